@@ -1,0 +1,38 @@
+import type { Digest } from './reference.ts';
+
+/** OCI image-spec, descriptor.md. `size` is in bytes, as the spec names it. */
+export interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly size: number;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly platform?: Platform;
+  readonly artifactType?: string;
+}
+
+/** OCI image-spec, image-index.md, `platform`. */
+export interface Platform {
+  readonly os: string;
+  readonly architecture: string;
+  readonly variant?: string;
+}
+
+/** OCI image-spec, manifest.md; Docker's schema 2 manifest has the same members. */
+export interface ImageManifest {
+  readonly mediaType: string;
+  readonly artifactType?: string;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** An image as it was found behind a reference, every byte of it hashed. */
+export interface Image {
+  /** What the reference resolves to: the index's digest where there is one, else the manifest's. Pins and locks use it. */
+  readonly digest: Digest;
+  /** The digest of `manifest` itself; equal to `digest` unless an index stands before it. */
+  readonly manifestDigest: Digest;
+  readonly manifest: ImageManifest;
+  /** The index entry's platform, if an index was followed. */
+  readonly platform?: Platform;
+}

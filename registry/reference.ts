@@ -1,0 +1,93 @@
+import { Refusal } from '../refusal/refusal.ts';
+
+/** `sha256:<64 hex>` or `sha512:<128 hex>`, lower case (OCI image-spec, descriptor.md, Digests). */
+export type Digest = `${'sha256' | 'sha512'}:${string}`;
+
+/** A parsed image reference. At least one of `tag` and `digest` is there; with both, the digest decides. */
+export interface Reference {
+  /** Host with its port if it has one, e.g. `127.0.0.1:5000` or `[::1]:5000`. */
+  readonly registry: string;
+  readonly repository: string;
+  readonly tag?: string;
+  readonly digest?: Digest;
+}
+
+export class ReferenceInvalid extends Refusal {
+  readonly code = 'REFERENCE_INVALID';
+}
+
+// OCI distribution-spec, Pulling manifests: <name> and <reference>.
+const REPOSITORY = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
+const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+const HOST =
+  /^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*)(?::([0-9]{1,5}))?$/;
+const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
+
+export function isDigest(text: string): text is Digest {
+  return DIGEST.test(text);
+}
+
+export function isTag(text: string): boolean {
+  return TAG.test(text);
+}
+
+/** True if the first part of an image name names a host: it has a dot or a port, is `localhost`, or is bracketed. */
+export function isHost(part: string): boolean {
+  return (part === 'localhost' || /[.:[]/.test(part)) && isRegistry(part);
+}
+
+/** True for `HOST` or `HOST:PORT`; whatever stands there, a dotless name of a cluster's DNS included. */
+export function isRegistry(text: string): boolean {
+  const match = HOST.exec(text);
+  return match !== null && (match[1] === undefined || (Number(match[1]) > 0 && Number(match[1]) < 65_536));
+}
+
+export function isRepository(text: string): boolean {
+  return REPOSITORY.test(text) && text.length <= 255;
+}
+
+/** Parses `REGISTRY/REPOSITORY[:TAG][@DIGEST]`; an `oci://` in front is taken off. @throws ReferenceInvalid */
+export function parseReference(ref: string): Reference {
+  const text = ref.replace(/^oci:\/\//, '');
+  const refuse = (expected: string, found: string): never => {
+    throw new ReferenceInvalid(`"${printable(ref)}" is not an image reference`, {
+      subject: printable(ref),
+      expected,
+      found: printable(found),
+      hint: 'Write it as HOST/REPOSITORY:TAG or HOST/REPOSITORY@sha256:…',
+    });
+  };
+  const slash = text.indexOf('/');
+  const registry = slash < 0 ? '' : text.slice(0, slash);
+  if (!isRegistry(registry)) refuse('a registry host before the first "/"', registry || text);
+  const [path = '', digest, ...more] = text.slice(slash + 1).split('@');
+  if (more.length > 0 || (digest !== undefined && !isDigest(digest)))
+    refuse('sha256:<64 lower-case hex digits> or sha512:<128> after "@"', [digest, ...more].join('@'));
+  const colon = path.indexOf(':');
+  const repository = colon < 0 ? path : path.slice(0, colon);
+  if (!isRepository(repository))
+    refuse('a repository of lower-case letters, digits, ".", "_", "-" and "/"', repository);
+  const tag = colon < 0 ? undefined : path.slice(colon + 1);
+  if (tag !== undefined && !isTag(tag)) refuse('a tag of at most 128 letters, digits, ".", "_", "-"', tag);
+  if (tag === undefined && digest === undefined) refuse('a :TAG or an @DIGEST', 'neither');
+  return {
+    registry,
+    repository,
+    ...(tag === undefined ? {} : { tag }),
+    ...(digest === undefined ? {} : { digest: digest as Digest }),
+  };
+}
+
+/** `REGISTRY/REPOSITORY[:TAG][@DIGEST]`, the inverse of parseReference. */
+export function formatReference(reference: Reference): string {
+  const tag = reference.tag === undefined ? '' : `:${reference.tag}`;
+  const digest = reference.digest === undefined ? '' : `@${reference.digest}`;
+  return `${reference.registry}/${reference.repository}${tag}${digest}`;
+}
+
+function printable(text: string): string {
+  return text.replace(
+    /[\u0000-\u001f\u007f]/g,
+    character => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}

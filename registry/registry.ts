@@ -1,0 +1,92 @@
+import type { Readable } from 'node:stream';
+import type { Descriptor, Image } from './image.ts';
+import type { Digest, Reference } from './reference.ts';
+
+/**
+ * The door of this room: an OCI registry to read from, whichever engine speaks to it. Whatever comes out of it has been
+ * verified against its digest and size; retries, resumption, credentials and caching happen behind it. Every call takes
+ * an AbortSignal and rejects with one of this room's refusals (registry/errors.ts) or with the signal's reason.
+ */
+export interface Registry {
+  /**
+   * Tag → digest by one HEAD (GET where a registry leaves the digest out of its answer to HEAD); no request for a reference
+   * with a digest. Asked once per reference and run.
+   */
+  resolve(reference: Reference, signal?: AbortSignal): Promise<Digest>;
+
+  /** The image manifest behind a reference; an index is followed to the platform asked for (RegistryOptions.platform). */
+  fetchImage(reference: Reference, signal?: AbortSignal): Promise<Image>;
+
+  /**
+   * The bytes of a blob as they are stored (a tar+gzip layer comes compressed). The stream errors if they do not hash to
+   * the descriptor's digest and size: nothing read from it may be published before its `end`. A digest travels once per
+   * run whatever number of callers ask, and not at all if the cache has it.
+   */
+  openBlob(reference: Reference, descriptor: Descriptor, signal?: AbortSignal): Promise<Readable>;
+
+  /** All tags of the reference's repository, all pages, in the registry's order. */
+  listTags(reference: Reference, signal?: AbortSignal): Promise<string[]>;
+
+  /** What has travelled so far. */
+  readonly traffic: Traffic;
+
+  /** Ends idle connections and releases the cache. */
+  close(): Promise<void>;
+}
+
+export interface Traffic {
+  /** HTTP requests sent, retries, token requests and redirects included; with the ORAS engine, its processes. */
+  readonly requests: number;
+  /** Body bytes of blobs received over the network. */
+  readonly bytesDownloaded: number;
+}
+
+/** What a listener hears while a registry works; for people, never for decisions. */
+export type RegistryEvent =
+  | {
+      readonly type: 'retry';
+      readonly subject: string;
+      readonly attempt: number;
+      readonly delayMs: number;
+      readonly reason: string;
+    }
+  /** A registry's `Warning: 299` header (RFC 9111, 5.5; distribution-spec, Warnings). */
+  | { readonly type: 'warning'; readonly subject: string; readonly message: string }
+  | { readonly type: 'bytes'; readonly digest: Digest; readonly receivedBytes: number; readonly sizeBytes: number };
+
+/** Options of openRegistry. All have defaults; nothing here is read from the environment by itself. */
+export interface RegistryOptions {
+  /** Default `builtin`. */
+  readonly engine?: 'builtin' | 'oras';
+  /** Blobs in flight at once, all hosts together. Default 8. */
+  readonly concurrency?: number;
+  /** http instead of https for every registry. Loopback registries are spoken to over http anyway. Default false. */
+  readonly plainHttp?: boolean;
+  /** Accept any TLS certificate. Dangerous: an attacker on the path can serve anything by tag. Default false. */
+  readonly insecure?: boolean;
+  /** PEM file with further certificate authorities. */
+  readonly caFile?: string;
+  /** PEM files of a client certificate and its key; both or neither. */
+  readonly certFile?: string;
+  readonly keyFile?: string;
+  /** Docker's `config.json` or podman's `auth.json`; when given, the only file looked at. */
+  readonly registryConfig?: string;
+  /** Credentials for the hosts of `credentialsFor`, before any file's. */
+  readonly username?: string;
+  readonly password?: string;
+  /** Which image of an index: `os/architecture[/variant]`. Default: the only one there is, or `linux/amd64`, or the first that holds a plugin. */
+  readonly platform?: string;
+  /** No byte and no header for this long is a fault. Default 30 000. */
+  readonly timeoutMs?: number;
+  /** Further attempts after the first, per request. Default 5. */
+  readonly retries?: number;
+  /** Environment to read proxies, DOCKER_CONFIG, REGISTRY_AUTH_FILE, HOME and PATH from. Default: empty. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Where blobs and parts of blobs are kept between runs. Default: none are kept. */
+  readonly cacheDir?: string;
+  /** At most this many bytes stay in `cacheDir`. Default 2 GiB. */
+  readonly cacheSizeBytes?: number;
+  /** Other places to ask first, tried in order: registry host → `HOST[/PREFIX]`s. Digests are verified all the same. */
+  readonly mirrors?: Readonly<Record<string, readonly string[]>>;
+  readonly onEvent?: (event: RegistryEvent) => void;
+}
