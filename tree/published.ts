@@ -1,3 +1,27 @@
+import { z } from 'zod';
+
+const hex = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`));
+const sizeBytes = z.int().nonnegative();
+
+/** The shape of metadata.json. Unknown keys pass: a later version of this program may have written them. */
+export const publishedSchema = z.object({
+  schemaVersion: z.literal(1),
+  name: z.string(),
+  version: z.string(),
+  aliasOf: z.string().optional(),
+  reference: z.string(),
+  digest: z.string(),
+  platform: z.string().optional(),
+  layer: z.object({ digest: z.string(), mediaType: z.string(), sizeBytes }).optional(),
+  sha256: hex(64),
+  md5: hex(32),
+  sizeBytes,
+  abi: z.string().nullable(),
+  created: z.string().optional(),
+  annotations: z.record(z.string(), z.string()).optional(),
+  files: z.record(z.string(), z.object({ sha256: hex(64), sizeBytes })),
+});
+
 /**
  * What stands in `<tree>/<name>/<version>/metadata.json`: everything known of one published version. Sorted keys, no time
  * of this machine, nothing that differs between two runs over the same image.
@@ -27,4 +51,12 @@ export interface PublishedVersion {
   readonly annotations?: Readonly<Record<string, string>>;
   /** Every other file of the version that came from the image (spec.yaml, README.md, icon.png …), by file name. */
   readonly files: Readonly<Record<string, { readonly sha256: string; readonly sizeBytes: number }>>;
+}
+
+/** The value as a PublishedVersion, or in words what is wrong with it. */
+export function parsePublished(value: unknown): PublishedVersion | string {
+  const result = publishedSchema.safeParse(value);
+  // Zod writes an absent key's type as `T | undefined`; JSON cannot hold undefined, so the value fits the interface.
+  if (result.success) return value as PublishedVersion;
+  return result.error.issues.map(issue => `${issue.path.join('.') || 'the whole'}: ${issue.message}`).join('; ');
 }

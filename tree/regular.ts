@@ -1,0 +1,47 @@
+import { constants, type Stats } from 'node:fs';
+import { type FileHandle, lstat, open } from 'node:fs/promises';
+import { errno, isAbsent } from './errors.ts';
+
+/** Windows has neither flag; there, 0 leaves them out. */
+const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+
+/** In words what a directory entry is that should be something else. */
+export function kindOf(stat: Pick<Stats, 'isDirectory' | 'isSymbolicLink' | 'isFile'>): string {
+  if (stat.isSymbolicLink()) return 'a symbolic link';
+  if (stat.isDirectory()) return 'a folder';
+  return stat.isFile() ? 'a file' : 'a special file';
+}
+
+/**
+ * Opens a regular file for reading and nothing else: a link is not followed, a pipe does not hold it up. Answers the open
+ * file, undefined if there is none, or in words what is there instead.
+ */
+export async function openRegular(path: string): Promise<FileHandle | string | undefined> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path, FLAGS);
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    if (errno(error) === 'ELOOP' || errno(error) === 'ENXIO') return kindOf(await lstat(path));
+    throw error;
+  }
+  const stat = await handle.stat();
+  if (stat.isFile()) return handle;
+  await handle.close();
+  return kindOf(stat);
+}
+
+/** The bytes of a regular file of at most `maxBytes`, undefined if there is none, or in words what is there instead. */
+export async function readRegular(
+  path: string,
+  maxBytes: number,
+): Promise<{ readonly bytes: Buffer } | string | undefined> {
+  const handle = await openRegular(path);
+  if (handle === undefined || typeof handle === 'string') return handle;
+  try {
+    const { size } = await handle.stat();
+    return size > maxBytes ? `a file of ${size} bytes` : { bytes: await handle.readFile() };
+  } finally {
+    await handle.close();
+  }
+}

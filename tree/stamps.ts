@@ -1,0 +1,88 @@
+import type { BigIntStats } from 'node:fs';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/**
+ * What this machine remembers of files whose bytes it has hashed: size, mtime, ctime and inode, by path below the tree.
+ * While all four are the same the bytes are taken to be the same (ctime cannot be set back by a program). One file
+ * outside the tree, read once and written once: it is about this machine's inodes and would be noise in the tree.
+ * It is a cache: unreadable or foreign, it counts as empty, and a failure to write it is no failure of the run.
+ */
+export interface Stamps {
+  /** True if the file at `path` (below the tree) had this sha256 when it last looked as it looks now. */
+  matches(path: string, stat: BigIntStats, sha256: string): boolean;
+  record(path: string, stat: BigIntStats, sha256: string): void;
+  /** Forgets every file below this path. */
+  forget(path: string): void;
+  /** Writes the file if anything changed; false if it could not be written. */
+  save(): Promise<boolean>;
+}
+
+const FORMAT = 'plugin-mirror stamps 1';
+
+/** @param file where they are kept; undefined: for the length of the process only. @param treeDir resolved */
+export async function openStamps(file: string | undefined, treeDir: string): Promise<Stamps> {
+  return new StampFile(file, treeDir, file === undefined ? undefined : await readStamps(file, treeDir));
+}
+
+class StampFile implements Stamps {
+  readonly #file: string | undefined;
+  readonly #treeDir: string;
+  readonly #stamps: Map<string, string>;
+  #changed = false;
+
+  constructor(file: string | undefined, treeDir: string, stamps = new Map<string, string>()) {
+    this.#file = file;
+    this.#treeDir = treeDir;
+    this.#stamps = stamps;
+  }
+
+  matches(path: string, stat: BigIntStats, sha256: string): boolean {
+    return this.#stamps.get(path) === stamp(stat, sha256);
+  }
+
+  record(path: string, stat: BigIntStats, sha256: string): void {
+    const text = stamp(stat, sha256);
+    if (this.#stamps.get(path) === text) return;
+    this.#stamps.set(path, text);
+    this.#changed = true;
+  }
+
+  forget(path: string): void {
+    for (const known of this.#stamps.keys())
+      if (known === path || known.startsWith(`${path}/`)) this.#changed = this.#stamps.delete(known) || this.#changed;
+  }
+
+  async save(): Promise<boolean> {
+    if (this.#file === undefined || !this.#changed) return true;
+    const lines = [FORMAT, this.#treeDir, ...[...this.#stamps].map(([path, text]) => `${text} ${path}`)];
+    const temporary = `${this.#file}.${process.pid}.tmp`;
+    try {
+      await mkdir(dirname(this.#file), { recursive: true });
+      await writeFile(temporary, `${lines.join('\n')}\n`, { mode: 0o600 });
+      await rename(temporary, this.#file);
+    } catch {
+      await rm(temporary, { force: true }).catch(() => undefined);
+      return false;
+    }
+    this.#changed = false;
+    return true;
+  }
+}
+
+function stamp(stat: BigIntStats, sha256: string): string {
+  return `${stat.size},${stat.mtimeNs},${stat.ctimeNs},${stat.ino},${sha256}`;
+}
+
+async function readStamps(file: string, treeDir: string): Promise<Map<string, string> | undefined> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  const [format, tree, ...lines] = text.split('\n');
+  // A file cut short by a crash lacks its last newline; what it has of lines is then not to be trusted either.
+  if (format !== FORMAT || tree !== treeDir || lines.pop() !== '') return undefined;
+  const stamps = new Map<string, string>();
+  for (const line of lines) {
+    const space = line.indexOf(' ');
+    if (space > 0) stamps.set(line.slice(space + 1), line.slice(0, space));
+  }
+  return stamps;
+}
