@@ -8,6 +8,8 @@ export interface Descriptor {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly platform?: Platform;
   readonly artifactType?: string;
+  /** The content itself in base64, where the pusher embedded it; it is verified like any other. */
+  readonly data?: string;
 }
 
 /** OCI image-spec, image-index.md, `platform`. */
