@@ -1,0 +1,92 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+
+export interface Tls {
+  /** PEM. */
+  readonly key: string;
+  readonly cert: string;
+  /** PEM of the authority that client certificates must come from; asked for and required when given. */
+  readonly clientCa?: string;
+}
+
+export type Handler = (request: IncomingMessage, response: ServerResponse, signal: AbortSignal) => Promise<void>;
+
+/** One HTTP(S) server on a port of its own, which can go down and come back, and whose every socket is known. */
+export class Listener {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
+  readonly #address: string;
+  readonly #scheme: 'http' | 'https';
+  #port = 0;
+
+  constructor(handler: Handler, options: { readonly address?: string; readonly tls?: Tls }) {
+    this.#address = options.address ?? '127.0.0.1';
+    this.#scheme = options.tls === undefined ? 'http' : 'https';
+    const listener = (request: IncomingMessage, response: ServerResponse): void => {
+      const gone = new AbortController();
+      response.once('close', () => gone.abort());
+      const run: Promise<void> = handler(request, response, AbortSignal.any([gone.signal, this.#stop.signal]))
+        .catch(() => void response.destroy())
+        .finally(() => this.#running.delete(run));
+      this.#running.add(run);
+    };
+    const tls = options.tls;
+    this.#server =
+      tls === undefined
+        ? createServer(listener)
+        : createTlsServer(
+            {
+              key: tls.key,
+              cert: tls.cert,
+              ...(tls.clientCa === undefined ? {} : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
+            },
+            listener,
+          );
+    this.#server.keepAliveTimeout = 60_000;
+    this.#server.on('tlsClientError', () => {});
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.on('error', () => {});
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+  }
+
+  /** `127.0.0.1:PORT`; an IPv6 address is bracketed. */
+  get host(): string {
+    return `${this.#address.includes(':') ? `[${this.#address}]` : this.#address}:${this.#port}`;
+  }
+
+  get origin(): string {
+    return `${this.#scheme}://${this.host}`;
+  }
+
+  /** Opens the port, the same one as before if it was open once. */
+  async up(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(this.#port, this.#address, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+    this.#port = (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Closes the port and cuts every connection: the next attempt is refused. */
+  async down(): Promise<void> {
+    if (!this.#server.listening) return;
+    const closed = new Promise<void>(resolve => this.#server.close(() => resolve()));
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  /** Down for good; every handler has ended when it resolves. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.down();
+    await Promise.all(this.#running);
+  }
+}
