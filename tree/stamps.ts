@@ -12,7 +12,6 @@ export interface Stamps {
   /** True if the file at `path` (below the tree) had this sha256 when it last looked as it looks now. */
   matches(path: string, stat: BigIntStats, sha256: string): boolean;
   record(path: string, stat: BigIntStats, sha256: string): void;
-  /** Forgets every file below this path. */
   forget(path: string): void;
   /** Writes the file if anything changed; false if it could not be written. */
   save(): Promise<boolean>;
@@ -49,8 +48,7 @@ class StampFile implements Stamps {
   }
 
   forget(path: string): void {
-    for (const known of this.#stamps.keys())
-      if (known === path || known.startsWith(`${path}/`)) this.#changed = this.#stamps.delete(known) || this.#changed;
+    this.#changed = this.#stamps.delete(path) || this.#changed;
   }
 
   async save(): Promise<boolean> {

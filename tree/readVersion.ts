@@ -1,0 +1,69 @@
+import { lstat } from 'node:fs/promises';
+import { asTreeRefusal, isAbsent } from './errors.ts';
+import { METADATA_FILE, requireFit } from './names.ts';
+import { type PublishedVersion, parsePublished } from './published.ts';
+import { kindOf, readRegular } from './regular.ts';
+
+const MAX_METADATA_BYTES = 8 * 1024 * 1024;
+
+/**
+ * What metadata.json says of a version; undefined if it is not there, not readable as such, or speaks of another version.
+ * Links are not followed. @throws TreeNameUnfit, TreeNotWritable, TreeFault
+ */
+export async function readVersion(
+  treeDir: string,
+  name: string,
+  version: string,
+): Promise<PublishedVersion | undefined> {
+  const found = await locateVersion(treeDir, name, version);
+  if (found.state !== 'folder') return undefined;
+  const read = await readMetadata(treeDir, name, version);
+  return 'metadata' in read ? read.metadata : undefined;
+}
+
+export type Location =
+  | { readonly state: 'folder' }
+  | { readonly state: 'missing' }
+  /** Something else stands there: `path` below the tree, and in words what it is. */
+  | { readonly state: 'foreign'; readonly path: string; readonly kind: string };
+
+/** Whether `<tree>/<name>/<version>` is a folder within the tree, reached without a link. */
+export async function locateVersion(treeDir: string, name: string, version: string): Promise<Location> {
+  requireFit(name, version);
+  for (const path of [name, `${name}/${version}`]) {
+    try {
+      const stat = await lstat(`${treeDir}/${path}`);
+      if (!stat.isDirectory()) return { state: 'foreign', path, kind: kindOf(stat) };
+    } catch (error) {
+      if (isAbsent(error)) return { state: 'missing' };
+      throw asTreeRefusal(error, `${treeDir}/${path}`);
+    }
+  }
+  return { state: 'folder' };
+}
+
+export type MetadataRead =
+  | { readonly metadata: PublishedVersion; readonly text: string }
+  | { readonly problem: string };
+
+/** Reads metadata.json of a version whose folder has been located. */
+export async function readMetadata(treeDir: string, name: string, version: string): Promise<MetadataRead> {
+  const path = `${treeDir}/${name}/${version}/${METADATA_FILE}`;
+  const read = await readRegular(path, MAX_METADATA_BYTES).catch(error => {
+    throw asTreeRefusal(error, path);
+  });
+  if (read === undefined) return { problem: `${METADATA_FILE} is missing` };
+  if (typeof read === 'string') return { problem: `${METADATA_FILE} is ${read}` };
+  const text = read.bytes.toString('utf8');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return { problem: `${METADATA_FILE} is no JSON` };
+  }
+  const metadata = parsePublished(value);
+  if (typeof metadata === 'string') return { problem: `${METADATA_FILE} is misshapen (${metadata})` };
+  if (metadata.name !== name || metadata.version !== version)
+    return { problem: `${METADATA_FILE} is that of ${metadata.name} ${metadata.version}` };
+  return { metadata, text };
+}
