@@ -1,0 +1,30 @@
+export interface ContentRange {
+  /** First and last byte, both included. */
+  readonly first: number;
+  readonly last: number;
+  /** Of the whole representation; undefined for `*`. */
+  readonly sizeBytes: number | undefined;
+}
+
+/** `bytes FIRST-LAST/SIZE` or `bytes FIRST-LAST/*` (RFC 9110, 14.4); undefined for anything else, an unsatisfied range included. */
+export function parseContentRange(value: string | undefined): ContentRange | undefined {
+  const match = /^bytes[ \t]+(\d{1,16})-(\d{1,16})\/(\d{1,16}|\*)$/i.exec(value?.trim() ?? '');
+  if (match === null) return undefined;
+  const first = Number(match[1]);
+  const last = Number(match[2]);
+  const sizeBytes = match[3] === '*' ? undefined : Number(match[3]);
+  const numbers = sizeBytes === undefined ? [first, last] : [first, last, sizeBytes];
+  if (!numbers.every(Number.isSafeInteger)) return undefined;
+  if (last < first || (sizeBytes !== undefined && last >= sizeBytes)) return undefined;
+  return { first, last, sizeBytes };
+}
+
+/** True if a 206 with this range continues a blob of `sizeBytes` at `offset` to its end. */
+export function continuesBlob(range: ContentRange | undefined, offset: number, sizeBytes: number): boolean {
+  if (range === undefined) return false;
+  return (
+    range.first === offset &&
+    range.last === sizeBytes - 1 &&
+    (range.sizeBytes === undefined || range.sizeBytes === sizeBytes)
+  );
+}

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { endpointOf, isLoopback, isPrivateLiteral } from '../../registry/builtin/hosts.ts';
+import { isExempt, proxyFor } from '../../registry/builtin/proxyChoice.ts';
+import { RegistryOptionsInvalid } from '../../registry/errors.ts';
+
+const exempt = (url: string, noProxy: string): boolean => isExempt(new URL(url), noProxy);
+
+test('NO_PROXY names hosts and all below them', () => {
+  assert.equal(exempt('https://reg.example.com', 'other.org, example.com'), true);
+  assert.equal(exempt('https://reg.example.com', '.example.com'), true);
+  assert.equal(exempt('https://reg.example.com', '*.EXAMPLE.com'), true);
+  assert.equal(exempt('https://example.com', '.example.com'), true);
+  assert.equal(exempt('https://badexample.com', 'example.com'), false);
+  assert.equal(exempt('https://example.com.evil.org', 'example.com'), false);
+  assert.equal(exempt('https://anything', '*'), true);
+  assert.equal(exempt('https://anything', ' ,, '), false);
+  assert.equal(exempt('https://anything', '.'), false);
+});
+
+test('NO_PROXY takes ports, the default ones included', () => {
+  assert.equal(exempt('https://reg.example.com', 'example.com:443'), true);
+  assert.equal(exempt('http://reg.example.com', 'example.com:443'), false);
+  assert.equal(exempt('https://reg.example.com:5000', 'example.com:5000'), true);
+  assert.equal(exempt('https://reg.example.com:5000', 'example.com:5001'), false);
+});
+
+test('NO_PROXY takes literal addresses and networks, for literal hosts only', () => {
+  assert.equal(exempt('http://10.1.2.3:5000', '10.0.0.0/8'), true);
+  assert.equal(exempt('http://11.1.2.3', '10.0.0.0/8'), false);
+  assert.equal(exempt('http://reg.example.com', '10.0.0.0/8'), false);
+  assert.equal(exempt('http://[fd00::7]:5000', 'fd00::/8'), true);
+  assert.equal(exempt('http://[fd00::7]:5000', '[fd00::7]:5000'), true);
+  assert.equal(exempt('http://[fd00:0:0::7]', 'fd00::7'), true);
+  assert.equal(exempt('http://10.1.2.3', '1.2.3'), false);
+  assert.equal(exempt('http://10.1.2.3', '10.1.2.0/99'), false);
+  assert.equal(exempt('http://10.1.2.3', '10.1.2.3'), true);
+});
+
+test('the proxy follows the scheme, lower case before upper case', () => {
+  const env = { http_proxy: 'http://a:1', HTTP_PROXY: 'http://b:2', HTTPS_PROXY: 'c:3', NO_PROXY: 'skip.me' };
+  assert.equal(proxyFor(new URL('http://r.example'), env)?.host, 'a:1');
+  assert.equal(proxyFor(new URL('https://r.example'), env)?.href, 'http://c:3/');
+  assert.equal(proxyFor(new URL('https://skip.me'), env), undefined);
+  assert.equal(proxyFor(new URL('https://r.example'), {}), undefined);
+  assert.equal(proxyFor(new URL('https://r.example'), { HTTPS_PROXY: ' ' }), undefined);
+});
+
+test('loopback is asked through a proxy only if that proxy is on this machine', () => {
+  assert.equal(proxyFor(new URL('http://127.0.0.1:5000'), { HTTP_PROXY: 'http://proxy.example:1' }), undefined);
+  assert.equal(proxyFor(new URL('http://127.0.0.1:5000'), { HTTP_PROXY: 'http://127.0.0.1:1' })?.host, '127.0.0.1:1');
+});
+
+test('a proxy that cannot be used is refused without repeating its password', () => {
+  for (const text of ['socks5://u:secret@h:1', 'http://', 'ftp://h', 'http://u:secret@h:99999'])
+    assert.throws(
+      () => proxyFor(new URL('https://r.example'), { HTTPS_PROXY: text }),
+      (error: unknown) => error instanceof RegistryOptionsInvalid && !JSON.stringify(error).includes('secret'),
+      text,
+    );
+});
+
+test('hosts are known for what they are', () => {
+  for (const host of ['localhost', 'LOCALHOST.', '127.0.0.1', '127.9.9.9', '[::1]', 'a.localhost', '::ffff:127.0.0.1'])
+    assert.equal(isLoopback(host), true, host);
+  for (const host of ['128.0.0.1', 'localhost.example.com', '127.0.0.1.example.com', '10.0.0.1'])
+    assert.equal(isLoopback(host), false, host);
+  for (const host of [
+    '169.254.169.254',
+    '10.0.0.1',
+    '172.31.0.1',
+    '192.168.1.1',
+    '[fe80::1]',
+    '[fd00::1]',
+    '0.0.0.0',
+    '[::]',
+  ])
+    assert.equal(isPrivateLiteral(host), true, host);
+  for (const host of ['172.32.0.1', '8.8.8.8', '[2001:db8::1]', 'ten.example'])
+    assert.equal(isPrivateLiteral(host), false, host);
+});
+
+test('Docker Hub has its own host and library', () => {
+  assert.deepEqual(endpointOf('docker.io', 'nginx'), { host: 'registry-1.docker.io', repository: 'library/nginx' });
+  assert.deepEqual(endpointOf('docker.io', 'a/b'), { host: 'registry-1.docker.io', repository: 'a/b' });
+  assert.deepEqual(endpointOf('ghcr.io', 'nginx'), { host: 'ghcr.io', repository: 'nginx' });
+});
