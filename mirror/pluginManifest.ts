@@ -1,39 +1,133 @@
-import type { Reference } from '../registry/reference.ts';
+import { dirname, resolve } from 'node:path';
+import type { Node } from 'jsonc-parser';
+import { type Reference, ReferenceInvalid } from '../registry/reference.ts';
+import { isFault, parseRegistryPlace, type RegistryPlace } from './imageText.ts';
+import { ManifestInvalid, ManifestMissing, ManifestUnreadable } from './manifestErrors.ts';
+import { readPlugins } from './manifestPlugins.ts';
+import { defaultRegistry, manifestKeysAt, manifestSchema } from './manifestSchema.ts';
+import type { Reading } from './manifestVersions.ts';
+import { formatPlace, type Problem, quoted } from './problem.ts';
+import { schemaProblems } from './schemaProblems.ts';
+import { itemsOf, memberOf, membersOf, parseStrictJson } from './strictJson.ts';
+import { readTextFile } from './textFile.ts';
+import type { PluginManifest } from './wanted.ts';
+
+export type { PluginManifest, VersionSource, WantedAlias, WantedVersion } from './wanted.ts';
+
+const maxSizeBytes = 8 * 1024 * 1024;
 
 /**
- * The user's list, normalised: every default is filled in, every image is a whole reference, every chain of aliases is
- * followed to its end. Nothing in it can lead out of the tree.
+ * Reads the user's list.
+ * @throws ManifestMissing, ManifestUnreadable, ManifestInvalid (with everything that is wrong in it)
  */
-export interface PluginManifest {
-  /** Absolute path of the file it was read from. */
-  readonly file: string;
-  /** `HOST[/PREFIX]` of images that name no host. */
-  readonly registry: string;
-  /** In the order of the file. */
-  readonly versions: readonly WantedVersion[];
-  readonly aliases: readonly WantedAlias[];
-  /** Registry host → places to ask first, each `HOST[/PREFIX]`. */
-  readonly mirrors: Readonly<Record<string, readonly string[]>>;
+export async function readPluginManifest(path: string): Promise<PluginManifest> {
+  const read = await readTextFile(path, maxSizeBytes);
+  if ('text' in read) return parsePluginManifest(read.text, { file: path });
+  if (read.kind === 'missing') throw new ManifestMissing(path, read.cause);
+  if (read.kind === 'unreadable') throw new ManifestUnreadable(path, read.found, read.cause);
+  if (read.kind === 'too large')
+    throw new ManifestInvalid(path, [
+      { place: '', found: 'more than 8 MiB', expected: 'a list of plugins', hint: 'Is it the right file?' },
+    ]);
+  throw new ManifestInvalid(path, [
+    { place: '', found: read.found, expected: 'JSON in UTF-8', hint: 'Save the file as UTF-8.' },
+  ]);
 }
 
-export interface WantedVersion {
-  readonly name: string;
-  readonly version: string;
-  /** Where it stands in the file, e.g. `plugins.ai-proxy[1]`. */
-  readonly place: string;
-  readonly source: VersionSource;
+/** Parses the text of a manifest. `file` is where it lies: local modules are relative to its folder. @throws ManifestInvalid */
+export function parsePluginManifest(text: string, { file }: { readonly file: string }): PluginManifest {
+  const document = parseStrictJson(text);
+  const { root } = document;
+  const problems: Problem[] = [
+    ...document.problems,
+    ...schemaProblems(manifestSchema, document, { source: text, keysAt: manifestKeysAt }),
+  ];
+  const absolute = resolve(file);
+  const report: Reading['report'] = (path, node, fault) =>
+    void problems.push({ place: formatPlace(path), ...fault, ...document.spot(node.offset) });
+
+  const registryNode = memberOf(root, 'registry')?.node;
+  const registry = registryNode?.type === 'string' ? String(registryNode.value) : defaultRegistry;
+  const parsed = parseRegistryPlace(registry);
+  if (isFault(parsed) && registryNode) report(['registry'], registryNode, parsed);
+  const base = isFault(parsed) ? placeOf(defaultRegistry) : parsed;
+
+  const plugins = memberOf(root, 'plugins')?.node;
+  const reading: Reading = { folder: dirname(absolute), base, report };
+  const read = plugins ? readPlugins(plugins, reading) : { versions: [], aliases: [] };
+  const mirrors = readMirrors(memberOf(root, 'mirrors')?.node, report);
+  if (problems.length > 0) throw new ManifestInvalid(file, inOrder(problems));
+  return { file: absolute, registry: formatRegistryPlace(base), ...read, mirrors };
 }
 
-export type VersionSource =
-  /** A reference with a digest is a pin. */
-  | { readonly kind: 'image'; readonly reference: Reference }
-  /** `path` is absolute; `written` is the path as the manifest says it, relative to the manifest's folder. */
-  | { readonly kind: 'file'; readonly path: string; readonly written: string };
+/**
+ * The manifest with every image taken from `HOST[/PREFIX]` instead: the host is replaced and the prefix put before the
+ * repository. A prefix of the manifest's own `registry` gives way, as this place stands for that one. @throws ReferenceInvalid
+ */
+export function withRegistry(manifest: PluginManifest, registry: string): PluginManifest {
+  const place = placeOf(registry);
+  const own = placeOf(manifest.registry);
+  const rewrite = (reference: Reference): Reference => {
+    const inOwn = own.prefix !== '' && reference.registry === own.registry;
+    const bare =
+      inOwn && reference.repository.startsWith(`${own.prefix}/`)
+        ? reference.repository.slice(own.prefix.length + 1)
+        : reference.repository;
+    const repository = place.prefix === '' ? bare : `${place.prefix}/${bare}`;
+    return { ...reference, registry: place.registry, repository };
+  };
+  return {
+    ...manifest,
+    registry: formatRegistryPlace(place),
+    versions: manifest.versions.map(version =>
+      version.source.kind === 'image'
+        ? { ...version, source: { kind: 'image', reference: rewrite(version.source.reference) } }
+        : version,
+    ),
+  };
+}
 
-/** A second version path to the bytes of `target`, a real version of the same plugin. */
-export interface WantedAlias {
-  readonly name: string;
-  readonly version: string;
-  readonly target: string;
-  readonly place: string;
+function placeOf(text: string): RegistryPlace {
+  const place = parseRegistryPlace(text);
+  if (!isFault(place)) return place;
+  throw new ReferenceInvalid(`${place.found} is not a registry`, {
+    subject: place.found,
+    expected: place.expected,
+    found: place.found,
+    hint: place.hint ?? 'Write it as HOST or HOST/PREFIX, such as harbor.example.com/higress.',
+  });
+}
+
+function formatRegistryPlace({ registry, prefix }: RegistryPlace): string {
+  return prefix === '' ? registry : `${registry}/${prefix}`;
+}
+
+function readMirrors(node: Node | undefined, report: Reading['report']): Readonly<Record<string, readonly string[]>> {
+  const mirrors: [string, string[]][] = [];
+  for (const member of membersOf(node)) {
+    if (member.key === '__proto__') continue;
+    const host = parseRegistryPlace(member.key);
+    if (isFault(host)) report(['mirrors', member.key], member.keyNode, host);
+    else if (host.prefix !== '')
+      report(['mirrors', member.key], member.keyNode, {
+        found: quoted(member.key),
+        expected: 'a registry’s HOST[:PORT] alone',
+      });
+    const places: string[] = [];
+    for (const [index, item] of itemsOf(member.node).entries()) {
+      if (item.type !== 'string') continue;
+      const place = parseRegistryPlace(String(item.value));
+      if (isFault(place)) report(['mirrors', member.key, index], item, place);
+      else places.push(formatRegistryPlace(place));
+    }
+    mirrors.push([member.key, places]);
+  }
+  return Object.fromEntries(mirrors);
+}
+
+/** In the order of the text, as a user mends them. */
+function inOrder(problems: readonly Problem[]): Problem[] {
+  return [...problems].sort(
+    (one, other) => (one.line ?? 0) - (other.line ?? 0) || (one.column ?? 0) - (other.column ?? 0),
+  );
 }

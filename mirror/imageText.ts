@@ -1,0 +1,117 @@
+import { type Digest, isDigest, isHost, isRegistry, isRepository, isTag } from '../registry/reference.ts';
+import { quoted } from './problem.ts';
+
+/** How people write images in the manifest: shorter than a reference, with the rest filled in from elsewhere. */
+export interface ImageParts {
+  readonly registry: string;
+  readonly repository: string;
+  readonly tag?: string;
+  readonly digest?: Digest;
+}
+
+/** `HOST[/PREFIX]`: where images lie that name no host. */
+export interface RegistryPlace {
+  readonly registry: string;
+  /** Without slashes around it; empty if there is none. */
+  readonly prefix: string;
+}
+
+/** What is wrong with a text, in the words of a problem. */
+export interface Fault {
+  readonly found: string;
+  readonly expected: string;
+  readonly hint?: string;
+}
+
+const aDigest = 'sha256: and 64 lower-case hex digits (or sha512: and 128)';
+
+export function parseRegistryPlace(text: string): RegistryPlace | Fault {
+  const expected = 'a registry, HOST[:PORT] or HOST[:PORT]/PREFIX';
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text);
+  if (scheme)
+    return { found: quoted(text), expected, hint: `Leave ${scheme[0].toLowerCase()} out; --plain-http is for http.` };
+  if (text.includes('@'))
+    return { found: quoted(text), expected, hint: 'Credentials come from docker’s config.json, never from this file.' };
+  const slash = text.indexOf('/');
+  const registry = slash < 0 ? text : text.slice(0, slash);
+  const prefix = slash < 0 ? '' : text.slice(slash + 1).replace(/\/$/, '');
+  if (!isRegistry(registry)) return { found: quoted(text), expected };
+  if (prefix !== '' && !isRepository(prefix))
+    return { found: quoted(text), expected: `${expected}, the prefix in lower case` };
+  return { registry, prefix };
+}
+
+/** Parses `[oci://][HOST/]REPOSITORY[:TAG][@DIGEST]`; without a host it lies in `base`. */
+export function parseImage(text: string, base: RegistryPlace): ImageParts | Fault {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[0];
+  const expected = 'an image, [HOST/]REPOSITORY';
+  if (scheme !== undefined && scheme !== 'oci://')
+    return { found: quoted(text), expected, hint: `Leave ${scheme} out, or write oci://.` };
+  const [path = '', ...digests] = text.slice(scheme?.length ?? 0).split('@');
+  const digest = digests.join('@');
+  if (digests.length > 0 && !isDigest(digest)) return { found: quoted(text), expected: `${aDigest} after the @` };
+  const colon = path.lastIndexOf(':');
+  const hasTag = colon > path.lastIndexOf('/');
+  const tag = hasTag ? path.slice(colon + 1) : undefined;
+  if (tag !== undefined && !isTag(tag)) return { found: quoted(text), expected: `${expected}[:TAG], ${tagRule}` };
+  const name = hasTag ? path.slice(0, colon) : path;
+  const slash = name.indexOf('/');
+  const first = slash < 0 ? '' : name.slice(0, slash);
+  // Behind oci:// the first part is a host whatever it looks like: a name in a cluster's DNS need not have a dot.
+  const whole = scheme === undefined ? isHost(first) : isRegistry(first);
+  const registry = whole ? first : base.registry;
+  const repository = whole ? name.slice(slash + 1) : base.prefix === '' ? name : `${base.prefix}/${name}`;
+  if (scheme !== undefined && !whole) return { found: quoted(text), expected: 'oci://HOST/REPOSITORY' };
+  if (!isRepository(repository))
+    return {
+      found: quoted(text),
+      expected: `${expected}; a repository has lower-case letters, digits, ".", "_", "-" and "/", at most 255`,
+    };
+  return {
+    registry,
+    repository,
+    ...(tag === undefined ? {} : { tag }),
+    ...(digests.length === 0 ? {} : { digest: digest as Digest }),
+  };
+}
+
+export const tagRule = 'a tag has at most 128 letters, digits, ".", "_", "-" and starts with none of ".-"';
+
+/** What `tags` may say of a version: `TAG`, `TAG@DIGEST`, `@DIGEST`, `DIGEST`, or a whole image with a tag or a digest. */
+export function parseTagText(
+  text: string,
+  base: RegistryPlace,
+): ImageParts | { readonly tag?: string; readonly digest?: Digest } | Fault {
+  if (text.includes('/')) {
+    const image = parseImage(text, base);
+    if (isFault(image) || image.tag !== undefined || image.digest !== undefined) return image;
+    return { found: quoted(text), expected: 'an image with its :TAG or @DIGEST' };
+  }
+  if (isDigest(text)) return { digest: text };
+  const { before, digest } = splitPin(text);
+  if (digest !== undefined && !isDigest(digest)) return { found: quoted(text), expected: `${aDigest} after the @` };
+  const pin = digest === undefined ? {} : { digest: digest as Digest };
+  if (before === '' && digest !== undefined) return pin;
+  if (!isTag(before))
+    return {
+      found: quoted(text),
+      expected: `a tag, a digest or a whole image; ${tagRule}`,
+      ...(/^sha(256|512):/.test(text) ? { hint: `A digest is ${aDigest}.` } : {}),
+    };
+  return { tag: before, ...pin };
+}
+
+/** `2.0.1@sha256:…` → the version and its pin, neither of them judged. */
+export function splitPin(text: string): { readonly before: string; readonly digest?: string } {
+  const at = text.indexOf('@');
+  return at < 0 ? { before: text } : { before: text.slice(0, at), digest: text.slice(at + 1) };
+}
+
+export function isFault<T extends object>(parsed: T | Fault): parsed is Fault {
+  return 'expected' in parsed;
+}
+
+/** The fault of a pin that is no digest. */
+export function pinFault(text: string): Fault {
+  return { found: quoted(text), expected: `${aDigest} after the @` };
+}

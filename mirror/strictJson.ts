@@ -1,0 +1,255 @@
+import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
+import { formatPlace, type Path, type Problem, plural, quoted } from './problem.ts';
+
+/** A JSON document (RFC 8259) of which every value knows its place in the text. */
+export interface JsonDocument {
+  /** Absent if nothing could be read, or not enough of it to judge the rest. */
+  readonly root: Node | undefined;
+  /** Mistakes of JSON itself. With `root` there may still be some (trailing text, a comment, a key that stands twice). */
+  readonly problems: readonly Problem[];
+  /** Line and column of an offset, both from 1. */
+  spot(offset: number): { line: number; column: number };
+}
+
+/** Deeper than any file of ours, shallower than any stack. */
+const maxDepth = 64;
+
+/** Parses JSON as the RFC has it: no comments, no trailing commas, no key twice. A byte order mark is passed over. */
+export function parseStrictJson(source: string): JsonDocument {
+  const text = source.replace(/^\ufeff/, '');
+  const spot = spots(text);
+  if (text.trim() === '')
+    return {
+      root: undefined,
+      problems: [problemAt([], 'an empty file', 'a JSON object', { line: 1, column: 1 })],
+      spot,
+    };
+  const deep = tooDeep(text);
+  if (deep !== undefined)
+    return {
+      root: undefined,
+      problems: [problemAt([], 'brackets within brackets', `at most ${maxDepth} levels`, spot(deep))],
+      spot,
+    };
+  const errors: ParseError[] = [];
+  const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false });
+  const mistakes = syntaxMistakes(text, root, errors, spot);
+  const problems = mistakes.map(mistake => mistake.problem);
+  if (problems.length === 0) {
+    const problem = finalWord(text);
+    if (problem) return { root: undefined, problems: [problem], spot };
+  }
+  if (root !== undefined) problems.push(...badKeys(root, spot));
+  return { root: mistakes.every(mistake => mistake.harmless) ? root : undefined, problems, spot };
+}
+
+/** The value of a node as plain data. A key that stands twice has its first value; `__proto__` is a key like any other. */
+export function plainValue(node: Node): unknown {
+  if (node.type === 'array') return (node.children ?? []).map(plainValue);
+  if (node.type !== 'object') return node.value;
+  return Object.fromEntries(membersOf(node).map(member => [member.key, plainValue(member.node)]));
+}
+
+export interface Member {
+  readonly key: string;
+  readonly keyNode: Node;
+  readonly node: Node;
+}
+
+/** The members of an object in the order of the text, of equal keys the first. Empty for what is not an object. */
+export function membersOf(node: Node | undefined): Member[] {
+  return node?.type === 'object' ? [...memberMap(node).values()] : [];
+}
+
+export function memberOf(node: Node | undefined, key: string): Member | undefined {
+  return node?.type === 'object' ? memberMap(node).get(key) : undefined;
+}
+
+const memberMaps = new WeakMap<Node, ReadonlyMap<string, Member>>();
+
+function memberMap(node: Node): ReadonlyMap<string, Member> {
+  const known = memberMaps.get(node);
+  if (known !== undefined) return known;
+  const members = new Map<string, Member>();
+  for (const property of node.children ?? []) {
+    const [keyNode, value] = property.children ?? [];
+    if (keyNode && value && typeof keyNode.value === 'string' && !members.has(keyNode.value))
+      members.set(keyNode.value, { key: keyNode.value, keyNode, node: value });
+  }
+  memberMaps.set(node, members);
+  return members;
+}
+
+/** The items of a list; empty for what is none. */
+export function itemsOf(node: Node | undefined): Node[] {
+  return node?.type === 'array' ? (node.children ?? []) : [];
+}
+
+/** The node at a path, or undefined. */
+export function nodeAt(root: Node | undefined, path: Path): Node | undefined {
+  let node = root;
+  for (const part of path) node = typeof part === 'number' ? itemsOf(node)[part] : memberOf(node, part)?.node;
+  return node;
+}
+
+/** A value in the words of a message: `"2.0.1"`, `the number 2.0`, `an empty list`. */
+export function describeNode(node: Node, source: string): string {
+  if (node.type === 'string') return quoted(String(node.value));
+  if (node.type === 'number') return `the number ${textOf(node, source).slice(0, 40)}`;
+  if (node.type === 'array') return itemsOf(node).length === 0 ? 'an empty list' : 'a list';
+  if (node.type === 'object') return membersOf(node).length === 0 ? 'an empty object' : 'an object';
+  return String(node.value);
+}
+
+/** The text of a node as it was written. */
+export function textOf(node: Node, source: string): string {
+  const start = node.offset + (source.startsWith('\ufeff') ? 1 : 0);
+  return source.slice(start, start + node.length);
+}
+
+function problemAt(
+  path: Path,
+  found: string,
+  expected: string,
+  at: { line: number; column: number },
+  hint?: string,
+): Problem {
+  return { place: formatPlace(path), found, expected, ...at, ...(hint === undefined ? {} : { hint }) };
+}
+
+interface Mistake {
+  readonly problem: Problem;
+  /** The tree is whole all the same, so that the rest can be judged. */
+  readonly harmless: boolean;
+}
+
+/** One mistake per line: what the parser says after the first one on a line is mostly its own confusion. */
+function syntaxMistakes(
+  text: string,
+  root: Node | undefined,
+  errors: readonly ParseError[],
+  spot: JsonDocument['spot'],
+): Mistake[] {
+  const mistakes = new Map<number, Mistake>();
+  const unclosed = errors.some(error => /^Close/.test(printParseErrorCode(error.error)));
+  const end = root === undefined || unclosed ? Number.POSITIVE_INFINITY : root.offset + root.length;
+  for (const error of errors) {
+    const at = spot(error.offset);
+    const name = printParseErrorCode(error.error);
+    if (error.offset >= end && name !== 'InvalidCommentToken') {
+      const problem = problemAt([], quoted(text.slice(error.offset)), 'nothing after the end of the document', at);
+      return [...mistakes.values(), { problem, harmless: true }];
+    }
+    if (!mistakes.has(at.line)) mistakes.set(at.line, describeError(text, error, name, at));
+  }
+  return [...mistakes.values()];
+}
+
+const expectedByError: Readonly<Record<string, string>> = {
+  PropertyNameExpected: 'a key in double quotes',
+  ColonExpected: 'a colon after the key',
+  CommaExpected: 'a comma',
+  CloseBraceExpected: '}',
+  CloseBracketExpected: ']',
+  ValueExpected: 'a value',
+  UnexpectedEndOfString: 'a closing double quote on the same line',
+  UnexpectedEndOfNumber: 'a whole number',
+  InvalidUnicode: '\\u and four hexadecimal digits',
+  InvalidEscapeCharacter: 'an escape that JSON knows',
+  InvalidCharacter: 'control characters written as \\u and four hexadecimal digits',
+};
+
+function describeError(text: string, error: ParseError, name: string, at: { line: number; column: number }): Mistake {
+  const token = text.slice(error.offset, error.offset + Math.max(error.length, 1));
+  const problem = (found: string, expected: string, hint?: string) => problemAt([], found, expected, at, hint);
+  if (name === 'InvalidCommentToken')
+    return { problem: problem('a comment', 'JSON, which has none', 'Take the comment out.'), harmless: true };
+  if (/^[}\]]/.test(token) && /,\s*$/.test(text.slice(Math.max(0, error.offset - 1000), error.offset)))
+    return { problem: problem('a comma before the closing bracket', 'none after the last item'), harmless: true };
+  const found = token === '' ? 'the end of the file' : quoted(token);
+  return { problem: problem(found, expectedByError[name] ?? 'JSON'), harmless: false };
+}
+
+/** What V8 refuses is no JSON, whatever a forgiving parser made of it. */
+function finalWord(text: string): Problem | undefined {
+  try {
+    JSON.parse(text);
+    return undefined;
+  } catch (error) {
+    return { place: '', found: quoted(error instanceof Error ? error.message : String(error)), expected: 'JSON' };
+  }
+}
+
+/** Keys that stand twice (all but one would be lost in silence) and keys that reach for an object's prototype. */
+function badKeys(root: Node, spot: JsonDocument['spot']): Problem[] {
+  const problems: Problem[] = [];
+  const visit = (node: Node, path: Path): void => {
+    if (node.type === 'array') itemsOf(node).forEach((item, index) => void visit(item, [...path, index]));
+    if (node.type !== 'object') return;
+    const seen = new Map<string, Node[]>();
+    for (const property of node.children ?? []) {
+      const [keyNode, value] = property.children ?? [];
+      if (!keyNode || typeof keyNode.value !== 'string') continue;
+      const key = keyNode.value;
+      const before = seen.get(key);
+      if (before === undefined) seen.set(key, [keyNode]);
+      else before.push(keyNode);
+      if (value && key !== '__proto__') visit(value, [...path, key]);
+    }
+    for (const [key, [first, ...more]] of seen) {
+      if (first === undefined) continue;
+      if (key === '__proto__')
+        problems.push(problemAt([...path, key], quoted(key), 'another key', spot(first.offset), 'Take it out.'));
+      else if (more.length > 0) {
+        const lines = [first, ...more.slice(0, 9)].map(each => spot(each.offset).line).join(', ');
+        problems.push(
+          problemAt(
+            [...path, key],
+            `the key ${quoted(key)} ${plural(more.length + 1, 'time')} (lines ${lines})`,
+            'each key once',
+            spot(more[0]?.offset ?? 0),
+            'JSON readers keep one of them and lose the others in silence. Merge them into one.',
+          ),
+        );
+      }
+    }
+  };
+  visit(root, []);
+  return problems;
+}
+
+/** The offset at which brackets stand too deep, before a recursive parser meets them. */
+function tooDeep(text: string): number | undefined {
+  let depth = 0;
+  let inString = false;
+  for (let offset = 0; offset < text.length; offset++) {
+    const code = text.charCodeAt(offset);
+    if (inString) {
+      if (code === 0x5c) offset++;
+      else if (code === 0x22 || code === 0x0a) inString = false;
+    } else if (code === 0x22) inString = true;
+    else if (code === 0x7b || code === 0x5b) {
+      depth++;
+      if (depth > maxDepth) return offset;
+    } else if (code === 0x7d || code === 0x5d) depth--;
+  }
+  return undefined;
+}
+
+function spots(text: string): JsonDocument['spot'] {
+  let starts: number[] | undefined;
+  return offset => {
+    if (starts === undefined) {
+      starts = [0];
+      for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1);
+    }
+    let low = 0;
+    let high = starts.length - 1;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if ((starts[middle] ?? 0) <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return { line: low + 1, column: offset - (starts[low] ?? 0) + 1 };
+  };
+}

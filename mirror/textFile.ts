@@ -1,0 +1,60 @@
+import { open } from 'node:fs/promises';
+
+/** What stood in the way of reading a file as text. */
+export type TextFileFault =
+  | { readonly kind: 'missing'; readonly cause: unknown }
+  | { readonly kind: 'unreadable'; readonly found: string; readonly cause: unknown }
+  | { readonly kind: 'too large' }
+  | { readonly kind: 'not text'; readonly found: string };
+
+/** Reads a whole UTF-8 file of at most `maxBytes`; more than that is never held, whatever the file turns out to be. */
+export async function readTextFile(path: string, maxBytes: number): Promise<{ readonly text: string } | TextFileFault> {
+  let bytes: Buffer;
+  try {
+    const read = await readUpTo(path, maxBytes);
+    if (read === undefined) return { kind: 'too large' };
+    bytes = read;
+  } catch (error) {
+    return fault(error);
+  }
+  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff))
+    return { kind: 'not text', found: 'UTF-16' };
+  try {
+    return { text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) };
+  } catch {
+    return { kind: 'not text', found: 'bytes that are not UTF-8' };
+  }
+}
+
+/** Not readFile: a device or a pipe has no size that could be checked beforehand. */
+async function readUpTo(path: string, maxBytes: number): Promise<Buffer | undefined> {
+  const handle = await open(path, 'r');
+  try {
+    const chunks: Buffer[] = [];
+    let sizeBytes = 0;
+    for (;;) {
+      const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(65_536), 0, 65_536, null);
+      if (bytesRead === 0) return Buffer.concat(chunks, sizeBytes);
+      sizeBytes += bytesRead;
+      if (sizeBytes > maxBytes) return undefined;
+      chunks.push(buffer.subarray(0, bytesRead));
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+const words: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EISDIR: 'it is a folder',
+  ELOOP: 'its links lead in a circle',
+  ENAMETOOLONG: 'its name is too long',
+};
+
+function fault(cause: unknown): TextFileFault {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  if (code === 'ENOENT' || code === 'ENOTDIR') return { kind: 'missing', cause };
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return { kind: 'unreadable', found: words[code] ?? message, cause };
+}
