@@ -71,9 +71,11 @@ export interface RegistryOptions {
   readonly keyFile?: string;
   /** Docker's `config.json` or podman's `auth.json`; when given, the only file looked at. */
   readonly registryConfig?: string;
-  /** Credentials for the hosts of `credentialsFor`, before any file's. */
+  /** Credentials for the hosts of `credentialsFor`, before any file's; both or neither. */
   readonly username?: string;
   readonly password?: string;
+  /** Registry hosts, ports included, that may be told `username` and `password`. Default: every registry that asks. */
+  readonly credentialsFor?: readonly string[];
   /** Which image of an index: `os/architecture[/variant]`. Default: the only one there is, or `linux/amd64`, or the first that holds a plugin. */
   readonly platform?: string;
   /** No byte and no header for this long is a fault. Default 30 000. */

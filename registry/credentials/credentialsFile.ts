@@ -1,0 +1,118 @@
+import { isDockerHub } from '../builtin/hosts.ts';
+import { RegistryCredentials } from '../errors.ts';
+
+/** What is sent to prove who asks; `source` says where it was found, for messages. */
+export type Credential =
+  | { readonly kind: 'password'; readonly username: string; readonly password: string; readonly source: string }
+  /** An OAuth2 refresh token (distribution-spec, token authentication). */
+  | { readonly kind: 'identityToken'; readonly token: string; readonly source: string };
+
+/** Docker's config.json or podman's auth.json, as far as pulling needs it. */
+export interface CredentialsFile {
+  readonly path: string;
+  readonly auths: ReadonlyMap<string, Credential>;
+  readonly credHelpers: ReadonlyMap<string, string>;
+  readonly credsStore: string | undefined;
+}
+
+/** The key that docker writes for Docker Hub, and what its helpers are asked for. */
+export const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
+
+/** Reads the text of docker's config.json or podman's auth.json. @throws RegistryCredentials, which never holds the text */
+export function parseCredentialsFile(text: string, path: string): CredentialsFile {
+  const json = parseObject(text, path);
+  const auths = new Map<string, Credential>();
+  for (const [key, value] of entriesOf(json.auths)) {
+    const credential = credentialOf(value, key, path);
+    if (credential !== undefined) auths.set(key, credential);
+  }
+  const credHelpers = new Map<string, string>();
+  for (const [key, value] of entriesOf(json.credHelpers)) if (isText(value)) credHelpers.set(key, value);
+  return { path, auths, credHelpers, credsStore: isText(json.credsStore) ? json.credsStore : undefined };
+}
+
+/**
+ * The keys under which a file may know a registry, the most specific first: podman's `HOST/NAMESPACE/…`, the exact host
+ * with its port, then Docker Hub's names. Older forms such as `https://HOST/v1/` are found by lookUp.
+ */
+export function keysFor(host: string, repository: string): string[] {
+  const names = isDockerHub(host) ? ['docker.io', 'index.docker.io', 'registry-1.docker.io'] : [host];
+  const parts = repository.split('/');
+  const prefixes = parts.map((_, index) => parts.slice(0, parts.length - index).join('/'));
+  const keys = prefixes.flatMap(prefix => names.map(name => `${name}/${prefix}`));
+  return isDockerHub(host) ? [...keys, DOCKER_HUB_KEY, ...names] : [...keys, ...names];
+}
+
+export function lookUp<Value>(map: ReadonlyMap<string, Value>, host: string, repository: string): Value | undefined {
+  for (const key of keysFor(host, repository)) {
+    const value = map.get(key);
+    if (value !== undefined) return value;
+  }
+  const names = new Set(
+    (isDockerHub(host) ? ['docker.io', 'index.docker.io'] : [host]).map(name => name.toLowerCase()),
+  );
+  for (const [key, value] of map) if (names.has(hostOfKey(key))) return value;
+  return undefined;
+}
+
+/** `https://HOST/v1/` and its like → `host`; a key with any other path stays what it is and fits no host. */
+function hostOfKey(key: string): string {
+  return key
+    .toLowerCase()
+    .replace(/^https?:\/\//, '')
+    .replace(/\/(?:v[12]\/?)?$/, '');
+}
+
+function credentialOf(value: unknown, key: string, path: string): Credential | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const entry = value as Record<string, unknown>;
+  const source = path;
+  const fromAuth = isText(entry.auth) ? decodeAuth(entry.auth, key, path) : undefined;
+  const username = isText(entry.username) ? entry.username : fromAuth?.username;
+  const password = isText(entry.password) ? entry.password : fromAuth?.password;
+  if (isText(entry.identitytoken)) return { kind: 'identityToken', token: entry.identitytoken, source };
+  if (username === undefined || password === undefined) return undefined;
+  return credentialFrom(username, password, source);
+}
+
+/** `<token>` in the place of a user name marks the password as an identity token (docker-credential-helpers). */
+export function credentialFrom(username: string, password: string, source: string): Credential {
+  if (username === '<token>') return { kind: 'identityToken', token: password, source };
+  return { kind: 'password', username, password, source };
+}
+
+function decodeAuth(auth: string, key: string, path: string): { username: string; password: string } {
+  const text = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '');
+  const colon = text.indexOf(':');
+  if (colon > 0) return { username: text.slice(0, colon), password: text.slice(colon + 1) };
+  throw new RegistryCredentials(`The credentials for ${key} in ${path} cannot be read`, {
+    subject: path,
+    expected: 'auths["…"].auth as base64 of USER:PASSWORD',
+    found: 'something else',
+    hint: `Log in again, for instance with "docker login", or mend the entry of ${key}.`,
+  });
+}
+
+function parseObject(text: string, path: string): Record<string, unknown> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text.replace(/^\ufeff/, ''));
+  } catch {
+    // The parser's own error quotes the text, and the text holds passwords: it is not kept as the cause.
+    json = undefined;
+  }
+  if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json as Record<string, unknown>;
+  throw new RegistryCredentials(`The credentials file ${path} is not a JSON object`, {
+    subject: path,
+    expected: "docker's config.json or podman's auth.json",
+    hint: 'Mend the file, or name another with --registry-config.',
+  });
+}
+
+function entriesOf(value: unknown): [string, unknown][] {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : [];
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}

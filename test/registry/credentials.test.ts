@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { keysFor, lookUp, parseCredentialsFile } from '../../registry/credentials/credentialsFile.ts';
+import { CredentialsSource } from '../../registry/credentials/credentialsSource.ts';
+import { RegistryCredentials } from '../../registry/errors.ts';
+
+const SIGNAL = new AbortController().signal;
+let dir = '';
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-credentials-'));
+});
+after(() => rm(dir, { recursive: true }));
+
+const base64 = (text: string): string => Buffer.from(text).toString('base64');
+const find = (env: Record<string, string>, host: string, repository = 'a/b', more = {}): Promise<unknown> =>
+  new CredentialsSource({ env, ...more }).find(host, repository, SIGNAL);
+
+async function write(path: string, value: unknown): Promise<string> {
+  const file = join(dir, path);
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, typeof value === 'string' ? value : JSON.stringify(value));
+  return file;
+}
+
+/** A credential helper that notes what it was asked for. */
+async function writeHelper(name: string, script: string): Promise<string> {
+  const file = await write(
+    `bin/docker-credential-${name}`,
+    `#!/bin/sh\nread server\necho "$1 $server" >> "$0.log"\n${script}\n`,
+  );
+  await chmod(file, 0o755);
+  return `${file}.log`;
+}
+
+test('a host is found exactly, with its port, and in the forms that docker once wrote', () => {
+  const { auths } = parseCredentialsFile(
+    JSON.stringify({
+      auths: {
+        'r.example': { auth: base64('plain:p') },
+        'r.example:5000': { auth: base64('port:p:with:colons') },
+        'https://old.example/v1/': { auth: base64('old:p') },
+        'https://index.docker.io/v1/': { auth: base64('hub:p') },
+        'http://slash.example/': { username: 'u', password: 'p' },
+        'empty.example': {},
+        'id.example': { auth: base64('u:'), identitytoken: 'id' },
+        'token.example': { auth: base64('<token>:idt') },
+        'padded.example': { auth: base64('pad:p\0\0') },
+      },
+    }),
+    'f',
+  );
+  const user = (host: string): unknown => {
+    const credential = lookUp(auths, host, 'a/b');
+    return credential?.kind === 'password' ? `${credential.username}:${credential.password}` : credential?.token;
+  };
+  assert.equal(user('r.example'), 'plain:p');
+  assert.equal(user('r.example:5000'), 'port:p:with:colons');
+  assert.equal(user('r.example:5001'), undefined);
+  assert.equal(user('old.example'), 'old:p');
+  assert.equal(user('docker.io'), 'hub:p');
+  assert.equal(user('registry-1.docker.io'), 'hub:p');
+  assert.equal(user('slash.example'), 'u:p');
+  assert.equal(user('empty.example'), undefined);
+  assert.equal(user('id.example'), 'id');
+  assert.equal(user('token.example'), 'idt');
+  assert.equal(user('padded.example'), 'pad:p');
+  assert.equal(user('example'), undefined);
+});
+
+test("podman's keys name namespaces; the longest that fits wins, and no half of a name fits", () => {
+  assert.deepEqual(keysFor('r', 'a/b'), ['r/a/b', 'r/a', 'r']);
+  const map = new Map([
+    ['r.example/team', 1],
+    ['r.example/team/app', 2],
+    ['r.example', 3],
+  ]);
+  assert.equal(lookUp(map, 'r.example', 'team/app'), 2);
+  assert.equal(lookUp(map, 'r.example', 'team/other'), 1);
+  assert.equal(lookUp(map, 'r.example', 'teams/other'), 3);
+  assert.equal(lookUp(map, 'other.example', 'team/app'), undefined);
+});
+
+test('a broken file is refused without repeating what stands in it', async () => {
+  for (const text of ['{"auths": {"h": {"auth": "c2VjcmV0"}}', '["c2VjcmV0"]', '{"auths":{"h":{"auth":"c2VjcmV0"}}}']) {
+    const file = await write('broken/config.json', text);
+    await assert.rejects(find({}, 'h', 'a', { registryConfig: file }), (error: unknown) => {
+      assert.ok(error instanceof RegistryCredentials);
+      assert.ok(error.message.includes(file));
+      assert.ok(!`${error.stack}${JSON.stringify(error)}${String(error.cause)}`.match(/c2VjcmV0|secret/));
+      return true;
+    });
+  }
+});
+
+test('a file that was named must exist; the usual ones need not', async () => {
+  await assert.rejects(find({}, 'h', 'a', { registryConfig: join(dir, 'nowhere') }), RegistryCredentials);
+  assert.equal(await find({ HOME: join(dir, 'nowhere'), DOCKER_CONFIG: join(dir, 'nowhere') }, 'h'), undefined);
+  assert.equal(await find({}, 'h'), undefined);
+});
+
+test('every usual place is looked at, the most deliberate one first', async () => {
+  const entry = (user: string): unknown => ({ auths: { h: { username: user, password: 'p' } } });
+  const file = await write('auth-file.json', entry('auth-file'));
+  await write('docker/config.json', entry('docker-config'));
+  await write('home/.docker/config.json', entry('home-docker'));
+  await write('run/containers/auth.json', entry('podman-run'));
+  await write('home/.config/containers/auth.json', entry('podman-home'));
+  const user = async (env: Record<string, string>): Promise<unknown> =>
+    ((await find(env, 'h')) as { username?: string } | undefined)?.username;
+  const HOME = join(dir, 'home');
+  const DOCKER_CONFIG = join(dir, 'docker');
+  const XDG_RUNTIME_DIR = join(dir, 'run');
+  assert.equal(await user({ HOME, DOCKER_CONFIG, XDG_RUNTIME_DIR, REGISTRY_AUTH_FILE: file }), 'auth-file');
+  assert.equal(await user({ HOME, DOCKER_CONFIG, XDG_RUNTIME_DIR }), 'docker-config');
+  assert.equal(await user({ HOME, XDG_RUNTIME_DIR }), 'home-docker');
+  assert.equal(await user({ HOME, XDG_RUNTIME_DIR, DOCKER_CONFIG: join(dir, 'none') }), 'podman-run');
+  assert.equal(await user({ HOME, DOCKER_CONFIG: join(dir, 'none') }), 'podman-home');
+});
+
+test('options come before files, and only for the hosts they are meant for', async () => {
+  const registryConfig = await write('one.json', { auths: { h: { username: 'file', password: 'p' } } });
+  const given = { registryConfig, username: 'given', password: 'p' };
+  const user = async (more: object, host = 'h'): Promise<unknown> =>
+    ((await find({}, host, 'a', { ...given, ...more })) as { username?: string } | undefined)?.username;
+  assert.equal(await user({}), 'given');
+  assert.equal(await user({ credentialsFor: ['other'] }), 'file');
+  assert.equal(await user({ credentialsFor: ['h'] }, 'evil'), undefined);
+});
+
+test('a helper is asked on stdin, once per server, and Docker Hub by its old name', async () => {
+  const log = await writeHelper('good', 'echo \'{"ServerURL":"x","Username":"u","Secret":"s"}\'');
+  const registryConfig = await write('helper.json', { credsStore: 'good', auths: { h: {} } });
+  const source = new CredentialsSource({ env: { PATH: join(dir, 'bin') }, registryConfig });
+  assert.deepEqual(await source.find('h', 'a', SIGNAL), {
+    kind: 'password',
+    username: 'u',
+    password: 's',
+    source: 'docker-credential-good',
+  });
+  await source.find('h', 'b', SIGNAL);
+  await source.find('docker.io', 'a', SIGNAL);
+  assert.equal(await readFile(log, 'utf8'), 'get h\nget https://index.docker.io/v1/\n');
+});
+
+test('<token> as the user name marks an identity token; the helper of a host comes before the store', async () => {
+  await writeHelper('token', 'echo \'{"Username":"<token>","Secret":"idt"}\'');
+  await writeHelper('never', 'exit 9');
+  const registryConfig = await write('both.json', { credsStore: 'never', credHelpers: { h: 'token' } });
+  assert.deepEqual(await find({ PATH: join(dir, 'bin') }, 'h', 'a', { registryConfig }), {
+    kind: 'identityToken',
+    token: 'idt',
+    source: 'docker-credential-token',
+  });
+});
+
+test('a helper without credentials is no error; a broken one is, and its secret stays unsaid', async () => {
+  await writeHelper('none', 'echo "credentials not found in native keychain"; exit 1');
+  await writeHelper('fails', 'echo "error getting credentials: no gpg"; exit 2');
+  await writeHelper('babbles', 'echo \'{"Username":"u","Secret":"hidden"\'');
+  await writeHelper('leaks', 'echo \'{"Username":"u","Secret":"hidden"}\'; exit 3');
+  const env = { PATH: join(dir, 'bin') };
+  const ask = async (name: string): Promise<unknown> =>
+    find(env, 'h', 'a', { registryConfig: await write(`${name.replaceAll('/', '')}.json`, { credsStore: name }) });
+  assert.equal(await ask('none'), undefined);
+  for (const [name, reason] of [
+    ['fails', /no gpg/],
+    ['babbles', /not JSON/],
+    ['leaks', /exit code 3/],
+    ['absent', /PATH/],
+    ['../../evil', /name/],
+  ] as const)
+    await assert.rejects(ask(name), (error: unknown) => {
+      assert.ok(error instanceof RegistryCredentials, name);
+      assert.match(error.message, reason);
+      assert.ok(!`${error.stack}${String(error.cause)}`.includes('hidden'), name);
+      return true;
+    });
+});
+
+test('an interrupted look-up stops its helper', async () => {
+  await writeHelper('slow', 'exec sleep 60');
+  const registryConfig = await write('slow.json', { credsStore: 'slow' });
+  const controller = new AbortController();
+  const looking = new CredentialsSource({
+    env: { PATH: `${join(dir, 'bin')}:/usr/bin:/bin` },
+    registryConfig,
+  }).find('h', 'a', controller.signal);
+  controller.abort(new Error('enough'));
+  await assert.rejects(looking, /enough/);
+});
