@@ -67,6 +67,7 @@ export class CredentialsSource {
 
   async #ask(helper: string, host: string, signal: AbortSignal): Promise<Credential | undefined> {
     const server = isDockerHub(host) ? DOCKER_HUB_KEY : host;
+    signal.throwIfAborted();
     const key = `${helper} ${server}`;
     let asking = this.#askings.get(key);
     if (asking === undefined || asking.abandoned) {
