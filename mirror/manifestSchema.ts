@@ -75,7 +75,9 @@ const details = z
   )
   .describe('A plugin with an image, tags or aliases of its own.');
 
-const plugin = z.union([version, versions, details]).describe('A version, a list of versions, or an object.');
+const plugin = z
+  .union([version, versions, details], { error: 'a version, a list of versions, or an object' })
+  .describe('A version, a list of versions, or an object.');
 
 export const manifestSchema = z
   .strictObject(

@@ -23,11 +23,12 @@ function problemsOf(issue: Issue, above: Path, document: JsonDocument, options: 
   const path = [...above, ...issue.path.map(part => (typeof part === 'symbol' ? String(part) : part))];
   if (issue.code === 'unrecognized_keys') return issue.keys.flatMap(key => unknownKey(key, path, document, options));
   if (issue.code === 'invalid_union') {
-    // The branch whose own type fits is the one that was meant; what the others say would only confuse.
-    const meant = issue.errors.find(errors => errors.every(error => error.path.length > 0 || !isWrongType(error)));
+    // Of the branches whose own type fits, the one with the fewest mistakes was meant; the others would only confuse.
+    const [meant] = issue.errors
+      .filter(errors => errors.every(error => error.path.length > 0 || !isWrongType(error)))
+      .sort((one, other) => one.length - other.length);
     if (meant !== undefined && meant.length > 0)
       return meant.flatMap(inner => problemsOf(inner, path, document, options));
-    return [problem(path, document, options, 'a version, a list of versions, or an object')];
   }
   return [problem(path, document, options, issue.message)];
 }

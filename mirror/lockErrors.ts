@@ -1,0 +1,77 @@
+import { Refusal } from '../refusal/refusal.ts';
+import { formatProblems, type Problem, plural } from './problem.ts';
+
+const restore =
+  'Restore it from version control. Or delete it and run plugin-mirror sync, which resolves every tag anew and writes a new one.';
+
+/** The lock is not what a sync wrote: cut off, edited by hand, or another file. */
+export class LockInvalid extends Refusal {
+  readonly code = 'LOCK_INVALID';
+  readonly problems: readonly Problem[];
+
+  constructor(file: string, problems: readonly Problem[]) {
+    super(`${file}: ${plural(problems.length, 'problem')}\n${formatProblems(problems)}`, {
+      subject: file,
+      expected: 'the lock as plugin-mirror sync wrote it',
+      ...(problems[0] === undefined ? {} : { found: problems[0].found }),
+      hint: restore,
+    });
+    this.problems = problems;
+  }
+}
+
+/** git left its conflict markers in the lock. */
+export class LockConflict extends Refusal {
+  readonly code = 'LOCK_CONFLICT';
+
+  constructor(file: string, line: number, marker: string) {
+    super(`${file} holds an unresolved merge conflict (line ${line})`, {
+      subject: file,
+      expected: 'JSON without conflict markers',
+      found: `${marker} in line ${line}`,
+      hint: 'Take one side whole (git checkout --theirs or --ours), then run plugin-mirror sync: it adds and removes what the manifest asks for.',
+    });
+  }
+}
+
+/** The lock was written by a later plugin-mirror. */
+export class LockNewer extends Refusal {
+  readonly code = 'LOCK_NEWER';
+
+  constructor(file: string, lockVersion: number, known: number) {
+    super(`${file} has lockVersion ${lockVersion}, this plugin-mirror knows ${known}`, {
+      subject: file,
+      expected: `lockVersion ${known}`,
+      found: `lockVersion ${lockVersion}`,
+      hint: 'Use the plugin-mirror that wrote it, or a later one.',
+    });
+  }
+}
+
+export class LockUnreadable extends Refusal {
+  readonly code = 'LOCK_UNREADABLE';
+
+  constructor(file: string, found: string, cause?: unknown) {
+    super(`${file} cannot be read: ${found}`, {
+      subject: file,
+      expected: 'a JSON file, readable by the user who runs this',
+      found,
+      hint: 'Give this user the right to read it; without its lock a manifest’s tags could have moved unnoticed.',
+      cause,
+    });
+  }
+}
+
+export class LockUnwritable extends Refusal {
+  readonly code = 'LOCK_UNWRITABLE';
+
+  constructor(file: string, found: string, cause: unknown) {
+    super(`${file} cannot be written: ${found}`, {
+      subject: file,
+      expected: 'a folder that the user who runs this may write to',
+      found,
+      hint: 'Make the manifest’s folder writable, or run with --frozen, which needs no new lock.',
+      cause,
+    });
+  }
+}
