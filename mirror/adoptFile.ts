@@ -1,0 +1,99 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Refusal } from '../refusal/refusal.ts';
+import type { ExtractedPlugin } from './extractPlugin.ts';
+import { inspectModule } from './inspectModule.ts';
+import { MODULE_LIMIT_BYTES, ModuleFile, refuseSize, sizeWarning } from './moduleFile.ts';
+
+export class FileUnreadable extends Refusal {
+  readonly code = 'FILE_UNREADABLE';
+}
+
+export class FileChanged extends Refusal {
+  readonly code = 'FILE_CHANGED';
+}
+
+/**
+ * As extractPlugin, for a local module: copies `path` to plugin.wasm in `dir`, hashed in the same pass, and checks it the same
+ * way. Symbolic links are followed, for the user named the file. A file that changes while it is read is refused.
+ * @throws FileUnreadable, FileChanged, LayerTooLarge, ModuleInvalid, the signal's reason
+ */
+export async function adoptFile(request: {
+  readonly subject: string;
+  readonly path: string;
+  readonly dir: string;
+  readonly signal: AbortSignal;
+}): Promise<Omit<ExtractedPlugin, 'layer'>> {
+  const { subject, path, dir, signal } = request;
+  signal.throwIfAborted();
+  const source = await openRegular(path, subject);
+  try {
+    const module = await ModuleFile.create(join(dir, 'plugin.wasm'), subject);
+    try {
+      await copy(source, module, path, subject, signal);
+      const written = await module.finish();
+      const { abi, warnings } = await inspectModule(module.path, subject);
+      const size = sizeWarning(subject, written.sizeBytes);
+      return { ...written, abi, files: {}, warnings: [...warnings, ...(size === undefined ? [] : [size])] };
+    } finally {
+      await module.close();
+    }
+  } finally {
+    await source.close();
+  }
+}
+
+const CHUNK_BYTES = 512 * 1024;
+
+async function openRegular(path: string, subject: string): Promise<FileHandle> {
+  const refuse = (found: string, cause?: unknown) =>
+    new FileUnreadable(`${subject}: cannot read ${path}: ${found}`, {
+      subject,
+      expected: 'a readable regular file',
+      found,
+      hint: 'Check the path after "file" in the manifest; it is relative to the manifest.',
+      cause,
+    });
+  let file: FileHandle;
+  try {
+    // Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    throw refuse(code === 'ENOENT' ? 'there is no such file' : String(code ?? error), error);
+  }
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  throw refuse('it is not a regular file');
+}
+
+async function copy(
+  source: FileHandle,
+  module: ModuleFile,
+  path: string,
+  subject: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const before = await source.stat({ bigint: true });
+  if (before.size > BigInt(MODULE_LIMIT_BYTES)) throw refuseSize(subject, `${before.size} bytes`);
+  let position = 0;
+  for (;;) {
+    signal.throwIfAborted();
+    const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+    const { bytesRead } = await source.read(buffer, 0, buffer.length, position);
+    if (bytesRead === 0) break;
+    position += bytesRead;
+    module.push(buffer.subarray(0, bytesRead));
+    await module.flush();
+  }
+  const after = await source.stat({ bigint: true });
+  // A writer that replaces the file by rename leaves ours whole; one that writes into it is seen here.
+  if (BigInt(position) === before.size && after.size === before.size && after.mtimeNs === before.mtimeNs) return;
+  throw new FileChanged(`${subject}: ${path} changed while it was read`, {
+    subject,
+    expected: `${before.size} bytes, unchanged`,
+    found: `${position} bytes read, ${after.size} bytes afterwards`,
+    hint: 'Let the build that writes it finish, then run again.',
+  });
+}
