@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { emittedSchemas } from '../mirror/emittedSchemas.ts';
+import { emittedSchemas } from './emittedSchemas.ts';
 
 /** Writes the JSON Schemas that editors and reviewers use; run it after a change of mirror/*Schema.ts. */
 const root = new URL('../', import.meta.url);
