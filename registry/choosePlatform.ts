@@ -1,5 +1,6 @@
+import { RegistryOptionsInvalid } from './errors.ts';
 import type { Descriptor, Platform } from './image.ts';
-import { ImageNoPlatform, PlatformInvalid } from './imageErrors.ts';
+import { ImageNoPlatform } from './imageErrors.ts';
 import { isImageType } from './parseManifest.ts';
 
 const SYNONYMS: Readonly<Record<string, string>> = {
@@ -11,12 +12,12 @@ const SYNONYMS: Readonly<Record<string, string>> = {
 // What an entry without a variant means (containerd's and Docker's convention).
 const DEFAULT_VARIANT: Readonly<Record<string, string>> = { arm: 'v7', arm64: 'v8', amd64: 'v1' };
 
-/** Reads `os/architecture[/variant]`. @throws PlatformInvalid */
+/** Reads `os/architecture[/variant]`. @throws RegistryOptionsInvalid */
 export function parsePlatform(text: string): Platform {
   const [os = '', architecture = '', variant, ...more] = text.toLowerCase().split('/');
   const parts = variant === undefined ? [os, architecture] : [os, architecture, variant];
   if (more.length > 0 || parts.some(part => !/^[a-z0-9][a-z0-9._-]*$/.test(part)))
-    throw new PlatformInvalid(`"${text}" is not a platform`, {
+    throw new RegistryOptionsInvalid(`"${text}" is not a platform`, {
       subject: text,
       expected: 'os/architecture or os/architecture/variant',
       found: text,

@@ -14,8 +14,3 @@ export class ImageTypeUnsupported extends Refusal {
 export class ImageNoPlatform extends Refusal {
   readonly code = 'IMAGE_NO_PLATFORM';
 }
-
-/** The platform option is not `os/architecture[/variant]`. */
-export class PlatformInvalid extends Refusal {
-  readonly code = 'REGISTRY_PLATFORM_INVALID';
-}

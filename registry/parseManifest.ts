@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { RegistryProtocol } from './errors.ts';
 import type { Descriptor, ImageManifest } from './image.ts';
 import { ImageManifestInvalid, ImageTypeUnsupported } from './imageErrors.ts';
 import { isDigest } from './reference.ts';
@@ -56,7 +57,7 @@ const indexShape = z.object({ schemaVersion: z.literal(2), manifests: z.array(de
 /**
  * Reads an OCI image manifest or index, or Docker's schema 2 forms of both (image-spec, manifest.md and image-index.md).
  * `mediaType` is the Content-Type it came with; the one in the document goes before it.
- * @throws ImageManifestInvalid, ImageTypeUnsupported
+ * @throws RegistryProtocol (not JSON at all), ImageManifestInvalid, ImageTypeUnsupported
  */
 export function parseManifest(bytes: Buffer, mediaType: string, subject: string): ParsedManifest {
   const document = parseDocument(bytes, mediaType, subject);
@@ -86,7 +87,7 @@ function parseDocument(bytes: Buffer, mediaType: string, subject: string): Recor
   } catch (cause) {
     const start = JSON.stringify(bytes.subarray(0, 60).toString('utf8'));
     const html = /^\s*(?:<!doctype html|<html)/i.test(bytes.subarray(0, 200).toString('utf8'));
-    throw new ImageManifestInvalid(`What the registry sent for ${subject} is not a manifest`, {
+    throw new RegistryProtocol(`What the registry sent for ${subject} is not a manifest`, {
       subject,
       expected: 'a JSON document',
       found:

@@ -1,0 +1,128 @@
+import { BlobStore } from './blobStore.ts';
+import { parsePlatform } from './choosePlatform.ts';
+import type { Engine } from './engine.ts';
+import { fetchImage } from './fetchImage.ts';
+import type { Descriptor, Image } from './image.ts';
+import { Places } from './places.ts';
+import { type Digest, formatReference, type Reference } from './reference.ts';
+import type { Registry, RegistryOptions, Traffic } from './registry.ts';
+import { SharedWork } from './sharedWork.ts';
+import { TransferQueue } from './transferQueue.ts';
+
+const CONCURRENCY = 8;
+const RETRIES = 5;
+
+/**
+ * A registry to read from, over the engine that the options name. Only that engine's modules are loaded.
+ * @throws RegistryOptionsInvalid, or the engine's refusal to start (OrasMissing, OrasTooOld)
+ */
+export async function openRegistry(options: RegistryOptions): Promise<Registry> {
+  const places = new Places(options.mirrors);
+  if (options.platform !== undefined) parsePlatform(options.platform);
+  const engine = await openEngine(options);
+  return new VerifiedRegistry(engine, places, options);
+}
+
+async function openEngine(options: RegistryOptions): Promise<Engine> {
+  if (options.engine === 'oras') {
+    const { createOrasEngine } = await import('./oras/orasEngine.ts');
+    return createOrasEngine(options);
+  }
+  const { createBuiltinEngine } = await import('./builtin/builtinEngine.ts');
+  return createBuiltinEngine(options);
+}
+
+/** Everything that is the same whichever engine asks: verifying, following indexes, asking once, mirrors, the cache. */
+class VerifiedRegistry implements Registry {
+  readonly #engine: Engine;
+  readonly #places: Places;
+  readonly #blobs: BlobStore;
+  readonly #platform: string | undefined;
+  readonly #digests: Memo<Digest>;
+  readonly #images: Memo<Image>;
+  #closed: Promise<void> | undefined;
+
+  constructor(engine: Engine, places: Places, options: RegistryOptions) {
+    this.#engine = engine;
+    this.#places = places;
+    this.#platform = options.platform;
+    this.#digests = new Memo();
+    this.#images = new Memo();
+    const queue = new TransferQueue(options.concurrency ?? CONCURRENCY);
+    const transfer = { engine, retries: options.retries ?? RETRIES, onEvent: options.onEvent };
+    this.#blobs = new BlobStore({ places, queue, transfer, verified: new Set() }, options);
+  }
+
+  get traffic(): Traffic {
+    return this.#engine.traffic;
+  }
+
+  async resolve(reference: Reference, signal?: AbortSignal): Promise<Digest> {
+    signal?.throwIfAborted();
+    if (reference.digest !== undefined) return reference.digest;
+    return this.#digests.get(formatReference(reference), signal, own =>
+      this.#places.ask(reference, own, at => this.#engine.resolve(at, own)),
+    );
+  }
+
+  async fetchImage(reference: Reference, signal?: AbortSignal): Promise<Image> {
+    const name = formatReference(reference);
+    // What the tag was resolved to is what is fetched, even if the tag has moved since.
+    const digest = reference.digest ?? (await this.#digests.known(name, signal));
+    const exact = digest === undefined ? reference : { ...reference, digest };
+    const image = await this.#images.get(formatReference(exact), signal, own =>
+      fetchImage({ engine: this.#engine, places: this.#places, platform: this.#platform }, exact, own),
+    );
+    if (digest === undefined) this.#digests.set(name, image.digest);
+    return image;
+  }
+
+  async openBlob(reference: Reference, descriptor: Descriptor, signal?: AbortSignal) {
+    return this.#blobs.open(reference, descriptor, signal);
+  }
+
+  async listTags(reference: Reference, signal: AbortSignal = new AbortController().signal): Promise<string[]> {
+    return this.#places.ask(reference, signal, at => this.#engine.listTags(at, signal));
+  }
+
+  async close(): Promise<void> {
+    this.#closed ??= this.#blobs.close().finally(() => this.#engine.close());
+    await this.#closed;
+  }
+}
+
+/** Answers by name, each asked for once however many ask; a failure is not remembered. */
+class Memo<T> {
+  readonly #answers = new Map<string, SharedWork<T>>();
+
+  async get(name: string, signal: AbortSignal | undefined, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const found = this.#answers.get(name);
+    if (found !== undefined && !found.abandoned) return found.join(signal, answer => answer);
+    const work: SharedWork<T> = new SharedWork(async own => {
+      try {
+        return await ask(own);
+      } catch (error) {
+        if (this.#answers.get(name) === work) this.#answers.delete(name);
+        throw error;
+      }
+    });
+    this.#answers.set(name, work);
+    return work.join(signal, answer => answer);
+  }
+
+  /** The answer, if it was asked for before; undefined if not, or if asking failed. */
+  async known(name: string, signal: AbortSignal | undefined): Promise<T | undefined> {
+    const found = this.#answers.get(name);
+    if (found === undefined || found.abandoned) return undefined;
+    try {
+      return await found.join(signal, answer => answer);
+    } catch {
+      signal?.throwIfAborted();
+      return undefined;
+    }
+  }
+
+  set(name: string, answer: T): void {
+    this.#answers.set(name, new SharedWork(async () => answer));
+  }
+}

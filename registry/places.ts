@@ -1,0 +1,153 @@
+import {
+  RegistryDns,
+  RegistryOptionsInvalid,
+  RegistryProxy,
+  RegistryRefusal,
+  RegistryRefused,
+  RegistryTimeout,
+  RegistryTls,
+  RegistryUnavailable,
+} from './errors.ts';
+import { formatReference, isRegistry, isRepository, type Reference } from './reference.ts';
+
+/** Every place that could have had it failed; the message has what each of them said, in the order asked. */
+export class RegistryAllFailed extends RegistryRefusal {
+  readonly code = 'REGISTRY_ALL_FAILED';
+}
+
+/** How many different repositories must fail in this way before the last place left is given up for the run. */
+const HOST_FAULTS = [
+  { Kind: RegistryDns, limit: 1 },
+  { Kind: RegistryTls, limit: 1 },
+  { Kind: RegistryRefused, limit: 1 },
+  { Kind: RegistryProxy, limit: 1 },
+  { Kind: RegistryTimeout, limit: 2 },
+  { Kind: RegistryUnavailable, limit: 3 },
+] as const;
+/** A host given up is asked again by one caller after this long: a run may outlast a restart. */
+const PROBE_AFTER_MS = 60_000;
+
+interface Health {
+  error: RegistryRefusal | undefined;
+  failedFor: Set<string>;
+  open: boolean;
+  probeAt: number;
+}
+
+/**
+ * Where a reference can be read: its mirrors in the order given, the registry it names last. A host that fails as a whole
+ * (no connection, no name, bad TLS, no answer, 5xx after all retries) is not asked again for every image of the run; what
+ * it said is remembered and told. Whatever fails for one image only, such as 404, lets only that image pass on.
+ */
+export class Places {
+  readonly #mirrors: ReadonlyMap<string, readonly { readonly registry: string; readonly prefix: string }[]>;
+  readonly #health = new Map<string, Health>();
+  readonly #skips = new WeakSet<RegistryRefusal>();
+  readonly #now: () => number;
+
+  /** @throws RegistryOptionsInvalid */
+  constructor(mirrors: Readonly<Record<string, readonly string[]>> = {}, now: () => number = Date.now) {
+    this.#mirrors = new Map(
+      Object.entries(mirrors).map(([host, places]) => [host, places.map(place => parseMirror(host, place))]),
+    );
+    this.#now = now;
+  }
+
+  /** Asks one place after the other until one answers. @throws the only place's refusal, or RegistryAllFailed */
+  async ask<T>(reference: Reference, signal: AbortSignal, question: (at: Reference) => Promise<T>): Promise<T> {
+    const places = this.#of(reference);
+    const failures: { readonly at: Reference; readonly error: RegistryRefusal }[] = [];
+    for (const [index, at] of places.entries()) {
+      signal.throwIfAborted();
+      const last = index === places.length - 1;
+      try {
+        const skipped = this.#skip(at);
+        if (skipped !== undefined) throw skipped;
+        const answer = await question(at);
+        this.#health.delete(at.registry);
+        return answer;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof RegistryRefusal)) throw error;
+        this.#remember(at, error, last);
+        if (places.length === 1) throw error;
+        failures.push({ at, error });
+      }
+    }
+    throw allFailed(reference, failures);
+  }
+
+  #of(reference: Reference): Reference[] {
+    const mirrors = this.#mirrors.get(reference.registry) ?? [];
+    const mirrored = mirrors.map(({ registry, prefix }) => ({
+      ...reference,
+      registry,
+      repository: prefix === '' ? reference.repository : `${prefix}/${reference.repository}`,
+    }));
+    return [...mirrored, reference];
+  }
+
+  /** The refusal to give at once where a host has been given up. */
+  #skip(at: Reference): RegistryRefusal | undefined {
+    const health = this.#health.get(at.registry);
+    if (health?.error === undefined || !health.open) return undefined;
+    if (this.#now() >= health.probeAt) {
+      health.probeAt = this.#now() + PROBE_AFTER_MS;
+      return undefined;
+    }
+    const { error } = health;
+    const Kind = HOST_FAULTS.find(it => error instanceof it.Kind)?.Kind ?? RegistryUnavailable;
+    const skip = new Kind(`${at.registry} failed before and is not asked again for every image: ${error.message}`, {
+      subject: formatReference(at),
+      hint: error.hint,
+      ...(error.registrySaid === undefined ? {} : { registrySaid: error.registrySaid }),
+      ...(error.request === undefined ? {} : { request: error.request }),
+      cause: error,
+    });
+    this.#skips.add(skip);
+    return skip;
+  }
+
+  #remember(at: Reference, error: RegistryRefusal, last: boolean): void {
+    const fault = HOST_FAULTS.find(({ Kind }) => error instanceof Kind);
+    if (fault === undefined || this.#skips.has(error)) return;
+    const health = this.#health.get(at.registry) ?? { error, failedFor: new Set(), open: false, probeAt: 0 };
+    health.error = error;
+    health.failedFor.add(at.repository);
+    if (!last || health.failedFor.size >= fault.limit) {
+      health.open = true;
+      health.probeAt = this.#now() + PROBE_AFTER_MS;
+    }
+    this.#health.set(at.registry, health);
+  }
+}
+
+function parseMirror(host: string, place: string): { registry: string; prefix: string } {
+  const slash = place.indexOf('/');
+  const registry = slash < 0 ? place : place.slice(0, slash);
+  const prefix = slash < 0 ? '' : place.slice(slash + 1).replace(/\/$/, '');
+  if (isRegistry(registry) && (prefix === '' || isRepository(prefix))) return { registry, prefix };
+  throw new RegistryOptionsInvalid(`"${place}" cannot be a mirror of ${host}`, {
+    subject: host,
+    expected: 'HOST, HOST:PORT or either with /PREFIX',
+    found: place,
+    hint: 'Write mirrors as harbor.example.com/higress, without https:// and without a tag.',
+  });
+}
+
+function allFailed(
+  reference: Reference,
+  failures: readonly { readonly at: Reference; readonly error: RegistryRefusal }[],
+): RegistryAllFailed {
+  const subject = formatReference(reference);
+  const last = failures.at(-1)?.error;
+  const told = failures.map(({ at, error }) => `${at.registry}/${at.repository}: ${error.message} (${error.code})`);
+  return new RegistryAllFailed(`No place could give ${subject}. ${told.join('; ')}`, {
+    subject,
+    hint: last?.hint ?? 'Check the mirrors of this registry.',
+    temporary: failures.some(({ error }) => error.temporary),
+    ...(last?.status === undefined ? {} : { status: last.status }),
+    ...(last?.registrySaid === undefined ? {} : { registrySaid: last.registrySaid }),
+    cause: new AggregateError(failures.map(({ error }) => error)),
+  });
+}

@@ -1,0 +1,140 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { BlobBody, Engine } from './engine.ts';
+import { RegistryRefusal, RegistryUnavailable } from './errors.ts';
+import type { Descriptor } from './image.ts';
+import { formatReference, type Reference } from './reference.ts';
+import type { RegistryEvent } from './registry.ts';
+
+const FIRST_DELAY_MS = 250;
+const LONGEST_DELAY_MS = 15_000;
+const LAST_BYTE_GRACE_MS = 1000;
+
+export interface Transfer {
+  readonly engine: Engine;
+  /** Resumptions in a row that bring no new byte, before it is given up. */
+  readonly retries: number;
+  readonly onEvent?: ((event: RegistryEvent) => void) | undefined;
+}
+
+/** Where the bytes go. An error that it throws ends the transfer at once and comes out as it is. */
+export interface BlobSink {
+  /** How many bytes it has; the next one to send. */
+  readonly receivedBytes: number;
+  write(chunk: Buffer): Promise<void> | undefined;
+}
+
+/**
+ * Brings what a sink lacks of a blob over from one place, whatever number of connections that takes: a body that breaks is
+ * asked for again from the byte where it broke. Progress starts the count of retries anew, since on a bad line every
+ * connection carries a little. The bytes are not verified here.
+ */
+export async function transferBlob(
+  transfer: Transfer,
+  at: Reference,
+  descriptor: Descriptor,
+  sink: BlobSink,
+  signal: AbortSignal,
+): Promise<void> {
+  const subject = formatReference(at);
+  let fruitless = 0;
+  let wholeBytes: number | undefined;
+  while (sink.receivedBytes < descriptor.size) {
+    const before = sink.receivedBytes;
+    // Errors of this call are final: the engine has retried what is worth it.
+    const body = await transfer.engine.fetchBlob(at, descriptor, before, signal);
+    const broken = await pour(body, sink, descriptor, signal);
+    if (sink.receivedBytes >= descriptor.size) return;
+    if (broken instanceof RegistryRefusal && !broken.temporary) throw broken;
+    if (broken === undefined) {
+      // A body that ends in good order at the same byte twice is all that the registry has.
+      if (wholeBytes === sink.receivedBytes) throw tooShort(subject, descriptor, sink.receivedBytes);
+      wholeBytes = sink.receivedBytes;
+    }
+    fruitless = sink.receivedBytes > before ? 0 : fruitless + 1;
+    const refusal = interrupted(subject, descriptor, sink.receivedBytes, broken);
+    if (fruitless > transfer.retries || transfer.retries === 0) throw refusal;
+    const delayMs = delay(fruitless, refusal.retryAfterMs);
+    const attempt = fruitless + 1;
+    transfer.onEvent?.({ type: 'retry', subject, attempt, delayMs, reason: refusal.message });
+    await sleep(delayMs, undefined, { signal });
+  }
+}
+
+/** Resolves with what broke the body, or undefined if it ended in good order. Only the sink's errors are thrown. */
+async function pour(
+  { offset, body }: BlobBody,
+  sink: BlobSink,
+  descriptor: Descriptor,
+  signal: AbortSignal,
+): Promise<unknown> {
+  // A registry that ignores Range starts at 0 again: what is here already is passed over, the hash tells in the end.
+  let skipBytes = sink.receivedBytes - offset;
+  const onAbort = () => body.destroy(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  let timer: NodeJS.Timeout | undefined;
+  const chunks = body[Symbol.asyncIterator]();
+  try {
+    if (skipBytes < 0)
+      return new RegistryUnavailable(`The answer begins at byte ${offset}, not ${sink.receivedBytes}`, {
+        temporary: true,
+        hint: 'A proxy in between may keep wrong parts of answers.',
+      });
+    for (;;) {
+      let next: IteratorResult<Buffer>;
+      try {
+        signal.throwIfAborted();
+        next = await chunks.next();
+      } catch (error) {
+        signal.throwIfAborted();
+        return error;
+      }
+      if (next.done === true) return undefined;
+      let chunk = next.value;
+      if (skipBytes > 0) {
+        const skipped = Math.min(skipBytes, chunk.length);
+        skipBytes -= skipped;
+        chunk = chunk.subarray(skipped);
+      }
+      if (chunk.length > 0) await sink.write(chunk);
+      if (sink.receivedBytes > descriptor.size) return undefined;
+      // A body read to its end leaves its connection to the next request; one that never ends is not waited for.
+      if (sink.receivedBytes === descriptor.size) timer ??= setTimeout(() => body.destroy(), LAST_BYTE_GRACE_MS);
+    }
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+    body.on('error', () => {}); // whatever it still says after this has no consequence
+    body.destroy();
+  }
+}
+
+/** Full jitter over an exponential, so that eight transfers that broke at once do not come back at once. */
+function delay(fruitless: number, retryAfterMs: number | undefined): number {
+  const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** fruitless);
+  return Math.round(Math.max(retryAfterMs ?? 0, ceiling * (0.25 + 0.75 * Math.random())));
+}
+
+function interrupted(subject: string, descriptor: Descriptor, received: number, cause: unknown): RegistryRefusal {
+  if (cause instanceof RegistryRefusal) return cause;
+  const why = cause instanceof Error ? `: ${cause.message}` : '';
+  return new RegistryUnavailable(`A blob of ${subject} broke off after ${received} of ${descriptor.size} bytes${why}`, {
+    subject: `${subject}, blob ${descriptor.digest}`,
+    expected: `${descriptor.size} bytes`,
+    found: `${received} bytes`,
+    temporary: true,
+    hint: 'The line or the registry is unstable. Run it again: what has arrived is kept in the cache folder if there is one.',
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function tooShort(subject: string, descriptor: Descriptor, received: number): RegistryRefusal {
+  return new RegistryUnavailable(
+    `The registry has only ${received} of ${descriptor.size} bytes of a blob of ${subject}`,
+    {
+      subject: `${subject}, blob ${descriptor.digest}`,
+      expected: `${descriptor.size} bytes`,
+      found: `${received} bytes`,
+      hint: 'Push the image again, or check whether a proxy in between answers in place of the registry.',
+    },
+  );
+}
