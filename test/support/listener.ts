@@ -1,6 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { SecureVersion } from 'node:tls';
+import type { Connection } from './delivery.ts';
 
 export interface Tls {
   /** PEM. */
@@ -8,19 +10,24 @@ export interface Tls {
   readonly cert: string;
   /** PEM of the authority that client certificates must come from; asked for and required when given. */
   readonly clientCa?: string;
+  /** The newest TLS version spoken, e.g. `TLSv1.1` to be too old for any client. Default: Node's. */
+  readonly maxVersion?: SecureVersion;
 }
 
-export type Handler = (request: IncomingMessage, response: ServerResponse, signal: AbortSignal) => Promise<void>;
+export type Handler = (request: IncomingMessage, connection: Connection) => Promise<void>;
 
 /** One HTTP(S) server on a port of its own, which can go down and come back, and whose every socket is known. */
 export class Listener {
   readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
+  readonly #sockets = new Map<string, Socket>();
   readonly #running = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   readonly #address: string;
   readonly #scheme: 'http' | 'https';
   #port = 0;
+  #resets = 0;
+  /** TCP connections accepted so far. */
+  connections = 0;
 
   constructor(handler: Handler, options: { readonly address?: string; readonly tls?: Tls }) {
     this.#address = options.address ?? '127.0.0.1';
@@ -28,7 +35,12 @@ export class Listener {
     const listener = (request: IncomingMessage, response: ServerResponse): void => {
       const gone = new AbortController();
       response.once('close', () => gone.abort());
-      const run: Promise<void> = handler(request, response, AbortSignal.any([gone.signal, this.#stop.signal]))
+      const tcp = this.#sockets.get(peerOf(request.socket)) ?? request.socket;
+      const run: Promise<void> = handler(request, {
+        response,
+        tcp,
+        signal: AbortSignal.any([gone.signal, this.#stop.signal]),
+      })
         .catch(() => void response.destroy())
         .finally(() => this.#running.delete(run));
       this.#running.add(run);
@@ -41,6 +53,7 @@ export class Listener {
             {
               key: tls.key,
               cert: tls.cert,
+              ...(tls.maxVersion === undefined ? {} : { maxVersion: tls.maxVersion, minVersion: tls.maxVersion }),
               ...(tls.clientCa === undefined ? {} : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
             },
             listener,
@@ -48,9 +61,15 @@ export class Listener {
     this.#server.keepAliveTimeout = 60_000;
     this.#server.on('tlsClientError', () => {});
     this.#server.on('connection', (socket: Socket) => {
-      this.#sockets.add(socket);
+      this.connections += 1;
+      const peer = peerOf(socket);
+      this.#sockets.set(peer, socket);
       socket.on('error', () => {});
-      socket.once('close', () => this.#sockets.delete(socket));
+      socket.once('close', () => this.#sockets.delete(peer));
+      if (this.#resets > 0) {
+        this.#resets -= 1;
+        socket.resetAndDestroy();
+      }
     });
   }
 
@@ -75,11 +94,16 @@ export class Listener {
     this.#port = (this.#server.address() as AddressInfo).port;
   }
 
+  /** Resets the next so many connections as soon as they are made, before TLS. */
+  resetConnections(count: number): void {
+    this.#resets = count;
+  }
+
   /** Closes the port and cuts every connection: the next attempt is refused. */
   async down(): Promise<void> {
     if (!this.#server.listening) return;
     const closed = new Promise<void>(resolve => this.#server.close(() => resolve()));
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets.values()) socket.destroy();
     await closed;
   }
 
@@ -89,4 +113,8 @@ export class Listener {
     await this.down();
     await Promise.all(this.#running);
   }
+}
+
+function peerOf(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`;
 }

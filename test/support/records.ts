@@ -17,6 +17,12 @@ export interface RequestRecord {
   status: number;
   /** Body bytes handed to the connection. */
   bodyBytesSent: number;
+  /** Requests under way when this one arrived, itself included. */
+  readonly inFlight: number;
+  /** When it arrived, on the clock of performance.now(). */
+  readonly atMs: number;
+  /** Names of the faults it met, joined by `+`. */
+  fault?: string;
 }
 
 export type RecordFilter =
@@ -34,6 +40,7 @@ export type RecordFilter =
 /** What travelled, so that a test can assert every request and byte that a client claims to save. */
 export class Ledger {
   readonly requests: RequestRecord[] = [];
+  #inFlight = 0;
 
   open(request: IncomingMessage, origin: string, server: RequestRecord['server'], kind: RequestKind): RequestRecord {
     const url = `${origin}${request.url ?? '/'}`;
@@ -41,14 +48,21 @@ export class Ledger {
       method: request.method ?? 'GET',
       url,
       path: new URL(url).pathname,
-      headers: request.headers,
+      headers: { ...request.headers },
       kind,
       server,
       status: 0,
       bodyBytesSent: 0,
+      inFlight: ++this.#inFlight,
+      atMs: performance.now(),
     };
     this.requests.push(record);
     return record;
+  }
+
+  /** The request is over, however it ended. */
+  shut(): void {
+    this.#inFlight -= 1;
   }
 
   select(filter?: RecordFilter): RequestRecord[] {

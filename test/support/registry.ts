@@ -1,14 +1,16 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Answer, answer, answerError, deliver } from './answer.ts';
+import type { Answer } from './answer.ts';
+import { type Connection, type Delivery, deliver } from './delivery.ts';
 import type { Digest, TestImage } from './image.ts';
 import { Listener, type Tls } from './listener.ts';
 import { Ledger, type RecordFilter, type RequestKind, type RequestRecord } from './records.ts';
-import { answerPull, type Route, routeOf } from './routes.ts';
-import { ObjectStorage } from './storage.ts';
+import { hasArrived } from './redirects.ts';
+import { type Route, routeOf } from './routes.ts';
+import { type Fault, type FaultContext, type FaultRule, Script } from './script.ts';
+import { Service } from './service.ts';
 import { Store } from './store.ts';
 import { type Auth, Gate } from './tokens.ts';
-import { Uploads } from './uploads.ts';
 
 export interface RegistryOptions {
   /** Default: anybody may pull and push. */
@@ -35,31 +37,38 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
 export class TestRegistry {
   readonly #options: RegistryOptions;
   readonly #store = new Store();
-  readonly #uploads = new Uploads(this.#store);
-  readonly #storage: ObjectStorage;
+  readonly #service: Service;
   readonly #ledger = new Ledger();
   readonly #gate: Gate | undefined;
   readonly #front: Listener;
-  /** Object storage and, if asked for, the token server: other ports, hence other origins. */
-  readonly #bucket: Listener | undefined;
+  /** Object storage and, if asked for, the token server have ports of their own, hence other origins. */
+  readonly #bucket: Listener;
   readonly #tokenServer: Listener | undefined;
+  #script = new Script([]);
 
   constructor(options: RegistryOptions) {
     this.#options = options;
-    this.#storage = new ObjectStorage(this.#store, options.blobRedirect === 'cross-origin');
     const { auth, tls, address } = options;
     const place = { ...(tls ? { tls } : {}), ...(address ? { address } : {}) };
     const listen = (server: RequestRecord['server']): Listener => {
       const made: Listener = new Listener(
-        (request, response, signal) => this.#handle(server, made.origin, request, response, signal),
+        (request, connection) => this.#handle(server, made.origin, request, connection),
         place,
       );
       return made;
     };
     this.#front = listen('registry');
-    if (options.blobRedirect === 'cross-origin') this.#bucket = listen('storage');
+    this.#bucket = listen('storage');
     if (auth?.kind === 'bearer' && auth.realm === 'cross-origin') this.#tokenServer = listen('token');
     if (auth) this.#gate = new Gate(auth, () => `${(this.#tokenServer ?? this.#front).origin}${this.#tokenPath}`);
+    const { blobRedirect = 'none' } = options;
+    const blobServer = blobRedirect === 'cross-origin' ? this.#bucket : this.#front;
+    this.#service = new Service(this.#store, {
+      gate: this.#gate,
+      aliyunStyle: options.aliyunStyle === true,
+      blobOrigin: blobRedirect === 'none' ? undefined : () => blobServer.origin,
+      storageRefusesCredentials: blobRedirect !== 'same-origin',
+    });
   }
 
   /** `127.0.0.1:PORT`, as references name it. */
@@ -74,6 +83,16 @@ export class TestRegistry {
   /** Every request since the start or the last reset, in order of arrival. */
   get requests(): readonly RequestRecord[] {
     return this.#ledger.requests;
+  }
+
+  /** TCP connections that the registry's own port accepted so far. */
+  get connections(): number {
+    return this.#front.connections;
+  }
+
+  /** Most requests that were under way at once since the last reset. */
+  get peakInFlight(): number {
+    return Math.max(0, ...this.requests.map(record => record.inFlight));
   }
 
   /** Every token given out so far. */
@@ -125,23 +144,33 @@ export class TestRegistry {
     this.#ledger.requests.length = 0;
   }
 
+  /** What goes wrong from now on, in place of what was scripted before; an empty list mends everything. */
+  script(rules: FaultRule | readonly FaultRule[]): void {
+    this.#script = new Script([rules].flat());
+  }
+
+  /** Resets the next so many connections as soon as they are made, before any TLS. */
+  resetConnections(count: number): void {
+    this.#front.resetConnections(count);
+  }
+
   /** Opens the port again after `down`. */
   async up(): Promise<void> {
     await this.#front.up();
-    await this.#bucket?.up();
+    await this.#bucket.up();
     await this.#tokenServer?.up();
   }
 
   /** Closes the ports and cuts all connections: further attempts are refused until `up`. */
   async down(): Promise<void> {
     await this.#front.down();
-    await this.#bucket?.down();
+    await this.#bucket.down();
     await this.#tokenServer?.down();
   }
 
   async close(): Promise<void> {
     await this.#front.close();
-    await this.#bucket?.close();
+    await this.#bucket.close();
     await this.#tokenServer?.close();
   }
 
@@ -149,17 +178,39 @@ export class TestRegistry {
     server: RequestRecord['server'],
     origin: string,
     request: IncomingMessage,
-    response: ServerResponse,
-    signal: AbortSignal,
+    connection: Connection,
   ): Promise<void> {
+    const { signal } = connection;
     const url = new URL(`${origin}${request.url ?? '/'}`);
     const route = routeOf(url.pathname);
     const role = this.#roleOf(server, url.pathname);
     const kind: RequestKind = role === 'storage' ? 'blob' : role === 'token' ? 'token' : route.kind;
     const record = this.#ledger.open(request, origin, role, kind);
-    if (this.#options.latencyMs) await sleep(this.#options.latencyMs, undefined, { signal });
-    const said = await this.#answer(role, route, request, url);
-    await deliver(said, response, record, signal);
+    try {
+      if (this.#options.latencyMs) await sleep(this.#options.latencyMs, undefined, { signal });
+      const faults = hasArrived(url.searchParams) ? [] : this.#script.faultsFor(record);
+      if (faults.length > 0) record.fault = faults.map(({ name }) => name).join('+');
+      const context = this.#contextOf(route, request, record, origin);
+      for (const fault of faults) fault.before?.(context);
+      const honest = await this.#service.answer({ request, url, route, record });
+      const said = faults.reduce((now: Answer, fault: Fault) => fault.rewrite?.(now, context) ?? now, honest);
+      const how: Delivery = Object.assign({}, ...faults.map(({ delivery }) => delivery));
+      await deliver(said, connection, record, how);
+    } finally {
+      this.#ledger.shut();
+    }
+  }
+
+  #contextOf(route: Route, request: IncomingMessage, record: RequestRecord, origin: string): FaultContext {
+    const storageOrigin = this.#bucket.origin;
+    return {
+      request,
+      record,
+      origin,
+      storageOrigin,
+      signBlob: limits => `${storageOrigin}${this.#service.signBlob(route, limits)}`,
+      expireTokens: () => this.expireTokens(),
+    };
   }
 
   // With same-origin tokens and storage one port plays all three parts, told apart by path.
@@ -167,38 +218,6 @@ export class TestRegistry {
     if (server !== 'registry') return server;
     if (path === this.#tokenPath && this.#gate !== undefined && this.#tokenServer === undefined) return 'token';
     return path.startsWith('/storage/') && this.#options.blobRedirect === 'same-origin' ? 'storage' : server;
-  }
-
-  async #answer(role: RequestRecord['server'], route: Route, request: IncomingMessage, url: URL): Promise<Answer> {
-    if (role === 'token' && this.#gate) return this.#gate.answerToken(request, url.searchParams);
-    if (role === 'storage') return this.#storage.answer(request, url.pathname, url.searchParams);
-    const refused = this.#refuse(route, request);
-    const said =
-      refused ??
-      (await this.#uploads.answer(route, request, url.searchParams)) ??
-      answerPull(this.#store, route, request, url.searchParams);
-    const final = this.#redirected(route, request, said) ?? said;
-    return { ...final, headers: { 'docker-distribution-api-version': 'registry/2.0', ...final.headers } };
-  }
-
-  #refuse(route: Route, request: IncomingMessage): Answer | undefined {
-    const pull = request.method === 'GET' || request.method === 'HEAD';
-    const repository = route.repository === '' ? undefined : route.repository;
-    const action = pull && route.endpoint !== 'upload' ? 'pull' : 'push';
-    const refused = this.#gate?.check(request.headers.authorization, { repository, action });
-    if (refused !== undefined) return refused;
-    const unknown = repository !== undefined && !this.#store.repositories.has(repository);
-    if (this.#options.aliyunStyle === true && unknown && action === 'pull')
-      return answerError(401, 'DENIED', 'requested access to the resource is denied');
-    return undefined;
-  }
-
-  #redirected(route: Route, request: IncomingMessage, said: Answer): Answer | undefined {
-    const { blobRedirect = 'none' } = this.#options;
-    const served = said.status === 200 || said.status === 206 || said.status === 416;
-    if (blobRedirect === 'none' || route.endpoint !== 'blob' || request.method !== 'GET' || !served) return undefined;
-    const { origin } = this.#bucket ?? this.#front;
-    return answer(307, { location: `${origin}${this.#storage.sign(route.repository, route.target)}` });
   }
 
   get #tokenPath(): string {
