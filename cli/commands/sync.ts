@@ -1,0 +1,76 @@
+import process from 'node:process';
+import { Command, Option } from 'commander';
+import { list, seconds } from '../environment.ts';
+import { interruptible } from '../interruptible.ts';
+import { blobCacheDir, stampsFileOf } from '../paths.ts';
+import { addRegistryOptions, type RegistryFlags, registryOptions } from '../registryOptions.ts';
+
+export interface SyncFlags extends RegistryFlags {
+  readonly manifest: string;
+  readonly out: string;
+  readonly only?: readonly string[];
+  readonly frozen?: boolean;
+  readonly update?: true | readonly string[];
+  readonly lock: boolean;
+  readonly prune?: boolean;
+  readonly rehash?: boolean;
+  readonly dryRun?: boolean;
+  readonly wait: number;
+  readonly format: 'text' | 'json';
+}
+
+export function syncCommand(): Command {
+  const command = new Command('sync')
+    .description('Pull the plugins that manifest.json lists and publish them as plugins/<name>/<version>/plugin.wasm.')
+    .addOption(
+      new Option('--manifest <file>', 'the list of plugins').env('PLUGIN_MIRROR_MANIFEST').default('manifest.json'),
+    )
+    .addOption(new Option('--out <dir>', 'the tree to publish into').env('PLUGIN_MIRROR_OUT').default('plugins'))
+    .addOption(
+      new Option('--only <glob...>', 'only plugins whose NAME or NAME/VERSION fits')
+        .env('PLUGIN_MIRROR_ONLY')
+        .argParser(list),
+    )
+    .addOption(
+      new Option(
+        '--frozen',
+        'take exactly what manifest.lock.json holds, or fail (the default where CI is set and a lock is there)',
+      ).env('PLUGIN_MIRROR_FROZEN'),
+    )
+    .addOption(new Option('--no-frozen', 'ask the tags even where CI is set'))
+    .addOption(
+      new Option('--update [names...]', 'resolve the tags of these plugins anew, or of all')
+        .env('PLUGIN_MIRROR_UPDATE')
+        .argParser(list),
+    )
+    .addOption(new Option('--no-lock', 'neither read nor write manifest.lock.json'))
+    .addOption(new Option('--prune', 'remove versions that the manifest no longer names').env('PLUGIN_MIRROR_PRUNE'))
+    .addOption(
+      new Option('--rehash', 'hash every published byte even where nothing looks changed').env('PLUGIN_MIRROR_REHASH'),
+    )
+    .addOption(new Option('--dry-run', 'say what would be done and how much would travel; touch nothing'))
+    .addOption(
+      new Option('--wait <seconds>', 'wait so long for another sync into the same tree')
+        .env('PLUGIN_MIRROR_WAIT')
+        .argParser(seconds(0, 86_400))
+        .default(0, '0'),
+    );
+  return addRegistryOptions(command)
+    .addOption(
+      new Option('--format <kind>', 'what stdout gets')
+        .env('PLUGIN_MIRROR_FORMAT')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
+    .action(run);
+}
+
+async function run(flags: SyncFlags): Promise<void> {
+  const { runSync } = await import('../runSync.ts');
+  const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+  const stampsFile = stampsFileOf(process.env, flags.out);
+  const ci = /^(?:1|true)$/i.test(process.env['CI'] ?? '');
+  process.exitCode = await interruptible(signal =>
+    runSync({ flags, ci, registryOptions: options, stampsFile, signal }),
+  );
+}

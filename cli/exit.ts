@@ -1,0 +1,33 @@
+import process from 'node:process';
+import { CommanderError } from 'commander';
+import { Refusal } from '../refusal/refusal.ts';
+import { wantsColor } from './colors.ts';
+import { renderRefusal } from './renderRefusal.ts';
+
+/** The contract with scripts; the README's table says the same. */
+export const EXIT = { good: 0, failed: 1, usage: 2, drift: 3, interrupted: 130 } as const;
+
+/** Codes of refusals that mean: what you wrote is wrong, nothing was touched. */
+const USAGE = /^(?:USAGE|MANIFEST|SELECTION|IMPORT|REFERENCE|OPTION)_/;
+/** … that mean: what is there is not what was agreed. */
+const DRIFT = /^FROZEN_/;
+
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usage;
+  if (isAbort(error)) return EXIT.interrupted;
+  if (error instanceof Refusal)
+    return USAGE.test(error.code) ? EXIT.usage : DRIFT.test(error.code) ? EXIT.drift : EXIT.failed;
+  return EXIT.failed;
+}
+
+/** Prints what ended the command and sets the exit code; the process ends when its work is done. */
+export function finish(error: unknown): void {
+  process.exitCode = exitCodeOf(error);
+  if (error instanceof CommanderError) return; // commander has said it
+  if (isAbort(error)) process.stderr.write('plugin-mirror: interrupted; nothing is half-written\n');
+  else process.stderr.write(renderRefusal(error, { color: wantsColor(process.stderr) }));
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'AbortError' || error.name === 'Interrupted');
+}

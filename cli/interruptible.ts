@@ -1,0 +1,24 @@
+import process from 'node:process';
+
+/** The reason of a run that Ctrl-C or a SIGTERM ended. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+}
+
+/**
+ * Runs work that a first Ctrl-C (or SIGTERM) asks to stop: it ends what must not be torn and says what it finished. A
+ * second Ctrl-C ends the process at once; publishing survives that too.
+ */
+export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const stop = () => {
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort(new Interrupted('interrupted'));
+  };
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+  try {
+    return await work(controller.signal);
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+  }
+}

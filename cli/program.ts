@@ -1,0 +1,37 @@
+import process from 'node:process';
+import { Command } from 'commander';
+import { importCommand } from './commands/import.ts';
+import { serveCommand } from './commands/serve.ts';
+import { syncCommand } from './commands/sync.ts';
+import { applyEnvironment } from './environment.ts';
+
+/**
+ * The whole command line. The command modules only declare their arguments; what a command needs to work is loaded when it
+ * runs, so that `--version` and `--help` answer at once.
+ */
+export function buildProgram(version: string): Command {
+  const program = new Command('plugin-mirror')
+    .description('Mirror Higress Wasm plugins from OCI registries into a folder, and serve them over plain HTTP.')
+    .version(version, '-V, --version', 'print the version')
+    .helpCommand('help [command]', 'show the help of a command')
+    .helpOption('-h, --help', 'show help')
+    .showSuggestionAfterError()
+    .showHelpAfterError('(add --help for all options)')
+    .addHelpText('after', EXAMPLES);
+  for (const command of [syncCommand(), serveCommand(), importCommand()]) program.addCommand(command);
+  for (const command of program.commands) settle(command);
+  return settle(program).hook('preSubcommand', (_program, command) => applyEnvironment(command, process.env));
+}
+
+/** Usage errors are thrown and end in cli/exit.ts, as everything does. */
+function settle(command: Command): Command {
+  return command.exitOverride().showSuggestionAfterError().configureHelp({ sortSubcommands: false });
+}
+
+const EXAMPLES = `
+Examples:
+  plugin-mirror sync                          pull what manifest.json lists into plugins/
+  plugin-mirror sync --only 'ai-*'            only some of it
+  plugin-mirror serve --port 8080             serve plugins/ at http://localhost:8080/plugins/<name>/<version>/plugin.wasm
+  plugin-mirror import plugins.properties     turn upstream's list into a manifest.json
+`;

@@ -1,0 +1,103 @@
+import process from 'node:process';
+import { type Command, Option } from 'commander';
+import type { RegistryOptions } from '../registry/registry.ts';
+import { seconds, wholeNumber } from './environment.ts';
+
+/** The options that every command has that speaks to a registry, as commander gives them. */
+export interface RegistryFlags {
+  readonly registry?: string;
+  readonly engine: 'builtin' | 'oras';
+  readonly concurrency: number;
+  readonly plainHttp?: boolean;
+  readonly insecure?: boolean;
+  readonly caFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
+  readonly registryConfig?: string;
+  readonly username?: string;
+  readonly passwordStdin?: boolean;
+  readonly platform?: string;
+  /** Milliseconds: the option's parser has turned the seconds. */
+  readonly timeout: number;
+  readonly retries: number;
+  readonly cacheDir?: string;
+  readonly cacheSize: number;
+}
+
+const MEBIBYTE = 1024 * 1024;
+
+export function addRegistryOptions(command: Command): Command {
+  const options = [
+    new Option('--registry <host[/prefix]>', 'take every image from here, whatever registry the manifest names').env(
+      'PLUGIN_MIRROR_REGISTRY',
+    ),
+    new Option('--engine <name>', 'who speaks to the registry: our own client, or the ORAS CLI')
+      .env('PLUGIN_MIRROR_ENGINE')
+      .choices(['builtin', 'oras'])
+      .default('builtin'),
+    new Option('--concurrency <n>', 'plugins in work at once')
+      .env('PLUGIN_MIRROR_CONCURRENCY')
+      .argParser(wholeNumber(1, 64))
+      .default(8),
+    new Option('--plain-http', 'speak http instead of https (loopback registries are spoken to over http anyway)').env(
+      'PLUGIN_MIRROR_PLAIN_HTTP',
+    ),
+    new Option('--insecure', 'accept any TLS certificate: anyone on the path can then answer for the registry').env(
+      'PLUGIN_MIRROR_INSECURE',
+    ),
+    new Option('--ca-file <file>', 'PEM file with further certificate authorities').env('PLUGIN_MIRROR_CA_FILE'),
+    new Option('--cert-file <file>', 'PEM file with a client certificate').env('PLUGIN_MIRROR_CERT_FILE'),
+    new Option('--key-file <file>', "PEM file with the client certificate's key").env('PLUGIN_MIRROR_KEY_FILE'),
+    new Option(
+      '--registry-config <file>',
+      "docker's config.json or podman's auth.json (default: where they keep it)",
+    ).env('PLUGIN_MIRROR_REGISTRY_CONFIG'),
+    new Option('--username <name>', 'user name for the registry; needs --password-stdin or PLUGIN_MIRROR_PASSWORD').env(
+      'PLUGIN_MIRROR_USERNAME',
+    ),
+    new Option('--password-stdin', 'read the password from standard input'),
+    new Option('--platform <os/arch>', 'which image of an index; plugins rarely need it').env('PLUGIN_MIRROR_PLATFORM'),
+    new Option('--timeout <seconds>', 'give a connection up when nothing comes for so long')
+      .env('PLUGIN_MIRROR_TIMEOUT')
+      .argParser(seconds(0.1, 3600))
+      .default(30_000, '30'),
+    new Option('--retries <n>', 'further attempts for each request that failed')
+      .env('PLUGIN_MIRROR_RETRIES')
+      .argParser(wholeNumber(0, 100))
+      .default(5),
+    new Option('--cache-dir <dir>', 'where blobs and parts of blobs are kept between runs').env(
+      'PLUGIN_MIRROR_CACHE_DIR',
+    ),
+    new Option('--cache-size <MiB>', 'how much of them is kept; 0 keeps none')
+      .env('PLUGIN_MIRROR_CACHE_SIZE')
+      .argParser(wholeNumber(0, 1_048_576))
+      .default(2048),
+  ];
+  for (const option of options) command.addOption(option);
+  return command;
+}
+
+/** The same as a registry takes them. Reads the password from standard input or the environment, nothing else. */
+export async function registryOptions(flags: RegistryFlags, cacheDir: string): Promise<RegistryOptions> {
+  const password = flags.passwordStdin ? await readPassword() : process.env['PLUGIN_MIRROR_PASSWORD'];
+  const { engine, concurrency, plainHttp, insecure, caFile, certFile, keyFile, registryConfig, username, platform } =
+    flags;
+  const given = { plainHttp, insecure, caFile, certFile, keyFile, registryConfig, username, platform, password };
+  return {
+    engine,
+    concurrency,
+    timeoutMs: flags.timeout,
+    retries: flags.retries,
+    env: process.env,
+    ...(flags.cacheSize === 0 ? {} : { cacheDir, cacheSizeBytes: flags.cacheSize * MEBIBYTE }),
+    ...(Object.fromEntries(
+      Object.entries(given).filter(([, value]) => value !== undefined),
+    ) as Partial<RegistryOptions>),
+  };
+}
+
+async function readPassword(): Promise<string> {
+  let text = '';
+  for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk;
+  return text.replace(/\r?\n$/, '');
+}

@@ -1,0 +1,75 @@
+import process from 'node:process';
+import type { SyncListener } from '../mirror/events.ts';
+import { lockedSync } from '../mirror/lockedSync.ts';
+import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
+import { countOutcomes, type SyncReport } from '../mirror/report.ts';
+import { selectVersions } from '../mirror/selection.ts';
+
+import type { RegistryOptions } from '../registry/registry.ts';
+import { wantsColor } from './colors.ts';
+import type { SyncFlags } from './commands/sync.ts';
+import { EXIT } from './exit.ts';
+import { syncJson } from './syncJson.ts';
+import { syncLine } from './syncLines.ts';
+import { renderSummary } from './syncSummary.ts';
+
+export interface SyncRun {
+  readonly flags: SyncFlags;
+  readonly ci: boolean;
+  readonly registryOptions: RegistryOptions;
+  readonly stampsFile: string;
+  readonly signal: AbortSignal;
+}
+
+/** `plugin-mirror sync`, once its arguments are read; answers the exit code. */
+export async function runSync({ flags, ci, registryOptions, stampsFile, signal }: SyncRun): Promise<number> {
+  const list = await readPluginManifest(flags.manifest);
+  const selected = selectVersions(list, flags.only ?? []);
+  const manifest = flags.registry === undefined ? selected : withRegistry(selected, flags.registry);
+  const out = flags.format === 'json' ? process.stderr : process.stdout;
+  const progress = await showProgress(out);
+  let report: SyncReport;
+  try {
+    report = await lockedSync({
+      list,
+      manifest,
+      treeDir: flags.out,
+      frozen: flags.frozen ?? (ci ? 'if-locked' : false),
+      update: flags.update ?? false,
+      useLock: flags.lock,
+      openRegistry: async onEvent => {
+        const { openRegistry } = await import('../registry/openRegistry.ts');
+        return openRegistry({ mirrors: list.mirrors, ...registryOptions, onEvent });
+      },
+      concurrency: flags.concurrency,
+      prune: flags.prune ?? false,
+      rehash: flags.rehash ?? false,
+      waitMs: flags.wait,
+      stampsFile,
+      signal,
+      onEvent: progress.hear,
+      ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+    });
+  } finally {
+    progress.stop();
+  }
+  const { problems, figures } = renderSummary(report, { color: wantsColor(out), treeDir: flags.out });
+  process.stderr.write(problems);
+  out.write(figures);
+  if (flags.format === 'json') process.stdout.write(`${JSON.stringify(syncJson(report), null, 2)}\n`);
+  if (report.interrupted) return EXIT.interrupted;
+  return countOutcomes(report).failed > 0 ? EXIT.failed : EXIT.good;
+}
+
+/** Live lines on a terminal, plain ones anywhere else. */
+async function showProgress(out: NodeJS.WriteStream): Promise<{ hear: SyncListener; stop: () => void }> {
+  if (out.isTTY && process.env['TERM'] !== 'dumb') {
+    const { SyncProgress } = await import('./syncProgress.ts');
+    return new SyncProgress(out, wantsColor(out));
+  }
+  const hear: SyncListener = event => {
+    const line = syncLine(event);
+    if (line !== undefined) out.write(`${line}\n`);
+  };
+  return { hear, stop: () => undefined };
+}

@@ -1,0 +1,57 @@
+import { open } from 'node:fs/promises';
+import type { Reference } from '../registry/reference.ts';
+import type { Registry } from '../registry/registry.ts';
+import { hashFile } from '../tree/hashFile.ts';
+import type { Answer, Held, Present } from './plan.ts';
+import type { WantedVersion } from './wanted.ts';
+
+export interface Question {
+  readonly wanted: WantedVersion;
+  readonly present: Present;
+  readonly held: Held | undefined;
+}
+
+/**
+ * Asks what a wanted version is today, with as few requests as will do: none where the manifest pins it or `tags` is false;
+ * one HEAD where a sound copy stands in the tree; else one GET of the manifest by its tag, which the fetch needs anyway.
+ * Never throws but for an abort: what went wrong is an answer too.
+ */
+export async function ask(
+  question: Question,
+  registry: () => Promise<Registry>,
+  tags: boolean,
+  signal: AbortSignal,
+): Promise<Answer | undefined> {
+  const { wanted, present, held } = question;
+  try {
+    if (wanted.source.kind === 'file') return { kind: 'digest', digest: await hashLocal(wanted.source.path, signal) };
+    const { reference } = wanted.source;
+    if (reference.digest !== undefined || !tags) return undefined;
+    if (present.state === 'sound')
+      return await head(await registry(), reference, held?.digest ?? present.metadata.digest, signal);
+    const image = await (await registry()).fetchImage(reference, signal);
+    return { kind: 'digest', digest: image.digest, image };
+  } catch (error) {
+    signal.throwIfAborted();
+    return { kind: 'error', error: error instanceof Error ? error : new Error(String(error)) };
+  }
+}
+
+/** HEAD; and the manifest only when the tag has moved, since it says when the new image was made. */
+async function head(registry: Registry, reference: Reference, expected: string, signal: AbortSignal): Promise<Answer> {
+  const digest = await registry.resolve(reference, signal);
+  if (digest === expected) return { kind: 'digest', digest };
+  const image = await registry.fetchImage({ ...reference, digest }, signal);
+  return { kind: 'digest', digest, image };
+}
+
+/** A local module's digest, in the form that an image's has. */
+export async function hashLocal(path: string, signal: AbortSignal): Promise<string> {
+  const handle = await open(path);
+  try {
+    const { size } = await handle.stat();
+    return `sha256:${(await hashFile(handle, size, signal)).sha256}`;
+  } finally {
+    await handle.close();
+  }
+}

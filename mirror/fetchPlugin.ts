@@ -1,0 +1,144 @@
+import { buffer } from 'node:stream/consumers';
+import { Refusal } from '../refusal/refusal.ts';
+import type { Image } from '../registry/image.ts';
+import { formatReference, type Reference } from '../registry/reference.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { PublishedVersion } from '../tree/published.ts';
+import type { Publishing } from '../tree/publishing.ts';
+import { adoptFile } from './adoptFile.ts';
+import { type ExtractedPlugin, extractPlugin } from './extractPlugin.ts';
+import type { WantedVersion } from './wanted.ts';
+
+export interface Fetched {
+  readonly metadata: PublishedVersion;
+  readonly warnings: readonly string[];
+}
+
+/** What was extracted is not what the lock says it was. */
+export class LockBytesDiffer extends Refusal {
+  readonly code = 'LOCK_BYTES_DIFFER';
+}
+
+export interface FetchRequest {
+  readonly wanted: WantedVersion;
+  /** With the digest to fetch. */
+  readonly reference: Reference;
+  readonly image: Image;
+  /** What plugin.wasm must hash to, if a lock says so. */
+  readonly sha256?: string;
+  readonly registry: Registry;
+  readonly publishing: Publishing;
+  readonly signal: AbortSignal;
+}
+
+/** fetch → extract → check → publish, for one version from an image. The tree has it whole afterwards, or as it was. */
+export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
+  const { wanted, reference, image, registry, publishing, signal } = request;
+  const created = await whenCreated(image, reference, registry, signal);
+  const { os, architecture, variant } = image.platform ?? {};
+  return stageAndPublish(publishing, async dir => {
+    const plugin = await extractPlugin({
+      subject: `${wanted.name} ${wanted.version}`,
+      manifest: image.manifest,
+      openLayer: layer => registry.openBlob(reference, layer, signal),
+      dir,
+      signal,
+    });
+    if (request.sha256 !== undefined && plugin.sha256 !== request.sha256)
+      throw bytesDiffer(wanted, request.sha256, plugin.sha256);
+    const { digest, mediaType, size } = plugin.layer;
+    const metadata: PublishedVersion = {
+      ...describe(wanted, plugin),
+      reference: formatReference(taggedOnly(reference)),
+      digest: image.digest,
+      layer: { digest, mediaType, sizeBytes: size },
+      ...(os === undefined
+        ? {}
+        : { platform: [os, architecture, variant].filter(part => part !== undefined).join('/') }),
+      ...(created === undefined ? {} : { created }),
+      ...(image.manifest.annotations === undefined ? {} : { annotations: image.manifest.annotations }),
+    };
+    return { metadata, warnings: plugin.warnings };
+  });
+}
+
+/** The same for a local module. */
+export async function adoptLocal(
+  wanted: WantedVersion,
+  file: { readonly path: string; readonly written: string },
+  publishing: Publishing,
+  signal: AbortSignal,
+): Promise<Fetched> {
+  return stageAndPublish(publishing, async dir => {
+    const plugin = await adoptFile({ subject: `${wanted.name} ${wanted.version}`, path: file.path, dir, signal });
+    const metadata = {
+      ...describe(wanted, plugin),
+      reference: `file:${file.written}`,
+      digest: `sha256:${plugin.sha256}`,
+    };
+    return { metadata, warnings: plugin.warnings };
+  });
+}
+
+async function stageAndPublish(publishing: Publishing, fill: (dir: string) => Promise<Fetched>): Promise<Fetched> {
+  const staged = await publishing.stage();
+  try {
+    const fetched = await fill(staged.dir);
+    await publishing.publish(staged, fetched.metadata);
+    return fetched;
+  } catch (error) {
+    await publishing.discard(staged);
+    throw error;
+  }
+}
+
+function bytesDiffer(wanted: WantedVersion, expected: string, found: string): LockBytesDiffer {
+  return new LockBytesDiffer(`${wanted.name} ${wanted.version}: its plugin.wasm is not the one that the lock holds`, {
+    subject: `${wanted.name} ${wanted.version}`,
+    expected: `sha256 ${expected}`,
+    found: `sha256 ${found}`,
+    hint: `The image's digest fits, so the lock was edited by hand: restore it, or run plugin-mirror sync --update ${wanted.name}.`,
+  });
+}
+
+function describe(wanted: WantedVersion, plugin: Omit<ExtractedPlugin, 'layer'>) {
+  const { sha256, md5, sizeBytes, abi, files } = plugin;
+  return { schemaVersion: 1 as const, name: wanted.name, version: wanted.version, sha256, md5, sizeBytes, abi, files };
+}
+
+function taggedOnly({ registry, repository, tag, digest }: Reference): Reference {
+  if (tag !== undefined) return { registry, repository, tag };
+  return { registry, repository, ...(digest === undefined ? {} : { digest }) };
+}
+
+// Image configs that bear a creation time (OCI image-spec, config.md; Docker's is alike).
+const CONFIGS = ['application/vnd.oci.image.config.v1+json', 'application/vnd.docker.container.image.v1+json'];
+const CONFIG_LIMIT_BYTES = 1024 * 1024;
+
+/** RFC 3339 as the image says it: its annotation, else its config's `created`; undefined if neither is a date. */
+async function whenCreated(
+  image: Image,
+  reference: Reference,
+  registry: Registry,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { annotations, config } = image.manifest;
+  const annotated = annotations?.['org.opencontainers.image.created'];
+  if (annotated !== undefined) return dateOf(annotated);
+  if (!CONFIGS.includes(config.mediaType) || config.size > CONFIG_LIMIT_BYTES || config.size < 3) return undefined;
+  const bytes = await buffer(await registry.openBlob(reference, config, signal));
+  try {
+    const parsed: unknown = JSON.parse(bytes.toString('utf8'));
+    const created = typeof parsed === 'object' && parsed !== null && 'created' in parsed ? parsed.created : undefined;
+    return typeof created === 'string' ? dateOf(created) : undefined;
+  } catch {
+    return undefined; // not an image config after all: it decides nothing
+  }
+}
+
+/** An RFC 3339 date after 1970, as the file system and HTTP can carry it; anything else is no date. */
+function dateOf(text: string): string | undefined {
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/.test(text)) return undefined;
+  const time = Date.parse(text);
+  return time > 0 && time < 253_402_300_800_000 ? text : undefined;
+}

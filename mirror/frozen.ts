@@ -1,0 +1,59 @@
+import { Refusal } from '../refusal/refusal.ts';
+import { hashLocal } from './ask.ts';
+import type { LockComparison, LockFile } from './lock.ts';
+import { versionKey } from './report.ts';
+
+/** --frozen was asked for and there is no lock to be true to. */
+export class FrozenLockMissing extends Refusal {
+  readonly code = 'FROZEN_LOCK_MISSING';
+}
+
+/** The manifest says something else than the lock. */
+export class FrozenLockDiffers extends Refusal {
+  readonly code = 'FROZEN_LOCK_DIFFERS';
+}
+
+export function requireLock(lock: LockFile | undefined, lockPath: string): LockFile {
+  if (lock !== undefined) return lock;
+  throw new FrozenLockMissing(`${lockPath} is not there, and --frozen takes only what a lock holds`, {
+    subject: lockPath,
+    expected: 'a lock beside the manifest',
+    found: 'no such file',
+    hint: 'Run plugin-mirror sync --no-frozen once and commit the lock that it writes.',
+  });
+}
+
+/** Differences are told in words, all at once. @throws FrozenLockDiffers */
+export async function requireAgreement(
+  { agreeing, added, removed, changed }: LockComparison,
+  lockPath: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const differences = [
+    ...added.map(it => `${it.name} ${it.version} is in the manifest, not in the lock`),
+    ...removed.map(it => `${it.name} ${it.version} is in the lock, not in the manifest`),
+    ...changed.map(it => it.words),
+    ...(await changedFiles(agreeing, signal)),
+  ];
+  if (differences.length === 0) return;
+  throw new FrozenLockDiffers(
+    `${lockPath} does not agree with the manifest:\n${differences.map(line => `  ${line}`).join('\n')}`,
+    {
+      subject: lockPath,
+      hint: 'Run plugin-mirror sync --no-frozen where it may ask the registry, review the lock and commit it.',
+    },
+  );
+}
+
+async function changedFiles(agreeing: LockComparison['agreeing'], signal: AbortSignal): Promise<string[]> {
+  const changed: string[] = [];
+  for (const { wanted, locked } of agreeing) {
+    if (wanted.source.kind !== 'file') continue;
+    const digest = await hashLocal(wanted.source.path, signal);
+    if (digest === `sha256:${locked.sha256}`) continue;
+    changed.push(
+      `${versionKey(wanted)}: ${wanted.source.written} is ${digest}, the lock holds sha256:${locked.sha256}`,
+    );
+  }
+  return changed;
+}

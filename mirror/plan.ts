@@ -1,0 +1,119 @@
+import type { Image } from '../registry/image.ts';
+import type { PublishedVersion } from '../tree/published.ts';
+import { type Drift, versionKey } from './report.ts';
+import type { WantedVersion } from './wanted.ts';
+
+/** Everything known of one wanted version before it is decided what to do about it. */
+export interface Findings {
+  readonly wanted: WantedVersion;
+  /** What stands in the tree. */
+  readonly present: Present;
+  /** What the manifest pins or the lock holds; undefined if the tag decides. */
+  readonly held: Held | undefined;
+  /** What the registry (or the local file) said; undefined if it was not asked. */
+  readonly answer: Answer | undefined;
+}
+
+export interface Held {
+  /** The image's digest; of a local file, its sha256. */
+  readonly digest: string;
+  /** What plugin.wasm must hash to, if that is known: bare hex. */
+  readonly sha256?: string;
+}
+
+export type Present =
+  | { readonly state: 'missing' }
+  | { readonly state: 'damaged'; readonly problems: readonly string[]; readonly metadata?: PublishedVersion }
+  | { readonly state: 'sound'; readonly metadata: PublishedVersion };
+
+/** `image` is there if the manifest came along with the digest. */
+export type Answer =
+  | { readonly kind: 'digest'; readonly digest: string; readonly image?: Image }
+  | { readonly kind: 'error'; readonly error: Error };
+
+export type PlanStep =
+  | {
+      readonly action: 'keep';
+      readonly wanted: WantedVersion;
+      readonly metadata: PublishedVersion;
+      readonly warnings: readonly string[];
+    }
+  | {
+      readonly action: 'fetch';
+      readonly wanted: WantedVersion;
+      readonly digest: string;
+      readonly reason: 'missing' | 'damaged' | 'changed';
+      /** In words, for people: what is damaged, what it was before. */
+      readonly because: string;
+      /** What plugin.wasm must hash to, if that is known. */
+      readonly sha256?: string;
+      /** Already at hand if the answer brought it. */
+      readonly image?: Image;
+    }
+  | { readonly action: 'fail'; readonly wanted: WantedVersion; readonly error: Error };
+
+export interface Plan {
+  readonly steps: readonly PlanStep[];
+  readonly drift: readonly Drift[];
+}
+
+/** Decides, version by version; pure. What is held wins over what a tag says now; the difference is drift. */
+export function makePlan(findings: readonly Findings[]): Plan {
+  return { steps: findings.map(decide), drift: findings.flatMap(findDrift) };
+}
+
+function decide(findings: Findings): PlanStep {
+  const { wanted, present, held, answer } = findings;
+  const digest = held?.digest ?? (answer?.kind === 'digest' ? answer.digest : undefined);
+  if (digest === undefined)
+    return { action: 'fail', wanted, error: answer?.kind === 'error' ? answer.error : nobodyAsked(wanted) };
+  if (present.state === 'sound' && isAsHeld(present.metadata, { ...held, digest }))
+    return { action: 'keep', wanted, metadata: present.metadata, warnings: unasked(answer) };
+  const image = answer?.kind === 'digest' && answer.digest === digest ? answer.image : undefined;
+  const sha256 = held?.sha256;
+  return {
+    action: 'fetch',
+    wanted,
+    digest,
+    ...explain(present, digest),
+    ...(sha256 === undefined ? {} : { sha256 }),
+    ...(image === undefined ? {} : { image }),
+  };
+}
+
+function isAsHeld(metadata: PublishedVersion, { digest, sha256 }: Held): boolean {
+  return metadata.digest === digest && (sha256 === undefined || metadata.sha256 === sha256);
+}
+
+function nobodyAsked(wanted: WantedVersion): Error {
+  return new Error(`${versionKey(wanted)}: nobody was asked for its digest`);
+}
+
+function explain(present: Present, digest: string): { reason: 'missing' | 'damaged' | 'changed'; because: string } {
+  if (present.state === 'missing') return { reason: 'missing', because: 'not in the tree' };
+  if (present.state === 'damaged') return { reason: 'damaged', because: present.problems.join('; ') };
+  return { reason: 'changed', because: `was ${present.metadata.digest}, is to be ${digest}` };
+}
+
+function unasked(answer: Answer | undefined): string[] {
+  return answer?.kind === 'error'
+    ? [`kept as it is locked; whether its tag moved is not known: ${answer.error.message}`]
+    : [];
+}
+
+function findDrift({ wanted, held, answer }: Findings): Drift[] {
+  if (wanted.source.kind !== 'image' || wanted.source.reference.digest !== undefined) return [];
+  if (held === undefined || answer?.kind !== 'digest' || answer.digest === held.digest) return [];
+  const { registry, repository, tag } = wanted.source.reference;
+  const created = answer.image?.manifest.annotations?.['org.opencontainers.image.created'];
+  return [
+    {
+      name: wanted.name,
+      version: wanted.version,
+      reference: `${registry}/${repository}:${tag}`,
+      lockedDigest: held.digest,
+      foundDigest: answer.digest,
+      ...(created === undefined ? {} : { foundCreated: created }),
+    },
+  ];
+}

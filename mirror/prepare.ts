@@ -1,0 +1,102 @@
+import pMap from 'p-map';
+import type { Image } from '../registry/image.ts';
+import type { Digest, Reference } from '../registry/reference.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { Stamps } from '../tree/stamps.ts';
+import { ask } from './ask.ts';
+import type { SyncListener } from './events.ts';
+import { type Held, makePlan, type Plan, type PlanStep } from './plan.ts';
+import { versionKey } from './report.ts';
+import { surveyTree } from './survey.ts';
+import type { PluginManifest, WantedVersion } from './wanted.ts';
+
+export interface PrepareOptions {
+  readonly manifest: PluginManifest;
+  readonly treeDir: string;
+  /** Opened at the first question only: a run that has nothing to ask loads no network code. */
+  readonly registry: () => Promise<Registry>;
+  /** What the lock holds of a version; undefined if nothing. Default: there is no lock. */
+  readonly locked?: (wanted: WantedVersion) => Held | undefined;
+  /** Ask tags. False under --frozen. Default true. */
+  readonly tags?: boolean;
+  readonly rehash?: boolean;
+  readonly stamps?: Stamps;
+  readonly platform?: string;
+  /** Questions in flight at once. Manifests are small, so this is more than the blobs'. */
+  readonly questions: number;
+  readonly signal: AbortSignal;
+  readonly onEvent: SyncListener;
+}
+
+/** A plan whose every fetch has its image manifest at hand, so that sizes are known before the first blob travels. */
+export interface Prepared {
+  readonly plan: Plan;
+  /** By version key; for every step that fetches from a registry. */
+  readonly images: ReadonlyMap<string, { readonly reference: Reference; readonly image: Image }>;
+}
+
+/** manifest → plan → resolve: looks at the tree, asks the registry what it must, decides. Changes nothing. */
+export async function prepare(options: PrepareOptions): Promise<Prepared> {
+  const { manifest, treeDir, registry, signal, onEvent } = options;
+  const survey = await surveyTree(treeDir, manifest.versions, options);
+  onEvent({ type: 'asking', versions: manifest.versions.length });
+  const findings = await pMap(
+    manifest.versions,
+    async wanted => {
+      const present = survey.get(versionKey(wanted)) ?? { state: 'missing' as const };
+      const held = heldOf(wanted, options);
+      const answer = await ask({ wanted, present, held }, registry, options.tags ?? true, signal);
+      return { wanted, present, held, answer };
+    },
+    { concurrency: options.questions, signal },
+  );
+  return describe(makePlan(findings), options);
+}
+
+/** A local file is what it is now: only an image can be held to what it was. */
+function heldOf(wanted: WantedVersion, { locked }: PrepareOptions): Held | undefined {
+  if (wanted.source.kind === 'file') return undefined;
+  const { digest } = wanted.source.reference;
+  return locked?.(wanted) ?? (digest === undefined ? undefined : { digest });
+}
+
+/** Gets the manifests that are not at hand yet; a step whose manifest cannot be had becomes a failure. */
+async function describe(plan: Plan, options: PrepareOptions): Promise<Prepared> {
+  const images = new Map<string, { reference: Reference; image: Image }>();
+  const steps = await pMap(
+    plan.steps,
+    async (step): Promise<PlanStep> => {
+      if (step.action !== 'fetch' || step.wanted.source.kind !== 'image') return step;
+      const reference = { ...step.wanted.source.reference, digest: step.digest as Digest };
+      try {
+        const image = step.image ?? (await (await options.registry()).fetchImage(reference, options.signal));
+        images.set(versionKey(step.wanted), { reference, image });
+        return step;
+      } catch (error) {
+        options.signal.throwIfAborted();
+        return {
+          action: 'fail',
+          wanted: step.wanted,
+          error: error instanceof Error ? error : new Error(String(error)),
+        };
+      }
+    },
+    { concurrency: options.questions, signal: options.signal },
+  );
+  const prepared = { plan: { ...plan, steps }, images };
+  const count = (action: PlanStep['action']) => steps.filter(step => step.action === action).length;
+  options.onEvent({
+    type: 'planned',
+    fetch: count('fetch'),
+    keep: count('keep'),
+    fail: count('fail'),
+    sizeBytes: [...layerSizes(prepared).values()].reduce((sum, size) => sum + size, 0),
+  });
+  return prepared;
+}
+
+/** Layer digest → bytes, each once however many versions share it: what would travel if no layer can be left out. */
+export function layerSizes(prepared: Prepared): Map<string, number> {
+  const layers = [...prepared.images.values()].flatMap(({ image }) => image.manifest.layers);
+  return new Map(layers.map(layer => [layer.digest, layer.size]));
+}

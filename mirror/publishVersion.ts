@@ -1,0 +1,68 @@
+import { formatReference, type Reference } from '../registry/reference.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { PublishedVersion } from '../tree/published.ts';
+import type { Publishing } from '../tree/publishing.ts';
+import { adoptLocal, type Fetched, fetchPlugin } from './fetchPlugin.ts';
+import type { PlanStep } from './plan.ts';
+import type { Prepared } from './prepare.ts';
+import type { ProgressMeter } from './progressMeter.ts';
+import { type Outcome, versionKey } from './report.ts';
+
+/** An outcome with the metadata of what stands in the tree now, if anything does. */
+export interface Done {
+  readonly outcome: Outcome;
+  readonly metadata?: PublishedVersion;
+}
+
+export interface PublishingRoom {
+  readonly prepared: Prepared;
+  readonly registry: () => Promise<Registry>;
+  readonly publishing: Publishing;
+  readonly meter: ProgressMeter;
+  readonly signal: AbortSignal;
+}
+
+/** Carries one step of the plan out. A failure is an outcome; undefined if the run was aborted in the middle of it. */
+export async function publishVersion(step: PlanStep, room: PublishingRoom): Promise<Done | undefined> {
+  if (step.action === 'keep') return succeeded('kept', { metadata: step.metadata, warnings: step.warnings });
+  if (step.action === 'fail') return failed(step, step.error);
+  const key = versionKey(step.wanted);
+  try {
+    return succeeded('fetched', await fetchStep(step, key, room));
+  } catch (error) {
+    if (room.signal.aborted) return undefined;
+    return failed(step, error instanceof Error ? error : new Error(String(error)));
+  } finally {
+    room.meter.end(key);
+  }
+}
+
+async function fetchStep(
+  { wanted, sha256 }: PlanStep & { action: 'fetch' },
+  key: string,
+  room: PublishingRoom,
+): Promise<Fetched> {
+  const { prepared, publishing, meter, signal } = room;
+  if (wanted.source.kind === 'file') return adoptLocal(wanted, wanted.source, publishing, signal);
+  const found = prepared.images.get(key);
+  if (found === undefined) throw new Error(`${key}: its image manifest is not at hand`);
+  meter.start(key, found.image.manifest.layers);
+  const registry = await room.registry();
+  return fetchPlugin({ wanted, ...found, ...(sha256 === undefined ? {} : { sha256 }), registry, publishing, signal });
+}
+
+function succeeded(status: 'fetched' | 'kept', { metadata, warnings }: Fetched): Done {
+  const { name, version, reference, digest, sha256, sizeBytes } = metadata;
+  return { metadata, outcome: { name, version, status, reference, digest, sha256, sizeBytes, warnings } };
+}
+
+function failed({ wanted }: PlanStep, error: Error): Done {
+  const { name, version, source } = wanted;
+  const reference = source.kind === 'file' ? `file:${source.written}` : written(source.reference);
+  return { outcome: { name, version, status: 'failed', reference, error, warnings: [] } };
+}
+
+function written({ registry, repository, tag, digest }: Reference): string {
+  if (tag !== undefined) return formatReference({ registry, repository, tag });
+  return formatReference({ registry, repository, ...(digest === undefined ? {} : { digest }) });
+}

@@ -1,0 +1,62 @@
+import type { Refusal } from '../refusal/refusal.ts';
+
+export type OutcomeStatus = 'fetched' | 'kept' | 'aliased' | 'failed';
+
+/** What became of one version (or alias) of the manifest. */
+export interface Outcome {
+  readonly name: string;
+  readonly version: string;
+  readonly status: OutcomeStatus;
+  readonly reference: string;
+  readonly aliasOf?: string;
+  readonly digest?: string;
+  readonly sha256?: string;
+  readonly sizeBytes?: number;
+  readonly error?: Refusal | Error;
+  /** What the operator should know although it went well: no ABI export, a tag that could not be asked … */
+  readonly warnings: readonly string[];
+}
+
+/** A tag that no longer leads to the digest that the lock holds. */
+export interface Drift {
+  readonly name: string;
+  readonly version: string;
+  readonly reference: string;
+  readonly lockedDigest: string;
+  readonly foundDigest: string;
+  /** RFC 3339, when the image behind the tag was made, if it says so. */
+  readonly foundCreated?: string;
+}
+
+/** One published version that the manifest does not name. */
+export interface Extra {
+  readonly name: string;
+  readonly version: string;
+}
+
+export interface SyncReport {
+  /** The tree's folder, absolute. */
+  readonly tree: string;
+  /** In the manifest's order, aliases after the versions. */
+  readonly outcomes: readonly Outcome[];
+  readonly drift: readonly Drift[];
+  /** Versions in the tree that the manifest does not name: still there, or removed if `pruned`. */
+  readonly extras: readonly Extra[];
+  readonly pruned: boolean;
+  /** True if the run was stopped from outside: what is listed as fetched is whole and published. */
+  readonly interrupted: boolean;
+  readonly bytesDownloaded: number;
+  readonly requests: number;
+  readonly durationMs: number;
+}
+
+export function countOutcomes(report: SyncReport): Record<OutcomeStatus, number> {
+  const counts: Record<OutcomeStatus, number> = { fetched: 0, kept: 0, aliased: 0, failed: 0 };
+  for (const outcome of report.outcomes) counts[outcome.status] += 1;
+  return counts;
+}
+
+/** `NAME/VERSION`, the identity of a published version everywhere in this room. */
+export function versionKey(it: { readonly name: string; readonly version: string }): string {
+  return `${it.name}/${it.version}`;
+}

@@ -1,0 +1,38 @@
+import picomatch from 'picomatch';
+import { Refusal } from '../refusal/refusal.ts';
+import type { PluginManifest } from './wanted.ts';
+
+export class SelectionEmpty extends Refusal {
+  readonly code = 'SELECTION_EMPTY';
+}
+
+/**
+ * The part of a manifest that `--only` names. A glob is matched against `NAME` and against `NAME/VERSION`; an alias comes
+ * along with its target. No globs: everything. @throws SelectionEmpty if a glob matches nothing, since that is a slip of
+ * the pen far more often than a wish.
+ */
+export function selectVersions(manifest: PluginManifest, globs: readonly string[]): PluginManifest {
+  if (globs.length === 0) return manifest;
+  const everything = [...manifest.versions, ...manifest.aliases];
+  for (const glob of globs) {
+    const fits = picomatch(glob);
+    if (!everything.some(it => fits(it.name) || fits(`${it.name}/${it.version}`))) throw nothingFits(manifest, glob);
+  }
+  const matches = picomatch([...globs]);
+  const selected = (it: { name: string; version: string }) => matches(it.name) || matches(`${it.name}/${it.version}`);
+  const aliases = manifest.aliases.filter(selected);
+  const targets = new Set(aliases.map(alias => `${alias.name}/${alias.target}`));
+  const versions = manifest.versions.filter(it => selected(it) || targets.has(`${it.name}/${it.version}`));
+  const chosen = new Set(versions.map(it => `${it.name}/${it.version}`));
+  return { ...manifest, versions, aliases: manifest.aliases.filter(it => chosen.has(`${it.name}/${it.target}`)) };
+}
+
+function nothingFits(manifest: PluginManifest, glob: string): SelectionEmpty {
+  const names = [...new Set(manifest.versions.map(it => it.name))];
+  return new SelectionEmpty(`--only ${glob} fits no plugin of ${manifest.file}`, {
+    subject: glob,
+    expected: 'a glob over NAME or NAME/VERSION',
+    found: `${names.length} plugins: ${names.slice(0, 8).join(', ')}${names.length > 8 ? ', …' : ''}`,
+    hint: 'Name a plugin of the manifest, or quote the glob so that the shell leaves it alone.',
+  });
+}

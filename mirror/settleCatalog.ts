@@ -1,0 +1,50 @@
+import pMap from 'p-map';
+import { inspectVersion } from '../tree/inspectVersion.ts';
+import { listVersions } from '../tree/listVersions.ts';
+import type { PublishedVersion } from '../tree/published.ts';
+import type { Publishing } from '../tree/publishing.ts';
+import { readVersion } from '../tree/readVersion.ts';
+import type { SyncListener } from './events.ts';
+import { type Extra, versionKey } from './report.ts';
+
+export interface CatalogOptions {
+  /** What this run published or kept. */
+  readonly settled: readonly PublishedVersion[];
+  /** Keys of everything that the user's list names, selected for this run or not. */
+  readonly named: ReadonlySet<string>;
+  /** True if a lock or the manifest holds this version's digest. */
+  readonly pinned: (metadata: PublishedVersion) => boolean;
+  readonly prune: boolean;
+  /** Look at the bytes of what the list names and this run did not settle. False when time is short: an interrupted run. */
+  readonly inspect: boolean;
+  readonly onEvent: SyncListener;
+}
+
+/**
+ * Writes the catalog of everything that stands whole in the tree: what this run settled, what the list names but this run
+ * did not settle (not selected, failed, interrupted) as long as it is sound, and what the list no longer names, unless it
+ * is pruned. A version that is a kept alias' target is never pruned: the list names it by naming the alias.
+ */
+export async function settleCatalog(publishing: Publishing, options: CatalogOptions): Promise<Extra[]> {
+  const { settled, named, prune, pinned, inspect, onEvent } = options;
+  const { treeDir, stamps } = publishing;
+  const done = new Set(settled.map(versionKey));
+  const others = (await listVersions(treeDir)).filter(it => !done.has(versionKey(it)));
+  const extras = others.filter(it => !named.has(versionKey(it)));
+  const left = await pMap(
+    others.filter(it => !(prune && extras.includes(it))),
+    async ({ name, version }) => {
+      // What the list no longer names is taken as it says it is: nobody asked this run to look at its bytes.
+      if (!inspect || !named.has(`${name}/${version}`))
+        return readVersion(treeDir, name, version).catch(() => undefined);
+      const present = await inspectVersion(treeDir, name, version, { stamps });
+      return present.state === 'sound' ? present.metadata : undefined;
+    },
+    { concurrency: 8 },
+  );
+  const versions = [...settled, ...left.filter(metadata => metadata !== undefined)];
+  if (prune && extras.length > 0) onEvent({ type: 'pruning', extras });
+  await publishing.writeCatalog(versions.map(metadata => ({ metadata, pinned: pinned(metadata) })));
+  if (prune) for (const { name, version } of extras) await publishing.remove(name, version);
+  return extras;
+}

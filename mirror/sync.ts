@@ -1,0 +1,141 @@
+import pMap from 'p-map';
+import { requireSpace } from '../tree/freeSpace.ts';
+import type { PublishedVersion } from '../tree/published.ts';
+import { openPublishing, type Publishing } from '../tree/publishing.ts';
+import { LazyRegistry, type OpenRegistry } from './lazyRegistry.ts';
+import type { PlanStep } from './plan.ts';
+import { layerSizes, type Prepared, type PrepareOptions, prepare } from './prepare.ts';
+import { ProgressMeter } from './progressMeter.ts';
+import { publishAliases } from './publishAliases.ts';
+import { type Done, publishVersion } from './publishVersion.ts';
+import { type SyncReport, versionKey } from './report.ts';
+import { settleCatalog } from './settleCatalog.ts';
+
+export interface SyncOptions extends Omit<PrepareOptions, 'registry' | 'stamps' | 'questions'> {
+  readonly openRegistry: OpenRegistry;
+  /** Plugins in work at once. Manifests, which are small, are asked for four at a time for each. */
+  readonly concurrency: number;
+  /** Keys of everything the user's list names, where `manifest` is only a selection of it. Default: those of `manifest`. */
+  readonly named?: ReadonlySet<string>;
+  /** Remove what the list no longer names. Default false. */
+  readonly prune?: boolean;
+  /** How long to wait for another run that holds the tree. Default 0: refuse at once. */
+  readonly waitMs?: number;
+  /** Where this machine keeps the stamps of the tree's files. Default: nowhere, every file is hashed. */
+  readonly stampsFile?: string;
+}
+
+/**
+ * manifest → plan → resolve → fetch → extract → check → publish → catalog. One plugin's failure stops no other; whatever
+ * happens, an abort included, the tree has every version whole, old or new, and the catalog, written last, says so.
+ * @throws what concerns the run as a whole: a tree that is locked or cannot be written, a disk that is too small.
+ */
+export async function sync(
+  options: SyncOptions,
+): Promise<SyncReport & { readonly published: readonly PublishedVersion[] }> {
+  const started = performance.now();
+  const { signal, onEvent, prune = false } = options;
+  const meter = new ProgressMeter(onEvent);
+  const registry = new LazyRegistry(options.openRegistry, meter.hear);
+  const publishing = await open(options);
+  try {
+    const stopped: Stopped = { drift: [], versions: [] };
+    await work(options, publishing, registry, meter, stopped).catch(error => {
+      if (!signal.aborted) throw error;
+    });
+    const aliases = await publishAliases(options.manifest.aliases, stopped.versions, publishing, onEvent, signal);
+    const done = [...stopped.versions, ...aliases];
+    const published = done.flatMap(({ metadata }) => metadata ?? []);
+    const extras = await settleCatalog(publishing, {
+      settled: published,
+      named: options.named ?? new Set([...options.manifest.versions, ...options.manifest.aliases].map(versionKey)),
+      pinned: pinnedIn(options),
+      prune: prune && !signal.aborted,
+      inspect: !signal.aborted,
+      onEvent,
+    });
+    return {
+      tree: publishing.treeDir,
+      outcomes: done.map(({ outcome }) => outcome),
+      drift: stopped.drift,
+      extras,
+      pruned: prune && !signal.aborted,
+      interrupted: signal.aborted,
+      ...registry.traffic,
+      durationMs: Math.round(performance.now() - started),
+      published,
+    };
+  } finally {
+    await registry.close();
+    await publishing.close();
+  }
+}
+
+function open({ treeDir, signal, onEvent, waitMs, stampsFile }: SyncOptions): Promise<Publishing> {
+  return openPublishing(treeDir, {
+    signal,
+    onWait: holder =>
+      onEvent({
+        type: 'waiting',
+        message: `waiting for another sync of this tree (process ${holder.pid} on ${holder.host})`,
+      }),
+    ...(waitMs === undefined ? {} : { waitMs }),
+    ...(stampsFile === undefined ? {} : { stampsFile }),
+  });
+}
+
+/** How far a run has come; filled as it goes, so that an interrupted one can still say what it finished. */
+interface Stopped {
+  drift: SyncReport['drift'];
+  versions: Done[];
+}
+
+async function work(
+  options: SyncOptions,
+  publishing: Publishing,
+  lazy: LazyRegistry,
+  meter: ProgressMeter,
+  stopped: Stopped,
+): Promise<void> {
+  const { signal, onEvent, concurrency } = options;
+  const registry = () => lazy.get();
+  const prepared = await prepare({ ...options, registry, stamps: publishing.stamps, questions: concurrency * 4 });
+  stopped.drift = prepared.plan.drift;
+  await requireSpace(publishing.treeDir, sum(layerSizes(prepared).values()));
+  const done = new Map<PlanStep, Done>();
+  const room = { prepared, registry, publishing, meter, signal };
+  await pMap(
+    largestFirst(prepared),
+    async step => {
+      const result = signal.aborted ? undefined : await publishVersion(step, room);
+      if (result === undefined) return;
+      done.set(step, result);
+      onEvent({ type: 'finished', outcome: result.outcome });
+    },
+    { concurrency },
+  );
+  stopped.versions = prepared.plan.steps.flatMap(step => done.get(step) ?? []);
+}
+
+/** What takes longest starts first, so that nobody waits for one big module at the end. */
+function largestFirst({ plan, images }: Prepared): PlanStep[] {
+  const sizeOf = (step: PlanStep) =>
+    sum(images.get(versionKey(step.wanted))?.image.manifest.layers.map(layer => layer.size) ?? []);
+  return [...plan.steps].sort((a, b) => sizeOf(b) - sizeOf(a));
+}
+
+/** With a lock every version is pinned. An alias never is: the list may point it at another version tomorrow. */
+function pinnedIn({ manifest, locked }: SyncOptions): (metadata: PublishedVersion) => boolean {
+  const pins = new Set(
+    manifest.versions
+      .filter(({ source }) => source.kind === 'image' && source.reference.digest !== undefined)
+      .map(versionKey),
+  );
+  return metadata => metadata.aliasOf === undefined && (locked !== undefined || pins.has(versionKey(metadata)));
+}
+
+function sum(numbers: Iterable<number>): number {
+  let total = 0;
+  for (const number of numbers) total += number;
+  return total;
+}
