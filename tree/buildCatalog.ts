@@ -40,12 +40,13 @@ export function treeDigest(plugins: Catalog['plugins']): string {
 
 /**
  * The text of snapshot-inventory.json as Higress' acceptance of a plugin server reads it: name → one version. Of several
- * it is the highest; an alias stands there only where there is nothing else.
+ * it is the highest by semver; an alias stands there only where there is nothing else.
  */
 export function inventoryText(catalog: Catalog): string {
   const inventory = new Map<string, { version: string; digest: string; wasmSha256: string }>();
   for (const { name, versions } of catalog.plugins) {
-    const highest = versions.findLast(version => version.aliasOf === undefined) ?? versions.at(-1);
+    const real = versions.filter(version => version.aliasOf === undefined);
+    const highest = real.findLast(version => isSemver(version.version)) ?? real.at(-1) ?? versions.at(-1);
     if (highest === undefined) continue;
     inventory.set(name, { version: highest.version, digest: highest.digest, wasmSha256: highest.sha256 });
   }
@@ -55,9 +56,13 @@ export function inventoryText(catalog: Catalog): string {
 /** Semver order, lowest first (`v1`-like forms are read loosely); what is no semver comes after, by its text. */
 export function compareVersions(a: string, b: string): number {
   const [left, right] = [semver.parse(a, { loose: true }), semver.parse(b, { loose: true })];
-  if (left !== null && right !== null) return left.compareBuild(right) || compareText(a, b);
+  if (left !== null && right !== null) return semver.compareBuild(left, right) || compareText(a, b);
   if (left !== null) return -1;
   return right === null ? compareText(a, b) : 1;
+}
+
+function isSemver(version: string): boolean {
+  return semver.parse(version, { loose: true }) !== null;
 }
 
 function catalogVersion(metadata: PublishedVersion, pinned: boolean): CatalogVersion {

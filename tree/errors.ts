@@ -81,10 +81,10 @@ export function asTreeRefusal(error: unknown, path: string): unknown {
     });
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
     return new TreeNotWritable(
-      code === 'EROFS' ? `${path} is on a read-only file system` : `There is no permission to write ${path}`,
+      code === 'EROFS' ? `${path} is on a read-only file system` : `There is no permission for ${path}`,
       {
         ...details,
-        expected: 'a folder that this user may write',
+        expected: 'files that this user may read, in a folder that it may write',
         hint: 'Change its owner or mode, or choose another folder with --out.',
       },
     );

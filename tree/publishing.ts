@@ -1,7 +1,13 @@
-import type { Catalog } from './catalog.ts';
-import type { LockHolder } from './lock.ts';
-import type { PublishedVersion } from './published.ts';
-import type { Stamps } from './stamps.ts';
+import { lstat, mkdir, realpath, rm, rmdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { settleFolder } from './durable.ts';
+import { asTreeRefusal, errno, TreeUnusable } from './errors.ts';
+import { type LockHolder, lockTree } from './lock.ts';
+import { OpenTree, type Publishing, type VersionKey } from './openTree.ts';
+import { recoverReplacements } from './replacement.ts';
+import { isStaging, STAGING_PROBE, stagingPlaces } from './staging.ts';
+import { openStamps } from './stamps.ts';
+import { UNKNOWN_TIME } from './versionFiles.ts';
 
 export interface PublishingOptions {
   /** Ends the wait for the lock and refuses further work. What has begun is brought to its end. Default: never. */
@@ -14,66 +20,64 @@ export interface PublishingOptions {
   readonly stampsFile?: string;
 }
 
-/** A private folder on the tree's file system. The caller writes plugin.wasm and the image's other files into it. */
-export interface Staged {
-  readonly dir: string;
-}
-
-export interface VersionKey {
-  readonly name: string;
-  readonly version: string;
-}
-
-export interface Removal {
-  /** Paths below the tree that are gone. */
-  readonly removed: readonly string[];
-  /** Paths below the tree that stay because they were not published from here. */
-  readonly foreign: readonly string[];
-}
-
-/** The one writer of a tree: whoever has one holds the tree's lock. Calls for different versions may run side by side. */
-export interface Publishing {
-  /** The tree, absolute, symlinks resolved. */
-  readonly treeDir: string;
-  /** Replacements that a killed run had begun and that opening brought to their end. */
-  readonly recovered: readonly VersionKey[];
-  /** To be given to inspectVersion, so that a run hashes each file at most once. Saved by close. */
-  readonly stamps: Stamps;
-
-  stage(): Promise<Staged>;
-
-  /**
-   * Publishes what was staged as `metadata.name`/`metadata.version`. metadata.json, metadata.txt and plugin.wasm.sha256
-   * are written here; plugin.wasm and everything in `metadata.files` must lie in the staged folder, hashed by the caller.
-   * A new version appears by one rename; in an existing one each file is replaced by one rename, so that plugin.wasm is
-   * there and whole at every moment. The staged folder is gone afterwards, on success and on failure.
-   * @throws TreeForeign, TreeStagedWrong, TreeDiskFull, TreeNameUnfit
-   */
-  publish(staged: Staged, metadata: PublishedVersion): Promise<void>;
-
-  /** Publishes a copy of a published version under another version; answers its metadata. Errors as publish. */
-  publishAlias(target: PublishedVersion, version: string): Promise<PublishedVersion>;
-
-  /**
-   * Removes the files of a version that were published from here. Call it after writeCatalog without that version, so
-   * that no reader of the catalog meets a hole. A version that is not there is no error.
-   */
-  remove(name: string, version: string): Promise<Removal>;
-
-  /** Deletes a staged folder. Needed only where publish is never reached; close would do it, too. */
-  discard(staged: Staged): Promise<void>;
-
-  /** Writes snapshot-inventory.json and then index.json, durably. Unchanged files are left alone. */
-  writeCatalog(versions: readonly { metadata: PublishedVersion; pinned: boolean }[]): Promise<Catalog>;
-
-  /** Removes the staging, saves the stamps, gives the lock back. May be called twice. */
-  close(): Promise<void>;
-}
+export type { Publishing, Removal, Staged, VersionKey } from './openTree.ts';
 
 /**
  * Opens a tree for writing: makes the folder if need be, takes its lock, ends what a killed run had begun.
- * @throws TreeLocked, TreeUnusable, TreeNotWritable, TreeDiskFull
+ * @throws TreeLocked, TreeUnusable, TreeNotWritable, TreeDiskFull, TreeForeign
  */
 export async function openPublishing(treeDir: string, options: PublishingOptions = {}): Promise<Publishing> {
-  throw new Error(`not built yet: ${treeDir} ${Object.keys(options)}`);
+  const dir = await makeTree(treeDir);
+  try {
+    const lock = await lockTree(dir, options);
+    try {
+      const recovered = await cleanUp(dir);
+      return new OpenTree(dir, lock, recovered, await openStamps(options.stampsFile, dir), options.signal);
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  } catch (error) {
+    throw asTreeRefusal(error, dir);
+  }
+}
+
+/** The tree's path without symlinks; made with everything above it if it is not there. */
+async function makeTree(treeDir: string): Promise<string> {
+  const path = resolve(treeDir);
+  const unusable = (found: string, cause: unknown): TreeUnusable =>
+    new TreeUnusable(`${path} cannot be the folder of the plugins: ${found}`, {
+      subject: path,
+      expected: 'a folder, or a path where one can be made',
+      found,
+      hint: 'Choose another folder with --out, or move away what is there.',
+      cause,
+    });
+  try {
+    const made = await mkdir(path, { recursive: true });
+    if (made !== undefined) await settleFolder(path, UNKNOWN_TIME);
+    return await realpath(path);
+  } catch (error) {
+    const code = errno(error);
+    const found = await lstat(path).catch(() => undefined);
+    if (found?.isSymbolicLink() && (code === 'ENOENT' || code === 'EEXIST' || code === 'ELOOP'))
+      throw unusable('it is a symbolic link that leads nowhere', error);
+    if (code === 'EEXIST') throw unusable('it is a file', error);
+    if (code === 'ENOTDIR') throw unusable('a part of the path is a file', error);
+    if (code === 'ELOOP') throw unusable('its symbolic links go in a circle', error);
+    if (code === 'ENAMETOOLONG') throw unusable('the path is too long', error);
+    throw asTreeRefusal(error, path);
+  }
+}
+
+/** What killed runs left: replacements are brought to their end, everything else goes. */
+async function cleanUp(treeDir: string): Promise<VersionKey[]> {
+  const recovered: VersionKey[] = [];
+  for (const place of stagingPlaces(treeDir)) {
+    if (!(await isStaging(place))) continue;
+    recovered.push(...(await recoverReplacements(treeDir, place)));
+    await rm(place, { recursive: true, force: true });
+  }
+  await rmdir(join(treeDir, STAGING_PROBE)).catch(() => undefined);
+  return recovered;
 }

@@ -1,0 +1,75 @@
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { CatalogFile } from './catalog.ts';
+import { isAbsent, TreeForeign } from './errors.ts';
+import { hashFile } from './hashFile.ts';
+import { fileNameProblem, OWN_FILES } from './names.ts';
+import { readCatalog } from './readCatalog.ts';
+import { type Location, readMetadata } from './readVersion.ts';
+import { kindOf, openRegular } from './regular.ts';
+
+/**
+ * The names of the files that were published from here into a version's folder, by its metadata.json or, where that is
+ * damaged, by the tree's catalog. Empty if neither knows the version: then all of it is somebody else's.
+ */
+export async function publishedNames(treeDir: string, name: string, version: string): Promise<ReadonlySet<string>> {
+  const read = await readMetadata(treeDir, name, version);
+  if ('metadata' in read) return new Set([...OWN_FILES, ...Object.keys(read.metadata.files).filter(isFit)]);
+  // A catalog that cannot be read knows nothing; that it is damaged is told by whoever has to read it.
+  const catalog = await readCatalog(treeDir).catch(() => undefined);
+  const known = catalog?.plugins
+    .find(plugin => plugin.name === name)
+    ?.versions.find(entry => entry.version === version);
+  return new Set(known === undefined ? [] : [...OWN_FILES, ...known.files.map(file => file.name).filter(isFit)]);
+}
+
+/**
+ * Refuses if publishing these files would overwrite something that is not from here. What happens to have the very bytes
+ * that are to be published is taken for ours. @throws TreeForeign
+ */
+export async function requireOurs(
+  treeDir: string,
+  folder: string,
+  files: readonly CatalogFile[],
+  owned: ReadonlySet<string>,
+): Promise<void> {
+  for (const file of files) {
+    const path = join(folder, file.name);
+    const stat = await lstat(join(treeDir, path)).catch(error => {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    });
+    if (stat === undefined || (stat.isFile() && owned.has(file.name))) continue;
+    if (!stat.isFile()) throw foreign(treeDir, path, kindOf(stat));
+    if (!(await hasBytes(join(treeDir, path), file)))
+      throw foreign(treeDir, path, 'a file that was not published from here');
+  }
+}
+
+/** @throws TreeForeign if the location says so */
+export function refuseForeign(treeDir: string, location: Location): void {
+  if (location.state === 'foreign') throw foreign(treeDir, location.path, location.kind);
+}
+
+function foreign(treeDir: string, path: string, kind: string): TreeForeign {
+  return new TreeForeign(`${path} in ${treeDir} is ${kind}; it is left alone, and nothing can be published there`, {
+    subject: path,
+    expected: 'nothing, or what an earlier sync has published',
+    found: kind,
+    hint: `Move ${join(treeDir, path)} away, or choose another folder with --out.`,
+  });
+}
+
+async function hasBytes(path: string, file: CatalogFile): Promise<boolean> {
+  const handle = await openRegular(path);
+  if (handle === undefined || typeof handle === 'string') return false;
+  try {
+    return (await hashFile(handle, file.sizeBytes)).sha256 === file.sha256;
+  } finally {
+    await handle.close();
+  }
+}
+
+function isFit(file: string): boolean {
+  return OWN_FILES.includes(file) || fileNameProblem(file) === undefined;
+}
