@@ -60,7 +60,7 @@ async function inspect(file: FileHandle, subject: string): Promise<ModuleInspect
   let offset = 8;
   for (let count = 0; offset < sizeBytes; count++) {
     if (count === MAX_SECTIONS) throw damaged(subject, `it has more than ${MAX_SECTIONS} sections`);
-    const header = new Cursor(await readAt(file, offset, Math.min(6, sizeBytes - offset)), subject, 'section header');
+    const header = new Cursor(await readAt(file, offset, Math.min(11, sizeBytes - offset)), subject, 'section header');
     const id = header.byte();
     const length = header.u32();
     const start = offset + header.at;
@@ -69,7 +69,12 @@ async function inspect(file: FileHandle, subject: string): Promise<ModuleInspect
         subject,
         `section ${id} at byte ${offset} claims ${length} bytes where ${sizeBytes - start} are left`,
       );
-    if (id !== 0) {
+    if (id === 0) {
+      // A custom section starts with its name (5.5.3); zero padding after a module looks like sections without one.
+      const name = length === 0 ? 0 : header.u32();
+      if (length === 0 || header.at - (start - offset) + name > length)
+        throw damaged(subject, `the custom section at byte ${offset} has no room for its name`);
+    } else {
       const next = SECTION_ORDER.indexOf(id);
       if (next < 0) throw damaged(subject, `the section at byte ${offset} has the unknown id ${id}`);
       if (next <= rank) throw damaged(subject, `section ${id} at byte ${offset} is out of order or there twice`);

@@ -9,6 +9,7 @@ export function nameContent(head: Buffer): string {
   if (head.length === 0) return 'an empty file';
   if (isWasm(head)) return nameWasm(head);
   for (const [magic, name] of MAGICS) if (head.subarray(0, magic.length).equals(magic)) return name;
+  if (head.every(byte => byte === 0)) return 'zero bytes';
   if (isTar(head)) return 'a tar archive';
   const text = head
     .toString('latin1')
@@ -20,7 +21,7 @@ export function nameContent(head: Buffer): string {
     .subarray(0, 4)
     .toString('hex')
     .replace(/..(?=.)/g, '$& ');
-  return head.every(byte => byte === 0) ? 'zero bytes' : `something unknown (starts ${start})`;
+  return `something unknown (starts ${start})`;
 }
 
 /** True if the bytes start with Wasm's magic, a module's and a component's alike. */

@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { EntryHostile, type EntryKind, PluginSearch } from '../../mirror/pluginSearch.ts';
+
+interface Entry {
+  readonly path: string;
+  readonly kind: EntryKind;
+}
+
+/** Layers as an image lists them, the bottom first, as extraction reads them. @returns `path@layer`, or how many are equally good */
+function search(layers: readonly (readonly Entry[])[]): string | number {
+  const found = new PluginSearch();
+  for (let index = layers.length - 1; index >= 0 && !found.settled; index--) {
+    found.enterLayer(index, index > 0);
+    for (const { path, kind } of layers[index] ?? []) found.offer(path, kind);
+    found.leaveLayer();
+  }
+  return found.found === undefined ? found.candidates.length : `${found.found.path}@${found.found.layer}`;
+}
+
+/** The same by the book: lay the layers on each other in a real tree of names, then look. */
+function naive(layers: readonly (readonly Entry[])[]): string | number {
+  let tree = new Map<string, { kind: EntryKind; layer: number }>();
+  const below = (path: string, root: string) => root === '' || path.startsWith(`${root}/`);
+  layers.forEach((entries, layer) => {
+    for (const { path } of entries) {
+      const name = path.split('/').at(-1) ?? '';
+      const folder = path.split('/').slice(0, -1).join('/');
+      if (!name.startsWith('.wh.')) continue;
+      const target = [...(folder === '' ? [] : [folder]), name.slice(4)].join('/');
+      const gone = (other: string) =>
+        name === '.wh..wh..opq' ? below(other, folder) : other === target || below(other, target);
+      tree = new Map([...tree].filter(([other]) => !gone(other)));
+    }
+    for (const { path, kind } of entries) {
+      const parts = path.split('/');
+      if (parts.at(-1)?.startsWith('.wh.')) continue;
+      for (let depth = 1; depth < parts.length; depth++) {
+        const above = parts.slice(0, depth).join('/');
+        if (tree.get(above)?.kind !== 'directory') tree.set(above, { kind: 'directory', layer });
+      }
+      if (kind !== 'directory') tree = new Map([...tree].filter(([other]) => !below(other, path)));
+      tree.set(path, { kind, layer });
+    }
+  });
+  const modules = [...tree].filter(([path, { kind }]) => kind === 'file' && path.endsWith('.wasm'));
+  const root = modules.find(([path]) => path === 'plugin.wasm');
+  const [only] = root ? [root] : modules.length === 1 ? modules : [];
+  return only ? `${only[0]}@${only[1].layer}` : modules.length;
+}
+
+test('random stacks of layers give what laying them on each other gives', () => {
+  const name = fc.constantFrom('plugin.wasm', 'main.wasm', 'a', 'b', 'x.wasm', 'readme');
+  const path = fc.array(name, { minLength: 1, maxLength: 3 }).map(parts => parts.join('/'));
+  const file = fc.record({ path, kind: fc.constantFrom<EntryKind>('file', 'file', 'directory') });
+  const whiteout = fc
+    .tuple(fc.array(name, { maxLength: 2 }), fc.oneof(name, fc.constant('.wh..opq')))
+    .map(([folder, target]) => ({ path: [...folder, `.wh.${target}`].join('/'), kind: 'file' as const }));
+  const layer = fc
+    .uniqueArray(fc.oneof({ weight: 3, arbitrary: file }, { weight: 1, arbitrary: whiteout }), {
+      maxLength: 5,
+      selector: entry => entry.path,
+    })
+    // Within one layer, no entry lies below a file of the same layer: no file system could have been packed so.
+    .map(entries =>
+      entries.filter(entry => !entries.some(other => other.kind === 'file' && entry.path.startsWith(`${other.path}/`))),
+    );
+  fc.assert(
+    fc.property(fc.array(layer, { maxLength: 4 }), layers => assert.deepEqual(search(layers), naive(layers))),
+    { numRuns: 3000 },
+  );
+});
+
+const file = (path: string): Entry => ({ path, kind: 'file' });
+
+test('names that leave the layer, doubles and links in the place of the plugin are hostile', () => {
+  const hostile: Entry[][] = [
+    [file('../plugin.wasm')],
+    [file('a/../../plugin.wasm')],
+    [file('/plugin.wasm')],
+    [file('plugin.wasm'), file('./plugin.wasm')],
+    [file('a/x.wasm'), file('a//x.wasm')],
+    [file('plugin.wasm'), { path: 'plugin.wasm', kind: 'link' }],
+    [{ path: 'plugin.wasm', kind: 'link' }],
+    [{ path: './plugin.wasm', kind: 'special' }],
+    [file(`${'a'.repeat(4097)}`)],
+    [file('a/.wh...')],
+    [file('a/.wh.')],
+  ];
+  for (const layer of hostile) assert.throws(() => search([layer]), EntryHostile, JSON.stringify(layer));
+});
+
+test('what only looks like a module is none', () => {
+  assert.equal(search([[file('._main.wasm'), file('main.wasm')]]), 'main.wasm@0');
+  assert.equal(search([[{ path: 'main.wasm', kind: 'link' }]]), 0);
+  assert.equal(
+    search([[{ path: 'plugin.wasm', kind: 'directory' }, file('plugin.wasm/main.wasm')]]),
+    'plugin.wasm/main.wasm@0',
+  );
+});
+
+test('a link in a lower layer harms nothing once the plugin is found above it', () => {
+  assert.equal(search([[{ path: 'plugin.wasm', kind: 'link' }], [file('plugin.wasm')]]), 'plugin.wasm@1');
+  assert.equal(
+    search([[{ path: 'plugin.wasm', kind: 'link' }], [file('.wh.plugin.wasm'), file('main.wasm')]]),
+    'main.wasm@1',
+  );
+});
+
+test('a whiteout hides nothing of its own layer', () => {
+  assert.equal(search([[file('plugin.wasm')], [file('.wh.plugin.wasm'), file('plugin.wasm')]]), 'plugin.wasm@1');
+  assert.equal(search([[file('plugin.wasm')], [file('.wh..wh.plnk'), file('x')]]), 'plugin.wasm@0');
+});
+
+test('names by the million end in a refusal, not in a full memory', () => {
+  const found = new PluginSearch();
+  found.enterLayer(1, true);
+  assert.throws(() => {
+    for (let count = 0; count < 1e6; count++) found.offer(`${'n'.repeat(1000)}${count}`, 'file');
+  }, EntryHostile);
+});
