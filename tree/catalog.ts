@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
-const file = z.strictObject({
+const file = z.object({
   /** File name within the version's folder. */
   name: z.string(),
   sizeBytes: z.int().nonnegative(),

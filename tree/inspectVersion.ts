@@ -48,39 +48,58 @@ export async function inspectVersion(
       problems: [`${METADATA_FILE} names a file that cannot be: ${JSON.stringify(unfit[0])}`],
     };
   const folder = `${name}/${version}`;
-  const checks = versionFiles(metadata).map(file => checkFile(treeDir, folder, file, options));
-  const problems = (await Promise.all(checks)).filter(problem => problem !== undefined);
-  return problems.length === 0 ? { state: 'sound', metadata } : { state: 'damaged', metadata, problems };
+  const problems: string[] = [];
+  await Promise.all(
+    versionFiles(metadata).map(async file => {
+      const problem = await checkFile(treeDir, `${folder}/${file.name}`, file, options);
+      if (problem !== undefined) problems.push(`${file.name} ${problem.text}`);
+    }),
+  );
+  return problems.length === 0
+    ? { state: 'sound', metadata }
+    : { state: 'damaged', metadata, problems: problems.sort() };
 }
 
-/** In words what is wrong with one published file; undefined if nothing is. `folder` is below the tree. */
+export interface FileProblem {
+  readonly kind: 'missing' | 'damaged';
+  /** To follow the file's name: "is missing". */
+  readonly text: string;
+}
+
+/** What is wrong with one published file; undefined if nothing is. The folders above it have been located. */
 export async function checkFile(
   treeDir: string,
-  folder: string,
-  file: CatalogFile,
+  path: string,
+  { name, sizeBytes, sha256 }: CatalogFile,
   { rehash = false, stamps, signal }: InspectionOptions,
-): Promise<string | undefined> {
-  const path = folder === '' ? file.name : `${folder}/${file.name}`;
+): Promise<FileProblem | undefined> {
   const full = `${treeDir}/${path}`;
   try {
     const stat = await lstat(full, { bigint: true });
-    if (!stat.isFile()) return `${file.name} is ${kindOf(stat)}, not a file`;
-    if (stat.size !== BigInt(file.sizeBytes)) return `${file.name} has ${stat.size} bytes instead of ${file.sizeBytes}`;
-    if (!rehash && stamps?.matches(path, stat, file.sha256)) return undefined;
+    if (!stat.isFile()) return damaged(`is ${kindOf(stat)}, not a file`);
+    if (stat.size !== BigInt(sizeBytes)) return damaged(`has ${stat.size} bytes instead of ${sizeBytes}`);
+    if (!rehash && stamps?.matches(path, stat, sha256)) return undefined;
     const handle = await openRegular(full);
-    if (handle === undefined || typeof handle === 'string') return `${file.name} is ${handle ?? 'missing'}`;
+    if (handle === undefined) return MISSING;
+    if (typeof handle === 'string') return damaged(`is ${handle}, not a file`);
     try {
       const opened = await handle.stat({ bigint: true });
-      const hash = await hashFile(handle, file.sizeBytes, signal);
-      if (hash.sha256 !== file.sha256) return `${file.name} has sha256 ${hash.sha256} instead of ${file.sha256}`;
-      if (file.name === MODULE_FILE && !isModuleHead(hash.head)) return `${file.name} is no Wasm module`;
-      stamps?.record(path, opened, file.sha256);
+      const hash = await hashFile(handle, sizeBytes, signal);
+      if (hash.sha256 !== sha256) return damaged(`has sha256 ${hash.sha256} instead of ${sha256}`);
+      if (name === MODULE_FILE && !isModuleHead(hash.head)) return damaged('is no Wasm module');
+      stamps?.record(path, opened, sha256);
       return undefined;
     } finally {
       await handle.close();
     }
   } catch (error) {
-    if (isAbsent(error)) return `${file.name} is missing`;
+    if (isAbsent(error)) return MISSING;
     throw asTreeRefusal(error, full);
   }
+}
+
+const MISSING: FileProblem = { kind: 'missing', text: 'is missing' };
+
+function damaged(text: string): FileProblem {
+  return { kind: 'damaged', text };
 }

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { promisify } from 'node:util';
+import { auditTree } from '../../tree/auditTree.ts';
+import { treeDigest } from '../../tree/buildCatalog.ts';
+import { openPublishing } from '../../tree/publishing.ts';
+import { code, publish, sample, temporary } from './fixture.ts';
+
+async function tree(t: TestContext): Promise<string> {
+  const dir = join(await temporary(t), 'tree');
+  const publishing = await openPublishing(dir);
+  const entries = [];
+  for (const [name, version] of [
+    ['a', '1.0.0'],
+    ['a', '2.0.0'],
+    ['b', '1.0.0'],
+    ['c', '1.0.0'],
+  ] as const)
+    entries.push({ metadata: await publish(publishing, sample(name, version, { files: { 'spec.yaml': name } })), pinned: false });
+  await publishing.writeCatalog(entries);
+  await publishing.close();
+  return dir;
+}
+
+const paths = (findings: readonly { path: string }[]): string[] => findings.map(finding => finding.path);
+
+test('a tree as it was published is sound', async t => {
+  const audit = await auditTree(await tree(t));
+  assert.equal(audit.sound, true);
+  assert.equal(audit.versions, 4);
+  assert.equal(audit.files, 20);
+  assert.deepEqual([audit.damaged, audit.missing, audit.unknown], [[], [], []]);
+});
+
+test('every kind of damage is named, and nothing outside is read', async t => {
+  const dir = await tree(t);
+  const wasm = await readFile(join(dir, 'a/1.0.0/plugin.wasm'));
+  wasm[20] = (wasm[20] ?? 0) ^ 1;
+  await writeFile(join(dir, 'a/1.0.0/plugin.wasm'), wasm);
+  await truncate(join(dir, 'a/1.0.0/spec.yaml'), 0);
+  await rm(join(dir, 'a/1.0.0/metadata.txt'));
+  await mkdir(join(dir, 'a/1.0.0/metadata.txt'));
+  await rm(join(dir, 'a/2.0.0/plugin.wasm'));
+  await rename(join(dir, 'b/1.0.0'), join(dir, '../moved'));
+  await symlink('../../moved', join(dir, 'b/1.0.0'));
+  await rename(join(dir, 'c/1.0.0/plugin.wasm'), join(dir, '../plugin.wasm'));
+  await symlink('../../../plugin.wasm', join(dir, 'c/1.0.0/plugin.wasm'));
+  await writeFile(join(dir, 'a/1.0.0/extra'), '');
+  await symlink('/', join(dir, 'root'));
+  await mkdir(join(dir, 'd/1.0.0'), { recursive: true });
+  await writeFile(join(dir, '.hidden'), '');
+  await rm(join(dir, 'snapshot-inventory.json'));
+  const audit = await auditTree(dir);
+  assert.equal(audit.sound, false);
+  assert.deepEqual(paths(audit.damaged), [
+    'a/1.0.0/metadata.txt',
+    'a/1.0.0/plugin.wasm',
+    'a/1.0.0/spec.yaml',
+    'b/1.0.0',
+    'c/1.0.0/plugin.wasm',
+  ]);
+  assert.match(audit.damaged[0]?.problem ?? '', /folder/);
+  assert.match(audit.damaged[1]?.problem ?? '', /sha256/);
+  assert.match(audit.damaged[3]?.problem ?? '', /symbolic link/);
+  assert.match(audit.damaged[4]?.problem ?? '', /symbolic link/);
+  assert.deepEqual(paths(audit.missing), ['a/2.0.0/plugin.wasm', 'snapshot-inventory.json']);
+  assert.deepEqual(paths(audit.unknown), ['a/1.0.0/extra', 'd', 'root']);
+});
+
+test('a module that is none is damaged even if the catalog agrees with its bytes', async t => {
+  const dir = await temporary(t);
+  const publishing = await openPublishing(dir);
+  const one = sample('a', '1.0.0');
+  const page = Buffer.from('<html>');
+  const { createHash } = await import('node:crypto');
+  const sha256 = createHash('sha256').update(page).digest('hex');
+  const metadata = { ...one.metadata, sizeBytes: page.length, sha256 };
+  await publish(publishing, { metadata, contents: new Map([['plugin.wasm', page]]) });
+  await publishing.writeCatalog([{ metadata, pinned: false }]);
+  await publishing.close();
+  assert.deepEqual((await auditTree(dir)).damaged[0]?.problem, 'is no Wasm module');
+});
+
+test('a catalog that leads out of the tree, or was edited, is damaged itself', async t => {
+  const dir = await tree(t);
+  const index = JSON.parse(await readFile(join(dir, 'index.json'), 'utf8'));
+  index.plugins[0].versions[0].pinned = true;
+  await writeFile(join(dir, 'index.json'), JSON.stringify(index));
+  assert.deepEqual(paths((await auditTree(dir)).damaged), ['index.json']);
+  index.plugins[0].versions[0].files[0].name = '../../../etc/passwd';
+  index.tree = treeDigest(index.plugins);
+  await writeFile(join(dir, 'index.json'), JSON.stringify(index));
+  const { damaged } = await auditTree(dir);
+  assert.equal(damaged.some(finding => finding.path.includes('passwd')), false);
+  assert.match(damaged.find(finding => finding.path === 'index.json')?.problem ?? '', /passwd/);
+});
+
+test('keys that a later version may add to the catalog do no harm', async t => {
+  const dir = await tree(t);
+  const index = JSON.parse(await readFile(join(dir, 'index.json'), 'utf8'));
+  index.plugins[0].versions[0].signed = true;
+  index.plugins[0].versions[0].files[0].mediaType = 'text/plain';
+  index.tree = treeDigest(index.plugins);
+  await writeFile(join(dir, 'index.json'), JSON.stringify(index));
+  assert.equal((await auditTree(dir)).sound, true);
+});
+
+test('what is no catalog is refused by what it is', async t => {
+  const dir = await temporary(t);
+  await assert.rejects(auditTree(dir), code('CATALOG_MISSING'));
+  await assert.rejects(auditTree(join(dir, 'nowhere')), code('CATALOG_MISSING'));
+  for (const [text, expected] of [
+    ['', 'CATALOG_INVALID'],
+    ['<html>', 'CATALOG_INVALID'],
+    ['[]', 'CATALOG_INVALID'],
+    ['{"schemaVersion":1,"tree":"x"}', 'CATALOG_INVALID'],
+    ['{"schemaVersion":2}', 'CATALOG_NEWER'],
+  ] as const) {
+    await writeFile(join(dir, 'index.json'), text);
+    await assert.rejects(auditTree(dir), code(expected), text);
+  }
+  await rm(join(dir, 'index.json'));
+  await symlink('/dev/zero', join(dir, 'index.json'));
+  await assert.rejects(auditTree(dir), code('CATALOG_INVALID'));
+  await rm(join(dir, 'index.json'));
+  await promisify(execFile)('mkfifo', [join(dir, 'index.json')]);
+  await assert.rejects(auditTree(dir), code('CATALOG_INVALID'));
+});
+
+test('an audit ends when it is told to', async t => {
+  const controller = new AbortController();
+  controller.abort(new Error('enough'));
+  await assert.rejects(auditTree(await tree(t), { signal: controller.signal }), /enough/);
+});
