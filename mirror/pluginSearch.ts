@@ -149,8 +149,8 @@ const MAX_PATH_LENGTH = 4096;
 function normalisePath(raw: string): string {
   if (raw.length > MAX_PATH_LENGTH)
     throw new EntryHostile(`an entry's name is longer than ${MAX_PATH_LENGTH} characters`);
-  if (raw.startsWith('/')) throw new EntryHostile(`the entry ${raw} has an absolute name`);
+  if (raw.startsWith('/')) throw new EntryHostile(`an entry has an absolute name: ${raw}`);
   const parts = raw.split('/').filter(part => part !== '' && part !== '.');
-  if (parts.includes('..')) throw new EntryHostile(`the entry ${raw} leaves the layer`);
+  if (parts.includes('..')) throw new EntryHostile(`an entry leaves the layer: ${raw}`);
   return parts.join('/');
 }
