@@ -1,6 +1,4 @@
-import { randomUUID } from 'node:crypto';
-import { open, readFile, realpath, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { readFile, realpath } from 'node:fs/promises';
 import type { Node } from 'jsonc-parser';
 import { type Digest, parseReference } from '../registry/reference.ts';
 import { nameProblem, versionProblem } from '../tree/names.ts';
@@ -9,7 +7,7 @@ import { lockedAnnotationKeys, lockKeysAt, lockSchema, lockVersion, type Written
 import { formatPlace, type Path, type Problem, quoted } from './problem.ts';
 import { schemaProblems } from './schemaProblems.ts';
 import { type JsonDocument, memberOf, membersOf, parseStrictJson, plainValue } from './strictJson.ts';
-import { readTextFile } from './textFile.ts';
+import { readTextFile, replaceTextFile } from './textFile.ts';
 
 /** What a manifest resolved to, entry by entry, sorted by name and version. */
 export interface LockFile {
@@ -89,7 +87,7 @@ export async function writeLock(path: string, lock: LockFile): Promise<boolean> 
     // Where the lock is a link, what it leads to is replaced, not the link.
     const target = await realpath(path).catch(() => path);
     if ((await readFile(target, 'utf8').catch(() => undefined)) === text) return false;
-    await replaceFile(target, text);
+    await replaceTextFile(target, text);
     return true;
   } catch (error) {
     throw new LockUnwritable(path, error instanceof Error ? error.message : String(error), error);
@@ -182,22 +180,5 @@ function referenceFault(text: string, digest: unknown): string | undefined {
     return 'a reference whose digest is the entry’s own';
   } catch {
     return 'HOST/REPOSITORY:TAG or HOST/REPOSITORY@DIGEST';
-  }
-}
-
-async function replaceFile(path: string, text: string): Promise<void> {
-  const staged = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
-  try {
-    const handle = await open(staged, 'wx');
-    try {
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(staged, path);
-  } catch (error) {
-    await rm(staged, { force: true });
-    throw error;
   }
 }

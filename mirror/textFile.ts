@@ -1,4 +1,6 @@
-import { open } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 
 /** What stood in the way of reading a file as text. */
 export type TextFileFault =
@@ -23,6 +25,24 @@ export async function readTextFile(path: string, maxBytes: number): Promise<{ re
     return { text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) };
   } catch {
     return { kind: 'not text', found: 'bytes that are not UTF-8' };
+  }
+}
+
+/** Puts a whole new file in the place of an old one: who reads meanwhile, or after a crash, has the one or the other. */
+export async function replaceTextFile(path: string, text: string): Promise<void> {
+  const staged = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
+  try {
+    const handle = await open(staged, 'wx');
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(staged, path);
+  } catch (error) {
+    await rm(staged, { force: true });
+    throw error;
   }
 }
 

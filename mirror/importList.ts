@@ -1,0 +1,49 @@
+import { collectManifest, type WrittenManifest } from './importCollect.ts';
+import { ImportInvalid, ImportUnreadable } from './importErrors.ts';
+import { listFromJson } from './importJson.ts';
+import { listFromProperties } from './importProperties.ts';
+import { readTextFile } from './textFile.ts';
+
+export interface ImportedList {
+  /** In the format of manifest.json; parsePluginManifest takes it. */
+  readonly manifest: WrittenManifest;
+  /** What a person should know, each with its line: what was left out, doubled, or taken without a pin. */
+  readonly notes: readonly string[];
+  /** Entries that could not be taken; each has its note. */
+  readonly lost: number;
+}
+
+const maxSizeBytes = 8 * 1024 * 1024;
+
+/**
+ * Turns a list that Higress' own plugin server is built from (plugins.properties, its JSON snapshot, its unmanaged lock)
+ * into a manifest. Digests are kept as pins. @throws ImportInvalid
+ */
+export function importList(text: string, { file }: { readonly file: string }): ImportedList {
+  const list = /^\ufeff?\s*[[{]/.test(text) ? listFromJson(text, file) : listFromProperties(text);
+  const collected = collectManifest(list.entries);
+  const notes = [...list.notes, ...collected.notes]
+    .sort((one, other) => one.line - other.line)
+    .map(note => (note.line > 0 ? `line ${note.line}: ${note.text}` : note.text));
+  if (collected.manifest === undefined)
+    throw new ImportInvalid(
+      file,
+      [...list.notes, ...collected.notes].map(note => ({
+        place: '',
+        found: note.text,
+        expected: 'an image with a tag or a digest',
+        ...(note.line > 0 ? { line: note.line, column: 1 } : {}),
+      })),
+      'Nothing in it could be taken.',
+    );
+  return { manifest: collected.manifest, notes, lost: list.lost + collected.lost };
+}
+
+/** importList of a file. @throws ImportUnreadable, ImportInvalid */
+export async function readList(path: string): Promise<ImportedList> {
+  const read = await readTextFile(path, maxSizeBytes);
+  if ('text' in read) return importList(read.text, { file: path });
+  if (read.kind === 'missing') throw new ImportUnreadable(path, 'no such file', read.cause);
+  if (read.kind === 'unreadable') throw new ImportUnreadable(path, read.found, read.cause);
+  throw new ImportUnreadable(path, read.kind === 'too large' ? 'more than 8 MiB' : read.found);
+}
