@@ -14,6 +14,15 @@ export interface Tls {
   readonly maxVersion?: SecureVersion;
 }
 
+export interface ListenerOptions {
+  /** Address to listen on. Default `127.0.0.1`. */
+  readonly address?: string;
+  /** What URLs call it. Default: the address. */
+  readonly name?: string;
+  /** Serve https. Default: plain http. */
+  readonly tls?: Tls;
+}
+
 export type Handler = (request: IncomingMessage, connection: Connection) => Promise<void>;
 
 /** One HTTP(S) server on a port of its own, which can go down and come back, and whose every socket is known. */
@@ -23,14 +32,16 @@ export class Listener {
   readonly #running = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   readonly #address: string;
+  readonly #name: string;
   readonly #scheme: 'http' | 'https';
   #port = 0;
   #resets = 0;
   /** TCP connections accepted so far. */
   connections = 0;
 
-  constructor(handler: Handler, options: { readonly address?: string; readonly tls?: Tls }) {
+  constructor(handler: Handler, options: ListenerOptions) {
     this.#address = options.address ?? '127.0.0.1';
+    this.#name = options.name ?? this.#address;
     this.#scheme = options.tls === undefined ? 'http' : 'https';
     const listener = (request: IncomingMessage, response: ServerResponse): void => {
       const gone = new AbortController();
@@ -75,7 +86,7 @@ export class Listener {
 
   /** `127.0.0.1:PORT`; an IPv6 address is bracketed. */
   get host(): string {
-    return `${this.#address.includes(':') ? `[${this.#address}]` : this.#address}:${this.#port}`;
+    return `${this.#name.includes(':') ? `[${this.#name}]` : this.#name}:${this.#port}`;
   }
 
   get origin(): string {

@@ -17,6 +17,11 @@ export interface RegistryOptions {
   readonly auth?: Auth;
   /** Where GET of a blob is sent with a 307. Default `none`. */
   readonly blobRedirect?: 'none' | 'same-origin' | 'cross-origin';
+  /**
+   * The host in the URLs of object storage. Default `localhost`, since Go's clients tell origins apart by host name alone
+   * and would send credentials to another port of the same host; `127.0.0.1` tests a client that is to know better.
+   */
+  readonly storageHost?: string;
   /** Added before every answer. Default 0. */
   readonly latencyMs?: number;
   /** Serve https with this key and certificate. Default: plain http. */
@@ -50,15 +55,15 @@ export class TestRegistry {
     this.#options = options;
     const { auth, tls, address } = options;
     const place = { ...(tls ? { tls } : {}), ...(address ? { address } : {}) };
-    const listen = (server: RequestRecord['server']): Listener => {
+    const listen = (server: RequestRecord['server'], name?: string): Listener => {
       const made: Listener = new Listener(
         (request, connection) => this.#handle(server, made.origin, request, connection),
-        place,
+        { ...place, ...(name ? { name } : {}) },
       );
       return made;
     };
     this.#front = listen('registry');
-    this.#bucket = listen('storage');
+    this.#bucket = listen('storage', options.storageHost ?? 'localhost');
     if (auth?.kind === 'bearer' && auth.realm === 'cross-origin') this.#tokenServer = listen('token');
     if (auth) this.#gate = new Gate(auth, () => `${(this.#tokenServer ?? this.#front).origin}${this.#tokenPath}`);
     const { blobRedirect = 'none' } = options;
