@@ -1,0 +1,140 @@
+import { Readable } from 'node:stream';
+import { type RegistryRefusal, RegistryTimeout, RegistryUnavailable } from '../errors.ts';
+import { attemptOf, contentEncoding, decodeBody, requestOf } from './bodies.ts';
+import { printable } from './printable.ts';
+import type { HttpAnswer } from './transport.ts';
+import { refuseTransport } from './transportFaults.ts';
+
+export interface BlobStreamOptions {
+  /** How many bytes must still come. */
+  readonly expectedBytes: number;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  /** Told of bytes as they came over the wire. */
+  readonly onBytes: (count: number) => void;
+}
+
+/** Less than this within a whole timeout is a stall: a line that slow never ends, a new connection may. */
+const LEAST_BYTES = 1024;
+
+/**
+ * A blob's body that ends only if all of it came; anything else is one of this room's refusals. A reader that pauses for
+ * long gives its place at the host to others.
+ */
+export class BlobStream extends Readable {
+  readonly #answer: HttpAnswer;
+  readonly #source: Readable;
+  readonly #options: BlobStreamOptions;
+  readonly #watch: NodeJS.Timeout;
+  #receivedBytes = 0;
+  #windowBytes = 0;
+  #paused = false;
+
+  constructor(answer: HttpAnswer, options: BlobStreamOptions) {
+    super({ highWaterMark: 256 * 1024 });
+    this.#answer = answer;
+    this.#options = options;
+    const plain =
+      contentEncoding(answer) === undefined ||
+      // Storage that labels a .tar.gz as "gzip" sends the blob itself: its length tells.
+      Number(answer.headers['content-length'] ?? -1) === options.expectedBytes;
+    this.#source = plain ? answer.body : decodeBody(answer);
+    if (this.#source !== answer.body) answer.body.on('data', (chunk: Buffer) => this.#count(chunk.length));
+    this.#source.on('data', (chunk: Buffer) => this.#take(chunk));
+    this.#source.once('end', () => this.#finish());
+    this.#source.on('error', error => this.destroy(error));
+    this.#source.once('close', () => {
+      if (!this.readableEnded && !this.destroyed) this.#finish();
+    });
+    this.#watch = setInterval(() => this.#checkPace(), options.timeoutMs);
+  }
+
+  override _read(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    // The time of the pause was the reader's.
+    this.#windowBytes = LEAST_BYTES;
+    this.#source.resume();
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    clearInterval(this.#watch);
+    this.#source.on('error', () => {});
+    this.#source.destroy();
+    this.#answer.body.on('error', () => {}).destroy();
+    this.#answer.leave();
+    callback(error === null ? null : this.#name(error));
+  }
+
+  #take(chunk: Buffer): void {
+    if (this.destroyed) return;
+    if (this.#source === this.#answer.body) this.#count(chunk.length);
+    this.#receivedBytes += chunk.length;
+    if (this.push(chunk)) return;
+    this.#paused = true;
+    this.#source.pause();
+  }
+
+  #count(bytes: number): void {
+    this.#windowBytes += bytes;
+    this.#options.onBytes(bytes);
+  }
+
+  #finish(): void {
+    if (this.destroyed || this.#answer.body.errored) return;
+    clearInterval(this.#watch);
+    const { expectedBytes } = this.#options;
+    if (this.#receivedBytes >= expectedBytes) {
+      this.push(null);
+      return;
+    }
+    const { host } = this.#answer.request.url;
+    this.destroy(
+      new RegistryUnavailable(`${host} ended the blob before its end`, {
+        subject: host,
+        request: requestOf(this.#answer),
+        expected: `${expectedBytes} bytes`,
+        found: `${this.#receivedBytes} bytes`,
+        temporary: true,
+        hint: 'Try again later; if it happens each time, a proxy on the way may cut large answers.',
+      }),
+    );
+  }
+
+  #checkPace(): void {
+    if (this.#paused) {
+      this.#answer.leave();
+      return;
+    }
+    const received = this.#windowBytes;
+    this.#windowBytes = 0;
+    if (received >= LEAST_BYTES) return;
+    const { host } = this.#answer.request.url;
+    this.destroy(
+      new RegistryTimeout(`${host} sent ${received} bytes of the blob in ${this.#options.timeoutMs / 1000} s`, {
+        subject: host,
+        request: requestOf(this.#answer),
+        temporary: true,
+        hint: 'Try again later, or allow more time with --timeout.',
+      }),
+    );
+  }
+
+  #name(error: Error): Error | RegistryRefusal {
+    const { signal, timeoutMs } = this.#options;
+    if (signal.aborted) return signal.reason instanceof Error ? signal.reason : error;
+    if (
+      (error as NodeJS.ErrnoException).code?.startsWith('Z_') ||
+      /^ERR_(?:_ERROR_)?BROTLI/.test((error as NodeJS.ErrnoException).code ?? '')
+    )
+      return new RegistryUnavailable(`The Content-Encoding of a blob from ${this.#answer.request.url.host} is broken`, {
+        subject: this.#answer.request.url.host,
+        request: requestOf(this.#answer),
+        found: printable(contentEncoding(this.#answer) ?? '', 40),
+        temporary: true,
+        hint: 'A proxy on the way compresses what must not be changed: have the registry excluded there.',
+        cause: error,
+      });
+    return refuseTransport(error, attemptOf(this.#answer, timeoutMs));
+  }
+}

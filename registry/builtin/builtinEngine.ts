@@ -1,0 +1,202 @@
+import { CredentialsSource } from '../credentials/credentialsSource.ts';
+import type { BlobBody, Engine, RawManifest } from '../engine.ts';
+import { RegistryProtocol, RegistryRefusal } from '../errors.ts';
+import type { Descriptor } from '../image.ts';
+import { type Digest, formatReference, type Reference } from '../reference.ts';
+import type { RegistryOptions, Traffic } from '../registry.ts';
+import type { Asked } from './answerFaults.ts';
+import { refusePortal } from './answerFaults.ts';
+import { Authenticator } from './authenticator.ts';
+import { BlobStream } from './blobStream.ts';
+import { contentEncoding, dropBody, requestOf } from './bodies.ts';
+import { continuesBlob, parseContentRange } from './contentRange.ts';
+import { Exchange, type Question } from './exchange.ts';
+import { endpointOf } from './hosts.ts';
+import { ACCEPTED_MANIFESTS, announcedDigest, readManifest } from './manifestAnswer.ts';
+import { Schemes } from './schemes.ts';
+import { readTags } from './tagPages.ts';
+import { type HttpAnswer, Transport } from './transport.ts';
+
+export type BuiltinEngineOptions = Pick<
+  RegistryOptions,
+  | 'concurrency'
+  | 'plainHttp'
+  | 'insecure'
+  | 'caFile'
+  | 'certFile'
+  | 'keyFile'
+  | 'registryConfig'
+  | 'username'
+  | 'password'
+  | 'credentialsFor'
+  | 'timeoutMs'
+  | 'retries'
+  | 'env'
+  | 'onEvent'
+> & {
+  /** Docker's folder of certificates per registry. Default /etc/docker/certs.d. */
+  readonly certsDir?: string;
+  /** Longest wait before the first retry; it doubles each time, up to 10 000. Default 200. */
+  readonly backoffMs?: number;
+};
+
+/** Our own client of the distribution-spec's pull half, over undici. @throws RegistryOptionsInvalid */
+export function createBuiltinEngine(options: BuiltinEngineOptions): Engine {
+  return new BuiltinEngine(options);
+}
+
+class BuiltinEngine implements Engine {
+  readonly #transport: Transport;
+  readonly #exchange: Exchange;
+  #bytesDownloaded = 0;
+
+  constructor(options: BuiltinEngineOptions) {
+    this.#transport = new Transport(options);
+    const authenticator = new Authenticator(this.#transport, new CredentialsSource(options));
+    this.#exchange = new Exchange(this.#transport, authenticator, new Schemes(options.plainHttp ?? false), {
+      retries: options.retries ?? 5,
+      backoffMs: options.backoffMs ?? 200,
+      onEvent: options.onEvent ?? (() => {}),
+    });
+  }
+
+  get traffic(): Traffic {
+    return { requests: this.#transport.requests, bytesDownloaded: this.#bytesDownloaded };
+  }
+
+  async resolve(reference: Reference, signal: AbortSignal): Promise<Digest> {
+    const digest = await this.#resolveByHead(reference, signal);
+    return digest ?? (await this.fetchManifest(reference, signal)).digest;
+  }
+
+  fetchManifest(reference: Reference, signal: AbortSignal): Promise<RawManifest> {
+    const question = manifestQuestion(reference, 'GET');
+    const read = (answer: HttpAnswer): Promise<RawManifest> =>
+      readManifest(answer, reference, question.asked, this.#transport.timeoutMs, signal);
+    return this.#exchange.ask(question, read, signal);
+  }
+
+  async fetchBlob(
+    reference: Reference,
+    descriptor: Descriptor,
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<BlobBody> {
+    const start = offset > 0 && offset < descriptor.size ? offset : 0;
+    const asked: Asked = { ...askedFor(reference), what: 'blob', wanted: descriptor.digest };
+    const question: Question = {
+      asked,
+      endpoint: endpointOf(reference.registry, reference.repository),
+      method: 'GET',
+      path: `blobs/${descriptor.digest}`,
+      ...(start === 0 ? {} : { headers: { range: `bytes=${start}-` }, accept: [206, 416] }),
+    };
+    const open = (answer: HttpAnswer): Promise<BlobBody | undefined> =>
+      this.#openBlob(answer, descriptor, start, signal);
+    const blob = await this.#exchange.ask(question, open, signal);
+    // The registry could not go on at the offset: all of it again.
+    return blob ?? this.fetchBlob(reference, descriptor, 0, signal);
+  }
+
+  listTags(reference: Reference, signal: AbortSignal): Promise<string[]> {
+    const asked: Asked = { ...askedFor(reference), what: 'tags' };
+    const endpoint = endpointOf(reference.registry, reference.repository);
+    return readTags(
+      this.#exchange,
+      { asked, endpoint, method: 'GET', path: 'tags/list' },
+      this.#transport.timeoutMs,
+      signal,
+    );
+  }
+
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  /** Undefined if HEAD cannot tell: no usable digest, or a refusal whose words only GET's body has. */
+  async #resolveByHead(reference: Reference, signal: AbortSignal): Promise<Digest | undefined> {
+    const read = async (answer: HttpAnswer): Promise<Digest | undefined> => {
+      await dropBody(answer, signal);
+      return announcedDigest(answer);
+    };
+    try {
+      return await this.#exchange.ask(manifestQuestion(reference, 'HEAD'), read, signal);
+    } catch (error) {
+      // An answer to HEAD has no body; GET's says why, or works after all. What a token server said needs no second try.
+      if (!(error instanceof RegistryRefusal) || error.temporary || !error.request?.startsWith('HEAD ')) throw error;
+      if (error.status === undefined || error.status < 400 || error.status === 407) throw error;
+      return undefined;
+    }
+  }
+
+  /** Undefined if the answer does not continue at `start`. */
+  async #openBlob(
+    answer: HttpAnswer,
+    descriptor: Descriptor,
+    start: number,
+    signal: AbortSignal,
+  ): Promise<BlobBody | undefined> {
+    const { status, headers } = answer;
+    const isRange = status === 206;
+    const fits = continuesBlob(parseContentRange(headers['content-range']?.toString()), start, descriptor.size);
+    // A range of an encoded body counts encoded bytes (RFC 9110, 14.1.2).
+    if (status === 416 || (isRange && (!fits || contentEncoding(answer) !== undefined))) {
+      answer.body.on('error', () => {}).destroy();
+      answer.leave();
+      return undefined;
+    }
+    const offset = isRange ? start : 0;
+    const expectedBytes = descriptor.size - offset;
+    const length = headers['content-length'] === undefined ? undefined : Number(headers['content-length']);
+    if (/^\s*text\/html/i.test(headers['content-type']?.toString() ?? '') && length !== expectedBytes) {
+      answer.body.on('error', () => {}).destroy();
+      answer.leave();
+      throw refusePortal(answer.request.url.host, { subject: descriptor.digest, status, request: requestOf(answer) });
+    }
+    if (contentEncoding(answer) === undefined && length !== undefined && length > expectedBytes) {
+      answer.body.on('error', () => {}).destroy();
+      answer.leave();
+      throw refuseLength(answer, descriptor, length, expectedBytes);
+    }
+    const onBytes = (count: number): void => {
+      this.#bytesDownloaded += count;
+    };
+    const { timeoutMs } = this.#transport;
+    return { offset, body: new BlobStream(answer, { expectedBytes, timeoutMs, signal, onBytes }) };
+  }
+}
+
+function refuseLength(answer: HttpAnswer, { digest }: Descriptor, found: number, expected: number): RegistryProtocol {
+  return new RegistryProtocol(
+    `${answer.request.url.host} sends another length for blob ${digest} than its manifest says`,
+    {
+      subject: digest,
+      status: answer.status,
+      request: requestOf(answer),
+      expected: `${expected} bytes`,
+      found: `${found} bytes`,
+      temporary: true,
+      retryLimit: 2,
+      hint: 'The registry or a proxy on the way is damaged: try again, or another network.',
+    },
+  );
+}
+
+function manifestQuestion(reference: Reference, method: 'GET' | 'HEAD'): Question {
+  const wanted = reference.digest ?? reference.tag ?? '';
+  return {
+    asked: { ...askedFor(reference), what: 'manifest', wanted },
+    endpoint: endpointOf(reference.registry, reference.repository),
+    method,
+    path: `manifests/${wanted}`,
+    headers: { accept: ACCEPTED_MANIFESTS },
+  };
+}
+
+function askedFor(reference: Reference): Pick<Asked, 'subject' | 'registry' | 'repository'> {
+  return {
+    subject: formatReference(reference),
+    registry: reference.registry,
+    repository: reference.repository,
+  };
+}

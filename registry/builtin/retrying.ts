@@ -1,0 +1,36 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RegistryRefusal } from '../errors.ts';
+
+export interface RetryPolicy {
+  /** Further attempts after the first. */
+  readonly retries: number;
+  /** Longest wait before the first retry; it doubles each time. */
+  readonly backoffMs: number;
+  readonly onRetry: (attempt: number, delayMs: number, reason: RegistryRefusal) => void;
+}
+
+const LONGEST_BACKOFF_MS = 10_000;
+
+/**
+ * Repeats what fails with a temporary refusal. Exponential backoff with full jitter, so that requests that broke together
+ * do not come back together; never before the Retry-After that the server named.
+ */
+export async function retrying<Value>(
+  attempt: () => Promise<Value>,
+  { retries, backoffMs, onRetry }: RetryPolicy,
+  signal: AbortSignal,
+): Promise<Value> {
+  for (let failures = 1; ; failures += 1) {
+    try {
+      return await attempt();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof RegistryRefusal) || !error.temporary) throw error;
+      if (failures > Math.min(retries, error.retryLimit ?? retries)) throw error;
+      const longestMs = Math.min(LONGEST_BACKOFF_MS, backoffMs * 2 ** (failures - 1));
+      const delayMs = Math.round((error.retryAfterMs ?? 0) + Math.random() * longestMs);
+      onRetry(failures, delayMs, error);
+      await sleep(delayMs, undefined, { signal }).catch(() => signal.throwIfAborted());
+    }
+  }
+}
