@@ -6,7 +6,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Where this user's caches go: XDG Base Directory Specification, with its default; an empty or relative value is none. */
 export function cacheHome(env: Environment): string {
-  const xdg = env['XDG_CACHE_HOME'];
+  const xdg = env.XDG_CACHE_HOME;
   return join(xdg?.startsWith('/') ? xdg : join(homedir(), '.cache'), 'plugin-mirror');
 }
 

@@ -1,8 +1,12 @@
 import process from 'node:process';
 import { Command } from 'commander';
+import { cacheCommand } from './commands/cache.ts';
+import { checkCommand } from './commands/check.ts';
 import { importCommand } from './commands/import.ts';
+import { outdatedCommand } from './commands/outdated.ts';
 import { serveCommand } from './commands/serve.ts';
 import { syncCommand } from './commands/sync.ts';
+import { verifyCommand } from './commands/verify.ts';
 import { applyEnvironment } from './environment.ts';
 
 /**
@@ -18,7 +22,16 @@ export function buildProgram(version: string): Command {
     .showSuggestionAfterError()
     .showHelpAfterError('(add --help for all options)')
     .addHelpText('after', EXAMPLES);
-  for (const command of [syncCommand(), serveCommand(), importCommand()]) program.addCommand(command);
+  for (const command of [
+    syncCommand(),
+    serveCommand(),
+    checkCommand(),
+    verifyCommand(),
+    outdatedCommand(),
+    importCommand(),
+    cacheCommand(),
+  ])
+    program.addCommand(command);
   for (const command of program.commands) settle(command);
   return settle(program).hook('preSubcommand', (_program, command) => applyEnvironment(command, process.env));
 }

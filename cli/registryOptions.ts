@@ -79,7 +79,7 @@ export function addRegistryOptions(command: Command): Command {
 
 /** The same as a registry takes them. Reads the password from standard input or the environment, nothing else. */
 export async function registryOptions(flags: RegistryFlags, cacheDir: string): Promise<RegistryOptions> {
-  const password = flags.passwordStdin ? await readPassword() : process.env['PLUGIN_MIRROR_PASSWORD'];
+  const password = flags.passwordStdin ? await readPassword() : process.env.PLUGIN_MIRROR_PASSWORD;
   const { engine, concurrency, plainHttp, insecure, caFile, certFile, keyFile, registryConfig, username, platform } =
     flags;
   const given = { plainHttp, insecure, caFile, certFile, keyFile, registryConfig, username, platform, password };

@@ -2,13 +2,14 @@ import process from 'node:process';
 import type { SyncListener } from '../mirror/events.ts';
 import { lockedSync } from '../mirror/lockedSync.ts';
 import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
-import { countOutcomes, type SyncReport } from '../mirror/report.ts';
+import { hasFailed, type SyncReport } from '../mirror/report.ts';
 import { selectVersions } from '../mirror/selection.ts';
 
 import type { RegistryOptions } from '../registry/registry.ts';
 import { wantsColor } from './colors.ts';
 import type { SyncFlags } from './commands/sync.ts';
 import { EXIT } from './exit.ts';
+import { openerOf } from './openerOf.ts';
 import { syncJson } from './syncJson.ts';
 import { syncLine } from './syncLines.ts';
 import { renderSummary } from './syncSummary.ts';
@@ -37,10 +38,7 @@ export async function runSync({ flags, ci, registryOptions, stampsFile, signal }
       frozen: flags.frozen ?? (ci ? 'if-locked' : false),
       update: flags.update ?? false,
       useLock: flags.lock,
-      openRegistry: async onEvent => {
-        const { openRegistry } = await import('../registry/openRegistry.ts');
-        return openRegistry({ mirrors: list.mirrors, ...registryOptions, onEvent });
-      },
+      openRegistry: openerOf(list, registryOptions),
       concurrency: flags.concurrency,
       prune: flags.prune ?? false,
       rehash: flags.rehash ?? false,
@@ -58,12 +56,12 @@ export async function runSync({ flags, ci, registryOptions, stampsFile, signal }
   out.write(figures);
   if (flags.format === 'json') process.stdout.write(`${JSON.stringify(syncJson(report), null, 2)}\n`);
   if (report.interrupted) return EXIT.interrupted;
-  return countOutcomes(report).failed > 0 ? EXIT.failed : EXIT.good;
+  return hasFailed(report) ? EXIT.failed : EXIT.good;
 }
 
 /** Live lines on a terminal, plain ones anywhere else. */
 async function showProgress(out: NodeJS.WriteStream): Promise<{ hear: SyncListener; stop: () => void }> {
-  if (out.isTTY && process.env['TERM'] !== 'dumb') {
+  if (out.isTTY && process.env.TERM !== 'dumb') {
     const { SyncProgress } = await import('./syncProgress.ts');
     return new SyncProgress(out, wantsColor(out));
   }

@@ -3,13 +3,15 @@ import { Refusal } from '../refusal/refusal.ts';
 
 /** The one object that `sync --format json` prints; `schemaVersion` rises when a reader would break. */
 export function syncJson(report: SyncReport): object {
-  const { tree, outcomes, drift, extras, pruned, interrupted, bytesDownloaded, requests, durationMs } = report;
+  const { tree, outcomes, drift, extras, pruned, problems, interrupted, bytesDownloaded, requests, durationMs } =
+    report;
   return {
     schemaVersion: 1,
     tree,
     plugins: outcomes.map(pluginJson),
     drift,
     extras: extras.map(extra => ({ ...extra, removed: pruned })),
+    ...(problems.length === 0 ? {} : { errors: problems.map(errorJson) }),
     ...(interrupted ? { interrupted } : {}),
     totals: { ...countOutcomes(report), bytesDownloaded, requests, durationMs },
   };

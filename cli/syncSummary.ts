@@ -1,8 +1,8 @@
 import pc from 'picocolors';
-import { countOutcomes, type Drift, type Outcome, type SyncReport } from '../mirror/report.ts';
+import { countOutcomes, type Drift, hasFailed, type Outcome, type SyncReport } from '../mirror/report.ts';
 import { Refusal } from '../refusal/refusal.ts';
 import { formatBytes, formatDuration } from './format.ts';
-import { refusalDetails } from './renderRefusal.ts';
+import { refusalDetails, renderRefusal } from './renderRefusal.ts';
 
 /** Names that one line lists before it says how many more there are. */
 const NAMES_SHOWN = 6;
@@ -22,14 +22,13 @@ export function renderSummary(
 ): { problems: string; figures: string } {
   const paint = pc.createColors(color);
   const lines = [
-    ...report.outcomes.flatMap(outcome =>
-      outcome.warnings.map(warning => `${paint.yellow('warning')} ${named(outcome)}: ${warning}`),
-    ),
+    ...renderWarnings(report.outcomes, paint),
     ...report.drift.flatMap(drift => renderDrift(drift, paint)),
     ...renderFailures(
       report.outcomes.filter(outcome => outcome.status === 'failed'),
       paint,
     ),
+    ...report.problems.map(problem => renderRefusal(problem, { color }).trimEnd()),
   ];
   return {
     problems: lines.map(line => `${line}\n`).join(''),
@@ -43,7 +42,7 @@ function figures(report: SyncReport, treeDir: string, paint: ReturnType<typeof p
   const parts = (['fetched', 'kept', 'aliased', 'failed'] as const)
     .filter(status => counts[status] > 0)
     .map(status => `${counts[status]} ${status}`);
-  const mark = report.interrupted ? paint.yellow('■') : counts.failed > 0 ? paint.red('✗') : paint.green('✓');
+  const mark = report.interrupted ? paint.yellow('■') : hasFailed(report) ? paint.red('✗') : paint.green('✓');
   const head = report.interrupted
     ? `interrupted: ${whole} finished`
     : `${whole} of ${report.outcomes.length} in ${treeDir}`;
@@ -57,6 +56,14 @@ function extras({ extras: found, pruned }: SyncReport): string[] {
   return pruned
     ? [`  removed, no longer in the manifest: ${names}`]
     : [`  also in the tree, not in the manifest: ${names} (--prune removes them)`];
+}
+
+/** One line for each text, however many plugins it is about. */
+function renderWarnings(outcomes: readonly Outcome[], paint: ReturnType<typeof pc.createColors>): string[] {
+  const groups = new Map<string, string[]>();
+  for (const outcome of outcomes)
+    for (const warning of outcome.warnings) groups.set(warning, [...(groups.get(warning) ?? []), named(outcome)]);
+  return [...groups].map(([warning, names]) => `${paint.yellow('warning')} ${listed(names)}: ${warning}`);
 }
 
 function renderDrift(drift: Drift, paint: ReturnType<typeof pc.createColors>): string[] {

@@ -66,11 +66,11 @@ export function syncCommand(): Command {
 }
 
 async function run(flags: SyncFlags): Promise<void> {
-  const { runSync } = await import('../runSync.ts');
+  const [{ runSync }, { withJsonErrors }] = await Promise.all([import('../runSync.ts'), import('../jsonErrors.ts')]);
   const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
   const stampsFile = stampsFileOf(process.env, flags.out);
-  const ci = /^(?:1|true)$/i.test(process.env['CI'] ?? '');
+  const ci = /^(?:1|true)$/i.test(process.env.CI ?? '');
   process.exitCode = await interruptible(signal =>
-    runSync({ flags, ci, registryOptions: options, stampsFile, signal }),
+    withJsonErrors(flags.format, () => runSync({ flags, ci, registryOptions: options, stampsFile, signal })),
   );
 }

@@ -1,0 +1,43 @@
+import process from 'node:process';
+import { Command, Option } from 'commander';
+import { interruptible } from '../interruptible.ts';
+import { blobCacheDir, stampsFileOf } from '../paths.ts';
+import { addRegistryOptions, type RegistryFlags, registryOptions } from '../registryOptions.ts';
+
+export interface CheckFlags extends RegistryFlags {
+  readonly manifest: string;
+  readonly out: string;
+  readonly rehash?: boolean;
+  readonly format: 'text' | 'json';
+}
+
+export function checkCommand(): Command {
+  const command = new Command('check')
+    .description(
+      'Say what sync would find: missing, damaged, moved, extra, unreachable. Asks heads only, changes nothing; exits 3 if anything differs.',
+    )
+    .addOption(
+      new Option('--manifest <file>', 'the list of plugins').env('PLUGIN_MIRROR_MANIFEST').default('manifest.json'),
+    )
+    .addOption(new Option('--out <dir>', 'the tree to look at').env('PLUGIN_MIRROR_OUT').default('plugins'))
+    .addOption(
+      new Option('--rehash', 'hash every published byte even where nothing looks changed').env('PLUGIN_MIRROR_REHASH'),
+    );
+  return addRegistryOptions(command)
+    .addOption(
+      new Option('--format <kind>', 'what stdout gets')
+        .env('PLUGIN_MIRROR_FORMAT')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
+    .action(run);
+}
+
+async function run(flags: CheckFlags): Promise<void> {
+  const [{ runCheck }, { withJsonErrors }] = await Promise.all([import('../runCheck.ts'), import('../jsonErrors.ts')]);
+  const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+  const stampsFile = stampsFileOf(process.env, flags.out);
+  process.exitCode = await interruptible(signal =>
+    withJsonErrors(flags.format, () => runCheck({ flags, registryOptions: options, stampsFile, signal })),
+  );
+}

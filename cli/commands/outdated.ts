@@ -1,0 +1,43 @@
+import process from 'node:process';
+import { Command, Option } from 'commander';
+import { interruptible } from '../interruptible.ts';
+import { blobCacheDir } from '../paths.ts';
+import { addRegistryOptions, type RegistryFlags, registryOptions } from '../registryOptions.ts';
+
+export interface OutdatedFlags extends RegistryFlags {
+  readonly manifest: string;
+  readonly out: string;
+  readonly pre?: boolean;
+  readonly all?: boolean;
+  readonly format: 'text' | 'json';
+}
+
+export function outdatedCommand(): Command {
+  const command = new Command('outdated')
+    .description('List plugins for which the registry has a newer version than the manifest names.')
+    .addOption(
+      new Option('--manifest <file>', 'the list of plugins').env('PLUGIN_MIRROR_MANIFEST').default('manifest.json'),
+    )
+    .addOption(new Option('--out <dir>', 'the tree').env('PLUGIN_MIRROR_OUT').default('plugins'))
+    .addOption(new Option('--pre', 'count pre-releases as newer versions too'))
+    .addOption(new Option('--all', 'list what is up to date as well'));
+  return addRegistryOptions(command)
+    .addOption(
+      new Option('--format <kind>', 'what stdout gets')
+        .env('PLUGIN_MIRROR_FORMAT')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
+    .action(run);
+}
+
+async function run(flags: OutdatedFlags): Promise<void> {
+  const [{ runOutdated }, { withJsonErrors }] = await Promise.all([
+    import('../runOutdated.ts'),
+    import('../jsonErrors.ts'),
+  ]);
+  const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+  process.exitCode = await interruptible(signal =>
+    withJsonErrors(flags.format, () => runOutdated({ flags, registryOptions: options, signal })),
+  );
+}

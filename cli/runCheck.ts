@@ -1,0 +1,70 @@
+import { resolve } from 'node:path';
+import process from 'node:process';
+import pc from 'picocolors';
+import { type CheckFinding, check } from '../mirror/check.ts';
+import { readHeldVersions } from '../mirror/heldVersions.ts';
+import { LazyRegistry } from '../mirror/lazyRegistry.ts';
+import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
+import type { RegistryOptions } from '../registry/registry.ts';
+import { openStamps } from '../tree/stamps.ts';
+import { wantsColor } from './colors.ts';
+import type { CheckFlags } from './commands/check.ts';
+import { EXIT } from './exit.ts';
+import { openerOf } from './openerOf.ts';
+import { errorJson } from './syncJson.ts';
+
+export interface CheckRun {
+  readonly flags: CheckFlags;
+  readonly registryOptions: RegistryOptions;
+  readonly stampsFile: string;
+  readonly signal: AbortSignal;
+}
+
+/** `plugin-mirror check`, once its arguments are read; answers the exit code. */
+export async function runCheck({ flags, registryOptions, stampsFile, signal }: CheckRun): Promise<number> {
+  const list = await readPluginManifest(flags.manifest);
+  const held = await readHeldVersions({ list, frozen: false, update: false, signal });
+  const registry = new LazyRegistry(openerOf(list, registryOptions), () => undefined);
+  try {
+    const findings = await check({
+      manifest: flags.registry === undefined ? list : withRegistry(list, flags.registry),
+      treeDir: resolve(flags.out),
+      held,
+      registry: () => registry.get(),
+      stamps: await openStamps(stampsFile, resolve(flags.out)),
+      rehash: flags.rehash ?? false,
+      concurrency: flags.concurrency * 4,
+      signal,
+    });
+    const versions = list.versions.length + list.aliases.length;
+    if (flags.format === 'json')
+      process.stdout.write(`${JSON.stringify(report(findings, versions, registry.traffic.requests), null, 2)}\n`);
+    else process.stdout.write(render(findings, versions, held.exists, wantsColor(process.stdout)));
+    return findings.length === 0 ? EXIT.good : EXIT.drift;
+  } finally {
+    await registry.close();
+  }
+}
+
+function report(findings: readonly CheckFinding[], versions: number, requests: number): object {
+  return {
+    schemaVersion: 1,
+    findings: findings.map(({ error, ...finding }) => ({
+      ...finding,
+      ...(error === undefined ? {} : { error: errorJson(error) }),
+    })),
+    totals: { versions, findings: findings.length, requests },
+  };
+}
+
+function render(findings: readonly CheckFinding[], versions: number, hasLock: boolean, color: boolean): string {
+  const paint = pc.createColors(color);
+  const lock = hasLock
+    ? 'manifest, lock, tree and registry agree'
+    : 'manifest, tree and registry agree; there is no lock';
+  if (findings.length === 0) return `${paint.green('✓')} ${versions} versions: ${lock}\n`;
+  const lines = findings.map(
+    ({ kind, name, version, detail }) => `${paint.yellow(kind.padEnd(11))} ${name} ${version}  ${detail}`,
+  );
+  return `${[...lines, `${paint.red('✗')} ${findings.length} differences in ${versions} versions; plugin-mirror sync mends what can be mended`].join('\n')}\n`;
+}

@@ -1,0 +1,87 @@
+import process from 'node:process';
+import pc from 'picocolors';
+import { LazyRegistry } from '../mirror/lazyRegistry.ts';
+import { lockPathFor, readLock } from '../mirror/lock.ts';
+import { findOutdated, type OutdatedRow } from '../mirror/outdated.ts';
+import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
+import type { RegistryOptions } from '../registry/registry.ts';
+import { listVersions } from '../tree/listVersions.ts';
+import { wantsColor } from './colors.ts';
+import type { OutdatedFlags } from './commands/outdated.ts';
+import { EXIT } from './exit.ts';
+import { openerOf } from './openerOf.ts';
+import { renderRefusal } from './renderRefusal.ts';
+import { errorJson } from './syncJson.ts';
+
+export interface OutdatedRun {
+  readonly flags: OutdatedFlags;
+  readonly registryOptions: RegistryOptions;
+  readonly signal: AbortSignal;
+}
+
+/** `plugin-mirror outdated`, once its arguments are read; answers the exit code. */
+export async function runOutdated({ flags, registryOptions, signal }: OutdatedRun): Promise<number> {
+  const list = await readPluginManifest(flags.manifest);
+  const lock = await readLock(lockPathFor(list.file));
+  const registry = new LazyRegistry(openerOf(list, registryOptions), () => undefined);
+  try {
+    const rows = await findOutdated({
+      manifest: flags.registry === undefined ? list : withRegistry(list, flags.registry),
+      registry: () => registry.get(),
+      current: byName(await listVersions(flags.out)),
+      locked: byName(lock?.entries ?? []),
+      preReleases: flags.pre ?? false,
+      concurrency: flags.concurrency,
+      signal,
+    });
+    const shown = rows.filter(row => flags.all || row.outdated || row.error !== undefined);
+    if (flags.format === 'json')
+      process.stdout.write(`${JSON.stringify({ schemaVersion: 1, plugins: shown.map(json) }, null, 2)}\n`);
+    else print(shown, rows.length);
+    return rows.some(row => row.error !== undefined) ? EXIT.failed : EXIT.good;
+  } finally {
+    await registry.close();
+  }
+}
+
+function byName(versions: readonly { readonly name: string; readonly version: string }[]): Map<string, string[]> {
+  const map = new Map<string, string[]>();
+  for (const { name, version } of versions) map.set(name, [...(map.get(name) ?? []), version]);
+  return map;
+}
+
+function json({ error, ...row }: OutdatedRow): object {
+  return { ...row, ...(error === undefined ? {} : { error: errorJson(error) }) };
+}
+
+function print(rows: readonly OutdatedRow[], asked: number): void {
+  const paint = pc.createColors(wantsColor(process.stdout));
+  for (const { error } of rows)
+    if (error !== undefined) process.stderr.write(renderRefusal(error, { color: wantsColor(process.stderr) }));
+  const listed = rows.filter(row => row.error === undefined);
+  const newer = listed.filter(row => row.outdated).length;
+  if (listed.length > 0) process.stdout.write(table(listed, paint));
+  if (newer === 0) process.stdout.write(`${asked} plugins asked, none has a newer version\n`);
+}
+
+function table(rows: readonly OutdatedRow[], paint: ReturnType<typeof pc.createColors>): string {
+  const cells = [
+    ['Plugin', 'Current', 'Wanted', 'Locked', 'Latest', 'Repository'],
+    ...rows.map(({ name, current, wanted, locked, latest, repository }) => [
+      name,
+      current ?? '-',
+      wanted ?? '-',
+      locked ?? '-',
+      latest ?? '-',
+      repository,
+    ]),
+  ];
+  const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map(row => row[column]?.length ?? 0)));
+  const lines = cells.map(row =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+  return `${[paint.underline(lines[0] ?? ''), ...lines.slice(1)].join('\n')}\n`;
+}

@@ -1,0 +1,37 @@
+import process from 'node:process';
+import pc from 'picocolors';
+import { compareTree } from '../mirror/compareTree.ts';
+import { type AuditFinding, auditTree, type TreeAudit } from '../tree/auditTree.ts';
+import { wantsColor } from './colors.ts';
+import type { VerifyFlags } from './commands/verify.ts';
+import { EXIT } from './exit.ts';
+import { formatBytes } from './format.ts';
+
+/** `plugin-mirror verify`, once its arguments are read; answers the exit code. */
+export async function runVerify({ tree, lock, format }: VerifyFlags, signal: AbortSignal): Promise<number> {
+  const audit = await auditTree(tree, { signal });
+  const disagreements = lock === undefined ? [] : await compareTree(tree, lock);
+  if (format === 'json')
+    process.stdout.write(`${JSON.stringify({ schemaVersion: 1, ...audit, disagreements }, null, 2)}\n`);
+  else process.stdout.write(render(audit, disagreements, wantsColor(process.stdout)));
+  if (!audit.sound) return EXIT.failed;
+  return audit.unknown.length + disagreements.length > 0 ? EXIT.drift : EXIT.good;
+}
+
+function render(audit: TreeAudit, disagreements: readonly string[], color: boolean): string {
+  const paint = pc.createColors(color);
+  const told = (kind: string, findings: readonly AuditFinding[]) =>
+    findings.map(({ path, problem }) => `${paint.yellow(kind.padEnd(8))} ${path} ${problem}`);
+  const lines = [
+    ...told('damaged', audit.damaged),
+    ...told('missing', audit.missing),
+    ...told('unknown', audit.unknown),
+    ...disagreements.map(words => `${paint.yellow('lock'.padEnd(8))} ${words}`),
+  ];
+  const figures = `${audit.versions} versions, ${audit.files} files, ${formatBytes(audit.sizeBytes)}`;
+  const last =
+    lines.length === 0
+      ? `${paint.green('✓')} sound: ${figures}, ${audit.tree}`
+      : `${paint.red('✗')} ${lines.length} findings in ${figures}${audit.sound ? '' : '; plugin-mirror sync fetches anew what is damaged or missing'}`;
+  return `${[...lines, last].join('\n')}\n`;
+}

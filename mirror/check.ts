@@ -1,0 +1,125 @@
+import pMap from 'p-map';
+import type { Registry } from '../registry/registry.ts';
+import { inspectVersion } from '../tree/inspectVersion.ts';
+import { listVersions } from '../tree/listVersions.ts';
+import type { Stamps } from '../tree/stamps.ts';
+import type { HeldVersions } from './heldVersions.ts';
+import type { Present } from './plan.ts';
+import { versionKey } from './report.ts';
+import type { PluginManifest, WantedVersion } from './wanted.ts';
+
+/**
+ * - `missing`: not in the tree; `damaged`: there, but not as it was published; `stale`: another image than the lock holds
+ * - `moved`: the tag leads to another digest than the lock (without a lock: the tree) holds
+ * - `unlocked`: the lock does not have it, or has it from another place
+ * - `extra`: in the tree or the lock, not in the manifest
+ * - `unreachable`: its tag could not be asked
+ */
+export type FindingKind = 'missing' | 'damaged' | 'stale' | 'moved' | 'unlocked' | 'extra' | 'unreachable';
+
+export interface CheckFinding {
+  readonly kind: FindingKind;
+  readonly name: string;
+  readonly version: string;
+  /** In words, for people. */
+  readonly detail: string;
+  readonly expectedDigest?: string;
+  readonly foundDigest?: string;
+  readonly error?: Error;
+}
+
+export interface CheckOptions {
+  /** The whole list, with the registry's place as it is to be asked. */
+  readonly manifest: PluginManifest;
+  readonly treeDir: string;
+  readonly held: HeldVersions;
+  readonly registry: () => Promise<Registry>;
+  readonly stamps?: Stamps;
+  readonly rehash?: boolean;
+  /** Tags asked at once. */
+  readonly concurrency: number;
+  readonly signal: AbortSignal;
+}
+
+/** Holds manifest, lock, tree and registry against each other. One HEAD per tag; changes nothing. */
+export async function check(options: CheckOptions): Promise<CheckFinding[]> {
+  const { manifest, concurrency, signal } = options;
+  const ofVersions = await pMap(manifest.versions, wanted => checkVersion(wanted, options), { concurrency, signal });
+  const ofAliases = await pMap(manifest.aliases, alias => checkAlias(alias, options), { concurrency, signal });
+  return [...ofVersions.flat(), ...ofAliases.flat(), ...(await findExtras(options))];
+}
+
+async function checkVersion(wanted: WantedVersion, options: CheckOptions): Promise<CheckFinding[]> {
+  const { treeDir, held } = options;
+  const { name, version } = wanted;
+  const present = await inspectVersion(treeDir, name, version, inspection(options));
+  const locked = held.locked(wanted)?.digest;
+  const findings = [...ofPresence(name, version, present, locked), ...(await ofTag(wanted, present, locked, options))];
+  const change = held.comparison.changed.find(it => versionKey(it.wanted) === versionKey(wanted));
+  if (change !== undefined) findings.push({ kind: 'unlocked', name, version, detail: change.words });
+  else if (held.exists && !held.agreeing.has(versionKey(wanted)))
+    findings.push({ kind: 'unlocked', name, version, detail: 'in the manifest, not in the lock' });
+  return findings;
+}
+
+function ofPresence(name: string, version: string, present: Present, locked: string | undefined): CheckFinding[] {
+  if (present.state === 'missing') return [{ kind: 'missing', name, version, detail: 'not in the tree' }];
+  if (present.state === 'damaged') return [{ kind: 'damaged', name, version, detail: present.problems.join('; ') }];
+  const foundDigest = present.metadata.digest;
+  if (locked === undefined || foundDigest === locked) return [];
+  const detail = `the tree has ${foundDigest}, the lock holds ${locked}`;
+  return [{ kind: 'stale', name, version, detail, expectedDigest: locked, foundDigest }];
+}
+
+async function ofTag(
+  { name, version, source }: WantedVersion,
+  present: Present,
+  locked: string | undefined,
+  { registry, signal }: CheckOptions,
+): Promise<CheckFinding[]> {
+  if (source.kind === 'file' || source.reference.digest !== undefined) return [];
+  const expectedDigest = locked ?? (present.state === 'sound' ? present.metadata.digest : undefined);
+  try {
+    const foundDigest = await (await registry()).resolve(source.reference, signal);
+    if (expectedDigest === undefined || foundDigest === expectedDigest) return [];
+    const detail = `its tag has moved from ${expectedDigest} to ${foundDigest}`;
+    return [{ kind: 'moved', name, version, detail, expectedDigest, foundDigest }];
+  } catch (error) {
+    signal.throwIfAborted();
+    const reason = error instanceof Error ? error : new Error(String(error));
+    return [{ kind: 'unreachable', name, version, detail: reason.message, error: reason }];
+  }
+}
+
+async function checkAlias(
+  { name, version, target }: { readonly name: string; readonly version: string; readonly target: string },
+  options: CheckOptions,
+): Promise<CheckFinding[]> {
+  const present = await inspectVersion(options.treeDir, name, version, inspection(options));
+  if (present.state !== 'sound') return ofPresence(name, version, present, undefined);
+  if (present.metadata.aliasOf === target) return [];
+  const was =
+    present.metadata.aliasOf === undefined ? 'a version of its own' : `an alias of ${present.metadata.aliasOf}`;
+  return [{ kind: 'stale', name, version, detail: `in the tree it is ${was}, in the manifest an alias of ${target}` }];
+}
+
+async function findExtras({ manifest, treeDir, held }: CheckOptions): Promise<CheckFinding[]> {
+  const named = new Set([...manifest.versions, ...manifest.aliases].map(versionKey));
+  const inTree = (await listVersions(treeDir)).filter(it => !named.has(versionKey(it)));
+  const extra =
+    (detail: string) =>
+    (it: { name: string; version: string }): CheckFinding => ({
+      kind: 'extra',
+      name: it.name,
+      version: it.version,
+      detail,
+    });
+  return [
+    ...inTree.map(extra('in the tree, not in the manifest')),
+    ...held.comparison.removed.map(extra('in the lock, not in the manifest')),
+  ];
+}
+
+function inspection({ stamps, rehash, signal }: CheckOptions) {
+  return { signal, ...(stamps === undefined ? {} : { stamps }), ...(rehash === undefined ? {} : { rehash }) };
+}

@@ -1,0 +1,45 @@
+import { requireAgreement, requireLock } from './frozen.ts';
+import { compareLock, type LockComparison, type LockEntry, lockPathFor, readLock } from './lock.ts';
+import type { Held } from './plan.ts';
+import { versionKey } from './report.ts';
+import type { PluginManifest, WantedVersion } from './wanted.ts';
+
+export interface LockChoice {
+  /** The whole list as the user wrote it. */
+  readonly list: PluginManifest;
+  /** True: take exactly what the lock holds, or refuse. `if-locked`: the same where there is a lock. */
+  readonly frozen: boolean | 'if-locked';
+  /** Resolve the tags of these plugins anew, or of all. */
+  readonly update: boolean | readonly string[];
+  readonly signal: AbortSignal;
+}
+
+/** A lock, read and held against the list. */
+export interface HeldVersions {
+  readonly path: string;
+  readonly exists: boolean;
+  readonly frozen: boolean;
+  readonly comparison: LockComparison;
+  /** Entries that are still what the list asks for, by version key. */
+  readonly agreeing: ReadonlyMap<string, LockEntry>;
+  /** What binds a version; undefined if the lock has nothing on it, or an update was asked for. */
+  readonly locked: (wanted: WantedVersion) => Held | undefined;
+}
+
+/** Reads the lock beside the list. @throws FrozenLockMissing, FrozenLockDiffers, and the lock's own refusals */
+export async function readHeldVersions({ list, frozen: choice, update, signal }: LockChoice): Promise<HeldVersions> {
+  const path = lockPathFor(list.file);
+  const lock = await readLock(path);
+  const frozen = choice === true || (choice === 'if-locked' && lock !== undefined);
+  const comparison = compareLock(list, frozen ? requireLock(lock, path) : (lock ?? { entries: [] }));
+  if (frozen) await requireAgreement(comparison, path, signal);
+  const agreeing = new Map(comparison.agreeing.map(({ wanted, locked }) => [versionKey(wanted), locked]));
+  const renews = (name: string) => (typeof update === 'boolean' ? update : update.includes(name));
+  const locked = (wanted: WantedVersion) =>
+    renews(wanted.name) ? undefined : heldBy(agreeing.get(versionKey(wanted)));
+  return { path, exists: lock !== undefined, frozen, comparison, agreeing, locked };
+}
+
+function heldBy(entry: LockEntry | undefined): Held | undefined {
+  return entry?.kind === 'image' ? { digest: entry.digest, sha256: entry.sha256 } : undefined;
+}

@@ -1,0 +1,98 @@
+import pMap from 'p-map';
+import semver from 'semver';
+import { formatReference, type Reference } from '../registry/reference.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { PluginManifest } from './wanted.ts';
+
+export interface OutdatedOptions {
+  readonly manifest: PluginManifest;
+  readonly registry: () => Promise<Registry>;
+  /** Versions of a plugin that stand in the tree, by name. */
+  readonly current: ReadonlyMap<string, readonly string[]>;
+  /** Versions of a plugin that the lock holds, by name. */
+  readonly locked: ReadonlyMap<string, readonly string[]>;
+  /** Take pre-releases (semver.org, 9) for newer versions too. */
+  readonly preReleases: boolean;
+  readonly concurrency: number;
+  readonly signal: AbortSignal;
+}
+
+/** One repository's state. Each of the versions is the highest of its kind; absent if there is none. */
+export interface OutdatedRow {
+  readonly name: string;
+  /** `HOST/REPOSITORY`. */
+  readonly repository: string;
+  readonly current?: string;
+  readonly wanted?: string;
+  readonly locked?: string;
+  readonly latest?: string;
+  /** True if `latest` is higher than everything the manifest names. */
+  readonly outdated: boolean;
+  /** Its tags could not be listed. */
+  readonly error?: Error;
+}
+
+/** What newer versions the registry has: tags that are semantic versions (a leading `v` allowed), highest first by semver. */
+export async function findOutdated(options: OutdatedOptions): Promise<OutdatedRow[]> {
+  const { concurrency, signal } = options;
+  return pMap(repositoriesOf(options.manifest), repository => ask(repository, options), { concurrency, signal });
+}
+
+interface Repository {
+  readonly name: string;
+  readonly reference: Reference;
+  readonly versions: readonly string[];
+}
+
+function repositoriesOf({ versions }: PluginManifest): Repository[] {
+  const found = new Map<string, { name: string; reference: Reference; versions: string[] }>();
+  for (const { name, version, source } of versions) {
+    if (source.kind !== 'image') continue;
+    const { registry, repository } = source.reference;
+    const key = `${name} ${registry}/${repository}`;
+    const known = found.get(key) ?? { name, reference: source.reference, versions: [] };
+    known.versions.push(version);
+    found.set(key, known);
+  }
+  return [...found.values()];
+}
+
+async function ask({ name, reference, versions }: Repository, options: OutdatedOptions): Promise<OutdatedRow> {
+  const { signal, preReleases } = options;
+  const repository = formatReference({ registry: reference.registry, repository: reference.repository });
+  const wanted = highest(versions, true);
+  const mine = (all: readonly string[] | undefined) =>
+    highest(all?.filter(version => versions.includes(version)) ?? [], true);
+  const known = optional({ current: mine(options.current.get(name)), wanted, locked: mine(options.locked.get(name)) });
+  try {
+    const latest = highest(await (await options.registry()).listTags(reference, signal), preReleases);
+    const outdated = latest !== undefined && (wanted === undefined || isHigher(latest, wanted));
+    return { name, repository, ...known, ...optional({ latest }), outdated };
+  } catch (error) {
+    signal.throwIfAborted();
+    return {
+      name,
+      repository,
+      ...known,
+      outdated: false,
+      error: error instanceof Error ? error : new Error(String(error)),
+    };
+  }
+}
+
+function highest(versions: readonly string[], preReleases: boolean): string | undefined {
+  const ordered = versions
+    .filter(version => semver.valid(version) !== null && (preReleases || semver.prerelease(version) === null))
+    .sort(semver.rcompare);
+  return ordered[0] ?? (preReleases ? versions[0] : undefined);
+}
+
+function isHigher(version: string, than: string): boolean {
+  return semver.valid(than) === null || semver.gt(version, than);
+}
+
+function optional<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}
