@@ -125,7 +125,10 @@ class Feed {
   }
 }
 
-/** fzstd, since Node 20 has no zstd. It works synchronously: small slices keep what one of them can inflate to in bounds. */
+/**
+ * fzstd, on every Node: 20 has no zstd, and 24's decoder stops without an error after the first frame, where zstd:chunked
+ * layers have many. It works synchronously: small slices keep what one of them can inflate to in bounds.
+ */
 async function* unzstd(
   stored: AsyncIterable<Buffer>,
   corrupt: (cause: unknown) => LayerCorrupt,

@@ -9,7 +9,7 @@ import {
 } from './layerRefusals.ts';
 
 /** What a layer is taken for before a byte of it is read. */
-export type LayerRole = 'module' | 'archive' | 'document' | 'encrypted' | 'unknown' | 'other';
+type LayerRole = 'module' | 'archive' | 'document' | 'encrypted' | 'unknown' | 'other';
 
 export interface LayerPart {
   readonly layer: Descriptor;

@@ -5,7 +5,7 @@ import { LayerTooLarge } from './layerRefusals.ts';
 /** What Envoy's host reads of a module at most (256 MiB). */
 export const MODULE_LIMIT_BYTES = 268_435_456;
 /** What Alibaba's managed gateway takes at most. */
-export const MANAGED_LIMIT_BYTES = 50_000_000;
+const MANAGED_LIMIT_BYTES = 50_000_000;
 
 export interface WrittenModule {
   readonly sha256: string;

@@ -24,7 +24,7 @@ export interface TarVisitor {
 }
 
 /** Entries of one archive, headers of extensions included. A base image of Debian has about 7 000. */
-export const MAX_TAR_ENTRIES = 100_000;
+const MAX_TAR_ENTRIES = 100_000;
 
 /**
  * Reads a plain tar in one pass with node-tar's parser, in strict mode, without its unpacker: no entry's name, link or owner

@@ -43,7 +43,7 @@ test('what cannot be read is named: nothing, a folder, a FIFO', async () => {
     message: `p 1.0.0: cannot read ${path}: there is no such file`,
   });
   await assert.rejects(adopt(base), { name: FileUnreadable.name, message: /not a regular file/ });
-  execFileSync('mkfifo', [path]);
+  execFileSync('sh', ['-c', 'mkfifo "$0"', path]);
   await assert.rejects(adopt(), { name: FileUnreadable.name, message: /not a regular file/ });
 });
 

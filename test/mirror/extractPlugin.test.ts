@@ -107,6 +107,20 @@ const images: Record<string, TestImage> = {
     ],
     wasm,
   }),
+  'zstd frames, skippable ones between them': imageOf({
+    layers: [
+      {
+        mediaType: MEDIA.tarZstd,
+        body: Buffer.concat(
+          [0, 100_000, 200_000].flatMap((at, index, all) => [
+            Buffer.from('502a4d180400000061626364', 'hex'),
+            zstd(tarOf([entry('plugin.wasm')]).subarray(at, all[index + 1])),
+          ]),
+        ),
+      },
+    ],
+    wasm,
+  }),
   'zero padding after gzip': imageOf({
     layers: [
       { mediaType: MEDIA.tarGzip, body: Buffer.concat([gzip(tarOf([entry('plugin.wasm')])), Buffer.alloc(200_000)]) },
