@@ -1,0 +1,235 @@
+import { createReadStream } from 'node:fs';
+import { mkdtemp, readFile, rm, unlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { rootCertificates } from 'node:tls';
+import { digestOf } from '../blobVerifier.ts';
+import { endpointOf, isDockerHub, isLoopback } from '../builtin/hosts.ts';
+import { retrying } from '../builtin/retrying.ts';
+import type { BlobBody, Engine, RawManifest } from '../engine.ts';
+import { RegistryDenied, type RegistryNotFound, RegistryOptionsInvalid, RegistryProtocol } from '../errors.ts';
+import type { Descriptor } from '../image.ts';
+import { parseManifest } from '../parseManifest.ts';
+import { type Digest, formatReference, isDigest, type Reference } from '../reference.ts';
+import type { RegistryOptions, Traffic } from '../registry.ts';
+import { OrasCredentials } from './orasCredentials.ts';
+import { OrasMissing, OrasTooOld } from './orasErrors.ts';
+import { type OrasResult, runOras } from './orasProcess.ts';
+import { refusalOf } from './orasRefusal.ts';
+
+/** `blob fetch --no-tty`, `--cert-file` and the rest of what is used here are all in it. */
+const OLDEST = [1, 3, 0] as const;
+const TIMEOUT_MS = 30_000;
+const RETRIES = 5;
+const BACKOFF_MS = 500;
+const READ_BYTES = 512 * 1024;
+
+/**
+ * An engine over the ORAS CLI: a process per question. ORAS repeats requests that were answered with 408, 429 or 5xx;
+ * connections that break are repeated here. It cannot resume: a blob comes whole, into a temporary file.
+ * @throws OrasMissing, OrasTooOld, RegistryOptionsInvalid
+ */
+export async function createOrasEngine(options: RegistryOptions): Promise<Engine> {
+  await checkVersion(options);
+  const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-oras-')); // made with mode 0700
+  try {
+    return new OrasEngine(options, dir, await flagsOf(options, dir));
+  } catch (error) {
+    await rm(dir, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+class OrasEngine implements Engine {
+  readonly #options: RegistryOptions;
+  readonly #dir: string;
+  readonly #flags: readonly string[];
+  readonly #credentials: OrasCredentials;
+  readonly #traffic = { requests: 0, bytesDownloaded: 0 };
+  #serial = 0;
+
+  constructor(options: RegistryOptions, dir: string, flags: readonly string[]) {
+    this.#options = options;
+    this.#dir = dir;
+    this.#flags = flags;
+    this.#credentials = new OrasCredentials(options, dir);
+  }
+
+  get traffic(): Traffic {
+    return this.#traffic;
+  }
+
+  async resolve(reference: Reference, signal: AbortSignal): Promise<Digest> {
+    try {
+      const { stdout } = await this.#ask(['resolve'], nameOf(reference), reference, 'unknown', signal);
+      const digest = stdout.toString('utf8').trim();
+      if (isDigest(digest)) return digest;
+      throw garbled(formatReference(reference), 'a digest');
+    } catch (error) {
+      // Registries may leave the digest out of their answer to HEAD, ORAS then gives up: the manifest itself tells.
+      if (!(error instanceof RegistryProtocol)) throw error;
+      const { bytes, mediaType, digest } = await this.fetchManifest(reference, signal);
+      parseManifest(bytes, mediaType, formatReference(reference));
+      return digest;
+    }
+  }
+
+  async fetchManifest(reference: Reference, signal: AbortSignal): Promise<RawManifest> {
+    const name = nameOf(reference);
+    try {
+      const args = ['manifest', 'fetch', '--output', '-'];
+      const { stdout } = await this.#ask(args, name, reference, 'manifest', signal);
+      const digest = digestOf(stdout, reference.digest);
+      return { bytes: stdout, mediaType: mediaTypeIn(stdout), digest };
+    } catch (error) {
+      // "denied" comes with 401 and with 403, and only an answer without a body has ORAS tell the status.
+      if (error instanceof RegistryDenied && error.status === undefined)
+        await this.#ask(['resolve'], name, reference, 'manifest', signal);
+      throw error;
+    }
+  }
+
+  async fetchBlob(
+    reference: Reference,
+    descriptor: Descriptor,
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<BlobBody> {
+    const path = join(this.#dir, `blob-${this.#serial++}`);
+    try {
+      const name = nameOf({ ...reference, digest: descriptor.digest });
+      const args = ['blob', 'fetch', '--no-tty', '--output', path];
+      await this.#ask(args, name, reference, 'blob', signal, path);
+      this.#traffic.bytesDownloaded += descriptor.size;
+      const body = createReadStream(path, { start: offset, highWaterMark: READ_BYTES });
+      await new Promise((resolve, reject) => body.once('open', resolve).once('error', reject));
+      return { offset, body };
+    } finally {
+      // Once it is open its name is not needed; if it failed, what ORAS left of it is not either.
+      await unlink(path).catch(() => {});
+    }
+  }
+
+  async listTags(reference: Reference, signal: AbortSignal): Promise<string[]> {
+    const { registry, repository } = reference;
+    const { stdout } = await this.#ask(
+      ['repo', 'tags'],
+      nameOf({ registry, repository }),
+      reference,
+      'repository',
+      signal,
+    );
+    return stdout
+      .toString('utf8')
+      .split('\n')
+      .map(line => line.trim())
+      .filter(line => line !== '');
+  }
+
+  async close(): Promise<void> {
+    await rm(this.#dir, { recursive: true, force: true });
+  }
+
+  async #ask(
+    command: readonly string[],
+    name: string,
+    reference: Reference,
+    missing: RegistryNotFound['missing'],
+    signal: AbortSignal,
+    growing?: string,
+  ): Promise<OrasResult> {
+    const { env = {}, timeoutMs = TIMEOUT_MS, retries = RETRIES, onEvent } = this.#options;
+    const subject = formatReference(reference);
+    const config = await this.#credentials.fileFor(reference.registry, reference.repository, signal);
+    const plain = this.#options.plainHttp === true || isLoopback(hostnameOf(reference.registry));
+    const args = [...command, '--registry-config', config, ...this.#flags, ...(plain ? ['--plain-http'] : []), name];
+    return retrying(
+      async () => {
+        this.#traffic.requests++;
+        const watched = growing === undefined ? {} : { growing };
+        const result = await runOras({ args, env, signal, timeoutMs, subject, ...watched });
+        if (result.failed) throw refusalOf(result.stderr, subject, missing);
+        return result;
+      },
+      {
+        retries,
+        backoffMs: BACKOFF_MS,
+        onRetry: (attempt, delayMs, { message }) =>
+          onEvent?.({ type: 'retry', subject, attempt, delayMs, reason: message }),
+      },
+      signal,
+    );
+  }
+}
+
+async function checkVersion({ env = {}, timeoutMs = TIMEOUT_MS }: RegistryOptions): Promise<void> {
+  const { signal } = new AbortController();
+  const { stdout } = await runOras({ args: ['version'], env, signal, timeoutMs, subject: 'its version' });
+  const [, major, minor, patch] = /^Version:\s+v?(\d+)\.(\d+)\.(\d+)/m.exec(stdout.toString('utf8')) ?? [];
+  if (major === undefined) throw new OrasMissing('the `oras` on PATH is another program of that name');
+  const version = [Number(major), Number(minor), Number(patch)];
+  const differing = OLDEST.findIndex((part, index) => version[index] !== part);
+  if (differing >= 0 && (version[differing] ?? 0) < (OLDEST[differing] ?? 0)) throw new OrasTooOld(version.join('.'));
+}
+
+async function flagsOf({ insecure, caFile, certFile, keyFile }: RegistryOptions, dir: string): Promise<string[]> {
+  if ((certFile === undefined) !== (keyFile === undefined))
+    throw new RegistryOptionsInvalid('A client certificate and its key belong together', {
+      expected: 'both --cert-file and --key-file, or neither',
+      found: certFile === undefined ? 'only a key' : 'only a certificate',
+      hint: 'Name the other file too.',
+    });
+  return [
+    ...(insecure === true ? ['--insecure'] : []),
+    ...(caFile === undefined ? [] : ['--ca-file', await bundleOf(caFile, dir)]),
+    ...(certFile === undefined || keyFile === undefined ? [] : ['--cert-file', certFile, '--key-file', keyFile]),
+  ];
+}
+
+/** ORAS trusts only what `--ca-file` holds; ours are further authorities, beside the usual ones. */
+async function bundleOf(caFile: string, dir: string): Promise<string> {
+  try {
+    const own = await readFile(caFile, 'utf8');
+    const path = join(dir, 'authorities.pem');
+    await writeFile(path, [own, ...rootCertificates].join('\n'), { mode: 0o600 });
+    return path;
+  } catch (cause) {
+    throw new RegistryOptionsInvalid(`The CA file ${caFile} cannot be read`, {
+      subject: caFile,
+      expected: 'a PEM file with certificate authorities',
+      hint: 'Check the path given with --ca-file.',
+      cause,
+    });
+  }
+}
+
+/** As ORAS takes it: the digest alone where there is one; Docker Hub's own images with their full name. */
+function nameOf(reference: Omit<Reference, 'tag' | 'digest'> & Pick<Reference, 'tag' | 'digest'>): string {
+  const { tag, digest } = reference;
+  const registry = isDockerHub(reference.registry) ? 'docker.io' : reference.registry;
+  const { repository } = endpointOf(reference.registry, reference.repository);
+  const which = digest !== undefined ? `@${digest}` : tag !== undefined ? `:${tag}` : '';
+  return `${registry}/${repository}${which}`;
+}
+
+function hostnameOf(registry: string): string {
+  return registry.replace(/:\d+$/, '');
+}
+
+/** ORAS does not tell the Content-Type; a manifest that has no member of its own for it is told by its shape. */
+function mediaTypeIn(bytes: Buffer): string {
+  try {
+    const { mediaType } = JSON.parse(bytes.toString('utf8'));
+    return typeof mediaType === 'string' ? mediaType : '';
+  } catch {
+    return '';
+  }
+}
+
+function garbled(subject: string, expected: string): RegistryProtocol {
+  return new RegistryProtocol(`ORAS's answer for ${subject} cannot be read`, {
+    subject,
+    expected,
+    hint: 'Try the same with --engine builtin.',
+  });
+}
