@@ -137,6 +137,7 @@ function syntaxMistakes(
     const at = spot(error.offset);
     const name = printParseErrorCode(error.error);
     if (error.offset >= end && name !== 'InvalidCommentToken') {
+      if ([...mistakes.values()].some(mistake => !mistake.harmless)) break;
       const problem = problemAt([], quoted(text.slice(error.offset)), 'nothing after the end of the document', at);
       return [...mistakes.values(), { problem, harmless: true }];
     }

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { readPluginManifest } from '../../mirror/pluginManifest.ts';
+
+const command = new URL('../../cli/commands/import.ts', import.meta.url).href;
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'import-'));
+  await writeFile(join(folder, 'plugins.properties'), 'a=oci://r.io/plugins/a:1\nb=oci://r.io/plugins/b\n');
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the command by itself in a process; a refusal ends in its code on stderr. */
+function run(...args: string[]): Promise<Ran> {
+  const script = `import { importCommand } from ${JSON.stringify(command)};
+    await importCommand().parseAsync(process.argv.slice(1), { from: 'user' }).catch(error => {
+      process.stderr.write(error.code + '\\n');
+      process.exitCode = 2;
+    });`;
+  return new Promise(resolve => {
+    const options = { cwd: root, env: { ...process.env, PLUGIN_MIRROR_MANIFEST: undefined } };
+    execFile(
+      process.execPath,
+      ['--import', 'tsx', '--input-type=module', '-e', script, '--', ...args],
+      options,
+      (error, stdout, stderr) => resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
+    );
+  });
+}
+
+describe('plugin-mirror import', () => {
+  it('prints the manifest on stdout and what was lost on stderr', async () => {
+    const ran = await run(join(folder, 'plugins.properties'));
+    assert.deepEqual(JSON.parse(ran.stdout).plugins, { a: '1' });
+    assert.match(ran.stderr, /plugins\.properties, line 2: "b" was not taken/);
+    assert.equal(ran.code, 1);
+  });
+  it('writes it with --write, and over another only with --force', async () => {
+    const manifest = join(folder, 'out.json');
+    const list = join(folder, 'good.properties');
+    await writeFile(list, 'a=oci://r.io/plugins/a:1\n');
+    const first = await run(list, '--write', '--manifest', manifest);
+    assert.deepEqual([first.code, first.stdout], [0, '']);
+    assert.equal((await readPluginManifest(manifest)).versions[0]?.name, 'a');
+    await writeFile(manifest, 'mine');
+    const second = await run(list, '--write', '--manifest', manifest);
+    assert.deepEqual([second.code, second.stderr.trim()], [2, 'MANIFEST_EXISTS']);
+    assert.equal(await readFile(manifest, 'utf8'), 'mine');
+    assert.equal((await run(list, '--write', '--manifest', manifest, '--force')).code, 0);
+    assert.equal((await readPluginManifest(manifest)).versions.length, 1);
+    assert.deepEqual(
+      (await readdir(folder)).filter(name => name.endsWith('.tmp')),
+      [],
+    );
+  });
+  it('refuses what it cannot read or write', async () => {
+    assert.match((await run(join(folder, 'none'))).stderr, /IMPORT_UNREADABLE/);
+    const list = join(folder, 'plugins.properties');
+    assert.match(
+      (await run(list, '--write', '--manifest', join(folder, 'no', 'm.json'))).stderr,
+      /MANIFEST_UNWRITABLE/,
+    );
+  });
+});

@@ -1,0 +1,271 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import {
+  compareLock,
+  LockConflict,
+  type LockEntry,
+  type LockFile,
+  LockInvalid,
+  LockNewer,
+  LockUnreadable,
+  LockUnwritable,
+  lockPathFor,
+  readLock,
+  writeLock,
+} from '../../mirror/lock.ts';
+import { formatLock, parseLock } from '../../mirror/lockFile.ts';
+import { parsePluginManifest } from '../../mirror/pluginManifest.ts';
+import { Refusal } from '../../refusal/refusal.ts';
+import type { Digest } from '../../registry/reference.ts';
+
+const hex = 'ab'.repeat(32);
+const digest: Digest = `sha256:${hex}`;
+const other: Digest = `sha256:${'cd'.repeat(32)}`;
+
+function image(name: string, version: string, more: Partial<Extract<LockEntry, { kind: 'image' }>> = {}): LockEntry {
+  return {
+    kind: 'image',
+    name,
+    version,
+    reference: `r.io/plugins/${name}:${version}`,
+    digest,
+    layer: { digest: other, mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', sizeBytes: 10 },
+    sha256: hex,
+    sizeBytes: 30,
+    ...more,
+  };
+}
+const local: LockEntry = { kind: 'file', name: 'l', version: '1', file: './l.wasm', sha256: hex, sizeBytes: 8 };
+const full: LockFile = {
+  entries: [
+    image('b', '1.0.0', {
+      platform: 'linux/amd64',
+      annotations: {
+        'org.opencontainers.image.created': '2026-01-01T00:00:00Z',
+        'org.opencontainers.image.version': '1',
+      },
+    }),
+    image('constructor', '2'),
+    image('constructor', '10'),
+    local,
+  ],
+};
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'lock-'));
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+function parse(text: string): LockFile {
+  return parseLock(text, { file: 'manifest.lock.json' });
+}
+
+/** The text of `full` with its parsed value changed. */
+function edited(edit: (lock: ReturnType<typeof JSON.parse>) => void): string {
+  const value = JSON.parse(formatLock(full));
+  edit(value);
+  return JSON.stringify(value, null, 2);
+}
+
+describe('a lock', () => {
+  it('comes back as it was written, whatever the order', () => {
+    const text = formatLock({ entries: [...full.entries].reverse() });
+    assert.equal(text, formatLock(full));
+    assert.deepEqual(new Set(parse(text).entries), new Set(full.entries));
+    assert.ok(text.endsWith('}\n'));
+    assert.equal(formatLock(parse(text)), text);
+  });
+  it('holds only the annotations that are worth a review', () => {
+    const annotations = { 'org.opencontainers.image.version': '1', 'com.example.secret': 'x', toString: 'y' };
+    const text = formatLock({ entries: [image('a', '1', { annotations })] });
+    assert.doesNotMatch(text, /secret|toString/);
+    assert.match(text, /image\.version/);
+  });
+  it('of any entries comes back', () => {
+    const part = fc.stringMatching(/^[a-z0-9][a-z0-9.-]{0,10}$/);
+    const entries = fc.uniqueArray(fc.record({ name: part, version: part, file: fc.string(), sizeBytes: fc.nat() }), {
+      selector: entry => `${entry.name}/${entry.version}`,
+      maxLength: 20,
+    });
+    fc.assert(
+      fc.property(entries, list => {
+        const lock: LockFile = { entries: list.map(entry => ({ kind: 'file', sha256: hex, ...entry })) };
+        assert.equal(formatLock(parse(formatLock(lock))), formatLock(lock));
+        assert.deepEqual(new Set(parse(formatLock(lock)).entries), new Set(lock.entries));
+      }),
+    );
+  });
+  it('lies beside its manifest', () => {
+    assert.equal(lockPathFor('a/manifest.json'), 'a/manifest.lock.json');
+    assert.equal(lockPathFor('/x/prod.json'), '/x/prod.lock.json');
+    assert.equal(lockPathFor('list'), 'list.lock.json');
+  });
+});
+
+describe('a lock that is wrong', () => {
+  const invalid: [string, string, string, RegExp][] = [
+    ['empty', '', '', /empty/],
+    ['not JSON', 'hello', '', /JSON/],
+    ['a list', '[]', '', /list/],
+    ['without a version', edited(lock => delete lock.lockVersion), 'lockVersion', /nothing/],
+    ['with a version of text', edited(lock => (lock.lockVersion = '1')), 'lockVersion', /"1"/],
+    ['with version 0', edited(lock => (lock.lockVersion = 0)), 'lockVersion', /number 0/],
+    ['with an unknown key', edited(lock => (lock.plugin = {})), 'plugin', /"plugins"/],
+    [
+      'with a short digest',
+      edited(lock => (lock.plugins.b['1.0.0'].digest = 'sha256:ab')),
+      'plugins.b["1.0.0"].digest',
+      /64/,
+    ],
+    ['with a bad sha256', edited(lock => (lock.plugins.b['1.0.0'].sha256 = digest)), 'plugins.b["1.0.0"].sha256', /64/],
+    ['with a negative size', edited(lock => (lock.plugins.l['1'].sizeBytes = -1)), 'plugins.l["1"].sizeBytes', /-1/],
+    ['with a broken size', edited(lock => (lock.plugins.l['1'].sizeBytes = 1.5)), 'plugins.l["1"].sizeBytes', /1\.5/],
+    ['without a layer', edited(lock => delete lock.plugins.b['1.0.0'].layer), 'plugins.b["1.0.0"].layer', /nothing/],
+    [
+      'with a bad layer',
+      edited(lock => (lock.plugins.b['1.0.0'].layer.digest = 'x')),
+      'plugins.b["1.0.0"].layer.digest',
+      /64/,
+    ],
+    [
+      'with a reference that is none',
+      edited(lock => (lock.plugins.b['1.0.0'].reference = 'b')),
+      'plugins.b["1.0.0"].reference',
+      /HOST/,
+    ],
+    [
+      'edited to another digest than its pin',
+      edited(lock => (lock.plugins.b['1.0.0'].reference += `@${other}`)),
+      'plugins.b["1.0.0"].reference',
+      /own/,
+    ],
+    ['with a name that leads out', edited(lock => (lock.plugins['..'] = {})), 'plugins[".."]', /path/],
+    [
+      'with a version that leads out',
+      edited(lock => (lock.plugins.l['../1'] = lock.plugins.l['1'])),
+      'plugins.l["../1"]',
+      /dot/,
+    ],
+    ['with a key twice', '{"lockVersion":1,"plugins":{"a":{},"a":{}}}', 'plugins.a', /2 times/],
+    ['with trailing text', `${formatLock(full)}}`, '', /nothing after/],
+  ];
+  for (const [what, text, place, told] of invalid)
+    it(what, () => {
+      assert.throws(
+        () => parse(text),
+        (error: unknown) => {
+          assert.ok(error instanceof LockInvalid, String(error));
+          assert.equal(error.problems.length, 1, error.message);
+          assert.equal(error.problems[0]?.place, place);
+          assert.match(error.message, told);
+          return true;
+        },
+      );
+    });
+  it('cut off anywhere', () => {
+    const text = formatLock(full);
+    for (let length = 0; length < text.length - 2; length++)
+      assert.throws(() => parse(text.slice(0, length)), LockInvalid);
+  });
+  it('from a later version, whatever else it holds', () => {
+    assert.throws(() => parse('{"lockVersion":2,"plugins":[],"more":1}'), LockNewer);
+  });
+  for (const newline of ['\n', '\r\n'])
+    it(`with git’s conflict markers (${JSON.stringify(newline)})`, () => {
+      const text = formatLock(full)
+        .split('\n')
+        .flatMap((line, index) => (index === 2 ? ['<<<<<<< HEAD', line, '=======', line, '>>>>>>> theirs'] : [line]))
+        .join(newline);
+      assert.throws(
+        () => parse(text),
+        (error: unknown) => error instanceof LockConflict && /line 3/.test(error.message),
+      );
+    });
+  it('is refused, never more', () => {
+    const only = (text: string): void => {
+      try {
+        parse(text);
+      } catch (error) {
+        assert.ok(error instanceof Refusal, String(error));
+      }
+    };
+    fc.assert(fc.property(fc.json(), only));
+    fc.assert(fc.property(fc.anything(), value => only(edited(lock => (lock.plugins.b['1.0.0'] = value ?? null)))));
+  });
+});
+
+describe('readLock and writeLock', () => {
+  it('have nothing where nothing is', async () => {
+    assert.equal(await readLock(join(folder, 'none.lock.json')), undefined);
+    await assert.rejects(readLock(folder), LockUnreadable);
+  });
+  it('write once, then only what is new, and leave nothing beside it', async () => {
+    const path = join(folder, 'a.lock.json');
+    assert.equal(await writeLock(path, full), true);
+    const past = new Date('2020-01-01T00:00:00Z');
+    await utimes(path, past, past);
+    assert.equal(await writeLock(path, { entries: [...full.entries].reverse() }), false);
+    assert.equal((await stat(path)).mtimeMs, past.getTime());
+    assert.equal(await writeLock(path, { entries: [local] }), true);
+    assert.deepEqual(await readLock(path), { entries: [local] });
+    assert.deepEqual(
+      (await readdir(folder)).filter(name => name.includes('tmp')),
+      [],
+    );
+  });
+  it('write through a link', async () => {
+    const target = join(folder, 'real.json');
+    await writeFile(target, '');
+    await symlink(target, join(folder, 'link.lock.json'));
+    await writeLock(join(folder, 'link.lock.json'), full);
+    assert.equal(await readFile(target, 'utf8'), formatLock(full));
+  });
+  it('say where a lock cannot be written', async () => {
+    await assert.rejects(writeLock(join(folder, 'no', 'such', 'x.lock.json'), full), LockUnwritable);
+    await assert.rejects(writeLock(folder, full), LockUnwritable);
+  });
+});
+
+describe('compareLock', () => {
+  const manifest = (plugins: object) =>
+    parsePluginManifest(JSON.stringify({ registry: 'r.io', plugins }), { file: 'manifest.json' });
+  const words = (plugins: object, entries: LockEntry[]) => {
+    const { agreeing, added, removed, changed } = compareLock(manifest(plugins), { entries });
+    const path = (each: { name: string; version: string }) => `${each.name} ${each.version}`;
+    return {
+      agreeing: agreeing.map(each => path(each.wanted)),
+      added: added.map(path),
+      removed: removed.map(path),
+      changed: changed.map(each => each.words),
+    };
+  };
+  it('tells what agrees, what is new and what is gone', () => {
+    assert.deepEqual(
+      words({ a: ['1', '2'], b: '1' }, [image('a', '1'), image('b', '1'), image('b', '2'), image('c', '1')]),
+      {
+        agreeing: ['a 1', 'b 1'],
+        added: ['a 2'],
+        removed: ['b 2', 'c 1'],
+        changed: [],
+      },
+    );
+  });
+  it('tells in words what asks for another image', () => {
+    const { changed, agreeing } = words({ a: { image: 'x/a', versions: ['1'] }, b: `1@${other}` }, [
+      image('a', '1'),
+      image('b', '1', { reference: `r.io/plugins/b:1@${other}` }),
+    ]);
+    assert.deepEqual(agreeing, []);
+    assert.equal(changed[0], 'a 1: locked as r.io/plugins/a:1, the manifest asks for r.io/x/a:1');
+    assert.equal(changed[1], `b 1: locked at ${digest}, the manifest pins ${other}`);
+  });
+  it('takes aliases for no entries of their own', () => {
+    const plugins = { a: { versions: ['1'], aliases: { x: '1' } } };
+    assert.deepEqual(words(plugins, [image('a', '1'), image('a', 'x')]).removed, ['a x']);
+  });
+});
