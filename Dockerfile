@@ -1,0 +1,106 @@
+# An image that serves the plugins of manifest.json at http://…:8080/plugins/<name>/<version>/plugin.wasm
+#
+#   docker build -t IMAGE .
+#   docker buildx build --platform linux/amd64,linux/arm64 -t REGISTRY/IMAGE --push .
+#
+# Everything is fetched and built on the machine that builds: plugins and node_modules are the same on every platform, and
+# the stage that is shipped runs nothing, so that building for another platform needs no emulation.
+# There is no `syntax` line: it would be one more image to pull.
+
+# What the program runs on, when building and in the image. Node 20.18.1 or newer with npm.
+ARG NODE_IMAGE=node:24-bookworm-slim
+# Who speaks to the registry: `builtin`, or `oras`, which takes /bin/oras out of ORAS_IMAGE. It is not pulled otherwise.
+ARG ENGINE=builtin
+ARG ORAS_IMAGE=ghcr.io/oras-project/oras:v1.3.3
+# A PEM file inside the build context: certificate authorities that npm and sync shall trust besides the usual ones.
+ARG CA_FILE=
+# npm's registry, if not the usual one. The secret `npmrc` may hold its password.
+ARG NPM_REGISTRY=
+
+FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS packages
+ARG CA_FILE
+ARG NPM_REGISTRY
+WORKDIR /src
+COPY package.json package-lock.json .npmrc ./
+COPY ${CA_FILE:-package.json} /ca.pem
+COPY scripts/npmInstall.sh scripts/
+
+FROM packages AS modules
+RUN --mount=type=cache,target=/root/.npm --mount=type=secret,id=npmrc,target=/root/.npmrc \
+    sh scripts/npmInstall.sh --omit=dev
+
+FROM packages AS program
+RUN --mount=type=cache,target=/root/.npm --mount=type=secret,id=npmrc,target=/root/.npmrc \
+    sh scripts/npmInstall.sh
+COPY tsconfig.json tsconfig.build.json ./
+COPY scripts/curl.ts scripts/
+COPY refusal refusal
+COPY registry registry
+COPY tree tree
+COPY mirror mirror
+COPY server server
+COPY cli cli
+RUN npm run --silent build
+
+# What ends up in /opt/plugin-mirror. One time stamp for all of it: the same sources make the same layer, to the byte.
+FROM packages AS app
+COPY --from=modules /src/node_modules /app/node_modules
+COPY --from=program /src/dist /app/dist
+COPY LICENSE /app/
+RUN cp package.json /app/ && mkdir /app/bin \
+ && ln -s ../dist/cli/main.js /app/bin/plugin-mirror && ln -s ../dist/scripts/curl.js /app/bin/curl \
+ && chmod 755 /app/dist/cli/main.js /app/dist/scripts/curl.js \
+ && find /app -exec touch -h -d @0 {} +
+
+FROM --platform=$BUILDPLATFORM ${ORAS_IMAGE} AS oras
+FROM app AS engine-builtin
+FROM app AS engine-oras
+COPY --from=oras /bin/oras /usr/local/bin/oras
+
+FROM engine-${ENGINE} AS sync
+# The list of plugins, inside the build context, and the files it names. A lock beside it is obeyed (sync --frozen).
+ARG MANIFEST=manifest.json
+# HOST[/PREFIX] that shall answer for every registry that the manifest names: a private mirror.
+ARG REGISTRY=
+# 1: speak http to it. Loopback is spoken to over http anyway.
+ARG PLAIN_HTTP=
+# A user name; the password comes by `--secret id=registry-password,src=FILE`.
+# Or give docker's config.json by `--secret id=registry-config,src=FILE`. Both leave no trace in the image.
+ARG REGISTRY_USERNAME=
+# More options for sync: `--only 'ai-*'`, `--timeout 60` …
+ARG SYNC_ARGS=
+ARG ENGINE
+COPY scripts/imageSync.sh /
+RUN --mount=type=bind,target=/context,rw \
+    --mount=type=cache,id=plugin-mirror-blobs,target=/var/cache/plugin-mirror \
+    --mount=type=secret,id=registry-config \
+    --mount=type=secret,id=registry-password \
+    sh /imageSync.sh /mirror/plugins
+
+# The plugins alone. `docker buildx build --build-context tree=plugins …` takes a folder that was synced before, and pulls none.
+FROM --platform=$BUILDPLATFORM scratch AS tree
+COPY --from=sync /mirror/plugins/ /
+
+FROM ${NODE_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="plugin-mirror" \
+      org.opencontainers.image.description="Higress Wasm plugins over plain HTTP" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+ENV NODE_ENV=production \
+    PATH="${PATH}:/opt/plugin-mirror/bin" \
+    PLUGIN_MIRROR_TREE=/usr/share/nginx/html/plugins \
+    PLUGIN_MIRROR_HOST=0.0.0.0 \
+    PLUGIN_MIRROR_PORT=8080
+COPY --from=app /app/ /opt/plugin-mirror/
+COPY --from=tree / /usr/share/nginx/html/plugins/
+# A number, so that Kubernetes can see that it is not root. Any other works as well.
+USER 1000:1000
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD curl -sf -o /dev/null "http://127.0.0.1:${PLUGIN_MIRROR_PORT}/readyz"
+ENTRYPOINT ["plugin-mirror"]
+CMD ["serve"]

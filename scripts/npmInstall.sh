@@ -1,0 +1,7 @@
+#!/bin/sh
+# What the Dockerfile calls to install packages: CA_FILE and NPM_REGISTRY are its build arguments, empty if not given.
+# Usage: npmInstall.sh [further arguments of npm ci]
+set -eu
+[ -z "${CA_FILE:-}" ] || export NODE_EXTRA_CA_CERTS=/ca.pem
+[ -z "${NPM_REGISTRY:-}" ] || export npm_config_registry="$NPM_REGISTRY"
+exec npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier "$@"
