@@ -8,10 +8,17 @@ import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
 import type { RegistryOptions } from '../registry/registry.ts';
 import { openStamps } from '../tree/stamps.ts';
 import { wantsColor } from './colors.ts';
-import type { CheckFlags } from './commands/check.ts';
 import { EXIT } from './exit.ts';
 import { openerOf } from './openerOf.ts';
+import type { RegistryFlags } from './registryOptions.ts';
 import { errorJson } from './syncJson.ts';
+
+export interface CheckFlags extends RegistryFlags {
+  readonly manifest: string;
+  readonly out: string;
+  readonly rehash?: boolean;
+  readonly format: 'text' | 'json';
+}
 
 export interface CheckRun {
   readonly flags: CheckFlags;

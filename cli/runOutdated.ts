@@ -7,11 +7,19 @@ import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
 import type { RegistryOptions } from '../registry/registry.ts';
 import { listVersions } from '../tree/listVersions.ts';
 import { wantsColor } from './colors.ts';
-import type { OutdatedFlags } from './commands/outdated.ts';
 import { EXIT } from './exit.ts';
 import { openerOf } from './openerOf.ts';
+import type { RegistryFlags } from './registryOptions.ts';
 import { renderRefusal } from './renderRefusal.ts';
 import { errorJson } from './syncJson.ts';
+
+export interface OutdatedFlags extends RegistryFlags {
+  readonly manifest: string;
+  readonly out: string;
+  readonly pre?: boolean;
+  readonly all?: boolean;
+  readonly format: 'text' | 'json';
+}
 
 export interface OutdatedRun {
   readonly flags: OutdatedFlags;

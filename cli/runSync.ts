@@ -5,28 +5,24 @@ import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
 import { hasFailed, type SyncReport } from '../mirror/report.ts';
 import { selectVersions } from '../mirror/selection.ts';
 
-import type { RegistryOptions } from '../registry/registry.ts';
 import { wantsColor } from './colors.ts';
-import type { SyncFlags } from './commands/sync.ts';
 import { EXIT } from './exit.ts';
 import { openerOf } from './openerOf.ts';
+import type { SyncRun } from './syncFlags.ts';
 import { syncJson } from './syncJson.ts';
 import { syncLine } from './syncLines.ts';
 import { renderSummary } from './syncSummary.ts';
 
-export interface SyncRun {
-  readonly flags: SyncFlags;
-  readonly ci: boolean;
-  readonly registryOptions: RegistryOptions;
-  readonly stampsFile: string;
-  readonly signal: AbortSignal;
-}
-
 /** `plugin-mirror sync`, once its arguments are read; answers the exit code. */
-export async function runSync({ flags, ci, registryOptions, stampsFile, signal }: SyncRun): Promise<number> {
+export async function runSync(run: SyncRun): Promise<number> {
+  const { flags, ci, registryOptions, stampsFile, signal } = run;
   const list = await readPluginManifest(flags.manifest);
   const selected = selectVersions(list, flags.only ?? []);
   const manifest = flags.registry === undefined ? selected : withRegistry(selected, flags.registry);
+  if (flags.dryRun) {
+    const { runDryRun } = await import('./runDryRun.ts');
+    return runDryRun(run, list, manifest);
+  }
   const out = flags.format === 'json' ? process.stderr : process.stdout;
   const progress = await showProgress(out);
   let report: SyncReport;

@@ -3,9 +3,14 @@ import pc from 'picocolors';
 import { compareTree } from '../mirror/compareTree.ts';
 import { type AuditFinding, auditTree, type TreeAudit } from '../tree/auditTree.ts';
 import { wantsColor } from './colors.ts';
-import type { VerifyFlags } from './commands/verify.ts';
 import { EXIT } from './exit.ts';
 import { formatBytes } from './format.ts';
+
+export interface VerifyFlags {
+  readonly tree: string;
+  readonly lock?: string;
+  readonly format: 'text' | 'json';
+}
 
 /** `plugin-mirror verify`, once its arguments are read; answers the exit code. */
 export async function runVerify({ tree, lock, format }: VerifyFlags, signal: AbortSignal): Promise<number> {

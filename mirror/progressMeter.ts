@@ -20,15 +20,19 @@ export class ProgressMeter {
   }
 
   readonly hear = (event: RegistryEvent): void => {
-    if (event.type !== 'bytes') return this.#listener(event);
-    for (const key of this.#keysOf.get(event.digest) ?? []) {
+    if (event.type === 'bytes') this.#advance(event.digest, event.receivedBytes);
+    else this.#listener(event);
+  };
+
+  #advance(digest: string, received: number): void {
+    for (const key of this.#keysOf.get(digest) ?? []) {
       const version = this.#versions.get(key);
       if (version === undefined) continue;
-      version.received.set(event.digest, event.receivedBytes);
+      version.received.set(digest, received);
       const receivedBytes = [...version.received.values()].reduce((sum, bytes) => sum + bytes, 0);
       this.#listener({ type: 'progress', key, receivedBytes, sizeBytes: version.sizeBytes });
     }
-  };
+  }
 
   /** Forgets a version, however it ended. */
   end(key: string): void {

@@ -43,6 +43,8 @@ export interface SyncReport {
   /** Versions in the tree that the manifest does not name: still there, or removed if `pruned`. */
   readonly extras: readonly Extra[];
   readonly pruned: boolean;
+  /** What went wrong with the run as a whole after its plugins were done, e.g. a lock that cannot be written. */
+  readonly problems: readonly Error[];
   /** True if the run was stopped from outside: what is listed as fetched is whole and published. */
   readonly interrupted: boolean;
   readonly bytesDownloaded: number;
@@ -54,6 +56,10 @@ export function countOutcomes(report: SyncReport): Record<OutcomeStatus, number>
   const counts: Record<OutcomeStatus, number> = { fetched: 0, kept: 0, aliased: 0, failed: 0 };
   for (const outcome of report.outcomes) counts[outcome.status] += 1;
   return counts;
+}
+
+export function hasFailed(report: SyncReport): boolean {
+  return report.problems.length > 0 || report.outcomes.some(outcome => outcome.status === 'failed');
 }
 
 /** `NAME/VERSION`, the identity of a published version everywhere in this room. */

@@ -60,6 +60,7 @@ export async function sync(
       drift: stopped.drift,
       extras,
       pruned: prune && !signal.aborted,
+      problems: [],
       interrupted: signal.aborted,
       ...registry.traffic,
       durationMs: Math.round(performance.now() - started),

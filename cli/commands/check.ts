@@ -2,14 +2,8 @@ import process from 'node:process';
 import { Command, Option } from 'commander';
 import { interruptible } from '../interruptible.ts';
 import { blobCacheDir, stampsFileOf } from '../paths.ts';
-import { addRegistryOptions, type RegistryFlags, registryOptions } from '../registryOptions.ts';
-
-export interface CheckFlags extends RegistryFlags {
-  readonly manifest: string;
-  readonly out: string;
-  readonly rehash?: boolean;
-  readonly format: 'text' | 'json';
-}
+import { addRegistryOptions, registryOptions } from '../registryOptions.ts';
+import type { CheckFlags } from '../runCheck.ts';
 
 export function checkCommand(): Command {
   const command = new Command('check')

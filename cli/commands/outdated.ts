@@ -2,15 +2,8 @@ import process from 'node:process';
 import { Command, Option } from 'commander';
 import { interruptible } from '../interruptible.ts';
 import { blobCacheDir } from '../paths.ts';
-import { addRegistryOptions, type RegistryFlags, registryOptions } from '../registryOptions.ts';
-
-export interface OutdatedFlags extends RegistryFlags {
-  readonly manifest: string;
-  readonly out: string;
-  readonly pre?: boolean;
-  readonly all?: boolean;
-  readonly format: 'text' | 'json';
-}
+import { addRegistryOptions, registryOptions } from '../registryOptions.ts';
+import type { OutdatedFlags } from '../runOutdated.ts';
 
 export function outdatedCommand(): Command {
   const command = new Command('outdated')

@@ -3,21 +3,8 @@ import { Command, Option } from 'commander';
 import { list, seconds } from '../environment.ts';
 import { interruptible } from '../interruptible.ts';
 import { blobCacheDir, stampsFileOf } from '../paths.ts';
-import { addRegistryOptions, type RegistryFlags, registryOptions } from '../registryOptions.ts';
-
-export interface SyncFlags extends RegistryFlags {
-  readonly manifest: string;
-  readonly out: string;
-  readonly only?: readonly string[];
-  readonly frozen?: boolean;
-  readonly update?: true | readonly string[];
-  readonly lock: boolean;
-  readonly prune?: boolean;
-  readonly rehash?: boolean;
-  readonly dryRun?: boolean;
-  readonly wait: number;
-  readonly format: 'text' | 'json';
-}
+import { addRegistryOptions, registryOptions } from '../registryOptions.ts';
+import type { SyncFlags } from '../syncFlags.ts';
 
 export function syncCommand(): Command {
   const command = new Command('sync')

@@ -1,12 +1,7 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
 import { interruptible } from '../interruptible.ts';
-
-export interface VerifyFlags {
-  readonly tree: string;
-  readonly lock?: string;
-  readonly format: 'text' | 'json';
-}
+import type { VerifyFlags } from '../runVerify.ts';
 
 export function verifyCommand(): Command {
   return new Command('verify')

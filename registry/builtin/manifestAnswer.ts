@@ -85,7 +85,7 @@ function mediaTypeOf(
   }
   const header = contentType?.split(';')[0]?.trim().toLowerCase() ?? '';
   const own = typeof json.mediaType === 'string' ? json.mediaType : '';
-  if (/manifest\.v1\+(?:json|prettyjws)$/.test(`${header}`.replace('vnd.oci.image.', '')) || json.schemaVersion === 1)
+  if (/^application\/vnd\.docker\.distribution\.manifest\.v1\+/.test(header) || json.schemaVersion === 1)
     throw new RegistryProtocol(
       `${details.subject} is an image of Docker's old schema 1, which no longer can be trusted`,
       {

@@ -1,0 +1,124 @@
+import { resolve } from 'node:path';
+import process from 'node:process';
+import pc from 'picocolors';
+import { readHeldVersions } from '../mirror/heldVersions.ts';
+import { LazyRegistry } from '../mirror/lazyRegistry.ts';
+import type { PlanStep } from '../mirror/plan.ts';
+import { layerSizes, type Prepared, prepare } from '../mirror/prepare.ts';
+import { versionKey } from '../mirror/report.ts';
+import type { PluginManifest } from '../mirror/wanted.ts';
+import { listVersions } from '../tree/listVersions.ts';
+import { openStamps } from '../tree/stamps.ts';
+import { wantsColor } from './colors.ts';
+import { EXIT } from './exit.ts';
+import { formatBytes } from './format.ts';
+import { openerOf } from './openerOf.ts';
+import type { SyncRun } from './syncFlags.ts';
+import { errorJson } from './syncJson.ts';
+
+/** `sync --dry-run`: the plan and what it would download; no folder, no lock and no cache is touched. */
+export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: PluginManifest): Promise<number> {
+  const { flags, ci, signal } = run;
+  const { cacheDir: _, ...registryOptions } = run.registryOptions;
+  const registry = new LazyRegistry(openerOf(list, registryOptions), () => undefined);
+  try {
+    const held = flags.lock
+      ? await readHeldVersions({
+          list,
+          frozen: flags.frozen ?? (ci ? 'if-locked' : false),
+          update: flags.update ?? false,
+          signal,
+        })
+      : undefined;
+    const prepared = await prepare({
+      manifest,
+      treeDir: resolve(flags.out),
+      registry: () => registry.get(),
+      tags: held?.frozen !== true,
+      rehash: flags.rehash ?? false,
+      stamps: await openStamps(run.stampsFile, resolve(flags.out)),
+      questions: flags.concurrency * 4,
+      signal,
+      onEvent: () => undefined,
+      ...(held === undefined ? {} : { locked: held.locked }),
+      ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+    });
+    const named = new Set([...list.versions, ...list.aliases].map(versionKey));
+    const extras = (await listVersions(resolve(flags.out))).filter(it => !named.has(versionKey(it)));
+    const plan = { prepared, aliases: manifest.aliases, extras, prune: flags.prune ?? false };
+    process.stdout.write(flags.format === 'json' ? `${JSON.stringify(planJson(plan), null, 2)}\n` : renderPlan(plan));
+    return prepared.plan.steps.some(step => step.action === 'fail') ? EXIT.failed : EXIT.good;
+  } finally {
+    await registry.close();
+  }
+}
+
+interface ShownPlan {
+  readonly prepared: Prepared;
+  readonly aliases: PluginManifest['aliases'];
+  readonly extras: readonly { readonly name: string; readonly version: string }[];
+  readonly prune: boolean;
+}
+
+function bytesToDownload(prepared: Prepared): number {
+  return [...layerSizes(prepared).values()].reduce((sum, size) => sum + size, 0);
+}
+
+function layersOf(step: PlanStep, { images }: Prepared): number {
+  const layers = images.get(versionKey(step.wanted))?.image.manifest.layers ?? [];
+  return layers.reduce((sum, layer) => sum + layer.size, 0);
+}
+
+function planJson({ prepared, aliases, extras, prune }: ShownPlan): object {
+  const { steps, drift } = prepared.plan;
+  const plugins = steps.map(step => {
+    const { name, version } = step.wanted;
+    if (step.action === 'keep') return { name, version, action: 'keep', digest: step.metadata.digest };
+    if (step.action === 'fail') return { name, version, action: 'fail', error: errorJson(step.error) };
+    const { digest, reason, because } = step;
+    return { name, version, action: 'fetch', digest, reason, because, sizeBytes: layersOf(step, prepared) };
+  });
+  const linked = aliases.map(({ name, version, target }) => ({ name, version, action: 'alias', aliasOf: target }));
+  return {
+    schemaVersion: 1,
+    dryRun: true,
+    plugins: [...plugins, ...linked],
+    drift,
+    extras: extras.map(it => ({ ...it, action: prune ? 'remove' : 'leave' })),
+    totals: {
+      fetch: steps.filter(step => step.action === 'fetch').length,
+      keep: steps.filter(step => step.action === 'keep').length,
+      alias: linked.length,
+      fail: steps.filter(step => step.action === 'fail').length,
+      bytesToDownload: bytesToDownload(prepared),
+    },
+  };
+}
+
+function renderPlan({ prepared, aliases, extras, prune }: ShownPlan): string {
+  const paint = pc.createColors(wantsColor(process.stdout));
+  const { steps, drift } = prepared.plan;
+  const lines = steps.flatMap(step => {
+    const subject = `${step.wanted.name} ${step.wanted.version}`;
+    if (step.action === 'keep') return [];
+    if (step.action === 'fail') return [`${paint.red('fail ')}  ${subject}  ${step.error.message}`];
+    return [
+      `${paint.green('fetch')}  ${subject}  ${formatBytes(layersOf(step, prepared))}  ${paint.dim(step.because)}`,
+    ];
+  });
+  const count = (action: PlanStep['action']) => steps.filter(step => step.action === action).length;
+  const parts = [
+    `${count('fetch')} to fetch`,
+    `${count('keep')} to keep`,
+    `${aliases.length} aliases`,
+    `${count('fail')} impossible`,
+  ];
+  return `${[
+    ...lines,
+    ...drift.map(
+      it => `${paint.yellow('drift')}  ${it.name} ${it.version}  locked ${it.lockedDigest}, now ${it.foundDigest}`,
+    ),
+    ...extras.map(it => `${paint.yellow(prune ? 'prune' : 'extra')}  ${it.name} ${it.version}  not in the manifest`),
+    `${parts.join(', ')}; at most ${formatBytes(bytesToDownload(prepared))} to download. Nothing was touched.`,
+  ].join('\n')}\n`;
+}
