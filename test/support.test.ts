@@ -211,6 +211,23 @@ describe('the registry', () => {
     await body.dump();
     assert.equal(statusCode, 200);
   });
+
+  test('is down for a while, and closing does not wait for its return', async t => {
+    const registry = await startRegistry();
+    t.after(() => registry.close());
+    await registry.downFor(30);
+    const attempts: unknown[] = [];
+    while (attempts.at(-1) !== 200)
+      attempts.push(
+        await request(`${registry.url}/v2/`).then(
+          async ({ statusCode, body }) => body.dump().then(() => statusCode),
+          error => error.code,
+        ),
+      );
+    assert.equal(attempts[0], 'ECONNREFUSED');
+    await registry.downFor(3_600_000);
+    await registry.close();
+  });
 });
 
 describe('real clients', () => {

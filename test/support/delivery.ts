@@ -34,7 +34,7 @@ export interface Connection {
   readonly signal: AbortSignal;
 }
 
-const CHUNK_BYTES = 65_536;
+const CHUNK_BYTES = 262_144;
 
 // A reset discards what the kernel has not delivered yet. On loopback a moment is enough for a client that reads.
 const SETTLE_MS = 25;

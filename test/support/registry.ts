@@ -50,6 +50,8 @@ export class TestRegistry {
   readonly #bucket: Listener;
   readonly #tokenServer: Listener | undefined;
   #script = new Script([]);
+  readonly #closing = new AbortController();
+  #reopening: Promise<void> = Promise.resolve();
 
   constructor(options: RegistryOptions) {
     this.#options = options;
@@ -173,7 +175,18 @@ export class TestRegistry {
     await this.#tokenServer?.down();
   }
 
+  /** Refuses connections for so long, then opens by itself. Resolves when the ports are closed. */
+  async downFor(durationMs: number): Promise<void> {
+    await this.down();
+    this.#reopening = sleep(durationMs, undefined, { signal: this.#closing.signal }).then(
+      () => this.up(),
+      () => {},
+    );
+  }
+
   async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#reopening;
     await this.#front.close();
     await this.#bucket.close();
     await this.#tokenServer?.close();
