@@ -1,0 +1,301 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { ImportInvalid } from '../../mirror/importErrors.ts';
+import { type ImportedList, importList } from '../../mirror/importList.ts';
+import { parsePluginManifest } from '../../mirror/pluginManifest.ts';
+import { formatManifest } from '../../mirror/writeManifest.ts';
+import { formatReference } from '../../registry/reference.ts';
+
+const host = 'higress-registry.cn-hangzhou.cr.aliyuncs.com';
+const pin = `sha256:${'ab'.repeat(32)}`;
+const other = `sha256:${'cd'.repeat(32)}`;
+
+function take(text: string): ImportedList {
+  return importList(text, { file: 'list' });
+}
+
+/** `name version ← reference` and `name alias = version`, as the manifest made of it is read. */
+function paths(list: ImportedList): string[] {
+  const manifest = parsePluginManifest(formatManifest(list.manifest), { file: 'manifest.json' });
+  return [
+    ...manifest.versions.map(({ name, version, source }) =>
+      source.kind === 'image' ? `${name} ${version} ← ${formatReference(source.reference)}` : '',
+    ),
+    ...manifest.aliases.map(({ name, version, target }) => `${name} ${version} = ${target}`),
+  ].sort();
+}
+
+describe('plugins.properties', () => {
+  it('becomes a manifest as short as it can be', () => {
+    const list = take(`#
+# AI
+ai-proxy=oci://${host}/plugins/ai-proxy:2.0.0
+mcp-server=oci://${host}/mcp-server/all-in-one:2.0.0
+
+! more
+json-converter = oci://${host}/plugins/jsonrpc-converter:2.0.0
+mine: oci://harbor.example.com/team/mine:v1\r
+spaced oci://${host}/plugins/spaced:1
+long=oci://${host}/\\
+    plugins/long:1
+ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
+`);
+    assert.deepEqual(list.notes, []);
+    assert.equal(list.lost, 0);
+    assert.deepEqual(list.manifest, {
+      $schema: './manifest.schema.json',
+      registry: host,
+      plugins: {
+        'ai-proxy': ['2.0.0', '1.0.0'],
+        'mcp-server': { image: 'mcp-server/all-in-one', versions: ['2.0.0'] },
+        'json-converter': { image: 'plugins/jsonrpc-converter', versions: ['2.0.0'] },
+        mine: { image: 'harbor.example.com/team/mine', versions: ['v1'] },
+        spaced: '1',
+        long: '1',
+      },
+    });
+  });
+  it('keeps digests: as version where there is no tag, as pin beside one', () => {
+    const list = take(`a=oci://r.io/plugins/a@${pin}\nb=oci://r.io/plugins/b:1@${pin}`);
+    assert.deepEqual(paths(list), [
+      `a ${pin} ← r.io/plugins/a@${pin}`,
+      `b 1 ← r.io/plugins/b:1@${pin}`,
+      `b ${pin} = 1`,
+    ]);
+  });
+  it('keeps versions of one name from several images', () => {
+    const text = `p=oci://r.io/plugins/p:1\np=oci://r.io/x/y:2\np=oci://h.io/z:3@${pin}\np=oci://r.io/single@${other}`;
+    assert.deepEqual(
+      paths(take(text)),
+      [
+        'p 1 ← r.io/plugins/p:1',
+        'p 2 ← r.io/x/y:2',
+        `p 3 ← h.io/z:3@${pin}`,
+        `p ${other} ← r.io/single@${other}`,
+        `p ${pin} = 3`,
+      ].sort(),
+    );
+  });
+  it('finds the prefix of a private registry', () => {
+    const { manifest } = take('a=oci://h.io/team/plugins/a:1\nb=oci://h.io/team/plugins/b:1\nc=oci://h.io/c:1');
+    assert.equal(manifest.registry, 'h.io/team');
+    assert.deepEqual(manifest.plugins, { a: '1', b: '1', c: { image: 'h.io/c', versions: ['1'] } });
+  });
+  it('writes images so that they are read as what they are', () => {
+    const text = 'a=oci://harbor/plugins/a:1\nb=oci://harbor/x.y/b:1\nc=oci://other/c:1\nd=localhost:5000/d:1';
+    assert.deepEqual(paths(take(text)), [
+      'a 1 ← harbor/plugins/a:1',
+      'b 1 ← harbor/x.y/b:1',
+      'c 1 ← other/c:1',
+      'd 1 ← localhost:5000/d:1',
+    ]);
+  });
+  const lost: [string, string, RegExp][] = [
+    ['no value', 'x', /^line 2: "x" was not taken: found no image/],
+    ['no tag', 'x=oci://r.io/plugins/x', /^line 2: .*:TAG/],
+    ['no registry', 'x=plugins-x:1', /^line 2: .*host/],
+    ['a bad digest', 'x=oci://r.io/x@sha256:1', /^line 2: .*64/],
+    ['a name that leads out', '../x=oci://r.io/x:1', /^line 2: "\.\.\/x"/],
+    ['__proto__', '__proto__=oci://r.io/x:1', /^line 2: "__proto__"/],
+    ['no name', '=oci://r.io/x:1', /^line 2: "".*empty/],
+    ['a comment behind', 'x=oci://r.io/x:1 # hi', /^line 2: "x"/],
+    ['a twin by case', 'OK=oci://r.io/x:1', /^line 2: "OK" "1" was not taken: .*case/],
+    ['another image for the same path', 'ok=oci://r.io/x:1', /^line 1: "ok" "1" was not taken: line 2/],
+  ];
+  for (const [what, line, told] of lost)
+    it(`names with its line what cannot be taken: ${what}`, () => {
+      const list = take(`ok=oci://r.io/plugins/ok:1\r\n${line}\n`);
+      assert.equal(list.lost, 1);
+      assert.equal(list.notes.length, 1);
+      assert.match(list.notes[0] ?? '', told);
+      assert.equal(paths(list).length, 1);
+    });
+  it('takes the same line twice as once', () => {
+    const list = take('a=r.io/a:1\na=r.io/a:1');
+    assert.deepEqual([list.lost, paths(list)], [0, ['a 1 ← r.io/a:1']]);
+  });
+  it('is refused where nothing is left', () => {
+    assert.throws(() => take('# nothing\n'), ImportInvalid);
+    assert.throws(
+      () => take('x=y'),
+      (error: unknown) => error instanceof ImportInvalid && /line 1/.test(error.message),
+    );
+  });
+  it('loses no line in silence, and the manifest is always right', () => {
+    const reference = fc
+      .tuple(
+        fc.constantFrom('r.io', 'r.io', 'h', 'localhost:5000'),
+        fc.constantFrom('plugins/a', 'plugins/b', 'x/plugins/a', 'c', 'x.y/z'),
+        fc.constantFrom(':1', ':2', ':v3', `@${pin}`, `:1@${pin}`, `:2@${other}`, ''),
+      )
+      .map(parts => `oci://${parts[0]}/${parts[1]}${parts[2]}`);
+    const line = fc.tuple(fc.constantFrom('a', 'b', 'A', '..', 'constructor', '1'), reference);
+    fc.assert(
+      fc.property(fc.array(line, { minLength: 1, maxLength: 12 }), lines => {
+        const text = lines.map(([name, image]) => `${name}=${image}`).join('\n');
+        let list: ImportedList;
+        try {
+          list = take(text);
+        } catch (error) {
+          assert.ok(error instanceof ImportInvalid, String(error));
+          return;
+        }
+        const got = paths(list);
+        assert.ok(list.notes.length >= list.lost);
+        for (const [index, [name, image]] of lines.entries()) {
+          const kept = got.some(path => path.startsWith(`${name} `) && path.endsWith(`← ${image.slice(6)}`));
+          const told = list.notes.some(note => note.startsWith(`line ${index + 1}:`));
+          assert.ok(kept || told, `${text}\n→ ${got.join('\n')}\n${list.notes.join('\n')}`);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('the JSON snapshot', () => {
+  const entry = (id: string, more: object = {}) => ({
+    logicalId: id,
+    image: `plugins/${id}`,
+    version: '2.0.1',
+    ociRef: `${host}/plugins/${id}:2.0.1`,
+    digest: pin,
+    consumers: { pluginServer: { inventoryKey: id, httpPath: id, aliases: [] }, console: {} },
+    ...more,
+  });
+  const snapshot = (...plugins: object[]): string => JSON.stringify({ schemaVersion: 1, plugins }, null, 1);
+
+  it('keeps names, versions and digests', () => {
+    const list = take(snapshot(entry('ai-proxy'), entry('waf')));
+    assert.deepEqual(list.manifest.plugins, { 'ai-proxy': `2.0.1@${pin}`, waf: `2.0.1@${pin}` });
+    assert.deepEqual([list.manifest.registry, list.notes], [host, []]);
+  });
+  it('takes path, key and aliases as names of the same image', () => {
+    const pluginServer = { inventoryKey: 'json-converter', httpPath: 'json-converter', aliases: ['jsonrpc-converter'] };
+    const list = take(snapshot(entry('jsonrpc-converter', { consumers: { pluginServer } }), entry('waf')));
+    const image = `${host}/plugins/jsonrpc-converter:2.0.1@${pin}`;
+    assert.deepEqual(paths(list).slice(0, 2), [
+      `json-converter 2.0.1 ← ${image}`,
+      `jsonrpc-converter 2.0.1 ← ${image}`,
+    ]);
+  });
+  for (const httpPath of ['/plugins/x', 'x/2.0.1', 'plugins/x/2.0.1/plugin.wasm'])
+    it(`understands the path ${httpPath}`, () => {
+      const list = take(snapshot(entry('y', { consumers: { pluginServer: { httpPath, inventoryKey: 'x' } } })));
+      assert.deepEqual(Object.keys(list.manifest.plugins), ['x']);
+    });
+  it('takes what the plugin server does not serve, and says so', () => {
+    const list = take(snapshot(entry('waf'), entry('ai-load-balancer', { consumers: { console: {} } })));
+    assert.ok('ai-load-balancer' in list.manifest.plugins);
+    assert.match(list.notes[0] ?? '', /^line \d+: "ai-load-balancer" is not served/);
+    assert.equal(list.lost, 0);
+  });
+  it('says what it takes without a digest, and what it cannot take', () => {
+    const list = take(
+      snapshot(
+        entry('a', { digest: undefined }),
+        entry('b', { digest: 'md5:1' }),
+        entry('c', { ociRef: 'x', image: 'x' }),
+      ),
+    );
+    assert.deepEqual(list.manifest.plugins, { a: '2.0.1' });
+    assert.equal(list.lost, 2);
+    assert.match(
+      list.notes.join('\n'),
+      /"a" has no digest[\s\S]*"b" was not taken: its digest is "md5:1"[\s\S]*"c" was not taken/,
+    );
+  });
+  it('of 5,000 plugins is one manifest', () => {
+    const many = Array.from({ length: 5000 }, (_, index) => entry(`p${index}`));
+    assert.equal(paths(take(snapshot(...many))).length, 5000);
+  });
+});
+
+describe('the unmanaged lock', () => {
+  it('keeps path, version, tag and digest', () => {
+    const plugins = {
+      oauth: {
+        logicalKey: 'oauth',
+        servedPath: 'oauth',
+        servedVersion: '2.0.0',
+        repository: `${host}/plugins/oauth`,
+        tag: '2.0.0',
+        digest: pin,
+        wasmSha256: 'x',
+      },
+      'key-auth': {
+        servedPath: 'key-auth',
+        servedVersion: '1.0.0',
+        repository: `${host}/plugins/key-auth`,
+        tag: '2.0.0',
+        digest: other,
+      },
+    };
+    const list = take(JSON.stringify({ schemaVersion: 1, plugins }));
+    assert.deepEqual(list.notes, []);
+    assert.deepEqual(list.manifest.plugins, {
+      oauth: `2.0.0@${pin}`,
+      'key-auth': { versions: ['1.0.0'], tags: { '1.0.0': `2.0.0@${other}` } },
+    });
+  });
+});
+
+describe('JSON that is no list of upstream’s', () => {
+  const cases: [string, string, RegExp][] = [
+    ['broken', '{"schemaVersion":1,', /end of the file|JSON/],
+    ['a key twice', '{"schemaVersion":1,"plugins":{"a":{},"a":{}}}', /2 times/],
+    ['the placeholder', '{"schemaVersion":0,"note":"x"}', /schemaVersion/],
+    ['a later schema', '{"schemaVersion":2,"plugins":[]}', /number 2/],
+    ['a manifest', '{"plugins":{"a":"1"}}', /plugins/],
+    ['no plugins', '{"schemaVersion":1}', /plugins/],
+    ['an empty list', '{"schemaVersion":1,"plugins":[]}', /cannot be imported/],
+    ['a list', '[1]', /schemaVersion/],
+  ];
+  for (const [what, text, told] of cases)
+    it(what, () => {
+      assert.throws(
+        () => take(text),
+        (error: unknown) => error instanceof ImportInvalid && told.test(error.message),
+      );
+    });
+  it('of any kind is taken or refused, never more', () => {
+    const word = fc.oneof(fc.constantFrom('a', '..', pin, 'r.io/a:1', 'r.io/a', '1', ''), fc.string());
+    const json = fc.record({
+      schemaVersion: fc.constant(1),
+      plugins: fc.array(
+        fc.oneof(
+          fc.jsonValue(),
+          fc.record(
+            {
+              logicalId: word,
+              image: word,
+              version: word,
+              ociRef: word,
+              digest: word,
+              consumers: fc.record({
+                pluginServer: fc.record({ inventoryKey: word, httpPath: word, aliases: fc.array(word) }),
+              }),
+            },
+            { requiredKeys: [] },
+          ),
+        ),
+      ),
+    });
+    const only = (text: string): void => {
+      let list: ImportedList;
+      try {
+        list = take(text);
+      } catch (error) {
+        assert.ok(error instanceof ImportInvalid, String(error instanceof Error ? error.stack : error));
+        return;
+      }
+      paths(list);
+    };
+    fc.assert(
+      fc.property(json, value => only(JSON.stringify(value))),
+      { numRuns: 1000 },
+    );
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), only), { numRuns: 300 });
+  });
+});
