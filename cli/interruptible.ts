@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import process from 'node:process';
 
 /** The reason of a run that Ctrl-C or a SIGTERM ended. */
@@ -11,6 +12,7 @@ export class Interrupted extends Error {
  */
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
+  setMaxListeners(0, controller.signal); // every request of a run listens to it
   const stop = () => {
     if (controller.signal.aborted) process.exit(130);
     controller.abort(new Interrupted('interrupted'));
