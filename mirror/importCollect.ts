@@ -88,9 +88,11 @@ function keepFit(entries: readonly ImportedEntry[], notes: ImportNote[]): { kept
     else if (twin !== undefined && twin !== name)
       lose(line, `${shown} was not taken: it differs from ${quoted(twin)} only by case`);
     else {
-      if (before?.version === version && sameImage(before.reference, entry.reference))
+      if (before?.version === version && sameImage(before.reference, entry.reference)) {
         notes.push({ line, text: `${shown} stands in line ${before.line} already` });
-      else if (before !== undefined)
+        continue;
+      }
+      if (before !== undefined)
         lose(
           before.line,
           `${quoted(before.name)} ${quoted(before.version)} was not taken: line ${line} has another image for that path`,

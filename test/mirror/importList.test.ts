@@ -114,6 +114,7 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
   it('takes the same line twice as once', () => {
     const list = take('a=r.io/a:1\na=r.io/a:1');
     assert.deepEqual([list.lost, paths(list)], [0, ['a 1 ← r.io/a:1']]);
+    assert.deepEqual(list.notes, ['line 2: "a" "1" stands in line 1 already']);
   });
   it('is refused where nothing is left', () => {
     assert.throws(() => take('# nothing\n'), ImportInvalid);
