@@ -1,0 +1,52 @@
+import { createHash } from 'node:crypto';
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+export function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, character => ESCAPES[character] ?? character);
+}
+
+/** `4.1 MB`: decimal, as file managers and registries count. */
+export function humanSize(sizeBytes: number): string {
+  let size = sizeBytes;
+  for (const unit of ['B', 'kB', 'MB', 'GB']) {
+    if (size < 1000 || unit === 'GB') return unit === 'B' ? `${size} B` : `${size.toFixed(size < 10 ? 1 : 0)} ${unit}`;
+    size /= 1000;
+  }
+  return `${sizeBytes} B`;
+}
+
+export interface Page {
+  readonly title: string;
+  readonly style: string;
+  readonly body: string;
+}
+
+/** A page that needs nothing from anywhere else. */
+export function renderPage({ title, style, body }: Page): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>${escapeHtml(title)}</title>
+<style>${style}</style>
+<body>
+${body}
+</body>
+</html>
+`;
+}
+
+/** Nothing may be loaded or run; the one style sheet is named by its hash, the empty icon keeps browsers from asking. */
+export function contentSecurityPolicy(style: string): string {
+  const hash = createHash('sha256').update(style).digest('base64');
+  return `default-src 'none'; style-src 'sha256-${hash}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+}

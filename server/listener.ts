@@ -1,0 +1,93 @@
+import type { IncomingMessage, RequestListener } from 'node:http';
+import type { Express } from 'express';
+import { ALLOWED_METHODS } from './app.ts';
+import type { Connections } from './connections.ts';
+import { Exchange, type ExchangeRules } from './exchange.ts';
+import type { FileService } from './fileService.ts';
+import type { ServerSettings } from './options.ts';
+import { type RequestHead, readRequestHead } from './requestHead.ts';
+import { readTarget } from './requestPath.ts';
+import type { TreeFollower } from './treeFollower.ts';
+import type { ServedFile } from './treeView.ts';
+
+export interface ListenerParts {
+  readonly settings: Pick<ServerSettings, 'basePath' | 'trustedProxies'>;
+  readonly app: Express;
+  readonly files: FileService;
+  readonly follower: TreeFollower;
+  readonly connections: Connections;
+  readonly rules: ExchangeRules;
+}
+
+/** Health checks of a container know nothing of a base path. */
+const ROOT_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
+
+/**
+ * The first to see a request. A path that the catalog knows is answered at once: Express would first give every request
+ * and response new prototypes, which costs more than the rest of a small answer. Everything else goes through Express.
+ */
+export function createListener(parts: ListenerParts): RequestListener {
+  const { app, files, follower, connections, rules, settings } = parts;
+  const { basePath } = settings;
+  return (request, response) => {
+    connections.note(request, response);
+    const head = readRequestHead(request);
+    const client = clientOf(request, settings.trustedProxies);
+    const begin = (closes = head.hasBody): Exchange => new Exchange(request, response, rules, { closes, client });
+    const url = request.url ?? '/';
+    // As most requests have it: the very text that the catalog knows.
+    const known = basePath === '' ? follower.view?.files.get(url) : undefined;
+    if (head.hosts > 1) begin(true).text(400, 'A request names one host.\n');
+    else if (known !== undefined) answerFile(begin(), head, url, known);
+    else if (url === '*' && request.method === 'OPTIONS') begin().finish(204, ['Allow', ALLOWED_METHODS]);
+    else answerDecoded(begin, head, url);
+  };
+
+  function answerDecoded(begin: (closes?: boolean) => Exchange, head: RequestHead, url: string): void {
+    const target = readTarget(url);
+    if (target === undefined) {
+      begin(true).text(400, 'This path cannot be read.\n');
+      return;
+    }
+    const path = withoutBase(target.path, basePath);
+    const file = path === undefined ? undefined : follower.view?.files.get(path);
+    const exchange = begin();
+    if (path !== undefined && file !== undefined) answerFile(exchange, head, path, file);
+    else if (path === '')
+      exchange.text(301, 'The folder ends with a slash.\n', ['Location', `${basePath}/${target.query}`]);
+    else {
+      // Below another path there is nothing; Express says so for a name that no route has.
+      const below = (path ?? '/-').replaceAll('%', '%25').replaceAll('?', '%3F');
+      exchange.leaveToOthers();
+      exchange.request.url = below + target.query;
+      app(exchange.request, exchange.response);
+    }
+  }
+
+  function answerFile(exchange: Exchange, head: RequestHead, path: string, file: ServedFile): void {
+    const { method } = exchange.request;
+    if (method === 'GET' || method === 'HEAD') files.answer(exchange, head, path, file);
+    else if (method === 'OPTIONS') exchange.finish(204, ['Allow', ALLOWED_METHODS]);
+    else
+      exchange.text(405, `${method} is not for this server; it answers ${ALLOWED_METHODS}.\n`, [
+        'Allow',
+        ALLOWED_METHODS,
+      ]);
+  }
+}
+
+function withoutBase(path: string, basePath: string): string | undefined {
+  if (basePath === '' || ROOT_PATHS.has(path)) return path;
+  if (path === basePath) return '';
+  return path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : undefined;
+}
+
+/** The address that the outermost trusted proxy saw. */
+function clientOf(request: IncomingMessage, trustedProxies: number): string {
+  const peer = request.socket.remoteAddress ?? '';
+  if (trustedProxies === 0) return peer;
+  const forwarded = request.headers['x-forwarded-for'];
+  const hops = (Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? '')).split(',').map(hop => hop.trim());
+  const chain = [...hops.filter(hop => hop !== ''), peer];
+  return chain[Math.max(0, chain.length - 1 - trustedProxies)] ?? peer;
+}

@@ -1,0 +1,187 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
+import { AccessLog } from './accessLog.ts';
+import { ALLOWED_METHODS, createApp } from './app.ts';
+import { ChunkCache } from './chunkCache.ts';
+import { answerUnreadable, rawAnswer } from './clientErrors.ts';
+import { Connections } from './connections.ts';
+import type { Content } from './content.ts';
+import { ContentStore } from './contentStore.ts';
+import type { Answered } from './exchange.ts';
+import { FileService } from './fileService.ts';
+import { Gate } from './gate.ts';
+import { createListener } from './listener.ts';
+import { type Gauges, Metrics } from './metrics.ts';
+import { type ServerOptions, type ServerSettings, settleOptions } from './options.ts';
+import { Patrol } from './patrol.ts';
+import { asListenRefusal } from './refusals.ts';
+import { TreeFollower } from './treeFollower.ts';
+
+const MAX_HEADER_BYTES = 16 * 1024;
+const TIMEOUT_CHECK_MS = 1000;
+
+export interface RunningServer {
+  /** `http://localhost:8080`, plus the base path; the address it listens on where that is a particular one. */
+  readonly url: string;
+  readonly port: number;
+  /** Whether /readyz says so. */
+  readonly isReady: () => boolean;
+  /** Looks for a new tree now instead of at the next poll. */
+  reload(): Promise<void>;
+  /** Stops: see Stop. Answers when everything is closed. A second call shares the first one's end. */
+  close(stop?: Stop): Promise<StopReport>;
+}
+
+export interface Stop {
+  /** Still serving while /readyz says no, so that others notice and stop sending. Default 0. */
+  readonly pauseMs?: number;
+  /** How long running answers may take to end after that. Default 25 s. */
+  readonly graceMs?: number;
+}
+
+export interface StopReport {
+  /** Connections that were cut because the grace was over. */
+  readonly cut: number;
+}
+
+/**
+ * Serves a tree over HTTP. Resolves when it listens and has read the tree, or found that there is none yet.
+ * @throws ServerOptionInvalid, ServerPortTaken, ServerAddressUnusable
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const settings = settleOptions(options);
+  const { onEvent } = settings;
+  const cache = new ChunkCache(settings.cacheBytes);
+  const store = new ContentStore({
+    cache,
+    maxOpenFiles: 512,
+    onChange: ({ paths, sha256 }: Content, state) => onEvent({ kind: 'content', state, paths, sha256 }),
+  });
+  const { treeDir, pollMs, retryAfterSeconds } = settings;
+  const follower = new TreeFollower({ treeDir, pollMs, view: settings, onEvent }, store);
+  const patrol = new Patrol(store, {
+    roundMs: settings.patrolMs,
+    proofMaxAgeMs: settings.verifyMs,
+    bytesPerSecond: settings.verifyBytesPerSecond,
+  });
+  const gate = new Gate(settings.maxBodies, settings.maxWaitingBodies, settings.maxBodyWaitMs);
+  const metrics = new Metrics();
+  const { writeAccessLog, logSampleEvery } = settings;
+  const log =
+    writeAccessLog === undefined ? undefined : new AccessLog({ write: writeAccessLog, sampleEvery: logSampleEvery });
+  let isDraining = false;
+  let connectionsDropped = 0;
+  const onAnswered = (answered: Answered): void => {
+    metrics.add(answered);
+    log?.add(answered);
+  };
+  const gauges = (): Gauges => ({
+    connections: connections.open,
+    bodiesRunning: gate.running,
+    bodiesWaiting: gate.waiting,
+    cacheHits: cache.hits,
+    cacheMisses: cache.misses,
+    cacheBytes: cache.sizeBytes,
+    damagedFiles: counted(store.contents, content => content.state === 'damaged'),
+    displacedFiles: counted(store.contents, content => content.displaced),
+    logLinesDropped: log?.droppedLines ?? 0,
+    connectionsDropped,
+  });
+  const app = createApp({
+    view: () => follower.view,
+    notReady: () =>
+      isDraining
+        ? 'The server is stopping.'
+        : follower.view === undefined
+          ? 'No plugin tree has been loaded yet.'
+          : undefined,
+    retryAfterSeconds,
+    latest: settings.latest,
+    programVersion: settings.programVersion,
+    renderMetrics: () => metrics.render(follower.view, gauges()),
+    onFailure: (url, error) => onEvent({ kind: 'failure', url, error }),
+  });
+  const server = createHttpServer(settings);
+  const connections = new Connections(server);
+  const files = new FileService({ store, cache, gate, follower, onEvent });
+  const rules = { isDraining: () => isDraining, retryAfterSeconds, onAnswered };
+  server.on('request', createListener({ settings, app, files, follower, connections, rules }));
+  server.on('drop', () => connectionsDropped++);
+  await listen(server, settings.host, settings.port);
+  await follower.start();
+  patrol.start();
+  const { port } = server.address() as AddressInfo;
+
+  const stop = async ({ pauseMs = 0, graceMs = 25_000 }: Stop): Promise<StopReport> => {
+    isDraining = true;
+    if (pauseMs > 0) await wait(pauseMs);
+    const closed = new Promise<void>(resolve => server.close(() => resolve()));
+    const giveUp = new AbortController();
+    let cut = 0;
+    const grace = wait(graceMs, undefined, { signal: giveUp.signal }).then(
+      () => {
+        cut = connections.open;
+        server.closeAllConnections();
+        connections.closeAll();
+      },
+      () => {},
+    );
+    await connections.drain();
+    giveUp.abort();
+    await Promise.all([grace, closed, follower.stop(), patrol.stop()]);
+    store.close();
+    await log?.close();
+    return { cut };
+  };
+  let stopping: Promise<StopReport> | undefined;
+  return {
+    url: urlOf(settings, port),
+    port,
+    isReady: () => !isDraining && follower.view !== undefined,
+    reload: () => follower.check(),
+    close: (how = {}) => {
+      stopping ??= stop(how);
+      return stopping;
+    },
+  };
+}
+
+function createHttpServer(settings: ServerSettings): Server {
+  const server = createServer({
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: Math.min(settings.headersTimeoutMs, settings.requestTimeoutMs),
+    requestTimeout: settings.requestTimeoutMs,
+    keepAliveTimeout: settings.keepAliveTimeoutMs,
+    connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+    insecureHTTPParser: false,
+    noDelay: true,
+  });
+  server.maxConnections = settings.maxConnections;
+  // A socket's timeout starts anew whenever the kernel takes more of what is being written, so a slow reader is not cut.
+  server.timeout = settings.stallTimeoutMs;
+  server.on('clientError', answerUnreadable);
+  server.on('connect', (_request, socket) =>
+    socket.end(rawAnswer('405 Method Not Allowed', `Allow: ${ALLOWED_METHODS}\r\n`)),
+  );
+  return server;
+}
+
+async function listen(server: Server, host: string, port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', error => reject(asListenRefusal(error, host, port)));
+    server.listen({ host, port, backlog: 1024 }, resolve);
+  });
+}
+
+function urlOf({ host, basePath }: ServerSettings, port: number): string {
+  const anywhere = host === '0.0.0.0' || host === '::';
+  const name = anywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host;
+  return `http://${name}:${port}${basePath}`;
+}
+
+function counted<T>(among: Iterable<T>, fits: (one: T) => boolean): number {
+  let number = 0;
+  for (const one of among) if (fits(one)) number++;
+  return number;
+}

@@ -1,0 +1,143 @@
+import { realpath, stat } from 'node:fs/promises';
+import { CatalogInvalid } from '../tree/errors.ts';
+import { CATALOG_FILE, INVENTORY_FILE } from '../tree/names.ts';
+import { parseCatalog } from '../tree/readCatalog.ts';
+import { readRegular } from '../tree/regular.ts';
+import type { ContentStore } from './contentStore.ts';
+import type { ServerEvent } from './events.ts';
+import { type FileIdentity, identityOf, sameIdentity } from './openFile.ts';
+import { buildTreeView, type TreeFiles, type TreeView, type ViewSettings } from './treeView.ts';
+
+const MAX_CATALOG_BYTES = 256 * 1024 * 1024;
+const MAX_INVENTORY_BYTES = 16 * 1024 * 1024;
+const ATTEMPTS = 5;
+
+export interface TreeFollowerSettings {
+  readonly treeDir: string;
+  readonly pollMs: number;
+  readonly view: ViewSettings;
+  readonly onEvent: (event: ServerEvent) => void;
+}
+
+/**
+ * Keeps the view of the tree that index.json describes, and looks every `pollMs` whether another one lies there. It looks
+ * at the file itself, for notifications do not arrive on every volume. What is served stays as it is until a new catalog
+ * has been read as a whole; one that is missing or cannot be read changes nothing but what is reported.
+ */
+export class TreeFollower {
+  readonly #settings: TreeFollowerSettings;
+  readonly #store: ContentStore;
+  #view: TreeView | undefined;
+  #loaded: FileIdentity | undefined;
+  #checking: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #reported: string | undefined;
+  #stopped = false;
+
+  constructor(settings: TreeFollowerSettings, store: ContentStore) {
+    this.#settings = settings;
+    this.#store = store;
+  }
+
+  /** Undefined until a tree has been read. */
+  get view(): TreeView | undefined {
+    return this.#view;
+  }
+
+  /** Reads the tree if there is one, and goes on looking. */
+  async start(): Promise<void> {
+    await this.check();
+    this.#schedule();
+  }
+
+  /** Looks now; answers when what lies there is loaded (or was found wanting). Calls that overlap share one look. */
+  check(): Promise<void> {
+    this.#checking ??= this.#check().finally(() => {
+      this.#checking = undefined;
+    });
+    return this.#checking;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#checking;
+  }
+
+  #schedule(): void {
+    if (this.#stopped) return;
+    this.#timer = setTimeout(() => {
+      this.check().finally(() => this.#schedule());
+    }, this.#settings.pollMs);
+  }
+
+  async #check(): Promise<void> {
+    try {
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+        // A tree may be swapped as a whole by a link: everything below is read from one real folder.
+        const root = await realpath(this.#settings.treeDir);
+        const before = await identityAt(root);
+        if (before === undefined) break;
+        if (sameIdentity(before, this.#loaded)) return this.#wellAgain();
+        const files = await readTreeFiles(root, Number(before.changedNs / 1_000_000n));
+        if (files === undefined || !sameIdentity(before, await identityAt(root))) continue;
+        this.#take(root, files);
+        this.#loaded = before;
+        return;
+      }
+      this.#report({ kind: 'tree-missing', treeDir: this.#settings.treeDir, serving: this.#view !== undefined });
+    } catch (error) {
+      const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+      if (missing)
+        this.#report({ kind: 'tree-missing', treeDir: this.#settings.treeDir, serving: this.#view !== undefined });
+      else this.#report({ kind: 'tree-unreadable', error, serving: this.#view !== undefined });
+    }
+  }
+
+  #take(root: string, files: TreeFiles): void {
+    const view = buildTreeView(files, this.#store, this.#settings.view, this.#view);
+    this.#store.adopt(root, view.contents);
+    this.#view = view;
+    this.#reported = undefined;
+    const { versions, sizeBytes, catalog } = view;
+    const plugins = catalog.plugins.length;
+    this.#settings.onEvent({ kind: 'tree-loaded', tree: catalog.tree, plugins, versions, sizeBytes });
+  }
+
+  #wellAgain(): void {
+    this.#reported = undefined;
+  }
+
+  /** Says a thing once, not at every look. */
+  #report(event: Extract<ServerEvent, { kind: 'tree-missing' | 'tree-unreadable' }>): void {
+    const text = event.kind === 'tree-missing' ? event.kind : String(event.error);
+    if (text === this.#reported) return;
+    this.#reported = text;
+    this.#settings.onEvent(event);
+  }
+}
+
+async function identityAt(root: string): Promise<FileIdentity | undefined> {
+  const stats = await stat(`${root}/${CATALOG_FILE}`, { bigint: true }).catch(() => undefined);
+  return stats === undefined ? undefined : identityOf(stats);
+}
+
+/** The bytes that are served as index.json are the very bytes that were parsed. Undefined if it is gone meanwhile. */
+async function readTreeFiles(root: string, changedAtMs: number): Promise<TreeFiles | undefined> {
+  const path = `${root}/${CATALOG_FILE}`;
+  const index = await readRegular(path, MAX_CATALOG_BYTES);
+  if (index === undefined) return undefined;
+  if (typeof index === 'string')
+    throw new CatalogInvalid(`${path} is not a plugin catalog`, {
+      subject: path,
+      found: index,
+      hint: 'Run sync again to write it anew.',
+    });
+  const inventory = await readRegular(`${root}/${INVENTORY_FILE}`, MAX_INVENTORY_BYTES);
+  return {
+    catalog: parseCatalog(index.bytes.toString('utf8'), path),
+    indexJson: index.bytes,
+    inventoryJson: typeof inventory === 'object' ? inventory.bytes : undefined,
+    changedAtMs,
+  };
+}
