@@ -81,6 +81,8 @@ export class OpenTree implements Publishing {
   readonly #touched = new Set<string>();
   /** Staged folders whose replacement has been declared and not carried out: the next run ends them if this one cannot. */
   readonly #declared = new Set<string>();
+  /** What has begun and not ended: closing waits for it. */
+  readonly #running = new Set<Promise<unknown>>();
   #closed = false;
 
   constructor(treeDir: string, lock: TreeLock, recovered: readonly VersionKey[], stamps: Stamps, signal?: AbortSignal) {
@@ -139,8 +141,9 @@ export class OpenTree implements Publishing {
         await this.#lock.assertHeld();
         // What the catalog names has to be on the disk before it does.
         await this.#settleNames();
-        await this.#writeFile(INVENTORY_FILE, inventory);
-        await this.#writeFile(CATALOG_FILE, text);
+        // Both are written before either takes its place: a disk that is full shall not leave half of the change.
+        const changed = [await this.#stageFile(INVENTORY_FILE, inventory), await this.#stageFile(CATALOG_FILE, text)];
+        for (const file of changed) if (file !== undefined) await rename(file.from, file.to);
         await syncFolder(this.treeDir);
       })(),
     );
@@ -150,6 +153,7 @@ export class OpenTree implements Publishing {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await Promise.allSettled(this.#running);
     try {
       await this.#orRefuse(0, this.#settleNames());
       await this.#staging.close(this.#declared.size > 0);
@@ -258,16 +262,20 @@ export class OpenTree implements Publishing {
     }
   }
 
-  async #writeFile(file: string, text: string): Promise<void> {
-    const path = join(this.treeDir, file);
-    const old = await readRegular(path, Buffer.byteLength(text));
-    if (typeof old === 'object' && old.bytes.equals(Buffer.from(text))) return setTime(path, UNKNOWN_TIME);
-    const stat = await lstat(path).catch(() => undefined);
+  /** Writes a file of the tree itself beside its place; undefined if it is there already with these bytes. */
+  async #stageFile(file: string, text: string): Promise<{ from: string; to: string } | undefined> {
+    const to = join(this.treeDir, file);
+    const old = await readRegular(to, Buffer.byteLength(text));
+    if (typeof old === 'object' && old.bytes.equals(Buffer.from(text))) {
+      await setTime(to, UNKNOWN_TIME);
+      return undefined;
+    }
+    const stat = await lstat(to).catch(() => undefined);
     if (stat !== undefined && !stat.isFile())
       refuseForeign(this.treeDir, { state: 'foreign', path: file, kind: kindOf(stat) });
-    const staged = join(await this.#staging.dir(), this.#staging.newName('file'));
-    await settleFile(staged, UNKNOWN_TIME, text);
-    await rename(staged, path);
+    const from = join(await this.#staging.dir(), this.#staging.newName('file'));
+    await settleFile(from, UNKNOWN_TIME, text);
+    return { from, to };
   }
 
   #requireOpen(): void {
@@ -277,11 +285,14 @@ export class OpenTree implements Publishing {
 
   /** File system errors become refusals; a full disk is told with what was needed. */
   async #orRefuse<T>(neededBytes: number, work: Promise<T>): Promise<T> {
+    this.#running.add(work);
     try {
       return await work;
     } catch (error) {
       const refusal = asTreeRefusal(error, this.treeDir);
       throw refusal instanceof TreeDiskFull ? await diskFull(this.treeDir, neededBytes, refusal.cause) : refusal;
+    } finally {
+      this.#running.delete(work);
     }
   }
 }

@@ -1,5 +1,5 @@
-import { lstat, mkdir, realpath, rm, rmdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { lstat, mkdir, realpath, rm, rmdir, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { settleFolder } from './durable.ts';
 import { asTreeRefusal, errno, TreeUnusable } from './errors.ts';
 import { type LockHolder, lockTree } from './lock.ts';
@@ -54,8 +54,9 @@ async function makeTree(treeDir: string): Promise<string> {
       cause,
     });
   try {
-    const made = await mkdir(path, { recursive: true });
-    if (made !== undefined) await settleFolder(path, UNKNOWN_TIME);
+    const isNew = (await makeFolder(path)) === 'made';
+    // Not what an umask leaves of it: this folder is copied into images and read there by other users.
+    if (isNew) await settleFolder(path, UNKNOWN_TIME);
     return await realpath(path);
   } catch (error) {
     const code = errno(error);
@@ -68,6 +69,32 @@ async function makeTree(treeDir: string): Promise<string> {
     if (code === 'ENAMETOOLONG') throw unusable('the path is too long', error);
     throw asTreeRefusal(error, path);
   }
+}
+
+/** mkdir's own `recursive` would do, but that it hides what was wrong: ENOENT on a read-only file system. */
+async function makeFolder(path: string): Promise<'made' | 'there'> {
+  const found = await stat(path).catch(error => {
+    if (errno(error) === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (found?.isDirectory()) return 'there';
+  try {
+    await mkdir(path);
+    return 'made';
+  } catch (error) {
+    // Another process that makes the same folder is welcome to be first.
+    if (errno(error) === 'EEXIST' && (await isFolder(path))) return 'there';
+    if (errno(error) !== 'ENOENT' || dirname(path) === path) throw error;
+  }
+  await makeFolder(dirname(path));
+  return mkdir(path).then(() => 'made');
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    found => found.isDirectory(),
+    () => false,
+  );
 }
 
 /** What killed runs left: replacements are brought to their end, everything else goes. */

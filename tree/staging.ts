@@ -40,7 +40,8 @@ export class Staging {
   async close(keep: boolean): Promise<void> {
     if (keep) return;
     const dir = await this.#dir?.catch(() => undefined);
-    if (dir !== undefined) await rm(dir, { recursive: true, force: true });
+    // Tried again where a caller, interrupted, is just writing another file into what it staged.
+    if (dir !== undefined) await rm(dir, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 

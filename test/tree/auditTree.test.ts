@@ -19,7 +19,10 @@ async function tree(t: TestContext): Promise<string> {
     ['b', '1.0.0'],
     ['c', '1.0.0'],
   ] as const)
-    entries.push({ metadata: await publish(publishing, sample(name, version, { files: { 'spec.yaml': name } })), pinned: false });
+    entries.push({
+      metadata: await publish(publishing, sample(name, version, { files: { 'spec.yaml': name } })),
+      pinned: false,
+    });
   await publishing.writeCatalog(entries);
   await publishing.close();
   return dir;
@@ -94,7 +97,10 @@ test('a catalog that leads out of the tree, or was edited, is damaged itself', a
   index.tree = treeDigest(index.plugins);
   await writeFile(join(dir, 'index.json'), JSON.stringify(index));
   const { damaged } = await auditTree(dir);
-  assert.equal(damaged.some(finding => finding.path.includes('passwd')), false);
+  assert.equal(
+    damaged.some(finding => finding.path.includes('passwd')),
+    false,
+  );
   assert.match(damaged.find(finding => finding.path === 'index.json')?.problem ?? '', /passwd/);
 });
 

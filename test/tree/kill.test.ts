@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { inspectVersion } from '../../tree/inspectVersion.ts';
+import { openPublishing } from '../../tree/publishing.ts';
+import { readCatalog } from '../../tree/readCatalog.ts';
+import { compileWriter, startWriter } from './compiledWriter.ts';
+import { module, publish, sample, temporary } from './fixture.ts';
+
+const ROUNDS = process.env.PLUGIN_MIRROR_TEST_PEERS === '1' ? 100 : 12;
+
+/** Throws unless it is all of one module, from its first byte to its last. */
+function requireWhole(bytes: Buffer): void {
+  const seed = bytes.subarray(8, bytes.indexOf(';')).toString();
+  assert.ok(bytes.length >= 20_000, `${bytes.length} bytes`);
+  assert.ok(bytes.equals(module(seed, bytes.length)), `a mixture that begins with ${seed}`);
+}
+
+test('a kill at any moment leaves every plugin.wasm whole, and the next run mends the rest', async t => {
+  const dir = await temporary(t);
+  const script = await compileWriter(dir);
+  const recovered = { replacements: 0 };
+  const rounds = async (treeDir: string): Promise<void> => {
+    for (let round = 0; round < ROUNDS; round++) {
+      const writer = await startWriter(script, treeDir);
+      assert.equal(writer.said, 'open');
+      // Where the kill meets the loop is to be different each time; nothing hangs on how long this takes.
+      await delay(Math.random() * 40);
+      await writer.kill();
+      const versions = await readdir(join(treeDir, 'p')).catch(() => []);
+      for (const version of versions) requireWhole(await readFile(join(treeDir, 'p', version, 'plugin.wasm')));
+      for (const version of versions.filter(text => text !== '1.0.0'))
+        assert.equal((await inspectVersion(treeDir, 'p', version)).state, 'sound', `${version} after the kill`);
+      await readCatalog(treeDir);
+      const publishing = await openPublishing(treeDir);
+      recovered.replacements += publishing.recovered.length;
+      await publishing.close();
+      for (const version of versions)
+        assert.deepEqual((await inspectVersion(treeDir, 'p', version)).state, 'sound', version);
+      assert.deepEqual(
+        (await readdir(treeDir)).filter(entry => entry.startsWith('.')),
+        [],
+      );
+    }
+  };
+  await Promise.all([rounds(join(dir, 'first')), rounds(join(dir, 'second'))]);
+  assert.deepEqual(
+    (await readdir(dir)).filter(entry => entry.startsWith('.')),
+    [],
+  );
+  t.diagnostic(`${2 * ROUNDS} kills, ${recovered.replacements} replacements ended by the next run`);
+});
+
+test('readers meet the old module or the new one, never none and never a mixture', async t => {
+  const dir = await temporary(t);
+  const publishing = await openPublishing(dir);
+  await publish(publishing, sample('p', '1.0.0', { seed: 'first', sizeBytes: 50_000 }));
+  let ended = false;
+  let reads = 0;
+  const reader = async (): Promise<void> => {
+    while (!ended) {
+      requireWhole(await readFile(join(dir, 'p/1.0.0/plugin.wasm')));
+      reads += 1;
+    }
+  };
+  const readers = [reader(), reader(), reader()];
+  try {
+    for (let round = 0; round < 50; round++)
+      await publish(publishing, sample('p', '1.0.0', { seed: `round ${round}`, sizeBytes: 50_000 + round }));
+  } finally {
+    ended = true;
+    await Promise.all(readers);
+    await publishing.close();
+  }
+  assert.ok(reads > 50, `${reads} reads`);
+});
