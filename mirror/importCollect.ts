@@ -32,7 +32,7 @@ export interface WrittenManifest {
   readonly plugins: Readonly<Record<string, WrittenPlugin>>;
 }
 
-export type WrittenPlugin =
+type WrittenPlugin =
   | string
   | readonly string[]
   | {

@@ -3,7 +3,7 @@ import type { LockEntry, LockFile } from './lockFile.ts';
 import type { PluginManifest, WantedVersion } from './wanted.ts';
 
 export { LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './lockErrors.ts';
-export type { LockEntry, LockedFile, LockedImage, LockFile } from './lockFile.ts';
+export type { LockEntry, LockFile } from './lockFile.ts';
 export { lockPathFor, readLock, writeLock } from './lockFile.ts';
 
 /** How a manifest and a lock stand to each other; all lists in the order of the manifest, `removed` in the lock's. */

@@ -24,7 +24,7 @@ interface Locked {
   readonly sizeBytes: number;
 }
 
-export interface LockedImage extends Locked {
+interface LockedImage extends Locked {
   readonly kind: 'image';
   /** formatReference of what the manifest asked for. */
   readonly reference: string;
@@ -36,7 +36,7 @@ export interface LockedImage extends Locked {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
-export interface LockedFile extends Locked {
+interface LockedFile extends Locked {
   readonly kind: 'file';
   /** The path as the manifest says it. */
   readonly file: string;

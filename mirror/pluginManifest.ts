@@ -12,7 +12,7 @@ import { itemsOf, memberOf, membersOf, parseStrictJson } from './strictJson.ts';
 import { readTextFile } from './textFile.ts';
 import type { PluginManifest } from './wanted.ts';
 
-export type { PluginManifest, VersionSource, WantedAlias, WantedVersion } from './wanted.ts';
+export type { PluginManifest } from './wanted.ts';
 
 const maxSizeBytes = 8 * 1024 * 1024;
 
