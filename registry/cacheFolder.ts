@@ -14,6 +14,8 @@ export interface CacheEntry {
 }
 
 let serial = 0;
+/** Names of parts that this process has open. */
+const growing = new Set<string>();
 
 /**
  * The folder of blobs: `blobs/<algorithm>/<hex>` are whole, `parts/<algorithm>-<hex>.<host>.<pid>.<n>.part` are not yet.
@@ -52,7 +54,9 @@ export class CacheFolder {
   async createPart(digest: Digest): Promise<{ path: string; file: FileHandle }> {
     await this.#make();
     const path = this.#newPartPath(digest);
-    return { path, file: await onDisk(() => open(path, 'wx+', 0o600)) };
+    const file = await onDisk(() => open(path, 'wx+', 0o600));
+    growing.add(basename(path));
+    return { path, file };
   }
 
   /** The longest part that an earlier process, or this one, left of a blob; now this caller's own. */
@@ -89,6 +93,7 @@ export class CacheFolder {
     }
     const file = await ifThere(() => open(path, 'r+'));
     if (file === undefined) return undefined;
+    growing.add(basename(path));
     const { size } = await onDisk(() => file.stat());
     return { path, file, sizeBytes: size };
   }
@@ -97,12 +102,14 @@ export class CacheFolder {
   async leavePart(digest: Digest, path: string): Promise<void> {
     const leftovers = await this.#leftovers;
     const name = basename(path);
+    growing.delete(name);
     this.#left.add(name);
     leftovers?.set(partKey(digest), [...(leftovers.get(partKey(digest)) ?? []), name]);
   }
 
   /** Makes a part the whole blob; false if somebody removed it, which harms nobody who has it open. */
   async commit(digest: Digest, path: string): Promise<boolean> {
+    growing.delete(basename(path));
     const renamed = await ifThere(async () => {
       await rename(path, this.blobPath(digest));
       return true;
@@ -111,6 +118,7 @@ export class CacheFolder {
   }
 
   async remove(path: string): Promise<void> {
+    growing.delete(basename(path));
     await ifThere(() => unlink(path));
   }
 
@@ -157,6 +165,7 @@ const HOST = Buffer.from(hostname()).toString('base64url').slice(0, 40) || 'host
 function mayBeAlive(name: string): boolean {
   const [, host, pid] = name.split('.');
   if (host !== HOST || !(Number(pid) > 0)) return true;
+  if (Number(pid) === process.pid) return growing.has(name);
   try {
     process.kill(Number(pid), 0);
     return true;
