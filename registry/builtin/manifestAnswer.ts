@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { RawManifest } from '../engine.ts';
 import { RegistryDigestMismatch, RegistryProtocol } from '../errors.ts';
+import { ImageTypeUnsupported } from '../imageErrors.ts';
 import { type Digest, isDigest, type Reference } from '../reference.ts';
 import { type Asked, refusePortal } from './answerFaults.ts';
 import { readBody, requestOf } from './bodies.ts';
@@ -86,10 +87,10 @@ function mediaTypeOf(
   const header = contentType?.split(';')[0]?.trim().toLowerCase() ?? '';
   const own = typeof json.mediaType === 'string' ? json.mediaType : '';
   if (/^application\/vnd\.docker\.distribution\.manifest\.v1\+/.test(header) || json.schemaVersion === 1)
-    throw new RegistryProtocol(
+    throw new ImageTypeUnsupported(
       `${details.subject} is an image of Docker's old schema 1, which no longer can be trusted`,
       {
-        ...details,
+        subject: details.subject,
         expected: 'an OCI or Docker schema 2 manifest',
         found: 'schema 1',
         hint: 'Push the image again with a current docker, buildx or oras.',

@@ -1,0 +1,253 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { RegistryDenied, RegistryProtocol, RegistryUnauthorized } from '../../registry/errors.ts';
+import { expiredToken, status } from '../support/faults.ts';
+import { everythingOf, fetchWhole, openEngine, SIGNAL, sampleImage, setUp } from './engineBench.ts';
+
+test('an anonymous token is fetched once for many requests at once, at a realm of its own', async context => {
+  const bench = await setUp(context, { auth: { kind: 'bearer', realm: 'cross-origin' } });
+  const { engine, reference, registry } = bench;
+  await Promise.all(Array.from({ length: 20 }, () => engine.resolve(reference, SIGNAL)));
+  assert.equal(registry.count('token'), 1);
+  assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
+  assert.equal(registry.count('token'), 1);
+});
+
+test('after the first 401 a registry is met with a token in hand, other repositories included', async context => {
+  const { engine, reference, registry, image } = await setUp(context, { auth: { kind: 'bearer' } });
+  registry.push('other/plugin', '1.0.0', image);
+  await engine.resolve(reference, SIGNAL);
+  await engine.fetchManifest({ ...reference, repository: 'other/plugin' }, SIGNAL);
+  assert.equal(registry.count({ status: 401 }), 1);
+  assert.equal(registry.count('token'), 2);
+});
+
+test('a token that ends in mid-run is renewed without anybody noticing', async context => {
+  const bench = await setUp(context, { auth: { kind: 'bearer' } });
+  await bench.engine.resolve(bench.reference, SIGNAL);
+  bench.registry.script({ kind: 'blob', first: 1, fault: expiredToken() });
+  assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
+  assert.equal(bench.registry.count('token'), 2);
+  assert.deepEqual(bench.events, []);
+});
+
+test('many requests that meet the end of a token renew it once', async context => {
+  const { engine, reference, registry } = await setUp(context, { auth: { kind: 'bearer' } });
+  await engine.resolve(reference, SIGNAL);
+  registry.expireTokens();
+  await Promise.all(Array.from({ length: 10 }, () => engine.fetchManifest(reference, SIGNAL)));
+  assert.equal(registry.count('token'), 2);
+});
+
+test('a token without expires_in serves more than one request', async context => {
+  const { engine, reference, registry } = await setUp(context, { auth: { kind: 'bearer', expiresInSeconds: null } });
+  await engine.resolve(reference, SIGNAL);
+  await engine.resolve(reference, SIGNAL);
+  assert.equal(registry.count('token'), 1);
+});
+
+test('a token that expires at once is asked for each time and never makes a loop', async context => {
+  const { engine, reference, registry } = await setUp(context, { auth: { kind: 'bearer', expiresInSeconds: 0.001 } });
+  await assert.rejects(async () => {
+    for (let turn = 0; turn < 3; turn += 1) await engine.resolve(reference, SIGNAL);
+    throw new RegistryUnauthorized('all went well', { hint: '' });
+  }, RegistryUnauthorized);
+  assert.ok(registry.requests.length < 30);
+});
+
+test('credentials go to the token server as Basic, access_token is as good as token', async context => {
+  const auth = {
+    kind: 'bearer',
+    user: 'u',
+    password: 'p:ä',
+    tokenField: 'access_token',
+    otherChallenges: ['Negotiate'],
+  } as const;
+  const { engine, reference, registry, image } = await setUp(context, { auth }, { username: 'u', password: 'p:ä' });
+  assert.equal(await engine.resolve(reference, SIGNAL), image.digest);
+  const told = registry.requests.filter(({ headers }) => headers.authorization?.startsWith('Basic '));
+  assert.deepEqual(
+    told.map(({ kind }) => kind),
+    ['token'],
+  );
+});
+
+test('an identity token goes by POST and in no URL', async context => {
+  const folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-identity-'));
+  context.after(() => rm(folder, { recursive: true }));
+  const bench = await setUp(context, {
+    auth: { kind: 'bearer', user: 'u', password: 'p', identityToken: 'id-secret' },
+  });
+  const registryConfig = join(folder, 'config.json');
+  await writeFile(registryConfig, JSON.stringify({ auths: { [bench.registry.host]: { identitytoken: 'id-secret' } } }));
+  const { engine } = openEngine(context, { registryConfig });
+  assert.equal(await engine.resolve(bench.reference, SIGNAL), bench.image.digest);
+  assert.deepEqual(
+    bench.registry.requests.filter(({ kind }) => kind === 'token').map(({ method }) => method),
+    ['POST'],
+  );
+  assert.ok(bench.registry.requests.every(({ url }) => !url.includes('id-secret')));
+});
+
+test('Basic without tokens works, and is sent at once after the first 401', async context => {
+  const bench = await setUp(
+    context,
+    { auth: { kind: 'basic', user: 'u', password: 'p' } },
+    { username: 'u', password: 'p' },
+  );
+  await bench.engine.resolve(bench.reference, SIGNAL);
+  assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
+  assert.equal(bench.registry.count({ status: 401 }), 1);
+});
+
+test('wrong credentials are told with their source, tried once, and never shown', async context => {
+  for (const kind of ['basic', 'bearer'] as const) {
+    const auth = { kind, user: 'u', password: 'right' };
+    const { engine, reference, registry } = await setUp(
+      context,
+      { auth },
+      { username: 'u', password: 'planted-secret' },
+    );
+    await assert.rejects(engine.resolve(reference, SIGNAL), (error: unknown) => {
+      assert.ok(error instanceof RegistryUnauthorized);
+      assert.equal(error.status, 401);
+      assert.match(error.message, /the options/);
+      assert.equal(error.temporary, false);
+      const all = everythingOf(error);
+      assert.ok(!all.includes('planted-secret') && !all.includes(Buffer.from('u:planted-secret').toString('base64')));
+      return true;
+    });
+    const tries = registry.requests.filter(({ headers }) => headers.authorization !== undefined);
+    assert.ok(tries.length <= 2, `${kind}: ${tries.length}`);
+  }
+});
+
+test('a registry that hides unknown repositories is told as such: both possibilities', async context => {
+  const { engine, reference } = await setUp(context, { auth: { kind: 'bearer' }, aliyunStyle: true });
+  await assert.rejects(engine.resolve({ ...reference, repository: 'team/unknown' }, SIGNAL), (error: unknown) => {
+    assert.ok(error instanceof RegistryUnauthorized || error instanceof RegistryDenied);
+    assert.match(error.hint, /not exist/);
+    assert.match(error.hint, /log ?in/);
+    assert.match(error.registrySaid ?? '', /DENIED|UNAUTHORIZED/i);
+    return true;
+  });
+});
+
+test('without credentials where some are needed, the hint says how to give them', async context => {
+  for (const auth of [
+    { kind: 'basic', user: 'u', password: 'p' },
+    { kind: 'bearer', user: 'u', password: 'p' },
+  ] as const) {
+    const { engine, reference } = await setUp(context, { auth });
+    await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
+      assert.ok(error instanceof RegistryUnauthorized);
+      assert.match(error.hint, /docker login/);
+      return true;
+    });
+  }
+});
+
+test('403 is final and says whose credentials did not suffice', async context => {
+  const { engine, reference, registry } = await setUp(context);
+  registry.script({ kind: 'manifest', fault: status(403, { code: 'DENIED', message: 'not for you' }) });
+  await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
+    assert.ok(error instanceof RegistryDenied);
+    assert.equal(error.registrySaid, 'DENIED: not for you');
+    assert.deepEqual(error.diagnostics, [{ code: 'DENIED', message: 'not for you' }]);
+    return true;
+  });
+  assert.equal(registry.requests.length, 1);
+});
+
+test('credentials never follow a redirect to another origin, tokens neither', async context => {
+  const auth = { kind: 'bearer', user: 'u', password: 'p' } as const;
+  const bench = await setUp(context, { auth, blobRedirect: 'cross-origin' }, { username: 'u', password: 'p' });
+  assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
+  const stored = bench.registry.requests.filter(({ server }) => server === 'storage');
+  assert.ok(stored.length > 0);
+  assert.ok(stored.every(({ headers }) => headers.authorization === undefined));
+});
+
+/** A registry of one answer: 401 with the given challenge. */
+async function challenger(context: { after(fn: () => unknown): void }, challenge: string): Promise<string> {
+  const server = createServer((_, response) => response.writeHead(401, { 'www-authenticate': challenge }).end());
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  context.after(() => server.close());
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+test('a realm in the private network of the machine is refused, with credentials and at link-local without', async context => {
+  for (const [realm, options] of [
+    ['http://169.254.169.254/latest', {}],
+    ['http://[fe80::1]/t', {}],
+    ['https://10.0.0.1/token', { username: 'u', password: 'p' }],
+    ['https://192.168.1.1:8443/token', { username: 'u', password: 'p' }],
+  ] as const) {
+    const registry = await challenger(context, `Bearer realm="${realm}",service="s"`);
+    const { engine } = openEngine(context, options);
+    const reference = { registry, repository: 'a/b', tag: '1' };
+    await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
+      assert.ok(error instanceof RegistryProtocol, realm);
+      assert.match(error.message, /credentials/);
+      return true;
+    });
+    assert.equal(engine.traffic.requests, 1, realm);
+  }
+});
+
+test('challenges that cannot be met end in a clear refusal', async context => {
+  for (const challenge of [
+    '',
+    'Negotiate',
+    'Bearer service="s"',
+    'Bearer realm="ftp://x"',
+    'Bearer realm="http://"',
+    'Digest realm="x"',
+  ]) {
+    const registry = await challenger(context, challenge);
+    const { engine } = openEngine(context, { retries: 0 });
+    await assert.rejects(
+      engine.fetchManifest({ registry, repository: 'a/b', tag: '1' }, SIGNAL),
+      (error: unknown) => error instanceof RegistryUnauthorized || error instanceof RegistryProtocol,
+      challenge,
+    );
+  }
+});
+
+test('a token server that errs for a moment is asked again', async context => {
+  const { engine, reference, registry, image, events } = await setUp(context, { auth: { kind: 'bearer' } });
+  registry.script({ kind: 'token', first: 2, fault: status(502) });
+  assert.equal(await engine.resolve(reference, SIGNAL), image.digest);
+  assert.equal(events.filter(({ type }) => type === 'retry').length, 2);
+});
+
+test('a token that would break a header is refused', async context => {
+  const { engine, reference, registry } = await setUp(context, { auth: { kind: 'bearer' } }, { retries: 0 });
+  for (const body of ['{"token":"a\\r\\nX-Evil: 1"}', '{"token":""}', '{}', 'null', 'oops', '{"token":5}', '<html>']) {
+    registry.script({ kind: 'token', fault: { name: 'x', rewrite: said => ({ ...said, body: Buffer.from(body) }) } });
+    await assert.rejects(engine.resolve(reference, SIGNAL), RegistryProtocol, body);
+  }
+});
+
+test('one caller who leaves does not take the token from the others', async context => {
+  const { engine, reference, registry, image } = await setUp(
+    context,
+    { auth: { kind: 'bearer' }, latencyMs: 20 },
+    {},
+    sampleImage(10),
+  );
+  const controller = new AbortController();
+  const left = engine.resolve(reference, controller.signal);
+  const stayed = engine.resolve(reference, SIGNAL);
+  const poll = setInterval(() => {
+    if (registry.count('token') > 0) controller.abort(new Error('enough'));
+  }, 1);
+  await assert.rejects(left, /enough/);
+  clearInterval(poll);
+  assert.equal(await stayed, image.digest);
+});

@@ -1,0 +1,508 @@
+import assert from 'node:assert/strict';
+import { lookup } from 'node:dns/promises';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { test } from 'node:test';
+import { HostGate } from '../../registry/builtin/hostGate.ts';
+import { retrying } from '../../registry/builtin/retrying.ts';
+import {
+  RegistryDigestMismatch,
+  RegistryDns,
+  RegistryNotFound,
+  RegistryProtocol,
+  RegistryRateLimited,
+  RegistryRedirect,
+  RegistryRefusal,
+  RegistryRefused,
+  RegistryTimeout,
+  RegistryUnavailable,
+} from '../../registry/errors.ts';
+import {
+  captivePortal,
+  chunked,
+  closeDelimited,
+  drip,
+  endless,
+  expiringUrl,
+  finish,
+  gzipEncoded,
+  hang,
+  headers,
+  rangeIgnored,
+  rangeRefused,
+  raw,
+  redirect,
+  redirectChain,
+  redirectLoop,
+  reset,
+  shortened,
+  status,
+  wrongBytes,
+  wrongContentRange,
+  wrongDigest,
+} from '../support/faults.ts';
+import { startRegistry } from '../support/registry.ts';
+import { everythingOf, fetchWhole, openEngine, readAll, SIGNAL, sampleImage, setUp } from './engineBench.ts';
+
+for (const [name, fault] of [
+  ['a reset before the answer', reset()],
+  ['a close before the answer', finish()],
+  ['500', status(500)],
+  ['502', status(502)],
+  ['504 with a page in HTML', status(504, { body: '<html>Gateway</html>' })],
+  ['408', status(408)],
+  ['429 without a word', status(429)],
+  ['429 with Retry-After 0', status(429, { retryAfter: 0 })],
+  ['503 with garbage in Retry-After', status(503, { retryAfter: 'whenever' })],
+  ['503 with a negative Retry-After', status(503, { retryAfter: -5 })],
+  ['503 with a date long gone', status(503, { retryAfter: new Date(0) })],
+  ['429 that asks for a day', status(429, { retryAfter: 86_400 })],
+  ['a wrong digest header', wrongDigest()],
+  ['bytes that are no JSON', wrongBytes('oops')],
+  ['a body that breaks off', reset({ afterBytes: 20 })],
+  ['what is no HTTP', raw('SSH-2.0-OpenSSH\r\n')],
+] as const)
+  test(`${name}, twice: the third attempt succeeds and each retry is told`, async context => {
+    const { engine, reference, registry, image, events } = await setUp(context);
+    registry.script({ kind: 'manifest', first: 2, fault });
+    assert.deepEqual((await engine.fetchManifest(reference, SIGNAL)).bytes, image.manifest);
+    assert.equal(registry.count('manifest'), 3);
+    assert.equal(engine.traffic.requests, 3);
+    assert.deepEqual(
+      events.map(event => event.type === 'retry' && event.attempt),
+      [1, 2],
+    );
+  });
+
+test('what stays broken is told after so many retries as allowed', async context => {
+  const { engine, reference, registry } = await setUp(context, {}, { retries: 3 });
+  registry.script({ fault: status(503, { code: 'UNAVAILABLE', message: 'database is down' }) });
+  await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
+    assert.ok(error instanceof RegistryUnavailable);
+    assert.equal(error.status, 503);
+    assert.equal(error.temporary, true);
+    assert.equal(error.registrySaid, 'UNAVAILABLE: database is down');
+    assert.match(error.request ?? '', /^GET http:\/\/127\.0\.0\.1:\d+\/v2\/team\/plugin\/manifests\/1\.0\.0$/);
+    return true;
+  });
+  assert.equal(registry.requests.length, 4);
+});
+
+test('501, 505 and 400 are final', async context => {
+  const { engine, reference, registry } = await setUp(context);
+  for (const code of [501, 505, 400]) {
+    registry.reset();
+    registry.script({ fault: status(code) });
+    await assert.rejects(
+      engine.fetchManifest(reference, SIGNAL),
+      (error: unknown) => error instanceof RegistryRefusal && error.status === code && !error.temporary,
+    );
+    assert.equal(registry.requests.length, 1);
+  }
+});
+
+test('a Retry-After beyond a minute is told, not waited for', async context => {
+  const { engine, reference, registry } = await setUp(context);
+  registry.script({ fault: status(429, { retryAfter: 3600 }) });
+  await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
+    assert.ok(error instanceof RegistryRateLimited);
+    assert.match(error.message, /3600 s/);
+    return true;
+  });
+  assert.ok(registry.requests.length <= 3);
+});
+
+test('a tag, a repository and a blob that are missing are told apart', async context => {
+  const { engine, reference, registry, descriptor } = await setUp(context);
+  const missing = async (work: Promise<unknown>): Promise<unknown> => {
+    const error = await work.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    assert.ok(error instanceof RegistryNotFound, String(error));
+    return error.missing;
+  };
+  assert.equal(await missing(engine.resolve({ ...reference, tag: 'none' }, SIGNAL)), 'manifest');
+  assert.equal(await missing(engine.fetchManifest({ ...reference, repository: 'no/where' }, SIGNAL)), 'repository');
+  assert.equal(await missing(engine.listTags({ ...reference, repository: 'no/where' }, SIGNAL)), 'repository');
+  registry.remove('team/plugin', descriptor.digest);
+  assert.equal(await missing(engine.fetchBlob(reference, descriptor, 0, SIGNAL)), 'blob');
+});
+
+test('HEAD without a digest, refused or unknown is mended by GET', async context => {
+  const { engine, reference, registry, image } = await setUp(context);
+  for (const fault of [
+    headers({ 'docker-content-digest': null }),
+    status(405),
+    status(404),
+    headers({ 'docker-content-digest': 'x' }),
+  ]) {
+    registry.script({ method: 'HEAD', fault });
+    assert.equal(await engine.resolve(reference, SIGNAL), image.digest);
+  }
+});
+
+test('HEAD keeps its connection', async context => {
+  const { engine, reference, registry } = await setUp(context);
+  for (let turn = 0; turn < 5; turn += 1) await engine.resolve(reference, SIGNAL);
+  // A second one may be opened while the first still ends its answer; five would mean that each HEAD closes its own.
+  assert.ok(registry.connections <= 2, String(registry.connections));
+});
+
+test('a manifest that hashes to something else is refused, by digest and by header', async context => {
+  const { engine, reference, registry, image } = await setUp(context);
+  registry.script({
+    kind: 'manifest',
+    fault: [wrongBytes('{"schemaVersion":2}'), headers({ 'docker-content-digest': null })],
+  });
+  await assert.rejects(engine.fetchManifest({ ...reference, digest: image.digest }, SIGNAL), RegistryDigestMismatch);
+  registry.script({ kind: 'manifest', fault: wrongDigest() });
+  await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
+    assert.ok(error instanceof RegistryDigestMismatch);
+    assert.equal(error.found, image.digest);
+    return true;
+  });
+});
+
+test('a captive portal, an endless manifest and a schema 1 image are named', async context => {
+  const { engine, reference, registry } = await setUp(context, {}, { retries: 0 });
+  registry.script({ fault: captivePortal() });
+  for (const work of [engine.fetchManifest(reference, SIGNAL), engine.listTags(reference, SIGNAL)])
+    await assert.rejects(work, (error: unknown) => error instanceof RegistryProtocol && /portal/.test(error.hint));
+  registry.script({ kind: 'manifest', fault: endless() });
+  await assert.rejects(engine.fetchManifest(reference, SIGNAL), /larger/);
+  const body = '{"schemaVersion":1,"name":"a"}';
+  registry.script({ kind: 'manifest', fault: [wrongBytes(body), headers({ 'docker-content-digest': null })] });
+  await assert.rejects(engine.fetchManifest(reference, SIGNAL), /schema 1/);
+});
+
+test('a manifest is read through a Content-Encoding that nobody asked for', async context => {
+  const { engine, reference, registry, image } = await setUp(context);
+  registry.script({ kind: 'manifest', fault: gzipEncoded() });
+  assert.deepEqual((await engine.fetchManifest(reference, SIGNAL)).bytes, image.manifest);
+});
+
+test('a blob comes whole in every framing', async context => {
+  const bench = await setUp(context);
+  for (const fault of [
+    chunked(),
+    closeDelimited(),
+    gzipEncoded(),
+    headers({ 'content-encoding': 'gzip' }),
+    [gzipEncoded(), chunked()],
+  ]) {
+    bench.registry.script({ kind: 'blob', fault });
+    assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
+  }
+  assert.ok(bench.engine.traffic.bytesDownloaded >= 5 * bench.blob.length);
+});
+
+test('a blob that breaks off errors, however it does, and is worth another try', async context => {
+  const bench = await setUp(context, {}, { timeoutMs: 300 });
+  for (const fault of [
+    reset({ afterBytes: 5000 }),
+    finish({ afterBytes: 5000 }),
+    hang({ afterBytes: 5000 }),
+    [chunked(), finish({ afterBytes: 5000 })],
+    [chunked(), reset({ afterBytes: 5000 })],
+    [closeDelimited(), finish({ afterBytes: 5000 })],
+    shortened(10),
+    drip({ bytes: 1, everyMs: 20 }),
+    [headers({ 'content-encoding': 'gzip' }), chunked()],
+  ]) {
+    bench.registry.script({ kind: 'blob', fault });
+    await assert.rejects(fetchWhole(bench), (error: unknown) => {
+      assert.ok(error instanceof RegistryUnavailable || error instanceof RegistryTimeout, String(error));
+      assert.equal(error.temporary, true);
+      return true;
+    });
+  }
+});
+
+test('an answer that never begins is a fault of time', async context => {
+  const { engine, reference, registry } = await setUp(context, {}, { timeoutMs: 100, retries: 1 });
+  registry.script({ fault: hang() });
+  await assert.rejects(engine.fetchManifest(reference, SIGNAL), RegistryTimeout);
+  assert.equal(registry.requests.length, 2);
+});
+
+test('a blob goes on at an offset, or from the start where the registry cannot', async context => {
+  const bench = await setUp(context);
+  const { blob, registry } = bench;
+  const went = await fetchWhole(bench, 40_000);
+  assert.equal(went.offset, 40_000);
+  assert.deepEqual(went.bytes, blob.subarray(40_000));
+  assert.equal(registry.bytesServed('blob'), 60_000);
+  for (const fault of [
+    rangeIgnored(),
+    rangeRefused(),
+    wrongContentRange(),
+    wrongContentRange(null),
+    wrongContentRange('bytes 40000-50000/100000'),
+    wrongContentRange('bytes 40000-99999/999999'),
+    gzipEncoded(),
+  ]) {
+    registry.script({ kind: 'blob', ranged: true, fault });
+    const again = await fetchWhole(bench, 40_000);
+    assert.equal(again.offset, 0, fault.name);
+    assert.deepEqual(again.bytes, blob, fault.name);
+  }
+  assert.equal((await fetchWhole(bench, blob.length)).offset, 0);
+});
+
+test('a range survives redirects; a signed URL that has expired is asked for anew', async context => {
+  const bench = await setUp(context, { blobRedirect: 'cross-origin' });
+  assert.equal((await fetchWhole(bench, 40_000)).offset, 40_000);
+  bench.registry.reset();
+  bench.registry.script({ kind: 'blob', server: 'registry', first: 1, fault: expiringUrl({ uses: 0 }) });
+  assert.deepEqual((await fetchWhole(bench, 40_000)).bytes, bench.blob.subarray(40_000));
+  assert.equal(bench.registry.count({ server: 'registry' }), 2);
+});
+
+test('ten redirects are followed, relative and across origins; no more, and no circle', async context => {
+  const bench = await setUp(context);
+  const { registry } = bench;
+  for (const fault of [
+    redirectChain(10),
+    redirectChain(3, { crossOrigin: true }),
+    redirectChain(2, { relative: true, code: 302 }),
+  ]) {
+    registry.script({ kind: 'blob', server: 'registry', fault });
+    assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
+  }
+  for (const [fault, words] of [
+    [redirectChain(11), /10 times/],
+    [redirectLoop(), /circle/],
+    [redirect('ftp://x/y'), /web address/],
+    [redirect('http://['), /where to/],
+  ] as const) {
+    registry.script({ kind: 'blob', fault });
+    await assert.rejects(fetchWhole(bench), (error: unknown) => {
+      assert.ok(error instanceof RegistryRedirect, String(error));
+      assert.match(error.message, words);
+      return true;
+    });
+  }
+});
+
+test('a secret in a redirect shows nowhere', async context => {
+  const bench = await setUp(context, {}, { retries: 0 });
+  bench.registry.script({ kind: 'blob', fault: redirect('http://user:planted@127.0.0.1:1/x?Signature=planted') });
+  await assert.rejects(fetchWhole(bench), (error: unknown) => {
+    assert.ok(error instanceof RegistryRefused);
+    assert.ok(!everythingOf(error).includes('planted'));
+    return true;
+  });
+});
+
+test('all pages of tags are read in order; a circle and another host are refused', async context => {
+  const { engine, reference, registry, image } = await setUp(context);
+  const names = Array.from({ length: 7 }, (_, index) => `2.0.${index}`);
+  for (const name of names) registry.push('team/plugin', name, image);
+  assert.deepEqual(await engine.listTags(reference, SIGNAL), ['1.0.0', ...names]);
+  const list = '/v2/team/plugin/tags/list';
+  const page = (tags: string[] | null, link?: string) => [
+    wrongBytes(JSON.stringify({ name: 'x', tags })),
+    ...(link === undefined ? [] : [headers({ link: `<${link}>; rel="next"` })]),
+  ];
+  registry.script([
+    { kind: 'tags', when: ({ url }) => url.includes('last=b'), fault: page(['c', 'a']) },
+    { kind: 'tags', when: ({ url }) => url.includes('last=a'), fault: page(['b'], `${registry.url}${list}?last=b`) },
+    { kind: 'tags', fault: page(['a', '../evil', 'x y'], `${list}?last=a`) },
+  ]);
+  assert.deepEqual(await engine.listTags(reference, SIGNAL), ['a', 'b', 'c']);
+  registry.script({ kind: 'tags', fault: page(null) });
+  assert.deepEqual(await engine.listTags(reference, SIGNAL), []);
+  registry.script({ kind: 'tags', fault: page(['a'], `${list}?last=a`) });
+  await assert.rejects(engine.listTags(reference, SIGNAL), /without end/);
+  registry.script({ kind: 'tags', fault: page(['a'], 'http://evil.example/v2/next') });
+  await assert.rejects(engine.listTags(reference, SIGNAL), /another host/);
+});
+
+test('a warning of the registry is told once', async context => {
+  const { engine, reference, registry, events } = await setUp(context);
+  registry.script({ fault: headers({ warning: '299 - "this tag goes away"' }) });
+  await engine.resolve(reference, SIGNAL);
+  await engine.resolve(reference, SIGNAL);
+  assert.deepEqual(
+    events.map(event => event.type === 'warning' && event.message),
+    ['this tag goes away'],
+  );
+});
+
+test('a registry that comes up late is waited for; one that stays down is told', async context => {
+  const bench = await setUp(context);
+  await bench.registry.down();
+  const resolving = openEngine(context, { backoffMs: 50 }).engine.resolve(bench.reference, SIGNAL);
+  await bench.registry.up();
+  assert.equal(await resolving, bench.image.digest);
+  await bench.registry.down();
+  await assert.rejects(bench.engine.resolve(bench.reference, SIGNAL), RegistryRefused);
+});
+
+test('resets of whole connections are survived', async context => {
+  const bench = await setUp(context);
+  bench.registry.resetConnections(3);
+  assert.equal(await bench.engine.resolve(bench.reference, SIGNAL), bench.image.digest);
+});
+
+test('a name that does not exist is told at once', async context => {
+  const { engine } = openEngine(context);
+  const reference = { registry: 'no-such-registry.invalid', repository: 'a/b', tag: '1' };
+  await assert.rejects(engine.resolve(reference, SIGNAL), (error: unknown) => {
+    // A machine without any name server says "try again", which is as true.
+    assert.ok(error instanceof RegistryDns);
+    assert.match(error.message, /no-such-registry\.invalid/);
+    return true;
+  });
+});
+
+test('a registry on IPv6 only is reached by its literal and by name', async context => {
+  let registry: Awaited<ReturnType<typeof startRegistry>>;
+  try {
+    registry = await startRegistry({ address: '::1' });
+  } catch {
+    return context.skip('no IPv6 here');
+  }
+  context.after(() => registry.close());
+  const { image } = sampleImage(10);
+  registry.push('a/b', '1', image);
+  const { engine } = openEngine(context);
+  const port = new URL(registry.url).port;
+  const names = (await lookup('localhost', { all: true })).map(({ address }) => address);
+  for (const host of [`[::1]:${port}`, ...(names.includes('::1') ? [`localhost:${port}`] : [])])
+    assert.equal(await engine.resolve({ registry: host, repository: 'a/b', tag: '1' }, SIGNAL), image.digest, host);
+});
+
+test('an abort ends every kind of waiting with its reason', async context => {
+  const bench = await setUp(context, {}, { backoffMs: 60_000, retries: 5 });
+  const { engine, reference, descriptor, registry } = bench;
+  const reason = new Error('enough');
+  const abortAt = async (start: (signal: AbortSignal) => Promise<unknown>, due: () => boolean): Promise<void> => {
+    const controller = new AbortController();
+    const poll = setInterval(() => due() && controller.abort(reason), 1);
+    await assert.rejects(start(controller.signal), (error: unknown) => error === reason);
+    clearInterval(poll);
+  };
+  registry.script({ fault: hang() });
+  await abortAt(
+    signal => engine.resolve(reference, signal),
+    () => registry.requests.length > 0,
+  );
+  registry.script({ fault: status(503) });
+  await abortAt(
+    signal => engine.resolve(reference, signal),
+    () => bench.events.length > 0,
+  );
+  registry.reset();
+  registry.script({ kind: 'blob', fault: hang({ afterBytes: 1000 }) });
+  await abortAt(
+    async signal => readAll((await engine.fetchBlob(reference, descriptor, 0, signal)).body),
+    () => registry.bytesServed('blob') > 0,
+  );
+  await assert.rejects(engine.resolve(reference, AbortSignal.abort(reason)), (error: unknown) => error === reason);
+});
+
+test('a reader who leaves early closes the connection and frees its place', async context => {
+  const bench = await setUp(context, {}, { concurrency: 1 });
+  for (let turn = 0; turn < 5; turn += 1) {
+    const { body } = await bench.engine.fetchBlob(bench.reference, bench.descriptor, 0, SIGNAL);
+    body.destroy();
+  }
+  assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
+});
+
+test('close ends what is under way', async context => {
+  const { engine, reference, registry } = await setUp(context, {}, { retries: 0 });
+  registry.script({ fault: hang() });
+  const resolving = assert.rejects(engine.resolve(reference, SIGNAL));
+  while (registry.requests.length === 0) await new Promise(resolve => setImmediate(resolve));
+  await engine.close();
+  await resolving;
+});
+
+test('a server that accepts and says nothing does not outlast close', async context => {
+  const server = createServer(socket => void socket.resume());
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const { engine } = openEngine(context, { retries: 0, timeoutMs: 100 });
+  const registry = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await assert.rejects(engine.resolve({ registry, repository: 'a/b', tag: '1' }, SIGNAL), RegistryTimeout);
+  await engine.close();
+  await new Promise(resolve => server.close(resolve));
+});
+
+test('a host that throttles is asked less at once, and more again when it answers', async () => {
+  const gate = new HostGate(8);
+  const passes = await Promise.all(Array.from({ length: 8 }, () => gate.enter(SIGNAL)));
+  for (const pass of passes) pass.throttle(0);
+  assert.equal(gate.limit, 4);
+  for (const pass of passes) pass.leave();
+  for (const pass of passes) pass.leave();
+  const [late] = await Promise.all([gate.enter(SIGNAL)]);
+  late?.throttle(0);
+  assert.equal(gate.limit, 1);
+  late?.leave();
+  for (let turn = 0; turn < 100; turn += 1) {
+    const pass = await gate.enter(SIGNAL);
+    pass.succeed();
+    pass.leave();
+  }
+  assert.equal(gate.limit, 8);
+});
+
+test('a gate admits no more than its limit, in order, and forgets who has left the queue', async () => {
+  const gate = new HostGate(2);
+  const first = await gate.enter(SIGNAL);
+  await gate.enter(SIGNAL);
+  const order: string[] = [];
+  const controller = new AbortController();
+  const gone = gate.enter(controller.signal);
+  const third = gate.enter(SIGNAL).then(() => order.push('third'));
+  const fourth = gate.enter(SIGNAL).then(() => order.push('fourth'));
+  controller.abort(new Error('enough'));
+  await assert.rejects(gone, /enough/);
+  assert.deepEqual(order, []);
+  first.leave();
+  await third;
+  assert.deepEqual(order, ['third']);
+  void fourth;
+});
+
+test('a pause holds everybody back, and an abort in it leaves no timer', async () => {
+  const gate = new HostGate(4);
+  const pass = await gate.enter(SIGNAL);
+  pass.throttle(3_600_000);
+  pass.leave();
+  const controller = new AbortController();
+  const waiting = gate.enter(controller.signal);
+  controller.abort(new Error('enough'));
+  await assert.rejects(waiting, /enough/);
+  const brief = new HostGate(4);
+  const other = await brief.enter(SIGNAL);
+  other.throttle(20);
+  other.leave();
+  const before = performance.now();
+  await brief.enter(SIGNAL);
+  assert.ok(performance.now() - before >= 15);
+});
+
+test('waits grow, are random, and keep to Retry-After', async () => {
+  const delays: number[] = [];
+  const fail = (retryAfterMs?: number): Promise<never> =>
+    Promise.reject(
+      new RegistryUnavailable('x', { hint: '', temporary: true, ...(retryAfterMs ? { retryAfterMs } : {}) }),
+    );
+  const policy = { retries: 4, backoffMs: 1, onRetry: (_: number, delayMs: number) => void delays.push(delayMs) };
+  await assert.rejects(
+    retrying(() => fail(), policy, SIGNAL),
+    RegistryUnavailable,
+  );
+  assert.equal(delays.length, 4);
+  assert.ok(delays.every((delayMs, index) => delayMs <= 2 ** index));
+  delays.length = 0;
+  await assert.rejects(
+    retrying(() => fail(5), { ...policy, retries: 1 }, SIGNAL),
+    RegistryUnavailable,
+  );
+  assert.ok(delays.every(delayMs => delayMs >= 5));
+});
