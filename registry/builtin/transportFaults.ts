@@ -133,7 +133,9 @@ function refuseConnection(
     {
       ...details,
       temporary,
-      hint: 'Try again later; if it happens each time, a firewall or proxy on the way may cut the connection.',
+      hint:
+        'Try again later; if it happens each time, a firewall or proxy on the way may cut the connection' +
+        (url.protocol === 'https:' ? ', or the registry wants a client certificate.' : '.'),
     },
   );
 }

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import tls from 'node:tls';
@@ -15,10 +16,11 @@ export interface TlsSettings {
   readonly rejectUnauthorized: boolean;
 }
 
-/** Whom to trust and who we are, per host. Read once per host; built once, since parsing the roots takes long. */
+/** Whom to trust and who we are, per host. Built once for all hosts without a folder of their own: parsing the roots takes long. */
 export class Trust {
   readonly #options: TrustOptions;
   readonly #settings = new Map<string, Promise<TlsSettings>>();
+  #usual: Promise<tls.SecureContext> | undefined;
 
   constructor(options: TrustOptions) {
     if ((options.certFile === undefined) !== (options.keyFile === undefined))
@@ -40,29 +42,39 @@ export class Trust {
   }
 
   async #read(host: string): Promise<TlsSettings> {
-    const { caFile, certFile, keyFile, insecure = false, certsDir = '/etc/docker/certs.d' } = this.#options;
-    const authorities = caFile === undefined ? [] : [await readPem(caFile, 'CERTIFICATE')];
-    let certificate = certFile === undefined ? undefined : await readPem(certFile, 'CERTIFICATE');
-    let key = keyFile === undefined ? undefined : await readPem(keyFile, 'PRIVATE KEY');
+    const { insecure = false, certsDir = '/etc/docker/certs.d' } = this.#options;
     // A host without a port stands for 443; a folder may be named either way.
     const names = /:\d+$/.test(host) ? [host, host.replace(/:443$/, '')] : [host, `${host}:443`];
+    const authorities: string[] = [];
+    let pair: Pair | undefined;
     for (const name of new Set(names)) {
       const folder = await readCertsFolder(join(certsDir, name));
       authorities.push(...folder.authorities);
-      if (certificate === undefined && folder.pair !== undefined) [certificate, key] = folder.pair;
+      pair ??= folder.pair;
     }
+    const rejectUnauthorized = !insecure;
+    if (authorities.length > 0 || pair !== undefined)
+      return { secureContext: await this.#contextWith(authorities, pair, host), rejectUnauthorized };
+    this.#usual ??= this.#contextWith([], undefined, 'every registry');
+    return { secureContext: await this.#usual, rejectUnauthorized };
+  }
+
+  /** What the options name, and what a host's own folder adds; a client certificate from the options goes first. */
+  async #contextWith(more: readonly string[], ownPair: Pair | undefined, subject: string): Promise<tls.SecureContext> {
+    const { caFile, certFile, keyFile } = this.#options;
+    const authorities = caFile === undefined ? more : [await readPem(caFile, 'CERTIFICATE'), ...more];
+    const [cert, key] =
+      certFile === undefined || keyFile === undefined
+        ? (ownPair ?? [])
+        : [await readPem(certFile, 'CERTIFICATE'), await readPem(keyFile, 'PRIVATE KEY')];
+    const ca = authorities.length === 0 ? undefined : [...(await this.#systemRoots()), ...authorities];
     try {
-      const secureContext = tls.createSecureContext({
-        ...(authorities.length === 0 ? {} : { ca: [...(await this.#systemRoots()), ...authorities] }),
-        ...(certificate === undefined ? {} : { cert: certificate }),
-        ...(key === undefined ? {} : { key }),
-      });
-      return { secureContext, rejectUnauthorized: !insecure };
+      return tls.createSecureContext({ ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) });
     } catch (error) {
-      throw new RegistryOptionsInvalid(`The certificates for ${host} cannot be used: ${(error as Error).message}`, {
-        subject: host,
+      throw new RegistryOptionsInvalid(`The certificates for ${subject} cannot be used: ${(error as Error).message}`, {
+        subject,
         expected: 'PEM certificates, and the unencrypted key that belongs to the client certificate',
-        hint: `Check the CA file, the client certificate and its key, and ${join(certsDir, host)}.`,
+        hint: "Check the CA file, the client certificate and its key, and docker's certs.d folder.",
         cause: error,
       });
     }
@@ -78,9 +90,11 @@ export class Trust {
   }
 }
 
+type Pair = readonly [certificate: string, key: string];
+
 interface CertsFolder {
   readonly authorities: readonly string[];
-  readonly pair: readonly [certificate: string, key: string] | undefined;
+  readonly pair: Pair | undefined;
 }
 
 async function readCertsFolder(folder: string): Promise<CertsFolder> {
@@ -116,10 +130,20 @@ async function readPem(path: string, label: string): Promise<string> {
       cause: error,
     });
   }
-  if (new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(text)) return text;
+  if (new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(text) && (label !== 'CERTIFICATE' || isCertificate(text)))
+    return text;
   throw new RegistryOptionsInvalid(`The file ${path} holds no PEM ${label.toLowerCase()}`, {
     subject: path,
     expected: `-----BEGIN ${label}-----`,
     hint: 'Convert it to PEM, for instance with "openssl x509 -inform der -in FILE".',
   });
+}
+
+/** OpenSSL passes over an authority that it cannot read, which would only be noticed as an unknown one. */
+function isCertificate(text: string): boolean {
+  try {
+    return new X509Certificate(text).subject !== undefined;
+  } catch {
+    return false;
+  }
 }
