@@ -19,6 +19,7 @@ export interface ListenerParts {
   readonly rules: ExchangeRules;
 }
 
+const MAX_HEADER_LINES = 256;
 /** Health checks of a container know nothing of a base path. */
 const ROOT_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
 
@@ -37,7 +38,10 @@ export function createListener(parts: ListenerParts): RequestListener {
     const url = request.url ?? '/';
     // As most requests have it: the very text that the catalog knows.
     const known = basePath === '' ? follower.view?.files.get(url) : undefined;
-    if (head.hosts > 1) begin(true).text(400, 'A request names one host.\n');
+    if (request.httpVersionMajor !== 1) begin(true).text(505, 'This server speaks HTTP/1.1.\n');
+    else if (request.rawHeaders.length > 2 * MAX_HEADER_LINES)
+      begin(true).text(431, 'These are too many header lines.\n');
+    else if (head.hosts > 1) begin(true).text(400, 'A request names one host.\n');
     else if (known !== undefined) answerFile(begin(), head, url, known);
     else if (url === '*' && request.method === 'OPTIONS') begin().finish(204, ['Allow', ALLOWED_METHODS]);
     else answerDecoded(begin, head, url);

@@ -157,6 +157,8 @@ function createHttpServer(settings: ServerSettings): Server {
     insecureHTTPParser: false,
     noDelay: true,
   });
+  // Lines past a count would be dropped unseen, a second Host among them; the listener refuses what is too much.
+  server.maxHeadersCount = 0;
   server.maxConnections = settings.maxConnections;
   // A socket's timeout starts anew whenever the kernel takes more of what is being written, so a slow reader is not cut.
   server.timeout = settings.stallTimeoutMs;

@@ -1,0 +1,238 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { settleOptions } from '../../server/options.ts';
+import { startServer } from '../../server/startServer.ts';
+import { ask, serve } from './client.ts';
+import { makeTree, sha256, wasm } from './tree.ts';
+
+const one = wasm(5000);
+const two = wasm(70_000);
+const next = wasm(900);
+const PLAN = [
+  { name: 'ai-proxy', version: '1.0.0', bytes: one },
+  { name: 'ai-proxy', version: '2.0.1', bytes: two, pinned: true },
+  { name: 'ai-proxy', version: '3.0.0-rc.1', bytes: next },
+  { name: 'basic-auth', version: '2.0.0', bytes: two },
+  { name: 'basic-auth', version: '9.0.0', bytes: two, aliasOf: '2.0.0' },
+];
+
+describe('pages', () => {
+  test('the start page needs nothing from elsewhere and names every version', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN));
+    const page = await ask(port, '/');
+    const text = page.body.toString();
+    assert.equal(page.status, 200);
+    assert.equal(page.headers.get('content-type'), 'text/html; charset=utf-8');
+    assert.match(page.headers.get('content-security-policy') ?? '', /default-src 'none'/);
+    for (const { name, version, bytes } of PLAN) {
+      assert.ok(text.includes(`plugins/${name}/${version}/plugin.wasm`));
+      assert.ok(text.includes(sha256(bytes)));
+    }
+    assert.ok(text.includes('alias of 2.0.0'));
+    assert.doesNotMatch(text, /<script|src=|https?:\/\/| on\w+=/i);
+    for (const [, link = ''] of text.matchAll(/href="([^"#]+)"/g)) {
+      if (link.startsWith('data:')) continue;
+      assert.equal((await ask(port, `/${link}`)).status, 200, link);
+    }
+    assert.equal((await ask(port, '/', { method: 'HEAD' })).status, 200);
+  });
+
+  test('folders are listed, with a redirect to the slash', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN));
+    for (const [path, location] of [
+      ['/plugins', './plugins/'],
+      ['/plugins/ai-proxy', './ai-proxy/'],
+      ['/plugins/ai-proxy/2.0.1?x=1', './2.0.1/?x=1'],
+    ] as const) {
+      const answer = await ask(port, path);
+      assert.equal(answer.status, 301, path);
+      assert.equal(answer.headers.get('location'), location);
+    }
+    for (const path of ['/plugins/', '/plugins/ai-proxy/', '/plugins/ai-proxy/2.0.1/', '/plugins/basic-auth/9.0.0/']) {
+      const answer = await ask(port, path);
+      assert.equal(answer.status, 200, path);
+      assert.equal(answer.headers.get('cache-control'), 'no-cache');
+      const links = [...answer.body.toString().matchAll(/href="\.\/([^"]+)"/g)].map(([, link]) => link);
+      assert.ok(links.length >= 2, path);
+      for (const link of links) assert.equal((await ask(port, path + link)).status, 200, path + link);
+    }
+  });
+
+  test('a listing is JSON for who asks so', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN));
+    const ofPlugin = await ask(port, '/plugins/ai-proxy/', { headers: ['Accept: application/json'] });
+    assert.match(ofPlugin.headers.get('content-type') ?? '', /^application\/json/);
+    assert.match(ofPlugin.headers.get('vary') ?? '', /accept/i);
+    const { name, versions } = JSON.parse(ofPlugin.body.toString());
+    assert.equal(name, 'ai-proxy');
+    assert.deepEqual(
+      versions.map((version: { version: string }) => version.version),
+      ['1.0.0', '2.0.1', '3.0.0-rc.1'],
+    );
+  });
+
+  test('index.json and the inventory are the very bytes on disk', async t => {
+    const tree = await makeTree(t, PLAN);
+    const { port } = await serve(t, tree);
+    for (const [path, file] of [
+      ['/index.json', 'index.json'],
+      ['/plugins/index.json', 'index.json'],
+      ['/plugins/snapshot-inventory.json', 'snapshot-inventory.json'],
+    ] as const) {
+      const answer = await ask(port, path);
+      assert.equal(answer.status, 200);
+      assert.equal(answer.headers.get('content-type'), 'application/json');
+      assert.ok(answer.body.equals(await readFile(join(tree, file))));
+      assert.equal((await ask(port, path, { headers: [`If-None-Match: ${answer.headers.get('etag')}`] })).status, 304);
+    }
+  });
+
+  test('404 says what there is, as text or JSON', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN));
+    const unknown = await ask(port, '/plugins/ai-proxy/9.9.9/plugin.wasm');
+    assert.equal(unknown.status, 404);
+    assert.match(unknown.body.toString(), /1\.0\.0, 2\.0\.1, 3\.0\.0-rc\.1/);
+    const json = await ask(port, '/plugins/ai-proxy/9.9.9/plugin.wasm', { headers: ['Accept: application/json'] });
+    assert.equal(json.status, 404);
+    assert.deepEqual(JSON.parse(json.body.toString()).error.versions, ['1.0.0', '2.0.1', '3.0.0-rc.1']);
+    assert.match((await ask(port, '/plugins/ai-prox/1.0.0/plugin.wasm')).body.toString(), /ai-proxy/);
+    assert.match((await ask(port, '/plugins/ai-proxy/2.0.1/x')).body.toString(), /plugin\.wasm/);
+    assert.equal((await ask(port, '/x')).status, 404);
+    const script = await ask(port, '/plugins/%3Cscript%3E/1/x', { headers: ['Accept: text/html'] });
+    assert.match(script.headers.get('content-type') ?? '', /^text\/plain/);
+  });
+
+  test('further layouts: patterns and latest', async t => {
+    const tree = await makeTree(t, PLAN);
+    const urlPatterns = [
+      '/wasm-plugins/${name}.wasm',
+      '/w/${name}/${version}.wasm',
+      '/plugins/${name}/${version}/metadata.json',
+    ];
+    const { port } = await serve(t, tree, { urlPatterns, latest: true });
+    const flat = await ask(port, '/wasm-plugins/ai-proxy.wasm');
+    assert.equal(sha256(flat.body), sha256(two), 'the highest release');
+    assert.equal(flat.headers.get('cache-control'), 'no-cache');
+    assert.equal(flat.headers.get('content-type'), 'application/wasm');
+    assert.equal(sha256((await ask(port, '/w/ai-proxy/1.0.0.wasm')).body), sha256(one));
+    assert.match((await ask(port, '/w/ai-proxy/2.0.1.wasm')).headers.get('cache-control') ?? '', /immutable/);
+    const latest = await ask(port, '/plugins/ai-proxy/latest/plugin.wasm');
+    assert.equal(sha256(latest.body), sha256(two));
+    assert.equal(latest.headers.get('cache-control'), 'no-cache');
+    assert.equal((await ask(port, '/plugins/ai-proxy/latest/')).status, 200);
+    assert.match(
+      (await ask(port, '/plugins/ai-proxy/2.0.1/metadata.json')).body.toString(),
+      /^\{/,
+      'the tree comes first',
+    );
+    const plain = await serve(t, tree);
+    assert.equal((await ask(plain.port, '/plugins/ai-proxy/latest/plugin.wasm')).status, 404);
+  });
+
+  test('a base path is in front of everything but health', async t => {
+    const { port, url } = await serve(t, await makeTree(t, PLAN), { basePath: '/a/b' });
+    assert.ok(url.endsWith('/a/b'));
+    for (const path of [
+      '/a/b/',
+      '/a/b/plugins/',
+      '/a/b/plugins/ai-proxy/2.0.1/plugin.wasm',
+      '/a/b/index.json',
+      '/a/b/readyz',
+      '/healthz',
+      '/readyz',
+    ])
+      assert.equal((await ask(port, path)).status, 200, path);
+    assert.equal((await ask(port, '/a/b')).headers.get('location'), '/a/b/');
+    for (const path of ['/', '/plugins/', '/a/', '/a/bc', '/plugins/ai-proxy/2.0.1/plugin.wasm'])
+      assert.equal((await ask(port, path)).status, 404, path);
+  });
+
+  test('metrics count by plugin and version, and strangers make no labels', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN));
+    await ask(port, '/plugins/ai-proxy/2.0.1/plugin.wasm');
+    await ask(port, '/plugins/ai-proxy/2.0.1/plugin.wasm', { method: 'HEAD' });
+    await ask(port, '/plugins/made-up/1/x');
+    const metrics = (await ask(port, '/metrics')).body.toString();
+    assert.match(
+      metrics,
+      /plugin_mirror_requests_total\{plugin="ai-proxy",version="2\.0\.1",status="200",coding="identity"\} 2\n/,
+    );
+    assert.match(metrics, /plugin_mirror_sent_bytes_total\{plugin="ai-proxy",version="2\.0\.1"\} 70000\n/);
+    assert.match(metrics, /status="404",coding="identity"\} 1\n/);
+    assert.ok(!metrics.includes('made-up'));
+    for (const line of metrics.trimEnd().split('\n'))
+      assert.match(line, /^(?:# (?:HELP|TYPE) \S+ .+|[a-z_]+(?:\{(?:[a-z]+="[^"]*",?)*\})? [\d.e+-]+)$/, line);
+  });
+
+  test('the access log has a line of JSON for every answer', async t => {
+    let log = '';
+    const server = await serve(t, await makeTree(t, PLAN), {
+      writeAccessLog: async text => {
+        log += text;
+      },
+      trustedProxies: 1,
+    });
+    await ask(server.port, '/plugins/ai-proxy/1.0.0/plugin.wasm?token=secret', {
+      headers: ['User-Agent: a"b\\c', 'X-Forwarded-For: 6.6.6.6, 10.0.0.9'],
+    });
+    await ask(server.port, '/nothing');
+    await server.close();
+    const lines = log
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line));
+    assert.equal(lines.length, 2);
+    const [{ time, durationMs, ...first }, second] = lines;
+    assert.ok(Date.parse(time) > 0 && durationMs >= 0);
+    assert.deepEqual(first, {
+      client: '10.0.0.9',
+      method: 'GET',
+      url: '/plugins/ai-proxy/1.0.0/plugin.wasm',
+      status: 200,
+      bytes: 5000,
+      plugin: 'ai-proxy',
+      version: '1.0.0',
+      userAgent: 'a"b\\c',
+    });
+    assert.equal(second.status, 404);
+  });
+});
+
+describe('options', () => {
+  const base = { treeDir: 'x', programVersion: '1' };
+  test('what cannot work is refused before anything is opened', () => {
+    for (const wrong of [
+      { port: 70_000 },
+      { port: 1.5 },
+      { port: Number.NaN },
+      { basePath: 'a' },
+      { basePath: '/a/' },
+      { basePath: '/../a' },
+      { urlPatterns: ['/x.wasm'] },
+      { urlPatterns: ['${name}'] },
+      { urlPatterns: ['/../${name}'] },
+      { urlPatterns: ['/${name}?x'] },
+      { cacheOther: 'a\r\nb: c' },
+      { cachePinned: '' },
+      { treeDir: '' },
+      { maxBodies: 0 },
+      { stallTimeoutMs: 0 },
+    ])
+      assert.throws(() => settleOptions({ ...base, ...wrong }), { code: 'OPTION_INVALID' }, JSON.stringify(wrong));
+    settleOptions(base);
+  });
+
+  test('a port that is taken is refused by name', async t => {
+    const tree = await makeTree(t, PLAN);
+    const { port } = await serve(t, tree);
+    await assert.rejects(startServer({ ...base, treeDir: tree, host: '127.0.0.1', port }), {
+      code: 'SERVER_PORT_TAKEN',
+      subject: `127.0.0.1:${port}`,
+    });
+    await assert.rejects(startServer({ ...base, treeDir: tree, host: '192.0.2.1', port: 0 }), {
+      code: 'SERVER_ADDRESS_UNUSABLE',
+    });
+  });
+});
