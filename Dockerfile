@@ -25,9 +25,12 @@ COPY package.json package-lock.json .npmrc ./
 COPY ${CA_FILE:-package.json} /ca.pem
 COPY scripts/npmInstall.sh scripts/
 
+# One time stamp for all that is shipped: the same sources make the same layer, to the byte.
 FROM packages AS modules
 RUN --mount=type=cache,target=/root/.npm --mount=type=secret,id=npmrc,target=/root/.npmrc \
-    sh scripts/npmInstall.sh --omit=dev
+    sh scripts/npmInstall.sh --omit=dev \
+ && find node_modules -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' -o -name '*.md' \) -delete \
+ && find node_modules -exec touch -h -d @0 {} +
 
 FROM packages AS program
 RUN --mount=type=cache,target=/root/.npm --mount=type=secret,id=npmrc,target=/root/.npmrc \
@@ -40,17 +43,18 @@ COPY tree tree
 COPY mirror mirror
 COPY server server
 COPY cli cli
-RUN npm run --silent build
+RUN npm run --silent build && chmod 755 dist/cli/main.js dist/scripts/curl.js && find dist -exec touch -h -d @0 {} +
 
-# What ends up in /opt/plugin-mirror. One time stamp for all of it: the same sources make the same layer, to the byte.
+# The root of the image as it will be, without what it stands on.
 FROM packages AS app
-COPY --from=modules /src/node_modules /app/node_modules
-COPY --from=program /src/dist /app/dist
-COPY LICENSE /app/
-RUN cp package.json /app/ && mkdir /app/bin \
- && ln -s ../dist/cli/main.js /app/bin/plugin-mirror && ln -s ../dist/scripts/curl.js /app/bin/curl \
- && chmod 755 /app/dist/cli/main.js /app/dist/scripts/curl.js \
- && find /app -exec touch -h -d @0 {} +
+COPY --from=modules /src/node_modules /root-of-image/opt/plugin-mirror/node_modules
+COPY --from=program /src/dist /root-of-image/opt/plugin-mirror/dist
+COPY LICENSE /root-of-image/opt/plugin-mirror/
+RUN cd /root-of-image && mkdir -p opt/plugin-mirror/bin usr/share/nginx/html/plugins \
+ && cp /src/package.json opt/plugin-mirror/ \
+ && ln -s ../dist/cli/main.js opt/plugin-mirror/bin/plugin-mirror \
+ && ln -s ../dist/scripts/curl.js opt/plugin-mirror/bin/curl \
+ && find . \( -name node_modules -o -name dist \) -prune -o -exec touch -h -d @0 {} +
 
 FROM --platform=$BUILDPLATFORM ${ORAS_IMAGE} AS oras
 FROM app AS engine-builtin
@@ -94,7 +98,7 @@ ENV NODE_ENV=production \
     PLUGIN_MIRROR_TREE=/usr/share/nginx/html/plugins \
     PLUGIN_MIRROR_HOST=0.0.0.0 \
     PLUGIN_MIRROR_PORT=8080
-COPY --from=app /app/ /opt/plugin-mirror/
+COPY --from=app /root-of-image/ /
 COPY --from=tree / /usr/share/nginx/html/plugins/
 # A number, so that Kubernetes can see that it is not root. Any other works as well.
 USER 1000:1000

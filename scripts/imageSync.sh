@@ -4,7 +4,7 @@
 # Usage: imageSync.sh FOLDER
 set -eu
 cd /context
-PATH=$PATH:/app/bin
+PATH=$PATH:/root-of-image/opt/plugin-mirror/bin
 secrets=/run/secrets
 
 # An empty variable is as good as none.
