@@ -1,0 +1,184 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { describe, test } from 'node:test';
+import { ask, parseAnswer, readAll, serve } from './client.ts';
+import { makeTree, sha256, wasm } from './tree.ts';
+
+const SIZE = 30_000_000;
+const bytes = wasm(SIZE);
+const small = wasm(2000);
+const PLAN = [
+  { name: 'big', version: '1.0.0', bytes },
+  { name: 'small', version: '1.0.0', bytes: small },
+];
+const BIG = '/plugins/big/1.0.0/plugin.wasm';
+const SMALL = '/plugins/small/1.0.0/plugin.wasm';
+
+/** Starts a download and takes nothing of it until resumed. */
+async function begin(port: number, path = BIG, connection = 'close'): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1');
+  await once(socket, 'connect');
+  socket.pause();
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: ${connection}\r\n\r\n`);
+  return socket;
+}
+
+async function metric(port: number, name: string): Promise<number> {
+  const text = (await ask(port, '/metrics')).body.toString();
+  return Number(new RegExp(`^plugin_mirror_${name} (.+)$`, 'm').exec(text)?.[1]);
+}
+
+async function until(what: string, fits: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 500; tries++) {
+    if (await fits()) return;
+    await new Promise(resolve => setTimeout(resolve, 10));
+  }
+  assert.fail(`never: ${what}`);
+}
+
+describe('many readers', () => {
+  test('sixty downloads at once are all whole, from two slots of memory', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN), { cacheBytes: 1024 * 1024 });
+    const before = process.memoryUsage.rss();
+    const digests = await Promise.all(
+      Array.from({ length: 60 }, async (_, at) => {
+        const first = at * 1000;
+        const answer = await ask(port, BIG, { headers: [`Range: bytes=${first}-${first + 3_000_000}`] });
+        return answer.body.equals(bytes.subarray(first, first + 3_000_001));
+      }),
+    );
+    assert.ok(digests.every(Boolean));
+    assert.equal(await metric(port, 'cache_bytes'), 1024 * 1024);
+    assert.ok(before > 0);
+  });
+
+  test('readers who take nothing starve nobody, and hold no more than the cache', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN), { cacheBytes: 1024 * 1024, stallTimeoutMs: 60_000 });
+    const stuck = await Promise.all(Array.from({ length: 20 }, () => begin(port)));
+    t.after(() => stuck.map(socket => socket.destroy()));
+    await until('all are under way', async () => (await metric(port, 'bodies_running')) === 20);
+    assert.equal(sha256((await ask(port, BIG)).body), sha256(bytes));
+    assert.equal(sha256((await ask(port, SMALL)).body), sha256(small));
+    assert.equal(await metric(port, 'cache_bytes'), 1024 * 1024);
+  });
+
+  test('aborted downloads free everything at once', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN), { maxBodies: 10, maxWaitingBodies: 5 });
+    for (let round = 0; round < 5; round++) {
+      const sockets = await Promise.all(Array.from({ length: 15 }, () => begin(port)));
+      await until(
+        'running',
+        async () => (await metric(port, 'bodies_running')) === 10 && (await metric(port, 'bodies_waiting')) === 5,
+      );
+      for (const socket of sockets) socket.resetAndDestroy();
+      await until(
+        'freed',
+        async () => (await metric(port, 'bodies_running')) === 0 && (await metric(port, 'bodies_waiting')) === 0,
+      );
+    }
+    assert.equal(await metric(port, 'connections'), 1);
+    assert.equal(sha256((await ask(port, BIG)).body), sha256(bytes));
+  });
+
+  test('too many: in line, then 503 with Retry-After; small answers pass by', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN), {
+      maxBodies: 2,
+      maxWaitingBodies: 1,
+      maxBodyWaitMs: 30_000,
+    });
+    const running = [await begin(port), await begin(port)];
+    t.after(() => running.map(socket => socket.destroy()));
+    await until('running', async () => (await metric(port, 'bodies_running')) === 2);
+    const waiting = readAll((await begin(port)).resume());
+    await until('waiting', async () => (await metric(port, 'bodies_waiting')) === 1);
+    const refused = await ask(port, BIG);
+    assert.equal(refused.status, 503);
+    assert.equal(refused.headers.get('retry-after'), '2');
+    assert.equal((await ask(port, SMALL)).status, 200);
+    assert.equal((await ask(port, BIG, { method: 'HEAD' })).status, 200);
+    running[0]?.destroy();
+    assert.equal(sha256(parseAnswer(await waiting).body), sha256(bytes));
+  });
+
+  test('who waits too long in line is told 503', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN), { maxBodies: 1, maxBodyWaitMs: 50 });
+    const running = await begin(port);
+    t.after(() => running.destroy());
+    await until('running', async () => (await metric(port, 'bodies_running')) === 1);
+    assert.equal((await ask(port, BIG)).status, 503);
+  });
+
+  test('a body that makes no progress is cut, a slow one is not', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN), { stallTimeoutMs: 1000 });
+    const stuck = await begin(port);
+    const slow = await begin(port);
+    await until('both run', async () => (await metric(port, 'bodies_running')) === 2);
+    let taken = 0;
+    slow.on('data', part => {
+      taken += part.length;
+      slow.pause();
+    });
+    const timer = setInterval(() => slow.resume(), 2);
+    t.after(() => clearInterval(timer));
+    const slowEnd = once(slow, 'close');
+    stuck.on('error', () => {});
+    await until('cut', async () => (await metric(port, 'bodies_running')) <= 1);
+    stuck.resume();
+    const got = await readAll(stuck);
+    assert.ok(got.length < SIZE, 'a stuck reader was not cut');
+    await slowEnd;
+    assert.ok(taken > SIZE, `a slow reader got ${taken}`);
+  });
+});
+
+describe('an orderly stop', () => {
+  test('running downloads end whole, idle connections close, newcomers are not let in', async t => {
+    const server = await serve(t, await makeTree(t, PLAN));
+    const { port } = server;
+    const running = await begin(port, BIG, 'keep-alive');
+    const idle = connect(port, '127.0.0.1');
+    const silent = connect(port, '127.0.0.1');
+    await Promise.all([once(idle, 'connect'), once(silent, 'connect')]);
+    idle.write(`HEAD ${SMALL} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    await once(idle, 'data');
+    await until('running', async () => (await metric(port, 'bodies_running')) === 1);
+    const closing = server.close({ graceMs: 20_000 });
+    await Promise.all([once(idle, 'close'), once(silent, 'close')]);
+    assert.equal(server.isReady(), false);
+    await assert.rejects(once(connect(port, '127.0.0.1'), 'connect'), { code: 'ECONNREFUSED' });
+    const answer = parseAnswer(await readAll(running.resume()));
+    assert.equal(sha256(answer.body), sha256(bytes));
+    assert.deepEqual(await closing, { cut: 0 });
+  });
+
+  test('while it pauses: not ready, still serving, and every answer closes its connection', async t => {
+    const server = await serve(t, await makeTree(t, PLAN));
+    const closing = server.close({ pauseMs: 600, graceMs: 5000 });
+    const socket = connect(server.port, '127.0.0.1');
+    socket.write('GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n');
+    const ready = parseAnswer(await readAll(socket));
+    assert.equal(ready.status, 503);
+    assert.equal(ready.headers.get('connection'), 'close');
+    const kept = connect(server.port, '127.0.0.1');
+    kept.write(`GET ${SMALL} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    const file = parseAnswer(await readAll(kept));
+    assert.equal(file.headers.get('connection'), 'close');
+    assert.equal(sha256(file.body), sha256(small));
+    await closing;
+  });
+
+  test('a download that outlasts the grace is cut, and counted', async t => {
+    const server = await serve(t, await makeTree(t, PLAN));
+    const stuck = await begin(server.port);
+    await until('running', async () => (await metric(server.port, 'bodies_running')) === 1);
+    assert.deepEqual(await server.close({ graceMs: 100 }), { cut: 1 });
+    stuck.destroy();
+  });
+
+  test('it can be closed twice, and before anything happened', async t => {
+    const server = await serve(t, await makeTree(t, PLAN));
+    const both = await Promise.all([server.close(), server.close()]);
+    assert.deepEqual(both, [{ cut: 0 }, { cut: 0 }]);
+  });
+});
