@@ -1,8 +1,9 @@
 import { CredentialsSource } from '../credentials/credentialsSource.ts';
 import type { BlobBody, Engine, RawManifest } from '../engine.ts';
-import { RegistryProtocol, RegistryRefusal } from '../errors.ts';
+import { RegistryNotFound, RegistryProtocol, RegistryRefusal } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
+import { parseReferrers, referrersTag } from '../referrers.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
 import type { Asked } from './answerFaults.ts';
 import { refusePortal } from './answerFaults.ts';
@@ -13,6 +14,7 @@ import { continuesBlob, parseContentRange } from './contentRange.ts';
 import { Exchange, type Question } from './exchange.ts';
 import { endpointOf } from './hosts.ts';
 import { ACCEPTED_MANIFESTS, announcedDigest, readManifest } from './manifestAnswer.ts';
+import { readReferrers } from './referrerPages.ts';
 import { Schemes } from './schemes.ts';
 import { readTags } from './tagPages.ts';
 import { type HttpAnswer, Transport } from './transport.ts';
@@ -107,6 +109,22 @@ class BuiltinEngine implements Engine {
       this.#transport.timeoutMs,
       signal,
     );
+  }
+
+  async listReferrers(reference: Reference, digest: Digest, signal: AbortSignal): Promise<Descriptor[]> {
+    const asked: Asked = { ...askedFor({ ...reference, digest }), what: 'manifest', wanted: digest };
+    const endpoint = endpointOf(reference.registry, reference.repository);
+    const question: Question = { asked, endpoint, method: 'GET', path: `referrers/${digest}` };
+    const listed = await readReferrers(this.#exchange, question, this.#transport.timeoutMs, signal);
+    const tagged = referrersTag(reference, digest);
+    if (listed !== undefined || tagged === undefined) return listed ?? [];
+    try {
+      const { bytes, mediaType } = await this.fetchManifest(tagged, signal);
+      return [...parseReferrers(bytes, mediaType, formatReference(tagged))];
+    } catch (error) {
+      if (error instanceof RegistryNotFound) return [];
+      throw error;
+    }
   }
 
   close(): Promise<void> {

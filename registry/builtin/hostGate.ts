@@ -33,6 +33,10 @@ export class HostGate {
 
   async enter(signal: AbortSignal): Promise<Pass> {
     signal.throwIfAborted();
+    if (this.#waiting.length === 0 && this.#underWay < this.#limit && performance.now() >= this.#pausedUntilMs) {
+      this.#underWay += 1;
+      return this.#pass();
+    }
     await new Promise<void>((resolve, reject) => {
       const admit = (): void => {
         signal.removeEventListener('abort', leaveQueue);

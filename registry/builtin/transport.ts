@@ -62,6 +62,8 @@ export class Transport {
   /** @throws a refusal of this room, or the signal's reason */
   async send(request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
     const { url } = request;
+    // One signal serves a whole run: that hundreds of requests listen to it is no leak.
+    setMaxListeners(0, signal);
     const proxy = proxyFor(url, this.#options.env ?? {});
     const pool = await this.#poolFor(url, proxy);
     const gate = this.#gateFor(url.origin);

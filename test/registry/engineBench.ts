@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { Readable } from 'node:stream';
 import type { after, TestContext } from 'node:test';
 import { type BuiltinEngineOptions, createBuiltinEngine } from '../../registry/builtin/builtinEngine.ts';
@@ -10,6 +11,7 @@ import { digestOf, imageOf, MEDIA, type TestImage } from '../support/images.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from '../support/registry.ts';
 
 export const SIGNAL = new AbortController().signal;
+setMaxListeners(0, SIGNAL);
 
 /** An image with one layer of random bytes, and what names both. */
 export interface Sample {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { lookup } from 'node:dns/promises';
+import { getEventListeners } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { test } from 'node:test';
@@ -505,4 +506,17 @@ test('waits grow, are random, and keep to Retry-After', async () => {
     RegistryUnavailable,
   );
   assert.ok(delays.every(delayMs => delayMs >= 5));
+});
+
+test('one signal for hundreds of requests makes no warning, and keeps no listener', async context => {
+  const { engine, reference } = await setUp(context);
+  const { signal } = new AbortController();
+  const warnings: Error[] = [];
+  const listen = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', listen);
+  context.after(() => process.off('warning', listen));
+  await Promise.all(Array.from({ length: 100 }, () => engine.fetchManifest(reference, signal)));
+  await new Promise(resolve => setImmediate(resolve));
+  assert.deepEqual(warnings, []);
+  assert.equal(getEventListeners(signal, 'abort').length, 0);
 });
