@@ -16,6 +16,8 @@ export interface Engine {
   /** A blob's bytes, unverified, from `offset` on if the registry can, else from 0: `offset` of the answer says which. */
   fetchBlob(reference: Reference, descriptor: Descriptor, offset: number, signal: AbortSignal): Promise<BlobBody>;
   listTags(reference: Reference, signal: AbortSignal): Promise<string[]>;
+  /** What refers to a manifest as its subject, by the API or else by the tag schema; empty if nothing does. */
+  listReferrers(reference: Reference, digest: Digest, signal: AbortSignal): Promise<Descriptor[]>;
   readonly traffic: Traffic;
   close(): Promise<void>;
 }

@@ -21,6 +21,7 @@ export interface ImageSource {
 }
 
 interface Fetched {
+  readonly bytes: Buffer;
   readonly digest: Digest;
   readonly parsed: ParsedManifest;
 }
@@ -73,7 +74,7 @@ async function flatten(
 }
 
 /** One manifest or index, verified against the digest asked for and the one announced, from the first place that has it right. */
-async function fetchManifest(
+export async function fetchManifest(
   { engine, places }: ImageSource,
   reference: Reference,
   size: number | undefined,
@@ -89,7 +90,7 @@ async function fetchManifest(
       throw mismatch(subject, found === expected ? raw.digest : expected, found);
     if (size !== undefined && raw.bytes.length !== size)
       throw mismatch(subject, `${size} bytes`, `${raw.bytes.length} bytes`);
-    return { digest: expected, parsed: parseManifest(raw.bytes, raw.mediaType, subject) };
+    return { bytes: raw.bytes, digest: expected, parsed: parseManifest(raw.bytes, raw.mediaType, subject) };
   });
 }
 

@@ -1,7 +1,8 @@
 import { BlobStore } from './blobStore.ts';
 import { parsePlatform } from './choosePlatform.ts';
 import type { Engine } from './engine.ts';
-import { fetchImage } from './fetchImage.ts';
+import { RegistryNotFound } from './errors.ts';
+import { fetchImage, fetchManifest } from './fetchImage.ts';
 import type { Descriptor, Image } from './image.ts';
 import { Places } from './places.ts';
 import { type Digest, formatReference, type Reference } from './reference.ts';
@@ -85,10 +86,48 @@ class VerifiedRegistry implements Registry {
     return this.#places.ask(reference, signal, at => this.#engine.listTags(at, signal));
   }
 
+  async listReferrers(
+    reference: Reference,
+    digest: Digest,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<Descriptor[]> {
+    let answered = false;
+    try {
+      return await this.#places.ask(reference, signal, async at => {
+        const found = await this.#engine.listReferrers(at, digest, signal);
+        answered = true;
+        // A mirror often has the image without what stands beside it: the next place may have both.
+        if (found.length === 0) throw nothingRefers(at, digest);
+        return found;
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (answered) return [];
+      throw error;
+    }
+  }
+
+  async fetchManifest(
+    reference: Reference & { readonly digest: Digest },
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<Buffer> {
+    const source = { engine: this.#engine, places: this.#places, platform: undefined };
+    return (await fetchManifest(source, reference, undefined, signal)).bytes;
+  }
+
   async close(): Promise<void> {
     this.#closed ??= this.#blobs.close().finally(() => this.#engine.close());
     await this.#closed;
   }
+}
+
+function nothingRefers(at: Reference, digest: Digest): RegistryNotFound {
+  const subject = formatReference({ ...at, digest });
+  return new RegistryNotFound(`Nothing refers to ${subject}`, {
+    subject,
+    missing: 'manifest',
+    hint: 'Push what is to stand beside the image, such as its signature, to that registry too.',
+  });
 }
 
 /** Answers by name, each asked for once however many ask; a failure is not remembered. */

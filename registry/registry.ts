@@ -27,6 +27,16 @@ export interface Registry {
   /** All tags of the reference's repository, all pages, in the registry's order. */
   listTags(reference: Reference, signal?: AbortSignal): Promise<string[]>;
 
+  /**
+   * What names the manifest of that digest as its subject, such as signatures: all pages, in the registry's order, from
+   * the API or else from the tag schema (distribution-spec 1.1, Listing Referrers). Unverified: a registry may list
+   * anything and leave anything out. Empty if there is nothing.
+   */
+  listReferrers(reference: Reference, digest: Digest, signal?: AbortSignal): Promise<Descriptor[]>;
+
+  /** The bytes of a manifest or index as they are stored; the reference has its digest. At most 4 MiB. */
+  fetchManifest(reference: Reference & { readonly digest: Digest }, signal?: AbortSignal): Promise<Buffer>;
+
   /** What has travelled so far. */
   readonly traffic: Traffic;
 

@@ -7,10 +7,11 @@ import { digestOf } from '../blobVerifier.ts';
 import { endpointOf, isDockerHub, isLoopback } from '../builtin/hosts.ts';
 import { retrying } from '../builtin/retrying.ts';
 import type { BlobBody, Engine, RawManifest } from '../engine.ts';
-import { RegistryDenied, type RegistryNotFound, RegistryOptionsInvalid, RegistryProtocol } from '../errors.ts';
+import { RegistryDenied, RegistryNotFound, RegistryOptionsInvalid, RegistryProtocol } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
 import { parseManifest } from '../parseManifest.ts';
 import { type Digest, formatReference, isDigest, type Reference } from '../reference.ts';
+import { parseDiscovered } from '../referrers.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
 import { OrasCredentials } from './orasCredentials.ts';
 import { OrasMissing, OrasTooOld } from './orasErrors.ts';
@@ -124,6 +125,26 @@ class OrasEngine implements Engine {
       .split('\n')
       .map(line => line.trim())
       .filter(line => line !== '');
+  }
+
+  /** ORAS asks the API and falls back to the tag by itself. */
+  async listReferrers(reference: Reference, digest: Digest, signal: AbortSignal): Promise<Descriptor[]> {
+    const { registry, repository } = reference;
+    const exact = { registry, repository, digest };
+    let output: string;
+    try {
+      const args = ['discover', '--format', 'json', '--depth', '1'];
+      const { stdout } = await this.#ask(args, nameOf(exact), exact, 'manifest', signal);
+      output = stdout.toString('utf8');
+    } catch (error) {
+      if (error instanceof RegistryNotFound) return [];
+      throw error;
+    }
+    try {
+      return [...parseDiscovered(output, formatReference(exact))];
+    } catch {
+      throw garbled(formatReference(exact), 'a JSON list of referrers');
+    }
   }
 
   async close(): Promise<void> {
