@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { type RegistryRefusal, RegistryTimeout, RegistryUnavailable } from '../errors.ts';
+import { RegistryProtocol, type RegistryRefusal, RegistryTimeout, RegistryUnavailable } from '../errors.ts';
 import { attemptOf, contentEncoding, decodeBody, requestOf } from './bodies.ts';
 import { printable } from './printable.ts';
 import type { HttpAnswer } from './transport.ts';
@@ -70,6 +70,10 @@ export class BlobStream extends Readable {
     if (this.destroyed) return;
     if (this.#source === this.#answer.body) this.#count(chunk.length);
     this.#receivedBytes += chunk.length;
+    if (this.#receivedBytes > this.#options.expectedBytes) {
+      this.destroy(refuseLength(this.#answer, 'more', this.#options.expectedBytes));
+      return;
+    }
     if (this.push(chunk)) return;
     this.#paused = true;
     this.#source.pause();
@@ -137,4 +141,19 @@ export class BlobStream extends Readable {
       });
     return refuseTransport(error, attemptOf(this.#answer, timeoutMs));
   }
+}
+
+/** A body that does not have the length that the descriptor says; what came of it may not be kept. */
+export function refuseLength(answer: HttpAnswer, found: string, expectedBytes: number): RegistryProtocol {
+  const { host } = answer.request.url;
+  return new RegistryProtocol(`${host} sends a blob of another length than its manifest says`, {
+    subject: host,
+    status: answer.status,
+    request: requestOf(answer),
+    expected: `${expectedBytes} bytes`,
+    found,
+    temporary: true,
+    retryLimit: 2,
+    hint: 'The registry or a proxy on the way is damaged: try again, or another network.',
+  });
 }

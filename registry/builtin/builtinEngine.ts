@@ -1,6 +1,6 @@
 import { CredentialsSource } from '../credentials/credentialsSource.ts';
 import type { BlobBody, Engine, RawManifest } from '../engine.ts';
-import { RegistryNotFound, RegistryProtocol, RegistryRefusal } from '../errors.ts';
+import { RegistryNotFound, RegistryRefusal } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 import { parseReferrers, referrersTag } from '../referrers.ts';
@@ -8,7 +8,7 @@ import type { RegistryOptions, Traffic } from '../registry.ts';
 import type { Asked } from './answerFaults.ts';
 import { refusePortal } from './answerFaults.ts';
 import { Authenticator } from './authenticator.ts';
-import { BlobStream } from './blobStream.ts';
+import { BlobStream, refuseLength } from './blobStream.ts';
 import { contentEncoding, dropBody, requestOf } from './bodies.ts';
 import { continuesBlob, parseContentRange } from './contentRange.ts';
 import { Exchange, type Question } from './exchange.ts';
@@ -174,7 +174,7 @@ class BuiltinEngine implements Engine {
     if (contentEncoding(answer) === undefined && length !== undefined && length > expectedBytes) {
       answer.body.on('error', () => {}).destroy();
       answer.leave();
-      throw refuseLength(answer, descriptor, length, expectedBytes);
+      throw refuseLength(answer, `${length} bytes`, expectedBytes);
     }
     const onBytes = (count: number): void => {
       this.#bytesDownloaded += count;
@@ -182,22 +182,6 @@ class BuiltinEngine implements Engine {
     const { timeoutMs } = this.#transport;
     return { offset, body: new BlobStream(answer, { expectedBytes, timeoutMs, signal, onBytes }) };
   }
-}
-
-function refuseLength(answer: HttpAnswer, { digest }: Descriptor, found: number, expected: number): RegistryProtocol {
-  return new RegistryProtocol(
-    `${answer.request.url.host} sends another length for blob ${digest} than its manifest says`,
-    {
-      subject: digest,
-      status: answer.status,
-      request: requestOf(answer),
-      expected: `${expected} bytes`,
-      found: `${found} bytes`,
-      temporary: true,
-      retryLimit: 2,
-      hint: 'The registry or a proxy on the way is damaged: try again, or another network.',
-    },
-  );
 }
 
 function manifestQuestion(reference: Reference, method: 'GET' | 'HEAD'): Question {

@@ -520,3 +520,36 @@ test('one signal for hundreds of requests makes no warning, and keeps no listene
   assert.deepEqual(warnings, []);
   assert.equal(getEventListeners(signal, 'abort').length, 0);
 });
+
+test('a registry that takes two downloads at once gives all of them in the end', async context => {
+  const bench = await setUp(context, { latencyMs: 2 }, { concurrency: 8, backoffMs: 20 }, sampleImage(2000));
+  const { registry, engine, reference, descriptor } = bench;
+  registry.script({ kind: 'blob', when: ({ inFlight }) => inFlight > 2, fault: status(503) });
+  const bodies = await Promise.all(
+    Array.from({ length: 40 }, async () => readAll((await engine.fetchBlob(reference, descriptor, 0, SIGNAL)).body)),
+  );
+  assert.ok(bodies.every(body => body.equals(bench.blob)));
+  // Without backing off, each round would have all but two refused.
+  assert.ok(registry.count({ status: 503 }) < 80, String(registry.count({ status: 503 })));
+});
+
+test('HTML in the place of a blob is a portal, unless the blob is of that very length', async context => {
+  const bench = await setUp(context, {}, { retries: 0 });
+  bench.registry.script({ kind: 'blob', fault: captivePortal() });
+  await assert.rejects(
+    fetchWhole(bench),
+    (error: unknown) => error instanceof RegistryProtocol && /portal/.test(error.hint),
+  );
+  bench.registry.script({ kind: 'blob', fault: headers({ 'content-type': 'text/html' }) });
+  assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
+});
+
+test('a blob that is longer than its manifest says is not downloaded', async context => {
+  const bench = await setUp(context, {}, { retries: 0 });
+  const { engine, reference, descriptor } = bench;
+  const shorter = { ...descriptor, size: 10 };
+  await assert.rejects(engine.fetchBlob(reference, shorter, 0, SIGNAL), /length/);
+  bench.registry.script({ kind: 'blob', fault: endless() });
+  const { body } = await engine.fetchBlob(reference, descriptor, 0, SIGNAL);
+  await assert.rejects(readAll(body), RegistryProtocol);
+});
