@@ -52,7 +52,8 @@ export async function transferBlob(
     }
     fruitless = sink.receivedBytes > before ? 0 : fruitless + 1;
     const refusal = interrupted(subject, descriptor, sink.receivedBytes, broken);
-    if (fruitless > transfer.retries || transfer.retries === 0) throw refusal;
+    const limit = Math.min(transfer.retries, refusal.retryLimit ?? transfer.retries);
+    if (fruitless > limit || limit === 0) throw refusal;
     const delayMs = delay(fruitless, refusal.retryAfterMs);
     const attempt = fruitless + 1;
     transfer.onEvent?.({ type: 'retry', subject, attempt, delayMs, reason: refusal.message });

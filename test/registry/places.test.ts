@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import {
+  RegistryNotFound,
+  type RegistryRefusal,
+  RegistryRefused,
+  RegistryTimeout,
+  RegistryUnavailable,
+} from '../../registry/errors.ts';
+import { Places } from '../../registry/places.ts';
+import { formatReference, parseReference } from '../../registry/reference.ts';
+
+const signal = new AbortController().signal;
+const MIRRORS = { 'origin.example': ['first.example/higress', 'second.example:5000'] };
+const a = parseReference('origin.example/plugins/a:1');
+const b = parseReference('origin.example/plugins/b:1');
+const c = parseReference('origin.example/plugins/c:1');
+
+const refused = () => new RegistryRefused('nobody listens', { hint: 'start it' });
+const missing = () => new RegistryNotFound('not there', { hint: 'push it', missing: 'manifest' });
+const broken = () => new RegistryUnavailable('503', { hint: 'wait' });
+const silent = () => new RegistryTimeout('silence', { hint: 'wait' });
+
+/** Asks, and tells who was asked; `faults` by host. */
+async function asked(
+  places: Places,
+  reference: typeof a,
+  faults: Readonly<Record<string, () => RegistryRefusal>>,
+): Promise<{ hosts: string[]; error?: RegistryRefusal }> {
+  const hosts: string[] = [];
+  try {
+    await places.ask(reference, signal, async at => {
+      hosts.push(formatReference(at));
+      const fault = faults[at.registry];
+      if (fault !== undefined) throw fault();
+    });
+    return { hosts };
+  } catch (error) {
+    return { hosts, error: error as RegistryRefusal };
+  }
+}
+
+describe('places', () => {
+  it('are asked in order, the registry itself last, under their prefixes', async () => {
+    const { hosts, error } = await asked(new Places(MIRRORS), a, {
+      'first.example': missing,
+      'second.example:5000': missing,
+    });
+    assert.equal(error, undefined);
+    assert.deepEqual(hosts, [
+      'first.example/higress/plugins/a:1',
+      'second.example:5000/plugins/a:1',
+      'origin.example/plugins/a:1',
+    ]);
+  });
+
+  it('of other registries are not asked', async () => {
+    const { hosts } = await asked(new Places(MIRRORS), parseReference('other.example/x:1'), {});
+    assert.deepEqual(hosts, ['other.example/x:1']);
+  });
+
+  for (const [what, fault] of Object.entries({ refused, broken, silent }))
+    it(`that fail as a whole are not asked for the next image (${what})`, async () => {
+      const places = new Places(MIRRORS);
+      await asked(places, a, { 'first.example': fault });
+      const { hosts } = await asked(places, b, {});
+      assert.deepEqual(hosts, ['second.example:5000/plugins/b:1']);
+    });
+
+  it('that lack one image are asked for the next', async () => {
+    const places = new Places(MIRRORS);
+    await asked(places, a, { 'first.example': missing });
+    assert.deepEqual((await asked(places, b, {})).hosts, ['first.example/higress/plugins/b:1']);
+  });
+
+  it('that all fail are all told', async () => {
+    const { error } = await asked(new Places(MIRRORS), a, {
+      'first.example': refused,
+      'second.example:5000': missing,
+      'origin.example': broken,
+    });
+    assert.equal((error as RegistryRefusal & { code: string }).code, 'REGISTRY_ALL_FAILED');
+    assert.match(error?.message ?? '', /first\.example.*nobody listens.*second\.example:5000.*not there.*503/);
+    assert.equal(error?.hint, 'wait');
+  });
+
+  it('given up are told with what they said when they were asked', async () => {
+    const places = new Places(MIRRORS);
+    await asked(places, a, { 'first.example': refused });
+    const { error } = await asked(places, b, { 'second.example:5000': missing, 'origin.example': missing });
+    assert.match(error?.message ?? '', /first\.example.*nobody listens/);
+  });
+
+  it('that are the only one give their own refusal, and are given up at once where nobody listens', async () => {
+    const places = new Places();
+    assert.ok((await asked(places, a, { 'origin.example': refused })).error instanceof RegistryRefused);
+    const { hosts, error } = await asked(places, b, {});
+    assert.deepEqual(hosts, []);
+    assert.ok(error instanceof RegistryRefused);
+    assert.match(error.message, /nobody listens/);
+    assert.equal(error.subject, 'origin.example/plugins/b:1');
+  });
+
+  it('that are the only one may fail for two images and still be asked for the third', async () => {
+    const places = new Places();
+    await asked(places, a, { 'origin.example': broken });
+    await asked(places, b, { 'origin.example': broken });
+    assert.equal((await asked(places, c, {})).error, undefined);
+    await asked(places, a, { 'origin.example': broken });
+    assert.equal((await asked(places, b, {})).hosts.length, 1);
+  });
+
+  it('given up are tried again by one caller after a while', async () => {
+    let now = 0;
+    const places = new Places({}, () => now);
+    await asked(places, a, { 'origin.example': refused });
+    now = 61_000;
+    const [first, second] = await Promise.all([
+      asked(places, a, { 'origin.example': refused }),
+      asked(places, b, { 'origin.example': refused }),
+    ]);
+    assert.deepEqual([first.hosts.length, second.hosts.length], [1, 0]);
+    now = 130_000;
+    assert.equal((await asked(places, a, {})).error, undefined);
+    assert.equal((await asked(places, b, {})).error, undefined);
+  });
+
+  it('are not passed over for what is no fault of theirs', async () => {
+    const places = new Places(MIRRORS);
+    await assert.rejects(
+      places.ask(a, signal, async () => {
+        throw new TypeError('a bug');
+      }),
+      TypeError,
+    );
+  });
+
+  it('are left when the caller leaves', async () => {
+    const controller = new AbortController();
+    const hosts: string[] = [];
+    const asking = new Places(MIRRORS).ask(a, controller.signal, async at => {
+      hosts.push(at.registry);
+      controller.abort(new Error('left'));
+      throw refused();
+    });
+    await assert.rejects(asking, /left/);
+    assert.equal(hosts.length, 1);
+  });
+
+  for (const place of ['https://harbor.local', 'harbor.local/UPPER', '', 'harbor.local/a:1', '/x'])
+    it(`refuse "${place}" as a mirror`, () => {
+      assert.throws(() => new Places({ 'origin.example': [place] }), { code: 'REGISTRY_OPTIONS' });
+    });
+});
