@@ -72,7 +72,7 @@ export class Transport {
       this.#requests += 1;
       const forwarded = proxy !== undefined && url.protocol === 'http:';
       const path = `${url.pathname}${url.search}`;
-      const { statusCode, headers, body } = await pool.request({
+      const answering = pool.request({
         method: request.method,
         // RFC 9112, 3.2.2: a proxy is given the whole URL.
         path: forwarded ? `${url.origin}${path}` : path,
@@ -87,6 +87,7 @@ export class Transport {
         // undici closes the connection after HEAD unless told that it need not.
         reset: false,
       });
+      const { statusCode, headers, body } = await orAborted(answering, signal);
       body.once('close', pass.leave);
       if (statusCode === 429 || statusCode === 503) {
         const waitMs = parseRetryAfter(headers['retry-after']?.toString(), headers.date?.toString(), Date.now()) ?? 0;
@@ -150,5 +151,27 @@ export class Transport {
       headersTimeout: this.timeoutMs,
       bodyTimeout: this.timeoutMs,
     });
+  }
+}
+
+/** undici hears an abort only once it is connected, which may take as long as connecting may. */
+async function orAborted(
+  answering: Promise<Dispatcher.ResponseData>,
+  signal: AbortSignal,
+): Promise<Dispatcher.ResponseData> {
+  let stop = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    const leave = (): void => reject(signal.reason);
+    signal.addEventListener('abort', leave, { once: true });
+    stop = () => signal.removeEventListener('abort', leave);
+  });
+  answering.then(
+    ({ body }) => signal.aborted && body.on('error', () => {}).destroy(),
+    () => {},
+  );
+  try {
+    return await Promise.race([answering, aborted]);
+  } finally {
+    stop();
   }
 }

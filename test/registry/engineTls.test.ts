@@ -245,3 +245,15 @@ test('https to a port that speaks plain http is told as such', async context => 
   assert.ok(error instanceof RegistryTls, String(error));
   assert.match(error.hint, /--plain-http/);
 });
+
+test('an abort is heard while a proxy keeps silent', { timeout: 8000 }, async context => {
+  const proxy = await startProxy({ failWith: 0 });
+  context.after(() => proxy.close());
+  const { engine } = openEngine(context, { env: { HTTPS_PROXY: proxy.url } });
+  const controller = new AbortController();
+  const reason = new Error('enough');
+  const poll = setInterval(() => proxy.count() > 0 && controller.abort(reason), 1);
+  const reference = { registry: 'registry.test', repository: 'a/b', tag: '1' };
+  await assert.rejects(engine.resolve(reference, controller.signal), (error: unknown) => error === reason);
+  clearInterval(poll);
+});
