@@ -6,6 +6,7 @@ const NO = /^(?:0|false|no|off|)$/i;
 /**
  * Makes a command's environment forms behave as people expect before commander reads them: an empty variable is none, and
  * a switch is on for 1/true/yes/on and off for 0/false/no/off (commander alone takes any value for on, `false` included).
+ * An option whose value may be left out is a switch too.
  */
 export function applyEnvironment(command: Command, env: NodeJS.ProcessEnv): void {
   for (const option of command.options) {
@@ -13,13 +14,23 @@ export function applyEnvironment(command: Command, env: NodeJS.ProcessEnv): void
     const value = name === undefined ? undefined : env[name];
     if (name === undefined || value === undefined) continue;
     if (value === '') delete env[name];
-    else if (option.isBoolean()) settleSwitch(command, option, name, value, env);
+    else if (option.required) continue;
+    else if (option.optional && !YES.test(value) && !NO.test(value)) continue;
+    else settleSwitch(command, option, name, value, env);
   }
 }
 
 function settleSwitch(command: Command, option: Option, name: string, value: string, env: NodeJS.ProcessEnv): void {
-  if (NO.test(value)) delete env[name];
-  else if (!YES.test(value))
+  if (NO.test(value)) {
+    delete env[name];
+    // Off is more than unset where the switch can be on by itself: PLUGIN_MIRROR_FROZEN=false on a build machine.
+    if (command.options.some(it => it.negate && !option.negate && it.attributeName() === option.attributeName()))
+      command.setOptionValueWithSource(option.attributeName(), false, 'env');
+  } else if (YES.test(value)) {
+    if (!option.optional) return;
+    delete env[name];
+    command.setOptionValueWithSource(option.attributeName(), true, 'env');
+  } else
     command.error(
       `error: ${name}=${value}: expected 1, true, yes or on, or 0, false, no or off (the environment form of ${option.long})`,
       {
@@ -49,13 +60,19 @@ export function seconds(least: number, most: number): (text: string) => number {
   };
 }
 
+/** For paths: an empty one (`--out "$UNSET"`) would mean the current folder, which nobody wants. */
+export function path(text: string): string {
+  if (text === '') throw new InvalidArgumentError('Expected a path.');
+  return text;
+}
+
 /** For options that may be given several times, and hold several values separated by commas in the environment. */
 export function list(text: string, former: readonly string[] | undefined): string[] {
-  return [
-    ...(former ?? []),
-    ...text
-      .split(',')
-      .map(part => part.trim())
-      .filter(part => part !== ''),
-  ];
+  const parts = text
+    .split(',')
+    .map(part => part.trim())
+    .filter(part => part !== '');
+  // An empty list would mean everything: the opposite of what `--only "$UNSET"` wants.
+  if (parts.length === 0) throw new InvalidArgumentError('Expected at least one.');
+  return [...(former ?? []), ...parts];
 }

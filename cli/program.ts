@@ -32,13 +32,17 @@ export function buildProgram(version: string): Command {
     cacheCommand(),
   ])
     program.addCommand(command);
-  for (const command of program.commands) settle(command);
-  return settle(program).hook('preSubcommand', (_program, command) => applyEnvironment(command, process.env));
+  return settle(program);
 }
 
 /** Usage errors are thrown and end in cli/exit.ts, as everything does. */
 function settle(command: Command): Command {
-  return command.exitOverride().showSuggestionAfterError().configureHelp({ sortSubcommands: false });
+  for (const below of command.commands) settle(below);
+  return command
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureHelp({ sortSubcommands: false })
+    .hook('preSubcommand', (_command, below) => applyEnvironment(below, process.env));
 }
 
 const EXAMPLES = `

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { type Command, Option } from 'commander';
 import type { RegistryOptions } from '../registry/registry.ts';
-import { seconds, wholeNumber } from './environment.ts';
+import { path, seconds, wholeNumber } from './environment.ts';
 
 /** The options that every command has that speaks to a registry, as commander gives them. */
 export interface RegistryFlags {
@@ -45,13 +45,18 @@ export function addRegistryOptions(command: Command): Command {
     new Option('--insecure', 'accept any TLS certificate: anyone on the path can then answer for the registry').env(
       'PLUGIN_MIRROR_INSECURE',
     ),
-    new Option('--ca-file <file>', 'PEM file with further certificate authorities').env('PLUGIN_MIRROR_CA_FILE'),
-    new Option('--cert-file <file>', 'PEM file with a client certificate').env('PLUGIN_MIRROR_CERT_FILE'),
-    new Option('--key-file <file>', "PEM file with the client certificate's key").env('PLUGIN_MIRROR_KEY_FILE'),
-    new Option(
-      '--registry-config <file>',
-      "docker's config.json or podman's auth.json (default: where they keep it)",
-    ).env('PLUGIN_MIRROR_REGISTRY_CONFIG'),
+    new Option('--ca-file <file>', 'PEM file with further certificate authorities')
+      .env('PLUGIN_MIRROR_CA_FILE')
+      .argParser(path),
+    new Option('--cert-file <file>', 'PEM file with a client certificate')
+      .env('PLUGIN_MIRROR_CERT_FILE')
+      .argParser(path),
+    new Option('--key-file <file>', "PEM file with the client certificate's key")
+      .env('PLUGIN_MIRROR_KEY_FILE')
+      .argParser(path),
+    new Option('--registry-config <file>', "docker's config.json or podman's auth.json (default: where they keep it)")
+      .env('PLUGIN_MIRROR_REGISTRY_CONFIG')
+      .argParser(path),
     new Option('--username <name>', 'user name for the registry; needs --password-stdin or PLUGIN_MIRROR_PASSWORD').env(
       'PLUGIN_MIRROR_USERNAME',
     ),
@@ -65,9 +70,9 @@ export function addRegistryOptions(command: Command): Command {
       .env('PLUGIN_MIRROR_RETRIES')
       .argParser(wholeNumber(0, 100))
       .default(5),
-    new Option('--cache-dir <dir>', 'where blobs and parts of blobs are kept between runs').env(
-      'PLUGIN_MIRROR_CACHE_DIR',
-    ),
+    new Option('--cache-dir <dir>', 'where blobs and parts of blobs are kept between runs')
+      .env('PLUGIN_MIRROR_CACHE_DIR')
+      .argParser(path),
     new Option('--cache-size <MiB>', 'how much of them is kept; 0 keeps none')
       .env('PLUGIN_MIRROR_CACHE_SIZE')
       .argParser(wholeNumber(0, 1_048_576))
@@ -77,9 +82,11 @@ export function addRegistryOptions(command: Command): Command {
   return command;
 }
 
-/** The same as a registry takes them. Reads the password from standard input or the environment, nothing else. */
+/** The same as a registry takes them. Reads the password from standard input or the environment, nothing else. @throws what checkOptions throws */
 export async function registryOptions(flags: RegistryFlags, cacheDir: string): Promise<RegistryOptions> {
   const password = flags.passwordStdin ? await readPassword() : process.env.PLUGIN_MIRROR_PASSWORD;
+  const { checkOptions } = await import('./checkOptions.ts');
+  await checkOptions(flags, password !== undefined && password !== '');
   const { engine, concurrency, plainHttp, insecure, caFile, certFile, keyFile, registryConfig, username, platform } =
     flags;
   const given = { plainHttp, insecure, caFile, certFile, keyFile, registryConfig, username, platform, password };

@@ -5,6 +5,7 @@ import { type CheckFinding, check } from '../mirror/check.ts';
 import { readHeldVersions } from '../mirror/heldVersions.ts';
 import { LazyRegistry } from '../mirror/lazyRegistry.ts';
 import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
+import { plural } from '../mirror/problem.ts';
 import type { RegistryOptions } from '../registry/registry.ts';
 import { openStamps } from '../tree/stamps.ts';
 import { wantsColor } from './colors.ts';
@@ -69,9 +70,26 @@ function render(findings: readonly CheckFinding[], versions: number, hasLock: bo
   const lock = hasLock
     ? 'manifest, lock, tree and registry agree'
     : 'manifest, tree and registry agree; there is no lock';
-  if (findings.length === 0) return `${paint.green('✓')} ${versions} versions: ${lock}\n`;
+  if (findings.length === 0) return `${paint.green('✓')} ${plural(versions, 'version')}: ${lock}\n`;
   const lines = findings.map(
     ({ kind, name, version, detail }) => `${paint.yellow(kind.padEnd(11))} ${name} ${version}  ${detail}`,
   );
-  return `${[...lines, `${paint.red('✗')} ${findings.length} differences in ${versions} versions; plugin-mirror sync mends what can be mended`].join('\n')}\n`;
+  const head = `${paint.red('✗')} ${plural(findings.length, 'difference')} in ${plural(versions, 'version')}`;
+  return `${[...lines, head, ...remedies(findings).map(words => `  ${paint.cyan('→')} ${words}`)].join('\n')}\n`;
+}
+
+/** What to do about each kind that was found; a plain sync neither takes a moved tag nor removes anything. */
+function remedies(findings: readonly CheckFinding[]): string[] {
+  const has = (...kinds: readonly CheckFinding['kind'][]) => findings.some(({ kind }) => kinds.includes(kind));
+  const moved = [...new Set(findings.filter(({ kind }) => kind === 'moved').map(({ name }) => name))];
+  return [
+    ...(has('missing', 'damaged', 'stale', 'unlocked')
+      ? ['plugin-mirror sync brings the tree and the lock in line.']
+      : []),
+    ...(moved.length > 0 ? [`plugin-mirror sync --update ${moved.join(' ')} takes what the tags lead to now.`] : []),
+    ...(has('extra') ? ['plugin-mirror sync --prune removes what the manifest no longer names.'] : []),
+    ...(has('unreachable')
+      ? ['What could not be asked may have moved: mend the way to the registry, then check again.']
+      : []),
+  ];
 }

@@ -13,20 +13,19 @@ import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
 import { formatBytes } from './format.ts';
 import { openerOf } from './openerOf.ts';
-import type { SyncRun } from './syncFlags.ts';
+import { lockChoiceOf, type SyncRun } from './syncFlags.ts';
 import { errorJson } from './syncJson.ts';
 
 /** `sync --dry-run`: the plan and what it would download; no folder, no lock and no cache is touched. */
 export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: PluginManifest): Promise<number> {
-  const { flags, ci, signal } = run;
+  const { flags, signal } = run;
   const { cacheDir: _, ...registryOptions } = run.registryOptions;
   const registry = new LazyRegistry(openerOf(list, registryOptions), () => undefined);
   try {
     const held = flags.lock
       ? await readHeldVersions({
           list,
-          frozen: flags.frozen ?? (ci ? 'if-locked' : false),
-          update: flags.update ?? false,
+          ...lockChoiceOf(run),
           signal,
         })
       : undefined;

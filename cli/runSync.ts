@@ -3,21 +3,22 @@ import type { SyncListener } from '../mirror/events.ts';
 import { lockedSync } from '../mirror/lockedSync.ts';
 import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
 import { hasFailed, type SyncReport } from '../mirror/report.ts';
-import { selectVersions } from '../mirror/selection.ts';
-
+import { requireNamed, selectVersions } from '../mirror/selection.ts';
 import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
 import { openerOf } from './openerOf.ts';
-import type { SyncRun } from './syncFlags.ts';
+import { lockChoiceOf, type SyncRun } from './syncFlags.ts';
 import { syncJson } from './syncJson.ts';
 import { syncLine } from './syncLines.ts';
 import { renderSummary } from './syncSummary.ts';
 
 /** `plugin-mirror sync`, once its arguments are read; answers the exit code. */
 export async function runSync(run: SyncRun): Promise<number> {
-  const { flags, ci, registryOptions, stampsFile, signal } = run;
+  const { flags, registryOptions, stampsFile, signal } = run;
+  const lockChoice = lockChoiceOf(run);
   const list = await readPluginManifest(flags.manifest);
   const selected = selectVersions(list, flags.only ?? []);
+  if (Array.isArray(flags.update)) requireNamed(list, flags.update);
   const manifest = flags.registry === undefined ? selected : withRegistry(selected, flags.registry);
   if (flags.dryRun) {
     const { runDryRun } = await import('./runDryRun.ts');
@@ -31,8 +32,7 @@ export async function runSync(run: SyncRun): Promise<number> {
       list,
       manifest,
       treeDir: flags.out,
-      frozen: flags.frozen ?? (ci ? 'if-locked' : false),
-      update: flags.update ?? false,
+      ...lockChoice,
       useLock: flags.lock,
       openRegistry: openerOf(list, registryOptions),
       concurrency: flags.concurrency,

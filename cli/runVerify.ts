@@ -1,6 +1,7 @@
 import process from 'node:process';
 import pc from 'picocolors';
 import { compareTree } from '../mirror/compareTree.ts';
+import { plural } from '../mirror/problem.ts';
 import { type AuditFinding, auditTree, type TreeAudit } from '../tree/auditTree.ts';
 import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
@@ -33,10 +34,14 @@ function render(audit: TreeAudit, disagreements: readonly string[], color: boole
     ...told('unknown', audit.unknown),
     ...disagreements.map(words => `${paint.yellow('lock'.padEnd(8))} ${words}`),
   ];
-  const figures = `${audit.versions} versions, ${audit.files} files, ${formatBytes(audit.sizeBytes)}`;
-  const last =
-    lines.length === 0
-      ? `${paint.green('✓')} sound: ${figures}, ${audit.tree}`
-      : `${paint.red('✗')} ${lines.length} findings in ${figures}${audit.sound ? '' : '; plugin-mirror sync fetches anew what is damaged or missing'}`;
-  return `${[...lines, last].join('\n')}\n`;
+  const figures = `${plural(audit.versions, 'version')}, ${plural(audit.files, 'file')}, ${formatBytes(audit.sizeBytes)}`;
+  if (lines.length === 0) return `${paint.green('✓')} sound: ${figures}, ${audit.tree}\n`;
+  const remedies = [
+    ...(audit.sound ? [] : ['plugin-mirror sync fetches anew what is damaged or missing.']),
+    ...(audit.unknown.length === 0
+      ? []
+      : ['What is unknown was not published by plugin-mirror, which will not remove it: move it out of the tree.']),
+    ...(disagreements.length === 0 ? [] : ['plugin-mirror sync --frozen --prune makes the tree what the lock says.']),
+  ].map(words => `  ${paint.cyan('→')} ${words}`);
+  return `${[...lines, `${paint.red('✗')} ${plural(lines.length, 'finding')} in ${figures}`, ...remedies].join('\n')}\n`;
 }

@@ -1,4 +1,5 @@
 import type { RegistryOptions } from '../registry/registry.ts';
+import { OptionConflict } from './checkOptions.ts';
 import type { RegistryFlags } from './registryOptions.ts';
 
 /** The options of sync, as commander gives them. */
@@ -23,4 +24,22 @@ export interface SyncRun {
   readonly registryOptions: RegistryOptions;
   readonly stampsFile: string;
   readonly signal: AbortSignal;
+}
+
+/**
+ * How the lock is to be used. A build machine (CI) freezes by itself where there is a lock, unless it is asked to update.
+ * @throws OptionConflict
+ */
+export function lockChoiceOf({ flags: { frozen, update, lock }, ci }: SyncRun): {
+  readonly frozen: boolean | 'if-locked';
+  readonly update: boolean | readonly string[];
+} {
+  const refuse = (option: string) =>
+    new OptionConflict(`--frozen and ${option} contradict each other`, {
+      expected: 'one of them',
+      hint: `Leave ${option} out to take exactly what the lock holds; say --no-frozen to ask the tags.`,
+    });
+  if (frozen === true && update !== undefined) throw refuse('--update');
+  if (frozen === true && !lock) throw refuse('--no-lock');
+  return { frozen: frozen ?? (ci && update === undefined ? 'if-locked' : false), update: update ?? false };
 }

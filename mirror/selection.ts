@@ -27,12 +27,28 @@ export function selectVersions(manifest: PluginManifest, globs: readonly string[
   return { ...manifest, versions, aliases: manifest.aliases.filter(it => chosen.has(`${it.name}/${it.target}`)) };
 }
 
-function nothingFits(manifest: PluginManifest, glob: string): SelectionEmpty {
+/** `--update NAME…`: every name must be one of the manifest's. @throws SelectionEmpty */
+export function requireNamed(manifest: PluginManifest, names: readonly string[]): void {
+  for (const name of names)
+    if (!manifest.versions.some(it => it.name === name))
+      throw new SelectionEmpty(`--update ${name}: ${manifest.file} has no plugin of that name`, {
+        subject: name,
+        expected: 'the name of a plugin',
+        found: pluginsOf(manifest),
+        hint: 'Name a plugin of the manifest, or none to update them all.',
+      });
+}
+
+function pluginsOf(manifest: PluginManifest): string {
   const names = [...new Set(manifest.versions.map(it => it.name))];
+  return `${names.length} plugins: ${names.slice(0, 8).join(', ')}${names.length > 8 ? ', …' : ''}`;
+}
+
+function nothingFits(manifest: PluginManifest, glob: string): SelectionEmpty {
   return new SelectionEmpty(`--only ${glob} fits no plugin of ${manifest.file}`, {
     subject: glob,
     expected: 'a glob over NAME or NAME/VERSION',
-    found: `${names.length} plugins: ${names.slice(0, 8).join(', ')}${names.length > 8 ? ', …' : ''}`,
+    found: pluginsOf(manifest),
     hint: 'Name a plugin of the manifest, or quote the glob so that the shell leaves it alone.',
   });
 }

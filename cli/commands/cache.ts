@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
-import { wholeNumber } from '../environment.ts';
+import { path, wholeNumber } from '../environment.ts';
 import { formatBytes } from '../format.ts';
 import { blobCacheDir } from '../paths.ts';
 
@@ -10,7 +10,8 @@ interface CacheFlags {
 }
 
 export function cacheCommand(): Command {
-  const cacheDir = () => new Option('--cache-dir <dir>', 'the cache folder').env('PLUGIN_MIRROR_CACHE_DIR');
+  const cacheDir = () =>
+    new Option('--cache-dir <dir>', 'the cache folder').env('PLUGIN_MIRROR_CACHE_DIR').argParser(path);
   return new Command('cache')
     .description('Look at, or clean, the blobs and parts of blobs that are kept between runs.')
     .addCommand(

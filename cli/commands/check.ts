@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
+import { path } from '../environment.ts';
 import { interruptible } from '../interruptible.ts';
 import { blobCacheDir, stampsFileOf } from '../paths.ts';
 import { addRegistryOptions, registryOptions } from '../registryOptions.ts';
@@ -11,9 +12,14 @@ export function checkCommand(): Command {
       'Say what sync would find: missing, damaged, moved, extra, unreachable. Asks heads only, changes nothing; exits 3 if anything differs.',
     )
     .addOption(
-      new Option('--manifest <file>', 'the list of plugins').env('PLUGIN_MIRROR_MANIFEST').default('manifest.json'),
+      new Option('--manifest <file>', 'the list of plugins')
+        .env('PLUGIN_MIRROR_MANIFEST')
+        .argParser(path)
+        .default('manifest.json'),
     )
-    .addOption(new Option('--out <dir>', 'the tree to look at').env('PLUGIN_MIRROR_OUT').default('plugins'))
+    .addOption(
+      new Option('--out <dir>', 'the tree to look at').env('PLUGIN_MIRROR_OUT').argParser(path).default('plugins'),
+    )
     .addOption(
       new Option('--rehash', 'hash every published byte even where nothing looks changed').env('PLUGIN_MIRROR_REHASH'),
     );
@@ -29,9 +35,9 @@ export function checkCommand(): Command {
 
 async function run(flags: CheckFlags): Promise<void> {
   const [{ runCheck }, { withJsonErrors }] = await Promise.all([import('../runCheck.ts'), import('../jsonErrors.ts')]);
-  const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
   const stampsFile = stampsFileOf(process.env, flags.out);
-  process.exitCode = await interruptible(signal =>
-    withJsonErrors(flags.format, () => runCheck({ flags, registryOptions: options, stampsFile, signal })),
-  );
+  process.exitCode = await withJsonErrors(flags.format, async () => {
+    const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+    return interruptible(signal => runCheck({ flags, registryOptions: options, stampsFile, signal }));
+  });
 }

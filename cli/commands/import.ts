@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
+import { path } from '../environment.ts';
 
 export interface ImportFlags {
   readonly write?: boolean;
@@ -13,7 +14,10 @@ export function importCommand(): Command {
     .argument('<file>', 'the list')
     .addOption(new Option('--write', 'write the manifest instead of printing it'))
     .addOption(
-      new Option('--manifest <file>', 'where --write writes').env('PLUGIN_MIRROR_MANIFEST').default('manifest.json'),
+      new Option('--manifest <file>', 'where --write writes')
+        .env('PLUGIN_MIRROR_MANIFEST')
+        .argParser(path)
+        .default('manifest.json'),
     )
     .addOption(new Option('--force', 'replace a manifest that is there'))
     .action(run);

@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
+import { path } from '../environment.ts';
 import { interruptible } from '../interruptible.ts';
 import { blobCacheDir } from '../paths.ts';
 import { addRegistryOptions, registryOptions } from '../registryOptions.ts';
@@ -9,9 +10,12 @@ export function outdatedCommand(): Command {
   const command = new Command('outdated')
     .description('List plugins for which the registry has a newer version than the manifest names.')
     .addOption(
-      new Option('--manifest <file>', 'the list of plugins').env('PLUGIN_MIRROR_MANIFEST').default('manifest.json'),
+      new Option('--manifest <file>', 'the list of plugins')
+        .env('PLUGIN_MIRROR_MANIFEST')
+        .argParser(path)
+        .default('manifest.json'),
     )
-    .addOption(new Option('--out <dir>', 'the tree').env('PLUGIN_MIRROR_OUT').default('plugins'))
+    .addOption(new Option('--out <dir>', 'the tree').env('PLUGIN_MIRROR_OUT').argParser(path).default('plugins'))
     .addOption(new Option('--pre', 'count pre-releases as newer versions too'))
     .addOption(new Option('--all', 'list what is up to date as well'));
   return addRegistryOptions(command)
@@ -29,8 +33,8 @@ async function run(flags: OutdatedFlags): Promise<void> {
     import('../runOutdated.ts'),
     import('../jsonErrors.ts'),
   ]);
-  const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
-  process.exitCode = await interruptible(signal =>
-    withJsonErrors(flags.format, () => runOutdated({ flags, registryOptions: options, signal })),
-  );
+  process.exitCode = await withJsonErrors(flags.format, async () => {
+    const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+    return interruptible(signal => runOutdated({ flags, registryOptions: options, signal }));
+  });
 }

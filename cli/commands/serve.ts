@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { list, seconds, wholeNumber } from '../environment.ts';
+import { list, path, seconds, wholeNumber } from '../environment.ts';
 
 const DEFAULT_PORT = 8080;
 
@@ -52,7 +52,10 @@ export function serveCommand(): Command {
     byDefault: number,
   ): Option => new Option(flag, about).env(env).argParser(wholeNumber(least, most)).default(byDefault);
   const options = [
-    new Option('--tree <dir>', 'the folder that sync published into').env('PLUGIN_MIRROR_TREE').default('plugins'),
+    new Option('--tree <dir>', 'the folder that sync published into')
+      .env('PLUGIN_MIRROR_TREE')
+      .argParser(path)
+      .default('plugins'),
     new Option('--host <address>', 'where to listen').env('PLUGIN_MIRROR_HOST').default('0.0.0.0'),
     new Option('--port <number>', 'where to listen; 0 takes any free port')
       .env('PLUGIN_MIRROR_PORT')

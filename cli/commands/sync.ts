@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
-import { list, seconds } from '../environment.ts';
+import { list, path, seconds } from '../environment.ts';
 import { interruptible } from '../interruptible.ts';
 import { blobCacheDir, stampsFileOf } from '../paths.ts';
 import { addRegistryOptions, registryOptions } from '../registryOptions.ts';
@@ -10,9 +10,14 @@ export function syncCommand(): Command {
   const command = new Command('sync')
     .description('Pull the plugins that manifest.json lists and publish them as plugins/<name>/<version>/plugin.wasm.')
     .addOption(
-      new Option('--manifest <file>', 'the list of plugins').env('PLUGIN_MIRROR_MANIFEST').default('manifest.json'),
+      new Option('--manifest <file>', 'the list of plugins')
+        .env('PLUGIN_MIRROR_MANIFEST')
+        .argParser(path)
+        .default('manifest.json'),
     )
-    .addOption(new Option('--out <dir>', 'the tree to publish into').env('PLUGIN_MIRROR_OUT').default('plugins'))
+    .addOption(
+      new Option('--out <dir>', 'the tree to publish into').env('PLUGIN_MIRROR_OUT').argParser(path).default('plugins'),
+    )
     .addOption(
       new Option('--only <glob...>', 'only plugins whose NAME or NAME/VERSION fits')
         .env('PLUGIN_MIRROR_ONLY')
@@ -30,12 +35,16 @@ export function syncCommand(): Command {
         .env('PLUGIN_MIRROR_UPDATE')
         .argParser(list),
     )
-    .addOption(new Option('--no-lock', 'neither read nor write manifest.lock.json'))
+    .addOption(new Option('--no-lock', 'neither read nor write manifest.lock.json').env('PLUGIN_MIRROR_NO_LOCK'))
     .addOption(new Option('--prune', 'remove versions that the manifest no longer names').env('PLUGIN_MIRROR_PRUNE'))
     .addOption(
       new Option('--rehash', 'hash every published byte even where nothing looks changed').env('PLUGIN_MIRROR_REHASH'),
     )
-    .addOption(new Option('--dry-run', 'say what would be done and how much would travel; touch nothing'))
+    .addOption(
+      new Option('--dry-run', 'say what would be done and how much would travel; touch nothing').env(
+        'PLUGIN_MIRROR_DRY_RUN',
+      ),
+    )
     .addOption(
       new Option('--wait <seconds>', 'wait so long for another sync into the same tree')
         .env('PLUGIN_MIRROR_WAIT')
@@ -54,10 +63,10 @@ export function syncCommand(): Command {
 
 async function run(flags: SyncFlags): Promise<void> {
   const [{ runSync }, { withJsonErrors }] = await Promise.all([import('../runSync.ts'), import('../jsonErrors.ts')]);
-  const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
   const stampsFile = stampsFileOf(process.env, flags.out);
   const ci = /^(?:1|true)$/i.test(process.env.CI ?? '');
-  process.exitCode = await interruptible(signal =>
-    withJsonErrors(flags.format, () => runSync({ flags, ci, registryOptions: options, stampsFile, signal })),
-  );
+  process.exitCode = await withJsonErrors(flags.format, async () => {
+    const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+    return interruptible(signal => runSync({ flags, ci, registryOptions: options, stampsFile, signal }));
+  });
 }

@@ -1,14 +1,17 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
+import { path } from '../environment.ts';
 import { interruptible } from '../interruptible.ts';
 import type { VerifyFlags } from '../runVerify.ts';
 
 export function verifyCommand(): Command {
   return new Command('verify')
     .description('Hash every byte of a tree and hold it against its index.json. Needs no network and writes nothing.')
-    .addOption(new Option('--tree <dir>', 'the tree').env('PLUGIN_MIRROR_TREE').default('plugins'))
+    .addOption(new Option('--tree <dir>', 'the tree').env('PLUGIN_MIRROR_TREE').argParser(path).default('plugins'))
     .addOption(
-      new Option('--lock <file>', 'a manifest.lock.json that the tree must agree with too').env('PLUGIN_MIRROR_LOCK'),
+      new Option('--lock <file>', 'a manifest.lock.json that the tree must agree with too')
+        .env('PLUGIN_MIRROR_LOCK')
+        .argParser(path),
     )
     .addOption(
       new Option('--format <kind>', 'what stdout gets')

@@ -1,0 +1,206 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import process from 'node:process';
+import type { TestContext } from 'node:test';
+import { imageFormC, type TestImage } from './images.ts';
+import { buildModule } from './module.ts';
+import { type RegistryOptions, startRegistry, type TestRegistry } from './registry.ts';
+
+/** The built command: it starts in a third of the time that a loader for TypeScript takes. `npm test` builds it first. */
+const ENTRY = process.env.PLUGIN_MIRROR_TEST_CLI ?? resolve(import.meta.dirname, '../../dist/cli/main.js');
+
+/** No test's command runs longer: one that hangs is killed and its exit code is null. */
+const LIMIT_MS = 60_000;
+
+export interface Ran {
+  /** Null if a signal ended it. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  /** Added to (undefined: taken from) the clean environment. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Default: the scene's folder, where manifest.json and plugins/ are what no option names. */
+  readonly cwd?: string;
+  /** Standard input. Default: none. */
+  readonly input?: string;
+}
+
+export interface Running {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ran>;
+  /** What it has printed so far. */
+  readonly output: () => string;
+}
+
+/** A folder with a manifest and a tree, a home of its own, and a registry in this process; all gone after the test. */
+export class Scene {
+  readonly dir: string;
+  readonly registry: TestRegistry;
+
+  constructor(dir: string, registry: TestRegistry) {
+    this.dir = dir;
+    this.registry = registry;
+  }
+
+  path(...parts: readonly string[]): string {
+    return join(this.dir, ...parts);
+  }
+
+  /** Writes manifest.json over the scene's registry. */
+  async list(plugins: object, rest: object = {}): Promise<void> {
+    await this.write('manifest.json', JSON.stringify({ registry: this.registry.host, plugins, ...rest }));
+  }
+
+  async write(path: string, content: string | Buffer): Promise<void> {
+    const file = this.path(path);
+    await mkdir(resolve(file, '..'), { recursive: true });
+    await writeFile(file, content);
+  }
+
+  read(path: string): Promise<string> {
+    return readFile(this.path(path), 'utf8');
+  }
+
+  async json<T>(path: string): Promise<T> {
+    return JSON.parse(await this.read(path)) as T;
+  }
+
+  /** Pushes a small module as `plugins/NAME:VERSION`; gives its bytes. Default: form C with a seed of its own. */
+  push(name: string, version: string, image?: TestImage, seed = `${name} ${version}`): Buffer {
+    const wasm = image?.wasm ?? buildModule({ seed });
+    this.registry.push(`plugins/${name}`, version, image ?? imageFormC({ wasm, version }));
+    return wasm;
+  }
+
+  environment(changes: RunOptions['env'] = {}): NodeJS.ProcessEnv {
+    const home = this.path('home');
+    const clean = { PATH: process.env.PATH, HOME: home, XDG_CACHE_HOME: join(home, 'cache'), TMPDIR: this.path('tmp') };
+    return { ...clean, ...changes };
+  }
+
+  start(args: readonly string[], { env, cwd, input }: RunOptions = {}): Running {
+    const child = spawn(process.execPath, [ENTRY, ...args], {
+      cwd: cwd ?? this.dir,
+      env: this.environment(env),
+      stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+    });
+    return watch(child, input);
+  }
+
+  run(args: readonly string[], options?: RunOptions): Promise<Ran> {
+    return this.start(args, options).ended;
+  }
+
+  /** `plugin-mirror sync` with these arguments. */
+  sync(...args: readonly string[]): Promise<Ran> {
+    return this.run(['sync', ...args]);
+  }
+
+  /** sync with --format json, its report read. */
+  async report(...args: readonly string[]): Promise<{ ran: Ran; report: SyncJson }> {
+    const ran = await this.sync('--format', 'json', ...args);
+    return { ran, report: parsed<SyncJson>(ran) };
+  }
+}
+
+/** What `sync --format json` prints. */
+export interface SyncJson {
+  readonly schemaVersion: number;
+  readonly tree: string;
+  readonly plugins: readonly PluginJson[];
+  readonly drift: readonly Readonly<Record<string, string>>[];
+  readonly extras: readonly { readonly name: string; readonly version: string; readonly removed: boolean }[];
+  readonly errors?: readonly ErrorJson[];
+  readonly interrupted?: boolean;
+  readonly totals: Readonly<Record<string, number>>;
+}
+
+export interface PluginJson {
+  readonly name: string;
+  readonly version: string;
+  readonly status: string;
+  readonly reference: string;
+  readonly digest?: string;
+  readonly sha256?: string;
+  readonly sizeBytes?: number;
+  readonly aliasOf?: string;
+  readonly warnings?: readonly string[];
+  readonly error?: ErrorJson;
+}
+
+export interface ErrorJson {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+export async function openScene(t: TestContext, options: RegistryOptions = {}): Promise<Scene> {
+  const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-cli-'));
+  for (const part of ['home', 'tmp']) await mkdir(join(dir, part));
+  const registry = await startRegistry(options);
+  t.after(async () => {
+    await registry.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+  return new Scene(dir, registry);
+}
+
+/** stdout as JSON; with what stderr says where it is none. */
+export function parsed<T>({ code, stdout, stderr }: Ran): T {
+  try {
+    return JSON.parse(stdout) as T;
+  } catch (cause) {
+    throw new Error(`exit ${code}, stdout is no JSON: ${stdout}\nstderr: ${stderr}`, { cause });
+  }
+}
+
+/** Follows a child that may be any program. */
+export function watch(child: ChildProcess, input?: string): Running {
+  const chunks: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] };
+  child.stdout?.on('data', (chunk: Buffer) => chunks.stdout.push(chunk));
+  child.stderr?.on('data', (chunk: Buffer) => chunks.stderr.push(chunk));
+  child.stdin?.on('error', () => undefined);
+  if (input !== undefined) child.stdin?.end(input);
+  const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS);
+  const text = (stream: 'stdout' | 'stderr') => Buffer.concat(chunks[stream]).toString('utf8');
+  const ended = new Promise<Ran>((resolveRan, reject) => {
+    child.once('error', reject);
+    child.once('close', code => {
+      clearTimeout(timer);
+      resolveRan({ code, stdout: text('stdout'), stderr: text('stderr') });
+    });
+  });
+  return { child, ended, output: () => text('stdout') + text('stderr') };
+}
+
+/**
+ * Everything below a folder, by path: kind, mode, mtime and content, so that two equal listings are two equal folders.
+ * A folder that is not there gives an empty listing.
+ */
+export async function listing(dir: string): Promise<Record<string, string>> {
+  const found: [string, string][] = [];
+  const visit = async (path: string): Promise<void> => {
+    const stat = await lstat(path);
+    const about = `${(stat.mode & 0o7777).toString(8)} ${stat.mtimeMs}`;
+    const name = relative(dir, path);
+    if (stat.isSymbolicLink()) found.push([name, `link ${await readlink(path)}`]);
+    else if (stat.isDirectory()) {
+      found.push([`${name}/`, about]);
+      for (const entry of (await readdir(path)).sort()) await visit(join(path, entry));
+    } else found.push([name, `${about} ${stat.size} ${sha256(await readFile(path))}`]);
+  };
+  await visit(dir).catch(error => {
+    if (error.code !== 'ENOENT' || error.path !== dir) throw error;
+  });
+  return Object.fromEntries(found);
+}
+
+export function sha256(bytes: Buffer | string): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
