@@ -1,5 +1,4 @@
 import { readdir } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import pMap from 'p-map';
 import { inventoryText, treeDigest } from './buildCatalog.ts';
 import { compareText } from './canonicalJson.ts';
@@ -22,7 +21,7 @@ import type { Stamps } from './stamps.ts';
 
 export interface AuditOptions {
   readonly signal?: AbortSignal;
-  /** Files hashed side by side. Default: one per processor, at least 2. */
+  /** Files read side by side, at most 1 MiB of memory for each. Default 16: hashing goes on while others are opened. */
   readonly concurrency?: number;
   /** Hash every byte. Default true; false trusts `stamps`. */
   readonly rehash?: boolean;
@@ -71,7 +70,7 @@ export async function auditTree(treeDir: string, options: AuditOptions = {}): Pr
   const expected = expectedFiles(catalog, findings);
   await auditRoot(treeDir, catalog, findings);
   await findUnknown(treeDir, expected, findings);
-  const concurrency = options.concurrency ?? Math.max(2, availableParallelism());
+  const concurrency = options.concurrency ?? 16;
   const inspection: InspectionOptions = { ...options, rehash: options.rehash ?? true };
   // Large files first: the small ones then fill the gaps that they leave.
   const files = [...expected.values()].sort((a, b) => b.sizeBytes - a.sizeBytes);

@@ -273,9 +273,12 @@ test('a folder that this user may not write is refused', {
 }, async t => {
   const dir = await temporary(t);
   await chmod(dir, 0o555);
-  t.after(() => chmod(dir, 0o755));
-  await assert.rejects(openPublishing(dir), code('TREE_NOT_WRITABLE'));
-  await assert.rejects(openPublishing(join(dir, 'below')), code('TREE_NOT_WRITABLE'));
+  try {
+    await assert.rejects(openPublishing(dir), code('TREE_NOT_WRITABLE'));
+    await assert.rejects(openPublishing(join(dir, 'below')), code('TREE_NOT_WRITABLE'));
+  } finally {
+    await chmod(dir, 0o755);
+  }
 });
 
 test('after an abort nothing more is begun, and closing still cleans up', async t => {
