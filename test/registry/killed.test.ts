@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { listCache } from '../../registry/cache.ts';
+import { drip } from '../support/faults.ts';
+import { type Digest, digestOf, imageOf } from '../support/images.ts';
+import { startRegistry, type TestRegistry } from '../support/registry.ts';
+
+const READER = fileURLToPath(new URL('../support/blobReader.ts', import.meta.url));
+// Each costs a process; set it higher to look for rare moments.
+const ROUNDS = Number(process.env.PLUGIN_MIRROR_TEST_ROUNDS ?? 3);
+const WASM = 'application/vnd.module.wasm.content.layer.v1+wasm';
+// Repeatable content that costs no memory to speak of in a failing assertion.
+const bodyOf = (size: number, seed: number) => Buffer.alloc(size, `${seed} of the blobs, `);
+const bodies = [30_000, 300_000, 1_500_000, 4_000_000].map(bodyOf);
+const wanted = bodies.map(body => `${digestOf(body)}/${body.length}`);
+
+interface Child {
+  readonly process: ChildProcess;
+  /** Its stdout, once it has ended. */
+  readonly said: Promise<string>;
+  readonly ended: Promise<number | null>;
+}
+
+function startReader(ref: string, cacheDir: string, blobs: readonly string[], limit?: string): Child {
+  const args = ['--import', 'tsx', READER, ref, cacheDir, ...blobs];
+  const child =
+    limit === undefined
+      ? spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+      : spawn('sh', ['-c', `${limit}; exec "$0" "$@"`, process.execPath, ...args], {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        });
+  const said = text(child.stdout);
+  return { process: child, said, ended: once(child, 'close').then(([code]) => code) };
+}
+
+function assertAllRight(said: string): void {
+  for (const body of bodies) {
+    const digest = digestOf(body);
+    assert.ok(said.includes(`${digest} ${digest.slice('sha256:'.length)}\n`), `${digest} is missing in ${said}`);
+  }
+}
+
+describe('processes that read blobs', () => {
+  let dir: string;
+  let server: TestRegistry;
+  let ref: string;
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-test-'));
+    server = await startRegistry();
+    server.push('plugins/a', '1', imageOf({ layers: bodies.map(body => ({ mediaType: WASM, body })) }));
+    ref = `${server.host}/plugins/a:1`;
+  });
+
+  after(async () => {
+    await server.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  it('may be killed at any moment: the next one resumes, and no whole blob travels again', async () => {
+    let cacheDir = join(dir, 'killed');
+    const total = bodies.reduce((sum, body) => sum + body.length, 0);
+    let whole: Digest[] = [];
+    let resumed = 0;
+    for (let round = 0; round < ROUNDS; round++) {
+      if (whole.length === bodies.length) {
+        cacheDir = join(dir, `killed-${round}`);
+        whole = [];
+      }
+      server.reset();
+      server.script({ kind: 'blob', fault: drip({ bytes: 64 * 1024, everyMs: 4 }) });
+      const child = startReader(ref, cacheDir, wanted);
+      const enough = (0.1 + Math.random() * 0.5) * total;
+      let alive = true;
+      child.ended.then(() => {
+        alive = false;
+      });
+      while (alive && server.bytesServed({ kind: 'blob' }) < enough) await sleep(3);
+      child.process.kill('SIGKILL');
+      await child.ended;
+      for (const digest of whole) assert.equal(server.count({ kind: 'blob', path: digest }), 0, `round ${round}`);
+      resumed += server.requests.filter(({ headers }) => headers.range !== undefined).length;
+      whole = (await listCache(cacheDir)).filter(({ kind }) => kind === 'blob').map(({ digest }) => digest);
+    }
+    server.reset();
+    server.script([]);
+    const last = startReader(ref, cacheDir, wanted);
+    assertAllRight(await last.said);
+    assert.equal(await last.ended, 0);
+    for (const digest of whole) assert.equal(server.count({ kind: 'blob', path: digest }), 0);
+    resumed += server.requests.filter(({ headers }) => headers.range !== undefined).length;
+    // A kill in the first moments leaves nothing to resume; a run in which all are such is one in thousands.
+    assert.ok(resumed > 0 || whole.length > 0, 'nothing was ever kept');
+    assert.deepEqual(
+      (await listCache(cacheDir)).map(({ kind }) => kind),
+      bodies.map(() => 'blob'),
+      'a part was left behind',
+    );
+  });
+
+  it('share a cache folder without harm, killed ones among them', async () => {
+    const cacheDir = join(dir, 'shared');
+    server.script({ kind: 'blob', fault: drip({ bytes: 128 * 1024, everyMs: 4 }) });
+    const doomed = startReader(ref, cacheDir, wanted);
+    const children = Array.from({ length: 2 }, () => startReader(ref, cacheDir, wanted));
+    while (server.count('blob') < 4) await sleep(3);
+    doomed.process.kill('SIGKILL');
+    for (const child of children) {
+      assertAllRight(await child.said);
+      assert.equal(await child.ended, 0);
+    }
+    await doomed.ended;
+    server.reset();
+    server.script([]);
+    const last = startReader(ref, cacheDir, wanted);
+    assertAllRight(await last.said);
+    assert.equal(server.count('blob'), 0);
+  });
+
+  it('go on when the disk takes no more', { skip: process.platform === 'win32' }, async () => {
+    server.reset();
+    // No file may grow beyond a megabyte: to a program that is a disk that is full at that point.
+    const child = startReader(ref, join(dir, 'full'), wanted, 'ulimit -f 1024');
+    assertAllRight(await child.said);
+    assert.equal(await child.ended, 0);
+  });
+
+  it('hold large blobs in no more memory than small ones', async () => {
+    const large = Array.from({ length: 8 }, (_, index) => bodyOf(30_000_000, index));
+    server.push('plugins/large', '1', imageOf({ layers: large.map(body => ({ mediaType: WASM, body })) }));
+    const blobs = large.map(body => `${digestOf(body)}/${body.length}`);
+    const child = startReader(`${server.host}/plugins/large:1`, join(dir, 'large'), blobs);
+    const memory = Number(/memory (\d+)/.exec(await child.said)?.[1]);
+    assert.equal(await child.ended, 0);
+    assert.ok(memory < 100_000_000, `${memory} bytes`);
+  });
+});

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { Refusal } from '../../refusal/refusal.ts';
+import { createOrasEngine } from '../../registry/oras/orasEngine.ts';
+import { refusalOf } from '../../registry/oras/orasRefusal.ts';
+import { parseReference } from '../../registry/reference.ts';
+
+const signal = new AbortController().signal;
+const reference = parseReference('registry.example/plugins/a:1');
+const digest = `sha256:${'a'.repeat(64)}`;
+
+// A stand-in for the ORAS CLI that writes down how it was called. The real one plays in contract.test.ts.
+describe('the ORAS engine', { skip: process.platform === 'win32' }, () => {
+  let dir: string;
+  let env: Record<string, string>;
+
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-test-'));
+    env = { PATH: `${dir}:/usr/bin:/bin`, HOME: dir, PLANTED: 'p1anted-secret', HTTPS_PROXY: 'http://proxy.example:1' };
+  });
+  afterEach(() => rm(dir, { recursive: true, force: true }));
+
+  const install = (body: string, version = '1.3.3') =>
+    writeFile(
+      join(dir, 'oras'),
+      `#!/bin/sh\nif [ "$1" = version ]; then echo 'Version:    ${version}'; exit 0; fi\n${body}\n`,
+      { mode: 0o755 },
+    );
+  const refused = (code: string) => (error: unknown) => {
+    assert.ok(error instanceof Refusal, String(error));
+    assert.equal((error as Refusal & { code: string }).code, code, error.message);
+    return true;
+  };
+
+  it('says how to get what is missing, and never from npm', async () => {
+    await assert.rejects(createOrasEngine({ env: { PATH: dir } }), (error: unknown) => {
+      refused('ORAS_MISSING')(error);
+      const { hint } = error as Refusal;
+      for (const way of ['apt install oras', 'ghcr.io/oras-project/oras', 'brew install oras', 'setup-oras'])
+        assert.ok(hint.includes(way), way);
+      assert.doesNotMatch(hint, /npm (?:install|i) /);
+      return true;
+    });
+  });
+
+  it('is not fooled by another program of that name', async () => {
+    await writeFile(join(dir, 'oras'), '#!/bin/sh\necho 0.0.0-whatever\n', { mode: 0o755 });
+    await assert.rejects(createOrasEngine({ env }), refused('ORAS_MISSING'));
+  });
+
+  for (const version of ['1.2.3', '0.16.0', '1.2.99+unknown'])
+    it(`refuses ${version} as too old`, async () => {
+      await install('', version);
+      await assert.rejects(createOrasEngine({ env }), refused('ORAS_TOO_OLD'));
+    });
+
+  for (const version of ['1.3.0', '1.10.0', '2.0.0-rc.1'])
+    it(`takes ${version}`, async () => {
+      await install('', version);
+      await (await createOrasEngine({ env })).close();
+    });
+
+  it('keeps secrets off the command line and out of the environment, in a file of its own that goes with it', async () => {
+    await install(`{ printf '%s\\n' "$@"; env; } > '${dir}/call'
+while [ $# -gt 0 ]; do
+  if [ "$1" = --registry-config ]; then cp "$2" '${dir}/config'; stat -c %a "$2" > '${dir}/mode'; echo "$2" > '${dir}/path'; fi
+  shift
+done
+echo ${digest}`);
+    const engine = await createOrasEngine({ env, username: 'robot', password: 'tr0ub4dor' });
+    assert.equal(await engine.resolve(reference, signal), digest);
+    const call = await readFile(join(dir, 'call'), 'utf8');
+    assert.doesNotMatch(call, /tr0ub4dor|p1anted|--debug|--password/);
+    assert.match(call, /^HTTPS_PROXY=http:\/\/proxy\.example:1$/m);
+    assert.equal((await readFile(join(dir, 'mode'), 'utf8')).trim(), '600');
+    const config = JSON.parse(await readFile(join(dir, 'config'), 'utf8'));
+    assert.deepEqual(config, {
+      auths: { 'registry.example': { auth: Buffer.from('robot:tr0ub4dor').toString('base64') } },
+    });
+    await engine.close();
+    await assert.rejects(stat((await readFile(join(dir, 'path'), 'utf8')).trim()), { code: 'ENOENT' });
+  });
+
+  it('ends ORAS with SIGINT, and kills what does not end', async () => {
+    await install(`trap 'echo interrupted > "${dir}/heard"' INT
+echo $$ > '${dir}/pid'
+while :; do sleep 0.05; done`);
+    const engine = await createOrasEngine({ env });
+    const controller = new AbortController();
+    const asked = engine.resolve(reference, controller.signal);
+    asked.catch(() => {});
+    let pid = '';
+    while (pid === '') {
+      pid = (await readFile(join(dir, 'pid'), 'utf8').catch(() => '')).trim();
+      await new Promise(resolve => setTimeout(resolve, 10));
+    }
+    controller.abort(new Error('enough'));
+    await assert.rejects(asked, /enough/);
+    assert.equal((await readFile(join(dir, 'heard'), 'utf8')).trim(), 'interrupted');
+    assert.throws(() => process.kill(Number(pid), 0), { code: 'ESRCH' });
+    await engine.close();
+  });
+});
+
+describe('what ORAS says', () => {
+  const subject = 'registry.example/plugins/a:1';
+  const table: [string, string][] = [
+    [
+      'Error response from registry: failed to resolve digest: registry.example/plugins/a:1: not found',
+      'REGISTRY_NOT_FOUND',
+    ],
+    ['Error response from registry: name unknown: repository name not known to registry', 'REGISTRY_NOT_FOUND'],
+    [
+      'Error response from registry: HEAD "http://r/v2/a/manifests/1": response status code 401: Unauthorized',
+      'REGISTRY_UNAUTHORIZED',
+    ],
+    ['Error response from registry: denied: requested access to the resource is denied', 'REGISTRY_DENIED'],
+    ['Error: Head "https://r/v2/": dial tcp 127.0.0.1:1: connect: connection refused', 'REGISTRY_REFUSED'],
+    [
+      'Error: Head "https://r/v2/": proxyconnect tcp: dial tcp 127.0.0.1:1: connect: connection refused',
+      'REGISTRY_PROXY',
+    ],
+    ['Error: Head "https://r/v2/": Proxy Authentication Required', 'REGISTRY_PROXY'],
+    ['Error: Head "https://r/v2/": dial tcp: lookup nowhere.invalid: no such host', 'REGISTRY_DNS'],
+    ['Error: Head "https://r/v2/": dial tcp: lookup r on 10.0.0.1:53: read udp: i/o timeout', 'REGISTRY_DNS'],
+    ['Error: Head "https://r/v2/": dial tcp 10.0.0.1:443: i/o timeout', 'REGISTRY_TIMEOUT'],
+    [
+      'Error: Head "https://r/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority',
+      'REGISTRY_TLS',
+    ],
+    ['Error: Get "https://r/v2/": http: server gave HTTP response to HTTPS client', 'REGISTRY_TLS'],
+    [
+      'Error response from registry: HEAD "http://r/v2/": response status code 429: Too Many Requests',
+      'REGISTRY_RATE_LIMITED',
+    ],
+    ['Error response from registry: toomanyrequests: slow down', 'REGISTRY_RATE_LIMITED'],
+    [
+      'Error response from registry: HEAD "http://r/v2/": response status code 503: Service Unavailable',
+      'REGISTRY_UNAVAILABLE',
+    ],
+    ['Error: read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer', 'REGISTRY_UNAVAILABLE'],
+    ['Error: read failed: expected content size of 401, got 10: unexpected EOF', 'REGISTRY_UNAVAILABLE'],
+    ['Error: mismatched digest', 'REGISTRY_DIGEST_MISMATCH'],
+    ['Error: Get "http://r/hops/loop": stopped after 10 redirects', 'REGISTRY_REDIRECT'],
+    ['Error: net/http: HTTP/1.x transport connection broken: malformed HTTP response "SSH-2.0-x"', 'REGISTRY_PROTOCOL'],
+    ['Error: open /tmp/x: no space left on device', 'ORAS_FAILED'],
+    ['', 'ORAS_FAILED'],
+  ];
+  for (const [stderr, code] of table)
+    it(`"${stderr.slice(0, 90)}" is ${code}`, () => {
+      const refusal = refusalOf(stderr, subject, 'manifest') as Refusal & { code: string };
+      assert.equal(refusal.code, code);
+      assert.notEqual(refusal.hint, '');
+    });
+
+  it('is not mistaken by what a repository is called', () => {
+    const odd = 'denied.example/x509:/unauthorized-certificate';
+    const stderr = `Error: failed to fetch the content of "${odd}": Get "https://${odd}": read: connection reset by peer`;
+    assert.equal((refusalOf(stderr, odd, 'manifest') as Refusal & { code: string }).code, 'REGISTRY_UNAVAILABLE');
+  });
+
+  it('is told without the secrets of signed URLs and proxies', () => {
+    const stderr =
+      'Error: Get "https://user:p1anted-a@bucket.example/x?Signature=p1anted-b&Expires=1": proxyconnect tcp: http://me:p1anted-c@proxy:1: EOF';
+    const refusal = refusalOf(stderr, subject, 'blob');
+    assert.doesNotMatch(`${refusal.message} ${refusal.stack} ${JSON.stringify(refusal)}`, /p1anted/);
+  });
+});
