@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -8,11 +8,13 @@ import type { Publishing } from '../../tree/publishing.ts';
 
 const HEAD = Buffer.from([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
 
-/** A temporary folder that goes with its test. */
+/** A temporary folder that goes with its test, and with it whatever a killed writer left beside it. */
 export async function temporary(t: TestContext): Promise<string> {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'plugin-mirror-tree-')));
   t.after(() => rm(dir, { recursive: true, force: true }));
-  return dir;
+  const inner = join(dir, 'here');
+  await mkdir(inner);
+  return inner;
 }
 
 /** A module of `sizeBytes`, told from others by its seed. */

@@ -9,7 +9,7 @@ import { readCatalog } from '../../tree/readCatalog.ts';
 import { compileWriter, startWriter } from './compiledWriter.ts';
 import { module, publish, sample, temporary } from './fixture.ts';
 
-const ROUNDS = process.env.PLUGIN_MIRROR_TEST_PEERS === '1' ? 100 : 12;
+const ROUNDS = process.env.PLUGIN_MIRROR_TEST_PEERS === '1' ? 100 : 8;
 
 /** Throws unless it is all of one module, from its first byte to its last. */
 function requireWhole(bytes: Buffer): void {

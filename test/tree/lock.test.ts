@@ -142,10 +142,10 @@ test('of many who find a stale lock at once exactly one gets it', async t => {
 test('of many processes that find a stale lock at once exactly one gets it', async t => {
   const dir = await temporary(t);
   const own = await record(dir);
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < 2; round++) {
     await forge(dir, JSON.stringify({ ...own, token: crypto.randomUUID(), pid: 4_194_304 + 1 }), 0);
-    const writers = await Promise.all(Array.from({ length: 5 }, () => startWriter(script, dir)));
-    assert.deepEqual(writers.map(writer => writer.said).sort(), [...Array(4).fill('TREE_LOCKED'), 'open']);
+    const writers = await Promise.all(Array.from({ length: 4 }, () => startWriter(script, dir)));
+    assert.deepEqual(writers.map(writer => writer.said).sort(), [...Array(3).fill('TREE_LOCKED'), 'open']);
     for (const writer of writers) if (writer.said === 'open') await writer.finish();
   }
 });
