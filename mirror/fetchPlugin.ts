@@ -7,6 +7,7 @@ import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
 import { adoptFile } from './adoptFile.ts';
 import { type ExtractedPlugin, extractPlugin } from './extractPlugin.ts';
+import type { SignatureProof } from './signatures/policy.ts';
 import type { WantedVersion } from './wanted.ts';
 
 export interface Fetched {
@@ -31,9 +32,10 @@ export interface FetchRequest {
   readonly signal: AbortSignal;
 }
 
-/** fetch → extract → check → publish, for one version from an image. The tree has it whole afterwards, or as it was. */
+/** verify → fetch → extract → check → publish, for one version from an image. The tree has it whole afterwards, or as it was. */
 export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
   const { wanted, reference, image, registry, publishing, signal } = request;
+  const signature = await provenBy(request);
   const created = await whenCreated(image, reference, registry, signal);
   const { os, architecture, variant } = image.platform ?? {};
   return stageAndPublish(publishing, async dir => {
@@ -57,9 +59,23 @@ export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
         : { platform: [os, architecture, variant].filter(part => part !== undefined).join('/') }),
       ...(created === undefined ? {} : { created }),
       ...(image.manifest.annotations === undefined ? {} : { annotations: image.manifest.annotations }),
+      ...(signature === undefined ? {} : { signature }),
     };
     return { metadata, warnings: plugin.warnings };
   });
+}
+
+/** Before any blob travels: what an image is worth nobody need download to learn. */
+async function provenBy({
+  wanted,
+  image,
+  reference,
+  registry,
+  signal,
+}: FetchRequest): Promise<SignatureProof | undefined> {
+  if (wanted.signatures === undefined) return undefined;
+  const { verifySignatures } = await import('./signatures/verifySignatures.ts');
+  return verifySignatures(wanted.signatures, image, reference, registry, signal);
 }
 
 /** The same for a local module. */

@@ -79,6 +79,45 @@ const plugin = z
   .union([version, versions, details], { error: 'a version, a list of versions, or an object' })
   .describe('A version, a list of versions, or an object.');
 
+const aGlob = z.string({ error: 'a glob over HOST/REPOSITORY' }).min(1, { error: 'a glob over HOST/REPOSITORY' });
+const fileText = (error: string) => z.string({ error }).min(1, { error }).optional();
+
+const signaturePolicy = z
+  .strictObject(
+    {
+      images: z
+        .union([aGlob, z.array(aGlob).min(1, { error: 'at least one glob' })], { error: 'a glob or a list of globs' })
+        .optional()
+        .meta({
+          description:
+            'Which images it governs: globs over HOST/REPOSITORY, "**" crosses slashes. Of several policies the first that fits counts. Default: every image.',
+          examples: ['harbor.example.com/team/**'],
+        }),
+      key: fileText('the path of a public key').describe(
+        'The signer’s public key in PEM, such as cosign.pub; relative to the folder of this file.',
+      ),
+      identity: fileText('the identity in the signer’s certificate').meta({
+        description: 'Keyless: whom the certificate names, exactly. Needs "issuer" and "trustedRoot".',
+        examples: ['https://github.com/team/plugins/.github/workflows/release.yaml@refs/heads/main'],
+      }),
+      identityPattern: fileText('a regular expression for the whole identity').meta({
+        description:
+          'Keyless: a regular expression that the whole identity must fit. Needs "issuer" and "trustedRoot".',
+        examples: ['https://github\\.com/team/.*'],
+      }),
+      issuer: fileText('the OIDC issuer').meta({
+        description: 'Keyless: who vouched for the identity, exactly.',
+        examples: ['https://token.actions.githubusercontent.com'],
+      }),
+      trustedRoot: fileText('the path of a trusted_root.json').describe(
+        'Sigstore’s trusted root in JSON; relative to the folder of this file, never fetched. Beside "key" it demands an entry in its transparency log.',
+      ),
+      unsigned: z.literal(true, { error: 'true' }).optional().describe('These images may come unsigned.'),
+    },
+    { error: 'a policy, or a list of policies' },
+  )
+  .describe('Who must have signed an image (cosign): "key", or "identity" or "identityPattern", or "unsigned".');
+
 export const manifestSchema = z
   .strictObject(
     {
@@ -108,6 +147,14 @@ export const manifestSchema = z
             'Other places to ask first: registry host → HOST[/PREFIX], tried in order before the registry itself. Digests are verified all the same.',
           examples: [{ [defaultRegistry]: ['harbor.local/higress'] }],
         }),
+      signatures: z
+        .union([signaturePolicy, z.array(signaturePolicy).min(1, { error: 'at least one policy' })], {
+          error: 'a policy, or a list of policies',
+        })
+        .optional()
+        .describe(
+          'Who must have signed the images. What does not satisfy it is not published. Local files are no images and are not checked.',
+        ),
     },
     { error: 'an object with "plugins"' },
   )
@@ -122,5 +169,6 @@ export { defaultRegistry };
 /** Keys allowed in an object at this depth of the document; undefined where any key is. */
 export function manifestKeysAt(path: readonly (string | number)[]): readonly string[] | undefined {
   if (path.length === 0) return Object.keys(manifestSchema.shape);
+  if (path[0] === 'signatures') return path.length < 3 ? Object.keys(signaturePolicy.shape) : undefined;
   return path.length === 2 && path[0] === 'plugins' ? Object.keys(details.shape) : undefined;
 }

@@ -1,6 +1,7 @@
 import type { Image } from '../registry/image.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import { type Drift, versionKey } from './report.ts';
+import { fingerprintOf } from './signatures/policy.ts';
 import type { WantedVersion } from './wanted.ts';
 
 /** Everything known of one wanted version before it is decided what to do about it. */
@@ -67,7 +68,8 @@ function decide(findings: Findings): PlanStep {
   const digest = held?.digest ?? (answer?.kind === 'digest' ? answer.digest : undefined);
   if (digest === undefined)
     return { action: 'fail', wanted, error: answer?.kind === 'error' ? answer.error : nobodyAsked(wanted) };
-  if (present.state === 'sound' && isAsHeld(present.metadata, { ...held, digest }))
+  const vouched = present.state === 'sound' && isVouched(wanted, present.metadata);
+  if (present.state === 'sound' && vouched && isAsHeld(present.metadata, { ...held, digest }))
     return { action: 'keep', wanted, metadata: present.metadata, warnings: unasked(answer) };
   const image = answer?.kind === 'digest' && answer.digest === digest ? answer.image : undefined;
   const sha256 = held?.sha256;
@@ -75,7 +77,7 @@ function decide(findings: Findings): PlanStep {
     action: 'fetch',
     wanted,
     digest,
-    ...explain(present, digest),
+    ...explain(present, digest, vouched),
     ...(sha256 === undefined ? {} : { sha256 }),
     ...(image === undefined ? {} : { image }),
   };
@@ -85,13 +87,26 @@ function isAsHeld(metadata: PublishedVersion, { digest, sha256 }: Held): boolean
   return metadata.digest === digest && (sha256 === undefined || metadata.sha256 === sha256);
 }
 
+/**
+ * A version that was published without a proof for today's policy is fetched again, and so verified again: metadata.json
+ * holds what was proven, under which policy. A sound version whose policy did not change costs no request.
+ */
+function isVouched({ signatures }: WantedVersion, { signature }: PublishedVersion): boolean {
+  return signatures === undefined || signature?.policy === fingerprintOf(signatures);
+}
+
 function nobodyAsked(wanted: WantedVersion): Error {
   return new Error(`${versionKey(wanted)}: nobody was asked for its digest`);
 }
 
-function explain(present: Present, digest: string): { reason: 'missing' | 'damaged' | 'changed'; because: string } {
+function explain(
+  present: Present,
+  digest: string,
+  vouched: boolean,
+): { reason: 'missing' | 'damaged' | 'changed'; because: string } {
   if (present.state === 'missing') return { reason: 'missing', because: 'not in the tree' };
   if (present.state === 'damaged') return { reason: 'damaged', because: present.problems.join('; ') };
+  if (!vouched) return { reason: 'changed', because: 'its signature was not verified under this policy' };
   return { reason: 'changed', because: `was ${present.metadata.digest}, is to be ${digest}` };
 }
 

@@ -5,6 +5,7 @@ import { isFault, parseRegistryPlace, type RegistryPlace } from './imageText.ts'
 import { ManifestInvalid, ManifestMissing, ManifestUnreadable } from './manifestErrors.ts';
 import { readPlugins } from './manifestPlugins.ts';
 import { defaultRegistry, manifestKeysAt, manifestSchema } from './manifestSchema.ts';
+import { readSignatures } from './manifestSignatures.ts';
 import type { Reading } from './manifestVersions.ts';
 import { formatPlace, type Problem, quoted } from './problem.ts';
 import { schemaProblems } from './schemaProblems.ts';
@@ -55,9 +56,10 @@ export function parsePluginManifest(text: string, { file }: { readonly file: str
   const plugins = memberOf(root, 'plugins')?.node;
   const reading: Reading = { folder: dirname(absolute), base, report };
   const read = plugins ? readPlugins(plugins, reading) : { versions: [], aliases: [] };
+  const versions = readSignatures(memberOf(root, 'signatures')?.node, read.versions, reading);
   const mirrors = readMirrors(memberOf(root, 'mirrors')?.node, report);
   if (problems.length > 0) throw new ManifestInvalid(file, inOrder(problems));
-  return { file: absolute, registry: formatRegistryPlace(base), ...read, mirrors };
+  return { file: absolute, registry: formatRegistryPlace(base), ...read, versions, mirrors };
 }
 
 /**

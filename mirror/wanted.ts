@@ -1,4 +1,5 @@
 import type { Reference } from '../registry/reference.ts';
+import type { SignaturePolicy } from './signatures/policy.ts';
 
 /**
  * The user's list, normalised: every default is filled in, every image is a whole reference, every chain of aliases is
@@ -22,6 +23,8 @@ export interface WantedVersion {
   /** Where it stands in the file, e.g. `plugins.ai-proxy[1]`. */
   readonly place: string;
   readonly source: VersionSource;
+  /** Who must have signed its image. Absent: nobody need have. */
+  readonly signatures?: SignaturePolicy;
 }
 
 export type VersionSource =

@@ -19,6 +19,7 @@ export const publishedSchema = z.object({
   abi: z.string().nullable(),
   created: z.string().optional(),
   annotations: z.record(z.string(), z.string()).optional(),
+  signature: z.object({ policy: hex(64), signer: z.string(), digest: z.string() }).optional(),
   files: z.record(z.string(), z.object({ sha256: hex(64), sizeBytes })),
 });
 
@@ -49,6 +50,11 @@ export interface PublishedVersion {
   /** RFC 3339, if the image says when it was made. */
   readonly created?: string;
   readonly annotations?: Readonly<Record<string, string>>;
+  /**
+   * The signature that the manifest's policy asked for, checked before anything was published: the policy's fingerprint
+   * (bare hex), who signed, and which digest (an index's or a manifest's). Absent if no policy governed the image.
+   */
+  readonly signature?: { readonly policy: string; readonly signer: string; readonly digest: string };
   /** Every other file of the version that came from the image (spec.yaml, README.md, icon.png …), by file name. */
   readonly files: Readonly<Record<string, { readonly sha256: string; readonly sizeBytes: number }>>;
 }

@@ -329,7 +329,7 @@ describe('a manifest that is wrong', () => {
     ['mirror of a path', plugins({ p: '1' }, { mirrors: { 'h/x': ['i'] } }), 'mirrors["h/x"]', /alone/],
     ['mirror as text', plugins({ p: '1' }, { mirrors: { h: 'i' } }), 'mirrors.h', /list/],
     ['mirror with scheme', plugins({ p: '1' }, { mirrors: { h: ['i', 'http://j'] } }), 'mirrors.h[1]', /http/],
-    ['signatures, not yet', plugins({ p: '1' }, { signatures: {} }), 'signatures', /unknown key/],
+    ['signatures by nobody', plugins({ p: '1' }, { signatures: {} }), 'signatures', /no word on who must have signed/],
   ];
   for (const [what, text, place, told] of cases)
     it(what, () => {

@@ -1,0 +1,88 @@
+import { createHash } from 'node:crypto';
+import { type Bundle, bundleFromJSON } from '@sigstore/bundle';
+import { toSignedEntity } from '@sigstore/verify';
+import { z } from 'zod';
+import { type FoundSignature, NoSignature, signedContent } from './foundSignature.ts';
+
+/** What cosign 3 says of an image when it signs it; other predicates (provenance, scans) attest, they do not sign. */
+export const SIGN_PREDICATE = 'https://sigstore.dev/cosign/sign/v1';
+const IN_TOTO = 'application/vnd.in-toto+json';
+
+const hexDigest = z.string().regex(/^[0-9a-f]+$/);
+const statementShape = z.object({
+  _type: z.enum(['https://in-toto.io/Statement/v1', 'https://in-toto.io/Statement/v0.1']),
+  predicateType: z.string(),
+  subject: z.array(z.object({ digest: z.record(z.string(), hexDigest) })),
+});
+
+/** True for the bundles of Sigstore, all versions (sigstore/protobuf-specs, sigstore_bundle.proto, media_type). */
+export function isBundleType(mediaType: string): boolean {
+  return /^application\/vnd\.dev\.sigstore\.bundle(?:\.v\d+(?:\.\d+)?\+json|\+json;version=\d)/.test(mediaType);
+}
+
+/**
+ * Reads a Sigstore bundle: a DSSE envelope around an in-toto statement, as cosign 3 signs images, or the signature over
+ * the bytes of the manifest itself. `manifestOf` gives those. @throws NoSignature, and what `manifestOf` throws
+ */
+export async function readBundle(
+  bytes: Buffer,
+  manifestOf: (digest: string) => Promise<Buffer | undefined>,
+): Promise<FoundSignature> {
+  const { bundle, entity } = parse(bytes);
+  const certificate = certificateIn(bundle);
+  const rest = certificate === undefined ? {} : { certificate };
+  if (bundle.content.$case === 'dsseEnvelope') {
+    const { payload, payloadType, signatures } = bundle.content.dsseEnvelope;
+    const [signature] = signatures;
+    if (payloadType !== IN_TOTO || signature === undefined)
+      throw new NoSignature(`an envelope around ${JSON.stringify(payloadType.slice(0, 80))}`);
+    const content = signedContent(encodeForSigning(payloadType, payload), signature.sig, sha256(payload));
+    return { digests: digestsIn(payload), entity: { ...entity, signature: content }, ...rest };
+  }
+  const { messageDigest, signature } = bundle.content.messageSignature;
+  const digest = `sha256:${messageDigest.digest.toString('hex')}`;
+  const manifest = await manifestOf(digest);
+  if (manifest === undefined) return { digests: [digest], entity, ...rest };
+  return {
+    digests: [digest],
+    entity: { ...entity, signature: signedContent(manifest, signature, sha256(manifest)) },
+    ...rest,
+  };
+}
+
+function parse(bytes: Buffer) {
+  try {
+    const bundle = bundleFromJSON(JSON.parse(bytes.toString('utf8')));
+    return { bundle, entity: toSignedEntity(bundle) };
+  } catch (error) {
+    throw new NoSignature('a bundle that cannot be read', { cause: error });
+  }
+}
+
+function digestsIn(payload: Buffer): string[] {
+  let statement: z.output<typeof statementShape>;
+  try {
+    statement = statementShape.parse(JSON.parse(payload.toString('utf8')));
+  } catch (error) {
+    throw new NoSignature('an envelope without an in-toto statement', { cause: error });
+  }
+  if (statement.predicateType !== SIGN_PREDICATE)
+    throw new NoSignature(`an attestation (${statement.predicateType.slice(0, 200)}), which is no signature`);
+  return statement.subject.flatMap(({ digest }) =>
+    Object.entries(digest).map(([algorithm, hash]) => `${algorithm}:${hash}`),
+  );
+}
+
+function certificateIn({ verificationMaterial: { content } }: Bundle): Buffer | undefined {
+  if (content.$case === 'certificate') return content.certificate.rawBytes;
+  return content.$case === 'x509CertificateChain' ? content.x509CertificateChain.certificates[0]?.rawBytes : undefined;
+}
+
+/** DSSE's pre-authentication encoding (secure-systems-lab/dsse, protocol.md). */
+function encodeForSigning(type: string, payload: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`DSSEv1 ${Buffer.byteLength(type)} ${type} ${payload.length} `), payload]);
+}
+
+function sha256(bytes: Buffer): Buffer {
+  return createHash('sha256').update(bytes).digest();
+}

@@ -1,0 +1,118 @@
+import { createHash, X509Certificate } from 'node:crypto';
+import { bundleFromJSON } from '@sigstore/bundle';
+import { toSignedEntity } from '@sigstore/verify';
+import { z } from 'zod';
+import { type FoundSignature, NoSignature, signedContent } from './foundSignature.ts';
+
+/** Layers of this type are cosign's signatures: the payload is the blob, all else stands in the layer's annotations. */
+export const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json';
+
+const annotationOf = {
+  signature: 'dev.cosignproject.cosign/signature',
+  certificate: 'dev.sigstore.cosign/certificate',
+  rekor: 'dev.sigstore.cosign/bundle',
+  timestamp: 'dev.sigstore.cosign/rfc3161timestamp',
+} as const;
+
+const payloadShape = z.object({
+  critical: z.object({
+    image: z.object({ 'docker-manifest-digest': z.string() }),
+    type: z.literal('cosign container image signature'),
+  }),
+});
+const rekorShape = z.object({
+  SignedEntryTimestamp: z.base64(),
+  Payload: z.object({
+    body: z.base64(),
+    integratedTime: z.int(),
+    logIndex: z.int(),
+    logID: z.string().regex(/^[0-9a-f]{64}$/),
+  }),
+});
+const entryShape = z.object({ kind: z.string(), apiVersion: z.string() });
+const timestampShape = z.object({ SignedRFC3161Timestamp: z.base64() });
+
+/**
+ * Reads one layer of cosign's first format (cosign, specs/SIGNATURE_SPEC.md) and turns it into a Sigstore bundle, so that
+ * one verifier judges all. The certificate chain in the annotations is left out: only the trusted root's authorities count.
+ * @throws NoSignature
+ */
+export function readSimpleSigning(payload: Buffer, annotations: Readonly<Record<string, string>> = {}): FoundSignature {
+  const signature = Buffer.from(annotations[annotationOf.signature] ?? '', 'base64');
+  if (signature.length === 0) throw new NoSignature('a payload without a signature');
+  const { critical } = read(payloadShape, payload.toString('utf8'), 'payload');
+  const certificate = certificateIn(annotations[annotationOf.certificate]);
+  const logged = createHash('sha256').update(payload).digest();
+  const bundle = bundleOf(annotations, signature, logged, certificate);
+  return {
+    digests: [critical.image['docker-manifest-digest']],
+    entity: { ...toSignedEntity(bundle), signature: signedContent(payload, signature, logged) },
+    ...(certificate === undefined ? {} : { certificate }),
+  };
+}
+
+function bundleOf(
+  annotations: Readonly<Record<string, string>>,
+  signature: Buffer,
+  logged: Buffer,
+  certificate: Buffer | undefined,
+) {
+  const timestamp = annotations[annotationOf.timestamp];
+  const stamps = timestamp
+    ? [{ signedTimestamp: read(timestampShape, timestamp, 'timestamp').SignedRFC3161Timestamp }]
+    : [];
+  try {
+    return bundleFromJSON({
+      // The oldest version, as it takes a log's promise without its proof of inclusion.
+      mediaType: 'application/vnd.dev.sigstore.bundle+json;version=0.1',
+      messageSignature: {
+        messageDigest: { algorithm: 'SHA2_256', digest: logged.toString('base64') },
+        signature: signature.toString('base64'),
+      },
+      verificationMaterial: {
+        ...(certificate === undefined
+          ? { publicKey: { hint: '' } }
+          : { x509CertificateChain: { certificates: [{ rawBytes: certificate.toString('base64') }] } }),
+        tlogEntries: entriesIn(annotations[annotationOf.rekor]),
+        timestampVerificationData: { rfc3161Timestamps: stamps },
+      },
+    });
+  } catch (error) {
+    if (error instanceof NoSignature) throw error;
+    throw new NoSignature('a signature whose annotations make no sense', { cause: error });
+  }
+}
+
+/** Rekor's answer as cosign keeps it: the entry, and the log's promise to take it up (the "set"). */
+function entriesIn(text: string | undefined): object[] {
+  if (!text) return [];
+  const { SignedEntryTimestamp, Payload } = read(rekorShape, text, 'log entry');
+  const { kind, apiVersion } = read(entryShape, Buffer.from(Payload.body, 'base64').toString('utf8'), 'log entry');
+  return [
+    {
+      logIndex: String(Payload.logIndex),
+      logId: { keyId: Buffer.from(Payload.logID, 'hex').toString('base64') },
+      kindVersion: { kind, version: apiVersion },
+      integratedTime: String(Payload.integratedTime),
+      inclusionPromise: { signedEntryTimestamp: SignedEntryTimestamp },
+      canonicalizedBody: Payload.body,
+    },
+  ];
+}
+
+function certificateIn(text: string | undefined): Buffer | undefined {
+  if (!text) return undefined;
+  try {
+    return new X509Certificate(text).raw;
+  } catch (error) {
+    throw new NoSignature('a signature whose certificate cannot be read', { cause: error });
+  }
+}
+
+function read<T extends z.ZodType>(shape: T, text: string, what: string): z.output<T> {
+  try {
+    return shape.parse(JSON.parse(text));
+  } catch (error) {
+    throw new NoSignature(`a signature whose ${what} is not cosign's`, { cause: error });
+  }
+}
