@@ -84,8 +84,13 @@ export class Scene {
     return { ...clean, ...changes };
   }
 
+  /** What node is to run for this command line. */
+  command(args: readonly string[]): string[] {
+    return [ENTRY, ...args];
+  }
+
   start(args: readonly string[], { env, cwd, input }: RunOptions = {}): Running {
-    const child = spawn(process.execPath, [ENTRY, ...args], {
+    const child = spawn(process.execPath, this.command(args), {
       cwd: cwd ?? this.dir,
       env: this.environment(env),
       stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
