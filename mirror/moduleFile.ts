@@ -1,5 +1,5 @@
-import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
+import { hashModule } from './hashModule.ts';
 import { LayerTooLarge } from './layerRefusals.ts';
 
 /** What Envoy's host reads of a module at most (256 MiB). */
@@ -13,13 +13,11 @@ export interface WrittenModule {
   readonly sizeBytes: number;
 }
 
-/** plugin.wasm as it is being written: both hashes in the same pass, writes gathered into large ones. */
+/** plugin.wasm as it is being written: pieces are gathered into large writes, what was written is hashed at the end. */
 export class ModuleFile {
   readonly path: string;
   readonly #file: FileHandle;
   readonly #subject: string;
-  #sha256: Hash = createHash('sha256');
-  #md5: Hash = createHash('md5');
   #sizeBytes = 0;
   #queue: Buffer[] = [];
   #queuedBytes = 0;
@@ -38,8 +36,6 @@ export class ModuleFile {
 
   /** Forgets everything written so far: a better candidate has come. */
   restart(): void {
-    this.#sha256 = createHash('sha256');
-    this.#md5 = createHash('md5');
     this.#truncate ||= this.#sizeBytes > 0;
     this.#sizeBytes = 0;
     this.#queue = [];
@@ -50,8 +46,6 @@ export class ModuleFile {
   push(chunk: Buffer): void {
     this.#sizeBytes += chunk.length;
     if (this.#sizeBytes > MODULE_LIMIT_BYTES) throw refuseSize(this.#subject, 'more');
-    this.#sha256.update(chunk);
-    this.#md5.update(chunk);
     this.#queue.push(chunk);
     this.#queuedBytes += chunk.length;
   }
@@ -70,7 +64,7 @@ export class ModuleFile {
 
   async finish(): Promise<WrittenModule> {
     await this.flush(0);
-    return { sha256: this.#sha256.digest('hex'), md5: this.#md5.digest('hex'), sizeBytes: this.#sizeBytes };
+    return { ...(await hashModule(this.path)), sizeBytes: this.#sizeBytes };
   }
 
   async close(): Promise<void> {

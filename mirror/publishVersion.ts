@@ -2,7 +2,7 @@ import { formatReference, type Reference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
-import { adoptLocal, type Fetched, fetchPlugin } from './fetchPlugin.ts';
+import type { Fetched } from './fetchPlugin.ts';
 import type { PlanStep } from './plan.ts';
 import type { Prepared } from './prepare.ts';
 import type { ProgressMeter } from './progressMeter.ts';
@@ -43,6 +43,8 @@ async function fetchStep(
   room: PublishingRoom,
 ): Promise<Fetched> {
   const { prepared, publishing, meter, signal } = room;
+  // Loaded when something travels, and only then: reading archives is most of this program's code.
+  const { adoptLocal, fetchPlugin } = await import('./fetchPlugin.ts');
   if (wanted.source.kind === 'file') return adoptLocal(wanted, wanted.source, publishing, signal);
   const found = prepared.images.get(key);
   if (found === undefined) throw new Error(`${key}: its image manifest is not at hand`);
