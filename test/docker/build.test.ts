@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import process from 'node:process';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { CertificateAuthority } from '../support/certificates.ts';
+import { listing } from '../support/cli.ts';
+import { imageFormC } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
+import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { Context, docker, labRegistry, run, withoutDocker } from './lab.ts';
+
+const orasImage = process.env.PLUGIN_MIRROR_TEST_ORAS_IMAGE ?? `${labRegistry}/oras-project/oras:v1.3`;
+const wasm = buildModule({ seed: 'docker build', sizeBytes: 200_000 });
+const image = imageFormC({ wasm, version: '1.0.0' });
+
+describe('docker build', { skip: withoutDocker() }, () => {
+  let context: Context;
+  let registry: TestRegistry;
+  before(async () => {
+    context = await Context.create({ plugins: { one: '1.0.0' } });
+  });
+  after(() => context?.remove());
+  afterEach(() => registry?.close());
+
+  const serve = async (options: Parameters<typeof startRegistry>[0]): Promise<void> => {
+    registry = await startRegistry(options);
+    registry.push('plugins/one', '1.0.0', image);
+  };
+  const argument = (name: string, value: string) => ['--build-arg', `${name}=${value}`];
+  const from = () => argument('REGISTRY', registry.host);
+
+  it('makes the same tree with either engine', async () => {
+    await serve({});
+    const builtin = await context.buildTree(...from());
+    const oras = await context.buildTree(
+      ...from(),
+      ...argument('ENGINE', 'oras'),
+      ...argument('ORAS_IMAGE', orasImage),
+    );
+    assert.deepEqual(await readFile(join(builtin, 'one/1.0.0/plugin.wasm')), wasm);
+    assert.deepEqual(await contentOf(oras), await contentOf(builtin));
+  });
+
+  it('does not even look at the ORAS image unless asked to', async () => {
+    await serve({});
+    await context.buildTree(...from(), ...argument('ORAS_IMAGE', `${registry.host}/no/such:image`));
+    assert.equal(
+      registry.count(({ path }) => path.includes('no/such')),
+      0,
+    );
+  });
+
+  it('takes a password by secret, in either form, and leaves none behind', async () => {
+    const password = 'not-in-any-layer';
+    await serve({ auth: { kind: 'basic', user: 'puller', password } });
+    const auth = Buffer.from(`puller:${password}`).toString('base64');
+    await context.write('secret/config.json', JSON.stringify({ auths: { [registry.host]: { auth } } }));
+    const tagged = ['--tag', 'plugin-mirror-test:secret', '--load'];
+    const config = ['--secret', `id=registry-config,src=${join(context.dir, 'secret/config.json')}`];
+    await context.build(...from(), ...config, ...tagged);
+    const history = await docker('history', '--no-trunc', 'plugin-mirror-test:secret');
+    assert.doesNotMatch(history, new RegExp(`${password}|${auth}`));
+    await docker('rmi', '--force', 'plugin-mirror-test:secret');
+
+    const secret = ['--secret', `id=registry-password,src=${join(context.dir, 'secret/password')}`];
+    await context.write('secret/password', `${password}\n`);
+    const again = argument('SYNC_ARGS', '--cache-size 0');
+    const tree = await context.buildTree(...from(), ...argument('REGISTRY_USERNAME', 'puller'), ...secret, ...again);
+    assert.deepEqual(await readFile(join(tree, 'one/1.0.0/plugin.wasm')), wasm);
+  });
+
+  it('trusts a certificate authority of the build context', async () => {
+    const authority = new CertificateAuthority();
+    await serve({ tls: authority.issue() });
+    await assert.rejects(context.buildTree(...from()), /REGISTRY_TLS|certificate/i);
+    const usual = process.env.NODE_EXTRA_CA_CERTS;
+    await context.write('ca.pem', `${usual === undefined ? '' : await readFile(usual, 'utf8')}\n${authority.cert}`);
+    const tree = await context.buildTree(...from(), ...argument('CA_FILE', 'ca.pem'));
+    assert.deepEqual(await readFile(join(tree, 'one/1.0.0/plugin.wasm')), wasm);
+  });
+
+  it('takes what the lock holds, and fails where manifest and lock disagree', async () => {
+    await serve({});
+    const manifest = JSON.stringify({ registry: registry.host, plugins: { one: '1.0.0' } });
+    await context.write('lists/mine.json', manifest);
+    const cli = join(import.meta.dirname, '../../dist/cli/main.js');
+    const words = [
+      'sync',
+      '--no-frozen',
+      '--manifest',
+      'lists/mine.json',
+      '--out',
+      join(context.dir, 'plugins'),
+      '--cache-size',
+      '0',
+    ];
+    await run(process.execPath, [cli, ...words], context.dir);
+    registry.push('plugins/one', '1.0.0', imageFormC({ wasm: buildModule({ seed: 'moved' }), version: '1.0.0' }));
+    const chosen = argument('MANIFEST', 'lists/mine.json');
+    const tree = await context.buildTree(...chosen);
+    assert.deepEqual(await readFile(join(tree, 'one/1.0.0/plugin.wasm')), wasm, 'the tag moved, the lock did not');
+
+    await context.write('lists/mine.json', manifest.replace('"1.0.0"', '["1.0.0","1.1.0"]'));
+    await assert.rejects(context.buildTree(...chosen), /one 1\.1\.0 is in the manifest, not in the lock/);
+  });
+
+  it('makes an image of a tree that was synced before, without any registry', async () => {
+    await serve({});
+    const tree = await context.buildTree(...from());
+    await registry.close();
+    const copy = await context.buildTree('--build-context', `tree=${tree}`, ...argument('REGISTRY', 'gone.invalid'));
+    assert.deepEqual(await readFile(join(copy, 'one/1.0.0/plugin.wasm')), wasm);
+  });
+});
+
+/** Without the folder itself, which is the test's. */
+async function contentOf(tree: string): Promise<Record<string, string>> {
+  const { '/': _folder, ...content } = await listing(tree);
+  return content;
+}

@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Context, docker, labRegistry, withoutDocker } from './lab.ts';
+import { type PushedPlugin, pushPlugins } from './pushedPlugins.ts';
+
+const image = `${labRegistry}/plugin-mirror-test:image`;
+const platforms = ['linux/amd64', 'linux/arm64'] as const;
+/** What a cluster that trusts nobody gives a container: see deploy/kubernetes. */
+const restricted = [
+  '--read-only',
+  '--cap-drop',
+  'ALL',
+  '--security-opt',
+  'no-new-privileges',
+  '--cpus',
+  '0.5',
+  '--memory',
+  '256m',
+];
+
+describe('the image', { skip: withoutDocker() }, () => {
+  let context: Context;
+  let plugins: PushedPlugin[];
+
+  before(async () => {
+    plugins = await pushPlugins();
+    const local = Buffer.from(plugins[0]?.wasm ?? []);
+    context = await Context.create({
+      registry: 'registry.example.com',
+      plugins: {
+        ...Object.fromEntries(plugins.map(({ name, version }) => [name, version])),
+        'form-c': { versions: ['1.0.0'], aliases: { '0.9.0': '1.0.0' } },
+        'local-one': { file: './local/main.wasm', versions: ['0.1.0'] },
+      },
+    });
+    await context.write('local/main.wasm', local);
+    plugins.push({ name: 'local-one', version: '0.1.0', wasm: local });
+    const [formC] = plugins.filter(({ name }) => name === 'form-c');
+    if (formC) plugins.push({ ...formC, version: '0.9.0' });
+    await context.build(
+      '--build-arg',
+      `REGISTRY=${labRegistry}`,
+      '--platform',
+      platforms.join(','),
+      '--tag',
+      image,
+      '--push',
+    );
+  });
+
+  after(() => context?.remove());
+
+  for (const platform of platforms)
+    it(`serves every plugin on ${platform}, read-only, without capabilities, in half a core`, async t => {
+      const container = await docker(
+        'run',
+        '--detach',
+        '--pull',
+        'always',
+        '--platform',
+        platform,
+        ...restricted,
+        '--publish',
+        '127.0.0.1:0:8080',
+        image,
+      );
+      t.after(() => docker('rm', '--force', container));
+      const port = Number(/:(\d+)$/m.exec(await docker('port', container, '8080'))?.[1]);
+      await ready(port);
+      for (const { name, version, wasm } of plugins) {
+        const { status, headers, body } = await asGateway(port, `/plugins/${name}/${version}/plugin.wasm`);
+        assert.equal(status, 200, `${name} ${version}`);
+        assert.equal(headers['content-type'], 'application/wasm');
+        assert.equal(headers['content-encoding'], undefined);
+        assert.deepEqual(body, wasm, `${name} ${version}`);
+      }
+      assert.match(String((await asGateway(port, '/plugins/snapshot-inventory.json')).body), /"form-a"/);
+
+      assert.equal(await docker('exec', container, 'id', '-u'), '1000');
+      await docker('exec', container, 'sh', '-c', 'curl -sf http://127.0.0.1:8080/ >/dev/null');
+      assert.equal(await docker('exec', container, 'uname', '-m'), platform === 'linux/amd64' ? 'x86_64' : 'aarch64');
+      await healthy(container);
+
+      await docker('stop', '--time', '60', container);
+      assert.equal(await docker('inspect', '--format', '{{.State.ExitCode}}', container), '0');
+    });
+
+  it('works for any user, without a home, and audits itself', async () => {
+    const anyone = ['run', '--rm', ...restricted, '--user', '12345:0'];
+    assert.match(await docker(...anyone, image, 'verify'), /sound: 8 versions/);
+    assert.match(
+      await docker(...anyone, '--entrypoint', 'sh', image, '-c', 'unset HOME; plugin-mirror verify'),
+      /sound/,
+    );
+    assert.match(await docker(...anyone, image, '--help'), /Usage: plugin-mirror/);
+    assert.match(await docker(...anyone, image, 'sync', '--help'), /--frozen/);
+  });
+
+  it('holds the same program and the same plugins, layer for layer, on both platforms', async () => {
+    const [first, second] = await Promise.all(platforms.map(layersOf));
+    assert.deepEqual(first?.slice(-2), second?.slice(-2));
+    assert.notDeepEqual(first, second);
+  });
+
+  it('holds no builder, no package manager cache and no root', async () => {
+    const config = JSON.parse(await docker('image', 'inspect', '--format', '{{json .Config}}', image)) as {
+      User: string;
+      Labels: Record<string, string>;
+      StopSignal: string;
+    };
+    assert.match(config.User, /^[1-9]\d*:\d+$/);
+    assert.equal(config.StopSignal, 'SIGTERM');
+    assert.equal(config.Labels['org.opencontainers.image.licenses'], 'Apache-2.0');
+    const files = await docker(
+      'run',
+      '--rm',
+      '--entrypoint',
+      'find',
+      image,
+      '/opt/plugin-mirror',
+      '/usr/share/nginx',
+      '-not',
+      '-user',
+      '0',
+      '-o',
+      '-not',
+      '-type',
+      'l',
+      '-perm',
+      '/022',
+    );
+    assert.equal(files, '', 'only root may write them');
+    const modules = await docker('run', '--rm', '--entrypoint', 'ls', image, '/opt/plugin-mirror/node_modules');
+    assert.doesNotMatch(modules, /^(?:typescript|tsx|knip|playwright-core)$/m);
+  });
+});
+
+async function layersOf(platform: string): Promise<string[]> {
+  await docker('pull', '--quiet', '--platform', platform, image);
+  return JSON.parse(
+    await docker('image', 'inspect', '--platform', platform, '--format', '{{json .RootFS.Layers}}', image),
+  ) as string[];
+}
+
+interface Got {
+  readonly status: number | undefined;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: Buffer;
+}
+
+/** The bare GET of Istio's Wasm fetcher. */
+async function asGateway(port: number, path: string): Promise<Got> {
+  const headers = { 'user-agent': 'Go-http-client/1.1', 'accept-encoding': 'gzip' };
+  const outgoing = request({ host: '127.0.0.1', port, path, headers, agent: false }).end();
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return { status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks) };
+}
+
+/** A container tells nobody when it listens; another architecture's takes its time under emulation. */
+async function ready(port: number): Promise<void> {
+  await eventually('ready', async () => (await asGateway(port, '/readyz')).status === 200);
+}
+
+async function healthy(container: string): Promise<void> {
+  const asked = ['inspect', '--format', '{{.State.Health.Status}}', container];
+  await eventually('healthy', async () => (await docker(...asked)) === 'healthy');
+}
+
+async function eventually(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 120_000;
+  while (!(await holds().catch(() => false))) {
+    if (Date.now() > deadline) throw new Error(`not ${what} within two minutes`);
+    await pause(250);
+  }
+}
