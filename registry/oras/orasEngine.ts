@@ -46,6 +46,7 @@ class OrasEngine implements Engine {
   readonly #dir: string;
   readonly #flags: readonly string[];
   readonly #credentials: OrasCredentials;
+  readonly #loopbackTls = new Set<string>();
   readonly #traffic = { requests: 0, bytesDownloaded: 0 };
   #serial = 0;
 
@@ -162,13 +163,15 @@ class OrasEngine implements Engine {
     const { env = {}, timeoutMs = TIMEOUT_MS, retries = RETRIES, onEvent } = this.#options;
     const subject = formatReference(reference);
     const config = await this.#credentials.fileFor(reference.registry, reference.repository, signal);
-    const plain = this.#options.plainHttp === true || isLoopback(hostnameOf(reference.registry));
-    const args = [...command, '--registry-config', config, ...this.#flags, ...(plain ? ['--plain-http'] : []), name];
+    const run = (plain: boolean) => {
+      this.#traffic.requests++;
+      const scheme = plain ? ['--plain-http'] : ['--plain-http=false'];
+      const args = [...command, '--registry-config', config, ...this.#flags, ...scheme, name];
+      return runOras({ args, env, signal, timeoutMs, subject, ...(growing === undefined ? {} : { growing }) });
+    };
     return retrying(
       async () => {
-        this.#traffic.requests++;
-        const watched = growing === undefined ? {} : { growing };
-        const result = await runOras({ args, env, signal, timeoutMs, subject, ...watched });
+        const result = await this.#overItsScheme(reference.registry, run);
         if (result.failed) throw refusalOf(result.stderr, subject, missing);
         return result;
       },
@@ -180,6 +183,20 @@ class OrasEngine implements Engine {
       },
       signal,
     );
+  }
+
+  /** Loopback is asked over http by itself, and over https where that turns out to be what the port speaks. */
+  async #overItsScheme(registry: string, run: (plain: boolean) => Promise<OrasResult>): Promise<OrasResult> {
+    if (this.#options.plainHttp === true) return run(true);
+    if (!isLoopback(hostnameOf(registry)) || this.#loopbackTls.has(registry)) return run(false);
+    const plain = await run(true);
+    if (!plain.failed || !/status code 400|malformed http|http request to an https|\beof\b|reset/i.test(plain.stderr))
+      return plain;
+    const secure = await run(false);
+    if (secure.failed && /http response to https|first record does not look like/i.test(secure.stderr)) return plain;
+    if (secure.failed && !/x509|certificate/i.test(secure.stderr)) return plain;
+    this.#loopbackTls.add(registry);
+    return secure;
   }
 }
 

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { describe, it } from 'node:test';
+import { after, describe, it } from 'node:test';
 import { Refusal } from '../../refusal/refusal.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import { parseReference, type Reference } from '../../registry/reference.ts';
 import type { Registry, RegistryOptions } from '../../registry/registry.ts';
+import { CertificateAuthority } from '../support/certificates.ts';
 import {
   captivePortal,
   chunked,
@@ -377,6 +381,34 @@ const CASES: readonly Case[] = [
   },
 ];
 
+// A registry with TLS, whose authority is known only by `caFile`.
+const authority = new CertificateAuthority();
+const folder = mkdtempSync(join(tmpdir(), 'plugin-mirror-test-'));
+const caFile = join(folder, 'ca.pem');
+writeFileSync(caFile, authority.cert);
+after(() => rmSync(folder, { recursive: true, force: true }));
+const TLS_CASES: readonly Case[] = [
+  {
+    name: 'trusts the authority of a file',
+    server: { tls: authority.issue() },
+    options: { caFile },
+    play: async stage => assert.ok((await layersOf(stage))[1]?.equals(large)),
+  },
+  {
+    name: 'trusts any certificate if told to',
+    server: { tls: authority.issue({ hosts: ['elsewhere.example'] }) },
+    options: { insecure: true },
+    play: async stage => assert.ok((await layersOf(stage))[1]?.equals(large)),
+  },
+  {
+    name: 'refuses an authority that it does not know, and a certificate for another name',
+    server: { tls: authority.issue({ hosts: ['elsewhere.example'] }) },
+    play: async ({ registry, reference }) => {
+      await assert.rejects(registry.fetchImage(reference('plugins/a:1')), refused('REGISTRY_TLS'));
+    },
+  },
+];
+
 function stagedOn(engine: 'builtin' | 'oras', { server: serverOptions, options, play }: Case) {
   return async () => {
     const server = await startRegistry(serverOptions);
@@ -402,11 +434,11 @@ function withoutOras(): string | false {
 }
 
 describe('the built-in engine', { concurrency: 4 }, () => {
-  for (const it_ of CASES) it(it_.name, stagedOn('builtin', it_));
+  for (const it_ of [...CASES, ...TLS_CASES]) it(it_.name, stagedOn('builtin', it_));
 });
 
 // With PLUGIN_MIRROR_TEST_PEERS=1 a missing ORAS fails the suite instead of half emptying it.
 const skip = process.env.PLUGIN_MIRROR_TEST_PEERS === '1' ? false : withoutOras();
 describe('the ORAS engine', { concurrency: 4, skip }, () => {
-  for (const it_ of CASES) it(it_.name, stagedOn('oras', it_));
+  for (const it_ of [...CASES, ...TLS_CASES]) it(it_.name, stagedOn('oras', it_));
 });
