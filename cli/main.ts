@@ -1,8 +1,11 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
+import module from 'node:module';
 import process from 'node:process';
-import { finish } from './exit.ts';
-import { buildProgram } from './program.ts';
+
+// Node 22 and later keep compiled code between runs; nothing else may be imported before.
+if ('enableCompileCache' in module && typeof module.enableCompileCache === 'function') module.enableCompileCache();
+const [{ buildProgram }, { finish }] = await Promise.all([import('./program.ts'), import('./exit.ts')]);
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import semver from 'semver';
+import compareBuild from 'semver/functions/compare-build.js';
+import parse from 'semver/functions/parse.js';
 import { canonicalJson, compareText, readableJson } from './canonicalJson.ts';
 import type { Catalog, CatalogPlugin, CatalogVersion } from './catalog.ts';
 import { modulePath } from './names.ts';
@@ -55,14 +56,14 @@ export function inventoryText(catalog: Catalog): string {
 
 /** Semver order, lowest first (`v1`-like forms are read loosely); what is no semver comes after, by its text. */
 export function compareVersions(a: string, b: string): number {
-  const [left, right] = [semver.parse(a, { loose: true }), semver.parse(b, { loose: true })];
-  if (left !== null && right !== null) return semver.compareBuild(left, right) || compareText(a, b);
+  const [left, right] = [parse(a, { loose: true }), parse(b, { loose: true })];
+  if (left !== null && right !== null) return compareBuild(left, right) || compareText(a, b);
   if (left !== null) return -1;
   return right === null ? compareText(a, b) : 1;
 }
 
 function isSemver(version: string): boolean {
-  return semver.parse(version, { loose: true }) !== null;
+  return parse(version, { loose: true }) !== null;
 }
 
 function catalogVersion(metadata: PublishedVersion, pinned: boolean): CatalogVersion {
