@@ -1,5 +1,6 @@
 import type { Credential } from '../credentials/credentialsFile.ts';
 import type { CredentialsSource } from '../credentials/credentialsSource.ts';
+import { RegistryRefusal } from '../errors.ts';
 import { SharedWork } from '../sharedWork.ts';
 import type { Asked } from './answerFaults.ts';
 import { type Challenge, parseChallenges } from './challenges.ts';
@@ -22,6 +23,8 @@ export interface Place {
   readonly repository: string;
   /** False where a redirect led to: such a server never learns credentials. */
   readonly isRegistry: boolean;
+  /** Called as soon as it is known how this server wants to be convinced, before a token is there. */
+  readonly learned: () => void;
 }
 
 interface CachedToken {
@@ -36,9 +39,12 @@ type Known =
       readonly realm: string;
       readonly service: string | undefined;
       readonly scopes: Map<string, string>;
-      /** True while this registry's scopes have all been `repository:NAME:pull`. */
-      isUsual: boolean;
+      /** What this registry's scopes have been like so far; undefined once two of them were of different kinds. */
+      pattern: ScopePattern | undefined;
     };
+
+/** A scope without the repository's name: what stands before and after it. One part alone fits every repository. */
+type ScopePattern = readonly [before: string, after?: string];
 
 /**
  * Remembers per server how it wants to be convinced, so that only its first request meets a 401, and keeps tokens by scope
@@ -56,14 +62,26 @@ export class Authenticator {
     this.#credentials = credentials;
   }
 
-  /** What to send before being asked; undefined if this server has not asked yet. */
+  /**
+   * What to send before being asked; undefined if this server has not asked yet. A repository that has not been asked for
+   * is taken to want a scope like the others'.
+   */
   async prove(place: Place, signal: AbortSignal): Promise<Proof | undefined> {
     const known = this.#known.get(place.api.origin);
     if (known === undefined) return undefined;
     if (known.scheme === 'basic') return known.proof;
-    const scope = known.scopes.get(place.repository) ?? (known.isUsual ? usualScope(place.repository) : undefined);
-    if (scope === undefined) return undefined;
-    return this.#token(place, { realm: known.realm, service: known.service, scope }, signal);
+    const { realm, service, pattern } = known;
+    const told = known.scopes.get(place.repository);
+    if (told !== undefined) return this.#token(place, { realm, service, scope: told }, signal);
+    if (pattern === undefined) return undefined;
+    try {
+      return await this.#token(place, { realm, service, scope: scopeLike(pattern, place.repository) }, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      // The guess did not fit, or the repository is not there: the registry's own challenge tells.
+      if (error instanceof RegistryRefusal && !error.temporary) return undefined;
+      throw error;
+    }
   }
 
   /**
@@ -80,6 +98,7 @@ export class Authenticator {
     const bearer = challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm'));
     if (bearer !== undefined) {
       const challenge = this.#learn(place, bearer);
+      place.learned();
       const key = keyOf(place, challenge);
       // Another request may have renewed it already.
       if (rejected !== undefined && this.#tokens.get(key)?.proof.authorization === rejected.authorization)
@@ -92,6 +111,7 @@ export class Authenticator {
     const proof = { authorization: basic(credential), credentialSource: credential.source };
     if (proof.authorization === rejected?.authorization) return undefined;
     this.#known.set(place.api.origin, { scheme: 'basic', proof });
+    place.learned();
     return proof;
   }
 
@@ -103,9 +123,11 @@ export class Authenticator {
     const known =
       before?.scheme === 'bearer' && before.realm === realm && before.service === service
         ? before
-        : { scheme: 'bearer' as const, realm, service, scopes: new Map<string, string>(), isUsual: true };
+        : { scheme: 'bearer' as const, realm, service, scopes: new Map<string, string>(), pattern: undefined };
+    const pattern = patternOf(scope, place.repository);
+    if (known.scopes.size === 0) known.pattern = pattern;
+    else if (known.pattern?.join('\n') !== pattern.join('\n')) known.pattern = undefined;
     known.scopes.set(place.repository, scope);
-    known.isUsual &&= scope === usualScope(place.repository);
     this.#known.set(place.api.origin, known);
     return { realm, service, scope };
   }
@@ -147,6 +169,16 @@ export class Authenticator {
 
 function usualScope(repository: string): string {
   return `repository:${repository}:pull`;
+}
+
+function patternOf(scope: string, repository: string): ScopePattern {
+  const at = scope.indexOf(`:${repository}:`);
+  if (at < 0) return [scope];
+  return [scope.slice(0, at + 1), scope.slice(at + 1 + repository.length)];
+}
+
+function scopeLike([before, after]: ScopePattern, repository: string): string {
+  return after === undefined ? before : `${before}${repository}${after}`;
 }
 
 function keyOf(place: Place, { realm, service, scope }: TokenChallenge): string {

@@ -4,6 +4,7 @@ import { type Asked, refuseAnswer } from './answerFaults.ts';
 import type { Authenticator, Place, Proof } from './authenticator.ts';
 import { dropBody, readBody, requestOf } from './bodies.ts';
 import { type ErrorWords, readErrorWords } from './diagnostics.ts';
+import { FirstContacts } from './firstContacts.ts';
 import type { Endpoint } from './hosts.ts';
 import { redactUrl } from './printable.ts';
 import { type RetryPolicy, retrying } from './retrying.ts';
@@ -42,6 +43,7 @@ export class Exchange {
   readonly #authenticator: Authenticator;
   readonly #schemes: Schemes;
   readonly #options: ExchangeOptions;
+  readonly #contacts = new FirstContacts();
   readonly #warned = new Set<string>();
 
   constructor(transport: Transport, authenticator: Authenticator, schemes: Schemes, options: ExchangeOptions) {
@@ -74,28 +76,31 @@ export class Exchange {
 
   async #attempt(question: Question, signal: AbortSignal): Promise<HttpAnswer> {
     const { host } = question.endpoint;
+    const learned = await this.#contacts.enter(host, signal);
     try {
-      return await this.#askOnce(question, signal);
+      return await this.#askOnce(question, learned, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof RegistryRefusal) || !(await this.#schemes.mend(host, error, signal))) throw error;
-      return this.#askOnce(question, signal);
+      return await this.#askOnce(question, learned, signal);
+    } finally {
+      learned();
     }
   }
 
-  async #askOnce(question: Question, signal: AbortSignal): Promise<HttpAnswer> {
+  async #askOnce(question: Question, learned: () => void, signal: AbortSignal): Promise<HttpAnswer> {
     const first = this.#urlOf(question);
     /** Proofs by origin, so that none ever reaches another. */
     const proofs = new Map<string, Proof | undefined>();
     const answered = new Set<string>();
-    const start = this.#placeOf(question, first, first);
+    const start = this.#placeOf(question, first, first, learned);
     proofs.set(first.origin, await this.#authenticator.prove(start, signal));
     while (true) {
       const answer = await this.#walk(question, first, proofs, signal);
       const { url } = answer.request;
       if (answer.status === 401 && !answered.has(url.origin)) {
         answered.add(url.origin);
-        const place = this.#placeOf(question, first, url);
+        const place = this.#placeOf(question, first, url, learned);
         const header = answer.headers['www-authenticate'];
         const words = await this.#wordsOf(answer, signal);
         const proof = await this.#authenticator.answer(place, header, proofs.get(url.origin), signal);
@@ -157,8 +162,8 @@ export class Exchange {
     return new URL(path.startsWith('/') ? `${base}${path}` : `${base}/v2/${endpoint.repository}/${path}`);
   }
 
-  #placeOf({ asked, endpoint }: Question, first: URL, url: URL): Place {
-    return { api: url, asked, repository: endpoint.repository, isRegistry: url.origin === first.origin };
+  #placeOf({ asked, endpoint }: Question, first: URL, url: URL, learned: () => void): Place {
+    return { api: url, asked, repository: endpoint.repository, isRegistry: url.origin === first.origin, learned };
   }
 
   /** A 400 may be what a TLS port says to plain http: it proves nothing. */
