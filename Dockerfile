@@ -43,17 +43,17 @@ COPY tree tree
 COPY mirror mirror
 COPY server server
 COPY cli cli
-RUN npm run --silent build && chmod 755 dist/cli/main.js dist/scripts/curl.js && find dist -exec touch -h -d @0 {} +
+RUN npm run --silent build && chmod 755 dist/cli/main.js && find dist -exec touch -h -d @0 {} +
 
 # The root of the image as it will be, without what it stands on.
 FROM packages AS app
 COPY --from=modules /src/node_modules /root-of-image/opt/plugin-mirror/node_modules
 COPY --from=program /src/dist /root-of-image/opt/plugin-mirror/dist
 COPY LICENSE /root-of-image/opt/plugin-mirror/
-RUN cd /root-of-image && mkdir -p opt/plugin-mirror/bin usr/share/nginx/html/plugins \
+COPY --chmod=755 scripts/curl.sh /root-of-image/opt/plugin-mirror/bin/curl
+RUN cd /root-of-image && mkdir -p usr/share/nginx/html/plugins \
  && cp /src/package.json opt/plugin-mirror/ \
  && ln -s ../dist/cli/main.js opt/plugin-mirror/bin/plugin-mirror \
- && ln -s ../dist/scripts/curl.js opt/plugin-mirror/bin/curl \
  && find . \( -name node_modules -o -name dist \) -prune -o -exec touch -h -d @0 {} +
 
 FROM --platform=$BUILDPLATFORM ${ORAS_IMAGE} AS oras
