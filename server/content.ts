@@ -5,6 +5,8 @@ import type { FileIdentity, OpenFile } from './openFile.ts';
 /** The unit of checksums, and of reads for readers who take little at a time. */
 export const GRANULE_BYTES = 64 * 1024;
 
+let created = 0;
+
 /**
  * Bytes known by their sha256, wherever they lie in the tree: an alias, or the same file in two versions, is one content
  * with several paths. It stays the same object over a reload as long as the catalog names its sha256.
@@ -12,6 +14,8 @@ export const GRANULE_BYTES = 64 * 1024;
 export class Content {
   readonly sha256: string;
   readonly sizeBytes: number;
+  /** Apart from every other content's by more than its chunks: number + index is a chunk's own. */
+  readonly number: number;
   /** Where it lies, below the tree's root. */
   paths: readonly string[];
   /** unproven: nobody has hashed it yet. proven: `file` held these bytes. damaged: no path holds them. */
@@ -39,6 +43,7 @@ export class Content {
   constructor(sha256: string, sizeBytes: number, chunkBytes: number) {
     this.sha256 = sha256;
     this.sizeBytes = sizeBytes;
+    this.number = created++ * 2 ** 24;
     this.paths = [];
     this.uses = new Uint8Array(Math.ceil(sizeBytes / chunkBytes));
   }

@@ -11,6 +11,7 @@ import type { RequestHead } from './requestHead.ts';
 import { sendBody } from './sendBody.ts';
 import type { TreeFollower } from './treeFollower.ts';
 import type { FileHeaders, ServedFile } from './treeView.ts';
+import type { Turns } from './turns.ts';
 
 /** Bodies up to this size are over in one write and need no place among the running ones. */
 const SMALL_BYTES = 64 * 1024;
@@ -18,6 +19,7 @@ const SMALL_BYTES = 64 * 1024;
 export interface FileServiceParts {
   readonly store: ContentStore;
   readonly cache: ChunkCache;
+  readonly turns: Turns;
   readonly gate: Gate;
   readonly follower: TreeFollower;
   readonly onEvent: (event: ServerEvent) => void;
@@ -116,14 +118,14 @@ export class FileService {
   }
 
   #sendContent(exchange: Exchange, status: number, headers: readonly string[], first: number, last: number): void {
-    const { store, cache, onEvent } = this.#parts;
+    const { store, onEvent } = this.#parts;
     const content = exchange.file?.body;
     if (!(content instanceof Content) || content.file === undefined) {
       exchange.unavailable('The file was replaced just now. Try again shortly.');
       return;
     }
     exchange.begin(status, headers);
-    sendBody(exchange.response, { content, file: content.file, first, last }, cache, (sentBytes, failure) => {
+    sendBody(exchange.response, { content, file: content.file, first, last }, this.#parts, (sentBytes, failure) => {
       exchange.end(sentBytes, sentBytes === last - first + 1);
       if (failure === undefined) return;
       store.distrust(content);

@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { BytesDiffer, CHUNK_BYTES, type Chunk, type ChunkCache } from './chunkCache.ts';
 import { type Content, GRANULE_BYTES } from './content.ts';
 import type { OpenFile } from './openFile.ts';
+import type { Sender, Turns } from './turns.ts';
 
 /** A write that took longer than this to leave the process marks its reader as a slow one, until the next write. */
 const SLOW_WRITE_MS = 250;
@@ -20,18 +21,24 @@ export interface BodyPart {
 
 /**
  * Writes a part of a content as the body of a response whose header is set, and ends it. One piece is under way at a time,
- * and the next is taken in a later turn of the event loop, so that no reader keeps another waiting. `done` is called once,
+ * and the next is taken when the reader's turn comes, so that no reader keeps another waiting. `done` is called once,
  * when the response is closed, with the bytes that left and, if the file gave in, why.
  */
-export function sendBody(response: ServerResponse, part: BodyPart, cache: ChunkCache, done: Done): void {
-  new BodySender(response, part, cache, done).start();
+export function sendBody(response: ServerResponse, part: BodyPart, by: SendingParts, done: Done): void {
+  new BodySender(response, part, by, done).start();
 }
 
-class BodySender {
+export interface SendingParts {
+  readonly cache: ChunkCache;
+  readonly turns: Turns;
+}
+
+class BodySender implements Sender {
   readonly #response: ServerResponse;
   readonly #content: Content;
   readonly #file: OpenFile;
   readonly #cache: ChunkCache;
+  readonly #turns: Turns;
   readonly #done: Done;
   readonly #first: number;
   readonly #end: number;
@@ -45,11 +52,12 @@ class BodySender {
   #over = false;
   #failure: Error | undefined;
 
-  constructor(response: ServerResponse, part: BodyPart, cache: ChunkCache, done: Done) {
+  constructor(response: ServerResponse, part: BodyPart, { cache, turns }: SendingParts, done: Done) {
     this.#response = response;
     this.#content = part.content;
     this.#file = part.file;
     this.#cache = cache;
+    this.#turns = turns;
     this.#done = done;
     this.#first = part.first;
     this.#end = part.last + 1;
@@ -61,15 +69,19 @@ class BodySender {
     this.#file.retain();
     this.#response.once('close', this.#closed);
     if (this.#response.destroyed) this.#closed();
-    else this.#next();
+    else this.send();
   }
 
-  #next = (): void => {
+  get pieceKey(): number {
+    return this.#content.number + Math.floor(this.#position / CHUNK_BYTES);
+  }
+
+  send(): void {
     if (this.#over) return;
     const index = Math.floor(this.#position / CHUNK_BYTES);
     const chunk = this.#cache.acquire(this.#content, index, this.#file, this.#loaded);
     if (chunk !== undefined) this.#take(chunk);
-  };
+  }
 
   #loaded = (chunk: Chunk | undefined, error: Error | undefined): void => {
     if (this.#over) {
@@ -119,7 +131,7 @@ class BodySender {
     if (this.#over || (error !== undefined && error !== null)) return;
     this.#sent = this.#position;
     this.#slow = performance.now() - this.#wroteAtMs > SLOW_WRITE_MS;
-    if (this.#position < this.#end) setImmediate(this.#next);
+    if (this.#position < this.#end) this.#turns.add(this);
   };
 
   /** Too late for a status: the connection is cut, so that nobody takes what was sent for the whole. */

@@ -17,6 +17,7 @@ import { type ServerOptions, type ServerSettings, settleOptions } from './option
 import { Patrol } from './patrol.ts';
 import { asListenRefusal } from './refusals.ts';
 import { TreeFollower } from './treeFollower.ts';
+import { Turns } from './turns.ts';
 
 const MAX_HEADER_BYTES = 16 * 1024;
 const TIMEOUT_CHECK_MS = 1000;
@@ -104,7 +105,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
   const server = createHttpServer(settings);
   const connections = new Connections(server);
-  const files = new FileService({ store, cache, gate, follower, onEvent });
+  const files = new FileService({ store, cache, turns: new Turns(), gate, follower, onEvent });
   const rules = { isDraining: () => isDraining, retryAfterSeconds, onAnswered };
   server.on('request', createListener({ settings, app, files, follower, connections, rules }));
   server.on('drop', () => connectionsDropped++);
