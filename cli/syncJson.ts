@@ -1,5 +1,6 @@
 import { countOutcomes, type Outcome, type SyncReport } from '../mirror/report.ts';
 import { Refusal } from '../refusal/refusal.ts';
+import { Interrupted } from './interruptible.ts';
 
 /** The one object that `sync --format json` prints; `schemaVersion` rises when a reader would break. */
 export function syncJson(report: SyncReport): object {
@@ -27,6 +28,8 @@ function pluginJson({ error, warnings, ...outcome }: Outcome): object {
 
 /** An error as every command's JSON has it. */
 export function errorJson(error: unknown): object {
+  if (error instanceof Interrupted)
+    return { code: 'INTERRUPTED', message: error.message, hint: 'Run it again: it goes on from what is there.' };
   if (!(error instanceof Refusal)) {
     const message = error instanceof Error ? error.message : String(error);
     return { code: 'INTERNAL', message, hint: 'This is a fault in plugin-mirror, please report it.' };

@@ -20,11 +20,13 @@ export async function lockedSync(options: LockedSyncOptions): Promise<SyncReport
   const { list, useLock } = options;
   const named = new Set([...list.versions, ...list.aliases].map(versionKey));
   if (!useLock) return sync({ ...options, named });
-  const { path, frozen, locked, agreeing } = await readHeldVersions(options);
+  const { path, exists, frozen, locked, agreeing } = await readHeldVersions(options);
   const report = await sync({ ...options, named, tags: !frozen, locked });
-  if (frozen) return report;
+  const entries = renewed(list, report.published, agreeing);
+  // A first run that settled nothing has nothing to hold anybody to.
+  if (frozen || (!exists && entries.length === 0)) return report;
   try {
-    await writeLock(path, { entries: renewed(list, report.published, agreeing) });
+    await writeLock(path, { entries });
     return report;
   } catch (error) {
     if (error instanceof LockUnwritable) return { ...report, problems: [...report.problems, error] };

@@ -17,6 +17,8 @@ export interface CatalogOptions {
   readonly prune: boolean;
   /** Look at the bytes of what the list names and this run did not settle. False when time is short: an interrupted run. */
   readonly inspect: boolean;
+  /** Ends the pruning before the next version; the catalog is written all the same. */
+  readonly signal: AbortSignal;
   readonly onEvent: SyncListener;
 }
 
@@ -26,7 +28,7 @@ export interface CatalogOptions {
  * is pruned. A version that is a kept alias' target is never pruned: the list names it by naming the alias.
  */
 export async function settleCatalog(publishing: Publishing, options: CatalogOptions): Promise<Extra[]> {
-  const { settled, named, prune, pinned, inspect, onEvent } = options;
+  const { settled, named, prune, pinned, inspect, signal, onEvent } = options;
   const { treeDir, stamps } = publishing;
   const done = new Set(settled.map(versionKey));
   const others = (await listVersions(treeDir)).filter(it => !done.has(versionKey(it)));
@@ -45,6 +47,6 @@ export async function settleCatalog(publishing: Publishing, options: CatalogOpti
   const versions = [...settled, ...left.filter(metadata => metadata !== undefined)];
   if (prune && extras.length > 0) onEvent({ type: 'pruning', extras });
   await publishing.writeCatalog(versions.map(metadata => ({ metadata, pinned: pinned(metadata) })));
-  if (prune) for (const { name, version } of extras) await publishing.remove(name, version);
+  if (prune) for (const { name, version } of extras) if (!signal.aborted) await publishing.remove(name, version);
   return extras;
 }

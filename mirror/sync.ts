@@ -13,7 +13,10 @@ import { settleCatalog } from './settleCatalog.ts';
 
 export interface SyncOptions extends Omit<PrepareOptions, 'registry' | 'stamps' | 'questions'> {
   readonly openRegistry: OpenRegistry;
-  /** Plugins in work at once. Manifests, which are small, are asked for four at a time for each. */
+  /**
+   * Blobs that travel at once. Twice as many plugins are in work, since some of them are being extracted or made durable,
+   * and four times as many manifests, which are small, are asked for.
+   */
   readonly concurrency: number;
   /** Keys of everything the user's list names, where `manifest` is only a selection of it. Default: those of `manifest`. */
   readonly named?: ReadonlySet<string>;
@@ -52,6 +55,7 @@ export async function sync(
       pinned: pinnedIn(options),
       prune: prune && !signal.aborted,
       inspect: !signal.aborted,
+      signal,
       onEvent,
     });
     return {
@@ -113,7 +117,7 @@ async function work(
       done.set(step, result);
       onEvent({ type: 'finished', outcome: result.outcome });
     },
-    { concurrency },
+    { concurrency: concurrency * 2 },
   );
   stopped.versions = prepared.plan.steps.flatMap(step => done.get(step) ?? []);
 }

@@ -62,7 +62,7 @@ export interface Publishing {
   /** Deletes a staged folder. Needed only where publish is never reached; close would do it, too. */
   discard(staged: Staged): Promise<void>;
 
-  /** Writes snapshot-inventory.json and then index.json, durably. Unchanged files are left alone. */
+  /** Writes snapshot-inventory.json and then index.json, durably. Unchanged files are left alone. After an abort, too. */
   writeCatalog(versions: readonly CatalogEntry[]): Promise<Catalog>;
 
   /** Removes the staging, saves the stamps, gives the lock back. May be called twice. */
@@ -131,7 +131,7 @@ export class OpenTree implements Publishing {
   }
 
   async writeCatalog(versions: readonly CatalogEntry[]): Promise<Catalog> {
-    this.#requireOpen();
+    this.#requireNotClosed();
     const catalog = buildCatalog(versions);
     const [text, inventory] = [catalogText(catalog), inventoryText(catalog)];
     await this.#orRefuse(
@@ -279,8 +279,12 @@ export class OpenTree implements Publishing {
   }
 
   #requireOpen(): void {
-    if (this.#closed) throw new Error(`The publishing into ${this.treeDir} has been closed`);
+    this.#requireNotClosed();
     this.#signal?.throwIfAborted();
+  }
+
+  #requireNotClosed(): void {
+    if (this.#closed) throw new Error(`The publishing into ${this.treeDir} has been closed`);
   }
 
   /** File system errors become refusals; a full disk is told with what was needed. */

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openScene, parsed, type Running, type Scene, type SyncJson, sha256 } from '../support/cli.ts';
+import { drip, hang } from '../support/faults.ts';
+import { imageFormA, imageFormC } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
+import type { RequestRecord } from '../support/records.ts';
+
+/** Resolves when the registry has been asked for what fits. */
+async function asked(scene: Scene, fits: (record: RequestRecord) => boolean): Promise<void> {
+  while (!scene.registry.requests.some(fits)) await sleep(10);
+}
+
+/** Resolves when the command has printed this, on either stream. */
+async function printed(running: Running, text: RegExp): Promise<void> {
+  while (!text.test(running.output()) && running.child.exitCode === null) await sleep(10);
+}
+
+/** A tree that a gateway may read at this moment: every published module is one of those pushed, whole. */
+async function assertWhole(scene: Scene, modules: ReadonlyMap<string, string>): Promise<void> {
+  const entries = await readdir(scene.path('plugins'), { recursive: true }).catch(() => []);
+  for (const entry of entries.filter(it => it.endsWith('/plugin.wasm') && !it.startsWith('.'))) {
+    const bytes = await readFile(scene.path('plugins', entry));
+    assert.equal(sha256(bytes), modules.get(entry.split('/')[0] ?? ''), `${entry} is torn`);
+  }
+}
+
+async function manyPlugins(scene: Scene, count: number): Promise<Map<string, string>> {
+  const modules = new Map<string, string>();
+  for (let index = 0; index < count; index += 1) {
+    const wasm = buildModule({ seed: `many ${index}`, sizeBytes: 20_000 + index * 30_000 });
+    const image = index % 2 === 0 ? imageFormA({ wasm, spec: 'a: 1\n' }) : imageFormC({ wasm });
+    scene.push(`p${index}`, '1.0.0', image);
+    modules.set(`p${index}`, sha256(wasm));
+  }
+  await scene.list(Object.fromEntries([...modules.keys()].map(name => [name, '1.0.0'])));
+  return modules;
+}
+
+/** Blobs whose whole body was sent more than once. */
+function wholeTwice(scene: Scene, before: readonly RequestRecord[]): string[] {
+  const all = [...before, ...scene.registry.requests].filter(({ kind, method }) => kind === 'blob' && method === 'GET');
+  const digest = ({ path }: RequestRecord) => path.split('/').at(-1) ?? '';
+  const sent = new Map<string, number>();
+  for (const record of all) sent.set(digest(record), (sent.get(digest(record)) ?? 0) + record.bodyBytesSent);
+  return [...sent]
+    .filter(
+      ([key, bytes]) => bytes >= 2 * (scene.registry.stored('plugins/p0', key)?.length ?? Number.POSITIVE_INFINITY),
+    )
+    .map(([key]) => key);
+}
+
+describe('a sync that is stopped', () => {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    it(`by ${signal} in mid-download ends in 130, says what was finished and leaves a sound tree`, async t => {
+      const scene = await openScene(t);
+      const done = scene.push('done', '1.0.0');
+      const slow = scene.push('slow', '1.0.0', imageFormC({ wasm: buildModule({ seed: 'slow', sizeBytes: 400_000 }) }));
+      const path = new RegExp(sha256(slow));
+      scene.registry.script({ kind: 'blob', path, fault: hang({ afterBytes: 300_000 }) });
+      await scene.list({ slow: '1.0.0', done: { versions: ['1.0.0'], aliases: { old: '1.0.0' } } });
+      const running = scene.start(['sync', '--format', 'json']);
+      await printed(running, /fetched +done/);
+      await asked(scene, record => path.test(record.path) && record.bodyBytesSent >= 300_000);
+      const stoppedAt = performance.now();
+      running.child.kill(signal);
+      const ran = await running.ended;
+      const tookMs = performance.now() - stoppedAt;
+      assert.equal(ran.code, 130);
+      // The promise is a second; a machine with more work than cores gets some more.
+      assert.ok(tookMs < 3000, `it took ${tookMs} ms`);
+      const report = parsed<SyncJson>(ran);
+      assert.equal(report.interrupted, true);
+      assert.deepEqual(
+        report.plugins.map(it => `${it.name} ${it.status}`),
+        ['done fetched'],
+      );
+      assert.match(ran.stderr, /interrupted: 1 finished/);
+      assert.equal((await scene.run(['verify'])).code, 0);
+      assert.ok(done.equals(await readFile(scene.path('plugins/done/1.0.0/plugin.wasm'))));
+      assert.deepEqual((await readdir(scene.path('plugins'))).sort(), [
+        'done',
+        'index.json',
+        'snapshot-inventory.json',
+      ]);
+
+      const before = scene.registry.requests.slice();
+      scene.registry.script([]);
+      scene.registry.reset();
+      const next = await scene.report();
+      assert.equal(next.ran.code, 0, next.ran.stderr);
+      const again = scene.registry.requests.filter(record => record.kind === 'blob');
+      assert.deepEqual(
+        again.map(({ headers, path }) => [headers.range !== undefined, path.includes(sha256(slow))]),
+        [[true, true]],
+      );
+      assert.deepEqual(wholeTwice(scene, before), []);
+      assert.ok(scene.registry.bytesServed('blob') <= slow.length - 200_000, 'it resumed where it stopped');
+    });
+
+  it('before anything was asked, says so and touches nothing that stood', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1.0.0');
+    await scene.list({ a: '1.0.0' });
+    scene.registry.script({ kind: 'manifest', fault: hang() });
+    const running = scene.start(['sync']);
+    await asked(scene, ({ kind }) => kind === 'manifest');
+    running.child.kill('SIGINT');
+    const ran = await running.ended;
+    assert.equal(ran.code, 130);
+    assert.match(`${ran.stdout}${ran.stderr}`, /interrupted/);
+    await assert.rejects(scene.read('manifest.lock.json'));
+  });
+
+  it('by SIGKILL at any moment leaves whole files only; the next one heals it and no whole blob travels twice', async t => {
+    const scene = await openScene(t);
+    const modules = await manyPlugins(scene, 8);
+    scene.registry.script({ kind: 'blob', fault: drip({ bytes: 16_384, everyMs: 4 }) });
+    const records: RequestRecord[] = [];
+    const rounds = 25;
+    let killed = 0;
+    for (let round = 0; round < rounds; round += 1) {
+      const running = scene.start(['sync', '--concurrency', `${1 + (round % 8)}`]);
+      const ended = running.ended.then(() => true);
+      // Up to its first request nothing happens that a test could tear.
+      await Promise.race([ended, asked(scene, () => true)]);
+      if (!(await Promise.race([ended, sleep(round * 12, false)]))) killed += 1;
+      running.child.kill('SIGKILL');
+      await ended;
+      await assertWhole(scene, modules);
+      records.push(...scene.registry.requests);
+      scene.registry.reset();
+    }
+    assert.ok(killed > 5, `only ${killed} of ${rounds} were killed in time`);
+    const { ran } = await scene.report();
+    assert.equal(ran.code, 0, ran.stderr);
+    await assertWhole(scene, modules);
+    const audit = await scene.run(['verify', '--lock', 'manifest.lock.json']);
+    assert.equal(audit.code, 0, audit.stdout);
+    assert.deepEqual(wholeTwice(scene, records), []);
+    const left = (await readdir(scene.path('plugins'))).filter(name => name.startsWith('.'));
+    assert.deepEqual(left, [], 'staging and locks are cleaned up');
+  });
+});
