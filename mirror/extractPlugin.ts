@@ -56,6 +56,8 @@ export async function extractPlugin(request: ExtractRequest): Promise<ExtractedP
   signal.throwIfAborted();
   const parts = assignRoles(manifest.layers);
   const chosen = chooseLayers(subject, parts);
+  // Beside the module, not after it: each of them costs a round trip.
+  const documents = startDocuments(request, parts);
   try {
     const module = await ModuleFile.create(join(dir, 'plugin.wasm'), subject);
     const extraction = new Extraction(request, parts, module);
@@ -67,23 +69,42 @@ export async function extractPlugin(request: ExtractRequest): Promise<ExtractedP
       const layer = extraction.conclude();
       const written = await module.finish();
       const { abi, warnings } = await inspectModule(module.path, subject);
-      const documents = await extractDocuments(request, parts);
+      const { files, warnings: notes } = await documents.result();
       const size = sizeWarning(subject, written.sizeBytes);
       return {
         layer,
         ...written,
         abi,
-        files: documents.files,
-        warnings: [...warnings, ...(size === undefined ? [] : [size]), ...documents.warnings],
+        files,
+        warnings: [...warnings, ...(size === undefined ? [] : [size]), ...notes],
       };
     } finally {
       await module.close();
     }
   } catch (error) {
+    await documents.stop();
     // A stream that the signal has ended says AbortError or a premature close; the reason is what the caller gave.
     signal.throwIfAborted();
     throw error;
   }
+}
+
+/** Documents on their way while the module is read. `stop` waits until nothing is written any more. */
+function startDocuments(request: ExtractRequest, parts: readonly LayerPart[]) {
+  const controller = new AbortController();
+  const signal = AbortSignal.any([request.signal, controller.signal]);
+  const working = extractDocuments({ ...request, signal }, parts);
+  const ended = working.then(
+    () => undefined,
+    () => undefined,
+  );
+  return {
+    result: () => working,
+    stop: () => {
+      controller.abort();
+      return ended;
+    },
+  };
 }
 
 class Extraction {
