@@ -231,6 +231,6 @@ function locked(treeDir: string, { pid, host, since }: LockHolder): TreeLocked {
     subject: treeDir,
     expected: 'one sync at a time in one folder',
     found: `${holder}, since ${since}`,
-    hint: `Wait for it to end. If it is no longer there, its lock (${treeDir}/${LOCK_FILE}) counts as stale after ${STALE_AFTER_MS / 1000} seconds.`,
+    hint: `Wait for it to end, or let sync do so with --wait SECONDS. If it is no longer there, its lock (${treeDir}/${LOCK_FILE}) counts as stale after ${STALE_AFTER_MS / 1000} seconds.`,
   });
 }

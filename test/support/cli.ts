@@ -29,6 +29,8 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Standard input. Default: none. */
   readonly input?: string;
+  /** Another user to run as; only root may ask for it. */
+  readonly uid?: number;
 }
 
 export interface Running {
@@ -89,10 +91,11 @@ export class Scene {
     return [ENTRY, ...args];
   }
 
-  start(args: readonly string[], { env, cwd, input }: RunOptions = {}): Running {
+  start(args: readonly string[], { env, cwd, input, uid }: RunOptions = {}): Running {
     const child = spawn(process.execPath, this.command(args), {
       cwd: cwd ?? this.dir,
       env: this.environment(env),
+      ...(uid === undefined ? {} : { uid }),
       stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     });
     return watch(child, input);

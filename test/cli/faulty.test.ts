@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { chmod, chown, mkdir, readFile } from 'node:fs/promises';
+import process from 'node:process';
+import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ErrorJson, listing, openScene, parsed, type Scene } from '../support/cli.ts';
+import { corrupt, drip, finish, hang, reset, status, wrongDigest } from '../support/faults.ts';
+import { imageFormC } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
+
+describe('when a part fails', { concurrency: 3 }, () => {
+  it('the others are published, the failed one’s former version is served on, and the run ends in 1', async t => {
+    const scene = await openScene(t);
+    const old = scene.push('a', '1');
+    scene.push('b', '1');
+    await scene.list({ a: '1', b: '1' });
+    await scene.sync('--no-lock');
+    const fresh = buildModule({ seed: 'fresh', sizeBytes: 30_000 });
+    scene.push('a', '1', imageFormC({ wasm: fresh }));
+    const newer = scene.push('b', '1', imageFormC({ wasm: buildModule({ seed: 'newer' }) }));
+    scene.registry.script({ kind: 'blob', path: /plugins\/a/, fault: corrupt() });
+    const { ran, report } = await scene.report('--no-lock', '--retries', '1');
+    assert.equal(ran.code, 1);
+    assert.deepEqual(
+      report.plugins.map(it => [it.name, it.status, it.error?.code]),
+      [
+        ['a', 'failed', 'REGISTRY_DIGEST_MISMATCH'],
+        ['b', 'fetched', undefined],
+      ],
+    );
+    assert.ok(old.equals(await readFile(scene.path('plugins/a/1/plugin.wasm'))));
+    assert.ok(newer.equals(await readFile(scene.path('plugins/b/1/plugin.wasm'))));
+    assert.equal((await scene.run(['verify'])).code, 0);
+    const index = JSON.stringify(await scene.json('plugins/index.json'));
+    assert.match(index, /"name":"a"/, 'the former version stays in the catalog');
+    scene.registry.script([]);
+    assert.equal((await scene.sync('--no-lock')).code, 0);
+    assert.ok(fresh.equals(await readFile(scene.path('plugins/a/1/plugin.wasm'))));
+  });
+
+  it('a registry that is gone leaves everything as it was; with a lock, what is sound is kept with a warning', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    await scene.sync();
+    const before = await listing(scene.path('plugins'));
+    await scene.registry.down();
+    const locked = await scene.report('--retries', '0');
+    assert.equal(locked.ran.code, 0);
+    assert.match(String(locked.report.plugins[0]?.warnings), /not known/);
+    const unlocked = await scene.report('--retries', '0', '--no-lock');
+    assert.equal(unlocked.ran.code, 1);
+    assert.match(String(unlocked.report.plugins[0]?.error?.code), /REGISTRY_REFUSED/);
+    const after = await listing(scene.path('plugins'));
+    // Without a lock nothing is pinned, which the catalog says for the server's sake.
+    assert.deepEqual({ ...after, 'index.json': '' }, { ...before, 'index.json': '' });
+  });
+
+  it('faults that pass are got over: resets, early ends, 429, 503 and a stalled body', async t => {
+    const scene = await openScene(t);
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+    for (const name of names)
+      scene.push(name, '1', imageFormC({ wasm: buildModule({ seed: name, sizeBytes: 60_000 }) }));
+    const blob = (name: string) => ({ kind: 'blob', path: new RegExp(`plugins/${name}/`), first: 1 }) as const;
+    scene.registry.script([
+      { ...blob('a'), fault: reset({ afterBytes: 20_000 }) },
+      { ...blob('b'), fault: finish({ afterBytes: 20_000 }) },
+      { ...blob('c'), fault: status(429, { retryAfter: 0 }) },
+      { ...blob('d'), fault: status(503) },
+      { ...blob('e'), fault: hang({ afterBytes: 20_000 }) },
+      { kind: 'manifest', path: /plugins\/f/, first: 1, fault: reset() },
+    ]);
+    await scene.list(Object.fromEntries(names.map(name => [name, '1'])));
+    const { ran, report } = await scene.report('--timeout', '0.5');
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.equal(report.totals.fetched, 6);
+    assert.match(ran.stderr, /^retry 1: /m);
+    assert.equal((await scene.run(['verify'])).code, 0);
+  });
+
+  it('a registry that answers another digest than asked is refused', async t => {
+    const scene = await openScene(t);
+    const digest = scene.registry.push('plugins/a', null, imageFormC({ wasm: buildModule() }));
+    await scene.list({ a: `1@${digest}` });
+    scene.registry.script({ kind: 'manifest', fault: corrupt() });
+    assert.match((await scene.sync('--retries', '0')).stderr, /REGISTRY_DIGEST_MISMATCH/);
+    scene.registry.script({ kind: 'manifest', fault: wrongDigest() });
+    assert.match((await scene.sync('--retries', '0')).stderr, /REGISTRY_DIGEST_MISMATCH/);
+    assert.deepEqual(
+      Object.keys(await listing(scene.path('plugins'))).filter(it => it.endsWith('.wasm')),
+      [],
+    );
+  });
+});
+
+/** Rights do not bind root: there the command runs as nobody. */
+const uid = process.getuid?.() === 0 ? 65_534 : undefined;
+
+async function handOver(scene: Scene, ...paths: readonly string[]): Promise<void> {
+  await chmod(scene.dir, 0o755);
+  if (uid !== undefined) for (const path of ['home', 'tmp', ...paths]) await chown(scene.path(path), uid, uid);
+}
+
+describe('without the right to write', () => {
+  it('a tree that is complete is kept, one that is not is refused with what to do', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    await scene.sync();
+    await handOver(scene);
+    await chmod(scene.path('plugins'), 0o555);
+    scene.push('b', '1');
+    await scene.list({ a: '1', b: '1' });
+    const options = uid === undefined ? {} : { uid };
+    const ran = await scene.run(['sync', '--format', 'json', '--no-lock'], options);
+    assert.equal(ran.code, 1, ran.stderr);
+    assert.match(ran.stderr, /TREE_NOT_WRITABLE.*plugins/);
+    assert.match(ran.stderr, /--out/);
+    assert.equal((await scene.run(['verify'], options)).code, 0);
+    assert.equal((await scene.run(['check', '--cache-dir', 'tmp/c'], options)).code, 3);
+    await chmod(scene.path('plugins'), 0o755);
+  });
+
+  it('a lock that cannot be written is told after the plugins are done', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    await mkdir(scene.path('plugins'));
+    await handOver(scene, 'plugins');
+    const ran = await scene.run(['sync', '--format', 'json'], uid === undefined ? {} : { uid });
+    if (uid === undefined) return t.skip('needs another user');
+    assert.equal(ran.code, 1, ran.stderr);
+    const { plugins, errors } = parsed<{ plugins: { status: string }[]; errors: ErrorJson[] }>(ran);
+    assert.deepEqual([plugins[0]?.status, errors[0]?.code], ['fetched', 'LOCK_UNWRITABLE']);
+    assert.match(ran.stderr, /LOCK_UNWRITABLE/);
+    assert.match(ran.stderr, /--no-lock|--frozen|writable/);
+  });
+
+  it('a cache that cannot be written is no failure', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    await scene.write('file', '');
+    const ran = await scene.sync('--cache-dir', 'file/below');
+    assert.equal(ran.code, 0, ran.stderr);
+  });
+});
+
+describe('two syncs into one folder', () => {
+  it('refuse each other clearly, or wait with --wait, and never mix', async t => {
+    const scene = await openScene(t);
+    const wasm = buildModule({ seed: 'slow', sizeBytes: 100_000 });
+    scene.push('a', '1', imageFormC({ wasm }));
+    await scene.list({ a: '1' });
+    scene.registry.script({ kind: 'blob', first: 1, fault: drip({ bytes: 10_000, everyMs: 150 }) });
+    const first = scene.start(['sync']);
+    while (scene.registry.count('blob') === 0) await sleep(10);
+    const [second, third] = await Promise.all([scene.sync(), scene.sync('--wait', '30')]);
+    assert.equal((await first.ended).code, 0);
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, /TREE_LOCKED.*process \d+/);
+    assert.match(second.stderr, /--wait/);
+    assert.equal(third.code, 0, third.stderr);
+    assert.match(third.stdout, /waiting for another sync.*process \d+/);
+    assert.match(third.stdout, /1 kept/);
+    assert.equal(scene.registry.count('blob'), 1);
+    assert.ok(wasm.equals(await readFile(scene.path('plugins/a/1/plugin.wasm'))));
+  });
+});
