@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+
+const root = resolve(import.meta.dirname, '../..');
+const text = await readFile(join(root, 'Dockerfile'), 'utf8');
+const instructions = text
+  .replace(/^\s*#.*\n/gm, '')
+  .replace(/\\\n\s*/g, ' ')
+  .split('\n')
+  .filter(line => line !== '');
+const stages = instructions
+  .join('\n')
+  .split(/^(?=FROM )/m)
+  .slice(1);
+const last = stages.at(-1) ?? '';
+
+test('it builds without any image but the base: no syntax line, and no heredoc, which would need one', () => {
+  assert.doesNotMatch(text, /^#\s*syntax\s*=/m);
+  assert.doesNotMatch(text, /<<-?["']?[A-Za-z]/);
+  const images = stages.map(stage => /^FROM (?:--platform=\S+ )?(\S+)/.exec(stage)?.[1]);
+  const names = new Set(stages.flatMap(stage => / AS (\S+)/.exec(stage)?.[1] ?? []));
+  assert.deepEqual(
+    images.filter(image => !names.has(image ?? '')),
+    ['${NODE_IMAGE}', '${ORAS_IMAGE}', 'engine-${ENGINE}', 'scratch', '${NODE_IMAGE}'],
+  );
+});
+
+test('what is shipped runs nothing while it is built: another platform needs no emulation', () => {
+  assert.doesNotMatch(last, /^(?:RUN|ADD) /m);
+  const builders = stages.slice(0, -1).filter(stage => /^FROM \$/.test(stage));
+  assert.deepEqual(builders, [], 'a builder stage without --platform=$BUILDPLATFORM would run once per architecture');
+});
+
+test('what consumers rely on', async () => {
+  const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
+  assert.match(last, /^USER [1-9]\d*:\d+$/m);
+  assert.match(last, /^EXPOSE 8080$/m);
+  assert.match(last, /^STOPSIGNAL SIGTERM$/m);
+  assert.match(last, /^HEALTHCHECK .*CMD curl -sf /m);
+  assert.match(last, /^COPY --from=tree \/ \/usr\/share\/nginx\/html\/plugins\/$/m);
+  assert.match(last, new RegExp(`^ARG VERSION=${version.replaceAll('.', '\\.')}$`, 'm'));
+  assert.match(text, /^ARG NODE_IMAGE=node:24-bookworm-slim$/m);
+});
+
+test('no password can end in a layer', () => {
+  const declared = instructions.flatMap(line => /^(?:ARG|ENV) (\w+)/.exec(line)?.[1] ?? []);
+  assert.deepEqual(
+    declared.filter(name => /PASSWORD|TOKEN|SECRET/i.test(name)),
+    [],
+  );
+  assert.match(text, /--mount=type=secret,id=registry-password/);
+});

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import process from 'node:process';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+
+const execute = promisify(execFile);
+const root = resolve(import.meta.dirname, '..');
+
+interface Packed {
+  readonly filename: string;
+  readonly files: readonly { readonly path: string }[];
+}
+
+/** Nothing of the run that this test is part of (npm's own variables above all) reaches the npm that it starts. */
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(?:npm_(?!config_)|INIT_CWD|NODE_OPTIONS|NODE_TEST)/.test(name)),
+);
+
+async function npm(cwd: string, ...words: readonly string[]): Promise<string> {
+  const { stdout } = await execute('npm', words, { cwd, env, maxBuffer: 16 * 1024 * 1024 });
+  return stdout;
+}
+
+describe('the package', () => {
+  let dir: string;
+  let packed: Packed;
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-package-'));
+    // Without scripts: `prepare` would rebuild dist under the feet of other tests, and it is built already.
+    const stdout = await npm(root, 'pack', '--json', '--ignore-scripts', '--pack-destination', dir);
+    const [first] = Object.values(JSON.parse(stdout) as Record<string, Packed>);
+    assert.ok(first);
+    packed = first;
+  });
+  after(() => rm(dir, { recursive: true, force: true }));
+
+  it('holds the program, its manifest, schemas and documents, and nothing of its making', () => {
+    const paths = packed.files.map(({ path }) => path);
+    const wanted = [
+      'dist/cli/main.js',
+      'manifest.json',
+      'manifest.schema.json',
+      'LICENSE',
+      'README.md',
+      'docs/errors.md',
+    ];
+    assert.deepEqual(
+      wanted.filter(path => !paths.includes(path)),
+      [],
+    );
+    assert.deepEqual(
+      paths.filter(
+        path =>
+          /^(?:test|scripts|dist\/(?:test|scripts)|plugins|node_modules|\.ci)\//.test(path) || path.endsWith('.ts'),
+      ),
+      [],
+    );
+  });
+
+  it('works where it is installed', async () => {
+    await writeFile(join(dir, 'package.json'), '{"private":true}');
+    const quietly = ['--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund'];
+    await npm(dir, 'install', ...quietly, `./${packed.filename}`);
+    const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
+    assert.equal((await npm(dir, 'exec', '--no', '--', 'plugin-mirror', '--version')).trim(), version);
+    const help = await npm(dir, 'exec', '--no', '--', 'plugin-mirror', '--help');
+    assert.match(help, /^Usage: plugin-mirror/);
+    await assert.rejects(npm(dir, 'exec', '--no', '--', 'plugin-mirror', 'sync'), /manifest\.json/);
+  });
+
+  it('works in the clone', async () => {
+    assert.match(await npm(root, 'exec', '--no', '--', 'plugin-mirror', '--help'), /^Usage: plugin-mirror/);
+  });
+});
+
+interface Lock {
+  readonly packages: Readonly<
+    Record<string, { readonly resolved?: string; readonly optionalDependencies?: Readonly<Record<string, string>> }>
+  >;
+}
+
+describe('package-lock.json', () => {
+  it("holds the optional packages of every platform: npm ci refuses a lock that has only one machine's", async () => {
+    const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as Lock;
+    const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+      Object.keys(optionalDependencies).filter(
+        name => !(`node_modules/${name}` in packages) && !(`${path}/node_modules/${name}` in packages),
+      ),
+    );
+    assert.deepEqual(missing, []);
+  });
+
+  it('names no address: whoever installs chooses the registry', async () => {
+    const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as Lock;
+    assert.deepEqual(
+      Object.values(packages).flatMap(({ resolved }) => resolved ?? []),
+      [],
+    );
+  });
+});
