@@ -305,7 +305,11 @@ test('any bytes, whole or spoiled, end in the right plugin or in a refusal', asy
   await fc.assert(
     fc.asyncProperty(anything, types, fc.integer({ min: 50, max: 70_000 }), async (body, mediaType, chunkBytes) => {
       try {
-        await extracts(layer(body, mediaType), async ({ abi }) => assert.equal(abi, '0.2.1'), { chunkBytes });
+        // gzip has a checksum; a plain tar and these zstd frames have none, and an export's name may be what was spoiled.
+        const checked = body[0] === 0x1f;
+        const right = async ({ abi }: { abi: string | null }) =>
+          assert.ok(abi === '0.2.1' || (!checked && abi === null));
+        await extracts(layer(body, mediaType), right, { chunkBytes });
       } catch (error) {
         assert.ok(error instanceof Refusal, error instanceof Error ? error.stack : String(error));
       }
