@@ -16,11 +16,19 @@ export class OptionConflict extends Refusal {
  * Refuses what can be seen to be wrong before anything is asked or touched; else each plugin would fail of it by itself, or
  * none would where nothing has to be asked. @throws OptionInvalid, OptionConflict, RegistryOptionsInvalid
  */
-export async function checkOptions(flags: RegistryFlags, hasPassword: boolean): Promise<void> {
-  const { platform, caFile, certFile, keyFile, registryConfig, username } = flags;
+export async function checkOptions(
+  flags: RegistryFlags,
+  hasPasswordVariable: boolean,
+  isTerminal: boolean,
+): Promise<void> {
+  const { platform, caFile, certFile, keyFile, certsDir, registryConfig } = flags;
   if (platform !== undefined) (await import('../registry/choosePlatform.ts')).parsePlatform(platform);
   const files = { '--ca-file': caFile, '--cert-file': certFile, '--key-file': keyFile };
-  for (const [option, file] of Object.entries({ ...files, '--registry-config': registryConfig }))
+  for (const [option, file] of Object.entries({
+    ...files,
+    '--certs-dir': certsDir,
+    '--registry-config': registryConfig,
+  }))
     if (file !== undefined) await requireReadable(option, file);
   if ((certFile === undefined) !== (keyFile === undefined))
     throw new OptionConflict('--cert-file and --key-file belong together', {
@@ -28,11 +36,52 @@ export async function checkOptions(flags: RegistryFlags, hasPassword: boolean): 
       found: certFile === undefined ? '--key-file alone' : '--cert-file alone',
       hint: 'Name the other file as well.',
     });
-  if (username !== undefined && !hasPassword)
+  checkLogin(flags, hasPasswordVariable, isTerminal);
+}
+
+const PIPE = 'Pipe the password in: plugin-mirror … --username NAME --password-stdin < FILE';
+
+/** A user name and a password, each from one place, or neither. */
+function checkLogin(
+  { username, passwordStdin = false }: RegistryFlags,
+  hasVariable: boolean,
+  isTerminal: boolean,
+): void {
+  const where = passwordStdin ? '--password-stdin' : 'PLUGIN_MIRROR_PASSWORD';
+  if (passwordStdin && hasVariable)
+    throw new OptionConflict('There are two passwords', {
+      expected: '--password-stdin or PLUGIN_MIRROR_PASSWORD',
+      found: 'both',
+      hint: 'Leave one of them out.',
+    });
+  if (username === undefined && (passwordStdin || hasVariable))
+    throw new OptionConflict(`${where} comes without a user name`, {
+      subject: where,
+      expected: '--username or PLUGIN_MIRROR_USERNAME beside it',
+      found: 'neither',
+      hint: `Name the user with --username, or leave ${where} out: docker's and podman's logins are used by themselves.`,
+    });
+  if (username === undefined) return;
+  if (!passwordStdin && !hasVariable)
     throw new OptionConflict('--username comes without a password', {
+      subject: '--username',
       expected: '--password-stdin or PLUGIN_MIRROR_PASSWORD beside it',
       found: 'neither',
-      hint: 'Pipe the password in: plugin-mirror … --username NAME --password-stdin < FILE',
+      hint: PIPE,
+    });
+  if (username === '' || username.includes(':'))
+    throw new OptionInvalid('The user name of --username cannot be sent', {
+      subject: '--username',
+      expected: 'a name without a colon (RFC 7617)',
+      found: username === '' ? 'an empty one' : 'a name with a colon in it',
+      hint: 'Give the name alone; the password comes by --password-stdin or PLUGIN_MIRROR_PASSWORD.',
+    });
+  if (passwordStdin && isTerminal)
+    throw new OptionInvalid('--password-stdin reads no terminal, which would show the password', {
+      subject: '--password-stdin',
+      expected: 'a file or a pipe',
+      found: 'a terminal',
+      hint: PIPE,
     });
 }
 

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, type Option } from 'commander';
+import { isRegistry } from '../registry/reference.ts';
 
 const YES = /^(?:1|true|yes|on)$/i;
 const NO = /^(?:0|false|no|off|)$/i;
@@ -75,4 +76,13 @@ export function list(text: string, former: readonly string[] | undefined): strin
   // An empty list would mean everything: the opposite of what `--only "$UNSET"` wants.
   if (parts.length === 0) throw new InvalidArgumentError('Expected at least one.');
   return [...(former ?? []), ...parts];
+}
+
+/** For options that name registries: like `list`, each `HOST` or `HOST:PORT`. */
+export function hosts(text: string, former: readonly string[] | true | undefined): string[] {
+  const names = list(text, former === true ? undefined : former);
+  const wrong = names.find(name => !isRegistry(name));
+  if (wrong !== undefined)
+    throw new InvalidArgumentError(`Expected HOST or HOST:PORT, without a scheme or a path: ${wrong}`);
+  return names;
 }

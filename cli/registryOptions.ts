@@ -1,18 +1,19 @@
 import process from 'node:process';
 import { type Command, Option } from 'commander';
 import type { RegistryOptions } from '../registry/registry.ts';
-import { path, seconds, wholeNumber } from './environment.ts';
+import { hosts, path, seconds, wholeNumber } from './environment.ts';
 
 /** The options that every command has that speaks to a registry, as commander gives them. */
 export interface RegistryFlags {
   readonly registry?: string;
   readonly engine: 'builtin' | 'oras';
   readonly concurrency: number;
-  readonly plainHttp?: boolean;
-  readonly insecure?: boolean;
+  readonly plainHttp?: true | readonly string[];
+  readonly insecure?: true | readonly string[];
   readonly caFile?: string;
   readonly certFile?: string;
   readonly keyFile?: string;
+  readonly certsDir?: string;
   readonly registryConfig?: string;
   readonly username?: string;
   readonly passwordStdin?: boolean;
@@ -35,16 +36,22 @@ export function addRegistryOptions(command: Command): Command {
       .env('PLUGIN_MIRROR_ENGINE')
       .choices(['builtin', 'oras'])
       .default('builtin'),
-    new Option('--concurrency <n>', 'plugins in work at once')
+    new Option('--concurrency <n>', 'blobs that travel at once')
       .env('PLUGIN_MIRROR_CONCURRENCY')
       .argParser(wholeNumber(1, 64))
       .default(8),
-    new Option('--plain-http', 'speak http instead of https (loopback registries are spoken to over http anyway)').env(
-      'PLUGIN_MIRROR_PLAIN_HTTP',
-    ),
-    new Option('--insecure', 'accept any TLS certificate: anyone on the path can then answer for the registry').env(
-      'PLUGIN_MIRROR_INSECURE',
-    ),
+    new Option(
+      '--plain-http [host...]',
+      'speak http instead of https, to these hosts or to all (to loopback it is tried anyway)',
+    )
+      .env('PLUGIN_MIRROR_PLAIN_HTTP')
+      .argParser(hosts),
+    new Option(
+      '--insecure [host...]',
+      'accept any TLS certificate, of these hosts or of all: anyone on the path can then answer for them',
+    )
+      .env('PLUGIN_MIRROR_INSECURE')
+      .argParser(hosts),
     new Option('--ca-file <file>', 'PEM file with further certificate authorities')
       .env('PLUGIN_MIRROR_CA_FILE')
       .argParser(path),
@@ -54,12 +61,19 @@ export function addRegistryOptions(command: Command): Command {
     new Option('--key-file <file>', "PEM file with the client certificate's key")
       .env('PLUGIN_MIRROR_KEY_FILE')
       .argParser(path),
+    new Option(
+      '--certs-dir <dir>',
+      "docker's folder of certificates, HOST:PORT/{*.crt,*.cert,*.key} (default: /etc/docker/certs.d)",
+    )
+      .env('PLUGIN_MIRROR_CERTS_DIR')
+      .argParser(path),
     new Option('--registry-config <file>', "docker's config.json or podman's auth.json (default: where they keep it)")
       .env('PLUGIN_MIRROR_REGISTRY_CONFIG')
       .argParser(path),
-    new Option('--username <name>', 'user name for the registry; needs --password-stdin or PLUGIN_MIRROR_PASSWORD').env(
-      'PLUGIN_MIRROR_USERNAME',
-    ),
+    new Option(
+      '--username <name>',
+      "user name for the host of --registry, else of the manifest's own registry; needs --password-stdin or PLUGIN_MIRROR_PASSWORD",
+    ).env('PLUGIN_MIRROR_USERNAME'),
     new Option('--password-stdin', 'read the password from standard input'),
     new Option('--platform <os/arch>', 'which image of an index; plugins rarely need it').env('PLUGIN_MIRROR_PLATFORM'),
     new Option('--timeout <seconds>', 'give a connection up when nothing comes for so long')
@@ -84,12 +98,14 @@ export function addRegistryOptions(command: Command): Command {
 
 /** The same as a registry takes them. Reads the password from standard input or the environment, nothing else. @throws what checkOptions throws */
 export async function registryOptions(flags: RegistryFlags, cacheDir: string): Promise<RegistryOptions> {
-  const password = flags.passwordStdin ? await readPassword() : process.env.PLUGIN_MIRROR_PASSWORD;
   const { checkOptions } = await import('./checkOptions.ts');
-  await checkOptions(flags, password !== undefined && password !== '');
-  const { engine, concurrency, plainHttp, insecure, caFile, certFile, keyFile, registryConfig, username, platform } =
-    flags;
-  const given = { plainHttp, insecure, caFile, certFile, keyFile, registryConfig, username, platform, password };
+  const fromEnvironment = process.env.PLUGIN_MIRROR_PASSWORD || undefined;
+  await checkOptions(flags, fromEnvironment !== undefined, process.stdin.isTTY === true);
+  const password = flags.passwordStdin ? await readPassword() : fromEnvironment;
+  const { engine, concurrency, plainHttp, insecure, caFile, certFile, keyFile, certsDir, registryConfig } = flags;
+  const { username, platform } = flags;
+  const trust = { plainHttp, insecure, caFile, certFile, keyFile, certsDir };
+  const given = { ...trust, registryConfig, username, platform, password };
   return {
     engine,
     concurrency,
@@ -103,8 +119,17 @@ export async function registryOptions(flags: RegistryFlags, cacheDir: string): P
   };
 }
 
+/** All of standard input, without the line's end that `echo` adds. @throws OptionInvalid */
 async function readPassword(): Promise<string> {
   let text = '';
   for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk;
-  return text.replace(/\r?\n$/, '');
+  const password = text.replace(/\r?\n$/, '');
+  if (password !== '' && !/[\r\n\0]/.test(password)) return password;
+  const { OptionInvalid } = await import('./checkOptions.ts');
+  throw new OptionInvalid('Standard input holds no password', {
+    subject: '--password-stdin',
+    expected: 'one line: the password',
+    found: password === '' ? 'nothing' : 'several lines',
+    hint: 'Pipe the password in: plugin-mirror … --username NAME --password-stdin < FILE',
+  });
 }

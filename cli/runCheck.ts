@@ -32,7 +32,7 @@ export interface CheckRun {
 export async function runCheck({ flags, registryOptions, stampsFile, signal }: CheckRun): Promise<number> {
   const list = await readPluginManifest(flags.manifest);
   const held = await readHeldVersions({ list, frozen: false, update: false, signal });
-  const registry = new LazyRegistry(openerOf(list, registryOptions), () => undefined);
+  const registry = new LazyRegistry(openerOf(list, registryOptions, flags.registry), () => undefined);
   try {
     const findings = await check({
       manifest: flags.registry === undefined ? list : withRegistry(list, flags.registry),

@@ -20,7 +20,7 @@ import { errorJson } from './syncJson.ts';
 export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: PluginManifest): Promise<number> {
   const { flags, signal } = run;
   const { cacheDir: _, ...registryOptions } = run.registryOptions;
-  const registry = new LazyRegistry(openerOf(list, registryOptions), () => undefined);
+  const registry = new LazyRegistry(openerOf(list, registryOptions, flags.registry), () => undefined);
   try {
     const held = flags.lock
       ? await readHeldVersions({

@@ -31,7 +31,7 @@ export interface OutdatedRun {
 export async function runOutdated({ flags, registryOptions, signal }: OutdatedRun): Promise<number> {
   const list = await readPluginManifest(flags.manifest);
   const lock = await readLock(lockPathFor(list.file));
-  const registry = new LazyRegistry(openerOf(list, registryOptions), () => undefined);
+  const registry = new LazyRegistry(openerOf(list, registryOptions, flags.registry), () => undefined);
   try {
     const rows = await findOutdated({
       manifest: flags.registry === undefined ? list : withRegistry(list, flags.registry),

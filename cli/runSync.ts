@@ -34,7 +34,7 @@ export async function runSync(run: SyncRun): Promise<number> {
       treeDir: flags.out,
       ...lockChoice,
       useLock: flags.lock,
-      openRegistry: openerOf(list, registryOptions),
+      openRegistry: openerOf(list, registryOptions, flags.registry),
       concurrency: flags.concurrency,
       prune: flags.prune ?? false,
       rehash: flags.rehash ?? false,

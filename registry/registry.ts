@@ -64,21 +64,29 @@ export type RegistryEvent =
   | { readonly type: 'warning'; readonly subject: string; readonly message: string }
   | { readonly type: 'bytes'; readonly digest: Digest; readonly receivedBytes: number; readonly sizeBytes: number };
 
+/** All hosts, none, or those named as a reference names them: `HOST` or `HOST:PORT`. */
+export type HostChoice = boolean | readonly string[];
+
 /** Options of openRegistry. All have defaults; nothing here is read from the environment by itself. */
 export interface RegistryOptions {
   /** Default `builtin`. */
   readonly engine?: 'builtin' | 'oras';
   /** Blobs in flight at once, all hosts together. Default 8. */
   readonly concurrency?: number;
-  /** http instead of https for every registry. Loopback registries are spoken to over http anyway. Default false. */
-  readonly plainHttp?: boolean;
-  /** Accept any TLS certificate. Dangerous: an attacker on the path can serve anything by tag. Default false. */
-  readonly insecure?: boolean;
+  /** http instead of https, for every registry or for these. Loopback is spoken to over http anyway. Default false. */
+  readonly plainHttp?: HostChoice;
+  /**
+   * Accept any TLS certificate, of every host or of these. Dangerous: an attacker on the path can serve anything by tag.
+   * Where a registry redirects to, its token server and proxies are hosts of their own. Default false.
+   */
+  readonly insecure?: HostChoice;
   /** PEM file with further certificate authorities. */
   readonly caFile?: string;
   /** PEM files of a client certificate and its key; both or neither. */
   readonly certFile?: string;
   readonly keyFile?: string;
+  /** Docker's folder of certificates per registry: `HOST:PORT/{*.crt,*.cert,*.key}`. Default /etc/docker/certs.d. */
+  readonly certsDir?: string;
   /** Docker's `config.json` or podman's `auth.json`; when given, the only file looked at. */
   readonly registryConfig?: string;
   /** Credentials for the hosts of `credentialsFor`, before any file's; both or neither. */

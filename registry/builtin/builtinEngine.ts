@@ -27,6 +27,7 @@ export type BuiltinEngineOptions = Pick<
   | 'caFile'
   | 'certFile'
   | 'keyFile'
+  | 'certsDir'
   | 'registryConfig'
   | 'username'
   | 'password'
@@ -36,8 +37,6 @@ export type BuiltinEngineOptions = Pick<
   | 'env'
   | 'onEvent'
 > & {
-  /** Docker's folder of certificates per registry. Default /etc/docker/certs.d. */
-  readonly certsDir?: string;
   /** Longest wait before the first retry; it doubles each time, up to 10 000. Default 200. */
   readonly backoffMs?: number;
 };

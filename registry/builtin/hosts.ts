@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import type { HostChoice } from '../registry.ts';
 
 const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
@@ -40,6 +41,14 @@ export function bareHost(hostname: string): string {
     .toLowerCase()
     .replace(/^\[(.*)\]$/, '$1')
     .replace(/\.$/, '');
+}
+
+/** True if the choice takes in `HOST[:PORT]`. A missing port is the scheme's own; one name never stands for all ports. */
+export function includesHost(choice: HostChoice | undefined, host: string, scheme: 'http' | 'https'): boolean {
+  if (choice === undefined || typeof choice === 'boolean') return choice ?? false;
+  const canonical = (text: string): string =>
+    URL.canParse(`${scheme}://${text}`) ? new URL(`${scheme}://${text}`).host : text;
+  return choice.some(name => canonical(name) === canonical(host));
 }
 
 function inList(list: BlockList, name: string): boolean {

@@ -1,6 +1,7 @@
 import tls from 'node:tls';
 import { type RegistryRefusal, RegistryTls } from '../errors.ts';
-import { isLoopback } from './hosts.ts';
+import type { HostChoice } from '../registry.ts';
+import { includesHost, isLoopback } from './hosts.ts';
 
 type Scheme = 'http' | 'https';
 
@@ -11,17 +12,17 @@ const PROBE_TIMEOUT_MS = 2000;
  * request that breaks there is followed by one look at whether the port speaks TLS.
  */
 export class Schemes {
-  readonly #plainHttp: boolean;
+  readonly #plainHttp: HostChoice;
   readonly #known = new Map<string, Scheme>();
 
-  constructor(plainHttp: boolean) {
+  constructor(plainHttp: HostChoice) {
     this.#plainHttp = plainHttp;
   }
 
   of(host: string): Scheme {
     const known = this.#known.get(host);
     if (known !== undefined) return known;
-    return this.#plainHttp || isLoopback(new URL(`http://${host}`).hostname) ? 'http' : 'https';
+    return this.#isChosen(host) || isLoopback(new URL(`http://${host}`).hostname) ? 'http' : 'https';
   }
 
   /** An answer came over this scheme: no more doubts. */
@@ -34,7 +35,7 @@ export class Schemes {
     if (this.#known.has(host) || this.of(host) !== 'http' || !mayBeTls(fault)) return false;
     const { hostname, port } = new URL(`http://${host}`);
     if (!(await speaksTls(hostname.replace(/^\[(.*)\]$/, '$1'), Number(port || 80), signal))) return false;
-    if (this.#plainHttp)
+    if (this.#isChosen(host))
       throw new RegistryTls(`${host} speaks TLS at this port, not plain http`, {
         subject: host,
         ...(fault.request === undefined ? {} : { request: fault.request }),
@@ -43,6 +44,10 @@ export class Schemes {
       });
     this.#known.set(host, 'https');
     return true;
+  }
+
+  #isChosen(host: string): boolean {
+    return includesHost(this.#plainHttp, host, 'http');
   }
 }
 

@@ -4,11 +4,9 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { RegistryOptionsInvalid } from '../errors.ts';
 import type { RegistryOptions } from '../registry.ts';
+import { includesHost } from './hosts.ts';
 
-export type TrustOptions = Pick<RegistryOptions, 'caFile' | 'certFile' | 'keyFile' | 'insecure' | 'env'> & {
-  /** Docker's folder of certificates per registry: `HOST:PORT/{*.crt,client.cert,client.key}`. Default /etc/docker/certs.d. */
-  readonly certsDir?: string;
-};
+export type TrustOptions = Pick<RegistryOptions, 'caFile' | 'certFile' | 'keyFile' | 'certsDir' | 'insecure' | 'env'>;
 
 /** What a TLS connection is opened with. */
 export interface TlsSettings {
@@ -42,17 +40,9 @@ export class Trust {
   }
 
   async #read(host: string): Promise<TlsSettings> {
-    const { insecure = false, certsDir = '/etc/docker/certs.d' } = this.#options;
-    // A host without a port stands for 443; a folder may be named either way.
-    const names = /:\d+$/.test(host) ? [host, host.replace(/:443$/, '')] : [host, `${host}:443`];
-    const authorities: string[] = [];
-    let pair: Pair | undefined;
-    for (const name of new Set(names)) {
-      const folder = await readCertsFolder(join(certsDir, name));
-      authorities.push(...folder.authorities);
-      pair ??= folder.pair;
-    }
-    const rejectUnauthorized = !insecure;
+    const { insecure, certsDir } = this.#options;
+    const { authorities, pair } = await certificatesFor(host, certsDir);
+    const rejectUnauthorized = !includesHost(insecure, host, 'https');
     if (authorities.length > 0 || pair !== undefined)
       return { secureContext: await this.#contextWith(authorities, pair, host), rejectUnauthorized };
     this.#usual ??= this.#contextWith([], undefined, 'every registry');
@@ -90,14 +80,29 @@ export class Trust {
   }
 }
 
-type Pair = readonly [certificate: string, key: string];
+export type Pair = readonly [certificate: string, key: string];
 
-interface CertsFolder {
+export interface HostCertificates {
+  /** PEM. */
   readonly authorities: readonly string[];
   readonly pair: Pair | undefined;
 }
 
-async function readCertsFolder(folder: string): Promise<CertsFolder> {
+/** What docker's folder has for `HOST[:PORT]`, as PEM. @throws RegistryOptionsInvalid */
+export async function certificatesFor(host: string, certsDir: string | undefined): Promise<HostCertificates> {
+  // A host without a port stands for 443; a folder may be named either way.
+  const names = /:\d+$/.test(host) ? [host, host.replace(/:443$/, '')] : [host, `${host}:443`];
+  const authorities: string[] = [];
+  let pair: Pair | undefined;
+  for (const name of new Set(names)) {
+    const folder = await readCertsFolder(join(certsDir ?? '/etc/docker/certs.d', name), certsDir === undefined);
+    authorities.push(...folder.authorities);
+    pair ??= folder.pair;
+  }
+  return { authorities, pair };
+}
+
+async function readCertsFolder(folder: string, isUsual: boolean): Promise<HostCertificates> {
   let names: string[];
   try {
     names = (await readdir(folder)).sort();
@@ -105,15 +110,25 @@ async function readCertsFolder(folder: string): Promise<CertsFolder> {
     return { authorities: [], pair: undefined };
   }
   const authorities: string[] = [];
-  for (const name of names)
-    if (name.endsWith('.crt')) authorities.push(await readPem(join(folder, name), 'CERTIFICATE'));
+  for (const name of names.filter(it => it.endsWith('.crt'))) {
+    const authority = await readPemIn(folder, name, 'CERTIFICATE', isUsual);
+    if (authority !== undefined) authorities.push(authority);
+  }
   const certificate = names.find(name => name.endsWith('.cert') && names.includes(name.replace(/\.cert$/, '.key')));
   if (certificate === undefined) return { authorities, pair: undefined };
-  const path = join(folder, certificate);
-  return {
-    authorities,
-    pair: [await readPem(path, 'CERTIFICATE'), await readPem(path.replace(/\.cert$/, '.key'), 'PRIVATE KEY')],
-  };
+  const cert = await readPemIn(folder, certificate, 'CERTIFICATE', isUsual);
+  const key = await readPemIn(folder, certificate.replace(/\.cert$/, '.key'), 'PRIVATE KEY', isUsual);
+  return { authorities, pair: cert === undefined || key === undefined ? undefined : [cert, key] };
+}
+
+/** Docker reads its own folder as root; what it keeps from us there, and nobody named to us, is passed over. */
+async function readPemIn(folder: string, name: string, label: string, isUsual: boolean): Promise<string | undefined> {
+  try {
+    return await readPem(join(folder, name), label);
+  } catch (error) {
+    if (isUsual && error instanceof RegistryOptionsInvalid && error.found === 'EACCES') return undefined;
+    throw error;
+  }
 }
 
 async function readPem(path: string, label: string): Promise<string> {

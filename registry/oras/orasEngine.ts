@@ -1,18 +1,18 @@
 import { createReadStream } from 'node:fs';
-import { mkdtemp, readFile, rm, unlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { rootCertificates } from 'node:tls';
 import { digestOf } from '../blobVerifier.ts';
-import { endpointOf, isDockerHub, isLoopback } from '../builtin/hosts.ts';
+import { endpointOf, includesHost, isDockerHub, isLoopback } from '../builtin/hosts.ts';
 import { retrying } from '../builtin/retrying.ts';
 import type { BlobBody, Engine, RawManifest } from '../engine.ts';
-import { RegistryDenied, RegistryNotFound, RegistryOptionsInvalid, RegistryProtocol } from '../errors.ts';
+import { RegistryDenied, RegistryNotFound, RegistryProtocol } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
 import { parseManifest } from '../parseManifest.ts';
 import { type Digest, formatReference, isDigest, type Reference } from '../reference.ts';
 import { parseDiscovered } from '../referrers.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
+import { HostFlags } from './hostFlags.ts';
 import { OrasCredentials } from './orasCredentials.ts';
 import { OrasMissing, OrasTooOld } from './orasErrors.ts';
 import { type OrasResult, runOras } from './orasProcess.ts';
@@ -34,7 +34,10 @@ export async function createOrasEngine(options: RegistryOptions): Promise<Engine
   await checkVersion(options);
   const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-oras-')); // made with mode 0700
   try {
-    return new OrasEngine(options, dir, await flagsOf(options, dir));
+    const flags = new HostFlags(options, dir);
+    // Files that cannot be used are told now, not once for every image.
+    await flags.of('');
+    return new OrasEngine(options, dir, flags);
   } catch (error) {
     await rm(dir, { recursive: true, force: true });
     throw error;
@@ -44,13 +47,13 @@ export async function createOrasEngine(options: RegistryOptions): Promise<Engine
 class OrasEngine implements Engine {
   readonly #options: RegistryOptions;
   readonly #dir: string;
-  readonly #flags: readonly string[];
+  readonly #flags: HostFlags;
   readonly #credentials: OrasCredentials;
   readonly #loopbackTls = new Set<string>();
   readonly #traffic = { requests: 0, bytesDownloaded: 0 };
   #serial = 0;
 
-  constructor(options: RegistryOptions, dir: string, flags: readonly string[]) {
+  constructor(options: RegistryOptions, dir: string, flags: HostFlags) {
     this.#options = options;
     this.#dir = dir;
     this.#flags = flags;
@@ -163,10 +166,11 @@ class OrasEngine implements Engine {
     const { env = {}, timeoutMs = TIMEOUT_MS, retries = RETRIES, onEvent } = this.#options;
     const subject = formatReference(reference);
     const config = await this.#credentials.fileFor(reference.registry, reference.repository, signal);
+    const flags = await this.#flags.of(reference.registry);
     const run = (plain: boolean) => {
       this.#traffic.requests++;
       const scheme = plain ? ['--plain-http'] : ['--plain-http=false'];
-      const args = [...command, '--registry-config', config, ...this.#flags, ...scheme, name];
+      const args = [...command, '--registry-config', config, ...flags, ...scheme, name];
       return runOras({ args, env, signal, timeoutMs, subject, ...(growing === undefined ? {} : { growing }) });
     };
     return retrying(
@@ -187,7 +191,7 @@ class OrasEngine implements Engine {
 
   /** Loopback is asked over http by itself, and over https where that turns out to be what the port speaks. */
   async #overItsScheme(registry: string, run: (plain: boolean) => Promise<OrasResult>): Promise<OrasResult> {
-    if (this.#options.plainHttp === true) return run(true);
+    if (includesHost(this.#options.plainHttp, registry, 'http')) return run(true);
     if (!isLoopback(hostnameOf(registry)) || this.#loopbackTls.has(registry)) return run(false);
     const plain = await run(true);
     if (!plain.failed || !/status code 400|malformed http|http request to an https|\beof\b|reset/i.test(plain.stderr))
@@ -208,37 +212,6 @@ async function checkVersion({ env = {}, timeoutMs = TIMEOUT_MS }: RegistryOption
   const version = [Number(major), Number(minor), Number(patch)];
   const differing = OLDEST.findIndex((part, index) => version[index] !== part);
   if (differing >= 0 && (version[differing] ?? 0) < (OLDEST[differing] ?? 0)) throw new OrasTooOld(version.join('.'));
-}
-
-async function flagsOf({ insecure, caFile, certFile, keyFile }: RegistryOptions, dir: string): Promise<string[]> {
-  if ((certFile === undefined) !== (keyFile === undefined))
-    throw new RegistryOptionsInvalid('A client certificate and its key belong together', {
-      expected: 'both --cert-file and --key-file, or neither',
-      found: certFile === undefined ? 'only a key' : 'only a certificate',
-      hint: 'Name the other file too.',
-    });
-  return [
-    ...(insecure === true ? ['--insecure'] : []),
-    ...(caFile === undefined ? [] : ['--ca-file', await bundleOf(caFile, dir)]),
-    ...(certFile === undefined || keyFile === undefined ? [] : ['--cert-file', certFile, '--key-file', keyFile]),
-  ];
-}
-
-/** ORAS trusts only what `--ca-file` holds; ours are further authorities, beside the usual ones. */
-async function bundleOf(caFile: string, dir: string): Promise<string> {
-  try {
-    const own = await readFile(caFile, 'utf8');
-    const path = join(dir, 'authorities.pem');
-    await writeFile(path, [own, ...rootCertificates].join('\n'), { mode: 0o600 });
-    return path;
-  } catch (cause) {
-    throw new RegistryOptionsInvalid(`The CA file ${caFile} cannot be read`, {
-      subject: caFile,
-      expected: 'a PEM file with certificate authorities',
-      hint: 'Check the path given with --ca-file.',
-      cause,
-    });
-  }
 }
 
 /** As ORAS takes it: the digest alone where there is one; Docker Hub's own images with their full name. */

@@ -1,0 +1,70 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { rootCertificates } from 'node:tls';
+import { includesHost } from '../builtin/hosts.ts';
+import { certificatesFor } from '../builtin/trust.ts';
+import { RegistryOptionsInvalid } from '../errors.ts';
+import type { RegistryOptions } from '../registry.ts';
+
+/** The flags that tell ORAS whom to trust and which certificate to show, for each registry by itself. */
+export class HostFlags {
+  readonly #options: RegistryOptions;
+  readonly #dir: string;
+  readonly #flags = new Map<string, Promise<readonly string[]>>();
+
+  /** `dir` is a folder that only this user can read. @throws RegistryOptionsInvalid */
+  constructor(options: RegistryOptions, dir: string) {
+    const { certFile, keyFile } = options;
+    if ((certFile === undefined) !== (keyFile === undefined))
+      throw new RegistryOptionsInvalid('A client certificate and its key belong together', {
+        expected: 'both --cert-file and --key-file, or neither',
+        found: certFile === undefined ? 'only a key' : 'only a certificate',
+        hint: 'Name the other file too.',
+      });
+    this.#options = options;
+    this.#dir = dir;
+  }
+
+  /** `host` is `HOST[:PORT]`; empty for what holds for every registry. @throws RegistryOptionsInvalid */
+  of(host: string): Promise<readonly string[]> {
+    const known = this.#flags.get(host);
+    if (known !== undefined) return known;
+    const flags = this.#make(host, this.#flags.size);
+    this.#flags.set(host, flags);
+    return flags;
+  }
+
+  async #make(host: string, serial: number): Promise<string[]> {
+    const { insecure, caFile, certFile, keyFile, certsDir } = this.#options;
+    const own = host === '' ? undefined : await certificatesFor(host, certsDir);
+    const authorities = [...(caFile === undefined ? [] : [await readAuthorities(caFile)]), ...(own?.authorities ?? [])];
+    const write = async (kind: string, text: string): Promise<string> => {
+      const path = join(this.#dir, `${kind}-${serial}.pem`);
+      await writeFile(path, text, { mode: 0o600 });
+      return path;
+    };
+    const flags = includesHost(insecure, host, 'https') ? ['--insecure'] : [];
+    // ORAS trusts only what `--ca-file` holds; ours are further authorities, beside the usual ones.
+    if (authorities.length > 0)
+      flags.push('--ca-file', await write('authorities', [...authorities, ...rootCertificates].join('\n')));
+    if (certFile !== undefined && keyFile !== undefined) flags.push('--cert-file', certFile, '--key-file', keyFile);
+    else if (own?.pair !== undefined) {
+      const [certificate, key] = own.pair;
+      flags.push('--cert-file', await write('certificate', certificate), '--key-file', await write('key', key));
+    }
+    return flags;
+  }
+}
+
+async function readAuthorities(caFile: string): Promise<string> {
+  try {
+    return await readFile(caFile, 'utf8');
+  } catch (cause) {
+    throw new RegistryOptionsInvalid(`The CA file ${caFile} cannot be read`, {
+      subject: caFile,
+      expected: 'a PEM file with certificate authorities',
+      hint: 'Check the path given with --ca-file.',
+      cause,
+    });
+  }
+}

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { includesHost } from '../../registry/builtin/hosts.ts';
+import { RegistryTls } from '../../registry/errors.ts';
+import { openRegistry } from '../../registry/openRegistry.ts';
+import type { RegistryOptions } from '../../registry/registry.ts';
+import { CertificateAuthority } from '../support/certificates.ts';
+import { imageFormC } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
+import { startRegistry, type TestRegistry } from '../support/registry.ts';
+
+const image = imageFormC({ wasm: buildModule() });
+const authority = new CertificateAuthority();
+
+it('a choice names hosts with their ports; a missing port is the scheme’s own', () => {
+  for (const [choice, host, scheme, expected] of [
+    [true, 'a', 'https', true],
+    [false, 'a', 'https', false],
+    [undefined, 'a', 'https', false],
+    [[], 'a', 'https', false],
+    [['a.example'], 'a.example', 'https', true],
+    [['A.Example'], 'a.example', 'https', true],
+    [['a.example:443'], 'a.example', 'https', true],
+    [['a.example'], 'a.example:443', 'https', true],
+    [['a.example'], 'a.example:5000', 'https', false],
+    [['a.example:5000'], 'a.example', 'https', false],
+    [['a.example:80'], 'a.example', 'http', true],
+    [['a.example:80'], 'a.example', 'https', false],
+    [['example'], 'a.example', 'https', false],
+    [['[::1]:5000'], '[::1]:5000', 'https', true],
+    [['[0:0::1]:5000'], '[::1]:5000', 'https', true],
+    [['b', 'c:1'], 'c:1', 'https', true],
+    [['c:1'], '', 'https', false],
+  ] as const)
+    assert.equal(includesHost(choice, host, scheme), expected, `${choice} ${host} ${scheme}`);
+});
+
+async function startTls(context: TestContext, clientCa?: string): Promise<TestRegistry> {
+  const registry = await startRegistry({ tls: { ...authority.issue(), ...(clientCa && { clientCa }) } });
+  registry.push('plugins/a', '1', image);
+  context.after(() => registry.close());
+  return registry;
+}
+
+async function open(context: TestContext, options: RegistryOptions) {
+  const registry = await openRegistry({ retries: 0, env: { PATH: process.env.PATH }, ...options });
+  context.after(() => registry.close());
+  return registry;
+}
+
+const referenceAt = ({ host }: TestRegistry) => ({ registry: host, repository: 'plugins/a', tag: '1' });
+
+function hasOras(): boolean {
+  try {
+    return execFileSync('oras', ['version'], { encoding: 'utf8', stdio: 'pipe' }).includes('Version:');
+  } catch {
+    return false;
+  }
+}
+
+const isOrasNeeded = process.env.PLUGIN_MIRROR_TEST_PEERS === '1';
+
+for (const engine of ['builtin', 'oras'] as const)
+  describe(engine, { skip: engine === 'oras' && !isOrasNeeded && !hasOras() && 'no ORAS CLI on PATH' }, () => {
+    it('takes any certificate of the hosts named, and of no other', async context => {
+      const [named, other] = [await startTls(context), await startTls(context)];
+      const registry = await open(context, { engine, insecure: [named.host] });
+      assert.equal(await registry.resolve(referenceAt(named)), image.digest);
+      await assert.rejects(registry.resolve(referenceAt(other)), RegistryTls);
+      assert.equal(other.count(), 0);
+    });
+
+    it('takes certificates and the client’s own from docker’s folder of that host alone', async context => {
+      const certsDir = await mkdtemp(join(tmpdir(), 'plugin-mirror-certs-'));
+      context.after(() => rm(certsDir, { recursive: true }));
+      const [named, other] = [await startTls(context, authority.cert), await startTls(context)];
+      const mine = authority.issue({ hosts: [], commonName: 'me', usage: 'client' });
+      for (const [name, text] of [
+        ['ca.crt', authority.cert],
+        ['me.cert', mine.cert],
+        ['me.key', mine.key],
+      ] as const) {
+        const file = join(certsDir, named.host, name);
+        await mkdir(dirname(file), { recursive: true });
+        await writeFile(file, text);
+      }
+      const registry = await open(context, { engine, certsDir });
+      assert.equal(await registry.resolve(referenceAt(named)), image.digest);
+      await assert.rejects(registry.resolve(referenceAt(other)), RegistryTls);
+    });
+
+    it('speaks plain http to the hosts named, and https to others', async context => {
+      const [tls, plain] = [await startTls(context), await startRegistry()];
+      context.after(() => plain.close());
+      plain.push('plugins/a', '1', image);
+      // Loopback is tried over http by itself; told so for the wrong one, it is told that it is wrong.
+      const registry = await open(context, { engine, plainHttp: [tls.host] });
+      assert.equal(await registry.resolve(referenceAt(plain)), image.digest);
+      await assert.rejects(registry.resolve(referenceAt(tls)));
+      assert.equal(tls.count(), 0);
+    });
+  });
