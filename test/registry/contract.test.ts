@@ -412,13 +412,15 @@ const TLS_CASES: readonly Case[] = [
 function stagedOn(engine: 'builtin' | 'oras', { server: serverOptions, options, play }: Case) {
   return async () => {
     const server = await startRegistry(serverOptions);
-    server.push('plugins/a', '1', image);
-    const env = { PATH: process.env.PATH };
-    const registry = await openRegistry({ engine, env, ...options });
     try {
-      await play({ server, registry, reference: name => parseReference(`${server.host}/${name}`) });
+      server.push('plugins/a', '1', image);
+      const registry = await openRegistry({ engine, env: { PATH: process.env.PATH }, ...options });
+      try {
+        await play({ server, registry, reference: name => parseReference(`${server.host}/${name}`) });
+      } finally {
+        await registry.close();
+      }
     } finally {
-      await registry.close();
       await server.close();
     }
   };
