@@ -7,6 +7,7 @@ import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
 import { adoptFile } from './adoptFile.ts';
 import { type ExtractedPlugin, extractPlugin } from './extractPlugin.ts';
+import { type HeldModule, isHeldModule } from './plan.ts';
 import type { SignatureProof } from './signatures/policy.ts';
 import type { WantedVersion } from './wanted.ts';
 
@@ -25,8 +26,8 @@ export interface FetchRequest {
   /** With the digest to fetch. */
   readonly reference: Reference;
   readonly image: Image;
-  /** What plugin.wasm must hash to, if a lock says so. */
-  readonly sha256?: string;
+  /** What plugin.wasm must be, if a lock says so. */
+  readonly module?: HeldModule;
   readonly registry: Registry;
   readonly publishing: Publishing;
   readonly signal: AbortSignal;
@@ -46,9 +47,8 @@ export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
       dir,
       signal,
     });
-    if (request.sha256 !== undefined && plugin.sha256 !== request.sha256)
-      throw bytesDiffer(wanted, request.sha256, plugin.sha256);
     const { digest, mediaType, size } = plugin.layer;
+    requireHeld(wanted, request.module, { ...plugin, layer: { digest, mediaType, sizeBytes: size } });
     const metadata: PublishedVersion = {
       ...describe(wanted, plugin),
       reference: formatReference(taggedOnly(reference)),
@@ -108,11 +108,19 @@ async function stageAndPublish(publishing: Publishing, fill: (dir: string) => Pr
   }
 }
 
-function bytesDiffer(wanted: WantedVersion, expected: string, found: string): LockBytesDiffer {
-  return new LockBytesDiffer(`${wanted.name} ${wanted.version}: its plugin.wasm is not the one that the lock holds`, {
-    subject: `${wanted.name} ${wanted.version}`,
-    expected: `sha256 ${expected}`,
-    found: `sha256 ${found}`,
+function requireHeld(
+  wanted: WantedVersion,
+  held: HeldModule | undefined,
+  found: Pick<PublishedVersion, 'sha256' | 'sizeBytes' | 'layer'>,
+): void {
+  if (held === undefined || isHeldModule(held, found)) return;
+  const words = (sha256: string, sizeBytes: number, layer: string) =>
+    `sha256 ${sha256}, ${sizeBytes} bytes, out of the layer ${layer}`;
+  const subject = `${wanted.name} ${wanted.version}`;
+  throw new LockBytesDiffer(`${subject}: its plugin.wasm is not the one that the lock holds`, {
+    subject,
+    expected: words(held.sha256, held.sizeBytes, held.layerDigest),
+    found: words(found.sha256, found.sizeBytes, found.layer?.digest ?? 'of another image'),
     hint: `The image's digest fits, so the lock was edited by hand: restore it, or run plugin-mirror sync --update ${wanted.name}.`,
   });
 }

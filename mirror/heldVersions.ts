@@ -41,5 +41,7 @@ export async function readHeldVersions({ list, frozen: choice, update, signal }:
 }
 
 function heldBy(entry: LockEntry | undefined): Held | undefined {
-  return entry?.kind === 'image' ? { digest: entry.digest, sha256: entry.sha256 } : undefined;
+  if (entry?.kind !== 'image') return undefined;
+  const { digest, sha256, sizeBytes, layer } = entry;
+  return { digest, module: { sha256, sizeBytes, layerDigest: layer.digest } };
 }

@@ -18,8 +18,23 @@ export interface Findings {
 export interface Held {
   /** The image's digest; of a local file, its sha256. */
   readonly digest: string;
-  /** What plugin.wasm must hash to, if that is known: bare hex. */
-  readonly sha256?: string;
+  /** What was published from it before, if a lock says so. */
+  readonly module?: HeldModule;
+}
+
+/** A plugin.wasm as a lock holds it: bare hex, bytes, and the layer that it came out of. */
+export interface HeldModule {
+  readonly sha256: string;
+  readonly sizeBytes: number;
+  readonly layerDigest: string;
+}
+
+/** True if what was made of an image is what a lock says was made of it. */
+export function isHeldModule(
+  held: HeldModule,
+  { sha256, sizeBytes, layer }: Pick<PublishedVersion, 'sha256' | 'sizeBytes' | 'layer'>,
+): boolean {
+  return held.sha256 === sha256 && held.sizeBytes === sizeBytes && held.layerDigest === layer?.digest;
 }
 
 export type Present =
@@ -46,8 +61,8 @@ export type PlanStep =
       readonly reason: 'missing' | 'damaged' | 'changed';
       /** In words, for people: what is damaged, what it was before. */
       readonly because: string;
-      /** What plugin.wasm must hash to, if that is known. */
-      readonly sha256?: string;
+      /** What plugin.wasm must be, if a lock says so. */
+      readonly module?: HeldModule;
       /** Already at hand if the answer brought it. */
       readonly image?: Image;
     }
@@ -72,19 +87,19 @@ function decide(findings: Findings): PlanStep {
   if (present.state === 'sound' && vouched && isAsHeld(present.metadata, { ...held, digest }))
     return { action: 'keep', wanted, metadata: present.metadata, warnings: unasked(answer) };
   const image = answer?.kind === 'digest' && answer.digest === digest ? answer.image : undefined;
-  const sha256 = held?.sha256;
+  const module = held?.module;
   return {
     action: 'fetch',
     wanted,
     digest,
     ...explain(present, digest, vouched),
-    ...(sha256 === undefined ? {} : { sha256 }),
+    ...(module === undefined ? {} : { module }),
     ...(image === undefined ? {} : { image }),
   };
 }
 
-function isAsHeld(metadata: PublishedVersion, { digest, sha256 }: Held): boolean {
-  return metadata.digest === digest && (sha256 === undefined || metadata.sha256 === sha256);
+function isAsHeld(metadata: PublishedVersion, { digest, module }: Held): boolean {
+  return metadata.digest === digest && (module === undefined || isHeldModule(module, metadata));
 }
 
 /**

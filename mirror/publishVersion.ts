@@ -38,7 +38,7 @@ export async function publishVersion(step: PlanStep, room: PublishingRoom): Prom
 }
 
 async function fetchStep(
-  { wanted, sha256 }: PlanStep & { action: 'fetch' },
+  { wanted, module }: PlanStep & { action: 'fetch' },
   key: string,
   room: PublishingRoom,
 ): Promise<Fetched> {
@@ -50,7 +50,7 @@ async function fetchStep(
   if (found === undefined) throw new Error(`${key}: its image manifest is not at hand`);
   meter.start(key, found.image.manifest.layers);
   const registry = await room.registry();
-  return fetchPlugin({ wanted, ...found, ...(sha256 === undefined ? {} : { sha256 }), registry, publishing, signal });
+  return fetchPlugin({ wanted, ...found, ...(module === undefined ? {} : { module }), registry, publishing, signal });
 }
 
 function succeeded(status: 'fetched' | 'kept', { metadata, warnings }: Fetched): Done {

@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { describe, it } from 'node:test';
+import { listing, openScene, type Scene } from '../support/cli.ts';
+import { imageFormC, imageFormD, indexOf } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
+
+const CREATED = '2026-02-02T00:00:00Z';
+
+/** A tree and a lock for a 1 and b 1; then b's tag moves. */
+async function moved(scene: Scene): Promise<{ old: Buffer; fresh: Buffer }> {
+  scene.push('a', '1');
+  const old = scene.push('b', '1');
+  await scene.list({ a: '1', b: '1' });
+  assert.equal((await scene.sync()).code, 0);
+  const fresh = scene.push('b', '1', imageFormC({ wasm: buildModule({ seed: 'fresh' }), created: CREATED }));
+  scene.registry.reset();
+  return { old, fresh };
+}
+
+const moduleB = (scene: Scene) => readFile(scene.path('plugins/b/1/plugin.wasm'));
+
+describe('the lock', { concurrency: 3 }, () => {
+  it('holds what was resolved: sorted, stable, without times, the same from every run', async t => {
+    const scene = await openScene(t);
+    const image = imageFormC({ wasm: buildModule({ seed: 'a' }), version: '1' });
+    const index = indexOf([{ platform: 'linux/amd64', image: imageFormD({ wasm: buildModule({ seed: 'z' }) }) }]);
+    scene.push('a', '1', image);
+    scene.push('z', '1', index);
+    await scene.list({ z: '1', a: { versions: ['1'], aliases: { x: '1' } } });
+    await scene.sync();
+    const text = await scene.read('manifest.lock.json');
+    const lock = JSON.parse(text);
+    assert.deepEqual(Object.keys(lock.plugins), ['a', 'z']);
+    const [layer] = JSON.parse(image.manifest.toString()).layers;
+    assert.deepEqual(
+      { ...lock.plugins.a['1'], sha256: '', annotations: {} },
+      {
+        reference: `${scene.registry.host}/plugins/a:1`,
+        digest: image.digest,
+        layer: { digest: layer.digest, mediaType: layer.mediaType, sizeBytes: layer.size },
+        sha256: '',
+        sizeBytes: buildModule({ seed: 'a' }).length,
+        annotations: {},
+      },
+    );
+    assert.equal(lock.plugins.a['1'].annotations['org.opencontainers.image.version'], '1');
+    assert.deepEqual([lock.plugins.z['1'].digest, lock.plugins.z['1'].platform], [index.digest, 'linux/amd64']);
+    assert.ok(text.endsWith('}\n'));
+    await rm(scene.path('manifest.lock.json'));
+    await scene.sync('--out', 'other', '--concurrency', '1');
+    assert.equal(await scene.read('manifest.lock.json'), text);
+  });
+
+  it('is followed: a tag that moved is reported as drift and not taken, until --update NAME', async t => {
+    const scene = await openScene(t);
+    const { old, fresh } = await moved(scene);
+    const lock = await scene.read('manifest.lock.json');
+    const { ran, report } = await scene.report();
+    assert.equal(ran.code, 0);
+    const { digest: lockedDigest } = imageFormC({ wasm: old, version: '1' });
+    const { digest: foundDigest } = imageFormC({ wasm: fresh, created: CREATED });
+    const reference = `${scene.registry.host}/plugins/b:1`;
+    assert.deepEqual(report.drift, [
+      { name: 'b', version: '1', reference, lockedDigest, foundDigest, foundCreated: CREATED },
+    ]);
+    for (const told of [lockedDigest, foundDigest, CREATED, 'sync --update b'])
+      assert.ok(ran.stderr.includes(told), told);
+    // With the tree gone, too, the locked image is pulled.
+    await rm(scene.path('plugins'), { recursive: true });
+    assert.match((await scene.sync()).stderr, /drift b 1/);
+    assert.ok(old.equals(await moduleB(scene)));
+    assert.equal((await scene.sync('--update', 'a')).code, 0);
+    assert.equal(await scene.read('manifest.lock.json'), lock);
+    const updated = await scene.report('--update', 'b');
+    assert.deepEqual([updated.ran.code, updated.report.drift], [0, []]);
+    assert.ok(fresh.equals(await moduleB(scene)));
+    assert.ok((await scene.read('manifest.lock.json')).includes(foundDigest));
+  });
+
+  it('--update alone resolves every tag anew', async t => {
+    const scene = await openScene(t);
+    const { fresh } = await moved(scene);
+    assert.equal((await scene.sync('--update')).code, 0);
+    assert.ok(fresh.equals(await moduleB(scene)));
+  });
+
+  it('gains and loses entries with the manifest, and only new ones are resolved', async t => {
+    const scene = await openScene(t);
+    const { old } = await moved(scene);
+    scene.push('c', '1');
+    await scene.list({ b: '1', c: '1' });
+    assert.equal((await scene.sync()).code, 0);
+    const lock = await scene.json<{ plugins: object }>('manifest.lock.json');
+    assert.deepEqual(Object.keys(lock.plugins), ['b', 'c']);
+    assert.ok(old.equals(await moduleB(scene)));
+    // The same version from another place is another entry.
+    scene.registry.push('fork/b', '1', imageFormC({ wasm: buildModule({ seed: 'fork' }) }));
+    await scene.list({ b: { image: 'fork/b', versions: ['1'] }, c: '1' });
+    assert.equal((await scene.sync()).code, 0);
+    assert.ok(buildModule({ seed: 'fork' }).equals(await moduleB(scene)));
+    assert.match(await scene.read('manifest.lock.json'), /fork\/b:1/);
+  });
+});
+
+describe('--frozen', { concurrency: 3 }, () => {
+  it('sends no request where the tree is complete, and the locked digests where it is not, never a tag', async t => {
+    const scene = await openScene(t);
+    const { old } = await moved(scene);
+    const { ran, report } = await scene.report('--frozen');
+    assert.deepEqual([ran.code, report.totals.kept, report.totals.requests], [0, 2, 0]);
+    assert.equal(scene.registry.connections, scene.registry.connections);
+    assert.equal(scene.registry.count(), 0);
+    await rm(scene.path('plugins'), { recursive: true });
+    await rm(scene.path('home'), { recursive: true });
+    assert.equal((await scene.sync('--frozen')).code, 0);
+    assert.ok(old.equals(await moduleB(scene)));
+    for (const { path, kind } of scene.registry.requests)
+      if (kind === 'manifest') assert.match(path, /\/manifests\/sha256:/);
+    assert.ok(scene.registry.count() > 0);
+  });
+
+  it('ends in 3 with every difference in words and the command that mends it, touching nothing', async t => {
+    const scene = await openScene(t);
+    await moved(scene);
+    await scene.list({ a: ['2'], b: { image: 'fork/b', versions: ['1'] } });
+    const before = await listing(scene.path('plugins'));
+    const ran = await scene.sync('--frozen');
+    assert.equal(ran.code, 3);
+    for (const told of ['a 2 is in the manifest', 'a 1 is in the lock', 'fork/b:1', 'plugin-mirror sync --no-frozen'])
+      assert.ok(ran.stderr.includes(told), `${told}: ${ran.stderr}`);
+    assert.deepEqual(await listing(scene.path('plugins')), before);
+    assert.equal(scene.registry.count(), 0);
+    await rm(scene.path('manifest.lock.json'));
+    const missing = await scene.sync('--frozen');
+    assert.equal(missing.code, 3);
+    assert.match(missing.stderr, /FROZEN_LOCK_MISSING/);
+  });
+
+  it('is the default where CI is true and a lock is there; --no-frozen and --update say otherwise', async t => {
+    const scene = await openScene(t);
+    await moved(scene);
+    const ci = (...args: string[]) => scene.run(['sync', ...args], { env: { CI: 'true' } });
+    assert.match((await ci()).stdout, / 0 requests/);
+    assert.match((await ci('--no-frozen')).stderr, /drift b 1/);
+    assert.match((await scene.run(['sync'], { env: { CI: 'false' } })).stderr, /drift b 1/);
+    assert.equal((await ci('--update', 'b')).code, 0);
+    await scene.list({ a: '1' });
+    assert.equal((await ci()).code, 3);
+    await rm(scene.path('manifest.lock.json'));
+    assert.equal((await ci()).code, 0);
+    assert.ok(existsSync(scene.path('manifest.lock.json')));
+  });
+
+  it('is bound to the bytes, not only to the digests', async t => {
+    const scene = await openScene(t);
+    await moved(scene);
+    const lock = await scene.read('manifest.lock.json');
+    const { sha256, layer } = JSON.parse(lock).plugins.a['1'];
+    const other = 'f'.repeat(64);
+    for (const edit of [`"sha256": "${sha256}"`, `"digest": "${layer.digest}"`]) {
+      await writeFile(scene.path('manifest.lock.json'), lock.replace(edit, edit.replace(/[0-9a-f]{64}/, other)));
+      const ran = await scene.sync('--frozen');
+      assert.equal(ran.code, 1, edit);
+      assert.match(ran.stderr, /LOCK_BYTES_DIFFER/);
+    }
+    assert.equal((await scene.run(['verify'])).code, 0, 'the former bytes stay');
+  });
+});
+
+describe('a lock that is not as sync wrote it', { concurrency: 3 }, () => {
+  const harms: Readonly<Record<string, readonly [(text: string) => string, string]>> = {
+    'is cut off': [text => text.slice(0, text.length >> 1), 'LOCK_INVALID'],
+    'is empty': [() => '', 'LOCK_INVALID'],
+    'comes from a later version': [text => text.replace(/"lockVersion": \d+/, '"lockVersion": 99'), 'LOCK_NEWER'],
+    'has a merge conflict': [text => `<<<<<<< ours\n${text}=======\n${text}>>>>>>> theirs\n`, 'LOCK_CONFLICT'],
+    'has a digest that is none': [text => text.replace(/sha256:[0-9a-f]{64}/, 'sha256:123'), 'LOCK_INVALID'],
+    'names a path out of the tree': [text => text.replace('"a"', '"../a"'), 'LOCK_INVALID'],
+    'has an unknown key': [text => text.replace('"lockVersion"', '"surprise": 1, "lockVersion"'), 'LOCK_INVALID'],
+  };
+  for (const [harm, [spoil, code]] of Object.entries(harms))
+    it(`since it ${harm}, is refused with ${code} and nothing is lost`, async t => {
+      const scene = await openScene(t);
+      scene.push('a', '1');
+      await scene.list({ a: '1' });
+      await scene.sync();
+      await writeFile(scene.path('manifest.lock.json'), spoil(await scene.read('manifest.lock.json')));
+      const before = await listing(scene.dir);
+      const ran = await scene.sync();
+      assert.equal(ran.code, 1, ran.stderr);
+      assert.match(ran.stderr, new RegExp(`${code}.*manifest\\.lock\\.json`));
+      assert.match(ran.stderr, /→ \w+/);
+      assert.deepEqual(await listing(scene.dir), before);
+    });
+
+  it('holds a digest that the registry does not have: the version fails, what stands is kept', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    await scene.sync();
+    const lock = await scene.read('manifest.lock.json');
+    const digest = JSON.parse(lock).plugins.a['1'].digest;
+    await writeFile(scene.path('manifest.lock.json'), lock.replaceAll(digest, `sha256:${'0'.repeat(64)}`));
+    const ran = await scene.sync('--frozen');
+    assert.equal(ran.code, 1);
+    assert.match(ran.stderr, /REGISTRY_NOT_FOUND|MANIFEST_UNKNOWN|0000/);
+    assert.ok(existsSync(scene.path('plugins/a/1/plugin.wasm')));
+  });
+});
