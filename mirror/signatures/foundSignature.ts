@@ -6,6 +6,8 @@ import type { SignedEntity } from '@sigstore/verify';
 export interface FoundSignature {
   /** The digests that the signed statement speaks of, as `sha256:…`. */
   readonly digests: readonly string[];
+  /** The bytes that were signed. */
+  readonly signed: Buffer;
   /** What Sigstore's verifier judges. */
   readonly entity: SignedEntity;
   /** The signer's certificate in DER, if there is one. */
@@ -25,17 +27,11 @@ export function signedContent(signed: Buffer, signature: Buffer, logged: Buffer)
   };
 }
 
-/**
- * The signature algorithms that cosign's keys make: ECDSA in DER and RSA PKCS #1 v1.5, over any SHA-2, and Ed25519.
- * Sigstore's verifier hashes with the default of OpenSSL alone and cannot do Ed25519 over a message.
- */
+/** What cosign's keys make: ECDSA in DER and RSA PKCS #1 v1.5, over any SHA-2. Sigstore's own verifier knows SHA-256 only. */
 function isSignedBy(key: KeyObject, signed: Buffer, signature: Buffer): boolean {
-  const hashes = key.asymmetricKeyType === 'ed25519' ? [null] : ['sha256', 'sha384', 'sha512'];
-  return hashes.some(hash => {
-    try {
-      return verify(hash, signed, key, signature);
-    } catch {
-      return false; // a signature that is no DER at all
-    }
-  });
+  try {
+    return ['sha256', 'sha384', 'sha512'].some(hash => verify(hash, signed, key, signature));
+  } catch {
+    return false; // what is no signature at all
+  }
 }

@@ -9,8 +9,8 @@ import { SignaturePolicyUnusable } from './signatureErrors.ts';
 export type Judge = (found: FoundSignature) => string;
 
 /** Offline: all that is trusted is in the policy. @throws SignaturePolicyUnusable */
-export function openJudge(policy: SignaturePolicy): Judge {
-  const judge = policy.kind === 'key' ? judgeByKey(policy) : judgeByIdentity(policy);
+export async function openJudge(policy: SignaturePolicy): Promise<Judge> {
+  const judge = policy.kind === 'key' ? await judgeByKey(policy) : judgeByIdentity(policy);
   return found => {
     try {
       return judge(found);
@@ -25,7 +25,7 @@ export function openJudge(policy: SignaturePolicy): Judge {
 }
 
 /** Whatever certificate came along, the key must have signed. Without a trusted root log entries prove nothing, and are not looked at. */
-function judgeByKey(policy: KeyPolicy): Judge {
+async function judgeByKey(policy: KeyPolicy): Promise<Judge> {
   const publicKey = createPublicKey(policy.key.text);
   const root = policy.trustedRoot === undefined ? undefined : readRoot(policy, policy.trustedRoot);
   const none = { certificateAuthorities: [], timestampAuthorities: [], tlogs: [], ctlogs: [] };
@@ -33,9 +33,13 @@ function judgeByKey(policy: KeyPolicy): Judge {
   const logs = root === undefined ? 0 : 1;
   const verifier = new Verifier(trust, { ctlogThreshold: 0, tlogThreshold: logs, timestampThreshold: 0 });
   const signer = `key sha256:${keyDigestOf(policy)}`;
-  return ({ entity }) => {
+  const ed25519 = publicKey.asymmetricKeyType === 'ed25519' ? await import('./ed25519.ts') : undefined;
+  return ({ entity, signed }) => {
+    const { signature } = entity.signature;
+    const verifySignature = () => ed25519?.isSignedByEd25519(publicKey, signed, signature) === true;
+    const content = ed25519 === undefined ? {} : { signature: { ...entity.signature, verifySignature } };
     const evidence = root === undefined ? { timestamps: [], tlogEntries: [] } : {};
-    verifier.verify({ ...entity, ...evidence, key: { $case: 'public-key', hint: '' } });
+    verifier.verify({ ...entity, ...content, ...evidence, key: { $case: 'public-key', hint: '' } });
     return signer;
   };
 }

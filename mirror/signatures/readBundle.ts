@@ -30,24 +30,24 @@ export async function readBundle(
 ): Promise<FoundSignature> {
   const { bundle, entity } = parse(bytes);
   const certificate = certificateIn(bundle);
-  const rest = certificate === undefined ? {} : { certificate };
+  const found = (digests: readonly string[], signed: Buffer, signature: Buffer, logged: Buffer): FoundSignature => ({
+    digests,
+    signed,
+    entity: { ...entity, signature: signedContent(signed, signature, logged) },
+    ...(certificate === undefined ? {} : { certificate }),
+  });
   if (bundle.content.$case === 'dsseEnvelope') {
     const { payload, payloadType, signatures } = bundle.content.dsseEnvelope;
     const [signature] = signatures;
     if (payloadType !== IN_TOTO || signature === undefined)
       throw new NoSignature(`an envelope around ${JSON.stringify(payloadType.slice(0, 80))}`);
-    const content = signedContent(encodeForSigning(payloadType, payload), signature.sig, sha256(payload));
-    return { digests: digestsIn(payload), entity: { ...entity, signature: content }, ...rest };
+    return found(digestsIn(payload), encodeForSigning(payloadType, payload), signature.sig, sha256(payload));
   }
   const { messageDigest, signature } = bundle.content.messageSignature;
   const digest = `sha256:${messageDigest.digest.toString('hex')}`;
   const manifest = await manifestOf(digest);
-  if (manifest === undefined) return { digests: [digest], entity, ...rest };
-  return {
-    digests: [digest],
-    entity: { ...entity, signature: signedContent(manifest, signature, sha256(manifest)) },
-    ...rest,
-  };
+  if (manifest === undefined) throw new NoSignature(`a signature of something else (${digest})`);
+  return found([digest], manifest, signature, sha256(manifest));
 }
 
 function parse(bytes: Buffer) {

@@ -46,6 +46,7 @@ export function readSimpleSigning(payload: Buffer, annotations: Readonly<Record<
   const bundle = bundleOf(annotations, signature, logged, certificate);
   return {
     digests: [critical.image['docker-manifest-digest']],
+    signed: payload,
     entity: { ...toSignedEntity(bundle), signature: signedContent(payload, signature, logged) },
     ...(certificate === undefined ? {} : { certificate }),
   };

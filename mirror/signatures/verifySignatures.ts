@@ -22,7 +22,7 @@ export async function verifySignatures(
   registry: Registry,
   signal: AbortSignal,
 ): Promise<SignatureProof> {
-  const judge = openJudge(policy);
+  const judge = await openJudge(policy);
   const accepted: readonly string[] = [image.digest, image.manifestDigest];
   const failures: NoSignature[] = [];
   for await (const found of findSignatures({ reference, image, registry, signal }))
