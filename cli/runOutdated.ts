@@ -4,6 +4,7 @@ import { LazyRegistry } from '../mirror/lazyRegistry.ts';
 import { lockPathFor, readLock } from '../mirror/lock.ts';
 import { findOutdated, type OutdatedRow } from '../mirror/outdated.ts';
 import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
+import { plural } from '../mirror/problem.ts';
 import type { RegistryOptions } from '../registry/registry.ts';
 import { listVersions } from '../tree/listVersions.ts';
 import { wantsColor } from './colors.ts';
@@ -67,9 +68,11 @@ function print(rows: readonly OutdatedRow[], asked: number): void {
   for (const { error } of rows)
     if (error !== undefined) process.stderr.write(renderRefusal(error, { color: wantsColor(process.stderr) }));
   const listed = rows.filter(row => row.error === undefined);
-  const newer = listed.filter(row => row.outdated).length;
+  const silent = rows.length - listed.length;
   if (listed.length > 0) process.stdout.write(table(listed, paint));
-  if (newer === 0) process.stdout.write(`${asked} plugins asked, none has a newer version\n`);
+  if (!listed.some(row => row.outdated) && asked > silent)
+    process.stdout.write(`${plural(asked - silent, 'plugin')} asked, none has a newer version\n`);
+  if (silent > 0) process.stderr.write(`${silent} of ${plural(asked, 'plugin')} could not be asked\n`);
 }
 
 function table(rows: readonly OutdatedRow[], paint: ReturnType<typeof pc.createColors>): string {
