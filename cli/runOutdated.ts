@@ -11,7 +11,7 @@ import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
 import { openerOf } from './openerOf.ts';
 import type { RegistryFlags } from './registryOptions.ts';
-import { renderRefusal } from './renderRefusal.ts';
+import { renderFailures } from './renderFailures.ts';
 import { errorJson } from './syncJson.ts';
 
 export interface OutdatedFlags extends RegistryFlags {
@@ -65,8 +65,16 @@ function json({ error, ...row }: OutdatedRow): object {
 
 function print(rows: readonly OutdatedRow[], asked: number): void {
   const paint = pc.createColors(wantsColor(process.stdout));
-  for (const { error } of rows)
-    if (error !== undefined) process.stderr.write(renderRefusal(error, { color: wantsColor(process.stderr) }));
+  const failures = rows.flatMap(({ name, error }) => (error === undefined ? [] : { what: name, error }));
+  const told = renderFailures(failures, pc.createColors(wantsColor(process.stderr)));
+  process.stderr.write(
+    told
+      .map(
+        line => `${line}
+`,
+      )
+      .join(''),
+  );
   const listed = rows.filter(row => row.error === undefined);
   const silent = rows.length - listed.length;
   if (listed.length > 0) process.stdout.write(table(listed, paint));

@@ -1,13 +1,13 @@
 import pc from 'picocolors';
+import { plural } from '../mirror/problem.ts';
 import { countOutcomes, type Drift, hasFailed, type Outcome, type SyncReport } from '../mirror/report.ts';
-import { Refusal } from '../refusal/refusal.ts';
 import { formatBytes, formatDuration } from './format.ts';
-import { refusalDetails, renderRefusal } from './renderRefusal.ts';
+import { listed, renderFailures } from './renderFailures.ts';
+import { renderRefusal } from './renderRefusal.ts';
 
-/** Names that one line lists before it says how many more there are. */
-const NAMES_SHOWN = 6;
-/** Kinds of failure that are told in full; with their hints they still fit a screen. */
-const KINDS_SHOWN = 6;
+/** What is told in full, so that the whole fits a screen. */
+const WARNINGS_SHOWN = 6;
+const DRIFTS_SHOWN = 4;
 
 export interface SummaryOptions {
   readonly color: boolean;
@@ -23,9 +23,11 @@ export function renderSummary(
   const paint = pc.createColors(color);
   const lines = [
     ...renderWarnings(report.outcomes, paint),
-    ...report.drift.flatMap(drift => renderDrift(drift, paint)),
+    ...renderDrifts(report.drift, paint),
     ...renderFailures(
-      report.outcomes.filter(outcome => outcome.status === 'failed'),
+      report.outcomes.flatMap(outcome =>
+        outcome.error === undefined ? [] : { what: named(outcome), error: outcome.error },
+      ),
       paint,
     ),
     ...report.problems.map(problem => renderRefusal(problem, { color }).trimEnd()),
@@ -63,7 +65,26 @@ function renderWarnings(outcomes: readonly Outcome[], paint: ReturnType<typeof p
   const groups = new Map<string, string[]>();
   for (const outcome of outcomes)
     for (const warning of outcome.warnings) groups.set(warning, [...(groups.get(warning) ?? []), named(outcome)]);
-  return [...groups].map(([warning, names]) => `${paint.yellow('warning')} ${listed(names)}: ${warning}`);
+  const lines = [...groups].map(([warning, names]) => `${paint.yellow('warning')} ${listed(names)}: ${warning}`);
+  const more = lines.length - WARNINGS_SHOWN;
+  return more > 0
+    ? [...lines.slice(0, WARNINGS_SHOWN), `… and ${plural(more, 'more warning')}; --format json lists every one`]
+    : lines;
+}
+
+/** Where every tag was pushed again, the first few say all that there is to say. */
+function renderDrifts(drifts: readonly Drift[], paint: ReturnType<typeof pc.createColors>): string[] {
+  if (drifts.length === 0) return [];
+  const more = drifts.slice(DRIFTS_SHOWN);
+  const names = [...new Set(drifts.map(({ name }) => name))];
+  const which = names.length > DRIFTS_SHOWN ? 'NAME…' : names.join(' ');
+  return [
+    ...drifts.slice(0, DRIFTS_SHOWN).flatMap(drift => renderDrift(drift, paint)),
+    ...(more.length === 0
+      ? []
+      : [`… and ${more.length} more: ${listed(more.map(named))}; plugin-mirror check lists every digest`]),
+    `  ${paint.cyan('→')} Run plugin-mirror sync --update ${which} to take ${drifts.length === 1 ? 'it' : 'them'}; until then the locked images are mirrored.`,
+  ];
 }
 
 function renderDrift(drift: Drift, paint: ReturnType<typeof pc.createColors>): string[] {
@@ -72,38 +93,9 @@ function renderDrift(drift: Drift, paint: ReturnType<typeof pc.createColors>): s
     `${paint.yellow('drift')} ${drift.name} ${drift.version}: the tag ${drift.reference} has moved`,
     `  locked  ${drift.lockedDigest}`,
     `  now     ${drift.foundDigest}${made}`,
-    `  ${paint.cyan('→')} Run plugin-mirror sync --update ${drift.name} to take it; until then the locked image is mirrored.`,
   ];
-}
-
-/** Failures of one kind with one remedy are one paragraph: a registry that is down is told once, not for each plugin. */
-function renderFailures(failures: readonly Outcome[], paint: ReturnType<typeof pc.createColors>): string[] {
-  const groups = new Map<string, Outcome[]>();
-  for (const failure of failures) {
-    const { error } = failure;
-    const key = error instanceof Refusal ? `${error.code}\n${error.hint}` : String(error?.message);
-    groups.set(key, [...(groups.get(key) ?? []), failure]);
-  }
-  const shown = [...groups.values()].slice(0, KINDS_SHOWN).flatMap(group => renderGroup(group, paint));
-  const more = groups.size - KINDS_SHOWN;
-  return more > 0 ? [...shown, `… and ${more} more kinds of failure; --format json lists every one`] : shown;
-}
-
-function renderGroup(group: readonly Outcome[], paint: ReturnType<typeof pc.createColors>): string[] {
-  const error = group[0]?.error;
-  if (error === undefined) return [];
-  const code = error instanceof Refusal ? error.code : 'INTERNAL';
-  const lines = [`${paint.red('failed')} ${paint.bold(code)}  ${listed(group.map(named))}`, `  ${error.message}`];
-  if (!(error instanceof Refusal))
-    return [...lines, `  ${paint.cyan('→')} This is a fault in plugin-mirror, please report it.`];
-  return [...lines, ...refusalDetails(error, paint)];
 }
 
 function named({ name, version }: { readonly name: string; readonly version: string }): string {
   return `${name} ${version}`;
-}
-
-function listed(names: readonly string[]): string {
-  const shown = names.slice(0, NAMES_SHOWN).join(', ');
-  return names.length > NAMES_SHOWN ? `${shown} and ${names.length - NAMES_SHOWN} more` : shown;
 }

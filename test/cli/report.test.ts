@@ -119,6 +119,24 @@ describe('the text of a run', { concurrency: 4 }, () => {
     assert.match(ran.stderr, /and 34 more/);
     assert.ok(ran.stderr.split('\n').length < 12, ran.stderr);
   });
+
+  it('fits a screen where every tag has moved, or none can be asked', async t => {
+    const scene = await openScene(t);
+    const names = Array.from({ length: 30 }, (_, index) => `plugin-${index}`);
+    for (const name of names) scene.push(name, '1.0.0');
+    await scene.list(Object.fromEntries(names.map(name => [name, '1.0.0'])));
+    assert.equal((await scene.sync()).code, 0);
+    for (const name of names) scene.push(name, '1.0.0', imageFormC({ wasm: buildModule({ seed: `${name} again` }) }));
+    const moved = await scene.sync();
+    assert.equal(moved.code, 0);
+    assert.match(moved.stderr, /and 26 more/);
+    assert.match(moved.stderr, /sync --update/);
+    assert.ok(moved.stderr.split('\n').length <= 20, moved.stderr);
+    await scene.registry.down();
+    const down = await scene.sync('--retries', '0');
+    assert.equal(down.code, 0);
+    assert.ok(down.stderr.split('\n').length <= 20, down.stderr);
+  });
 });
 
 const PTY = `import os, pty, sys, struct, fcntl, termios
