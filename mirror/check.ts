@@ -4,12 +4,13 @@ import { inspectVersion } from '../tree/inspectVersion.ts';
 import { listVersions } from '../tree/listVersions.ts';
 import type { Stamps } from '../tree/stamps.ts';
 import type { HeldVersions } from './heldVersions.ts';
-import type { Present } from './plan.ts';
+import { isVouched, type Present } from './plan.ts';
 import { versionKey } from './report.ts';
 import type { PluginManifest, WantedVersion } from './wanted.ts';
 
 /**
- * - `missing`: not in the tree; `damaged`: there, but not as it was published; `stale`: another image than the lock holds
+ * - `missing`: not in the tree; `damaged`: there, but not as it was published
+ * - `stale`: another image than the lock holds, or one whose signature was not verified under today's policy
  * - `moved`: the tag leads to another digest than the lock (without a lock: the tree) holds
  * - `unlocked`: the lock does not have it, or has it from another place
  * - `extra`: in the tree or the lock, not in the manifest
@@ -55,6 +56,13 @@ async function checkVersion(wanted: WantedVersion, options: CheckOptions): Promi
   const present = await inspectVersion(treeDir, name, version, inspection(options));
   const locked = held.locked(wanted)?.digest;
   const findings = [...ofPresence(name, version, present, locked), ...(await ofTag(wanted, present, locked, options))];
+  if (present.state === 'sound' && !isVouched(wanted, present.metadata))
+    findings.push({
+      kind: 'stale',
+      name,
+      version,
+      detail: 'its signature was not verified under the manifest’s policy',
+    });
   const change = held.comparison.changed.find(it => versionKey(it.wanted) === versionKey(wanted));
   if (change !== undefined) findings.push({ kind: 'unlocked', name, version, detail: change.words });
   else if (held.exists && !held.agreeing.has(versionKey(wanted)))

@@ -106,7 +106,7 @@ function isAsHeld(metadata: PublishedVersion, { digest, module }: Held): boolean
  * A version that was published without a proof for today's policy is fetched again, and so verified again: metadata.json
  * holds what was proven, under which policy. A sound version whose policy did not change costs no request.
  */
-function isVouched({ signatures }: WantedVersion, { signature }: PublishedVersion): boolean {
+export function isVouched({ signatures }: WantedVersion, { signature }: PublishedVersion): boolean {
   return signatures === undefined || signature?.policy === fingerprintOf(signatures);
 }
 

@@ -27,10 +27,14 @@ export function signedContent(signed: Buffer, signature: Buffer, logged: Buffer)
   };
 }
 
-/** What cosign's keys make: ECDSA in DER and RSA PKCS #1 v1.5, over any SHA-2. Sigstore's own verifier knows SHA-256 only. */
+/**
+ * What certificates and cosign's keys stand for: ECDSA in DER and RSA PKCS #1 v1.5, over any SHA-2, and plain Ed25519.
+ * Sigstore's own verifier hashes with OpenSSL's default alone.
+ */
 function isSignedBy(key: KeyObject, signed: Buffer, signature: Buffer): boolean {
   try {
-    return ['sha256', 'sha384', 'sha512'].some(hash => verify(hash, signed, key, signature));
+    const hashes = key.asymmetricKeyType === 'ed25519' ? [null] : ['sha256', 'sha384', 'sha512'];
+    return hashes.some(hash => verify(hash, signed, key, signature));
   } catch {
     return false; // what is no signature at all
   }

@@ -19,6 +19,7 @@ const OID = {
   extendedKeyUsage: '2.5.29.37',
   codeSigning: '1.3.6.1.5.5.7.3.3',
   clientAuth: '1.3.6.1.5.5.7.3.2',
+  fulcioIssuerFirst: '1.3.6.1.4.1.57264.1.1',
   fulcioIssuer: '1.3.6.1.4.1.57264.1.8',
   timestamps: '1.3.6.1.4.1.11129.2.4.2',
 } as const;
@@ -100,6 +101,8 @@ export class FakeSigstore {
       extension(OID.subjectKeyId, octets(keyId(key))),
       extension(OID.authorityKeyId, sequence(tlv(0x80, keyId(this.#authority)))),
       extension(OID.alternativeName, sequence(tlv(0x86, Buffer.from(identity))), true),
+      // The first form has no encoding of its own; Fulcio writes both.
+      extension(OID.fulcioIssuerFirst, Buffer.from(issuer)),
       extension(OID.fulcioIssuer, utf8(issuer)),
     ];
     const name = distinguished('a throw-away authority');

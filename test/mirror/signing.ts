@@ -89,7 +89,12 @@ export function envelopeBundle(by: KeyObject | Keyless, digest: string, predicat
   const signature = sign(hashFor(key), encoded, key).toString('base64');
   const envelope = { payload: payload.toString('base64'), payloadType: type, signatures: [{ sig: signature }] };
   const hashed = { algorithm: 'sha256', value: createHash('sha256').update(payload).digest('hex') };
-  const body = { apiVersion: '0.0.1', kind: 'dsse', spec: { payloadHash: hashed, signatures: [{ signature }] } };
+  const envelopeHash = {
+    algorithm: 'sha256',
+    value: createHash('sha256').update(JSON.stringify(envelope)).digest('hex'),
+  };
+  const signatures = [{ signature, verifier: base64(verifierOf(by)) }];
+  const body = { apiVersion: '0.0.1', kind: 'dsse', spec: { envelopeHash, payloadHash: hashed, signatures } };
   return { mediaType: BUNDLE, verificationMaterial: materialOf(by, body), dsseEnvelope: envelope };
 }
 
@@ -99,7 +104,8 @@ export function messageBundle(by: KeyObject | Keyless, manifest: Buffer): object
   const signature = sign(hashFor(key), manifest, key).toString('base64');
   const digest = createHash('sha256').update(manifest).digest();
   const data = { hash: { algorithm: 'sha256', value: digest.toString('hex') } };
-  const body = { apiVersion: '0.0.1', kind: 'hashedrekord', spec: { data, signature: { content: signature } } };
+  const signedBy = { content: signature, publicKey: { content: base64(verifierOf(by)) } };
+  const body = { apiVersion: '0.0.1', kind: 'hashedrekord', spec: { data, signature: signedBy } };
   const messageDigest = { algorithm: 'SHA2_256', digest: digest.toString('base64') };
   return {
     mediaType: BUNDLE,
@@ -120,6 +126,10 @@ function materialOf(by: KeyObject | Keyless, body: { apiVersion: string; kind: s
   if (!('sigstore' in by)) return { publicKey: { hint: '' } };
   const entries = by.at === 'unlogged' ? [] : [by.sigstore.entry(body, by.at)];
   return { certificate: { rawBytes: by.signer.certificate.toString('base64') }, tlogEntries: entries };
+}
+
+function verifierOf(by: KeyObject | Keyless): string {
+  return 'sigstore' in by ? pemOf(by.signer.certificate) : publicPem(by);
 }
 
 function describe(subject: TestImage): { mediaType: string; digest: Digest; size: number } {

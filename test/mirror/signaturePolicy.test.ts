@@ -1,0 +1,183 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { ManifestInvalid } from '../../mirror/manifestErrors.ts';
+import { type PluginManifest, parsePluginManifest } from '../../mirror/pluginManifest.ts';
+import type { Problem } from '../../mirror/problem.ts';
+import { fingerprintOf, type SignaturePolicy } from '../../mirror/signatures/policy.ts';
+import { FakeSigstore, IDENTITY, ISSUER } from './fakeSigstore.ts';
+import { publicPem } from './signing.ts';
+
+let folder: string;
+const ec = (namedCurve: string) => generateKeyPairSync('ec', { namedCurve }).privateKey;
+const rsa = (modulusLength: number) => generateKeyPairSync('rsa', { modulusLength }).privateKey;
+const keys: Readonly<Record<string, KeyObject>> = {
+  p256: ec('P-256'),
+  p384: ec('P-384'),
+  p521: ec('P-521'),
+  ed25519: generateKeyPairSync('ed25519').privateKey,
+  rsa: rsa(2048),
+  short: rsa(1024),
+  k256: ec('secp256k1'),
+  x25519: generateKeyPairSync('x25519').privateKey,
+};
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'signature-policy-'));
+  for (const [name, key] of Object.entries(keys)) await writeFile(join(folder, `${name}.pub`), publicPem(key));
+  await writeFile(join(folder, 'private.pem'), String(keys.p256?.export({ type: 'pkcs8', format: 'pem' })));
+  await writeFile(join(folder, 'garbage.pub'), '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n');
+  await writeFile(join(folder, 'not.pub'), '\0asm');
+  await writeFile(join(folder, 'large.pub'), Buffer.alloc(70_000, 'a'));
+  await mkdir(join(folder, 'folder'));
+  await writeFile(join(folder, 'root.json'), JSON.stringify(new FakeSigstore().trustedRoot()));
+  await writeFile(join(folder, 'other.json'), '{}');
+  await writeFile(join(folder, 'main.wasm'), '\0asm');
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+function parse(signatures: unknown, plugins: unknown = { p: '1', q: { image: 'h.io/team/q', versions: ['1', '2'] } }) {
+  const text = JSON.stringify({ registry: 'r.io', plugins, signatures }, null, 2);
+  return parsePluginManifest(text, { file: join(folder, 'manifest.json') });
+}
+
+function policies(manifest: PluginManifest): (string | undefined)[] {
+  return manifest.versions.map(({ signatures }) => signatures?.place);
+}
+
+function problems(signatures: unknown, plugins?: unknown): readonly Problem[] {
+  try {
+    parse(signatures, plugins);
+  } catch (error) {
+    assert.ok(error instanceof ManifestInvalid, String(error));
+    return error.problems;
+  }
+  throw new assert.AssertionError({ message: `accepted: ${JSON.stringify(signatures)}` });
+}
+
+const keyless = { identity: IDENTITY, issuer: ISSUER, trustedRoot: 'root.json' };
+
+describe('signatures in a manifest', () => {
+  it('none asks for none', () => {
+    const text = '{"plugins":{"p":"1"}}';
+    const [version] = parsePluginManifest(text, { file: join(folder, 'manifest.json') }).versions;
+    assert.equal(version && 'signatures' in version, false);
+  });
+
+  for (const name of ['p256', 'p384', 'p521', 'ed25519', 'rsa'])
+    it(`a key of ${name} governs every image`, () => {
+      const manifest = parse({ key: `./${name}.pub` });
+      assert.deepEqual(policies(manifest), ['signatures', 'signatures', 'signatures']);
+    });
+
+  it('an identity, exactly or by pattern', () => {
+    const [exact] = parse(keyless).versions;
+    assert.ok(exact?.signatures?.kind === 'keyless');
+    assert.deepEqual(exact.signatures.identity, { exact: IDENTITY });
+    const { identity: _, ...rest } = keyless;
+    const [pattern] = parse({ ...rest, identityPattern: 'a|b' }).versions;
+    assert.ok(pattern?.signatures?.kind === 'keyless');
+    assert.deepEqual(pattern.signatures.identity, { pattern: 'a|b' });
+  });
+
+  it('the first of a list that fits an image governs it', () => {
+    const list = [
+      { images: 'h.io/**', key: 'p256.pub' },
+      { images: ['r.io/plugins/*'], unsigned: true },
+    ];
+    assert.deepEqual(policies(parse(list)), [undefined, 'signatures[0]', 'signatures[0]']);
+    assert.deepEqual(policies(parse([{ images: 'h.io/*', unsigned: true }, { key: 'p256.pub' }])), [
+      'signatures[1]',
+      'signatures[1]',
+      'signatures[1]',
+    ]);
+  });
+
+  it('local files are not images', () => {
+    const plugins = { p: '1', l: { file: './main.wasm', versions: ['1'] } };
+    assert.deepEqual(policies(parse([{ images: 'r.io/**', key: 'p256.pub' }], plugins)), ['signatures[0]', undefined]);
+  });
+
+  it('an image that no policy governs is a problem, told once', () => {
+    const found = problems([{ images: 'r.io/**', key: 'p256.pub' }]);
+    assert.deepEqual(
+      found.map(({ place }) => place),
+      ['signatures'],
+    );
+    assert.match(found[0]?.found ?? '', /h\.io\/team\/q/);
+    assert.match(found[0]?.hint ?? '', /unsigned/);
+  });
+
+  it('has one fingerprint for one meaning', async () => {
+    const of = (signatures: unknown): string => {
+      const [version] = parse(signatures).versions;
+      assert.ok(version?.signatures);
+      return fingerprintOf(version.signatures as SignaturePolicy);
+    };
+    await writeFile(join(folder, 'copy.pub'), `# a comment\n${publicPem(keys.p256 as KeyObject)}`);
+    assert.equal(of({ key: 'p256.pub' }), of([{ images: '**', key: './copy.pub' }]));
+    const all = [
+      { key: 'p256.pub' },
+      { key: 'p384.pub' },
+      { key: 'p256.pub', trustedRoot: 'root.json' },
+      keyless,
+      { ...keyless, issuer: 'https://example.com' },
+      { ...keyless, identity: 'x' },
+      { identityPattern: IDENTITY, issuer: ISSUER, trustedRoot: 'root.json' },
+    ];
+    assert.equal(new Set(all.map(of)).size, all.length);
+  });
+
+  const cases: readonly [string, unknown, string, RegExp][] = [
+    ['nobody', {}, 'signatures', /no word on who/],
+    ['nobody in a list', [{ images: '**' }], 'signatures[0]', /no word on who/],
+    ['an empty list', [], 'signatures', /at least one policy/],
+    ['a text', 'cosign.pub', 'signatures', /a policy, or a list/],
+    ['null', null, 'signatures', /a policy, or a list/],
+    ['an unknown key', { keys: 'p256.pub' }, 'signatures.keys', /Did you mean "key"/],
+    ['an unknown key in a list', [{ key: 'p256.pub', image: 'x' }], 'signatures[0].image', /Did you mean "images"/],
+    ['two kinds', { key: 'p256.pub', identity: 'x' }, 'signatures.identity', /beside "key"/],
+    ['both identities', { ...keyless, identityPattern: 'x' }, 'signatures.identityPattern', /beside "identity"/],
+    ['unsigned and a key', { unsigned: true, key: 'p256.pub' }, 'signatures.key', /beside "unsigned"/],
+    ['unsigned: false', { unsigned: false }, 'signatures.unsigned', /expected true/],
+    ['an issuer beside a key', { key: 'p256.pub', issuer: 'x' }, 'signatures.issuer', /"identity" only/],
+    ['no issuer', { identity: 'x', trustedRoot: 'root.json' }, 'signatures.identity', /no "issuer"/],
+    ['no root', { identity: 'x', issuer: 'x' }, 'signatures.identity', /none is fetched/],
+    ['an empty identity', { ...keyless, identity: '' }, 'signatures.identity', /the identity/],
+    [
+      'a broken pattern',
+      { identityPattern: '(', issuer: 'x', trustedRoot: 'root.json' },
+      'signatures.identityPattern',
+      /regular expression/,
+    ],
+    [
+      'a pattern that breaks out of its brackets',
+      { identityPattern: 'a)|(b', issuer: 'x', trustedRoot: 'root.json' },
+      'signatures.identityPattern',
+      /regular expression/,
+    ],
+    ['a key that is not there', { key: './no.pub' }, 'signatures.key', /not there.*\n?.*Looked for/s],
+    ['a folder', { key: './folder' }, 'signatures.key', /not a file/],
+    ['a large file', { key: './large.pub' }, 'signatures.key', /70000 bytes/],
+    ['no PEM', { key: './not.pub' }, 'signatures.key', /no PEM/],
+    ['a private key', { key: './private.pem' }, 'signatures.key', /private key.*secret/s],
+    ['garbage in PEM', { key: './garbage.pub' }, 'signatures.key', /cannot be read/],
+    ['a short RSA key', { key: './short.pub' }, 'signatures.key', /1024 bits/],
+    ['a strange curve', { key: './k256.pub' }, 'signatures.key', /secp256k1/],
+    ['a key that cannot sign', { key: './x25519.pub' }, 'signatures.key', /x25519/],
+    ['a root that is none', { ...keyless, trustedRoot: 'other.json' }, 'signatures.trustedRoot', /other JSON/],
+    ['a root without JSON', { ...keyless, trustedRoot: 'not.pub' }, 'signatures.trustedRoot', /no JSON/],
+    ['no globs', [{ images: [], key: 'p256.pub' }, { unsigned: true }], 'signatures[0].images', /at least one glob/],
+    ['a policy behind the last', [{ unsigned: true }, { key: 'p256.pub' }], 'signatures[1]', /governs all the rest/],
+  ];
+  for (const [what, signatures, place, told] of cases)
+    it(`refuses ${what}`, () => {
+      const found = problems(signatures);
+      const own = found.find(problem => problem.place === place);
+      assert.ok(own, JSON.stringify(found));
+      assert.match(`found ${own.found}, expected ${own.expected}\n${own.hint ?? ''}`, told);
+      assert.ok((own.line ?? 0) > 1, 'with its line');
+    });
+});

@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { check } from '../../mirror/check.ts';
+import { readHeldVersions } from '../../mirror/heldVersions.ts';
+import { lockedSync } from '../../mirror/lockedSync.ts';
+import { parsePluginManifest, withRegistry } from '../../mirror/pluginManifest.ts';
+import type { SyncReport } from '../../mirror/report.ts';
+import { openRegistry } from '../../registry/openRegistry.ts';
+import type { PublishedVersion } from '../../tree/published.ts';
+import { imageFormC, type TestImage } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
+import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { payloadFor, publicPem, signatureImage, sigTag, simpleLayer } from './signing.ts';
+
+const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const { privateKey: stranger } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const images = Object.fromEntries(
+  ['one', 'two', 'three'].map(seed => [seed, imageFormC({ wasm: buildModule({ sizeBytes: 3000, seed }) })]),
+) as Record<'one' | 'two' | 'three', TestImage>;
+
+let registry: TestRegistry;
+let folder: string;
+beforeEach(async () => {
+  registry = await startRegistry();
+  folder = await mkdtemp(join(tmpdir(), 'signed-sync-'));
+  await writeFile(join(folder, 'cosign.pub'), publicPem(key));
+  await writeFile(join(folder, 'main.wasm'), buildModule({ sizeBytes: 500 }));
+  for (const [name, image] of Object.entries(images)) registry.push(`plugins/${name}`, '1.0.0', image);
+});
+afterEach(async () => {
+  await registry.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+function sign(name: keyof typeof images, by = key): void {
+  const { digest } = images[name];
+  registry.push(`plugins/${name}`, sigTag(digest), signatureImage([simpleLayer(by, payloadFor(digest))]));
+}
+
+interface Wish {
+  readonly signatures?: unknown;
+  readonly plugins?: Readonly<Record<string, unknown>>;
+  readonly frozen?: boolean;
+  readonly at?: string;
+}
+
+async function run({ signatures, plugins, frozen = false, at }: Wish): Promise<SyncReport> {
+  const text = JSON.stringify({
+    registry: at === undefined ? registry.host : 'registry.example.com',
+    plugins: plugins ?? { one: '1.0.0', two: '1.0.0' },
+    ...(signatures === undefined ? {} : { signatures }),
+  });
+  const list = parsePluginManifest(text, { file: join(folder, 'manifest.json') });
+  return lockedSync({
+    list,
+    manifest: at === undefined ? list : withRegistry(list, at),
+    treeDir: join(folder, 'plugins'),
+    useLock: true,
+    frozen,
+    update: false,
+    openRegistry: onEvent => openRegistry({ retries: 0, onEvent }),
+    concurrency: 4,
+    signal: new AbortController().signal,
+    onEvent: () => undefined,
+  });
+}
+
+/** What `check` has to say of signatures. */
+async function staleIn(signatures: unknown): Promise<string[]> {
+  const text = JSON.stringify({ registry: registry.host, plugins: { one: '1.0.0', two: '1.0.0' }, signatures });
+  const list = parsePluginManifest(text, { file: join(folder, 'manifest.json') });
+  const { signal } = new AbortController();
+  const opened = await openRegistry({ retries: 0 });
+  try {
+    const held = await readHeldVersions({ list, frozen: false, update: false, signal });
+    const treeDir = join(folder, 'plugins');
+    const findings = await check({
+      manifest: list,
+      treeDir,
+      held,
+      registry: async () => opened,
+      concurrency: 2,
+      signal,
+    });
+    return findings.filter(it => it.kind === 'stale' && /signature/.test(it.detail)).map(it => it.name);
+  } finally {
+    await opened.close();
+  }
+}
+
+function told({ outcomes }: SyncReport): string[] {
+  return outcomes.map(it => {
+    const code = it.error !== undefined && 'code' in it.error ? ` ${String(it.error.code)}` : '';
+    return `${it.name} ${it.status}${code}`;
+  });
+}
+
+async function metadataOf(name: string): Promise<PublishedVersion> {
+  const path = join(folder, 'plugins', name, '1.0.0', 'metadata.json');
+  return JSON.parse(await readFile(path, 'utf8')) as PublishedVersion;
+}
+
+async function isPublished(name: string): Promise<boolean> {
+  return stat(join(folder, 'plugins', name, '1.0.0', 'plugin.wasm')).then(
+    () => true,
+    () => false,
+  );
+}
+
+describe('sync under a signature policy', () => {
+  it('publishes what is signed, and of the rest downloads not one blob', async () => {
+    sign('one');
+    sign('two', stranger);
+    const report = await run({
+      signatures: { key: './cosign.pub' },
+      plugins: { one: '1.0.0', two: '1.0.0', three: '1.0.0', local: { file: './main.wasm', versions: ['1.0.0'] } },
+    });
+    assert.deepEqual(told(report), [
+      'one fetched',
+      'two failed SIGNATURE_INVALID',
+      'three failed SIGNATURE_MISSING',
+      'local fetched',
+    ]);
+    assert.deepEqual(await Promise.all(['one', 'two', 'three', 'local'].map(isPublished)), [true, false, false, true]);
+    const layers = registry.requests.filter(({ path, kind }) => kind === 'blob' && /two|three/.test(path));
+    assert.equal(layers.length, 1, 'the signature of "two", and nothing else of it');
+    const { signature } = await metadataOf('one');
+    assert.equal(signature?.digest, images.one.digest);
+    assert.match(signature?.signer ?? '', /^key sha256:/);
+    assert.equal((await metadataOf('local')).signature, undefined);
+  });
+
+  it('asks nothing more when the proof is there already, frozen not even the registry', async () => {
+    sign('one');
+    sign('two');
+    const signatures = { key: './cosign.pub' };
+    await run({ signatures });
+    registry.reset();
+    assert.deepEqual(told(await run({ signatures, frozen: true })), ['one kept', 'two kept']);
+    assert.equal(registry.requests.length, 0);
+    await run({ signatures });
+    assert.ok(registry.requests.every(({ method }) => method === 'HEAD'));
+  });
+
+  it('verifies what was published before there was a policy, and says so when it fails', async () => {
+    sign('one');
+    await run({});
+    assert.equal((await metadataOf('one')).signature, undefined);
+    const signatures = { key: './cosign.pub' };
+    assert.deepEqual(told(await run({ signatures, frozen: true })), ['one fetched', 'two failed SIGNATURE_MISSING']);
+    assert.ok((await metadataOf('one')).signature);
+    assert.deepEqual(await staleIn(signatures), ['two']);
+    // The bytes of "two" stand as they were: a gateway may be running them.
+    assert.equal(await isPublished('two'), true);
+  });
+
+  it('verifies anew when the policy asks for somebody else', async () => {
+    sign('one');
+    sign('two');
+    await run({ signatures: { key: './cosign.pub' } });
+    await writeFile(join(folder, 'cosign.pub'), publicPem(stranger));
+    sign('one', stranger);
+    const report = await run({ signatures: { key: './cosign.pub' }, frozen: true });
+    assert.deepEqual(told(report), ['one fetched', 'two failed SIGNATURE_INVALID']);
+  });
+
+  it('goes by the first policy that fits, and by the names in the manifest wherever the images come from', async () => {
+    sign('one');
+    await writeFile(join(folder, 'other.pub'), publicPem(stranger));
+    sign('three', stranger);
+    const signatures = [
+      { images: 'registry.example.com/plugins/one', key: './cosign.pub' },
+      { images: ['registry.example.com/**/two', 'elsewhere/**'], unsigned: true },
+      { key: './other.pub' },
+    ];
+    const plugins = { one: '1.0.0', two: '1.0.0', three: '1.0.0' };
+    const report = await run({ signatures, plugins, at: registry.host });
+    assert.deepEqual(told(report), ['one fetched', 'two fetched', 'three fetched']);
+    assert.equal((await metadataOf('two')).signature, undefined);
+  });
+});
+
+it('a run without a policy loads nothing of Sigstore', async () => {
+  const mirror = new URL('../../mirror/', import.meta.url);
+  for (const file of [
+    'fetchPlugin.ts',
+    'plan.ts',
+    'pluginManifest.ts',
+    'manifestSignatures.ts',
+    'signatures/policy.ts',
+  ]) {
+    const text = (await readFile(new URL(file, mirror), 'utf8')).replace(/^import type .*$/gm, '');
+    const loaded = [...text.matchAll(/^import .*from '([^']+)';$/gm)].map(([, name]) => name);
+    assert.deepEqual(
+      loaded.filter(name => /sigstore|noble|signatures\/(?!policy\.ts)/.test(name ?? '')),
+      [],
+      file,
+    );
+  }
+});

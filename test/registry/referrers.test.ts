@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { openRegistry } from '../../registry/openRegistry.ts';
+import type { Reference } from '../../registry/reference.ts';
+import type { Registry } from '../../registry/registry.ts';
+import { captivePortal, headers, rewrite, status } from '../support/faults.ts';
+import { imageOf, indexOf, MEDIA, type TestImage } from '../support/images.ts';
+import { startRegistry, type TestRegistry } from '../support/registry.ts';
+
+const image = imageOf({ layers: [{ mediaType: MEDIA.wasm, body: Buffer.from('\0asm') }] });
+const { digest } = image;
+const subject = { mediaType: image.mediaType, digest, size: image.manifest.length };
+const referrer = (text: string): TestImage =>
+  imageOf({
+    artifactType: `application/vnd.test.${text}`,
+    layers: [{ mediaType: 'text/plain', body: Buffer.from(text) }],
+    subject,
+    annotations: { 'org.example.what': text },
+  });
+const all = ['one', 'two', 'three'].map(referrer);
+const hasOras = (() => {
+  try {
+    execFileSync('oras', ['version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+})();
+
+for (const engine of ['builtin', 'oras'] as const)
+  describe(`referrers, ${engine}`, { skip: engine === 'oras' && !hasOras ? 'no ORAS here' : false }, () => {
+    let server: TestRegistry;
+    let registry: Registry;
+    let reference: Reference;
+    let serial = 0;
+    before(async () => {
+      server = await startRegistry();
+      registry = await openRegistry({ engine, retries: 0, env: { PATH: process.env.PATH } });
+    });
+    after(async () => {
+      await registry.close();
+      await server.close();
+    });
+    beforeEach(() => {
+      server.script([]);
+      server.reset();
+      reference = { registry: server.host, repository: `plugins/r${serial++}`, tag: '1' };
+      server.push(reference.repository, '1', image);
+    });
+    const list = async () => (await registry.listReferrers(reference, digest)).map(it => it.digest);
+    const push = () => {
+      for (const one of all) server.push(reference.repository, null, one);
+    };
+
+    it('none is an empty list', async () => {
+      assert.deepEqual(await list(), []);
+    });
+
+    it('the API’s list, with types and annotations', async () => {
+      push();
+      const found = await registry.listReferrers(reference, digest);
+      assert.deepEqual(
+        found.map(it => it.digest),
+        all.map(it => it.digest),
+      );
+      assert.equal(found[0]?.artifactType, 'application/vnd.test.one');
+      assert.equal(found[0]?.annotations?.['org.example.what'], 'one');
+    });
+
+    it('the tag’s list where there is no API, and an empty one where there is no tag either', async () => {
+      for (const one of all) server.push(reference.repository, null, one);
+      const noApi = { kind: 'referrers', fault: status(404) } as const;
+      server.script([noApi]);
+      assert.deepEqual(await list(), []);
+      const tagged = indexOf(all.slice(0, 2).map(one => ({ image: one })));
+      server.push(reference.repository, digest.replace(':', '-'), tagged);
+      assert.deepEqual(
+        await list(),
+        all.slice(0, 2).map(it => it.digest),
+      );
+    });
+
+    it('what the registry keeps back is a refusal, not an empty list', async () => {
+      push();
+      server.script([{ kind: 'referrers', fault: status(403, { code: 'DENIED', message: 'no' }) }]);
+      await assert.rejects(list(), { code: 'REGISTRY_DENIED' });
+    });
+
+    it('the bytes of a manifest as they are', async () => {
+      assert.deepEqual(await registry.fetchManifest({ ...reference, digest }), image.manifest);
+    });
+
+    if (engine === 'oras') return;
+
+    it('all pages', async () => {
+      push();
+      const page = (index: number) =>
+        rewrite('page', answer => {
+          const path = `/v2/${reference.repository}/referrers/${digest}?page=${index + 1}`;
+          const body = JSON.parse(answer.body?.toString() ?? '') as { manifests: unknown[] };
+          const link = index < 2 ? { link: `<${path}>; rel="next"` } : {};
+          const text = JSON.stringify({ ...body, manifests: body.manifests.slice(index, index + 1) });
+          return { ...answer, headers: { ...answer.headers, ...link }, body: Buffer.from(text) };
+        });
+      server.script([0, 1, 2].map(index => ({ kind: 'referrers' as const, nth: index + 1, fault: page(index) })));
+      assert.deepEqual(
+        await list(),
+        all.map(it => it.digest),
+      );
+      assert.equal(server.count('referrers'), 3);
+    });
+
+    it('pages without end, or at another host, end', async () => {
+      push();
+      const path = `/v2/${reference.repository}/referrers/${digest}?again`;
+      server.script([{ kind: 'referrers', fault: headers({ link: `<${path}>; rel="next"` }) }]);
+      await assert.rejects(list(), { code: 'REGISTRY_PROTOCOL' });
+      server.script([{ kind: 'referrers', fault: headers({ link: '<http://evil.example/x>; rel="next"' }) }]);
+      await assert.rejects(list(), { code: 'REGISTRY_PROTOCOL' });
+    });
+
+    it('a page of the web, or no index, is no API', async () => {
+      push();
+      for (const fault of [
+        captivePortal(),
+        status(405),
+        status(501),
+        headers({ 'content-type': 'application/json' }),
+      ]) {
+        server.script([{ kind: 'referrers', fault }]);
+        assert.deepEqual(await list(), []);
+      }
+    });
+
+    it('an index that is none is refused', async () => {
+      server.script([
+        {
+          kind: 'referrers',
+          fault: rewrite('nonsense', answer => ({ ...answer, body: Buffer.from('{"manifests":7}') })),
+        },
+      ]);
+      await assert.rejects(list());
+    });
+  });
