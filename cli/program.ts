@@ -2,6 +2,7 @@ import process from 'node:process';
 import { Command } from 'commander';
 import { cacheCommand } from './commands/cache.ts';
 import { checkCommand } from './commands/check.ts';
+import { doctorCommand } from './commands/doctor.ts';
 import { importCommand } from './commands/import.ts';
 import { outdatedCommand } from './commands/outdated.ts';
 import { serveCommand } from './commands/serve.ts';
@@ -29,6 +30,7 @@ export function buildProgram(version: string): Command {
     verifyCommand(),
     outdatedCommand(),
     importCommand(),
+    doctorCommand(),
     cacheCommand(),
   ])
     program.addCommand(command);

@@ -17,7 +17,7 @@ import { ACCEPTED_MANIFESTS, announcedDigest, readManifest } from './manifestAns
 import { readReferrers } from './referrerPages.ts';
 import { Schemes } from './schemes.ts';
 import { readTags } from './tagPages.ts';
-import { type HttpAnswer, Transport } from './transport.ts';
+import { type HttpAnswer, Transport, type TransportOptions } from './transport.ts';
 
 export type BuiltinEngineOptions = Pick<
   RegistryOptions,
@@ -36,10 +36,11 @@ export type BuiltinEngineOptions = Pick<
   | 'retries'
   | 'env'
   | 'onEvent'
-> & {
-  /** Longest wait before the first retry; it doubles each time, up to 10 000. Default 200. */
-  readonly backoffMs?: number;
-};
+> &
+  Pick<TransportOptions, 'onExchange'> & {
+    /** Longest wait before the first retry; it doubles each time, up to 10 000. Default 200. */
+    readonly backoffMs?: number;
+  };
 
 /** Our own client of the distribution-spec's pull half, over undici. @throws RegistryOptionsInvalid */
 export function createBuiltinEngine(options: BuiltinEngineOptions): Engine {

@@ -1,5 +1,6 @@
 import type { Diagnostic } from '../errors.ts';
 import { printable } from './printable.ts';
+import type { HttpAnswer, HttpRequest } from './transport.ts';
 
 /** What an error answer's body says: the distribution-spec's error codes if it has them, else its first words. */
 export interface ErrorWords {
@@ -11,9 +12,35 @@ export interface ErrorWords {
 
 const LENGTH = 300;
 
-/** Reads `{"errors":[{code,message,detail}]}` (distribution-spec, Error codes) and the token server's `{"details"}` kin. */
-export function readErrorWords(body: Buffer, contentType: string | undefined): ErrorWords {
-  const text = body.toString('utf8').trim();
+type AnswerAbout = Pick<HttpAnswer, 'headers' | 'request' | 'proxy'>;
+
+/** Everything secret that a request carried, in each form in which it could come back. */
+function secretsOf({ headers, body, url }: HttpRequest, proxy: URL | undefined): string[] {
+  const sent = Object.entries(headers).flatMap(([name, value]) => (/authorization$/i.test(name) ? [value] : []));
+  const bare = sent.map(value => value.replace(/^\w+\s+/, ''));
+  const pairs = bare.map(value => Buffer.from(value, 'base64').toString('utf8')).filter(text => text.includes(':'));
+  const fields = [...new URLSearchParams(body ?? '')].flatMap(([name, value]) =>
+    /token|password/.test(name) ? [value] : [],
+  );
+  const login = proxy?.password ? [proxy.password, decodeURIComponent(proxy.password)] : [];
+  const query = [...url.searchParams.values()].filter(value => value.length > 15 && !value.startsWith('repository:'));
+  const passwords = pairs.map(pair => pair.slice(pair.indexOf(':') + 1));
+  return [...bare, ...passwords, ...fields, ...login, ...query].filter(secret => secret.length > 3);
+}
+
+function withoutSecrets(text: string, secrets: readonly string[]): string {
+  const clean = secrets.reduce((rest, secret) => rest.replaceAll(secret, '***'), text);
+  // A proxy's login travels in a header of its own, made elsewhere; and a token may be one of another request.
+  return clean.replace(/\b(Basic|Bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}/gi, '$1$2***');
+}
+
+/**
+ * Reads `{"errors":[{code,message,detail}]}` (distribution-spec, Error codes) and the token server's `{"details"}` kin.
+ * What careless servers repeat of the credentials that were sent to them is taken out.
+ */
+export function readErrorWords(body: Buffer, { headers, request, proxy }: AnswerAbout): ErrorWords {
+  const text = withoutSecrets(body.toString('utf8').trim(), secretsOf(request, proxy));
+  const contentType = headers['content-type']?.toString();
   const isHtml = looksLikeHtml(text, contentType);
   if (isHtml) return { diagnostics: [], said: undefined, isHtml };
   const json = parseJson(text);

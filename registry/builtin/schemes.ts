@@ -56,7 +56,8 @@ function mayBeTls({ code, status, registrySaid }: RegistryRefusal & { readonly c
   return status === undefined && (code === 'REGISTRY_UNAVAILABLE' || code === 'REGISTRY_PROTOCOL');
 }
 
-function speaksTls(host: string, port: number, signal: AbortSignal): Promise<boolean> {
+/** True if a TLS handshake comes about at that port, whatever the certificate. */
+export function speaksTls(host: string, port: number, signal: AbortSignal): Promise<boolean> {
   return new Promise(resolve => {
     // Only whether a handshake comes about is asked; nothing is sent, and the certificate is judged later.
     const socket = tls.connect({ host, port, rejectUnauthorized: false, signal } as tls.ConnectionOptions);

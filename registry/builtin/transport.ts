@@ -9,7 +9,17 @@ import { refuseTransport } from './transportFaults.ts';
 import { Trust, type TrustOptions } from './trust.ts';
 import { proxyAuthorization, tunnelConnector } from './tunnel.ts';
 
-export type TransportOptions = TrustOptions & Pick<RegistryOptions, 'concurrency' | 'timeoutMs' | 'env'>;
+export type TransportOptions = TrustOptions &
+  Pick<RegistryOptions, 'concurrency' | 'timeoutMs' | 'env'> & {
+    /** Told of every request twice at most: when it is sent, and when an answer came. */
+    readonly onExchange?: (exchange: Exchanged) => void;
+  };
+
+export interface Exchanged {
+  readonly url: URL;
+  readonly proxy: URL | undefined;
+  readonly answered: boolean;
+}
 
 export interface HttpRequest {
   readonly method: 'GET' | 'HEAD' | 'POST';
@@ -70,6 +80,7 @@ export class Transport {
     const pass = await gate.enter(signal);
     try {
       this.#requests += 1;
+      this.#options.onExchange?.({ url, proxy, answered: false });
       const forwarded = proxy !== undefined && url.protocol === 'http:';
       const path = `${url.pathname}${url.search}`;
       const answering = pool.request({
@@ -89,6 +100,7 @@ export class Transport {
       });
       const { statusCode, headers, body } = await orAborted(answering, signal);
       body.once('close', pass.leave);
+      this.#options.onExchange?.({ url, proxy, answered: true });
       if (statusCode === 429 || statusCode === 503) {
         const waitMs = parseRetryAfter(headers['retry-after']?.toString(), headers.date?.toString(), Date.now()) ?? 0;
         pass.throttle(waitMs > LONGEST_PAUSE_MS ? 0 : waitMs);

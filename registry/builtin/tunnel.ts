@@ -46,7 +46,8 @@ export function proxyAuthorization(proxy: URL): Record<string, string> {
   return { 'proxy-authorization': `Basic ${Buffer.from(plain).toString('base64')}` };
 }
 
-function openTunnel({ proxy, proxyTls, timeoutMs, signal }: TunnelSettings, target: string): Promise<Socket> {
+/** A connection to `HOST:PORT` through the proxy. @throws TunnelFailed */
+export function openTunnel({ proxy, proxyTls, timeoutMs, signal }: TunnelSettings, target: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const send = proxy.protocol === 'https:' ? https.request : http.request;
     const request = send({

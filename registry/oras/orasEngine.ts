@@ -14,12 +14,10 @@ import { parseDiscovered } from '../referrers.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
 import { HostFlags } from './hostFlags.ts';
 import { OrasCredentials } from './orasCredentials.ts';
-import { OrasMissing, OrasTooOld } from './orasErrors.ts';
 import { type OrasResult, runOras } from './orasProcess.ts';
 import { refusalOf } from './orasRefusal.ts';
+import { readOrasVersion } from './orasVersion.ts';
 
-/** `blob fetch --no-tty`, `--cert-file` and the rest of what is used here are all in it. */
-const OLDEST = [1, 3, 0] as const;
 const TIMEOUT_MS = 30_000;
 const RETRIES = 5;
 const BACKOFF_MS = 500;
@@ -31,7 +29,7 @@ const READ_BYTES = 512 * 1024;
  * @throws OrasMissing, OrasTooOld, RegistryOptionsInvalid
  */
 export async function createOrasEngine(options: RegistryOptions): Promise<Engine> {
-  await checkVersion(options);
+  await readOrasVersion(options, new AbortController().signal);
   const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-oras-')); // made with mode 0700
   try {
     const flags = new HostFlags(options, dir);
@@ -202,16 +200,6 @@ class OrasEngine implements Engine {
     this.#loopbackTls.add(registry);
     return secure;
   }
-}
-
-async function checkVersion({ env = {}, timeoutMs = TIMEOUT_MS }: RegistryOptions): Promise<void> {
-  const { signal } = new AbortController();
-  const { stdout } = await runOras({ args: ['version'], env, signal, timeoutMs, subject: 'its version' });
-  const [, major, minor, patch] = /^Version:\s+v?(\d+)\.(\d+)\.(\d+)/m.exec(stdout.toString('utf8')) ?? [];
-  if (major === undefined) throw new OrasMissing('the `oras` on PATH is another program of that name');
-  const version = [Number(major), Number(minor), Number(patch)];
-  const differing = OLDEST.findIndex((part, index) => version[index] !== part);
-  if (differing >= 0 && (version[differing] ?? 0) < (OLDEST[differing] ?? 0)) throw new OrasTooOld(version.join('.'));
 }
 
 /** As ORAS takes it: the digest alone where there is one; Docker Hub's own images with their full name. */

@@ -1,0 +1,41 @@
+import process from 'node:process';
+import { Command, Option } from 'commander';
+import { path } from '../environment.ts';
+import { interruptible } from '../interruptible.ts';
+import { blobCacheDir } from '../paths.ts';
+import { addRegistryOptions, registryOptions } from '../registryOptions.ts';
+import type { DoctorFlags } from '../runDoctor.ts';
+
+export function doctorCommand(): Command {
+  const command = new Command('doctor')
+    .description(
+      'Go the way to each registry step by step: name, connection, TLS, proxy, login, manifest, blob. Says what fails, how to mend it, and what a firewall must allow.',
+    )
+    .argument('[ref]', 'an image, or a registry alone, instead of what the manifest names')
+    .addOption(
+      new Option('--manifest <file>', 'the list of plugins')
+        .env('PLUGIN_MIRROR_MANIFEST')
+        .argParser(path)
+        .default('manifest.json'),
+    );
+  return addRegistryOptions(command)
+    .addOption(
+      new Option('--format <kind>', 'what stdout gets')
+        .env('PLUGIN_MIRROR_FORMAT')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
+    .addHelpText('after', '\nExit codes: 0 every step went well; 1 one failed.')
+    .action(run);
+}
+
+async function run(ref: string | undefined, flags: DoctorFlags): Promise<void> {
+  const [{ runDoctor }, { withJsonErrors }] = await Promise.all([
+    import('../runDoctor.ts'),
+    import('../jsonErrors.ts'),
+  ]);
+  process.exitCode = await withJsonErrors(flags.format, async () => {
+    const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+    return interruptible(signal => runDoctor({ ref, flags, registryOptions: options, signal }));
+  });
+}

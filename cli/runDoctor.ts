@@ -1,0 +1,85 @@
+import process from 'node:process';
+import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
+import type { PluginManifest } from '../mirror/wanted.ts';
+import { Refusal } from '../refusal/refusal.ts';
+import { diagnose } from '../registry/doctor/diagnose.ts';
+import type { DoctorTarget } from '../registry/doctor/diagnosis.ts';
+import { readOrasVersion } from '../registry/oras/orasVersion.ts';
+import { isRegistry, parseReference, type Reference } from '../registry/reference.ts';
+import type { RegistryOptions } from '../registry/registry.ts';
+import { wantsColor } from './colors.ts';
+import { type EngineFinding, renderDiagnosis } from './doctorText.ts';
+import { EXIT } from './exit.ts';
+import type { RegistryFlags } from './registryOptions.ts';
+
+export interface DoctorFlags extends RegistryFlags {
+  readonly manifest: string;
+  readonly format: 'text' | 'json';
+}
+
+export interface DoctorRun {
+  readonly ref: string | undefined;
+  readonly flags: DoctorFlags;
+  readonly registryOptions: RegistryOptions;
+  readonly signal: AbortSignal;
+}
+
+/** `plugin-mirror doctor`, once its arguments are read; answers the exit code. */
+export async function runDoctor({ ref, flags, registryOptions, signal }: DoctorRun): Promise<number> {
+  const { targets, own } = ref === undefined ? await targetsOfManifest(flags) : targetOf(ref);
+  const engine = flags.engine === 'oras' ? await findOras(registryOptions, signal) : undefined;
+  const diagnosis = await diagnose(targets, { credentialsFor: [own], ...registryOptions }, signal);
+  const isGood =
+    engine?.status !== 'failed' && diagnosis.targets.every(({ steps }) => steps.every(it => it.status !== 'failed'));
+  if (flags.format === 'json') {
+    const report = { schemaVersion: 1, good: isGood, ...(engine === undefined ? {} : { engine }), ...diagnosis };
+    process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+  } else process.stdout.write(renderDiagnosis(diagnosis, engine, wantsColor(process.stdout)));
+  return isGood ? EXIT.good : EXIT.failed;
+}
+
+interface Targets {
+  readonly targets: readonly DoctorTarget[];
+  /** The host that the options' user name is meant for. */
+  readonly own: string;
+}
+
+/** Each registry once, with its first plugin, and each of its mirrors. */
+async function targetsOfManifest(flags: DoctorFlags): Promise<Targets> {
+  const list = await readPluginManifest(flags.manifest);
+  const manifest = flags.registry === undefined ? list : withRegistry(list, flags.registry);
+  const firsts = new Map<string, Reference>();
+  for (const { source } of manifest.versions)
+    if (source.kind === 'image' && !firsts.has(source.reference.registry))
+      firsts.set(source.reference.registry, source.reference);
+  const targets = [...firsts.values()].flatMap(reference => [
+    { role: 'registry' as const, registry: reference.registry, reference },
+    ...mirrorsOf(manifest, reference),
+  ]);
+  const [own = ''] = manifest.registry.split('/');
+  return { targets: targets.length > 0 ? targets : [{ role: 'registry', registry: own }], own };
+}
+
+function mirrorsOf({ mirrors }: PluginManifest, reference: Reference): DoctorTarget[] {
+  return (mirrors[reference.registry] ?? []).map(place => {
+    const [registry = '', ...prefix] = place.split('/');
+    const repository = [...prefix, reference.repository].join('/');
+    return { role: 'mirror', registry, reference: { ...reference, registry, repository } };
+  });
+}
+
+function targetOf(ref: string): Targets {
+  if (isRegistry(ref)) return { targets: [{ role: 'registry', registry: ref }], own: ref };
+  const reference = parseReference(ref);
+  return { targets: [{ role: 'registry', registry: reference.registry, reference }], own: reference.registry };
+}
+
+async function findOras(options: RegistryOptions, signal: AbortSignal): Promise<EngineFinding> {
+  try {
+    return { name: 'oras', status: 'ok', found: `ORAS ${await readOrasVersion(options, signal)}` };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof Refusal)) throw error;
+    return { name: 'oras', status: 'failed', found: error.message, hint: error.hint };
+  }
+}
