@@ -66,7 +66,7 @@ FROM engine-${ENGINE} AS sync
 ARG MANIFEST=manifest.json
 # HOST[/PREFIX] that shall answer for every registry that the manifest names: a private mirror.
 ARG REGISTRY=
-# 1: speak http to it. Loopback is spoken to over http anyway.
+# 1, or the hosts to which http is spoken. Loopback is tried over http anyway.
 ARG PLAIN_HTTP=
 # A user name; the password comes by `--secret id=registry-password,src=FILE`.
 # Or give docker's config.json by `--secret id=registry-config,src=FILE`. Both leave no trace in the image.

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { EXIT } from '../cli/exit.ts';
+import { buildProgram } from '../cli/program.ts';
 import { withOptionTable } from '../scripts/optionTable.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -80,6 +81,15 @@ test('every exit code and every build argument has its row', () => {
   const told = rows.flatMap(row => row.match(/[A-Z_]{4,}/g) ?? []);
   assert.deepEqual(
     [...declared].filter(name => !told.includes(name)),
+    [],
+  );
+});
+
+test('every command has its row', () => {
+  const rows = firstCells(english);
+  const names = buildProgram('').commands.map(command => command.name());
+  assert.deepEqual(
+    names.filter(name => !rows.some(row => row.startsWith(`\`${name}`))),
     [],
   );
 });
