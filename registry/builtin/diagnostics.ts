@@ -1,6 +1,6 @@
 import type { Diagnostic } from '../errors.ts';
 import { printable } from './printable.ts';
-import type { HttpAnswer, HttpRequest } from './transport.ts';
+import type { HttpAnswer } from './transport.ts';
 
 /** What an error answer's body says: the distribution-spec's error codes if it has them, else its first words. */
 export interface ErrorWords {
@@ -12,10 +12,10 @@ export interface ErrorWords {
 
 const LENGTH = 300;
 
-type AnswerAbout = Pick<HttpAnswer, 'headers' | 'request' | 'proxy'>;
+type Exchanged = Pick<HttpAnswer, 'request' | 'proxy'>;
 
 /** Everything secret that a request carried, in each form in which it could come back. */
-function secretsOf({ headers, body, url }: HttpRequest, proxy: URL | undefined): string[] {
+function secretsOf({ request: { headers, body, url }, proxy }: Exchanged): string[] {
   const sent = Object.entries(headers).flatMap(([name, value]) => (/authorization$/i.test(name) ? [value] : []));
   const bare = sent.map(value => value.replace(/^\w+\s+/, ''));
   const pairs = bare.map(value => Buffer.from(value, 'base64').toString('utf8')).filter(text => text.includes(':'));
@@ -38,9 +38,8 @@ function withoutSecrets(text: string, secrets: readonly string[]): string {
  * Reads `{"errors":[{code,message,detail}]}` (distribution-spec, Error codes) and the token server's `{"details"}` kin.
  * What careless servers repeat of the credentials that were sent to them is taken out.
  */
-export function readErrorWords(body: Buffer, { headers, request, proxy }: AnswerAbout): ErrorWords {
-  const text = withoutSecrets(body.toString('utf8').trim(), secretsOf(request, proxy));
-  const contentType = headers['content-type']?.toString();
+export function readErrorWords(body: Buffer, contentType: string | undefined, asked?: Exchanged): ErrorWords {
+  const text = withoutSecrets(body.toString('utf8').trim(), asked === undefined ? [] : secretsOf(asked));
   const isHtml = looksLikeHtml(text, contentType);
   if (isHtml) return { diagnostics: [], said: undefined, isHtml };
   const json = parseJson(text);

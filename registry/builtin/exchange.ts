@@ -174,7 +174,7 @@ export class Exchange {
   async #wordsOf(answer: HttpAnswer, signal: AbortSignal): Promise<ErrorWords> {
     try {
       const body = await readBody(answer, ERROR_BODY_BYTES, this.#transport.timeoutMs, signal);
-      return readErrorWords(body, answer);
+      return readErrorWords(body, answer.headers['content-type']?.toString(), answer);
     } catch {
       // The status alone says enough; a broken error page must not hide it.
       signal.throwIfAborted();

@@ -148,7 +148,7 @@ function refuseToken(
   asked: Asked,
   timeoutMs: number,
 ): Error {
-  const words = readErrorWords(body, answer);
+  const words = readErrorWords(body, answer.headers['content-type']?.toString(), answer);
   const about = { credentialSource: credential?.source, moved: false, timeoutMs };
   if (![400, 401, 403].includes(answer.status)) return refuseAnswer(answer, asked, words, about);
   const refusal = refuseAnswer({ ...answer, status: 401 }, asked, words, about);

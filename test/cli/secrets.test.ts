@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { chmod, readFile } from 'node:fs/promises';
+import { describe, it } from 'node:test';
+import { answerError } from '../support/answer.ts';
+import { listing, openScene, type Ran, type RunOptions, type Scene } from '../support/cli.ts';
+import { redirect, status } from '../support/faults.ts';
+import { startProxy } from '../support/proxy.ts';
+import type { RequestRecord } from '../support/records.ts';
+import type { Fault } from '../support/script.ts';
+
+const PASSWORD = 'pLanted-pa55word';
+const IDENTITY = 'pLanted-1dentity';
+const PROXY_PASSWORD = 'pLanted-pr0xy';
+const SIGNATURE = 'pLanted-s1gnature';
+const USER = 'robot';
+const BASIC = Buffer.from(`${USER}:${PASSWORD}`).toString('base64');
+
+/** Sees that no secret stands in what a run printed, nor in any name or content of a file that it wrote. */
+async function assertSecretFree(scene: Scene, runs: readonly Ran[]): Promise<void> {
+  const planted = [PASSWORD, IDENTITY, PROXY_PASSWORD, SIGNATURE, BASIC];
+  const secrets = [...planted, ...planted.map(encodeURIComponent), ...scene.registry.tokensIssued];
+  const files = Object.keys(await listing(scene.dir)).filter(path => !path.endsWith('/') && !path.startsWith('given/'));
+  const written = await Promise.all(
+    files.map(async path => [path, await readFile(scene.path(path), 'latin1')] as const),
+  );
+  const printed = runs.flatMap(({ stdout, stderr }) => [['stdout', stdout] as const, ['stderr', stderr] as const]);
+  for (const secret of new Set(secrets))
+    for (const [where, text] of [...printed, ...written]) {
+      assert.ok(!text.includes(secret), `${secret} stands in ${where}: ${text.slice(0, 2000)}`);
+      assert.ok(!where.includes(secret), `${secret} is a file's name: ${where}`);
+    }
+}
+
+/** An error that repeats what the client sent, as careless servers do. */
+const echo = (code: number): Fault => ({
+  name: 'echo',
+  rewrite: (_, { request }) =>
+    answerError(code, 'ECHO', `you sent ${request.headers.authorization} ${request.headers['proxy-authorization']}`),
+});
+
+async function everyRun(scene: Scene, options: RunOptions): Promise<Ran[]> {
+  scene.push('a', '1');
+  await scene.list({ a: '1', gone: '1' });
+  const runs: Ran[] = [];
+  const sync = async (...args: string[]) => runs.push(await scene.run(['sync', '--retries', '0', ...args], options));
+  await sync('--only', 'a');
+  assert.equal(runs[0]?.code, 0, runs[0]?.stderr);
+  await sync('--format', 'json', '--rehash');
+  assert.equal(runs[1]?.code, 1);
+  const faults: Fault[] = [
+    echo(403),
+    echo(500),
+    status(401, { message: 'no' }),
+    redirect(`http://127.0.0.1:1/blob?sig=${SIGNATURE}&Signature=${SIGNATURE}`),
+    redirect(`http://me:${PASSWORD}@127.0.0.1:1/`),
+  ];
+  for (const fault of faults) {
+    const when = ({ headers }: RequestRecord) => fault.name !== 'echo' || headers.authorization !== undefined;
+    scene.registry.script([{ kind: 'manifest', when, fault }]);
+    await sync('--no-lock', '--out', 'fresh', '--cache-size', '0');
+    assert.equal(runs.at(-1)?.code, 1, fault.name);
+  }
+  scene.registry.script([]);
+  runs.push(await scene.run(['check', '--format', 'json'], options), await scene.run(['outdated'], options));
+  return runs;
+}
+
+describe('a secret is never printed nor written', { concurrency: 2 }, () => {
+  it('whether it comes from docker’s config.json', async t => {
+    const scene = await openScene(t, { auth: { kind: 'basic', user: USER, password: PASSWORD } });
+    const auths = { [scene.registry.host]: { auth: BASIC } };
+    await scene.write('given/config.json', JSON.stringify({ auths }));
+    const runs = await everyRun(scene, { env: { DOCKER_CONFIG: scene.path('given') } });
+    await assertSecretFree(scene, runs);
+  });
+
+  it('or from standard input, or the environment, and is changed for tokens', async t => {
+    const auth = { kind: 'bearer', user: USER, password: PASSWORD, realm: 'cross-origin' } as const;
+    const scene = await openScene(t, { auth });
+    const options = { env: { PLUGIN_MIRROR_USERNAME: USER, PLUGIN_MIRROR_PASSWORD: PASSWORD } };
+    const runs = await everyRun(scene, options);
+    scene.registry.script([{ kind: 'token', fault: echo(401) }]);
+    const piped = ['sync', '--no-lock', '--username', USER, '--password-stdin', '--retries', '0', '--out', 'other'];
+    const failed = await scene.run(piped, { input: `${PASSWORD}\n` });
+    assert.equal(failed.code, 1);
+    scene.registry.script([]);
+    const good = await scene.run([...piped, '--only', 'a'], { input: `${PASSWORD}\n` });
+    assert.equal(good.code, 0, good.stderr);
+    assert.ok(scene.registry.tokensIssued.length > 1);
+    await assertSecretFree(scene, [...runs, failed, good]);
+  });
+
+  it('or from a credential helper as an identity token, and no child’s command line has it', async t => {
+    const scene = await openScene(t, { auth: { kind: 'bearer', anonymous: false, identityToken: IDENTITY } });
+    await scene.write('given/config.json', JSON.stringify({ credHelpers: { [scene.registry.host]: 'planted' } }));
+    const said = JSON.stringify({ ServerURL: scene.registry.host, Username: '<token>', Secret: IDENTITY });
+    const helper = `#!/bin/sh\ncat > "$HOME/asked"\ntr '\\0' ' ' < /proc/$$/cmdline >> "$HOME/argv"\necho '${said}'\n`;
+    await scene.write('given/bin/docker-credential-planted', helper);
+    await chmod(scene.path('given/bin/docker-credential-planted'), 0o755);
+    const env = { DOCKER_CONFIG: scene.path('given'), PATH: `${scene.path('given/bin')}:${process.env.PATH}` };
+    const runs = await everyRun(scene, { env });
+    assert.match(await scene.read('home/argv'), /docker-credential-planted get/);
+    await assertSecretFree(scene, runs);
+  });
+
+  it('nor the password of a proxy, whether it lets one through or not', async t => {
+    const scene = await openScene(t);
+    const proxy = await startProxy({
+      user: USER,
+      password: PROXY_PASSWORD,
+      routes: { 'registry.test': scene.registry.host },
+    });
+    t.after(() => proxy.close());
+    scene.push('a', '1');
+    await scene.write('manifest.json', '{"registry":"registry.test","plugins":{"a":"1"}}');
+    const through = (url: string, ...args: string[]) =>
+      scene.run(['sync', '--plain-http', '--retries', '0', '--no-lock', ...args], {
+        env: { HTTP_PROXY: url, http_proxy: url },
+      });
+    const good = await through(proxy.urlWithCredentials);
+    assert.equal(good.code, 0, good.stderr);
+    const other = proxy.url.replace('://', `://${USER}:${PASSWORD}@`);
+    const refused = await through(other, '--format', 'json', '--out', 'other');
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /REGISTRY_PROXY/);
+    const dead = await through(`http://${USER}:${PASSWORD}@127.0.0.1:1`, '--out', 'other');
+    const wrong = await through(`socks5://${USER}:${PASSWORD}@127.0.0.1:1`, '--out', 'other');
+    assert.deepEqual([dead.code, wrong.code].includes(0), false);
+    await assertSecretFree(scene, [good, refused, dead, wrong]);
+  });
+
+  it('nor one that somebody wrote where it does not belong', async t => {
+    const scene = await openScene(t);
+    const runs: Ran[] = [];
+    for (const plugins of [
+      { a: { image: `me:${PASSWORD}@host/x`, versions: ['1'] } },
+      { a: { image: `https://me:${PASSWORD}@h/x`, versions: ['1'] } },
+    ]) {
+      await scene.write('given/manifest.json', JSON.stringify({ plugins }));
+      runs.push(await scene.sync('--manifest', 'given/manifest.json'));
+    }
+    await scene.write('given/manifest.json', `{"registry":"me:${PASSWORD}@host","plugins":{"a":"1"}}`);
+    runs.push(await scene.sync('--manifest', 'given/manifest.json'));
+    runs.push(await scene.sync('--manifest', 'given/manifest.json', '--format', 'json'));
+    for (const { code } of runs) assert.equal(code, 2);
+    await scene.write('given/config.json', `{"auths": {"x": {"auth": "${BASIC}" `);
+    await scene.list({ a: '1' });
+    runs.push(await scene.run(['sync'], { env: { DOCKER_CONFIG: scene.path('given') } }));
+    await assertSecretFree(scene, runs);
+  });
+});
