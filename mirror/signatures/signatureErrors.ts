@@ -10,7 +10,7 @@ export class SignatureMissing extends Refusal {
       subject,
       expected: describePolicy(policy),
       found: `no signature beside ${digest}`,
-      hint: `Sign it with cosign, or copy the signature along with the image (cosign copy). If it is to come unsigned, except it in "signatures" of the manifest.`,
+      hint: `Sign it with cosign, or copy the signature along with the image (cosign copy). If it is to come unsigned, except it in "signatures" of the manifest. A copy from before the policy stays in the tree until you remove it.`,
     });
   }
 }
@@ -20,11 +20,11 @@ export class SignatureInvalid extends Refusal {
   readonly code = 'SIGNATURE_INVALID';
 
   constructor(subject: string, policy: SignaturePolicy, reasons: readonly string[], cause?: unknown) {
-    super(`${subject} has no signature that satisfies ${policy.place} of the manifest: ${listed(reasons)}`, {
+    super(`${subject} has no signature that satisfies the manifest's "${policy.place}": ${listed(reasons)}`, {
       subject,
       expected: describePolicy(policy),
       found: listed(reasons),
-      hint: 'Nothing of it was published. Ask whoever pushed the image how it is signed, before you change the policy: the image may not be theirs.',
+      hint: 'This run published nothing of it; a copy from before the policy stays until you remove it. Ask whoever pushed the image how it is signed, before you change the policy: the image may not be theirs.',
       cause,
     });
   }
