@@ -13,7 +13,7 @@ const FIRST_PORT = 8080;
 const PORTS_TRIED = 20;
 
 /**
- * `npm run demo`: an OCI registry in this process, as far away as a real one (anonymous tokens, 40 ms, about 5 MB/s a
+ * `npm run demo`: an OCI registry in this process, as far away as a real one (anonymous tokens, 40 ms, about 3 MB/s a
  * blob); then `sync` and `serve` themselves, over real HTTP. Ctrl-C ends it and leaves nothing behind.
  */
 async function demo(): Promise<void> {
@@ -29,7 +29,7 @@ async function demo(): Promise<void> {
 
 async function show(registry: TestRegistry, dir: string): Promise<void> {
   const list = pushSamples(registry);
-  registry.script({ kind: 'blob', fault: drip({ bytes: 131_072, everyMs: 25 }) });
+  registry.script({ kind: 'blob', fault: drip({ bytes: 65_536, everyMs: 20 }) });
   const manifest = join(dir, 'manifest.json');
   await writeFile(manifest, `${JSON.stringify(list, null, 2)}\n`);
   const tree = join(dir, 'plugins');
