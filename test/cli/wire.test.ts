@@ -78,8 +78,8 @@ describe('what travels', { concurrency: 4 }, () => {
       assert.ok(pushed.equals(await readFile(file)), `harm ${index}`);
       assert.equal(scene.registry.count({ kind: 'blob', path: '/plugins/b/' }), 0);
       assert.equal(scene.registry.count({ kind: 'blob', path: `sha256:${sha256(pushed)}` }), index === 0 ? 1 : 0);
-      assert.equal((await scene.run(['verify'])).code, 0, `harm ${index}`);
     }
+    assert.equal((await scene.run(['verify'])).code, 0);
   });
 
   it('is asked for again with --cache-size 0, and nothing is kept', async t => {
