@@ -46,7 +46,7 @@ function serverOptions(flags: ServeFlags, programVersion: string): ServerOptions
     latest: flags.latest === true,
     cachePinned: flags.cachePinned,
     cacheOther: flags.cacheOther,
-    cacheBytes: flags.cacheSize * MIB,
+    cacheBytes: flags.memoryCache * MIB,
     maxBodies: flags.maxDownloads,
     maxWaitingBodies: flags.maxQueue,
     maxBodyWaitMs: flags.queueTimeout,

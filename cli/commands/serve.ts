@@ -3,7 +3,7 @@ import { list, path, seconds, wholeNumber } from '../environment.ts';
 
 const DEFAULT_PORT = 8080;
 
-/** As commander reads them: times in milliseconds, --cache-size and --verify-rate in MiB. */
+/** As commander reads them: times in milliseconds, --memory-cache and --verify-rate in MiB. */
 export interface ServeFlags {
   readonly tree: string;
   readonly host: string;
@@ -13,7 +13,7 @@ export interface ServeFlags {
   readonly latest?: boolean;
   readonly cachePinned: string;
   readonly cacheOther: string;
-  readonly cacheSize: number;
+  readonly memoryCache: number;
   readonly maxDownloads: number;
   readonly maxQueue: number;
   readonly queueTimeout: number;
@@ -75,7 +75,7 @@ export function serveCommand(): Command {
     new Option('--cache-other <value>', 'Cache-Control of everything else')
       .env('PLUGIN_MIRROR_CACHE_OTHER')
       .default('no-cache'),
-    counted('--cache-size <MiB>', 'memory for pieces of files', 'PLUGIN_MIRROR_CACHE_SIZE', [1, 65_536], 48),
+    counted('--memory-cache <MiB>', 'memory for pieces of files', 'PLUGIN_MIRROR_MEMORY_CACHE', [1, 65_536], 48),
     counted('--max-downloads <n>', 'downloads that run at once', 'PLUGIN_MIRROR_MAX_DOWNLOADS', [1, 100_000], 1024),
     counted(
       '--max-queue <n>',
