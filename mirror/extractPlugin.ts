@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { Descriptor, ImageManifest } from '../registry/image.ts';
 import { extractDocuments } from './extractDocuments.ts';
+import { moreTelling, nameImage } from './imageKind.ts';
 import { INFLATE_LIMIT_BYTES, inflateLayer } from './inflateLayer.ts';
 import { inspectModule, ModuleInvalid } from './inspectModule.ts';
 import {
@@ -55,7 +56,7 @@ export async function extractPlugin(request: ExtractRequest): Promise<ExtractedP
   const { subject, manifest, dir, signal } = request;
   signal.throwIfAborted();
   const parts = assignRoles(manifest.layers);
-  const chosen = chooseLayers(subject, parts);
+  const chosen = chooseLayers(subject, parts, nameImage(manifest, undefined));
   // Beside the module, not after it: each of them costs a round trip.
   const documents = startDocuments(request, parts);
   try {
@@ -116,6 +117,8 @@ class Extraction {
   readonly #budget = { leftBytes: INFLATE_LIMIT_BYTES };
   /** Candidates of an impossible size: known from the header, and not written. */
   readonly #tooLarge = new Map<Candidate, number>();
+  /** A file that only a whole system has. */
+  #systemFile: string | undefined;
 
   constructor(request: ExtractRequest, parts: readonly LayerPart[], module: ModuleFile) {
     this.#request = request;
@@ -164,10 +167,12 @@ class Extraction {
     const layer = found === undefined ? undefined : manifest.layers[found.layer - 1];
     if (found === undefined || layer === undefined) {
       const why = notes.length === 0 ? '' : ` (${notes.map(printable).join('; ')})`;
-      throw new LayerNoPlugin(refusal(`no layer holds a plugin.wasm or another .wasm file${why}`), {
+      const kind = nameImage(manifest, this.#systemFile);
+      const what = kind === undefined ? '' : `it is ${kind}, not a plugin: `;
+      throw new LayerNoPlugin(refusal(`${what}no layer holds a plugin.wasm or another .wasm file${why}`), {
         subject,
         expected: 'plugin.wasm in the root, or one .wasm file',
-        found: notes.length === 0 ? 'none' : notes.map(printable).join('; '),
+        found: [...(kind === undefined ? [] : [kind]), ...notes.map(printable)].join('; ') || 'none',
         hint: 'Check that the reference names a plugin image and that its build copies the module into it.',
       });
     }
@@ -195,6 +200,7 @@ class Extraction {
     let written = 0;
     let expected = 0;
     const entry = (entry: TarEntry): ((piece: Buffer) => void) | undefined => {
+      if (entry.kind !== 'directory') this.#systemFile = moreTelling(this.#systemFile, entry.path);
       const keep = this.search.offer(entry.path, entry.kind, entry.about);
       const candidate = this.search.candidates.at(-1);
       if (!keep || candidate === undefined) return undefined;

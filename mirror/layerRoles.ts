@@ -31,10 +31,10 @@ export interface LayerPart {
  * 6. Else all archives together are an image, read from the top down (see PluginSearch).
  * 7. Else a single unknown layer is looked into.
  *
- * The same digest twice is one layer. What a layer really holds (raw module, gzip, zstd, tar) its own bytes say later.
+ * `kind` is what the image seems to be, for the refusal. The same digest twice is one layer. What a layer really holds (raw module, gzip, zstd, tar) its own bytes say later.
  * @returns one module, or all archives, the topmost first @throws LayerNoPlugin, LayerAmbiguous, LayerEncrypted, LayerHostile
  */
-export function chooseLayers(subject: string, parts: readonly LayerPart[]): LayerPart[] {
+export function chooseLayers(subject: string, parts: readonly LayerPart[], kind: string | undefined): LayerPart[] {
   const modules = distinct(parts.filter(part => part.role === 'module'));
   const archives = parts.filter(part => part.role === 'archive' || part.role === 'encrypted');
   const unknown = distinct(parts.filter(part => part.role === 'unknown'));
@@ -70,11 +70,11 @@ export function chooseLayers(subject: string, parts: readonly LayerPart[]): Laye
     throw ambiguous(`${unknown.length} layers could be the plugin by their media types and titles`);
   if (unknown.length > 0) return unknown;
   throw new LayerNoPlugin(
-    `${subject}: no layer can hold a plugin; ${describeLayers(layersOf(parts), roleNotes(parts))}`,
+    `${subject}: ${kind === undefined ? '' : `it is ${kind}, not a plugin: `}no layer can hold a plugin; ${describeLayers(layersOf(parts), roleNotes(parts))}`,
     {
       subject,
       expected: 'a layer with a Wasm module, or a tar that holds plugin.wasm',
-      found: parts.length === 0 ? 'no layers' : `${parts.length} layers of other kinds`,
+      found: kind ?? (parts.length === 0 ? 'no layers' : `${parts.length} layers of other kinds`),
       hint: 'Check that the reference names a plugin image, and not a signature, an SBOM or a Helm chart.',
     },
   );

@@ -4,6 +4,7 @@ import type { Engine } from './engine.ts';
 import { RegistryNotFound } from './errors.ts';
 import { fetchImage, fetchManifest } from './fetchImage.ts';
 import type { Descriptor, Image } from './image.ts';
+import { withNearestTags } from './nearestTags.ts';
 import { Places } from './places.ts';
 import { type Digest, formatReference, type Reference } from './reference.ts';
 import type { Registry, RegistryOptions, Traffic } from './registry.ts';
@@ -20,7 +21,7 @@ const RETRIES = 5;
 export async function openRegistry(options: RegistryOptions): Promise<Registry> {
   const places = new Places(options.mirrors);
   if (options.platform !== undefined) parsePlatform(options.platform);
-  const engine = await openEngine(options);
+  const engine = withNearestTags(await openEngine(options), options.mirrors);
   return new VerifiedRegistry(engine, places, options);
 }
 

@@ -1,4 +1,5 @@
 import { type RegistryRefusalDetails, RegistryTls } from '../errors.ts';
+import { printable } from './printable.ts';
 import type { Attempted } from './transportFaults.ts';
 
 type Details = Omit<RegistryRefusalDetails, 'hint'>;
@@ -16,7 +17,7 @@ export function refuseTls(code: string, message: string, at: Attempted, details:
       return refuse('has a TLS certificate that is not valid yet', `${clock}.`);
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
       return refuse(
-        'has a TLS certificate for another name',
+        `has a TLS certificate for ${namesIn(message) ?? 'another name'}`,
         'Use the name that stands in the certificate, or check that no one else answers for the registry.',
       );
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
@@ -51,6 +52,12 @@ export function refuseTls(code: string, message: string, at: Attempted, details:
       'Check the port, and the TLS versions that the registry allows.',
     );
   return undefined;
+}
+
+/** The names that Node's message lists, such as `DNS:a.example, DNS:b.example`. */
+function namesIn(message: string): string | undefined {
+  const names = /altnames: (DNS:.+)$/.exec(message)?.[1];
+  return names === undefined ? undefined : printable(names.replaceAll('DNS:', ''), 120);
 }
 
 /** Proxies that look into TLS sign with an authority of their own, which is the commonest reason behind one. */

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { moreTelling, nameImage } from '../../mirror/imageKind.ts';
+import type { ImageManifest } from '../../registry/image.ts';
+
+function manifestOf(config: string, layers: readonly string[] = [], artifactType?: string): ImageManifest {
+  const descriptor = (mediaType: string) => ({ mediaType, digest: `sha256:${'0'.repeat(64)}` as const, size: 1 });
+  return {
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    config: descriptor(config),
+    layers: layers.map(descriptor),
+    ...(artifactType === undefined ? {} : { artifactType }),
+  };
+}
+
+test('what is no plugin is called by its name', () => {
+  const empty = 'application/vnd.oci.empty.v1+json';
+  const unknown = 'application/vnd.unknown.config.v1+json';
+  for (const [manifest, file, expected] of [
+    [manifestOf('application/vnd.cncf.helm.config.v1+json'), undefined, 'a Helm chart'],
+    [manifestOf(empty, ['application/vnd.dev.cosign.simplesigning.v1+json']), undefined, 'a signature'],
+    [manifestOf(empty, [], 'application/vnd.dev.sigstore.bundle.v0.3+json'), undefined, 'a signature'],
+    [manifestOf(empty, ['application/vnd.in-toto+json']), undefined, 'an attestation'],
+    [manifestOf(empty, [], 'application/vnd.cyclonedx+json'), undefined, 'a bill of materials (SBOM)'],
+    [manifestOf('application/vnd.docker.container.image.v1+json'), undefined, 'a container image'],
+    [manifestOf('application/vnd.oci.image.config.v1+json'), 'bin/sh', 'a container image (there is bin/sh in it)'],
+    [manifestOf(unknown), 'etc/passwd', 'a container image (there is etc/passwd in it)'],
+    [manifestOf(unknown), undefined, undefined],
+    [manifestOf(empty, [], 'application/x-\u001b[31m'), undefined, 'an artifact of type application/x-\\u001b[31m'],
+  ] as const)
+    assert.equal(nameImage(manifest, file), expected);
+});
+
+test('a shell tells most', () => {
+  const paths = ['readme', 'etc/passwd', './usr/bin/bash', 'bin/sh'];
+  assert.equal(paths.reduce(moreTelling, undefined as string | undefined), 'usr/bin/bash');
+  assert.equal(moreTelling(undefined, 'plugin.wasm'), undefined);
+  assert.equal(moreTelling('etc/passwd', 'lib/x'), 'etc/passwd');
+});

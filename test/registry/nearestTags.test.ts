@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { RegistryNotFound, RegistryRefusal } from '../../registry/errors.ts';
+import { nearestTags } from '../../registry/nearestTags.ts';
+import { openRegistry } from '../../registry/openRegistry.ts';
+import type { RegistryOptions } from '../../registry/registry.ts';
+import { status } from '../support/faults.ts';
+import { imageFormC } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
+import { startRegistry, type TestRegistry } from '../support/registry.ts';
+
+const image = imageFormC({ wasm: buildModule() });
+
+test('the nearest tags are three at most, each once, without signatures', () => {
+  for (const [wanted, tags, expected] of [
+    ['1.0.1', ['1.0.0', '1.1.0', '2.0.0', '9.9.9'], ['1.0.0', '1.1.0', '2.0.0']],
+    ['v1.2.3', ['1.2.3', '1.2', 'latest'], ['1.2.3', '1.2', 'latest']],
+    ['Latest', ['latest', 'latest', 'stable'], ['latest', 'stable']],
+    ['1.0.0', ['1.0.9', '1.0.10', '1.0.8'], ['1.0.10', '1.0.9', '1.0.8']],
+    ['1', [`sha256-${'a'.repeat(64)}.sig`, `sha256-${'a'.repeat(64)}`], []],
+    ['1', [], []],
+  ] as const)
+    assert.deepEqual(nearestTags(wanted, tags), expected, wanted);
+});
+
+async function start(context: TestContext): Promise<TestRegistry> {
+  const server = await startRegistry();
+  context.after(() => server.close());
+  server.push('plugins/a', '1.0.0', image);
+  return server;
+}
+
+async function refusal(
+  context: TestContext,
+  server: TestRegistry,
+  options: RegistryOptions = {},
+  repository = 'plugins/a',
+) {
+  const registry = await openRegistry({ retries: 0, ...options });
+  context.after(() => registry.close());
+  const reference = { registry: server.host, repository, tag: '1.0.1' };
+  const ask = [registry.resolve(reference), registry.fetchImage(reference)];
+  const [error, again] = await Promise.all(
+    ask.map(it =>
+      it.then(
+        () => undefined,
+        (fault: unknown) => fault,
+      ),
+    ),
+  );
+  assert.ok(error instanceof RegistryRefusal && again instanceof RegistryRefusal);
+  assert.equal(again.message, error.message);
+  return error;
+}
+
+test('a tag that is not there is told with those that are', async context => {
+  const server = await start(context);
+  const error = await refusal(context, server);
+  assert.ok(error instanceof RegistryNotFound);
+  assert.equal(error.missing, 'manifest');
+  assert.match(error.hint, /did you mean 1\.0\.0\?/);
+  assert.equal(error.status, 404);
+});
+
+test('where the tags cannot be had, the 404 stays what it was', async context => {
+  const server = await start(context);
+  for (const code of [403, 500, 404]) {
+    server.script({ kind: 'tags', fault: status(code) });
+    const error = await refusal(context, server);
+    assert.ok(error instanceof RegistryNotFound);
+    assert.equal(error.status, 404);
+  }
+});
+
+test('a repository that is not there is told as such, and nothing is listed for it', async context => {
+  const server = await start(context);
+  const error = await refusal(context, server, {}, 'plugins/none');
+  assert.ok(error instanceof RegistryNotFound);
+  assert.equal(error.missing, 'repository');
+  assert.equal(server.count('tags'), 0);
+});
+
+test('a registry that answers every 404 alike is asked for its tags to tell the two apart', async context => {
+  const server = await start(context);
+  server.script({ kind: 'manifest', fault: status(404) });
+  const error = await refusal(context, server, {}, 'plugins/none');
+  assert.ok(error instanceof RegistryNotFound);
+  assert.equal(error.missing, 'repository');
+});
+
+test('a mirror without the image is not asked for its tags', async context => {
+  const [server, mirror] = [await start(context), await start(context)];
+  const error = await refusal(context, server, { mirrors: { [server.host]: [mirror.host] } });
+  assert.match(error.hint, /did you mean 1\.0\.0\?/);
+  assert.deepEqual([mirror.count('tags'), server.count('tags') > 0], [0, true]);
+});
+
+test('what is there costs no further request', async context => {
+  const server = await start(context);
+  const registry = await openRegistry({});
+  context.after(() => registry.close());
+  await registry.fetchImage({ registry: server.host, repository: 'plugins/a', tag: '1.0.0' });
+  assert.equal(server.count(), 1);
+});
