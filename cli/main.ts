@@ -11,10 +11,12 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
   version: string;
 };
 
-// A reader that went away (`plugin-mirror … | head`) is no fault of this program.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-});
+// Work is not given up because nobody can be told of it: a reader that went away (`plugin-mirror … | head`) is no fault at
+// all, a log file on a full disk is one that the exit code tells.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') process.once('exit', code => (process.exitCode = code || 1));
+  });
 
 try {
   await buildProgram(version).parseAsync(process.argv);

@@ -40,7 +40,7 @@ function render(audit: TreeAudit, disagreements: readonly string[], color: boole
     ...(audit.sound ? [] : ['plugin-mirror sync fetches anew what is damaged or missing.']),
     ...(audit.unknown.length === 0
       ? []
-      : ['What is unknown was not published by plugin-mirror, which will not remove it: move it out of the tree.']),
+      : ['What is unknown is never touched by plugin-mirror: move it out of the tree.']),
     ...(disagreements.length === 0 ? [] : ['plugin-mirror sync --frozen --prune makes the tree what the lock says.']),
   ].map(words => `  ${paint.cyan('→')} ${words}`);
   return `${[...lines, `${paint.red('✗')} ${plural(lines.length, 'finding')} in ${figures}`, ...remedies].join('\n')}\n`;

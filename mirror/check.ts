@@ -2,9 +2,12 @@ import pMap from 'p-map';
 import type { Registry } from '../registry/registry.ts';
 import { inspectVersion } from '../tree/inspectVersion.ts';
 import { listVersions } from '../tree/listVersions.ts';
+import { readCatalog } from '../tree/readCatalog.ts';
+import { readVersion } from '../tree/readVersion.ts';
 import type { Stamps } from '../tree/stamps.ts';
+import { hashLocal } from './ask.ts';
 import type { HeldVersions } from './heldVersions.ts';
-import { isVouched, type Present } from './plan.ts';
+import { type Held, isHeldModule, isVouched, type Present } from './plan.ts';
 import { versionKey } from './report.ts';
 import type { PluginManifest, WantedVersion } from './wanted.ts';
 
@@ -45,17 +48,48 @@ export interface CheckOptions {
 /** Holds manifest, lock, tree and registry against each other. One HEAD per tag; changes nothing. */
 export async function check(options: CheckOptions): Promise<CheckFinding[]> {
   const { manifest, concurrency, signal } = options;
-  const ofVersions = await pMap(manifest.versions, wanted => checkVersion(wanted, options), { concurrency, signal });
-  const ofAliases = await pMap(manifest.aliases, alias => checkAlias(alias, options), { concurrency, signal });
+  const listed = await listedIn(options.treeDir);
+  const found = { concurrency, signal };
+  const ofVersions = await pMap(manifest.versions, wanted => checkVersion(wanted, listed, options), found);
+  const ofAliases = await pMap(manifest.aliases, alias => checkAlias(alias, listed, options), found);
   return [...ofVersions.flat(), ...ofAliases.flat(), ...(await findExtras(options))];
 }
 
-async function checkVersion(wanted: WantedVersion, options: CheckOptions): Promise<CheckFinding[]> {
+/** Version key → sha256, as the catalog has it: what a server serves. An unreadable catalog lists nothing. */
+async function listedIn(treeDir: string): Promise<Map<string, string>> {
+  const catalog = await readCatalog(treeDir).catch(() => undefined);
+  const plugins = catalog?.plugins ?? [];
+  return new Map(
+    plugins.flatMap(({ name, versions }) => versions.map(it => [versionKey({ name, version: it.version }), it.sha256])),
+  );
+}
+
+function ofCatalog(
+  name: string,
+  version: string,
+  present: Present,
+  listed: ReadonlyMap<string, string>,
+): CheckFinding[] {
+  if (present.state !== 'sound' || listed.get(`${name}/${version}`) === present.metadata.sha256) return [];
+  return [{ kind: 'damaged', name, version, detail: 'the tree’s index.json does not list it, or lists other bytes' }];
+}
+
+async function checkVersion(
+  wanted: WantedVersion,
+  listed: ReadonlyMap<string, string>,
+  options: CheckOptions,
+): Promise<CheckFinding[]> {
   const { treeDir, held } = options;
   const { name, version } = wanted;
   const present = await inspectVersion(treeDir, name, version, inspection(options));
-  const locked = held.locked(wanted)?.digest;
-  const findings = [...ofPresence(name, version, present, locked), ...(await ofTag(wanted, present, locked, options))];
+  const locked = held.locked(wanted);
+  const findings = [
+    ...ofPresence(name, version, present, locked),
+    ...ofCatalog(name, version, present, listed),
+    ...(wanted.source.kind === 'file'
+      ? await ofFile(wanted, wanted.source, present, options)
+      : await ofTag(wanted, present, locked?.digest, options)),
+  ];
   if (present.state === 'sound' && !isVouched(wanted, present.metadata))
     findings.push({
       kind: 'stale',
@@ -70,13 +104,32 @@ async function checkVersion(wanted: WantedVersion, options: CheckOptions): Promi
   return findings;
 }
 
-function ofPresence(name: string, version: string, present: Present, locked: string | undefined): CheckFinding[] {
+function ofPresence(name: string, version: string, present: Present, locked: Held | undefined): CheckFinding[] {
   if (present.state === 'missing') return [{ kind: 'missing', name, version, detail: 'not in the tree' }];
   if (present.state === 'damaged') return [{ kind: 'damaged', name, version, detail: present.problems.join('; ') }];
   const foundDigest = present.metadata.digest;
-  if (locked === undefined || foundDigest === locked) return [];
-  const detail = `the tree has ${foundDigest}, the lock holds ${locked}`;
-  return [{ kind: 'stale', name, version, detail, expectedDigest: locked, foundDigest }];
+  if (locked === undefined) return [];
+  if (foundDigest !== locked.digest) {
+    const detail = `the tree has ${foundDigest}, the lock holds ${locked.digest}`;
+    return [{ kind: 'stale', name, version, detail, expectedDigest: locked.digest, foundDigest }];
+  }
+  if (locked.module === undefined || isHeldModule(locked.module, present.metadata)) return [];
+  const detail = `the tree has a plugin.wasm of sha256 ${present.metadata.sha256}, the lock holds another or from another layer (${locked.module.sha256})`;
+  return [{ kind: 'stale', name, version, detail }];
+}
+
+/** A local file is what it is now. */
+async function ofFile(
+  { name, version }: WantedVersion,
+  { path, written }: { readonly path: string; readonly written: string },
+  present: Present,
+  { signal }: CheckOptions,
+): Promise<CheckFinding[]> {
+  if (present.state !== 'sound') return [];
+  const expectedDigest = await hashLocal(path, signal);
+  const foundDigest = present.metadata.digest;
+  if (foundDigest === expectedDigest) return [];
+  return [{ kind: 'stale', name, version, detail: `${written} has changed since`, expectedDigest, foundDigest }];
 }
 
 async function ofTag(
@@ -101,11 +154,17 @@ async function ofTag(
 
 async function checkAlias(
   { name, version, target }: { readonly name: string; readonly version: string; readonly target: string },
+  listed: ReadonlyMap<string, string>,
   options: CheckOptions,
 ): Promise<CheckFinding[]> {
   const present = await inspectVersion(options.treeDir, name, version, inspection(options));
   if (present.state !== 'sound') return ofPresence(name, version, present, undefined);
-  if (present.metadata.aliasOf === target) return [];
+  if (present.metadata.aliasOf === target) {
+    const real = await readVersion(options.treeDir, name, target);
+    if (real !== undefined && real.sha256 !== present.metadata.sha256)
+      return [{ kind: 'stale', name, version, detail: `it is not what ${target} is now` }];
+    return ofCatalog(name, version, present, listed);
+  }
   const was =
     present.metadata.aliasOf === undefined ? 'a version of its own' : `an alias of ${present.metadata.aliasOf}`;
   return [{ kind: 'stale', name, version, detail: `in the tree it is ${was}, in the manifest an alias of ${target}` }];

@@ -49,17 +49,36 @@ describe('check', { concurrency: 3 }, () => {
       assert.ok(kinds.has(`${kind} ${kind}`), `${kind}: ${[...kinds]}`);
     assert.ok(!findings.some(({ name }) => name === 'sound'));
     assert.equal(totals.requests, scene.registry.count());
-    // A HEAD that is refused has no words: there, and only there, the manifest is asked for, too.
+    // A HEAD that is refused has no words: there, and only there, more is asked, to say why and what there is instead.
     const others = scene.registry.requests.filter(({ method }) => method !== 'HEAD');
-    assert.deepEqual(
-      others.map(it => it.path),
-      ['/v2/plugins/unreachable/manifests/1.0.0'],
-    );
+    assert.ok(others.every(({ path }) => path.startsWith('/v2/plugins/unreachable/')));
     const text = await scene.run(['check']);
     assert.equal(text.code, 3);
     assert.match(text.stdout, /sync --update moved/);
     assert.match(text.stdout, /sync --prune/);
     assert.deepEqual(await listing(scene.dir), before);
+  });
+
+  it('sees a local file that changed, an alias that fell behind and an index.json that is not the tree’s', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.write('own.wasm', buildModule({ seed: 'own' }));
+    await scene.list({ a: { versions: ['1'], aliases: { x: '1' } }, own: { file: 'own.wasm', versions: ['1'] } });
+    assert.equal((await scene.sync()).code, 0);
+    assert.equal((await scene.run(['check'])).code, 0);
+    await scene.write('own.wasm', buildModule({ seed: 'other' }));
+    const changed = await scene.run(['check']);
+    assert.equal(changed.code, 3);
+    assert.match(changed.stdout, /stale +own 1 +own\.wasm has changed/);
+    await scene.sync();
+    await scene.write('plugins/index.json', '{"schemaVersion":1,"tree":"","plugins":[]}');
+    const unlisted = parsed<Findings>(await scene.run(['check', '--format', 'json']));
+    assert.deepEqual(
+      unlisted.findings.map(({ kind, name, version }) => `${kind} ${name} ${version}`),
+      ['damaged a 1', 'damaged own 1', 'damaged a x'],
+    );
+    assert.equal((await scene.sync()).code, 0);
+    assert.equal((await scene.run(['check'])).code, 0);
   });
 });
 

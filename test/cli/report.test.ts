@@ -120,6 +120,23 @@ describe('the text of a run', { concurrency: 4 }, () => {
     assert.ok(ran.stderr.split('\n').length < 12, ran.stderr);
   });
 
+  it('may have no reader, or no room: the work is done all the same', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1.0.0');
+    await scene.list({ a: '1.0.0' });
+    const shell = (line: string) =>
+      watch(
+        spawn('sh', ['-c', line, 'sh', process.execPath, ...scene.command(['sync'])], {
+          cwd: scene.dir,
+          env: scene.environment(),
+        }),
+      ).ended;
+    const full = await shell('"$@" > /dev/full');
+    assert.deepEqual([full.code, full.stderr], [1, '']);
+    assert.equal((await shell('"$@" | true; "$@" >&- 2>&-')).code, 0);
+    assert.equal((await scene.run(['verify'])).code, 0);
+  });
+
   it('fits a screen where every tag has moved, or none can be asked', async t => {
     const scene = await openScene(t);
     const names = Array.from({ length: 30 }, (_, index) => `plugin-${index}`);
