@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
+import { publint } from 'publint';
 
 const execute = promisify(execFile);
 const root = resolve(import.meta.dirname, '..');
@@ -65,6 +66,8 @@ describe('the package', () => {
     await writeFile(join(dir, 'package.json'), '{"private":true}');
     const quietly = ['--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund'];
     await npm(dir, 'install', ...quietly, `./${packed.filename}`);
+    const { messages } = await publint({ pkgDir: join(dir, 'node_modules/plugin-mirror'), pack: false, strict: true });
+    assert.deepEqual(messages, []);
     const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
     assert.equal((await npm(dir, 'exec', '--no', '--', 'plugin-mirror', '--version')).trim(), version);
     const help = await npm(dir, 'exec', '--no', '--', 'plugin-mirror', '--help');
