@@ -71,6 +71,8 @@ ARG PLAIN_HTTP=
 # A user name; the password comes by `--secret id=registry-password,src=FILE`.
 # Or give docker's config.json by `--secret id=registry-config,src=FILE`. Both leave no trace in the image.
 ARG REGISTRY_USERNAME=
+# Compressed forms to publish beside each plugin.wasm: gzip, br, zstd separated by commas.
+ARG COMPRESS=
 # More options for sync: `--only 'ai-*'`, `--timeout 60` …
 ARG SYNC_ARGS=
 ARG ENGINE

@@ -38,6 +38,7 @@ export async function runSync(run: SyncRun): Promise<number> {
       concurrency: flags.concurrency,
       prune: flags.prune ?? false,
       rehash: flags.rehash ?? false,
+      codings: flags.compress,
       waitMs: flags.wait,
       stampsFile,
       signal,

@@ -1,4 +1,5 @@
 import type { RegistryOptions } from '../registry/registry.ts';
+import type { Coding } from '../tree/variants.ts';
 import { OptionConflict } from './checkOptions.ts';
 import type { RegistryFlags } from './registryOptions.ts';
 
@@ -12,6 +13,7 @@ export interface SyncFlags extends RegistryFlags {
   readonly lock: boolean;
   readonly prune?: boolean;
   readonly rehash?: boolean;
+  readonly compress: readonly Coding[];
   readonly dryRun?: boolean;
   readonly wait: number;
   readonly format: 'text' | 'json';

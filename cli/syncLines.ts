@@ -9,6 +9,7 @@ export function syncLine(event: SyncEvent): string | undefined {
     return `retry ${event.attempt}: ${event.subject}: ${event.reason}; again in ${(event.delayMs / 1000).toFixed(1)} s`;
   if (event.type === 'planned')
     return `${event.fetch} to fetch (up to ${formatBytes(event.sizeBytes)}), ${event.keep} to keep`;
+  if (event.type === 'compressing') return `compressing ${event.versions} modules`;
   if (event.type === 'pruning')
     return `pruning ${event.extras.map(extra => `${extra.name}/${extra.version}`).join(', ')}`;
   if (event.type !== 'finished') return undefined;

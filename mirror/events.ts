@@ -17,6 +17,8 @@ export type SyncEvent =
   | { readonly type: 'started'; readonly key: string; readonly sizeBytes: number }
   | { readonly type: 'progress'; readonly key: string; readonly receivedBytes: number; readonly sizeBytes: number }
   | { readonly type: 'finished'; readonly outcome: Outcome }
+  /** So many modules are about to be compressed. */
+  | { readonly type: 'compressing'; readonly versions: number }
   /** These are about to be removed from the tree. */
   | { readonly type: 'pruning'; readonly extras: readonly Extra[] }
   | Extract<RegistryEvent, { type: 'retry' | 'warning' }>;

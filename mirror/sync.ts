@@ -2,11 +2,13 @@ import pMap from 'p-map';
 import { requireSpace } from '../tree/freeSpace.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import { openPublishing, type Publishing } from '../tree/publishing.ts';
+import type { Coding } from '../tree/variants.ts';
 import { LazyRegistry, type OpenRegistry } from './lazyRegistry.ts';
 import type { PlanStep } from './plan.ts';
 import { layerSizes, type Prepared, type PrepareOptions, prepare } from './prepare.ts';
 import { ProgressMeter } from './progressMeter.ts';
 import { publishAliases } from './publishAliases.ts';
+import { publishVariants } from './publishVariants.ts';
 import { type Done, publishVersion } from './publishVersion.ts';
 import { type SyncReport, versionKey } from './report.ts';
 import { settleCatalog } from './settleCatalog.ts';
@@ -22,6 +24,8 @@ export interface SyncOptions extends Omit<PrepareOptions, 'registry' | 'stamps' 
   readonly named?: ReadonlySet<string>;
   /** Remove what the list no longer names. Default false. */
   readonly prune?: boolean;
+  /** In which compressed forms to publish each plugin.wasm besides. Default: none. */
+  readonly codings?: readonly Coding[];
   /** How long to wait for another run that holds the tree. Default 0: refuse at once. */
   readonly waitMs?: number;
   /** Where this machine keeps the stamps of the tree's files. Default: nowhere, every file is hashed. */
@@ -29,7 +33,7 @@ export interface SyncOptions extends Omit<PrepareOptions, 'registry' | 'stamps' 
 }
 
 /**
- * manifest → plan → resolve → fetch → extract → check → publish → catalog. One plugin's failure stops no other; whatever
+ * manifest → plan → resolve → fetch → extract → check → publish → compress → catalog. One plugin's failure stops no other; whatever
  * happens, an abort included, the tree has every version whole, old or new, and the catalog, written last, says so.
  * @throws what concerns the run as a whole: a tree that is locked or cannot be written, a disk that is too small.
  */
@@ -37,7 +41,7 @@ export async function sync(
   options: SyncOptions,
 ): Promise<SyncReport & { readonly published: readonly PublishedVersion[] }> {
   const started = performance.now();
-  const { signal, onEvent, prune = false } = options;
+  const { signal, onEvent, prune = false, codings = [] } = options;
   const meter = new ProgressMeter(onEvent);
   const registry = new LazyRegistry(options.openRegistry, meter.hear);
   const publishing = await open(options);
@@ -46,8 +50,9 @@ export async function sync(
     await work(options, publishing, registry, meter, stopped).catch(error => {
       if (!signal.aborted) throw error;
     });
-    const aliases = await publishAliases(options.manifest.aliases, stopped.versions, publishing, onEvent, signal);
-    const done = [...stopped.versions, ...aliases];
+    const versions = await publishVariants(stopped.versions, { codings, publishing, signal, onEvent });
+    const aliases = await publishAliases(options.manifest.aliases, versions, publishing, onEvent, signal);
+    const done = [...versions, ...aliases];
     const published = done.flatMap(({ metadata }) => metadata ?? []);
     const extras = await settleCatalog(publishing, {
       settled: published,

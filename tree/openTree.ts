@@ -50,6 +50,9 @@ export interface Publishing {
    */
   publish(staged: Staged, metadata: PublishedVersion): Promise<void>;
 
+  /** Stages a copy of a published version without the files named, to be published again with others. Errors as publish. */
+  stageCopy(published: PublishedVersion, without?: ReadonlySet<string>): Promise<Staged>;
+
   /** Publishes a copy of a published version under another version; answers its metadata. Errors as publish. */
   publishAlias(target: PublishedVersion, version: string): Promise<PublishedVersion>;
 
@@ -108,14 +111,19 @@ export class OpenTree implements Publishing {
     }
   }
 
-  async publishAlias(target: PublishedVersion, version: string): Promise<PublishedVersion> {
+  async stageCopy(published: PublishedVersion, without: ReadonlySet<string> = new Set()): Promise<Staged> {
     const staged = await this.stage();
     try {
-      await this.#orRefuse(target.sizeBytes, this.#copyFiles(target, staged.dir));
+      await this.#orRefuse(published.sizeBytes, this.#copyFiles(published, without, staged.dir));
+      return staged;
     } catch (error) {
       await this.discard(staged);
       throw error;
     }
+  }
+
+  async publishAlias(target: PublishedVersion, version: string): Promise<PublishedVersion> {
+    const staged = await this.stageCopy(target);
     const metadata = { ...target, version, aliasOf: target.version };
     await this.publish(staged, metadata);
     return metadata;
@@ -224,7 +232,7 @@ export class OpenTree implements Publishing {
     return found;
   }
 
-  async #copyFiles(target: PublishedVersion, dir: string): Promise<void> {
+  async #copyFiles(target: PublishedVersion, without: ReadonlySet<string>, dir: string): Promise<void> {
     const { name, version } = target;
     requireFit(name, version);
     for (const file of Object.keys(target.files)) requireFitFile(file);
@@ -232,6 +240,7 @@ export class OpenTree implements Publishing {
     refuseForeign(this.treeDir, location);
     if (location.state === 'missing') throw stagedWrong(target, 'a published version to be copied', 'none');
     for (const file of [MODULE_FILE, ...Object.keys(target.files)]) {
+      if (without.has(file)) continue;
       const from = join(this.treeDir, name, version, file);
       const stat = await lstat(from);
       if (!stat.isFile())

@@ -55,7 +55,7 @@ export interface PublishedVersion {
    * (bare hex), who signed, and which digest (an index's or a manifest's). Absent if no policy governed the image.
    */
   readonly signature?: { readonly policy: string; readonly signer: string; readonly digest: string };
-  /** Every other file of the version that came from the image (spec.yaml, README.md, icon.png …), by file name. */
+  /** Every other file of the version: what came from the image (spec.yaml, README.md …), plugin.wasm.gz and the like. */
   readonly files: Readonly<Record<string, { readonly sha256: string; readonly sizeBytes: number }>>;
 }
 

@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
+import { codings } from '../compressOption.ts';
 import { list, path, seconds } from '../environment.ts';
 import { interruptible } from '../interruptible.ts';
 import { blobCacheDir, stampsFileOf } from '../paths.ts';
@@ -39,6 +40,15 @@ export function syncCommand(): Command {
     .addOption(new Option('--prune', 'remove versions that the manifest no longer names').env('PLUGIN_MIRROR_PRUNE'))
     .addOption(
       new Option('--rehash', 'hash every published byte even where nothing looks changed').env('PLUGIN_MIRROR_REHASH'),
+    )
+    .addOption(
+      new Option(
+        '--compress <codings>',
+        'publish plugin.wasm.gz, .br or .zst besides: gzip, br, zstd separated by commas; those that are not named are removed',
+      )
+        .env('PLUGIN_MIRROR_COMPRESS')
+        .argParser(codings)
+        .default([], 'off'),
     )
     .addOption(
       new Option('--dry-run', 'say what would be done and how much would travel; touch nothing').env(
