@@ -41,8 +41,9 @@ export async function ask(
 async function head(registry: Registry, reference: Reference, expected: string, signal: AbortSignal): Promise<Answer> {
   const digest = await registry.resolve(reference, signal);
   if (digest === expected) return { kind: 'digest', digest };
-  const image = await registry.fetchImage({ ...reference, digest }, signal);
-  return { kind: 'digest', digest, image };
+  // By its tag: where the header was wrong, the image is another, and may be the one that stands here.
+  const image = await registry.fetchImage(reference, signal);
+  return { kind: 'digest', digest: image.digest, image };
 }
 
 /** A local module's digest, in the form that an image's has. */

@@ -1,11 +1,11 @@
 import { BlobStore } from './blobStore.ts';
 import { parsePlatform } from './choosePlatform.ts';
 import type { Engine } from './engine.ts';
-import { RegistryNotFound } from './errors.ts';
+import { RegistryDigestMismatch, RegistryNotFound } from './errors.ts';
 import { fetchImage, fetchManifest } from './fetchImage.ts';
 import type { Descriptor, Image } from './image.ts';
 import { withNearestTags } from './nearestTags.ts';
-import { Places } from './places.ts';
+import { Places, RegistryAllFailed } from './places.ts';
 import { type Digest, formatReference, type Reference } from './reference.ts';
 import type { Registry, RegistryOptions, Traffic } from './registry.ts';
 import { SharedWork } from './sharedWork.ts';
@@ -68,15 +68,26 @@ class VerifiedRegistry implements Registry {
   }
 
   async fetchImage(reference: Reference, signal?: AbortSignal): Promise<Image> {
+    if (reference.digest !== undefined) return this.#imageAt(reference, signal);
     const name = formatReference(reference);
     // What the tag was resolved to is what is fetched, even if the tag has moved since.
-    const digest = reference.digest ?? (await this.#digests.known(name, signal));
-    const exact = digest === undefined ? reference : { ...reference, digest };
-    const image = await this.#images.get(formatReference(exact), signal, own =>
-      fetchImage({ engine: this.#engine, places: this.#places, platform: this.#platform }, exact, own),
-    );
-    if (digest === undefined) this.#digests.set(name, image.digest);
+    const digest = await this.#digests.known(name, signal);
+    if (digest !== undefined)
+      try {
+        return await this.#imageAt({ ...reference, digest }, signal);
+      } catch (error) {
+        signal?.throwIfAborted();
+        // A header said so, and headers may be wrong: the bytes behind the tag tell.
+        if (!leadsNowhere(error)) throw error;
+      }
+    const image = await this.#imageAt(reference, signal);
+    this.#digests.set(name, image.digest);
     return image;
+  }
+
+  #imageAt(reference: Reference, signal: AbortSignal | undefined): Promise<Image> {
+    const source = { engine: this.#engine, places: this.#places, platform: this.#platform };
+    return this.#images.get(formatReference(reference), signal, own => fetchImage(source, reference, own));
   }
 
   async openBlob(reference: Reference, descriptor: Descriptor, signal?: AbortSignal) {
@@ -120,6 +131,13 @@ class VerifiedRegistry implements Registry {
     this.#closed ??= this.#blobs.close().finally(() => this.#engine.close());
     await this.#closed;
   }
+}
+
+/** True if nothing that hashes to the digest asked for could be had, wherever it was asked for. */
+function leadsNowhere(error: unknown): boolean {
+  if (error instanceof RegistryAllFailed && error.cause instanceof AggregateError)
+    return error.cause.errors.some(leadsNowhere);
+  return error instanceof RegistryNotFound || error instanceof RegistryDigestMismatch;
 }
 
 function nothingRefers(at: Reference, digest: Digest): RegistryNotFound {

@@ -10,7 +10,8 @@ import type { Digest, Reference } from './reference.ts';
 export interface Registry {
   /**
    * Tag → digest by one HEAD (GET where a registry leaves the digest out of its answer to HEAD); no request for a reference
-   * with a digest. Asked once per reference and run.
+   * with a digest. Asked once per reference and run. What a HEAD says is proven only by fetchImage of the same tag, which
+   * reads the manifest behind the tag itself where that digest leads nowhere; `Image.digest` is then the truth.
    */
   resolve(reference: Reference, signal?: AbortSignal): Promise<Digest>;
 
