@@ -1,6 +1,6 @@
 import process from 'node:process';
-import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
-import type { PluginManifest } from '../mirror/wanted.ts';
+import { readPluginManifest, withRegistry } from '../mirror/manifest/pluginManifest.ts';
+import type { PluginManifest } from '../mirror/manifest/wanted.ts';
 import { Refusal } from '../refusal/refusal.ts';
 import { diagnose } from '../registry/doctor/diagnose.ts';
 import type { DoctorTarget } from '../registry/doctor/diagnosis.ts';

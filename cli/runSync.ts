@@ -1,7 +1,7 @@
 import process from 'node:process';
 import type { SyncListener } from '../mirror/events.ts';
 import { lockedSync } from '../mirror/lockedSync.ts';
-import { readPluginManifest, withRegistry } from '../mirror/pluginManifest.ts';
+import { readPluginManifest, withRegistry } from '../mirror/manifest/pluginManifest.ts';
 import { hasFailed, type SyncReport } from '../mirror/report.ts';
 import { requireNamed, selectVersions } from '../mirror/selection.ts';
 import { wantsColor } from './colors.ts';

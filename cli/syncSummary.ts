@@ -1,5 +1,5 @@
 import pc from 'picocolors';
-import { plural } from '../mirror/problem.ts';
+import { plural } from '../mirror/document/problem.ts';
 import { countOutcomes, type Drift, hasFailed, type Outcome, type SyncReport } from '../mirror/report.ts';
 import { formatBytes, formatDuration } from './format.ts';
 import { listed, renderFailures } from './renderFailures.ts';

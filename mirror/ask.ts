@@ -3,7 +3,7 @@ import type { Reference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { hashFile } from '../tree/hashFile.ts';
 import type { Answer, Held, Present } from './plan.ts';
-import type { WantedVersion } from './wanted.ts';
+import type { WantedVersion } from './manifest/wanted.ts';
 
 export interface Question {
   readonly wanted: WantedVersion;

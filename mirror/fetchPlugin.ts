@@ -5,11 +5,11 @@ import { formatReference, type Reference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
-import { adoptFile } from './adoptFile.ts';
-import { type ExtractedPlugin, extractPlugin } from './extractPlugin.ts';
+import { adoptFile } from './extract/adoptFile.ts';
+import { type ExtractedPlugin, extractPlugin } from './extract/extractPlugin.ts';
 import { type HeldModule, isHeldModule } from './plan.ts';
 import type { SignatureProof } from './signatures/policy.ts';
-import type { WantedVersion } from './wanted.ts';
+import type { WantedVersion } from './manifest/wanted.ts';
 
 export interface Fetched {
   readonly metadata: PublishedVersion;

@@ -2,7 +2,7 @@ import pMap from 'p-map';
 import semver from 'semver';
 import { formatReference, type Reference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
-import type { PluginManifest } from './wanted.ts';
+import type { PluginManifest } from './manifest/wanted.ts';
 
 export interface OutdatedOptions {
   readonly manifest: PluginManifest;

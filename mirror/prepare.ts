@@ -8,7 +8,7 @@ import type { SyncListener } from './events.ts';
 import { type Held, makePlan, type Plan, type PlanStep } from './plan.ts';
 import { versionKey } from './report.ts';
 import { surveyTree } from './survey.ts';
-import type { PluginManifest, WantedVersion } from './wanted.ts';
+import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 
 export interface PrepareOptions {
   readonly manifest: PluginManifest;

@@ -5,7 +5,7 @@ import type { Publishing } from '../tree/publishing.ts';
 import type { SyncListener } from './events.ts';
 import type { Done } from './publishVersion.ts';
 import { versionKey } from './report.ts';
-import type { WantedAlias } from './wanted.ts';
+import type { WantedAlias } from './manifest/wanted.ts';
 
 export class AliasTargetFailed extends Refusal {
   readonly code = 'ALIAS_TARGET_FAILED';

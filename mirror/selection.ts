@@ -1,6 +1,6 @@
 import picomatch from 'picomatch';
 import { Refusal } from '../refusal/refusal.ts';
-import type { PluginManifest } from './wanted.ts';
+import type { PluginManifest } from './manifest/wanted.ts';
 
 export class SelectionEmpty extends Refusal {
   readonly code = 'SELECTION_EMPTY';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { lockSchema } from '../mirror/lockSchema.ts';
-import { manifestSchema } from '../mirror/manifestSchema.ts';
+import { lockSchema } from '../mirror/lock/lockSchema.ts';
+import { manifestSchema } from '../mirror/manifest/manifestSchema.ts';
 
 /** The JSON Schema files of the repository, name → text. */
 export function emittedSchemas(): Readonly<Record<string, string>> {

@@ -25,8 +25,8 @@ export function importCommand(): Command {
 
 async function run(file: string, flags: ImportFlags): Promise<void> {
   const [{ readList }, { formatManifest, writeManifest }] = await Promise.all([
-    import('../../mirror/importList.ts'),
-    import('../../mirror/writeManifest.ts'),
+    import('../../mirror/import/importList.ts'),
+    import('../../mirror/manifest/writeManifest.ts'),
   ]);
   const { manifest, notes, lost } = await readList(file);
   if (flags.write) {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { readPluginManifest } from '../../mirror/pluginManifest.ts';
+import { readPluginManifest } from '../../mirror/manifest/pluginManifest.ts';
 
 const command = new URL('../../cli/commands/import.ts', import.meta.url).href;
 const root = fileURLToPath(new URL('../../', import.meta.url));

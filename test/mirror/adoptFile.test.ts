@@ -5,9 +5,9 @@ import { mkdir, mkdtemp, open, readFile, rm, symlink, truncate, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { adoptFile, FileChanged, FileUnreadable } from '../../mirror/adoptFile.ts';
-import { ModuleInvalid } from '../../mirror/inspectModule.ts';
-import { LayerTooLarge } from '../../mirror/layerRefusals.ts';
+import { adoptFile, FileChanged, FileUnreadable } from '../../mirror/extract/adoptFile.ts';
+import { ModuleInvalid } from '../../mirror/extract/inspectModule.ts';
+import { LayerTooLarge } from '../../mirror/extract/layerRefusals.ts';
 import { buildModule } from '../support/module.ts';
 
 let base = '';

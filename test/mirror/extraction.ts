@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { type ExtractedPlugin, extractPlugin } from '../../mirror/extractPlugin.ts';
+import { type ExtractedPlugin, extractPlugin } from '../../mirror/extract/extractPlugin.ts';
 import { Refusal } from '../../refusal/refusal.ts';
 import type { Descriptor, ImageManifest } from '../../registry/image.ts';
 import type { TestImage } from '../support/image.ts';

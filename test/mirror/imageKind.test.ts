@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { moreTelling, nameImage } from '../../mirror/imageKind.ts';
+import { moreTelling, nameImage } from '../../mirror/extract/imageKind.ts';
 import type { ImageManifest } from '../../registry/image.ts';
 
 function manifestOf(config: string, layers: readonly string[] = [], artifactType?: string): ImageManifest {

@@ -16,9 +16,9 @@ import {
   lockPathFor,
   readLock,
   writeLock,
-} from '../../mirror/lock.ts';
-import { formatLock, parseLock } from '../../mirror/lockFile.ts';
-import { parsePluginManifest } from '../../mirror/pluginManifest.ts';
+} from '../../mirror/lock/lock.ts';
+import { formatLock, parseLock } from '../../mirror/lock/lockFile.ts';
+import { parsePluginManifest } from '../../mirror/manifest/pluginManifest.ts';
 import { Refusal } from '../../refusal/refusal.ts';
 import type { Digest } from '../../registry/reference.ts';
 

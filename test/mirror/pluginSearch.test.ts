@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { EntryHostile, type EntryKind, PluginSearch } from '../../mirror/pluginSearch.ts';
+import { EntryHostile, type EntryKind, PluginSearch } from '../../mirror/extract/pluginSearch.ts';
 
 interface Entry {
   readonly path: string;

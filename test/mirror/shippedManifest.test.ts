@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { readPluginManifest } from '../../mirror/pluginManifest.ts';
+import { readPluginManifest } from '../../mirror/manifest/pluginManifest.ts';
 import { formatReference } from '../../registry/reference.ts';
 import { emittedSchemas } from '../../scripts/emittedSchemas.ts';
 import { consolePlugins } from './consolePlugins.ts';

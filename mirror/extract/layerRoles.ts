@@ -1,4 +1,4 @@
-import type { Descriptor } from '../registry/image.ts';
+import type { Descriptor } from '../../registry/image.ts';
 import {
   describeLayers,
   LayerAmbiguous,

@@ -1,5 +1,5 @@
-import { Refusal } from '../refusal/refusal.ts';
-import { formatProblems, type Problem } from './problem.ts';
+import { Refusal } from '../../refusal/refusal.ts';
+import { formatProblems, type Problem } from '../document/problem.ts';
 
 const kinds =
   'plugins.properties, a snapshot (JSON with a list of "plugins") or an unmanaged lock (JSON with "servedVersion"s)';

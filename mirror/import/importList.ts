@@ -2,7 +2,7 @@ import { collectManifest, type WrittenManifest } from './importCollect.ts';
 import { ImportInvalid, ImportUnreadable } from './importErrors.ts';
 import { listFromJson } from './importJson.ts';
 import { listFromProperties } from './importProperties.ts';
-import { readTextFile } from './textFile.ts';
+import { readTextFile } from '../document/textFile.ts';
 
 export interface ImportedList {
   /** In the format of manifest.json; parsePluginManifest takes it. */

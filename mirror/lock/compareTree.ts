@@ -1,4 +1,4 @@
-import { readCatalog } from '../tree/readCatalog.ts';
+import { readCatalog } from '../../tree/readCatalog.ts';
 import { LockUnreadable, readLock } from './lock.ts';
 
 /** Where a tree's catalog and a lock disagree, each in words; empty if they agree. @throws the lock's and the catalog's refusals */

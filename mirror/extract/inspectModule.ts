@@ -1,5 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { Refusal } from '../refusal/refusal.ts';
+import { Refusal } from '../../refusal/refusal.ts';
 import { nameContent, SNIFF_BYTES } from './moduleContent.ts';
 
 export class ModuleInvalid extends Refusal {

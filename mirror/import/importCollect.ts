@@ -1,6 +1,6 @@
-import { isHost, type Reference } from '../registry/reference.ts';
-import { nameProblem, versionProblem } from '../tree/names.ts';
-import { quoted } from './problem.ts';
+import { isHost, type Reference } from '../../registry/reference.ts';
+import { nameProblem, versionProblem } from '../../tree/names.ts';
+import { quoted } from '../document/problem.ts';
 
 /** One name and version of somebody else's list. */
 export interface ImportedEntry {
@@ -59,7 +59,7 @@ export function collectManifest(entries: readonly ImportedEntry[]): Collected {
   for (const entry of kept) byName.set(entry.name, [...(byName.get(entry.name) ?? []), entry]);
   const plugins = [...byName].map(([name, group]) => [name, writePlugin(name, group, registry)] as const);
   return {
-    manifest: { $schema: './manifest.schema.json', registry, plugins: Object.fromEntries(plugins) },
+    manifest: { $schema: '../manifest.schema.json', registry, plugins: Object.fromEntries(plugins) },
     notes,
     lost,
   };

@@ -1,5 +1,5 @@
-import { type Digest, isDigest, isHost, isRegistry, isRepository, isTag } from '../registry/reference.ts';
-import { quoted } from './problem.ts';
+import { type Digest, isDigest, isHost, isRegistry, isRepository, isTag } from '../../registry/reference.ts';
+import { quoted } from '../document/problem.ts';
 
 /** How people write images in the manifest: shorter than a reference, with the rest filled in from elsewhere. */
 export interface ImageParts {

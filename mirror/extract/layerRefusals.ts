@@ -1,5 +1,5 @@
-import { Refusal } from '../refusal/refusal.ts';
-import type { Descriptor } from '../registry/image.ts';
+import { Refusal } from '../../refusal/refusal.ts';
+import type { Descriptor } from '../../registry/image.ts';
 
 export class LayerNoPlugin extends Refusal {
   readonly code = 'LAYER_NO_PLUGIN';

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Refusal } from '../refusal/refusal.ts';
+import { Refusal } from '../../refusal/refusal.ts';
 import type { ExtractedPlugin } from './extractPlugin.ts';
 import { inspectModule } from './inspectModule.ts';
 import { MODULE_LIMIT_BYTES, ModuleFile, refuseSize, sizeWarning } from './moduleFile.ts';

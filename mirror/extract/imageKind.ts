@@ -1,4 +1,4 @@
-import type { ImageManifest } from '../registry/image.ts';
+import type { ImageManifest } from '../../registry/image.ts';
 import { printable } from './layerRefusals.ts';
 
 // Media types by which others mark what they keep in registries: Helm, Cosign and the bundle format of Sigstore, Notation,

@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
-import { isDigest } from '../registry/reference.ts';
-import { nameProblem } from '../tree/names.ts';
+import { isDigest } from '../../registry/reference.ts';
+import { nameProblem } from '../../tree/names.ts';
 import { readAliases } from './manifestAliases.ts';
 import { imageSources } from './manifestImages.ts';
 import {
@@ -13,8 +13,8 @@ import {
   type WrittenVersion,
   writtenVersions,
 } from './manifestVersions.ts';
-import { formatPlace, type Path, quoted } from './problem.ts';
-import { type Member, memberOf, membersOf } from './strictJson.ts';
+import { formatPlace, type Path, quoted } from '../document/problem.ts';
+import { type Member, memberOf, membersOf } from '../document/strictJson.ts';
 import type { VersionSource, WantedAlias, WantedVersion } from './wanted.ts';
 
 interface Plugins {

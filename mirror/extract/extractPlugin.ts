@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { addAbortSignal, type Readable } from 'node:stream';
-import type { Descriptor, ImageManifest } from '../registry/image.ts';
+import type { Descriptor, ImageManifest } from '../../registry/image.ts';
 import { extractDocuments } from './extractDocuments.ts';
 import { moreTelling, nameImage } from './imageKind.ts';
 import { INFLATE_LIMIT_BYTES, inflateLayer } from './inflateLayer.ts';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { addAbortSignal, type Readable } from 'node:stream';
-import type { Descriptor } from '../registry/image.ts';
+import type { Descriptor } from '../../registry/image.ts';
 import { describeLayer } from './layerRefusals.ts';
 import type { LayerPart } from './layerRoles.ts';
 

@@ -1,5 +1,5 @@
-import { Refusal } from '../refusal/refusal.ts';
-import { formatProblems, type Problem, plural } from './problem.ts';
+import { Refusal } from '../../refusal/refusal.ts';
+import { formatProblems, type Problem, plural } from '../document/problem.ts';
 
 const restore =
   'Restore it from version control. Or delete it and run plugin-mirror sync, which resolves every tag anew and writes a new one.';

@@ -1,5 +1,5 @@
-import { Refusal } from '../refusal/refusal.ts';
-import { formatProblems, type Problem, plural } from './problem.ts';
+import { Refusal } from '../../refusal/refusal.ts';
+import { formatProblems, type Problem, plural } from '../document/problem.ts';
 
 /** The user's list says something that cannot be done. All that is wrong in it is told at once. */
 export class ManifestInvalid extends Refusal {
@@ -9,7 +9,7 @@ export class ManifestInvalid extends Refusal {
   constructor(file: string, problems: readonly Problem[], cause?: unknown) {
     super(`${file}: ${plural(problems.length, 'problem')}\n${formatProblems(problems)}`, {
       subject: file,
-      hint: 'Nothing was changed. With "$schema": "./manifest.schema.json" an editor marks such mistakes while you type.',
+      hint: 'Nothing was changed. With "$schema": "../manifest.schema.json" an editor marks such mistakes while you type.',
       cause,
     });
     this.problems = problems;

@@ -1,5 +1,5 @@
-import type { Reference } from '../registry/reference.ts';
-import type { SignaturePolicy } from './signatures/policy.ts';
+import type { Reference } from '../../registry/reference.ts';
+import type { SignaturePolicy } from '../signatures/policy.ts';
 
 /**
  * The user's list, normalised: every default is filled in, every image is a whole reference, every chain of aliases is
