@@ -40,14 +40,18 @@ async function opens(dir: string): Promise<void> {
 test('the second writer is refused with the pid, the host and the time of the first', async t => {
   const dir = await temporary(t);
   const writer = await startWriter(script, dir);
-  t.after(() => writer.kill());
-  assert.equal(writer.said, 'open');
-  await assert.rejects(openPublishing(dir), error => {
-    assert.ok(error instanceof TreeLocked);
-    assert.match(error.message, new RegExp(`process ${writer.pid} on .+ since \\d{4}-\\d\\d-\\d\\dT`));
-    return true;
-  });
-  assert.equal((await startWriter(script, dir)).said, 'TREE_LOCKED');
+  try {
+    assert.equal(writer.said, 'open');
+    await assert.rejects(openPublishing(dir), error => {
+      assert.ok(error instanceof TreeLocked);
+      assert.match(error.message, new RegExp(`process ${writer.pid} on .+ since \\d{4}-\\d\\d-\\d\\dT`));
+      return true;
+    });
+    assert.equal((await startWriter(script, dir)).said, 'TREE_LOCKED');
+  } finally {
+    // Before its folder is removed: hooks run in the order they were made.
+    await writer.kill();
+  }
 });
 
 test('a writer in the same process is refused just so', async t => {
