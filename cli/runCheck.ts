@@ -2,10 +2,10 @@ import { resolve } from 'node:path';
 import process from 'node:process';
 import pc from 'picocolors';
 import { type CheckFinding, check } from '../mirror/check.ts';
-import { readHeldVersions } from '../mirror/lock/heldVersions.ts';
-import { LazyRegistry } from '../mirror/lazyRegistry.ts';
-import { readPluginManifest, withRegistry } from '../mirror/manifest/pluginManifest.ts';
 import { plural } from '../mirror/document/problem.ts';
+import { LazyRegistry } from '../mirror/lazyRegistry.ts';
+import { readHeldVersions } from '../mirror/lock/heldVersions.ts';
+import { readPluginManifest, withRegistry } from '../mirror/manifest/pluginManifest.ts';
 import type { RegistryOptions } from '../registry/registry.ts';
 import { openStamps } from '../tree/stamps.ts';
 import { wantsColor } from './colors.ts';
@@ -32,7 +32,10 @@ export interface CheckRun {
 export async function runCheck({ flags, registryOptions, stampsFile, signal }: CheckRun): Promise<number> {
   const list = await readPluginManifest(flags.manifest);
   const held = await readHeldVersions({ list, frozen: false, update: false, signal });
-  const registry = new LazyRegistry(openerOf(list, registryOptions, flags.registry), () => undefined);
+  const registry = new LazyRegistry(
+    openerOf(list, { ...registryOptions, headsOnly: true }, flags.registry),
+    () => undefined,
+  );
   try {
     const findings = await check({
       manifest: flags.registry === undefined ? list : withRegistry(list, flags.registry),

@@ -21,8 +21,8 @@ const RETRIES = 5;
 export async function openRegistry(options: RegistryOptions): Promise<Registry> {
   const places = new Places(options.mirrors);
   if (options.platform !== undefined) parsePlatform(options.platform);
-  const engine = withNearestTags(await openEngine(options), options.mirrors);
-  return new VerifiedRegistry(engine, places, options);
+  const engine = await openEngine(options);
+  return new VerifiedRegistry(options.headsOnly ? engine : withNearestTags(engine, options.mirrors), places, options);
 }
 
 async function openEngine(options: RegistryOptions): Promise<Engine> {

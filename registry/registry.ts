@@ -97,6 +97,11 @@ export interface RegistryOptions {
   readonly credentialsFor?: readonly string[];
   /** Which image of an index: `os/architecture[/variant]`. Default: the only one there is, or `linux/amd64`, or the first that holds a plugin. */
   readonly platform?: string;
+  /**
+   * `resolve` sends HEADs and nothing else: what an answer to HEAD does not tell stays unknown. For a look at many tags that
+   * must stay cheap. Default false: a GET finds out, and names the nearest tags. The ORAS engine resolves as ORAS does.
+   */
+  readonly headsOnly?: boolean;
   /** No byte and no header for this long is a fault. Default 30 000. */
   readonly timeoutMs?: number;
   /** Further attempts after the first, per request. Default 5. */

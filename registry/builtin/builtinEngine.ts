@@ -1,6 +1,6 @@
 import { CredentialsSource } from '../credentials/credentialsSource.ts';
 import type { BlobBody, Engine, RawManifest } from '../engine.ts';
-import { RegistryNotFound, RegistryRefusal } from '../errors.ts';
+import { RegistryNotFound, RegistryProtocol, RegistryRefusal } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 import { parseReferrers, referrersTag } from '../referrers.ts';
@@ -32,6 +32,7 @@ export type BuiltinEngineOptions = Pick<
   | 'username'
   | 'password'
   | 'credentialsFor'
+  | 'headsOnly'
   | 'timeoutMs'
   | 'retries'
   | 'env'
@@ -50,10 +51,12 @@ export function createBuiltinEngine(options: BuiltinEngineOptions): Engine {
 class BuiltinEngine implements Engine {
   readonly #transport: Transport;
   readonly #exchange: Exchange;
+  readonly #headsOnly: boolean;
   #bytesDownloaded = 0;
 
   constructor(options: BuiltinEngineOptions) {
     this.#transport = new Transport(options);
+    this.#headsOnly = options.headsOnly ?? false;
     const authenticator = new Authenticator(this.#transport, new CredentialsSource(options));
     this.#exchange = new Exchange(this.#transport, authenticator, new Schemes(options.plainHttp ?? false), {
       retries: options.retries ?? 5,
@@ -68,7 +71,9 @@ class BuiltinEngine implements Engine {
 
   async resolve(reference: Reference, signal: AbortSignal): Promise<Digest> {
     const digest = await this.#resolveByHead(reference, signal);
-    return digest ?? (await this.fetchManifest(reference, signal)).digest;
+    if (digest !== undefined) return digest;
+    if (this.#headsOnly) throw refuseSilence(reference);
+    return (await this.fetchManifest(reference, signal)).digest;
   }
 
   fetchManifest(reference: Reference, signal: AbortSignal): Promise<RawManifest> {
@@ -93,8 +98,9 @@ class BuiltinEngine implements Engine {
       path: `blobs/${descriptor.digest}`,
       ...(start === 0 ? {} : { headers: { range: `bytes=${start}-` }, accept: [206, 416] }),
     };
+    const tolerant = { ofLength: false };
     const open = (answer: HttpAnswer): Promise<BlobBody | undefined> =>
-      this.#openBlob(answer, descriptor, start, signal);
+      this.#openBlob(answer, descriptor, start, tolerant, signal);
     const blob = await this.#exchange.ask(question, open, signal);
     // The registry could not go on at the offset: all of it again.
     return blob ?? this.fetchBlob(reference, descriptor, 0, signal);
@@ -142,7 +148,7 @@ class BuiltinEngine implements Engine {
     } catch (error) {
       // An answer to HEAD has no body; GET's says why, or works after all. What a token server said needs no second try.
       if (!(error instanceof RegistryRefusal) || error.temporary || !error.request?.startsWith('HEAD ')) throw error;
-      if (error.status === undefined || error.status < 400 || error.status === 407) throw error;
+      if (this.#headsOnly || error.status === undefined || error.status < 400 || error.status === 407) throw error;
       return undefined;
     }
   }
@@ -152,6 +158,7 @@ class BuiltinEngine implements Engine {
     answer: HttpAnswer,
     descriptor: Descriptor,
     start: number,
+    tolerant: { ofLength: boolean },
     signal: AbortSignal,
   ): Promise<BlobBody | undefined> {
     const { status, headers } = answer;
@@ -171,7 +178,9 @@ class BuiltinEngine implements Engine {
       answer.leave();
       throw refusePortal(answer.request.url.host, { subject: descriptor.digest, status, request: requestOf(answer) });
     }
-    if (contentEncoding(answer) === undefined && length !== undefined && length > expectedBytes) {
+    if (contentEncoding(answer) === undefined && length !== undefined && length > expectedBytes && !tolerant.ofLength) {
+      // Another body, most likely, which is not worth its bytes. Said again it may be the header that is wrong.
+      tolerant.ofLength = true;
       answer.body.on('error', () => {}).destroy();
       answer.leave();
       throw refuseLength(answer, `${length} bytes`, expectedBytes);
@@ -201,4 +210,16 @@ function askedFor(reference: Reference): Pick<Asked, 'subject' | 'registry' | 'r
     registry: reference.registry,
     repository: reference.repository,
   };
+}
+
+function refuseSilence(reference: Reference): RegistryProtocol {
+  return new RegistryProtocol(
+    `${reference.registry} does not say in its answer to HEAD what ${formatReference(reference)} is`,
+    {
+      subject: formatReference(reference),
+      expected: 'a Docker-Content-Digest header',
+      found: 'none',
+      hint: 'plugin-mirror sync asks such a registry by GET.',
+    },
+  );
 }
