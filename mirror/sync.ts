@@ -1,4 +1,5 @@
 import pMap from 'p-map';
+import { Refusal } from '../refusal/refusal.ts';
 import { requireSpace } from '../tree/freeSpace.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import { openPublishing, type Publishing } from '../tree/publishing.ts';
@@ -54,7 +55,9 @@ export async function sync(
     const aliases = await publishAliases(options.manifest.aliases, versions, publishing, onEvent, signal);
     const done = [...versions, ...aliases];
     const published = done.flatMap(({ metadata }) => metadata ?? []);
-    const extras = await settleCatalog(publishing, {
+    // Every version is whole by now, so what the catalog meets is told beside what was done, not instead of it.
+    const problems: Error[] = [];
+    const settling = settleCatalog(publishing, {
       settled: published,
       named: options.named ?? new Set([...options.manifest.versions, ...options.manifest.aliases].map(versionKey)),
       pinned: pinnedIn(options),
@@ -63,13 +66,18 @@ export async function sync(
       signal,
       onEvent,
     });
+    const extras = await settling.catch((error: unknown) => {
+      if (!(error instanceof Refusal)) throw error;
+      problems.push(error);
+      return [];
+    });
     return {
       tree: publishing.treeDir,
       outcomes: done.map(({ outcome }) => outcome),
       drift: stopped.drift,
       extras,
-      pruned: prune && !signal.aborted,
-      problems: [],
+      pruned: prune && !signal.aborted && problems.length === 0,
+      problems,
       interrupted: signal.aborted,
       ...registry.traffic,
       durationMs: Math.round(performance.now() - started),

@@ -56,6 +56,18 @@ describe('when a part fails', { concurrency: 3 }, () => {
     assert.deepEqual({ ...after, 'index.json': '' }, { ...before, 'index.json': '' });
   });
 
+  it('a catalog that cannot be written is told beside what was published', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    await mkdir(scene.path('plugins/index.json'), { recursive: true });
+    const { ran, report } = await scene.report();
+    assert.equal(ran.code, 1);
+    assert.equal(report.plugins[0]?.status, 'fetched');
+    assert.equal(report.errors?.[0]?.code, 'TREE_FOREIGN');
+    assert.ok(await scene.json('manifest.lock.json'));
+  });
+
   it('faults that pass are got over: resets, early ends, 429, 503 and a stalled body', async t => {
     const scene = await openScene(t);
     const names = ['a', 'b', 'c', 'd', 'e', 'f'];
