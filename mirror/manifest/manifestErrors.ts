@@ -9,7 +9,7 @@ export class ManifestInvalid extends Refusal {
   constructor(file: string, problems: readonly Problem[], cause?: unknown) {
     super(`${file}: ${plural(problems.length, 'problem')}\n${formatProblems(problems)}`, {
       subject: file,
-      hint: 'Nothing was changed. With "$schema": "../manifest.schema.json" an editor marks such mistakes while you type.',
+      hint: 'Nothing was changed. With "$schema": "./manifest.schema.json" an editor marks such mistakes while you type.',
       cause,
     });
     this.problems = problems;
