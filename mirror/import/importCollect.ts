@@ -59,7 +59,7 @@ export function collectManifest(entries: readonly ImportedEntry[]): Collected {
   for (const entry of kept) byName.set(entry.name, [...(byName.get(entry.name) ?? []), entry]);
   const plugins = [...byName].map(([name, group]) => [name, writePlugin(name, group, registry)] as const);
   return {
-    manifest: { $schema: '../manifest.schema.json', registry, plugins: Object.fromEntries(plugins) },
+    manifest: { $schema: './manifest.schema.json', registry, plugins: Object.fromEntries(plugins) },
     notes,
     lost,
   };
