@@ -27,13 +27,13 @@ COPY scripts/npmInstall.sh scripts/
 
 # One time stamp for all that is shipped: the same sources make the same layer, to the byte.
 FROM packages AS modules
-RUN --mount=type=cache,target=/root/.npm --mount=type=secret,id=npmrc,target=/root/.npmrc \
+RUN --mount=type=cache,target=/var/cache/npm --mount=type=secret,id=npmrc \
     sh scripts/npmInstall.sh --omit=dev \
  && find node_modules -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' -o -name '*.md' \) -delete \
  && find node_modules -exec touch -h -d @0 {} +
 
 FROM packages AS program
-RUN --mount=type=cache,target=/root/.npm --mount=type=secret,id=npmrc,target=/root/.npmrc \
+RUN --mount=type=cache,target=/var/cache/npm --mount=type=secret,id=npmrc \
     sh scripts/npmInstall.sh
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts/curl.ts scripts/

@@ -4,4 +4,6 @@
 set -eu
 [ -z "${CA_FILE:-}" ] || export NODE_EXTRA_CA_CERTS=/ca.pem
 [ -z "${NPM_REGISTRY:-}" ] || export npm_config_registry="$NPM_REGISTRY"
+[ ! -e /run/secrets/npmrc ] || export npm_config_userconfig=/run/secrets/npmrc
+export npm_config_cache=/var/cache/npm
 exec npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier "$@"
