@@ -1,6 +1,6 @@
 import { access, constants } from 'node:fs/promises';
 import { Refusal } from '../refusal/refusal.ts';
-import type { RegistryFlags } from './registryOptions.ts';
+import type { RegistryFlags } from './registryFlags.ts';
 
 /** An option whose value cannot be used, whatever the manifest says. */
 export class OptionInvalid extends Refusal {

@@ -11,7 +11,7 @@ import { openStamps } from '../tree/stamps.ts';
 import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
 import { openerOf } from './openerOf.ts';
-import type { RegistryFlags } from './registryOptions.ts';
+import type { RegistryFlags } from './registryFlags.ts';
 import { errorJson } from './syncJson.ts';
 
 export interface CheckFlags extends RegistryFlags {

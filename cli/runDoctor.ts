@@ -10,7 +10,7 @@ import type { RegistryOptions } from '../registry/registry.ts';
 import { wantsColor } from './colors.ts';
 import { type EngineFinding, renderDiagnosis } from './doctorText.ts';
 import { EXIT } from './exit.ts';
-import type { RegistryFlags } from './registryOptions.ts';
+import type { RegistryFlags } from './registryFlags.ts';
 
 export interface DoctorFlags extends RegistryFlags {
   readonly manifest: string;

@@ -10,7 +10,7 @@ import { listVersions } from '../tree/listVersions.ts';
 import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
 import { openerOf } from './openerOf.ts';
-import type { RegistryFlags } from './registryOptions.ts';
+import type { RegistryFlags } from './registryFlags.ts';
 import { renderFailures } from './renderFailures.ts';
 import { errorJson } from './syncJson.ts';
 

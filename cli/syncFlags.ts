@@ -1,7 +1,7 @@
 import type { RegistryOptions } from '../registry/registry.ts';
 import type { Coding } from '../tree/variants.ts';
 import { OptionConflict } from './checkOptions.ts';
-import type { RegistryFlags } from './registryOptions.ts';
+import type { RegistryFlags } from './registryFlags.ts';
 
 /** The options of sync, as commander gives them. */
 export interface SyncFlags extends RegistryFlags {
