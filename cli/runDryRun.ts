@@ -1,12 +1,12 @@
 import { resolve } from 'node:path';
 import process from 'node:process';
 import pc from 'picocolors';
-import { readHeldVersions } from '../mirror/lock/heldVersions.ts';
 import { LazyRegistry } from '../mirror/lazyRegistry.ts';
+import { readHeldVersions } from '../mirror/lock/heldVersions.ts';
+import type { PluginManifest } from '../mirror/manifest/wanted.ts';
 import type { PlanStep } from '../mirror/plan.ts';
 import { layerSizes, type Prepared, prepare } from '../mirror/prepare.ts';
 import { versionKey } from '../mirror/report.ts';
-import type { PluginManifest } from '../mirror/manifest/wanted.ts';
 import { listVersions } from '../tree/listVersions.ts';
 import { openStamps } from '../tree/stamps.ts';
 import { wantsColor } from './colors.ts';

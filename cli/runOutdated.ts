@@ -1,10 +1,10 @@
 import process from 'node:process';
 import pc from 'picocolors';
+import { plural } from '../mirror/document/problem.ts';
 import { LazyRegistry } from '../mirror/lazyRegistry.ts';
 import { lockPathFor, readLock } from '../mirror/lock/lock.ts';
-import { findOutdated, type OutdatedRow } from '../mirror/outdated.ts';
 import { readPluginManifest, withRegistry } from '../mirror/manifest/pluginManifest.ts';
-import { plural } from '../mirror/document/problem.ts';
+import { findOutdated, type OutdatedRow } from '../mirror/outdated.ts';
 import type { RegistryOptions } from '../registry/registry.ts';
 import { listVersions } from '../tree/listVersions.ts';
 import { wantsColor } from './colors.ts';

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import pc from 'picocolors';
-import { compareTree } from '../mirror/lock/compareTree.ts';
 import { plural } from '../mirror/document/problem.ts';
+import { compareTree } from '../mirror/lock/compareTree.ts';
 import { type AuditFinding, auditTree, type TreeAudit } from '../tree/auditTree.ts';
 import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';

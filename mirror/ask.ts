@@ -2,8 +2,8 @@ import { open } from 'node:fs/promises';
 import type { Reference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { hashFile } from '../tree/hashFile.ts';
-import type { Answer, Held, Present } from './plan.ts';
 import type { WantedVersion } from './manifest/wanted.ts';
+import type { Answer, Held, Present } from './plan.ts';
 
 export interface Question {
   readonly wanted: WantedVersion;

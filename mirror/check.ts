@@ -7,9 +7,9 @@ import { readVersion } from '../tree/readVersion.ts';
 import type { Stamps } from '../tree/stamps.ts';
 import { hashLocal } from './ask.ts';
 import type { HeldVersions } from './lock/heldVersions.ts';
+import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 import { type Held, isHeldModule, isVouched, type Present } from './plan.ts';
 import { versionKey } from './report.ts';
-import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 
 /**
  * - `missing`: not in the tree; `damaged`: there, but not as it was published

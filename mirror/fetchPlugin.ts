@@ -7,9 +7,9 @@ import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
 import { adoptFile } from './extract/adoptFile.ts';
 import { type ExtractedPlugin, extractPlugin } from './extract/extractPlugin.ts';
+import type { WantedVersion } from './manifest/wanted.ts';
 import { type HeldModule, isHeldModule } from './plan.ts';
 import type { SignatureProof } from './signatures/policy.ts';
-import type { WantedVersion } from './manifest/wanted.ts';
 
 export interface Fetched {
   readonly metadata: PublishedVersion;

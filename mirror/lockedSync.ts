@@ -2,9 +2,9 @@ import { type Digest, formatReference } from '../registry/reference.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import { type LockChoice, readHeldVersions } from './lock/heldVersions.ts';
 import { type LockEntry, LockUnwritable, writeLock } from './lock/lock.ts';
+import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 import { type SyncReport, versionKey } from './report.ts';
 import { type SyncOptions, sync } from './sync.ts';
-import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 
 /** `manifest` is the part of `list` to sync, and may name another registry. */
 export interface LockedSyncOptions extends Omit<SyncOptions, 'locked' | 'tags' | 'named'>, LockChoice {

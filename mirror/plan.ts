@@ -1,8 +1,8 @@
 import type { Image } from '../registry/image.ts';
 import type { PublishedVersion } from '../tree/published.ts';
+import type { WantedVersion } from './manifest/wanted.ts';
 import { type Drift, versionKey } from './report.ts';
 import { fingerprintOf } from './signatures/policy.ts';
-import type { WantedVersion } from './manifest/wanted.ts';
 
 /** Everything known of one wanted version before it is decided what to do about it. */
 export interface Findings {

@@ -5,10 +5,10 @@ import type { Registry } from '../registry/registry.ts';
 import type { Stamps } from '../tree/stamps.ts';
 import { ask } from './ask.ts';
 import type { SyncListener } from './events.ts';
+import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 import { type Held, makePlan, type Plan, type PlanStep } from './plan.ts';
 import { versionKey } from './report.ts';
 import { surveyTree } from './survey.ts';
-import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 
 export interface PrepareOptions {
   readonly manifest: PluginManifest;

@@ -3,9 +3,9 @@ import { inspectVersion } from '../tree/inspectVersion.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
 import type { SyncListener } from './events.ts';
+import type { WantedAlias } from './manifest/wanted.ts';
 import type { Done } from './publishVersion.ts';
 import { versionKey } from './report.ts';
-import type { WantedAlias } from './manifest/wanted.ts';
 
 export class AliasTargetFailed extends Refusal {
   readonly code = 'ALIAS_TARGET_FAILED';

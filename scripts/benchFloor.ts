@@ -27,7 +27,10 @@ async function main(): Promise<void> {
 
 /** Before the clock starts: the floor is about blobs. */
 async function tokenFor(host: string, name: string, dispatcher: Agent): Promise<string> {
-  const { body } = await request(`http://${host}/token?service=registry.test:cn-test:service&scope=repository:plugins/${name}:pull`, { dispatcher });
+  const { body } = await request(
+    `http://${host}/token?service=registry.test:cn-test:service&scope=repository:plugins/${name}:pull`,
+    { dispatcher },
+  );
   return ((await body.json()) as { token: string }).token;
 }
 
@@ -42,7 +45,12 @@ async function get(
   if (statusCode !== 200) throw new Error(`${url}: ${statusCode}`);
   const stored = createHash('sha256');
   const inflated = createHash('sha256');
-  const last = new Writable({ write: (chunk: Buffer, _encoding, done) => (inflated.update(chunk), done()) });
+  const last = new Writable({
+    write: (chunk: Buffer, _encoding, done) => {
+      inflated.update(chunk);
+      done();
+    },
+  });
   body.on('data', (chunk: Buffer) => stored.update(chunk));
   await (image.gzip ? pipeline(body, createGunzip({ chunkSize: 256 * 1024 }), last) : pipeline(body, last));
   if (`sha256:${stored.digest('hex')}` !== image.layer) throw new Error(`${image.name}: wrong bytes`);

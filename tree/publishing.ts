@@ -20,7 +20,7 @@ export interface PublishingOptions {
   readonly stampsFile?: string;
 }
 
-export type { Publishing, Removal, Staged, VersionKey } from './openTree.ts';
+export type { Publishing } from './openTree.ts';
 
 /**
  * Opens a tree for writing: makes the folder if need be, takes its lock, ends what a killed run had begun.

@@ -1,10 +1,10 @@
 import type { Node } from 'jsonc-parser';
 import { isDigest, parseReference, type Reference } from '../../registry/reference.ts';
 import { nameProblem } from '../../tree/names.ts';
-import type { ImportedEntries, ImportedEntry, ImportNote } from './importCollect.ts';
-import { ImportInvalid } from './importErrors.ts';
 import { type Problem, quoted } from '../document/problem.ts';
 import { describeNode, itemsOf, memberOf, membersOf, parseStrictJson } from '../document/strictJson.ts';
+import type { ImportedEntries, ImportedEntry, ImportNote } from './importCollect.ts';
+import { ImportInvalid } from './importErrors.ts';
 
 /** Reads upstream's JSON snapshot or its unmanaged lock. @throws ImportInvalid */
 export function listFromJson(text: string, file: string): ImportedEntries {

@@ -1,8 +1,8 @@
+import { readTextFile } from '../document/textFile.ts';
 import { collectManifest, type WrittenManifest } from './importCollect.ts';
 import { ImportInvalid, ImportUnreadable } from './importErrors.ts';
 import { listFromJson } from './importJson.ts';
 import { listFromProperties } from './importProperties.ts';
-import { readTextFile } from '../document/textFile.ts';
 
 export interface ImportedList {
   /** In the format of manifest.json; parsePluginManifest takes it. */

@@ -1,7 +1,7 @@
 import { type Pair, parseLines } from 'dot-properties';
 import { isDigest, parseReference } from '../../registry/reference.ts';
-import type { ImportedEntries, ImportedEntry, ImportNote } from './importCollect.ts';
 import { quoted } from '../document/problem.ts';
+import type { ImportedEntries, ImportedEntry, ImportNote } from './importCollect.ts';
 
 /**
  * Reads `name=oci://registry/repository:tag` lines (java.util.Properties: `=`, `:` or a space between, comments with `#`

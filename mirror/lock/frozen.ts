@@ -1,7 +1,7 @@
 import { Refusal } from '../../refusal/refusal.ts';
 import { hashLocal } from '../ask.ts';
-import type { LockComparison, LockFile } from './lock.ts';
 import { versionKey } from '../report.ts';
+import type { LockComparison, LockFile } from './lock.ts';
 
 /** --frozen was asked for and there is no lock to be true to. */
 export class FrozenLockMissing extends Refusal {

@@ -1,8 +1,8 @@
-import { requireAgreement, requireLock } from './frozen.ts';
-import { compareLock, type LockComparison, type LockEntry, lockPathFor, readLock } from './lock.ts';
+import type { PluginManifest, WantedVersion } from '../manifest/wanted.ts';
 import type { Held } from '../plan.ts';
 import { versionKey } from '../report.ts';
-import type { PluginManifest, WantedVersion } from '../manifest/wanted.ts';
+import { requireAgreement, requireLock } from './frozen.ts';
+import { compareLock, type LockComparison, type LockEntry, lockPathFor, readLock } from './lock.ts';
 
 export interface LockChoice {
   /** The whole list as the user wrote it. */

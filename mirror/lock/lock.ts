@@ -1,6 +1,6 @@
 import { formatReference } from '../../registry/reference.ts';
-import type { LockEntry, LockFile } from './lockFile.ts';
 import type { PluginManifest, WantedVersion } from '../manifest/wanted.ts';
+import type { LockEntry, LockFile } from './lockFile.ts';
 
 export { LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './lockErrors.ts';
 export type { LockEntry, LockFile } from './lockFile.ts';

@@ -2,12 +2,12 @@ import { readFile, realpath } from 'node:fs/promises';
 import type { Node } from 'jsonc-parser';
 import { type Digest, parseReference } from '../../registry/reference.ts';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
-import { LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './lockErrors.ts';
-import { lockedAnnotationKeys, lockKeysAt, lockSchema, lockVersion, type WrittenLock } from './lockSchema.ts';
 import { formatPlace, type Path, type Problem, quoted } from '../document/problem.ts';
 import { schemaProblems } from '../document/schemaProblems.ts';
 import { type JsonDocument, memberOf, membersOf, parseStrictJson, plainValue } from '../document/strictJson.ts';
 import { readTextFile, replaceTextFile } from '../document/textFile.ts';
+import { LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './lockErrors.ts';
+import { lockedAnnotationKeys, lockKeysAt, lockSchema, lockVersion, type WrittenLock } from './lockSchema.ts';
 
 /** What a manifest resolved to, entry by entry, sorted by name and version. */
 export interface LockFile {

@@ -1,8 +1,8 @@
 import type { Node } from 'jsonc-parser';
 import { versionProblem } from '../../tree/names.ts';
-import { listed, type Reading, versionRule, type WrittenVersion } from './manifestVersions.ts';
 import { formatPlace, nearest, type Path, quoted } from '../document/problem.ts';
 import { type Member, membersOf } from '../document/strictJson.ts';
+import { listed, type Reading, versionRule, type WrittenVersion } from './manifestVersions.ts';
 
 export interface ResolvedAlias {
   readonly version: string;

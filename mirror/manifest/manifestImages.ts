@@ -1,10 +1,10 @@
 import type { Node } from 'jsonc-parser';
 import { type Digest, isDigest, isTag, type Reference } from '../../registry/reference.ts';
 import { versionProblem } from '../../tree/names.ts';
-import { type ImageParts, isFault, parseImage, parseTagText, tagRule } from './imageText.ts';
-import { listed, type Reading, type WrittenVersion } from './manifestVersions.ts';
 import { nearest, type Path, quoted } from '../document/problem.ts';
 import { type Member, memberOf, membersOf } from '../document/strictJson.ts';
+import { type ImageParts, isFault, parseImage, parseTagText, tagRule } from './imageText.ts';
+import { listed, type Reading, type WrittenVersion } from './manifestVersions.ts';
 import type { VersionSource } from './wanted.ts';
 
 /** The reference of every version of a plugin that comes as an image, from `image`, `tags` and the version itself. */

@@ -3,6 +3,8 @@ import { resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import { isDigest } from '../../registry/reference.ts';
 import { nameProblem } from '../../tree/names.ts';
+import { formatPlace, type Path, quoted } from '../document/problem.ts';
+import { type Member, memberOf, membersOf } from '../document/strictJson.ts';
 import { readAliases } from './manifestAliases.ts';
 import { imageSources } from './manifestImages.ts';
 import {
@@ -13,8 +15,6 @@ import {
   type WrittenVersion,
   writtenVersions,
 } from './manifestVersions.ts';
-import { formatPlace, type Path, quoted } from '../document/problem.ts';
-import { type Member, memberOf, membersOf } from '../document/strictJson.ts';
 import type { VersionSource, WantedAlias, WantedVersion } from './wanted.ts';
 
 interface Plugins {

@@ -3,11 +3,11 @@ import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import picomatch from 'picomatch';
+import { formatPlace, type Path, quoted } from '../document/problem.ts';
+import { itemsOf, memberOf, membersOf } from '../document/strictJson.ts';
+import type { KeylessPolicy, PolicyFile, SignaturePolicy } from '../signatures/policy.ts';
 import { type Fault, isFault } from './imageText.ts';
 import type { Reading } from './manifestVersions.ts';
-import { formatPlace, type Path, quoted } from '../document/problem.ts';
-import type { KeylessPolicy, PolicyFile, SignaturePolicy } from '../signatures/policy.ts';
-import { itemsOf, memberOf, membersOf } from '../document/strictJson.ts';
 import type { WantedVersion } from './wanted.ts';
 
 const mostKeyBytes = 64 * 1024;

@@ -1,9 +1,9 @@
 import type { Node } from 'jsonc-parser';
 import { isDigest } from '../../registry/reference.ts';
 import { versionProblem } from '../../tree/names.ts';
-import { type Fault, pinFault, type RegistryPlace, splitPin } from './imageText.ts';
 import { formatPlace, type Path, quoted } from '../document/problem.ts';
 import { itemsOf, type Member, memberOf } from '../document/strictJson.ts';
+import { type Fault, pinFault, type RegistryPlace, splitPin } from './imageText.ts';
 
 /** What the reading of a manifest's parts has in common. */
 export interface Reading {

@@ -1,16 +1,16 @@
 import { dirname, resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import { type Reference, ReferenceInvalid } from '../../registry/reference.ts';
+import { formatPlace, type Problem, quoted } from '../document/problem.ts';
+import { schemaProblems } from '../document/schemaProblems.ts';
+import { itemsOf, memberOf, membersOf, parseStrictJson } from '../document/strictJson.ts';
+import { readTextFile } from '../document/textFile.ts';
 import { isFault, parseRegistryPlace, type RegistryPlace } from './imageText.ts';
 import { ManifestInvalid, ManifestMissing, ManifestUnreadable } from './manifestErrors.ts';
 import { readPlugins } from './manifestPlugins.ts';
 import { defaultRegistry, manifestKeysAt, manifestSchema } from './manifestSchema.ts';
 import { readSignatures } from './manifestSignatures.ts';
 import type { Reading } from './manifestVersions.ts';
-import { formatPlace, type Problem, quoted } from '../document/problem.ts';
-import { schemaProblems } from '../document/schemaProblems.ts';
-import { itemsOf, memberOf, membersOf, parseStrictJson } from '../document/strictJson.ts';
-import { readTextFile } from '../document/textFile.ts';
 import type { PluginManifest } from './wanted.ts';
 
 export type { PluginManifest } from './wanted.ts';

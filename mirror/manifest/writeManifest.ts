@@ -1,7 +1,7 @@
 import { lstat, realpath } from 'node:fs/promises';
+import { replaceTextFile } from '../document/textFile.ts';
 import type { WrittenManifest } from '../import/importCollect.ts';
 import { ManifestExists, ManifestUnwritable } from '../import/importErrors.ts';
-import { replaceTextFile } from '../document/textFile.ts';
 
 const lineWidth = 120;
 

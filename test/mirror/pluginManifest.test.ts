@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
+import type { Problem } from '../../mirror/document/problem.ts';
 import { ManifestInvalid, ManifestMissing, ManifestUnreadable } from '../../mirror/manifest/manifestErrors.ts';
 import {
   type PluginManifest,
@@ -11,7 +12,6 @@ import {
   readPluginManifest,
   withRegistry,
 } from '../../mirror/manifest/pluginManifest.ts';
-import type { Problem } from '../../mirror/document/problem.ts';
 import { formatReference, ReferenceInvalid } from '../../registry/reference.ts';
 
 const host = 'higress-registry.cn-hangzhou.cr.aliyuncs.com';
