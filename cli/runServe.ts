@@ -44,6 +44,7 @@ function serverOptions(flags: ServeFlags, programVersion: string): ServerOptions
     basePath: flags.basePath.replace(/\/+$/, ''),
     urlPatterns: flags.urlPattern ?? [],
     latest: flags.latest === true,
+    encoding: flags.encoding,
     cachePinned: flags.cachePinned,
     cacheOther: flags.cacheOther,
     cacheBytes: flags.memoryCache * MIB,
@@ -68,7 +69,7 @@ function serverOptions(flags: ServeFlags, programVersion: string): ServerOptions
 function printConfig(options: ServerOptions, flags: ServeFlags): void {
   const settings: Partial<ReturnType<typeof settleOptions>> = settleOptions(options);
   const { accessLog, drainDelay: drainDelayMs, grace: graceMs } = flags;
-  const { onEvent: _, writeAccessLog: __, ...plain } = settings;
+  const { onEvent: _, writeAccessLog: __, gatherMetrics: ___, ...plain } = settings;
   process.stdout.write(`${JSON.stringify({ ...plain, accessLog, drainDelayMs, graceMs }, null, 2)}\n`);
 }
 

@@ -14,7 +14,7 @@ export interface AppParts {
   readonly retryAfterSeconds: number;
   readonly latest: boolean;
   readonly programVersion: string;
-  readonly renderMetrics: () => string;
+  readonly renderMetrics: () => Promise<string>;
   readonly onFailure: (url: string, error: unknown) => void;
 }
 
@@ -47,9 +47,10 @@ export function createApp(parts: AppParts): Express {
   app.get('/version', (_request, response) => {
     response.json({ version: parts.programVersion, node: process.version, tree: parts.view()?.catalog.tree ?? null });
   });
-  app.get('/metrics', (_request, response) => {
+  app.get('/metrics', async (_request, response) => {
+    const metrics = await parts.renderMetrics();
     response.set({ 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8', 'Cache-Control': 'no-store' });
-    response.send(parts.renderMetrics());
+    response.send(metrics);
   });
   app.use((request, response) => {
     const view = parts.view();

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { parseByteRange } from './byteRange.ts';
 import type { ChunkCache } from './chunkCache.ts';
 import { Content } from './content.ts';
@@ -7,6 +8,8 @@ import type { Exchange } from './exchange.ts';
 import type { Gate } from './gate.ts';
 import { formatHttpDate } from './httpDate.ts';
 import { evaluatePreconditions, rangeApplies } from './preconditions.ts';
+import type { Pressure } from './pressure.ts';
+import { representationsFor } from './representations.ts';
 import type { RequestHead } from './requestHead.ts';
 import { sendBody } from './sendBody.ts';
 import type { TreeFollower } from './treeFollower.ts';
@@ -15,6 +18,7 @@ import type { Turns } from './turns.ts';
 
 /** Bodies up to this size are over in one write and need no place among the running ones. */
 const SMALL_BYTES = 64 * 1024;
+const VARY: readonly string[] = ['Vary', 'Accept-Encoding'];
 
 export interface FileServiceParts {
   readonly store: ContentStore;
@@ -22,6 +26,9 @@ export interface FileServiceParts {
   readonly turns: Turns;
   readonly gate: Gate;
   readonly follower: TreeFollower;
+  /** Whether compressed forms are sent, where the client takes them and there are any: always, or under pressure. */
+  readonly encoding: 'off' | 'auto' | 'on';
+  readonly pressure: Pressure;
   readonly onEvent: (event: ServerEvent) => void;
 }
 
@@ -35,25 +42,37 @@ export class FileService {
 
   /** `path` is what led to the file, to look it up again should the tree turn out to have changed. */
   answer(exchange: Exchange, head: RequestHead, path: string, file: ServedFile): void {
-    const { body } = file;
-    if (!(body instanceof Content) || this.#parts.store.isReady(body)) this.#send(exchange, head, file);
-    else
+    const { variants, body } = file;
+    if (variants.length === 0 && (!(body instanceof Content) || this.#parts.store.isReady(body)))
+      this.#send(exchange, head, file);
+    else if (!this.#answerNow(exchange, head, this.#formsOf(file, head)))
       this.#answerLater(exchange, head, path, file).catch((error: unknown) => {
         this.#parts.onEvent({ kind: 'failure', url: path, error });
         exchange.response.destroy();
       });
   }
 
+  #formsOf(file: ServedFile, head: RequestHead): readonly ServedFile[] {
+    const { encoding, pressure } = this.#parts;
+    if (file.variants.length === 0) return [file];
+    return representationsFor(file, head, encoding === 'on' || pressure.isHigh);
+  }
+
+  /** False if the form to send has not been proven yet. */
+  #answerNow(exchange: Exchange, head: RequestHead, [form]: readonly ServedFile[]): boolean {
+    if (form === undefined) exchange.text(406, 'Every form of this file is one that Accept-Encoding refuses.\n', VARY);
+    else if (form.body instanceof Content && !this.#parts.store.isReady(form.body)) return false;
+    else this.#send(exchange, head, form);
+    return true;
+  }
+
   async #answerLater(exchange: Exchange, head: RequestHead, path: string, file: ServedFile): Promise<void> {
     const { store, follower } = this.#parts;
     let current: ServedFile | undefined = file;
     for (let attempt = 0; attempt < 2 && current !== undefined; attempt++) {
-      const { body } = current;
-      const ready: boolean =
-        !(body instanceof Content) || store.isReady(body) || (await store.prove(body, { urgent: true }));
-      if (ready && (!(body instanceof Content) || store.isReady(body))) {
-        this.#send(exchange, head, current);
-        return;
+      for (const form of this.#formsOf(current, head)) {
+        if (form.body instanceof Content && !store.isReady(form.body)) await store.prove(form.body, { urgent: true });
+        if (this.#answerNow(exchange, head, [form])) return;
       }
       // Not the bytes that the catalog names: perhaps there is a newer one.
       await follower.check();
@@ -70,7 +89,8 @@ export class FileService {
     const has = file.headers;
     const outcome = evaluatePreconditions(head, has);
     if (outcome === 'unchanged') exchange.finish(304, has.unchanged);
-    else if (outcome === 'failed') exchange.finish(412, ['ETag', has.etag, 'Content-Length', '0']);
+    else if (outcome === 'failed')
+      exchange.finish(412, ['ETag', has.etag, 'Content-Length', '0', ...(file.varies ? VARY : [])]);
     else if (exchange.request.method === 'HEAD') exchange.finish(200, has.whole);
     else this.#sendRepresentation(exchange, head, file, has);
   }
@@ -79,9 +99,12 @@ export class FileService {
     const { body } = file;
     const sizeBytes = body instanceof Content ? body.sizeBytes : body.length;
     const wanted =
-      head.range === undefined || !rangeApplies(head.ifRange, has) ? undefined : parseByteRange(head.range, sizeBytes);
+      head.range === undefined || file.coding !== undefined || !rangeApplies(head.ifRange, has)
+        ? undefined
+        : parseByteRange(head.range, sizeBytes);
     if (wanted === 'unsatisfiable') {
-      exchange.finish(416, ['Content-Range', `bytes */${sizeBytes}`, 'ETag', has.etag, 'Content-Length', '0']);
+      const about = ['Content-Range', `bytes */${sizeBytes}`, 'ETag', has.etag, 'Content-Length', '0'];
+      exchange.finish(416, [...about, ...(file.varies ? VARY : [])]);
       return;
     }
     const status = wanted === undefined ? 200 : 206;
@@ -118,15 +141,18 @@ export class FileService {
   }
 
   #sendContent(exchange: Exchange, status: number, headers: readonly string[], first: number, last: number): void {
-    const { store, onEvent } = this.#parts;
+    const { store, onEvent, pressure } = this.#parts;
     const content = exchange.file?.body;
+    const isPlain = exchange.file?.coding === undefined;
     if (!(content instanceof Content) || content.file === undefined) {
       exchange.unavailable('The file was replaced just now. Try again shortly.');
       return;
     }
     exchange.begin(status, headers);
+    const startedAtMs = performance.now();
     sendBody(exchange.response, { content, file: content.file, first, last }, this.#parts, (sentBytes, failure) => {
       exchange.end(sentBytes, sentBytes === last - first + 1);
+      if (isPlain) pressure.note(sentBytes, performance.now() - startedAtMs);
       if (failure === undefined) return;
       store.distrust(content);
       onEvent({ kind: 'failure', url: exchange.request.url ?? '', error: failure });
@@ -142,7 +168,7 @@ function makeHeaders(file: ServedFile): FileHeaders {
   const lastModifiedMs = Math.floor(Math.min(arrivedAtMs, Date.now()) / 1000) * 1000;
   const etag = `"${file.sha256}"`;
   const lastModified = formatHttpDate(lastModifiedMs);
-  const unchanged = ['ETag', etag, 'Cache-Control', file.cacheControl];
+  const unchanged = ['ETag', etag, 'Cache-Control', file.cacheControl, ...(file.varies ? VARY : [])];
   const whole = [
     'Content-Type',
     file.mediaType,
@@ -152,7 +178,8 @@ function makeHeaders(file: ServedFile): FileHeaders {
     'Last-Modified',
     lastModified,
     'Accept-Ranges',
-    'bytes',
+    file.coding === undefined ? 'bytes' : 'none',
+    ...(file.coding === undefined ? [] : ['Content-Encoding', file.coding]),
     'Repr-Digest',
     `sha-256=:${Buffer.from(file.sha256, 'hex').toString('base64')}:`,
     'X-Content-Type-Options',

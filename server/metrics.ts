@@ -1,5 +1,6 @@
 import process from 'node:process';
 import type { Answered } from './exchange.ts';
+import type { MetricFamily } from './metricFamily.ts';
 import type { ServedFile, TreeView } from './treeView.ts';
 
 const BOUNDS_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30, 60];
@@ -19,8 +20,8 @@ export interface Gauges {
 }
 
 /**
- * Counts in plain numbers, on the file that was asked for, and puts them into words (Prometheus' text format, 0.0.4) when
- * somebody scrapes: an answer costs a few additions. Labels come from the catalog alone, so strangers cannot make more.
+ * Counts in plain numbers, on the file that was asked for; what Prometheus wants is made of them when somebody scrapes, so
+ * that an answer costs a few additions. Labels come from the catalog alone, so strangers cannot make more.
  */
 export class Metrics {
   readonly #others = new Map<number, number>();
@@ -48,83 +49,78 @@ export class Metrics {
     }
   }
 
-  render(view: TreeView | undefined, gauges: Gauges): string {
-    const out: string[] = [];
-    const family = (name: string, type: 'counter' | 'gauge' | 'histogram', help: string): void => {
-      out.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
-    };
-    const one = (name: string, type: 'counter' | 'gauge', help: string, value: number): void => {
-      family(name, type, help);
-      out.push(`${name} ${value}`);
-    };
-    const files = grouped(view);
-    family('plugin_mirror_requests_total', 'counter', 'Answers by plugin, version, status and content coding.');
-    for (const [labels, { answers }] of files)
-      for (const [status, value] of answers)
-        out.push(`plugin_mirror_requests_total{${labels},status="${status}",coding="identity"} ${value}`);
-    for (const [status, value] of this.#others)
-      out.push(`plugin_mirror_requests_total{plugin="",version="",status="${status}",coding="identity"} ${value}`);
-    family('plugin_mirror_sent_bytes_total', 'counter', 'Bytes of bodies sent.');
-    for (const [labels, { sentBytes }] of files) out.push(`plugin_mirror_sent_bytes_total{${labels}} ${sentBytes}`);
-    out.push(`plugin_mirror_sent_bytes_total{plugin="",version=""} ${this.#otherBytes}`);
-    this.#renderDurations(family, out);
-    one(
-      'plugin_mirror_incomplete_answers_total',
-      'counter',
-      'Answers that were cut before their end.',
-      this.#incomplete,
-    );
-    one('plugin_mirror_connections', 'gauge', 'Open connections.', gauges.connections);
-    one(
-      'plugin_mirror_connections_dropped_total',
-      'counter',
-      'Connections refused at the limit.',
-      gauges.connectionsDropped,
-    );
-    one('plugin_mirror_bodies_running', 'gauge', 'Downloads under way.', gauges.bodiesRunning);
-    one('plugin_mirror_bodies_waiting', 'gauge', 'Downloads that wait for their turn.', gauges.bodiesWaiting);
-    one('plugin_mirror_cache_hits_total', 'counter', 'Chunks found in memory.', gauges.cacheHits);
-    one('plugin_mirror_cache_misses_total', 'counter', 'Chunks read from the disk.', gauges.cacheMisses);
-    one('plugin_mirror_cache_bytes', 'gauge', 'Memory that the chunk cache has taken.', gauges.cacheBytes);
-    one(
-      'plugin_mirror_damaged_files',
-      'gauge',
-      'Files on disk that are not what the catalog names; 503 is answered.',
-      gauges.damagedFiles,
-    );
-    one(
-      'plugin_mirror_displaced_files',
-      'gauge',
-      'Files replaced on disk while the catalog still names their former bytes.',
-      gauges.displacedFiles,
-    );
-    one(
-      'plugin_mirror_access_log_dropped_lines_total',
-      'counter',
-      'Log lines lost because nobody took them.',
-      gauges.logLinesDropped,
-    );
-    if (view !== undefined) {
-      family('plugin_mirror_tree_info', 'gauge', 'The tree that is served.');
-      out.push(`plugin_mirror_tree_info{digest="${view.catalog.tree}"} 1`);
-      one('plugin_mirror_tree_versions', 'gauge', 'Versions in the tree, aliases included.', view.versions);
-      one('plugin_mirror_tree_bytes', 'gauge', 'Size of all files in the tree.', view.sizeBytes);
-      one('plugin_mirror_tree_loaded_timestamp_seconds', 'gauge', 'When the tree was read.', view.loadedAtMs / 1000);
-    }
-    renderProcess(one);
-    return `${out.join('\n')}\n`;
+  collect(view: TreeView | undefined, gauges: Gauges): MetricFamily[] {
+    const p = 'plugin_mirror_';
+    return [
+      ...this.#answers(view),
+      this.#durations(),
+      counter(`${p}incomplete_answers_total`, 'Answers that were cut before their end.', this.#incomplete),
+      gauge(`${p}connections`, 'Open connections.', gauges.connections),
+      counter(`${p}connections_dropped_total`, 'Connections refused at the limit.', gauges.connectionsDropped),
+      gauge(`${p}bodies_running`, 'Downloads under way.', gauges.bodiesRunning),
+      gauge(`${p}bodies_waiting`, 'Downloads that wait for their turn.', gauges.bodiesWaiting),
+      counter(`${p}cache_hits_total`, 'Chunks found in memory.', gauges.cacheHits),
+      counter(`${p}cache_misses_total`, 'Chunks read from the disk.', gauges.cacheMisses),
+      gauge(`${p}cache_bytes`, 'Memory that the chunk cache has taken.', gauges.cacheBytes),
+      seenByAll(`${p}damaged_files`, 'Files on disk that are not what the catalog names.', gauges.damagedFiles),
+      seenByAll(`${p}displaced_files`, 'Files replaced while the catalog names the former.', gauges.displacedFiles),
+      counter(`${p}access_log_dropped_lines_total`, 'Log lines that nobody took.', gauges.logLinesDropped),
+      ...aboutTree(view),
+      ...aboutProcess(),
+    ];
   }
 
-  #renderDurations(family: (name: string, type: 'histogram', help: string) => void, out: string[]): void {
-    const name = 'plugin_mirror_request_duration_seconds';
-    family(name, 'histogram', 'From the header of a request to the end of its answer.');
-    let sum = 0;
-    for (const [at, bound] of [...BOUNDS_SECONDS, '+Inf'].entries()) {
-      sum += this.#buckets[at] ?? 0;
-      out.push(`${name}_bucket{le="${bound}"} ${sum}`);
-    }
-    out.push(`${name}_sum ${this.#durationSum}`, `${name}_count ${this.#durationCount}`);
+  #answers(view: TreeView | undefined): MetricFamily[] {
+    const groups = [...grouped(view)];
+    const requests = groups.flatMap(([labels, { answers }]) =>
+      [...answers].map(([status, value]) => [`{${labels},status="${status}"}`, value] as const),
+    );
+    const others = [...this.#others].map(([status, value]) => [`{${NO_FILE},status="${status}"}`, value] as const);
+    const bytes = groups.map(([labels, { sentBytes }]) => [`{${labels}}`, sentBytes] as const);
+    return [
+      {
+        name: 'plugin_mirror_requests_total',
+        type: 'counter',
+        help: 'Answers by plugin, version, content coding and status.',
+        samples: [...requests, ...others],
+      },
+      {
+        name: 'plugin_mirror_sent_bytes_total',
+        type: 'counter',
+        help: 'Bytes of bodies sent.',
+        samples: [...bytes, [`{${NO_FILE}}`, this.#otherBytes]],
+      },
+    ];
   }
+
+  #durations(): MetricFamily {
+    let sum = 0;
+    const buckets = [...BOUNDS_SECONDS, '+Inf'].map((bound, at) => {
+      sum += this.#buckets[at] ?? 0;
+      return [`_bucket{le="${bound}"}`, sum] as const;
+    });
+    return {
+      name: 'plugin_mirror_request_duration_seconds',
+      type: 'histogram',
+      help: 'From the header of a request to the end of its answer.',
+      samples: [...buckets, ['_sum', this.#durationSum], ['_count', this.#durationCount]],
+    };
+  }
+}
+
+const NO_FILE = 'plugin="",version="",coding="identity"';
+
+function counter(name: string, help: string, value: number): MetricFamily {
+  return { name, type: 'counter', help, samples: [['', value]] };
+}
+
+function gauge(name: string, help: string, value: number): MetricFamily {
+  return { name, type: 'gauge', help, samples: [['', value]] };
+}
+
+/** Of one and the same tree: workers do not add up. */
+function seenByAll(name: string, help: string, value: number, suffix = ''): MetricFamily {
+  return { name, type: 'gauge', help, merge: 'max', samples: [[suffix, value]] };
 }
 
 function count(by: Map<number, number>, status: number): void {
@@ -136,13 +132,13 @@ interface Counted {
   sentBytes: number;
 }
 
-/** By plugin and version, over all the paths that lead there. */
+/** By plugin, version and coding, over all the paths that lead there. */
 function grouped(view: TreeView | undefined): Map<string, Counted> {
   const groups = new Map<string, Counted>();
-  const seen: Iterable<ServedFile> = view?.files.values() ?? [];
-  for (const { plugin = '', version = '', answers, sentBytes } of seen) {
+  const seen = [...(view?.files.values() ?? [])].flatMap((file): ServedFile[] => [file, ...file.variants]);
+  for (const { plugin = '', version = '', coding = 'identity', answers, sentBytes } of seen) {
     if (answers === undefined) continue;
-    const labels = `plugin="${plugin}",version="${version}"`;
+    const labels = `plugin="${plugin}",version="${version}",coding="${coding}"`;
     const group = groups.get(labels) ?? { answers: new Map<number, number>(), sentBytes: 0 };
     groups.set(labels, group);
     group.sentBytes += sentBytes;
@@ -151,9 +147,23 @@ function grouped(view: TreeView | undefined): Map<string, Counted> {
   return groups;
 }
 
-function renderProcess(one: (name: string, type: 'counter' | 'gauge', help: string, value: number) => void): void {
+function aboutTree(view: TreeView | undefined): MetricFamily[] {
+  if (view === undefined) return [];
+  const p = 'plugin_mirror_tree_';
+  return [
+    seenByAll(`${p}info`, 'The tree that is served.', 1, `{digest="${view.catalog.tree}"}`),
+    seenByAll(`${p}versions`, 'Versions in the tree, aliases included.', view.versions),
+    seenByAll(`${p}bytes`, 'Size of all files in the tree.', view.sizeBytes),
+    seenByAll(`${p}loaded_timestamp_seconds`, 'When the tree was read.', view.loadedAtMs / 1000),
+  ];
+}
+
+function aboutProcess(): MetricFamily[] {
   const { user, system } = process.cpuUsage();
-  one('process_cpu_seconds_total', 'counter', 'CPU time spent.', (user + system) / 1e6);
-  one('process_resident_memory_bytes', 'gauge', 'Resident memory.', process.memoryUsage.rss());
-  one('process_start_time_seconds', 'gauge', 'When the process started.', Date.now() / 1000 - process.uptime());
+  const started = gauge('process_start_time_seconds', 'When it started.', Date.now() / 1000 - process.uptime());
+  return [
+    counter('process_cpu_seconds_total', 'CPU time spent.', (user + system) / 1e6),
+    gauge('process_resident_memory_bytes', 'Resident memory.', process.memoryUsage.rss()),
+    { ...started, merge: 'min' },
+  ];
 }

@@ -1,4 +1,5 @@
 import type { ServerEvent } from './events.ts';
+import type { MetricFamily } from './metricFamily.ts';
 import { ServerOptionInvalid } from './refusals.ts';
 
 /** Everything that a server can be told. Times in milliseconds unless the name says otherwise. */
@@ -17,6 +18,11 @@ export interface ServerOptions {
   readonly urlPatterns?: readonly string[];
   /** Whether /plugins/<name>/latest/ is the highest version. Default false. */
   readonly latest?: boolean;
+  /**
+   * Whether plugin.wasm is sent in a compressed form that lies beside it, to clients that take it: never, always, or
+   * (`auto`, the default) when many download at once or the way to them is narrow.
+   */
+  readonly encoding?: 'off' | 'auto' | 'on';
   /** Cache-Control of versions whose digest is pinned. Default `public, max-age=31536000, immutable`. */
   readonly cachePinned?: string;
   /** Cache-Control of all else. Default `no-cache`. */
@@ -55,6 +61,8 @@ export interface ServerOptions {
   readonly logSampleEvery?: number;
   /** Writes lines of the access log; without it there is none. */
   readonly writeAccessLog?: (text: string) => Promise<void>;
+  /** Adds what other workers count to what this one does, for /metrics. Default: there are no others. */
+  readonly gatherMetrics?: (own: readonly MetricFamily[]) => Promise<readonly MetricFamily[]>;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
@@ -68,6 +76,7 @@ export function settleOptions(options: ServerOptions): ServerSettings {
     basePath: '',
     urlPatterns: [],
     latest: false,
+    encoding: 'auto',
     cachePinned: 'public, max-age=31536000, immutable',
     cacheOther: 'no-cache',
     cacheBytes: 48 * 1024 * 1024,
@@ -86,6 +95,7 @@ export function settleOptions(options: ServerOptions): ServerSettings {
     verifyBytesPerSecond: 64 * 1024 * 1024,
     trustedProxies: 0,
     logSampleEvery: 1,
+    gatherMetrics: async own => own,
     onEvent: () => {},
     ...options,
   };

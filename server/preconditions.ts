@@ -39,7 +39,7 @@ export function rangeApplies(ifRange: string | undefined, has: Validators): bool
 const ENTITY_TAG = /[\t ]*(?:(W\/)?("[\x21\x23-\x7e\x80-\xff]*"))?[\t ]*(?:,|$)/y;
 
 /** RFC 9110, 8.8.3.2 and 13.1.1: `*`, or a list of entity tags. What is no such list names nothing. */
-function namesEtag(list: string, etag: string, comparison: 'strong' | 'weak'): boolean {
+export function namesEtag(list: string, etag: string, comparison: 'strong' | 'weak'): boolean {
   if (list === etag || list.trim() === '*') return true;
   ENTITY_TAG.lastIndex = 0;
   let found = false;

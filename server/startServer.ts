@@ -12,9 +12,11 @@ import type { Answered } from './exchange.ts';
 import { FileService } from './fileService.ts';
 import { Gate } from './gate.ts';
 import { createListener } from './listener.ts';
+import { type MetricFamily, renderFamilies } from './metricFamily.ts';
 import { type Gauges, Metrics } from './metrics.ts';
 import { type ServerOptions, type ServerSettings, settleOptions } from './options.ts';
 import { Patrol } from './patrol.ts';
+import { Pressure } from './pressure.ts';
 import { asListenRefusal } from './refusals.ts';
 import { TreeFollower } from './treeFollower.ts';
 import { Turns } from './turns.ts';
@@ -28,6 +30,8 @@ export interface RunningServer {
   readonly port: number;
   /** Whether /readyz says so. */
   readonly isReady: () => boolean;
+  /** What /metrics is made of. */
+  readonly collectMetrics: () => readonly MetricFamily[];
   /** Looks for a new tree now instead of at the next poll. */
   reload(): Promise<void>;
   /** Stops: see Stop. Answers when everything is closed. A second call shares the first one's end. */
@@ -89,6 +93,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     logLinesDropped: log?.droppedLines ?? 0,
     connectionsDropped,
   });
+  const collect = (): MetricFamily[] => metrics.collect(follower.view, gauges());
   const app = createApp({
     view: () => follower.view,
     notReady: () =>
@@ -100,12 +105,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     retryAfterSeconds,
     latest: settings.latest,
     programVersion: settings.programVersion,
-    renderMetrics: () => metrics.render(follower.view, gauges()),
+    renderMetrics: async () => renderFamilies(await settings.gatherMetrics(collect())),
     onFailure: (url, error) => onEvent({ kind: 'failure', url, error }),
   });
   const server = createHttpServer(settings);
   const connections = new Connections(server);
-  const files = new FileService({ store, cache, turns: new Turns(), gate, follower, onEvent });
+  const { encoding } = settings;
+  const pressure = new Pressure(() => gate.running);
+  const files = new FileService({ store, cache, turns: new Turns(), gate, follower, encoding, pressure, onEvent });
   const rules = { isDraining: () => isDraining, retryAfterSeconds, onAnswered };
   server.on('request', createListener({ settings, app, files, follower, connections, rules }));
   server.on('drop', () => connectionsDropped++);
@@ -140,6 +147,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     url: urlOf(settings, port),
     port,
     isReady: () => !isDraining && follower.view !== undefined,
+    collectMetrics: collect,
     reload: () => follower.check(),
     close: (how = {}) => {
       stopping ??= stop(how);

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import semver from 'semver';
 import type { Catalog, CatalogPlugin, CatalogVersion } from '../tree/catalog.ts';
 import { CATALOG_FILE, INVENTORY_FILE, MODULE_FILE } from '../tree/names.ts';
+import { CODINGS, type Coding, variantFile } from '../tree/variants.ts';
 import type { Content } from './content.ts';
 import type { ContentStore } from './contentStore.ts';
 import { mediaTypeOf } from './mediaTypes.ts';
@@ -16,6 +17,12 @@ export interface ServedFile {
   /** In a tree, a content of the store; the small files of the tree itself are kept in memory. */
   readonly body: Content | Buffer;
   readonly sha256: string;
+  /** Undefined: the plain bytes. */
+  readonly coding: Coding | undefined;
+  /** The same in compressed forms, smallest first; empty where there are none, or none are to be sent. */
+  readonly variants: readonly ServedFile[];
+  /** Whether what is sent depends on Accept-Encoding. */
+  readonly varies: boolean;
   readonly mediaType: string;
   readonly cacheControl: string;
   /** Bytes changed under this path at that moment, in milliseconds; never later than its Last-Modified. */
@@ -51,6 +58,8 @@ export interface ViewSettings {
   readonly urlPatterns: readonly string[];
   /** Whether `latest` stands for a plugin's highest version. */
   readonly latest: boolean;
+  /** Whether compressed forms are sent in place of the plain bytes; `auto` leaves it to the moment. */
+  readonly encoding: 'off' | 'auto' | 'on';
   /** Cache-Control of versions whose digest is pinned. */
   readonly cachePinned: string;
   /** Cache-Control of everything else. */
@@ -65,6 +74,13 @@ export interface TreeFiles {
   readonly changedAtMs: number;
 }
 
+/** One form of a file, plain or compressed. */
+type Form = Pick<ServedFile, 'coding' | 'body' | 'sha256'>;
+/** What a path is to be served with; the plain form comes first. */
+type Laid = Pick<ServedFile, 'name' | 'plugin' | 'version' | 'mediaType' | 'cacheControl'> & {
+  readonly forms: readonly Form[];
+};
+
 /** Lays out every path of the server for a catalog. `former` is what was served before, if anything was. */
 export function buildTreeView(
   read: TreeFiles,
@@ -77,12 +93,17 @@ export function buildTreeView(
   const now = Date.now();
   let sizeBytes = 0;
   let versions = 0;
-  const put = (url: string, file: Omit<ServedFile, 'changedAtMs' | 'answers' | 'sentBytes' | 'headers'>): void => {
+  const put = (url: string, { name, plugin, version, mediaType, cacheControl, forms }: Laid): void => {
     const before = former?.files.get(url);
-    const same = before?.sha256 === file.sha256;
-    const changedAtMs = before === undefined ? 0 : same ? before.changedAtMs : now;
-    const counted = { answers: before?.answers, sentBytes: before?.sentBytes ?? 0 };
-    files.set(url, { ...file, ...counted, changedAtMs, headers: undefined });
+    const served = forms.map(({ coding, body, sha256 }): ServedFile => {
+      const was = coding === undefined ? before : before?.variants.find(variant => variant.coding === coding);
+      const changedAtMs = before === undefined ? 0 : was?.sha256 === sha256 ? was.changedAtMs : now;
+      const counted = { answers: was?.answers, sentBytes: was?.sentBytes ?? 0, changedAtMs, headers: undefined };
+      const described = { name, plugin, version, mediaType, cacheControl, varies: forms.length > 1 };
+      return { ...described, body, sha256, coding, variants: [], ...counted };
+    });
+    const [plain, ...variants] = served;
+    if (plain !== undefined) files.set(url, { ...plain, variants });
   };
   const contentOf = (sha256: string, size: number, path: string): Content => {
     const known = paths.get(sha256);
@@ -105,14 +126,10 @@ export function buildTreeView(
         const path = `${plugin.name}/${version.version}/${name}`;
         const body = contentOf(sha256, size, path);
         sizeBytes += size;
-        const file = {
-          name,
-          plugin: plugin.name,
-          version: version.version,
-          body,
-          sha256,
-          mediaType: mediaTypeOf(name),
-        };
+        const forms: Form[] = [{ coding: undefined, body, sha256 }];
+        if (name === MODULE_FILE && settings.encoding !== 'off')
+          for (const form of smallerForms(version, contentOf, `${plugin.name}/${version.version}`)) forms.push(form);
+        const file = { name, plugin: plugin.name, version: version.version, mediaType: mediaTypeOf(name), forms };
         put(`/plugins/${path}`, { ...file, cacheControl });
         if (version === highest)
           put(`/plugins/${plugin.name}/latest/${name}`, { ...file, cacheControl: settings.cacheOther });
@@ -126,13 +143,29 @@ export function buildTreeView(
     mediaType: 'application/json',
     cacheControl: settings.cacheOther,
   };
-  const inMemory = (url: string, name: string, body: Buffer): void =>
-    put(url, { ...own, name, body, sha256: createHash('sha256').update(body).digest('hex') });
+  const inMemory = (url: string, name: string, body: Buffer): void => {
+    const sha256 = createHash('sha256').update(body).digest('hex');
+    put(url, { ...own, name, forms: [{ coding: undefined, body, sha256 }] });
+  };
   inMemory('/index.json', CATALOG_FILE, read.indexJson);
   inMemory('/plugins/index.json', CATALOG_FILE, read.indexJson);
   if (read.inventoryJson !== undefined) inMemory(`/plugins/${INVENTORY_FILE}`, INVENTORY_FILE, read.inventoryJson);
   const contents = new Map([...paths.values()].map(entry => [entry.content, entry.paths]));
   return { catalog: read.catalog, loadedAtMs: now, files, contents, versions, sizeBytes };
+}
+
+/** The compressed forms of a version's module that are worth sending. */
+function smallerForms(
+  version: CatalogVersion,
+  contentOf: (sha256: string, sizeBytes: number, path: string) => Content,
+  folder: string,
+): Form[] {
+  return CODINGS.flatMap(coding => {
+    const file = version.files.find(({ name }) => name === variantFile(coding));
+    if (file === undefined || file.sizeBytes >= version.sizeBytes) return [];
+    const { sha256, sizeBytes, name } = file;
+    return { coding, sha256, body: contentOf(sha256, sizeBytes, `${folder}/${name}`) };
+  }).sort((a, b) => a.body.sizeBytes - b.body.sizeBytes);
 }
 
 /** The highest release, or the highest of all if there is no release; aliases do not count while there is anything else. */
@@ -146,7 +179,7 @@ function addPattern(
   pattern: string,
   catalog: Catalog,
   files: ReadonlyMap<string, ServedFile>,
-  put: (url: string, file: ServedFile) => void,
+  put: (url: string, file: Laid) => void,
   settings: ViewSettings,
 ): void {
   const perVersion = pattern.includes('${version}');
@@ -157,7 +190,11 @@ function addPattern(
       const url = pattern.replaceAll('${name}', () => plugin.name).replaceAll('${version}', () => version.version);
       // What the tree itself has under that path comes first.
       if (file === undefined || files.has(url)) continue;
-      put(url, { ...file, cacheControl: perVersion ? file.cacheControl : settings.cacheOther });
+      put(url, {
+        ...file,
+        forms: [file, ...file.variants],
+        cacheControl: perVersion ? file.cacheControl : settings.cacheOther,
+      });
     }
   }
 }

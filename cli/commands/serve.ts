@@ -11,6 +11,7 @@ export interface ServeFlags {
   readonly basePath: string;
   readonly urlPattern?: readonly string[];
   readonly latest?: boolean;
+  readonly encoding: 'off' | 'auto' | 'on';
   readonly cachePinned: string;
   readonly cacheOther: string;
   readonly memoryCache: number;
@@ -69,6 +70,10 @@ export function serveCommand(): Command {
       .env('PLUGIN_MIRROR_URL_PATTERN')
       .argParser(list),
     new Option('--latest', 'serve the highest version as /plugins/<name>/latest/, too').env('PLUGIN_MIRROR_LATEST'),
+    new Option('--encoding <when>', 'send compressed forms that lie beside plugin.wasm: never, when it pays, or always')
+      .env('PLUGIN_MIRROR_ENCODING')
+      .choices(['off', 'auto', 'on'])
+      .default('auto'),
     new Option('--cache-pinned <value>', 'Cache-Control of versions whose digest is pinned')
       .env('PLUGIN_MIRROR_CACHE_PINNED')
       .default('public, max-age=31536000, immutable'),

@@ -157,10 +157,13 @@ describe('pages', () => {
     const metrics = (await ask(port, '/metrics')).body.toString();
     assert.match(
       metrics,
-      /plugin_mirror_requests_total\{plugin="ai-proxy",version="2\.0\.1",status="200",coding="identity"\} 2\n/,
+      /plugin_mirror_requests_total\{plugin="ai-proxy",version="2\.0\.1",coding="identity",status="200"\} 2\n/,
     );
-    assert.match(metrics, /plugin_mirror_sent_bytes_total\{plugin="ai-proxy",version="2\.0\.1"\} 70000\n/);
-    assert.match(metrics, /status="404",coding="identity"\} 1\n/);
+    assert.match(
+      metrics,
+      /plugin_mirror_sent_bytes_total\{plugin="ai-proxy",version="2\.0\.1",coding="identity"\} 70000\n/,
+    );
+    assert.match(metrics, /coding="identity",status="404"\} 1\n/);
     assert.ok(!metrics.includes('made-up'));
     for (const line of metrics.trimEnd().split('\n'))
       assert.match(line, /^(?:# (?:HELP|TYPE) \S+ .+|[a-z_]+(?:\{(?:[a-z]+="[^"]*",?)*\})? [\d.e+-]+)$/, line);
