@@ -1,4 +1,5 @@
-import { type Catalog, catalogSchema } from './catalog.ts';
+import type { Catalog } from './catalog.ts';
+import { catalogProblem } from './checkCatalog.ts';
 import { asTreeRefusal, CatalogInvalid, CatalogNewer } from './errors.ts';
 import { CATALOG_FILE } from './names.ts';
 import { readRegular } from './regular.ts';
@@ -36,14 +37,10 @@ export function parseCatalog(text: string, path: string): Catalog {
       found: `schemaVersion ${schemaVersion}`,
       hint: 'Update plugin-mirror, or publish into another folder.',
     });
-  const result = catalogSchema.safeParse(value);
+  const problem = catalogProblem(value);
+  if (problem !== undefined) throw invalid(path, problem.startsWith(':') ? `the whole${problem}` : problem);
   // As it was read, with what a later version of this program may have added: the tree digest covers that, too.
-  if (result.success) return value as Catalog;
-  const [issue] = result.error.issues;
-  throw invalid(
-    path,
-    issue === undefined ? 'something else' : `${issue.path.join('.') || 'the whole'}: ${issue.message}`,
-  );
+  return value as Catalog;
 }
 
 function invalid(path: string, found: string, cause?: unknown): CatalogInvalid {
