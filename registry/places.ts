@@ -37,12 +37,16 @@ interface Health {
 /**
  * Where a reference can be read: its mirrors in the order given, the registry it names last. A host that fails as a whole
  * (no connection, no name, bad TLS, no answer, 5xx after all retries) is not asked again for every image of the run; what
- * it said is remembered and told. Whatever fails for one image only, such as 404, lets only that image pass on.
+ * it said is remembered and told. Whatever fails for one image only, such as 404, lets only that image pass on; and so does
+ * a host that answered others while it failed for this one.
  */
 export class Places {
   readonly #mirrors: ReadonlyMap<string, readonly { readonly registry: string; readonly prefix: string }[]>;
   readonly #health = new Map<string, Health>();
   readonly #skips = new WeakSet<RegistryRefusal>();
+  /** By host, when it last answered; in steps, since a clock may stand still between two. */
+  readonly #answered = new Map<string, number>();
+  #step = 0;
   readonly #now: () => number;
 
   /** @throws RegistryOptionsInvalid */
@@ -60,16 +64,17 @@ export class Places {
     for (const [index, at] of places.entries()) {
       signal.throwIfAborted();
       const last = index === places.length - 1;
+      const begunAt = ++this.#step;
       try {
         const skipped = this.#skip(at);
         if (skipped !== undefined) throw skipped;
         const answer = await question(at);
-        this.#health.delete(at.registry);
+        this.#recover(at);
         return answer;
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof RegistryRefusal)) throw error;
-        this.#remember(at, error, last);
+        this.#remember(at, error, last, begunAt);
         if (places.length === 1) throw error;
         failures.push({ at, error });
       }
@@ -108,9 +113,16 @@ export class Places {
     return skip;
   }
 
-  #remember(at: Reference, error: RegistryRefusal, last: boolean): void {
+  #recover(at: Reference): void {
+    this.#answered.set(at.registry, ++this.#step);
+    this.#health.delete(at.registry);
+  }
+
+  #remember(at: Reference, error: RegistryRefusal, last: boolean, begunAt: number): void {
     const fault = HOST_FAULTS.find(({ Kind }) => error instanceof Kind);
-    if (fault === undefined || this.#skips.has(error)) return;
+    // Whoever says 404 is there.
+    if (fault === undefined && error.status !== undefined) this.#recover(at);
+    if (fault === undefined || this.#skips.has(error) || (this.#answered.get(at.registry) ?? 0) > begunAt) return;
     const health = this.#health.get(at.registry) ?? { error, failedFor: new Set(), open: false, probeAt: 0 };
     health.error = error;
     health.failedFor.add(at.repository);

@@ -93,6 +93,9 @@ export function refusePortal(host: string, details: Details): RegistryProtocol {
     ...details,
     expected: 'an answer of an OCI registry',
     found: 'HTML',
+    // A gateway before the registry may say so for a moment only.
+    temporary: true,
+    retryLimit: 1,
     hint: 'A login page of the network (captive portal) or a proxy answers for the registry, or the host is no registry: open it in a browser to see.',
   });
 }

@@ -29,6 +29,8 @@ export class BlobStream extends Readable {
   #receivedBytes = 0;
   #windowBytes = 0;
   #paused = false;
+  #fault: Error | undefined;
+  #ended = false;
 
   constructor(answer: HttpAnswer, options: BlobStreamOptions) {
     super({ highWaterMark: 256 * 1024 });
@@ -42,11 +44,18 @@ export class BlobStream extends Readable {
     if (this.#source !== answer.body) answer.body.on('data', (chunk: Buffer) => this.#count(chunk.length));
     this.#source.on('data', (chunk: Buffer) => this.#take(chunk));
     this.#source.once('end', () => this.#finish());
-    this.#source.on('error', error => this.destroy(error));
+    this.#source.on('error', error => this.#break(error));
     this.#source.once('close', () => {
       if (!this.readableEnded && !this.destroyed) this.#finish();
     });
     this.#watch = setInterval(() => this.#checkPace(), options.timeoutMs);
+  }
+
+  /** What came before a break is handed on first: nobody need ask for those bytes again. */
+  override read(size?: number): Buffer | null {
+    const chunk = super.read(size) as Buffer | null;
+    if (this.#fault !== undefined && this.readableLength === 0 && chunk === null) this.destroy(this.#fault);
+    return chunk;
   }
 
   override _read(): void {
@@ -67,16 +76,33 @@ export class BlobStream extends Readable {
   }
 
   #take(chunk: Buffer): void {
-    if (this.destroyed) return;
+    if (this.destroyed || this.#ended || this.#fault !== undefined) return;
     if (this.#source === this.#answer.body) this.#count(chunk.length);
+    // What follows the blob's end is nobody's: its digest tells whether what came before is right.
+    const part = chunk.subarray(0, this.#options.expectedBytes - this.#receivedBytes);
     this.#receivedBytes += chunk.length;
-    if (this.#receivedBytes > this.#options.expectedBytes) {
-      this.destroy(refuseLength(this.#answer, 'more', this.#options.expectedBytes));
-      return;
-    }
-    if (this.push(chunk)) return;
+    const goesOn = this.push(part);
+    if (part.length < chunk.length) this.#end();
+    if (goesOn || this.destroyed) return;
     this.#paused = true;
     this.#source.pause();
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearInterval(this.#watch);
+    this.push(null);
+    // A body that goes on and on is not waited for; one that has ended does not mind.
+    if (this.#receivedBytes > this.#options.expectedBytes) this.#source.destroy();
+  }
+
+  #break(error: Error): void {
+    if (this.#ended) return;
+    clearInterval(this.#watch);
+    this.#fault ??= error;
+    this.#answer.leave();
+    if (this.readableLength === 0) this.destroy(error);
   }
 
   #count(bytes: number): void {
@@ -85,15 +111,15 @@ export class BlobStream extends Readable {
   }
 
   #finish(): void {
-    if (this.destroyed || this.#answer.body.errored) return;
+    if (this.destroyed || this.#fault !== undefined || this.#answer.body.errored) return;
     clearInterval(this.#watch);
     const { expectedBytes } = this.#options;
     if (this.#receivedBytes >= expectedBytes) {
-      this.push(null);
+      this.#end();
       return;
     }
     const { host } = this.#answer.request.url;
-    this.destroy(
+    this.#break(
       new RegistryUnavailable(`${host} ended the blob before its end`, {
         subject: host,
         request: requestOf(this.#answer),
@@ -114,7 +140,7 @@ export class BlobStream extends Readable {
     this.#windowBytes = 0;
     if (received >= LEAST_BYTES) return;
     const { host } = this.#answer.request.url;
-    this.destroy(
+    this.#break(
       new RegistryTimeout(`${host} sent ${received} bytes of the blob in ${this.#options.timeoutMs / 1000} s`, {
         subject: host,
         request: requestOf(this.#answer),

@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { buildConnector, type Dispatcher, Pool } from 'undici';
 import type { RegistryOptions } from '../registry.ts';
 import { HostGate } from './hostGate.ts';
+import { pastContinue } from './interim.ts';
 import { proxyFor } from './proxyChoice.ts';
 import { parseRetryAfter } from './retryAfter.ts';
 import { refuseTransport } from './transportFaults.ts';
@@ -157,7 +158,7 @@ export class Transport {
             connectDirectly,
           );
     return new Pool(target.origin, {
-      connect,
+      connect: pastContinue(connect),
       connections: this.#places,
       pipelining: 1,
       headersTimeout: this.timeoutMs,

@@ -181,5 +181,7 @@ function reasonOf(error: unknown): { code: string; message: string } {
   if (!(error instanceof Error)) return { code: '', message: String(error) };
   const { code, message, cause } = error as NodeJS.ErrnoException;
   if (code === undefined && cause instanceof Error) return reasonOf(cause);
+  // llhttp has reasons that undici knows no number for.
+  if (code === undefined && error.name === 'HTTPParserError') return { code: 'HPE_UNKNOWN', message };
   return { code: code ?? '', message: message || error.name };
 }

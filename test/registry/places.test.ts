@@ -110,6 +110,23 @@ describe('places', () => {
     assert.equal((await asked(places, b, {})).hosts.length, 1);
   });
 
+  it('that answer others meanwhile are not given up for what fails for some', async () => {
+    const places = new Places(MIRRORS);
+    const fail: (() => void)[] = [];
+    const failing = [a, b, c].map(reference =>
+      places
+        .ask(reference, signal, at => {
+          if (at.registry !== 'first.example') return Promise.resolve();
+          return new Promise<void>((_, reject) => fail.push(() => reject(silent())));
+        })
+        .catch(() => undefined),
+    );
+    await asked(places, a, {});
+    for (const end of fail) end();
+    await Promise.all(failing);
+    assert.deepEqual((await asked(places, b, {})).hosts, ['first.example/higress/plugins/b:1']);
+  });
+
   it('given up are tried again by one caller after a while', async () => {
     let now = 0;
     const places = new Places({}, () => now);

@@ -4,7 +4,6 @@ import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } fro
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import process from 'node:process';
-import type { TestContext } from 'node:test';
 import { imageFormC, type TestImage } from './images.ts';
 import { buildModule } from './module.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from './registry.ts';
@@ -148,7 +147,12 @@ export interface ErrorJson {
   readonly hint: string;
 }
 
-export async function openScene(t: TestContext, options: RegistryOptions = {}): Promise<Scene> {
+/** What a test's context offers, or a whole suite's. */
+export interface Cleanup {
+  after(clean: () => Promise<void>): unknown;
+}
+
+export async function openScene(t: Cleanup, options: RegistryOptions = {}): Promise<Scene> {
   const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-cli-'));
   for (const part of ['home', 'tmp']) await mkdir(join(dir, part));
   const registry = await startRegistry(options);
