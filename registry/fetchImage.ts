@@ -80,9 +80,9 @@ export async function fetchManifest(
   size: number | undefined,
   signal: AbortSignal,
 ): Promise<Fetched> {
-  return places.ask(reference, signal, async at => {
+  return places.ask(reference, signal, async (at, retries) => {
     const subject = formatReference(at);
-    const raw = await engine.fetchManifest(at, signal);
+    const raw = await engine.fetchManifest(at, signal, retries);
     if (raw.bytes.length > MANIFEST_BYTES) throw misleading(subject, `a manifest of ${raw.bytes.length} bytes`);
     const expected = reference.digest ?? raw.digest;
     const found = digestOf(raw.bytes, expected);

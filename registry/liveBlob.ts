@@ -43,8 +43,8 @@ export function openLiveBlob({ places, transfer }: BlobSource, reference: Refere
     },
   };
   const bring = async () => {
-    await places.ask(reference, controller.signal, at =>
-      transferBlob(transfer, at, descriptor, sink, controller.signal),
+    await places.ask(reference, controller.signal, (at, retries) =>
+      transferBlob(transfer, at, descriptor, sink, controller.signal, retries),
     );
     verifier.verify();
   };

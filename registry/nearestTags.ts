@@ -25,9 +25,9 @@ export function withNearestTags(engine: Engine, mirrors: Readonly<Record<string,
     }
   };
   return {
-    resolve: (at, signal) => hinting(at, signal, engine.resolve(at, signal)),
-    fetchManifest: (at, signal) => hinting(at, signal, engine.fetchManifest(at, signal)),
-    fetchBlob: (at, descriptor, offset, signal) => engine.fetchBlob(at, descriptor, offset, signal),
+    resolve: (at, signal, retries) => hinting(at, signal, engine.resolve(at, signal, retries)),
+    fetchManifest: (at, signal, retries) => hinting(at, signal, engine.fetchManifest(at, signal, retries)),
+    fetchBlob: (at, descriptor, offset, signal, retries) => engine.fetchBlob(at, descriptor, offset, signal, retries),
     listTags: (at, signal) => engine.listTags(at, signal),
     listReferrers: (at, digest, signal) => engine.listReferrers(at, digest, signal),
     get traffic() {

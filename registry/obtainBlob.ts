@@ -95,15 +95,17 @@ async function receive(
         receiver.recall(chunk);
       }
     if (receiver.receivedBytes < descriptor.size)
-      await places.ask(reference, signal, at => transferBlob(transfer, at, descriptor, receiver, signal));
+      await places.ask(reference, signal, (at, retries) =>
+        transferBlob(transfer, at, descriptor, receiver, signal, retries),
+      );
     receiver.verify();
   } catch (error) {
     if (!(error instanceof RegistryDigestMismatch)) throw error;
     // From one place alone, so that a mirror with wrong bytes is passed over like one without the blob.
-    await places.ask(reference, signal, async at => {
+    await places.ask(reference, signal, async (at, retries) => {
       await partial?.discard();
       receiver.reset();
-      await transferBlob(transfer, at, descriptor, receiver, signal);
+      await transferBlob(transfer, at, descriptor, receiver, signal, retries);
       receiver.verify();
     });
   }

@@ -63,7 +63,7 @@ class VerifiedRegistry implements Registry {
     signal?.throwIfAborted();
     if (reference.digest !== undefined) return reference.digest;
     return this.#digests.get(formatReference(reference), signal, own =>
-      this.#places.ask(reference, own, at => this.#engine.resolve(at, own)),
+      this.#places.ask(reference, own, (at, retries) => this.#engine.resolve(at, own, retries)),
     );
   }
 

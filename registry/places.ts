@@ -2,6 +2,7 @@ import {
   RegistryDns,
   RegistryOptionsInvalid,
   RegistryProxy,
+  RegistryRateLimited,
   RegistryRefusal,
   RegistryRefused,
   RegistryTimeout,
@@ -23,7 +24,11 @@ const HOST_FAULTS = [
   { Kind: RegistryProxy, limit: 1 },
   { Kind: RegistryTimeout, limit: 2 },
   { Kind: RegistryUnavailable, limit: 3 },
+  // What nothing else can stand in for is waited for; a mirror that counts requests is left alone.
+  { Kind: RegistryRateLimited, limit: Number.POSITIVE_INFINITY },
 ] as const;
+/** A mirror that does not answer is not waited for as long as what nothing else can stand in for. */
+const RETRIES_BEFORE_ANOTHER = 1;
 /** A host given up is asked again by one caller after this long: a run may outlast a restart. */
 const PROBE_AFTER_MS = 60_000;
 
@@ -36,7 +41,7 @@ interface Health {
 
 /**
  * Where a reference can be read: its mirrors in the order given, the registry it names last. A host that fails as a whole
- * (no connection, no name, bad TLS, no answer, 5xx after all retries) is not asked again for every image of the run; what
+ * (no connection, no name, bad TLS, no answer, 5xx after all retries; a mirror also by 429) is not asked again for every image of the run; what
  * it said is remembered and told. Whatever fails for one image only, such as 404, lets only that image pass on; and so does
  * a host that answered others while it failed for this one.
  */
@@ -57,8 +62,15 @@ export class Places {
     this.#now = now;
   }
 
-  /** Asks one place after the other until one answers. @throws the only place's refusal, or RegistryAllFailed */
-  async ask<T>(reference: Reference, signal: AbortSignal, question: (at: Reference) => Promise<T>): Promise<T> {
+  /**
+   * Asks one place after the other until one answers. The question is told how few retries to make where another place is
+   * left. @throws the only place's refusal, or RegistryAllFailed
+   */
+  async ask<T>(
+    reference: Reference,
+    signal: AbortSignal,
+    question: (at: Reference, retries?: number) => Promise<T>,
+  ): Promise<T> {
     const places = this.#of(reference);
     const failures: { readonly at: Reference; readonly error: RegistryRefusal }[] = [];
     for (const [index, at] of places.entries()) {
@@ -68,7 +80,7 @@ export class Places {
       try {
         const skipped = this.#skip(at);
         if (skipped !== undefined) throw skipped;
-        const answer = await question(at);
+        const answer = await (last ? question(at) : question(at, RETRIES_BEFORE_ANOTHER));
         this.#recover(at);
         return answer;
       } catch (error) {

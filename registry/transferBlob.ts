@@ -34,14 +34,16 @@ export async function transferBlob(
   descriptor: Descriptor,
   sink: BlobSink,
   signal: AbortSignal,
+  retries = transfer.retries,
 ): Promise<void> {
+  const most = Math.min(retries, transfer.retries);
   const subject = formatReference(at);
   let fruitless = 0;
   let wholeBytes: number | undefined;
   while (sink.receivedBytes < descriptor.size) {
     const before = sink.receivedBytes;
     // Errors of this call are final: the engine has retried what is worth it.
-    const body = await transfer.engine.fetchBlob(at, descriptor, before, signal);
+    const body = await transfer.engine.fetchBlob(at, descriptor, before, signal, most);
     const broken = await pour(body, sink, descriptor, signal);
     if (sink.receivedBytes >= descriptor.size) return;
     if (broken instanceof RegistryRefusal && !broken.temporary) throw broken;
@@ -52,7 +54,7 @@ export async function transferBlob(
     }
     fruitless = sink.receivedBytes > before ? 0 : fruitless + 1;
     const refusal = interrupted(subject, descriptor, sink.receivedBytes, broken);
-    const limit = Math.min(transfer.retries, refusal.retryLimit ?? transfer.retries);
+    const limit = Math.min(most, refusal.retryLimit ?? most);
     if (fruitless > limit || limit === 0) throw refusal;
     const delayMs = delay(fruitless, refusal.retryAfterMs);
     const attempt = fruitless + 1;

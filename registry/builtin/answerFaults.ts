@@ -9,6 +9,7 @@ import {
   RegistryUnavailable,
 } from '../errors.ts';
 import { requestOf } from './bodies.ts';
+import { parseChallenges } from './challenges.ts';
 import type { ErrorWords } from './diagnostics.ts';
 import { parseRetryAfter } from './retryAfter.ts';
 import type { HttpAnswer } from './transport.ts';
@@ -72,7 +73,7 @@ export function refuseAnswer(
       retryLimit: 2,
       hint: "Check this machine's clock: signed addresses are only good for minutes.",
     });
-  if (status === 401) return refuseStranger(asked, about, details);
+  if (status === 401) return refuseStranger(asked, about, { ...details, ...ifTokenTooNew(answer) });
   if (status === 403)
     return new RegistryDenied(`${asked.registry} does not allow ${asked.repository} to be read${as(about)}`, {
       ...details,
@@ -110,6 +111,14 @@ function refuseStranger(asked: Asked, about: Circumstances, details: Details): R
     ...details,
     hint: `Either the credentials are wrong or out of date, or the repository does not exist: log in again, and check the name.`,
   });
+}
+
+/** A token may be good a moment later only, where its maker's clock is ahead of the registry's (RFC 6750, 3.1). */
+function ifTokenTooNew({ headers }: HttpAnswer): Pick<Details, 'temporary' | 'retryLimit'> {
+  const rejected = parseChallenges(headers['www-authenticate']).some(
+    ({ parameters }) => parameters.get('error') === 'invalid_token',
+  );
+  return rejected ? { temporary: true, retryLimit: 2 } : {};
 }
 
 function as({ credentialSource }: Circumstances): string {

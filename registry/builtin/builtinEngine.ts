@@ -39,7 +39,7 @@ export type BuiltinEngineOptions = Pick<
   | 'onEvent'
 > &
   Pick<TransportOptions, 'onExchange'> & {
-    /** Longest wait before the first retry; it doubles each time, up to 10 000. Default 200. */
+    /** Longest wait before the first retry; it doubles each time, up to 10 000. Default 250. */
     readonly backoffMs?: number;
   };
 
@@ -60,7 +60,7 @@ class BuiltinEngine implements Engine {
     const authenticator = new Authenticator(this.#transport, new CredentialsSource(options));
     this.#exchange = new Exchange(this.#transport, authenticator, new Schemes(options.plainHttp ?? false), {
       retries: options.retries ?? 5,
-      backoffMs: options.backoffMs ?? 200,
+      backoffMs: options.backoffMs ?? 250,
       onEvent: options.onEvent ?? (() => {}),
     });
   }
@@ -69,18 +69,18 @@ class BuiltinEngine implements Engine {
     return { requests: this.#transport.requests, bytesDownloaded: this.#bytesDownloaded };
   }
 
-  async resolve(reference: Reference, signal: AbortSignal): Promise<Digest> {
-    const digest = await this.#resolveByHead(reference, signal);
+  async resolve(reference: Reference, signal: AbortSignal, retries?: number): Promise<Digest> {
+    const digest = await this.#resolveByHead(reference, signal, retries);
     if (digest !== undefined) return digest;
     if (this.#headsOnly) throw refuseSilence(reference);
-    return (await this.fetchManifest(reference, signal)).digest;
+    return (await this.fetchManifest(reference, signal, retries)).digest;
   }
 
-  fetchManifest(reference: Reference, signal: AbortSignal): Promise<RawManifest> {
+  fetchManifest(reference: Reference, signal: AbortSignal, retries?: number): Promise<RawManifest> {
     const question = manifestQuestion(reference, 'GET');
     const read = (answer: HttpAnswer): Promise<RawManifest> =>
       readManifest(answer, reference, question.asked, this.#transport.timeoutMs, signal);
-    return this.#exchange.ask(question, read, signal);
+    return this.#exchange.ask(question, read, signal, retries);
   }
 
   async fetchBlob(
@@ -88,6 +88,7 @@ class BuiltinEngine implements Engine {
     descriptor: Descriptor,
     offset: number,
     signal: AbortSignal,
+    retries?: number,
   ): Promise<BlobBody> {
     const start = offset > 0 && offset < descriptor.size ? offset : 0;
     const asked: Asked = { ...askedFor(reference), what: 'blob', wanted: descriptor.digest };
@@ -101,9 +102,9 @@ class BuiltinEngine implements Engine {
     const tolerant = { ofLength: false };
     const open = (answer: HttpAnswer): Promise<BlobBody | undefined> =>
       this.#openBlob(answer, descriptor, start, tolerant, signal);
-    const blob = await this.#exchange.ask(question, open, signal);
+    const blob = await this.#exchange.ask(question, open, signal, retries);
     // The registry could not go on at the offset: all of it again.
-    return blob ?? this.fetchBlob(reference, descriptor, 0, signal);
+    return blob ?? this.fetchBlob(reference, descriptor, 0, signal, retries);
   }
 
   listTags(reference: Reference, signal: AbortSignal): Promise<string[]> {
@@ -138,16 +139,22 @@ class BuiltinEngine implements Engine {
   }
 
   /** Undefined if HEAD cannot tell: no usable digest, or a refusal whose words only GET's body has. */
-  async #resolveByHead(reference: Reference, signal: AbortSignal): Promise<Digest | undefined> {
+  async #resolveByHead(
+    reference: Reference,
+    signal: AbortSignal,
+    retries: number | undefined,
+  ): Promise<Digest | undefined> {
     const read = async (answer: HttpAnswer): Promise<Digest | undefined> => {
       await dropBody(answer, signal);
       return announcedDigest(answer);
     };
     try {
-      return await this.#exchange.ask(manifestQuestion(reference, 'HEAD'), read, signal);
+      return await this.#exchange.ask(manifestQuestion(reference, 'HEAD'), read, signal, retries);
     } catch (error) {
       // An answer to HEAD has no body; GET's says why, or works after all. What a token server said needs no second try.
-      if (!(error instanceof RegistryRefusal) || error.temporary || !error.request?.startsWith('HEAD ')) throw error;
+      if (!(error instanceof RegistryRefusal) || !error.request?.startsWith('HEAD ')) throw error;
+      // 500 is how some say that they know no HEAD.
+      if (error.temporary && error.status !== 500) throw error;
       if (this.#headsOnly || error.status === undefined || error.status < 400 || error.status === 407) throw error;
       return undefined;
     }

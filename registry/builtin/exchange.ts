@@ -53,14 +53,15 @@ export class Exchange {
     this.#options = options;
   }
 
-  /** `digest` reads the answer; what it throws counts as a failure of the whole question. */
+  /** `digest` reads the answer; what it throws counts as a failure of the whole question. `retries` may allow fewer. */
   ask<Result>(
     question: Question,
     digest: (answer: HttpAnswer) => Promise<Result> | Result,
     signal: AbortSignal,
+    retries = this.#options.retries,
   ): Promise<Result> {
     const policy: RetryPolicy = {
-      retries: this.#options.retries,
+      retries: Math.min(retries, this.#options.retries),
       backoffMs: this.#options.backoffMs,
       onRetry: (attempt, delayMs, reason) =>
         this.#options.onEvent({

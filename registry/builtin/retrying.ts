@@ -12,8 +12,8 @@ export interface RetryPolicy {
 const LONGEST_BACKOFF_MS = 10_000;
 
 /**
- * Repeats what fails with a temporary refusal. Exponential backoff with full jitter, so that requests that broke together
- * do not come back together; never before the Retry-After that the server named.
+ * Repeats what fails with a temporary refusal. Exponential backoff, half of it random, so that requests that broke together
+ * do not come back together, and the whole of it outlasts a restart; never before the Retry-After that the server named.
  */
 export async function retrying<Value>(
   attempt: () => Promise<Value>,
@@ -28,7 +28,7 @@ export async function retrying<Value>(
       if (!(error instanceof RegistryRefusal) || !error.temporary) throw error;
       if (failures > Math.min(retries, error.retryLimit ?? retries)) throw error;
       const longestMs = Math.min(LONGEST_BACKOFF_MS, backoffMs * 2 ** (failures - 1));
-      const delayMs = Math.round((error.retryAfterMs ?? 0) + Math.random() * longestMs);
+      const delayMs = Math.round((error.retryAfterMs ?? 0) + longestMs * (0.5 + 0.5 * Math.random()));
       onRetry(failures, delayMs, error);
       await sleep(delayMs, undefined, { signal }).catch(() => signal.throwIfAborted());
     }

@@ -37,20 +37,30 @@ export interface Trial {
   readonly requests?: number;
   /** Why neither plugin can be had; or which one cannot. Default: both can. */
   readonly fails?: string | Readonly<Partial<Record<Part, string>>>;
+  /** Only where trials run apart: what this one has beside what all have. */
+  readonly around?: Omit<Surroundings, 'apart' | 'peer'>;
 }
 
 export interface Surroundings {
   readonly registry?: RegistryOptions;
   readonly args?: readonly string[];
-  readonly arrange?: (scene: Scene, t: Cleanup) => Promise<Arranged> | Arranged;
+  readonly arrange?: (scene: Scene, t: Cleanup, images: Images) => Promise<Arranged> | Arranged;
   /** Each trial has a registry and a run of its own, since its faults are the whole host's. Default: all share one run. */
   readonly apart?: boolean;
   /** False where ORAS cannot be asked the same: it has no such option, or no manifest. Default true. */
   readonly peer?: boolean;
 }
 
+/** By plugin; each is `plugins/NAME:1` in the scene's registry. */
+export type Images = ReadonlyMap<string, TestImage>;
+
 type Part = 'large' | 'small';
 const PARTS: readonly Part[] = ['large', 'small'];
+
+/** Groups that run beside each other: most of their time is waiting. */
+export function beside(title: string, groups: () => void): void {
+  describe(title, { concurrency: 4 }, groups);
+}
 
 /**
  * Fault scripts against the command: each trial has two plugins, one that goes through a file and one with documents that
@@ -62,7 +72,7 @@ export function gauntlet(title: string, around: Surroundings, trials: readonly T
     if (PEERS || around.apart === true) {
       for (const about of trials)
         it(about.name, async t => {
-          const course = await openCourse(t, around, [about]);
+          const course = await openCourse(t, { ...around, ...about.around }, [about]);
           await run(course);
           await judge(course, about, 0);
           if (PEERS && around.peer !== false) await compare(t, around, about, billOf(course, 0));
@@ -86,7 +96,7 @@ interface Course {
   readonly scene: Scene;
   readonly arranged: Arranged;
   readonly args: readonly string[];
-  readonly images: ReadonlyMap<string, TestImage>;
+  readonly images: Images;
   ran: Ran;
   tookMs: number;
 }
@@ -100,7 +110,7 @@ async function openCourse(t: Cleanup, around: Surroundings, trials: readonly Tri
       rules.map(rule => ({ ...rule, when: record => belongsTo(index, record) && (rule.when?.(record) ?? true) })),
     ),
   );
-  const arranged = (await around.arrange?.(scene, t)) ?? {};
+  const arranged = (await around.arrange?.(scene, t, images)) ?? {};
   const args = [...(around.args ?? []), ...(arranged.args ?? [])];
   return { scene, arranged, args, images, ran: { code: null, stdout: '', stderr: '' }, tookMs: 0 };
 }
@@ -173,9 +183,17 @@ function nameOf(index: number, part?: Part): string {
   return `t${String(index).padStart(3, '0')}-${part ?? ''}`;
 }
 
+const made = new Map<string, TestImage>();
+
 /** No two alike, else one would serve for both. */
 function imageOf(index: number, part: Part): TestImage {
   const name = nameOf(index, part);
+  const image = made.get(name) ?? build(name, part);
+  made.set(name, image);
+  return image;
+}
+
+function build(name: string, part: Part): TestImage {
   if (part === 'large') return imageFormC({ wasm: buildModule({ seed: name, sizeBytes: 1_150_000 }) });
   return imageFormA({ wasm: buildModule({ seed: name, sizeBytes: 90_000 }), spec: `info:\n  name: ${name}\n` });
 }
@@ -188,7 +206,7 @@ function neededBytes(index: number): number {
 
 /** The same images through ORAS, from a registry that misbehaves in the same way. */
 async function compare(t: TestContext, around: Surroundings, about: Trial, ours: Bill): Promise<void> {
-  const course = await openCourse(t, around, [about]);
+  const course = await openCourse(t, { ...around, ...about.around }, [about]);
   const peer = await runPeer(course.scene, [...course.images.keys()]);
   if (peer === undefined) return;
   const bill = { ...billOf(course, 0), ...peer };
