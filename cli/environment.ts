@@ -67,12 +67,10 @@ export function path(text: string): string {
   return text;
 }
 
-/** For options that may be given several times, and hold several values separated by commas in the environment. */
+/** For options that may be given several times, and hold several values separated by commas or spaces in the environment. */
 export function list(text: string, former: readonly string[] | undefined): string[] {
-  const parts = text
-    .split(',')
-    .map(part => part.trim())
-    .filter(part => part !== '');
+  // Not a comma within a glob's braces.
+  const parts = text.split(/[\s,]+(?![^{}]*\})/).filter(part => part !== '');
   // An empty list would mean everything: the opposite of what `--only "$UNSET"` wants.
   if (parts.length === 0) throw new InvalidArgumentError('Expected at least one.');
   return [...(former ?? []), ...parts];

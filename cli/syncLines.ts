@@ -1,4 +1,5 @@
 import type { SyncEvent } from '../mirror/events.ts';
+import { withoutSubject } from '../mirror/report.ts';
 import { formatBytes } from './format.ts';
 
 /** The plain form of a run's progress, for logs: a line when a version is done, and for what an operator would miss. */
@@ -14,7 +15,7 @@ export function syncLine(event: SyncEvent): string | undefined {
     return `pruning ${event.extras.map(extra => `${extra.name}/${extra.version}`).join(', ')}`;
   if (event.type !== 'finished') return undefined;
   const { status, name, version, sizeBytes, aliasOf, error } = event.outcome;
-  if (error !== undefined) return `failed   ${name} ${version}: ${error.message}`;
+  if (error !== undefined) return `failed   ${name} ${version}: ${withoutSubject(error.message, event.outcome)}`;
   const detail = aliasOf === undefined ? formatBytes(sizeBytes ?? 0) : `→ ${aliasOf}`;
   return `${status.padEnd(8)} ${name} ${version}  ${detail}`;
 }

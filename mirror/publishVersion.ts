@@ -6,7 +6,7 @@ import type { Fetched } from './fetchPlugin.ts';
 import type { PlanStep } from './plan.ts';
 import type { Prepared } from './prepare.ts';
 import type { ProgressMeter } from './progressMeter.ts';
-import { type Outcome, versionKey } from './report.ts';
+import { type Outcome, versionKey, withoutSubject } from './report.ts';
 
 /** An outcome with the metadata of what stands in the tree now, if anything does. */
 export interface Done {
@@ -55,7 +55,8 @@ async function fetchStep(
 
 function succeeded(status: 'fetched' | 'kept', { metadata, warnings }: Fetched): Done {
   const { name, version, reference, digest, sha256, sizeBytes } = metadata;
-  return { metadata, outcome: { name, version, status, reference, digest, sha256, sizeBytes, warnings } };
+  const notes = warnings.map(warning => withoutSubject(warning, metadata));
+  return { metadata, outcome: { name, version, status, reference, digest, sha256, sizeBytes, warnings: notes } };
 }
 
 function failed({ wanted }: PlanStep, error: Error): Done {

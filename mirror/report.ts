@@ -66,3 +66,12 @@ export function hasFailed(report: SyncReport): boolean {
 export function versionKey(it: { readonly name: string; readonly version: string }): string {
   return `${it.name}/${it.version}`;
 }
+
+/** A text about a version without the version in front, for where that stands already. */
+export function withoutSubject(
+  text: string,
+  { name, version }: { readonly name: string; readonly version: string },
+): string {
+  const subject = `${name} ${version}: `;
+  return text.startsWith(subject) ? text.slice(subject.length) : text;
+}

@@ -1,8 +1,10 @@
 import pMap from 'p-map';
-import { inspectVersion } from '../tree/inspectVersion.ts';
+import { type Inspection, inspectVersion } from '../tree/inspectVersion.ts';
 import { listVersions } from '../tree/listVersions.ts';
+import { MODULE_FILE } from '../tree/names.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
+import { readCatalog } from '../tree/readCatalog.ts';
 import { readVersion } from '../tree/readVersion.ts';
 import type { SyncListener } from './events.ts';
 import { type Extra, versionKey } from './report.ts';
@@ -39,14 +41,27 @@ export async function settleCatalog(publishing: Publishing, options: CatalogOpti
       // What the list no longer names is taken as it says it is: nobody asked this run to look at its bytes.
       if (!inspect || !named.has(`${name}/${version}`))
         return readVersion(treeDir, name, version).catch(() => undefined);
-      const present = await inspectVersion(treeDir, name, version, { stamps });
-      return present.state === 'sound' ? present.metadata : undefined;
+      return servable(await inspectVersion(treeDir, name, version, { stamps }));
     },
     { concurrency: 8 },
   );
   const versions = [...settled, ...left.filter(metadata => metadata !== undefined)];
+  // An empty catalog would turn a server's "not ready", which gateways try again, into a 404, which they do not.
+  if (versions.length === 0 && (await hasNoCatalog(treeDir))) return extras;
   if (prune && extras.length > 0) onEvent({ type: 'pruning', extras });
   await publishing.writeCatalog(versions.map(metadata => ({ metadata, pinned: pinned(metadata) })));
   if (prune) for (const { name, version } of extras) if (!signal.aborted) await publishing.remove(name, version);
   return extras;
+}
+
+/** What gateways ask for is whole: a spoiled README is no reason to take a plugin from them. */
+function servable(present: Inspection): PublishedVersion | undefined {
+  if (present.state === 'sound') return present.metadata;
+  if (present.state === 'missing' || present.problems.some(problem => problem.startsWith(MODULE_FILE)))
+    return undefined;
+  return present.metadata;
+}
+
+async function hasNoCatalog(treeDir: string): Promise<boolean> {
+  return (await readCatalog(treeDir).catch(() => 'unreadable')) === undefined;
 }

@@ -1,7 +1,7 @@
 import { constants, type Dirent } from 'node:fs';
 import { copyFile, type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { ifThere, onDisk } from './diskFault.ts';
 import { type Digest, isDigest } from './reference.ts';
 
@@ -73,9 +73,9 @@ export class CacheFolder {
       }),
     );
     found.sort((a, b) => b.sizeBytes - a.sizeBytes);
-    const [longest, ...rest] = found;
-    for (const { name } of rest) if (!mayBeAlive(name)) await ifThere(() => unlink(join(this.#parts, name)));
-    if (longest === undefined || longest.sizeBytes === 0) return undefined;
+    const longest = found[0]?.sizeBytes === 0 ? undefined : found.shift();
+    for (const { name } of found) if (!mayBeAlive(name)) await ifThere(() => unlink(join(this.#parts, name)));
+    if (longest === undefined) return undefined;
     return this.#takeOver(longest.name, digest);
   }
 
@@ -136,9 +136,8 @@ export class CacheFolder {
 
   async #make(): Promise<void> {
     this.#made ??= onDisk(async () => {
-      await mkdir(this.#parts, { recursive: true, mode: 0o700 });
-      for (const algorithm of ['sha256', 'sha512'])
-        await mkdir(join(this.dir, 'blobs', algorithm), { recursive: true, mode: 0o700 });
+      await makeFolder(this.#parts);
+      for (const algorithm of ['sha256', 'sha512']) await makeFolder(join(this.dir, 'blobs', algorithm));
     });
     await this.#made;
   }
@@ -187,4 +186,24 @@ async function describe(found: CacheEntry[], kind: CacheEntry['kind'], path: str
   if (!isDigest(digest)) return;
   const stats = await ifThere(() => stat(path));
   if (stats !== undefined) found.push({ digest, kind, path, sizeBytes: stats.size, usedAt: stats.mtime });
+}
+
+/** Not mkdir's own `recursive`: that never ends where a file system answers ENOENT to whoever wants to create something. */
+async function makeFolder(path: string): Promise<void> {
+  const make = () =>
+    mkdir(path, { mode: 0o700 }).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST' || !(await stat(path)).isDirectory()) throw error;
+    });
+  const above = dirname(path);
+  try {
+    await make();
+  } catch (error) {
+    const isAbove = await stat(above).then(
+      () => true,
+      () => false,
+    );
+    if (isAbove || above === path) throw error;
+    await makeFolder(above);
+    await make();
+  }
 }

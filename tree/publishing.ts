@@ -1,8 +1,9 @@
-import { lstat, mkdir, realpath, rm, rmdir, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { lstat, realpath, rm, rmdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { settleFolder } from './durable.ts';
 import { asTreeRefusal, errno, TreeUnusable } from './errors.ts';
 import { type LockHolder, lockTree } from './lock.ts';
+import { makeFolder } from './makeFolder.ts';
 import { OpenTree, type Publishing, type VersionKey } from './openTree.ts';
 import { recoverReplacements } from './replacement.ts';
 import { isStaging, STAGING_PROBE, stagingPlaces } from './staging.ts';
@@ -69,32 +70,6 @@ async function makeTree(treeDir: string): Promise<string> {
     if (code === 'ENAMETOOLONG') throw unusable('the path is too long', error);
     throw asTreeRefusal(error, path);
   }
-}
-
-/** mkdir's own `recursive` would do, but that it hides what was wrong: ENOENT on a read-only file system. */
-async function makeFolder(path: string): Promise<'made' | 'there'> {
-  const found = await stat(path).catch(error => {
-    if (errno(error) === 'ENOENT') return undefined;
-    throw error;
-  });
-  if (found?.isDirectory()) return 'there';
-  try {
-    await mkdir(path);
-    return 'made';
-  } catch (error) {
-    // Another process that makes the same folder is welcome to be first.
-    if (errno(error) === 'EEXIST' && (await isFolder(path))) return 'there';
-    if (errno(error) !== 'ENOENT' || dirname(path) === path) throw error;
-  }
-  await makeFolder(dirname(path));
-  return mkdir(path).then(() => 'made');
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return stat(path).then(
-    found => found.isDirectory(),
-    () => false,
-  );
 }
 
 /** What killed runs left: replacements are brought to their end, everything else goes. */

@@ -1,6 +1,7 @@
 import type { BigIntStats } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeFolder } from './makeFolder.ts';
 
 /**
  * What this machine remembers of files whose bytes it has hashed: size, mtime, ctime and inode, by path below the tree.
@@ -56,7 +57,7 @@ class StampFile implements Stamps {
     const lines = [FORMAT, this.#treeDir, ...[...this.#stamps].map(([path, text]) => `${text} ${path}`)];
     const temporary = `${this.#file}.${process.pid}.tmp`;
     try {
-      await mkdir(dirname(this.#file), { recursive: true });
+      await makeFolder(dirname(this.#file));
       await writeFile(temporary, `${lines.join('\n')}\n`, { mode: 0o600 });
       await rename(temporary, this.#file);
     } catch {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** What stood in the way of reading a file as text. */
@@ -46,8 +46,11 @@ export async function replaceTextFile(path: string, text: string): Promise<void>
   }
 }
 
-/** Not readFile: a device or a pipe has no size that could be checked beforehand. */
+/** Not readFile: a file may grow while it is read. A pipe is refused before it is opened, which alone could last for ever. */
 async function readUpTo(path: string, maxBytes: number): Promise<Buffer | undefined> {
+  const found = await stat(path);
+  if (found.isFIFO() || found.isSocket() || found.isCharacterDevice())
+    throw Object.assign(new Error(`${path} is no regular file`), { code: 'ENOTFILE' });
   const handle = await open(path, 'r');
   try {
     const chunks: Buffer[] = [];
@@ -70,6 +73,7 @@ const words: Readonly<Record<string, string>> = {
   EISDIR: 'it is a folder',
   ELOOP: 'its links lead in a circle',
   ENAMETOOLONG: 'its name is too long',
+  ENOTFILE: 'it is a pipe or a device, not a file',
 };
 
 function fault(cause: unknown): TextFileFault {

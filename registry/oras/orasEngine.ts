@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { mkdtemp, rm, unlink } from 'node:fs/promises';
+import { mkdtemp, rm, stat, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestOf } from '../blobVerifier.ts';
@@ -103,11 +103,12 @@ class OrasEngine implements Engine {
       const name = nameOf({ ...reference, digest: descriptor.digest });
       const args = ['blob', 'fetch', '--no-tty', '--output', path];
       await this.#ask(args, name, reference, 'blob', signal, path);
-      this.#traffic.bytesDownloaded += descriptor.size;
       const body = createReadStream(path, { start: offset, highWaterMark: READ_BYTES });
       await new Promise((resolve, reject) => body.once('open', resolve).once('error', reject));
       return { offset, body };
     } finally {
+      // What has come, whether it was what the manifest promised or not.
+      this.#traffic.bytesDownloaded += (await stat(path).catch(() => undefined))?.size ?? 0;
       // Once it is open its name is not needed; if it failed, what ORAS left of it is not either.
       await unlink(path).catch(() => {});
     }

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { chmod, chown, mkdir, readFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { chmod, chown, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import process from 'node:process';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ErrorJson, listing, openScene, parsed, type Scene } from '../support/cli.ts';
 import { corrupt, drip, finish, hang, reset, status, wrongDigest } from '../support/faults.ts';
-import { imageFormC } from '../support/images.ts';
+import { imageFormA, imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 
 describe('when a part fails', { concurrency: 3 }, () => {
@@ -66,6 +67,37 @@ describe('when a part fails', { concurrency: 3 }, () => {
     assert.equal(report.plugins[0]?.status, 'fetched');
     assert.equal(report.errors?.[0]?.code, 'TREE_FOREIGN');
     assert.ok(await scene.json('manifest.lock.json'));
+  });
+
+  it('a first run that publishes nothing leaves no catalog: a server is then not ready, and does not say 404', async t => {
+    const scene = await openScene(t);
+    await scene.list({ gone: '1' });
+    assert.equal((await scene.sync()).code, 1);
+    await assert.rejects(scene.read('plugins/index.json'));
+  });
+
+  it('a plugin whose README was spoiled, and cannot be mended, stays in the catalog', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1', imageFormA({ wasm: buildModule(), readme: '# a' }));
+    await scene.list({ a: '1' });
+    await scene.sync();
+    await rm(scene.path('plugins/a/1/README.md'));
+    await symlink('/etc/hostname', scene.path('plugins/a/1/README.md'));
+    const { ran, report } = await scene.report();
+    assert.equal(ran.code, 1);
+    assert.equal(report.plugins[0]?.error?.code, 'TREE_FOREIGN');
+    assert.match(JSON.stringify(await scene.json('plugins/index.json')), /a\/1\/plugin\.wasm/);
+  });
+
+  it('a pipe in the place of the manifest, or a cache folder that cannot be made, holds nobody up', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    execFileSync('mkfifo', [scene.path('pipe.json')]);
+    const piped = await scene.run(['sync', '--manifest', 'pipe.json']);
+    assert.equal(piped.code, 2);
+    assert.match(piped.stderr, /MANIFEST_UNREADABLE.*a pipe/);
+    assert.equal((await scene.sync('--cache-dir', '/proc/nowhere/cache')).code, 0);
   });
 
   it('faults that pass are got over: resets, early ends, 429, 503 and a stalled body', async t => {
