@@ -189,7 +189,7 @@ describe('on a terminal', { skip }, () => {
       assert.match(stdout, new RegExp(`${ESCAPE}\\[\\?25h`), 'the cursor is given back');
       const lines = stripVTControlCharacters(stdout).split(/[\r\n]+/);
       const live = lines.filter(line => line.includes('━') || line.includes('─') || line.includes('versions'));
-      assert.ok(live.length > 5);
+      assert.ok(live.length > 0, 'nothing was drawn');
       for (const line of live) assert.ok([...line].length <= columns, `${[...line].length}: ${line}`);
       const frames = stdout.split(/\d+\/20 versions/).slice(1, -1);
       for (const frame of frames) assert.ok(frame.split('\n').length <= 12, 'a frame is higher than the screen');
