@@ -154,8 +154,9 @@ function refuseMissing(asked: Asked, words: ErrorWords, about: Circumstances, de
     {
       ...details,
       missing: known ? 'manifest' : 'unknown',
+      // CNCF distribution says MANIFEST_UNKNOWN of a repository that is not there as well.
       hint: known
-        ? 'Check the tag or digest: the repository itself is there.'
+        ? 'Check the tag or digest, and how the repository is spelt.'
         : 'Check the repository, then the tag or digest; and that the host is a registry.',
     },
   );
