@@ -2,9 +2,10 @@ import process from 'node:process';
 import type { SyncListener } from '../mirror/events.ts';
 import { lockedSync } from '../mirror/lockedSync.ts';
 import { readPluginManifest, withRegistry } from '../mirror/manifest/pluginManifest.ts';
-import { hasFailed, type SyncReport } from '../mirror/report.ts';
+import { hasFailed, type SyncReport, versionKey } from '../mirror/report.ts';
 import { requireNamed, selectVersions } from '../mirror/selection.ts';
 import { wantsColor } from './colors.ts';
+import { lateBy, SyncDeadline } from './deadline.ts';
 import { EXIT } from './exit.ts';
 import { openerOf } from './openerOf.ts';
 import { lockChoiceOf, type SyncRun } from './syncFlags.ts';
@@ -48,11 +49,15 @@ export async function runSync(run: SyncRun): Promise<number> {
   } finally {
     progress.stop();
   }
+  if (report.interrupted && signal.reason instanceof SyncDeadline) {
+    const late = lateBy(signal.reason, report, [...manifest.versions, ...manifest.aliases].map(versionKey));
+    report = { ...report, problems: [...report.problems, late] };
+  }
   const { problems, figures } = renderSummary(report, { color: wantsColor(out), treeDir: flags.out });
   process.stderr.write(problems);
   out.write(figures);
   if (flags.format === 'json') process.stdout.write(`${JSON.stringify(syncJson(report), null, 2)}\n`);
-  if (report.interrupted) return EXIT.interrupted;
+  if (report.interrupted && !(signal.reason instanceof SyncDeadline)) return EXIT.interrupted;
   return hasFailed(report) ? EXIT.failed : EXIT.good;
 }
 

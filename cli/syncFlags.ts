@@ -16,6 +16,8 @@ export interface SyncFlags extends RegistryFlags {
   readonly compress: readonly Coding[];
   readonly dryRun?: boolean;
   readonly wait: number;
+  /** Milliseconds, for the whole run. Default: none. */
+  readonly deadline?: number;
   readonly format: 'text' | 'json';
 }
 

@@ -60,6 +60,11 @@ export function syncCommand(): Command {
         .env('PLUGIN_MIRROR_WAIT')
         .argParser(seconds(0, 86_400))
         .default(0, '0'),
+    )
+    .addOption(
+      new Option('--deadline <seconds>', 'stop the whole run after so long, with what is finished by then')
+        .env('PLUGIN_MIRROR_DEADLINE')
+        .argParser(seconds(0.1, 604_800)),
     );
   return addRegistryOptions(command)
     .addOption(
@@ -72,11 +77,18 @@ export function syncCommand(): Command {
 }
 
 async function run(flags: SyncFlags): Promise<void> {
-  const [{ runSync }, { withJsonErrors }] = await Promise.all([import('../runSync.ts'), import('../jsonErrors.ts')]);
+  const [{ runSync }, { withJsonErrors }, { SyncDeadline }] = await Promise.all([
+    import('../runSync.ts'),
+    import('../jsonErrors.ts'),
+    import('../deadline.ts'),
+  ]);
   const stampsFile = stampsFileOf(process.env, flags.out);
   const ci = /^(?:1|true)$/i.test(process.env.CI ?? '');
   process.exitCode = await withJsonErrors(flags.format, async () => {
     const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
-    return interruptible(signal => runSync({ flags, ci, registryOptions: options, stampsFile, signal }));
+    return interruptible(
+      signal => runSync({ flags, ci, registryOptions: options, stampsFile, signal }),
+      flags.deadline === undefined ? undefined : new SyncDeadline(flags.deadline),
+    );
   });
 }

@@ -171,6 +171,9 @@ function isConnectFault(code: string): boolean {
   );
 }
 
+/** llhttp has reasons that undici knows no name for. */
+const NAMELESS_PARSER_FAULT = 'HPE_UNKNOWN';
+
 /** With several addresses for one name, Node gathers what each of them said. */
 function reasonOf(error: unknown): { code: string; message: string } {
   if (error instanceof AggregateError && error.errors.length > 0) {
@@ -181,7 +184,6 @@ function reasonOf(error: unknown): { code: string; message: string } {
   if (!(error instanceof Error)) return { code: '', message: String(error) };
   const { code, message, cause } = error as NodeJS.ErrnoException;
   if (code === undefined && cause instanceof Error) return reasonOf(cause);
-  // llhttp has reasons that undici knows no number for.
-  if (code === undefined && error.name === 'HTTPParserError') return { code: 'HPE_UNKNOWN', message };
+  if (code === undefined && error.name === 'HTTPParserError') return { code: NAMELESS_PARSER_FAULT, message };
   return { code: code ?? '', message: message || error.name };
 }

@@ -119,21 +119,21 @@ describe('a sync that is stopped', () => {
     const modules = await manyPlugins(scene, 8);
     scene.registry.script({ kind: 'blob', fault: drip({ bytes: 16_384, everyMs: 4 }) });
     const records: RequestRecord[] = [];
-    const rounds = 25;
+    const rounds = 8;
     let killed = 0;
     for (let round = 0; round < rounds; round += 1) {
       const running = scene.start(['sync', '--concurrency', `${1 + (round % 8)}`]);
       const ended = running.ended.then(() => true);
       // Up to its first request nothing happens that a test could tear.
       await Promise.race([ended, asked(scene, () => true)]);
-      if (!(await Promise.race([ended, sleep(round * 12, false)]))) killed += 1;
+      if (!(await Promise.race([ended, sleep(round * 36, false)]))) killed += 1;
       running.child.kill('SIGKILL');
       await ended;
       await assertWhole(scene, modules);
       records.push(...scene.registry.requests);
       scene.registry.reset();
     }
-    assert.ok(killed > 5, `only ${killed} of ${rounds} were killed in time`);
+    assert.ok(killed > 2, `only ${killed} of ${rounds} were killed in time`);
     const { ran } = await scene.report();
     assert.equal(ran.code, 0, ran.stderr);
     await assertWhole(scene, modules);

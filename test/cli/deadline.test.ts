@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { describe, it } from 'node:test';
+import { openScene, parsed, type SyncJson, sha256 } from '../support/cli.ts';
+import { hang, status } from '../support/faults.ts';
+import { imageFormC } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
+
+describe('--deadline', { concurrency: 3 }, () => {
+  it('stops a run like Ctrl-C, ends in 1 and tells what was finished; the next run goes on from there', async t => {
+    const scene = await openScene(t);
+    const done = scene.push('done', '1.0.0');
+    const slow = scene.push('slow', '1.0.0', imageFormC({ wasm: buildModule({ seed: 'slow', sizeBytes: 900_000 }) }));
+    scene.registry.script({ kind: 'blob', path: new RegExp(sha256(slow)), fault: hang({ afterBytes: 700_000 }) });
+    await scene.list({ slow: '1.0.0', done: '1.0.0' });
+    const { ran, report } = await scene.report('--deadline', '4');
+    assert.equal(ran.code, 1);
+    assert.equal(report.interrupted, true);
+    assert.deepEqual(
+      report.plugins.map(({ name, status: how }) => `${name} ${how}`),
+      ['done fetched'],
+    );
+    assert.deepEqual(
+      report.errors?.map(({ code }) => code),
+      ['SYNC_DEADLINE'],
+    );
+    assert.match(ran.stderr, /SYNC_DEADLINE.*4 s/);
+    assert.match(ran.stderr, /1 of 2 finished: done\/1\.0\.0; not finished: slow\/1\.0\.0/);
+    assert.ok(done.equals(await readFile(scene.path('plugins/done/1.0.0/plugin.wasm'))));
+    assert.deepEqual((await readdir(scene.path('plugins'))).sort(), ['done', 'index.json', 'snapshot-inventory.json']);
+    scene.registry.script([]);
+    scene.registry.reset();
+    assert.equal((await scene.sync('--deadline', '60')).code, 0);
+    const ranges = scene.registry.requests.filter(({ kind }) => kind === 'blob').map(({ headers }) => headers.range);
+    assert.equal(ranges.length, 1);
+    assert.match(String(ranges[0]), /^bytes=[1-9]/);
+  });
+
+  it('that passes before anything is known says so, in JSON too', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1.0.0');
+    await scene.list({ a: '1.0.0' });
+    scene.registry.script({ kind: 'manifest', fault: hang() });
+    const ran = await scene.run(['sync', '--format', 'json'], { env: { PLUGIN_MIRROR_DEADLINE: '1' } });
+    assert.equal(ran.code, 1, ran.stderr);
+    const { errors, plugins } = parsed<SyncJson>(ran);
+    assert.deepEqual([plugins, errors?.[0]?.code], [[], 'SYNC_DEADLINE']);
+    assert.match(ran.stderr, /nothing was finished; not finished: a\/1\.0\.0/);
+  });
+
+  it('ends waiting between retries, and is no failure of a run that was quicker', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1.0.0');
+    await scene.list({ a: '1.0.0' });
+    scene.registry.script({ kind: 'manifest', fault: status(429, { retryAfter: 50 }) });
+    const late = await scene.sync('--deadline', '1.5');
+    assert.equal(late.code, 1);
+    assert.match(late.stderr, /SYNC_DEADLINE/);
+    scene.registry.script([]);
+    const ran = await scene.sync('--deadline', '604800');
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.doesNotMatch(ran.stderr, /DEADLINE/);
+    assert.equal((await scene.sync('--deadline', '0')).code, 2);
+  });
+});
