@@ -1,76 +1,94 @@
 import { write } from 'node:fs';
-import { isIP } from 'node:net';
 import process from 'node:process';
 import type { ServerEvent } from '../server/events.ts';
 import { type ServerOptions, settleOptions } from '../server/options.ts';
-import { type RunningServer, startServer } from '../server/startServer.ts';
+import { type RunningServer, type Stop, type StopReport, startServer } from '../server/startServer.ts';
 import type { ServeFlags } from './commands/serve.ts';
+import { finish } from './exit.ts';
+import { readCredentials } from './serveCredentials.ts';
+import { describeEvent, LOG_LEVELS, type LogLevel } from './serveEvents.ts';
+import { serverOptions } from './serveOptions.ts';
+import { signalQueue } from './signalQueue.ts';
 
-const MIB = 1024 * 1024;
 const STDOUT = 1;
 
 /** Serves until a signal comes. SIGTERM stops in order; SIGINT does so without the pause; a second one ends at once. */
 export async function runServe(flags: ServeFlags, programVersion: string): Promise<void> {
   const options: ServerOptions = {
-    ...serverOptions(flags, programVersion),
-    onEvent: event => say(describe(event)),
+    ...serverOptions(flags, programVersion, readCredentials(flags, process.env)),
+    onEvent: event => tell(event, flags.logLevel),
     ...(flags.accessLog === 'off' ? {} : { writeAccessLog }),
   };
-  if (flags.printConfig === true) {
-    printConfig(options, flags);
-    return;
+  if (flags.printConfig === true) printConfig(options, flags);
+  else if (flags.workers > 1) await runWorkers(flags, options);
+  else {
+    const signals = signalQueue();
+    const server: RunningServer = await startServer(options);
+    await serveUntilSignal({ flags, url: server.url, signals, stop: how => server.close(how) });
   }
-  const signals = signalQueue();
-  const server = await startServer(options);
-  say(`serving ${flags.tree} at ${server.url}/`);
+}
+
+/** This process starts the others and looks after them; they run the same command, and come here, too. */
+async function runWorkers(flags: ServeFlags, options: ServerOptions): Promise<void> {
+  const signals = signalQueue(); // a worker takes none: Ctrl-C reaches all of them, and they are told by the first
+  const { openWorkerLink } = await import('../server/workerLink.ts');
+  const link = openWorkerLink();
+  if (link !== undefined) {
+    const { gatherMetrics, writeLog } = link;
+    const log = options.writeAccessLog === undefined ? {} : { writeAccessLog: writeLog };
+    try {
+      await link.run(await startServer({ ...options, gatherMetrics, ...log }));
+      process.exit(0);
+    } catch (error) {
+      finish(error);
+      process.exit(); // the channel to the other process would keep this one
+    }
+  }
+  settleOptions(options);
+  const { WorkerPool } = await import('../server/workerPool.ts');
+  const onLost = (how: string): void =>
+    say(`a worker ended (${how}); another takes its place`, 'error', flags.logLevel);
+  const pool = new WorkerPool({ count: flags.workers, writeLog: writeAccessLog, onLost });
+  const started = await pool.start();
+  if ('exitCode' in started) process.exit(started.exitCode);
+  await serveUntilSignal({
+    flags,
+    url: started.url,
+    signals,
+    stop: how => pool.stop(how),
+    kill: () => pool.kill(),
+  });
+}
+
+interface Serving {
+  readonly flags: ServeFlags;
+  readonly url: string;
+  readonly signals: ReturnType<typeof signalQueue>;
+  readonly stop: (how: Stop) => Promise<StopReport>;
+  readonly kill?: () => void;
+}
+
+async function serveUntilSignal({ flags, url, signals, stop, kill }: Serving): Promise<never> {
+  const { grace: graceMs, drainDelay, logLevel } = flags;
+  say(`serving ${flags.tree} at ${url}/`, 'info', logLevel);
   const signal = await signals.next();
-  say(`${signal}: running downloads may end, no new ones are wanted`);
-  const again = signals.next().then(() => process.exit(130));
-  const { cut } = await Promise.race([stop(server, flags, signal), again]);
-  if (cut > 0) say(`${cut} connections were cut, for the grace of ${flags.grace / 1000} s was over`);
+  say(`${signal}: running downloads may end, no new ones are wanted`, 'info', logLevel);
+  const again = signals.next().then(() => {
+    kill?.();
+    process.exit(130);
+  });
+  const { cut } = await Promise.race([stop({ pauseMs: signal === 'SIGINT' ? 0 : drainDelay, graceMs }), again]);
+  if (cut > 0) say(`${cut} connections were cut, for the grace of ${graceMs / 1000} s was over`, 'warn', logLevel);
   process.exit(0);
-}
-
-function stop(server: RunningServer, flags: ServeFlags, signal: NodeJS.Signals) {
-  return server.close({ pauseMs: signal === 'SIGINT' ? 0 : flags.drainDelay, graceMs: flags.grace });
-}
-
-function serverOptions(flags: ServeFlags, programVersion: string): ServerOptions {
-  return {
-    treeDir: flags.tree,
-    programVersion,
-    host: isIP(flags.host.replace(/^\[(.*)\]$/, '$1')) === 0 ? flags.host : flags.host.replace(/^\[(.*)\]$/, '$1'),
-    port: flags.port,
-    basePath: flags.basePath.replace(/\/+$/, ''),
-    urlPatterns: flags.urlPattern ?? [],
-    latest: flags.latest === true,
-    encoding: flags.encoding,
-    cachePinned: flags.cachePinned,
-    cacheOther: flags.cacheOther,
-    cacheBytes: flags.memoryCache * MIB,
-    maxBodies: flags.maxDownloads,
-    maxWaitingBodies: flags.maxQueue,
-    maxBodyWaitMs: flags.queueTimeout,
-    maxConnections: flags.maxConnections,
-    retryAfterSeconds: flags.retryAfter,
-    headersTimeoutMs: flags.headersTimeout,
-    requestTimeoutMs: flags.requestTimeout,
-    stallTimeoutMs: flags.stallTimeout,
-    keepAliveTimeoutMs: flags.keepAliveTimeout,
-    pollMs: flags.pollInterval,
-    patrolMs: flags.checkInterval,
-    verifyMs: flags.verifyInterval,
-    verifyBytesPerSecond: flags.verifyRate * MIB,
-    trustedProxies: flags.trustedProxies,
-    logSampleEvery: flags.logSample,
-  };
 }
 
 function printConfig(options: ServerOptions, flags: ServeFlags): void {
   const settings: Partial<ReturnType<typeof settleOptions>> = settleOptions(options);
-  const { accessLog, drainDelay: drainDelayMs, grace: graceMs } = flags;
-  const { onEvent: _, writeAccessLog: __, gatherMetrics: ___, ...plain } = settings;
-  process.stdout.write(`${JSON.stringify({ ...plain, accessLog, drainDelayMs, graceMs }, null, 2)}\n`);
+  const { accessLog, logLevel, workers, drainDelay: drainDelayMs, grace: graceMs } = flags;
+  const { onEvent: _, writeAccessLog: __, gatherMetrics: ___, credentials, ...plain } = settings;
+  const asksFor = { token: credentials?.token !== undefined, user: credentials?.login?.user ?? null };
+  const shown = { ...plain, asksFor, accessLog, logLevel, workers, drainDelayMs, graceMs };
+  process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`);
 }
 
 /** Past process.stdout, whose writes to a pipe hold up the whole process when nobody reads it. */
@@ -89,51 +107,11 @@ function writeAccessLog(text: string): Promise<void> {
   });
 }
 
-function say(line: string): void {
-  process.stderr.write(`plugin-mirror: ${line}\n`);
+function tell(event: ServerEvent, least: LogLevel): void {
+  const { level, line } = describeEvent(event);
+  say(line, level, least);
 }
 
-function describe(event: ServerEvent): string {
-  switch (event.kind) {
-    case 'tree-loaded':
-      return `tree ${event.tree}: ${event.plugins} plugins, ${event.versions} versions, ${(event.sizeBytes / 1e6).toFixed(1)} MB`;
-    case 'tree-missing':
-      return event.serving
-        ? `no index.json in ${event.treeDir} any more; what was read before is served on`
-        : `no index.json in ${event.treeDir} yet; answering 503 until \`plugin-mirror sync\` has put one there`;
-    case 'tree-unreadable':
-      return `the tree cannot be read (${String(event.error)}); ${event.serving ? 'what was read before is served on' : 'answering 503'}`;
-    case 'content':
-      return `${event.paths.join(', ')} (sha256 ${event.sha256}): ${CONTENT_STATES[event.state]}`;
-    case 'failure':
-      return `${event.url}: ${String(event.error)}`;
-  }
-}
-
-const CONTENT_STATES = {
-  damaged: 'the file on disk is not what the catalog names; answering 503',
-  displaced: 'another file lies there now; serving the one that is still open until the catalog names the new one',
-  whole: 'the file on disk is whole again',
-} as const;
-
-/** Signals in the order in which they come, none lost. */
-function signalQueue(): { next(): Promise<NodeJS.Signals> } {
-  const came: NodeJS.Signals[] = [];
-  let waiting: ((signal: NodeJS.Signals) => void) | undefined;
-  for (const name of ['SIGTERM', 'SIGINT'] as const)
-    process.on(name, () => {
-      if (waiting === undefined) came.push(name);
-      else {
-        waiting(name);
-        waiting = undefined;
-      }
-    });
-  return {
-    next: () =>
-      new Promise(resolve => {
-        const first = came.shift();
-        if (first === undefined) waiting = resolve;
-        else resolve(first);
-      }),
-  };
+function say(line: string, level: LogLevel, least: LogLevel): void {
+  if (LOG_LEVELS.indexOf(level) <= LOG_LEVELS.indexOf(least)) process.stderr.write(`plugin-mirror: ${line}\n`);
 }

@@ -7,7 +7,7 @@ const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 export interface AccessLogSettings {
   /** Writes text where the log goes; the next is written when this is done. */
   readonly write: (text: string) => Promise<void>;
-  /** Of answers below 400, one in so many is logged. */
+  /** Of answers below 400, one in so many is logged; 0: none. */
   readonly sampleEvery: number;
 }
 
@@ -35,7 +35,8 @@ export class AccessLog {
 
   add(answered: Answered): void {
     const { status, complete } = answered;
-    if (status < 400 && complete && this.#seen++ % this.#settings.sampleEvery !== 0) return;
+    const { sampleEvery } = this.#settings;
+    if (status < 400 && complete && (sampleEvery === 0 || this.#seen++ % sampleEvery !== 0)) return;
     if (this.#lines.length > MAX_WAITING_BYTES) {
       this.#dropped++;
       return;

@@ -1,16 +1,13 @@
 import process from 'node:process';
 import express, { type Express, type Request, type Response } from 'express';
+import { ALLOWED_METHODS } from './allowedMethods.ts';
 import { findListing, LISTING_POLICY, renderListing } from './listing.ts';
 import { explainNotFound, notFoundText } from './notFound.ts';
 import { renderStartPage, START_PAGE_POLICY } from './startPage.ts';
 import type { TreeView } from './treeView.ts';
 
-export const ALLOWED_METHODS = 'GET, HEAD, OPTIONS';
-
 export interface AppParts {
   readonly view: () => TreeView | undefined;
-  /** Why the server wants no new clients just now; undefined when it does. */
-  readonly notReady: () => string | undefined;
   readonly retryAfterSeconds: number;
   readonly latest: boolean;
   readonly programVersion: string;
@@ -19,7 +16,7 @@ export interface AppParts {
 }
 
 /**
- * Everything but the files of the catalog: pages, listings, health, metrics and the words of a 404. The path of each
+ * Everything but the files of the catalog and the health checks: pages, listings, metrics and the words of a 404. The path of each
  * request has been decoded and stripped of the base path before it comes here.
  */
 export function createApp(parts: AppParts): Express {
@@ -37,12 +34,6 @@ export function createApp(parts: AppParts): Express {
     response.set('Allow', ALLOWED_METHODS);
     if (request.method === 'OPTIONS') response.status(204).end();
     else text(response, 405, `${request.method} is not for this server; it answers ${ALLOWED_METHODS}.\n`);
-  });
-  app.get('/healthz', (_request, response) => text(response, 200, 'ok\n'));
-  app.get('/readyz', (_request, response) => {
-    const why = parts.notReady();
-    if (why === undefined) text(response, 200, 'ready\n');
-    else unavailable(response, parts, why);
   });
   app.get('/version', (_request, response) => {
     response.json({ version: parts.programVersion, node: process.version, tree: parts.view()?.catalog.tree ?? null });

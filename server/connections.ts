@@ -1,4 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Server as SecureServer } from 'node:https';
 import type { Socket } from 'node:net';
 
 /** A connection without any request yet gets this long to bring one when the server is about to stop. */
@@ -13,8 +14,9 @@ export class Connections {
   #empty: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(server: Server) {
-    server.on('connection', (socket: Socket) => {
+  constructor(server: Server | SecureServer) {
+    // Over TLS a request knows the socket that was made of the connection, not the connection.
+    server.on('setSecureContext' in server ? 'secureConnection' : 'connection', (socket: Socket) => {
       this.#all.add(socket);
       this.#idle.set(socket, 'new');
       socket.once('close', () => {

@@ -18,5 +18,9 @@ export type ServerEvent =
       readonly paths: readonly string[];
       readonly sha256: string;
     }
+  /** Another certificate is shown from now on. */
+  | { readonly kind: 'tls-loaded' }
+  /** The certificate's files cannot be used as they are now; the former one is shown on. */
+  | { readonly kind: 'tls-unusable'; readonly error: unknown }
   /** A request met a mistake of this program, or a disk that gave in. */
   | { readonly kind: 'failure'; readonly url: string; readonly error: unknown };

@@ -1,6 +1,8 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
+import { TLSSocket } from 'node:tls';
 import type { Express } from 'express';
-import { ALLOWED_METHODS } from './app.ts';
+import type { Access } from './access.ts';
+import { ALLOWED_METHODS } from './allowedMethods.ts';
 import type { Connections } from './connections.ts';
 import { Exchange, type ExchangeRules } from './exchange.ts';
 import type { FileService } from './fileService.ts';
@@ -12,7 +14,14 @@ import type { ServedFile } from './treeView.ts';
 
 export interface ListenerParts {
   readonly settings: Pick<ServerSettings, 'basePath' | 'trustedProxies'>;
-  readonly app: Express;
+  /** Loads Express when the first page is asked for: a server of files alone has no need of it, nor of its memory. */
+  readonly app: () => Promise<Express>;
+  /** Why the server wants no new clients just now; undefined when it does. */
+  readonly notReady: () => string | undefined;
+  /** Undefined: everybody may see everything. */
+  readonly access: Access | undefined;
+  /** Whether clients have to show a certificate. */
+  readonly wantsCertificate: boolean;
   readonly files: FileService;
   readonly follower: TreeFollower;
   readonly connections: Connections;
@@ -28,7 +37,7 @@ const ROOT_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
  * and response new prototypes, which costs more than the rest of a small answer. Everything else goes through Express.
  */
 export function createListener(parts: ListenerParts): RequestListener {
-  const { app, files, follower, connections, rules, settings } = parts;
+  const { app, files, follower, connections, rules, settings, access, wantsCertificate } = parts;
   const { basePath } = settings;
   return (request, response) => {
     connections.note(request, response);
@@ -42,8 +51,10 @@ export function createListener(parts: ListenerParts): RequestListener {
     else if (request.rawHeaders.length > 2 * MAX_HEADER_LINES)
       begin(true).text(431, 'These are too many header lines.\n');
     else if (head.hosts > 1) begin(true).text(400, 'A request names one host.\n');
-    else if (known !== undefined) answerFile(begin(), head, url, known);
-    else if (url === '*' && request.method === 'OPTIONS') begin().finish(204, ['Allow', ALLOWED_METHODS]);
+    else if (known !== undefined) {
+      const exchange = begin();
+      if (isAdmitted(exchange)) answerFile(exchange, head, url, known);
+    } else if (url === '*' && request.method === 'OPTIONS') begin().finish(204, ['Allow', ALLOWED_METHODS]);
     else answerDecoded(begin, head, url);
   };
 
@@ -56,7 +67,9 @@ export function createListener(parts: ListenerParts): RequestListener {
     const path = withoutBase(target.path, basePath);
     const file = path === undefined ? undefined : follower.view?.files.get(path);
     const exchange = begin();
-    if (path !== undefined && file !== undefined) answerFile(exchange, head, path, file);
+    if (path !== undefined && ROOT_PATHS.has(path) && isRead(exchange)) answerHealth(exchange, path);
+    else if (!isAdmitted(exchange)) return;
+    else if (path !== undefined && file !== undefined) answerFile(exchange, head, path, file);
     else if (path === '')
       exchange.text(301, 'The folder ends with a slash.\n', ['Location', `${basePath}/${target.query}`]);
     else {
@@ -64,8 +77,28 @@ export function createListener(parts: ListenerParts): RequestListener {
       const below = (path ?? '/-').replaceAll('%', '%25').replaceAll('?', '%3F');
       exchange.leaveToOthers();
       exchange.request.url = below + target.query;
-      app(exchange.request, exchange.response);
+      app().then(
+        answer => answer(exchange.request, exchange.response),
+        () => exchange.response.destroy(),
+      );
     }
+  }
+
+  function answerHealth(exchange: Exchange, path: string): void {
+    const why = path === '/readyz' ? parts.notReady() : undefined;
+    if (why !== undefined) exchange.unavailable(why);
+    else exchange.text(200, path === '/readyz' ? 'ready\n' : 'ok\n');
+  }
+
+  /** False if the answer has been given: who may not see the tree is told so. */
+  function isAdmitted(exchange: Exchange): boolean {
+    const { socket, headers } = exchange.request;
+    if (wantsCertificate && !(socket instanceof TLSSocket && socket.authorized))
+      exchange.text(403, 'This server answers clients with a certificate that it trusts.\n');
+    else if (access?.admits(headers.authorization) === false)
+      exchange.text(401, 'This server asks for a token or a password.\n', access.challenge);
+    else return true;
+    return false;
   }
 
   function answerFile(exchange: Exchange, head: RequestHead, path: string, file: ServedFile): void {
@@ -78,6 +111,10 @@ export function createListener(parts: ListenerParts): RequestListener {
         ALLOWED_METHODS,
       ]);
   }
+}
+
+function isRead({ request: { method } }: Exchange): boolean {
+  return method === 'GET' || method === 'HEAD';
 }
 
 function withoutBase(path: string, basePath: string): string | undefined {

@@ -1,6 +1,8 @@
+import type { Credentials } from './access.ts';
 import type { ServerEvent } from './events.ts';
 import type { MetricFamily } from './metricFamily.ts';
 import { ServerOptionInvalid } from './refusals.ts';
+import type { TlsFilesSettings } from './tlsFiles.ts';
 
 /** Everything that a server can be told. Times in milliseconds unless the name says otherwise. */
 export interface ServerOptions {
@@ -23,7 +25,7 @@ export interface ServerOptions {
    * (`auto`, the default) when many download at once or the way to them is narrow.
    */
   readonly encoding?: 'off' | 'auto' | 'on';
-  /** Cache-Control of versions whose digest is pinned. Default `public, max-age=31536000, immutable`. */
+  /** Cache-Control of pinned versions. Default `public, max-age=31536000, immutable`; `private` with credentials. */
   readonly cachePinned?: string;
   /** Cache-Control of all else. Default `no-cache`. */
   readonly cacheOther?: string;
@@ -57,16 +59,22 @@ export interface ServerOptions {
   readonly verifyBytesPerSecond?: number;
   /** How many proxies in front are trusted to tell the client's address in X-Forwarded-For. Default 0. */
   readonly trustedProxies?: number;
-  /** Of answers below 400, one in so many is logged. Default 1. */
+  /** Of answers below 400, one in so many is logged; 0: none. Default 1. */
   readonly logSampleEvery?: number;
   /** Writes lines of the access log; without it there is none. */
   readonly writeAccessLog?: (text: string) => Promise<void>;
+  /** Serve HTTPS with these files. Default: plain HTTP. */
+  readonly tls?: TlsFilesSettings;
+  /** Who may see anything but the health checks. Default: everybody. */
+  readonly credentials?: Credentials;
   /** Adds what other workers count to what this one does, for /metrics. Default: there are no others. */
   readonly gatherMetrics?: (own: readonly MetricFamily[]) => Promise<readonly MetricFamily[]>;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
-export type ServerSettings = Required<Omit<ServerOptions, 'writeAccessLog'>> & Pick<ServerOptions, 'writeAccessLog'>;
+/** What has no default is off. */
+type Optional = 'writeAccessLog' | 'tls' | 'credentials';
+export type ServerSettings = Required<Omit<ServerOptions, Optional>> & Pick<ServerOptions, Optional>;
 
 /** Fills in the defaults and refuses what cannot work, before anything is opened. @throws ServerOptionInvalid */
 export function settleOptions(options: ServerOptions): ServerSettings {
@@ -77,7 +85,8 @@ export function settleOptions(options: ServerOptions): ServerSettings {
     urlPatterns: [],
     latest: false,
     encoding: 'auto',
-    cachePinned: 'public, max-age=31536000, immutable',
+    // RFC 9111, 3.5: "public" would let a shared cache hand out what only some may see.
+    cachePinned: `${options.credentials === undefined ? 'public' : 'private'}, max-age=31536000, immutable`,
     cacheOther: 'no-cache',
     cacheBytes: 48 * 1024 * 1024,
     maxBodies: 1024,
@@ -112,6 +121,7 @@ export function settleOptions(options: ServerOptions): ServerSettings {
     if (!/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(settings[name]))
       throw unfit(name, 'the value of a Cache-Control header', JSON.stringify(settings[name]));
   for (const pattern of settings.urlPatterns) checkPattern(pattern);
+  checkCredentials(settings.credentials);
   return settings;
 }
 
@@ -134,8 +144,18 @@ const LIMITS = [
   ['verifyMs', 10, 365 * 24 * HOUR_MS],
   ['verifyBytesPerSecond', 64 * 1024, 64 * 1024 ** 3],
   ['trustedProxies', 0, 16],
-  ['logSampleEvery', 1, 1_000_000],
+  ['logSampleEvery', 0, 1_000_000],
 ] as const;
+
+function checkCredentials(credentials: Credentials | undefined): void {
+  const { token, login } = credentials ?? {};
+  // RFC 6750, 2.1; and RFC 7617, 2: a colon would end the name.
+  if (token !== undefined && !/^[A-Za-z0-9._~+/-]+=*$/.test(token))
+    throw unfit('authToken', 'letters, digits and - . _ ~ + /', 'other characters, or nothing');
+  if (login !== undefined && (login.user === '' || login.user.includes(':')))
+    throw unfit('authUser', 'a name without a colon', JSON.stringify(login.user));
+  if (login?.password === '') throw unfit('authPassword', 'a password', 'nothing');
+}
 
 function checkPattern(pattern: string): void {
   const expected = 'a path with ${name} in it, such as /wasm-plugins/${name}.wasm or /p/${name}/${version}.wasm';

@@ -10,6 +10,11 @@ export class ServerAddressUnusable extends Refusal {
   readonly code = 'SERVER_ADDRESS_UNUSABLE';
 }
 
+/** The files for TLS are missing, unreadable, or do not fit together. */
+export class ServerTlsUnusable extends Refusal {
+  readonly code = 'SERVER_TLS_UNUSABLE';
+}
+
 /** An option that no server can work with. */
 export class ServerOptionInvalid extends Refusal {
   readonly code = 'OPTION_INVALID';

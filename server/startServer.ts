@@ -1,8 +1,11 @@
 import { createServer, type Server } from 'node:http';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { Express } from 'express';
+import { Access } from './access.ts';
 import { AccessLog } from './accessLog.ts';
-import { ALLOWED_METHODS, createApp } from './app.ts';
+import { ALLOWED_METHODS } from './allowedMethods.ts';
 import { ChunkCache } from './chunkCache.ts';
 import { answerUnreadable, rawAnswer } from './clientErrors.ts';
 import { Connections } from './connections.ts';
@@ -18,11 +21,14 @@ import { type ServerOptions, type ServerSettings, settleOptions } from './option
 import { Patrol } from './patrol.ts';
 import { Pressure } from './pressure.ts';
 import { asListenRefusal } from './refusals.ts';
+import { readTlsFiles, TlsFollower, type TlsMaterial } from './tlsFiles.ts';
 import { TreeFollower } from './treeFollower.ts';
 import { Turns } from './turns.ts';
 
 const MAX_HEADER_BYTES = 16 * 1024;
 const TIMEOUT_CHECK_MS = 1000;
+/** A connection in the midst of its handshake holds up a stop for no longer. */
+const MAX_HANDSHAKE_MS = 10_000;
 
 export interface RunningServer {
   /** `http://localhost:8080`, plus the base path; the address it listens on where that is a particular one. */
@@ -94,31 +100,45 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     connectionsDropped,
   });
   const collect = (): MetricFamily[] => metrics.collect(follower.view, gauges());
-  const app = createApp({
+  const notReady = (): string | undefined => {
+    if (isDraining) return 'The server is stopping.';
+    return follower.view === undefined ? 'No plugin tree has been loaded yet.' : undefined;
+  };
+  const parts = {
     view: () => follower.view,
-    notReady: () =>
-      isDraining
-        ? 'The server is stopping.'
-        : follower.view === undefined
-          ? 'No plugin tree has been loaded yet.'
-          : undefined,
     retryAfterSeconds,
     latest: settings.latest,
     programVersion: settings.programVersion,
     renderMetrics: async () => renderFamilies(await settings.gatherMetrics(collect())),
-    onFailure: (url, error) => onEvent({ kind: 'failure', url, error }),
-  });
-  const server = createHttpServer(settings);
+    onFailure: (url: string, error: unknown) => onEvent({ kind: 'failure', url, error }),
+  };
+  let loading: Promise<Express> | undefined;
+  const app = (): Promise<Express> => {
+    loading ??= import('./app.ts').then(({ createApp }) => createApp(parts));
+    return loading;
+  };
+  const { tls, credentials } = settings;
+  const material = tls === undefined ? undefined : await readTlsFiles(tls);
+  const server = createHttpServer(settings, material);
   const connections = new Connections(server);
   const { encoding } = settings;
   const pressure = new Pressure(() => gate.running);
   const files = new FileService({ store, cache, turns: new Turns(), gate, follower, encoding, pressure, onEvent });
   const rules = { isDraining: () => isDraining, retryAfterSeconds, onAnswered };
-  server.on('request', createListener({ settings, app, files, follower, connections, rules }));
+  const access = credentials === undefined ? undefined : new Access(credentials);
+  const wantsCertificate = tls?.clientCaFile !== undefined;
+  server.on(
+    'request',
+    createListener({ settings, app, notReady, access, wantsCertificate, files, follower, connections, rules }),
+  );
   server.on('drop', () => connectionsDropped++);
   await listen(server, settings.host, settings.port);
   await follower.start();
   patrol.start();
+  const certificate =
+    tls === undefined || material === undefined || !('setSecureContext' in server)
+      ? undefined
+      : new TlsFollower(tls, material, { pollMs, take: found => server.setSecureContext(found), onEvent });
   const { port } = server.address() as AddressInfo;
 
   const stop = async ({ pauseMs = 0, graceMs = 25_000 }: Stop): Promise<StopReport> => {
@@ -137,7 +157,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     );
     await connections.drain();
     giveUp.abort();
-    await Promise.all([grace, closed, follower.stop(), patrol.stop()]);
+    await Promise.all([grace, closed, follower.stop(), patrol.stop(), certificate?.stop()]);
     store.close();
     await log?.close();
     return { cut };
@@ -156,8 +176,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
-function createHttpServer(settings: ServerSettings): Server {
-  const server = createServer({
+function createHttpServer(settings: ServerSettings, material: TlsMaterial | undefined): Server | SecureServer {
+  const rules = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: Math.min(settings.headersTimeoutMs, settings.requestTimeoutMs),
     requestTimeout: settings.requestTimeoutMs,
@@ -165,7 +185,18 @@ function createHttpServer(settings: ServerSettings): Server {
     connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     insecureHTTPParser: false,
     noDelay: true,
-  });
+  };
+  const server =
+    material === undefined
+      ? createServer(rules)
+      : createSecureServer({
+          ...rules,
+          ...material,
+          handshakeTimeout: Math.min(settings.headersTimeoutMs, MAX_HANDSHAKE_MS),
+          // Health checks have none; the listener looks whether it is there, and good.
+          requestCert: material.ca !== undefined,
+          rejectUnauthorized: false,
+        });
   // Lines past a count would be dropped unseen, a second Host among them; the listener refuses what is too much.
   server.maxHeadersCount = 0;
   server.maxConnections = settings.maxConnections;
@@ -178,17 +209,17 @@ function createHttpServer(settings: ServerSettings): Server {
   return server;
 }
 
-async function listen(server: Server, host: string, port: number): Promise<void> {
+async function listen(server: Server | SecureServer, host: string, port: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', error => reject(asListenRefusal(error, host, port)));
     server.listen({ host, port, backlog: 1024 }, resolve);
   });
 }
 
-function urlOf({ host, basePath }: ServerSettings, port: number): string {
+function urlOf({ host, basePath, tls }: ServerSettings, port: number): string {
   const anywhere = host === '0.0.0.0' || host === '::';
   const name = anywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host;
-  return `http://${name}:${port}${basePath}`;
+  return `${tls === undefined ? 'http' : 'https'}://${name}:${port}${basePath}`;
 }
 
 function counted<T>(among: Iterable<T>, fits: (one: T) => boolean): number {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import semver from 'semver';
+import parse from 'semver/functions/parse.js';
 import type { Catalog, CatalogPlugin, CatalogVersion } from '../tree/catalog.ts';
 import { CATALOG_FILE, INVENTORY_FILE, MODULE_FILE } from '../tree/names.ts';
 import { CODINGS, type Coding, variantFile } from '../tree/variants.ts';
@@ -200,7 +200,7 @@ function addPattern(
 }
 
 function isRelease(version: string): boolean {
-  const parsed = semver.parse(version, { loose: true });
+  const parsed = parse(version, { loose: true });
   return parsed !== null && parsed.prerelease.length === 0;
 }
 

@@ -12,7 +12,7 @@ export interface ServeFlags {
   readonly urlPattern?: readonly string[];
   readonly latest?: boolean;
   readonly encoding: 'off' | 'auto' | 'on';
-  readonly cachePinned: string;
+  readonly cachePinned?: string;
   readonly cacheOther: string;
   readonly memoryCache: number;
   readonly maxDownloads: number;
@@ -29,7 +29,15 @@ export interface ServeFlags {
   readonly verifyInterval: number;
   readonly verifyRate: number;
   readonly trustedProxies: number;
-  readonly accessLog: 'json' | 'off';
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsClientCa?: string;
+  readonly authTokenFile?: string;
+  readonly authUser?: string;
+  readonly authPasswordFile?: string;
+  readonly workers: number;
+  readonly logLevel: 'error' | 'warn' | 'info';
+  readonly accessLog: 'json' | 'errors' | 'off';
   readonly logSample: number;
   readonly drainDelay: number;
   readonly grace: number;
@@ -74,9 +82,10 @@ export function serveCommand(): Command {
       .env('PLUGIN_MIRROR_ENCODING')
       .choices(['off', 'auto', 'on'])
       .default('auto'),
-    new Option('--cache-pinned <value>', 'Cache-Control of versions whose digest is pinned')
-      .env('PLUGIN_MIRROR_CACHE_PINNED')
-      .default('public, max-age=31536000, immutable'),
+    new Option(
+      '--cache-pinned <value>',
+      'Cache-Control of versions whose digest is pinned (default: public, max-age=31536000, immutable; private instead of public where a token or password is asked for)',
+    ).env('PLUGIN_MIRROR_CACHE_PINNED'),
     new Option('--cache-other <value>', 'Cache-Control of everything else')
       .env('PLUGIN_MIRROR_CACHE_OTHER')
       .default('no-cache'),
@@ -119,9 +128,39 @@ export function serveCommand(): Command {
       [0, 16],
       0,
     ),
-    new Option('--access-log <kind>', 'one JSON line per answer on stdout, or none')
+    new Option('--tls-cert <file>', 'serve HTTPS with this certificate (PEM); read again when it changes')
+      .env('PLUGIN_MIRROR_TLS_CERT')
+      .argParser(path),
+    new Option('--tls-key <file>', 'the key of that certificate').env('PLUGIN_MIRROR_TLS_KEY').argParser(path),
+    new Option('--tls-client-ca <file>', 'authorities of clients: who shows no certificate of theirs gets 403')
+      .env('PLUGIN_MIRROR_TLS_CLIENT_CA')
+      .argParser(path),
+    new Option(
+      '--auth-token-file <file>',
+      'ask for this token (Authorization: Bearer); or put the token into PLUGIN_MIRROR_AUTH_TOKEN',
+    )
+      .env('PLUGIN_MIRROR_AUTH_TOKEN_FILE')
+      .argParser(path),
+    new Option('--auth-user <name>', 'ask for this user and a password (Authorization: Basic)').env(
+      'PLUGIN_MIRROR_AUTH_USER',
+    ),
+    new Option('--auth-password-file <file>', 'that password; or put it into PLUGIN_MIRROR_AUTH_PASSWORD')
+      .env('PLUGIN_MIRROR_AUTH_PASSWORD_FILE')
+      .argParser(path),
+    counted(
+      '--workers <n>',
+      'processes that share the port, and the limits above',
+      'PLUGIN_MIRROR_WORKERS',
+      [1, 256],
+      1,
+    ),
+    new Option('--log-level <level>', 'what is told on stderr')
+      .env('PLUGIN_MIRROR_LOG_LEVEL')
+      .choices(['error', 'warn', 'info'])
+      .default('info'),
+    new Option('--access-log <kind>', 'one JSON line per answer on stdout, per failed answer, or none')
       .env('PLUGIN_MIRROR_ACCESS_LOG')
-      .choices(['json', 'off'])
+      .choices(['json', 'errors', 'off'])
       .default('json'),
     counted('--log-sample <n>', 'of answers below 400, log one in n', 'PLUGIN_MIRROR_LOG_SAMPLE', [1, 1_000_000], 1),
     timed(

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import process from 'node:process';
 import { describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ask } from './client.ts';
@@ -40,6 +44,21 @@ async function portOf({ child, out }: Started): Promise<number> {
   }
 }
 
+/** proc_pid_stat(5): the fourth field is the parent. */
+function childrenOf(pid: number): number[] {
+  const found = readdirSync('/proc')
+    .filter(name => /^\d+$/.test(name))
+    .map(Number);
+  return found.filter(candidate => {
+    try {
+      const text = readFileSync(`/proc/${candidate}/stat`, 'latin1');
+      return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]) === pid;
+    } catch {
+      return false;
+    }
+  });
+}
+
 describe('the serve command', () => {
   const bytes = wasm(8_000_000);
   const plan = { name: 'a', version: '1.0.0', bytes };
@@ -66,6 +85,81 @@ describe('the serve command', () => {
     assert.equal((await ask(port, '/healthz')).status, 200);
     first.child.kill('SIGINT');
     assert.equal(await first.ended, 0);
+  });
+
+  test('workers share the port, the log and the figures; one that is lost is replaced; all of them drain', async t => {
+    const tree = await makeTree(t, [plan]);
+    const env = { PLUGIN_MIRROR_WORKERS: '2', PLUGIN_MIRROR_DRAIN_DELAY: '0', PLUGIN_MIRROR_MEMORY_CACHE: '2' };
+    const server = start(t, ['--tree', tree, '--host', '127.0.0.1', '--port', '0'], env);
+    const port = await portOf(server);
+    const figures = async () => (await ask(port, '/metrics')).body.toString();
+    assert.match(await figures(), /^plugin_mirror_workers 2$/m);
+    for (let round = 0; round < 6; round++) await ask(port, '/plugins/a/1.0.0/plugin.wasm', { method: 'HEAD' });
+    const text = await figures();
+    assert.match(text, /requests_total\{plugin="a",version="1\.0\.0",coding="identity",status="200"\} 6/);
+    assert.match(text, /^plugin_mirror_tree_versions 1$/m, 'one tree, however many look at it');
+    const [lost] = childrenOf(server.child.pid ?? 0);
+    process.kill(lost ?? 0, 'SIGKILL');
+    while (!/a worker ended \(SIGKILL\)/.test(server.out.stderr))
+      await once(server.child.stderr ?? server.child, 'data');
+    while (!/^plugin_mirror_workers 2$/m.test(await figures()));
+    const bodies = await Promise.all(
+      Array.from({ length: 4 }, () => fetch(`http://127.0.0.1:${port}/plugins/a/1.0.0/plugin.wasm`)),
+    );
+    for (const pid of childrenOf(server.child.pid ?? 0)) process.kill(pid, 'SIGTERM'); // as Ctrl-C reaches all of them
+    server.child.kill('SIGTERM');
+    for (const body of bodies) assert.equal(sha256(Buffer.from(await body.arrayBuffer())), sha256(bytes));
+    assert.equal(await server.ended, 0, server.out.stderr);
+    const lines = server.out.stdout
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line).url);
+    assert.ok(lines.filter(url => url === '/plugins/a/1.0.0/plugin.wasm').length >= 4);
+  });
+
+  test('workers that cannot start say so once, and end the command', async t => {
+    const tree = await makeTree(t, [plan]);
+    const first = start(t, ['--tree', tree, '--host', '127.0.0.1', '--port', '0']);
+    const port = await portOf(first);
+    const second = start(t, ['--tree', tree, '--host', '127.0.0.1', '--port', String(port), '--workers', '3']);
+    assert.equal(await second.ended, 1);
+    assert.equal(second.out.stderr.match(/SERVER_PORT_TAKEN/g)?.length, 1, second.out.stderr);
+  });
+
+  test('secrets come from files and variables, and are shown nowhere', async t => {
+    const tree = await makeTree(t, [plan]);
+    const file = join(tree, 'token');
+    await writeFile(file, 'from-a-file\n');
+    const env = { PLUGIN_MIRROR_AUTH_USER: 'gate', PLUGIN_MIRROR_AUTH_PASSWORD: 'from-the-environment' };
+    const args = ['--tree', tree, '--host', '127.0.0.1', '--port', '0', '--auth-token-file', file];
+    const server = start(t, [...args, '--log-level', 'warn', '--print-config'], env);
+    assert.equal(await server.ended, 0);
+    assert.doesNotMatch(server.out.stdout, /from-/);
+    assert.deepEqual(JSON.parse(server.out.stdout).asksFor, { token: true, user: 'gate' });
+    const serving = start(t, [...args, '--access-log', 'errors'], env);
+    const port = await portOf(serving);
+    const status = async (line: string) => (await ask(port, '/index.json', { headers: [line] })).status;
+    assert.equal(await status('Authorization: Bearer from-a-file'), 200);
+    assert.equal(await status('Authorization: Bearer from-a-file\\n'), 401);
+    assert.equal(await status(`Authorization: Basic ${btoa('gate:from-the-environment')}`), 200);
+    serving.child.kill('SIGINT');
+    assert.equal(await serving.ended, 0);
+    const lines = serving.out.stdout.trimEnd().split('\n');
+    assert.deepEqual(
+      lines.map(line => JSON.parse(line).status),
+      [401],
+      'only what failed is logged',
+    );
+    assert.doesNotMatch(serving.out.stdout + serving.out.stderr, /from-/);
+    const wrong = [
+      { args: ['--auth-token-file', '/nowhere'] },
+      { args: ['--auth-user', 'gate'] },
+      { args: [], env: { PLUGIN_MIRROR_AUTH_PASSWORD: 'x' } },
+      { args: ['--tls-cert', file] },
+      { args: ['--workers', '0'] },
+    ];
+    const codes = await Promise.all(wrong.map(it => start(t, [...it.args, '--print-config'], it.env).ended));
+    assert.deepEqual(codes, [2, 2, 2, 2, 2]);
   });
 
   test('--print-config shows flags, variables and defaults, and serves nothing', async t => {

@@ -1,0 +1,51 @@
+import type { ServerEvent } from '../server/events.ts';
+
+export const LOG_LEVELS = ['error', 'warn', 'info'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** A server's event as a line for people. */
+export function describeEvent(event: ServerEvent): { readonly level: LogLevel; readonly line: string } {
+  switch (event.kind) {
+    case 'tree-loaded': {
+      const size = `${(event.sizeBytes / 1e6).toFixed(1)} MB`;
+      return info(`tree ${event.tree}: ${event.plugins} plugins, ${event.versions} versions, ${size}`);
+    }
+    case 'tree-missing':
+      return warn(
+        event.serving
+          ? `no index.json in ${event.treeDir} any more; what was read before is served on`
+          : `no index.json in ${event.treeDir} yet; answering 503 until \`plugin-mirror sync\` has put one there`,
+      );
+    case 'tree-unreadable': {
+      const now = event.serving ? 'what was read before is served on' : 'answering 503';
+      return { level: 'error', line: `the tree cannot be read (${String(event.error)}); ${now}` };
+    }
+    case 'content': {
+      const { level, what } = CONTENT_STATES[event.state];
+      return { level, line: `${event.paths.join(', ')} (sha256 ${event.sha256}): ${what}` };
+    }
+    case 'tls-loaded':
+      return info('another certificate is shown from now on');
+    case 'tls-unusable':
+      return warn(`${String(event.error)}; the former certificate is shown on`);
+    case 'failure':
+      return { level: 'error', line: `${event.url}: ${String(event.error)}` };
+  }
+}
+
+const CONTENT_STATES = {
+  damaged: { level: 'error', what: 'the file on disk is not what the catalog names; answering 503' },
+  displaced: {
+    level: 'warn',
+    what: 'another file lies there now; serving the one that is still open until the catalog names the new one',
+  },
+  whole: { level: 'info', what: 'the file on disk is whole again' },
+} as const;
+
+function info(line: string): { level: LogLevel; line: string } {
+  return { level: 'info', line };
+}
+
+function warn(line: string): { level: LogLevel; line: string } {
+  return { level: 'warn', line };
+}

@@ -1,0 +1,206 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { rename, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import type { ServerEvent } from '../../server/events.ts';
+import { CertificateAuthority } from '../support/certificates.ts';
+import { type Answer, ask, parseAnswer, readAll, serve } from './client.ts';
+import { emptyFolder, makeTree, sha256, wasm } from './tree.ts';
+
+const MODULE = '/plugins/a/1.0.0/plugin.wasm';
+const bytes = wasm(2_000_000);
+const PLAN = [{ name: 'a', version: '1.0.0', bytes, pinned: true }];
+const basic = (text: string) => `Authorization: Basic ${Buffer.from(text).toString('base64')}`;
+
+describe('a token or a password', () => {
+  const credentials = { token: 'se.cret-1~x', login: { user: 'gate', password: 'pass:wörd' } };
+
+  test('is asked for everywhere but at the health checks', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN), { credentials });
+    for (const path of [MODULE, '/', '/plugins/', '/index.json', '/metrics', '/version', '/nothing', '//healthz/x']) {
+      for (const method of ['GET', 'HEAD', 'POST']) {
+        const answer = await ask(port, path, { method, headers: ['Content-Length: 0'] });
+        assert.equal(answer.status, 401, `${method} ${path}`);
+        assert.match(answer.headers.get('www-authenticate') ?? '', /^Bearer realm=.*, Basic realm=/);
+        assert.equal(answer.headers.get('cache-control'), 'no-store');
+      }
+    }
+    for (const path of ['/healthz', '/readyz']) assert.equal((await ask(port, path)).status, 200);
+  });
+
+  test('admits who shows it, and nobody else', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN), { credentials });
+    const status = async (...headers: string[]) => (await ask(port, MODULE, { headers })).status;
+    const good = [
+      'Authorization: Bearer se.cret-1~x',
+      'authorization:  bearer   se.cret-1~x ',
+      basic('gate:pass:wörd'),
+    ];
+    for (const line of good) assert.equal(await status(line), 200, line);
+    const wrong = [
+      'Authorization: Bearer se.cret-1~',
+      'Authorization: Bearer se.cret-1~xx',
+      'Authorization: Bearer',
+      'Authorization: Bearer  ',
+      'Authorization: se.cret-1~x',
+      'Authorization: Basic se.cret-1~x',
+      'Authorization: Digest se.cret-1~x',
+      'Authorization: Bearer a se.cret-1~x',
+      basic('gate:pass:word'),
+      basic('gate'),
+      basic(':pass:wörd'),
+      basic('se.cret-1~x'),
+      'Proxy-Authorization: Bearer se.cret-1~x',
+      'Cookie: token=se.cret-1~x',
+    ];
+    for (const line of wrong) assert.equal(await status(line), 401, line);
+    assert.equal((await ask(port, `${MODULE}?access_token=se.cret-1~x`)).status, 401);
+    assert.equal(
+      await status('Authorization: Bearer no', 'Authorization: Bearer se.cret-1~x'),
+      401,
+      'the second of two',
+    );
+  });
+
+  test('keeps shared caches from handing out what it guards', async t => {
+    const tree = await makeTree(t, PLAN);
+    const headers = ['Authorization: Bearer se.cret-1~x'];
+    const guarded = await ask((await serve(t, tree, { credentials })).port, MODULE, { headers });
+    assert.equal(guarded.headers.get('cache-control'), 'private, max-age=31536000, immutable');
+  });
+
+  test('only one of the two is admitted where only one is set', async t => {
+    const tree = await makeTree(t, PLAN);
+    const { port } = await serve(t, tree, { credentials: { token: 'abc' } });
+    const { status, headers } = await ask(port, MODULE, { headers: [basic('gate:')] });
+    assert.deepEqual([status, headers.get('www-authenticate')], [401, 'Bearer realm="plugin-mirror"']);
+    for (const unfit of [
+      { token: '' },
+      { token: 'a b' },
+      { login: { user: 'a:b', password: 'x' } },
+      { login: { user: 'a', password: '' } },
+    ])
+      await assert.rejects(serve(t, tree, { credentials: unfit }), { code: 'OPTION_INVALID' });
+  });
+});
+
+const authority = new CertificateAuthority();
+
+async function certificateFiles(t: TestContext) {
+  const folder = await emptyFolder(t);
+  const [certFile, keyFile, caFile] = ['tls.crt', 'tls.key', 'ca.crt'].map(name => join(folder, name));
+  assert.ok(certFile !== undefined && keyFile !== undefined && caFile !== undefined);
+  const write = async (pair: { readonly cert: string; readonly key: string }): Promise<void> => {
+    await writeFile(certFile, pair.cert);
+    await writeFile(keyFile, pair.key);
+  };
+  await write(authority.issue());
+  await writeFile(caFile, authority.cert);
+  return { certFile, keyFile, caFile, write, folder };
+}
+
+async function secure(port: number, options: ConnectionOptions = {}): Promise<TLSSocket> {
+  const socket = connect({ port, host: '127.0.0.1', ca: authority.cert, ...options });
+  await once(socket, 'secureConnect');
+  return socket;
+}
+
+async function askSecurely(port: number, path: string, options: ConnectionOptions = {}): Promise<Answer> {
+  const socket = await secure(port, options);
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+  return parseAnswer(await readAll(socket));
+}
+
+describe('TLS', () => {
+  test('the tree over HTTPS, whole; plain HTTP gets nothing', async t => {
+    const { certFile, keyFile } = await certificateFiles(t);
+    const server = await serve(t, await makeTree(t, PLAN), { tls: { certFile, keyFile } });
+    assert.match(server.url, /^https:/);
+    assert.equal(sha256((await askSecurely(server.port, MODULE)).body), sha256(bytes));
+    await assert.rejects(ask(server.port, MODULE));
+    assert.equal((await askSecurely(server.port, '/readyz')).status, 200);
+  });
+
+  test('a renewed certificate is shown without a restart; one that does not fit changes nothing', async t => {
+    const { certFile, keyFile, write, folder } = await certificateFiles(t);
+    const heard: ServerEvent['kind'][] = [];
+    const wake: (() => void)[] = [];
+    const next = (kind: ServerEvent['kind']): Promise<void> =>
+      new Promise(resolve => {
+        if (heard.includes(kind)) resolve();
+        else wake.push(() => heard.includes(kind) && resolve());
+      });
+    const onEvent = ({ kind }: ServerEvent): void => {
+      heard.push(kind);
+      for (const look of wake) look();
+    };
+    const { port } = await serve(t, await makeTree(t, PLAN), { tls: { certFile, keyFile }, onEvent });
+    const shown = async () => {
+      const socket = await secure(port);
+      const { fingerprint256 } = socket.getPeerCertificate();
+      socket.destroy();
+      return fingerprint256;
+    };
+    const running = await secure(port);
+    const before = await shown();
+    await writeFile(keyFile, authority.issue().key);
+    await next('tls-unusable');
+    assert.equal(await shown(), before);
+    await write(authority.issue());
+    await next('tls-loaded');
+    assert.notEqual(await shown(), before);
+    running.write(`GET ${MODULE} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+    assert.equal(sha256(parseAnswer(await readAll(running)).body), sha256(bytes), 'an old connection goes on');
+    // As Kubernetes swaps a mounted secret: by a link.
+    heard.length = 0;
+    const now = await shown();
+    const pair = authority.issue();
+    await writeFile(join(folder, 'new.crt'), pair.cert);
+    await writeFile(join(folder, 'new.key'), pair.key);
+    for (const [name, file] of [
+      ['new.crt', certFile],
+      ['new.key', keyFile],
+    ] as const) {
+      await symlink(name, join(folder, 'link'));
+      await rename(join(folder, 'link'), file);
+    }
+    await next('tls-loaded');
+    assert.notEqual(await shown(), now);
+  });
+
+  test('clients show a certificate where it is asked for; health checks need none', async t => {
+    const { certFile, keyFile, caFile } = await certificateFiles(t);
+    const tls = { certFile, keyFile, clientCaFile: caFile };
+    const { port } = await serve(t, await makeTree(t, PLAN), { tls });
+    const status = async (path: string, options?: ConnectionOptions) => (await askSecurely(port, path, options)).status;
+    assert.equal(await status(MODULE), 403);
+    assert.equal(await status('/'), 403);
+    assert.equal(await status('/healthz'), 200);
+    assert.equal(await status(MODULE, authority.issue({ usage: 'client' })), 200);
+    const stranger = new CertificateAuthority('Somebody else').issue({ usage: 'client' });
+    assert.equal(await status(MODULE, stranger), 403);
+    const past = { notBefore: new Date(Date.now() - 7_200_000), notAfter: new Date(Date.now() - 3_600_000) };
+    assert.equal(await status(MODULE, authority.issue({ usage: 'client', ...past })), 403);
+  });
+
+  test('an orderly stop lets downloads over TLS end, and files that are no pair are refused at the start', async t => {
+    const { certFile, keyFile } = await certificateFiles(t);
+    const tree = await makeTree(t, PLAN);
+    const server = await serve(t, tree, { tls: { certFile, keyFile } });
+    const [running, idle] = [await secure(server.port), await secure(server.port)];
+    idle.write('HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
+    await once(idle, 'data');
+    running.pause();
+    running.write(`GET ${MODULE} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    await once(running, 'readable');
+    const closing = server.close({ graceMs: 20_000 });
+    await once(idle.resume(), 'close');
+    assert.equal(sha256(parseAnswer(await readAll(running.resume())).body), sha256(bytes));
+    assert.deepEqual(await closing, { cut: 0 });
+    await writeFile(keyFile, 'no key');
+    await assert.rejects(serve(t, tree, { tls: { certFile, keyFile } }), { code: 'SERVER_TLS_UNUSABLE' });
+    await assert.rejects(serve(t, tree, { tls: { certFile, keyFile: '/nowhere' } }), { code: 'SERVER_TLS_UNUSABLE' });
+  });
+});
