@@ -25,11 +25,12 @@ export async function runPeer(
 ): Promise<Pick<Bill, 'succeeded' | 'tookMs'> | undefined> {
   if ((await findOras()) === undefined) return undefined;
   const started = performance.now();
+  const way = scene.registry.url.startsWith('https') ? ['--from-ca-file', scene.path('ca.pem')] : ['--from-plain-http'];
   let succeeded = true;
   for (const name of names) {
     const target = scene.path('peer', name);
     const ref = `${scene.registry.host}/plugins/${name}:1`;
-    const copied = await run(['cp', '--no-tty', '--to-oci-layout', ref, `${target}:1`], scene);
+    const copied = await run(['cp', '--no-tty', ...way, '--to-oci-layout', ref, `${target}:1`], scene);
     if (!copied || !(await isWhole(target))) succeeded = false;
   }
   return { succeeded, tookMs: performance.now() - started };
