@@ -95,9 +95,9 @@ LABEL org.opencontainers.image.title="plugin-mirror" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# A young generation of 1 MiB: a server of files makes little that lives long, and memory is what this one is short of.
+# A young generation of 2 MiB: a server of files makes little that lives long, and memory is what this one is short of.
 ENV NODE_ENV=production \
-    NODE_OPTIONS=--max-semi-space-size=1 \
+    NODE_OPTIONS=--max-semi-space-size=2 \
     PATH="${PATH}:/opt/plugin-mirror/bin" \
     PLUGIN_MIRROR_TREE=/usr/share/nginx/html/plugins \
     PLUGIN_MIRROR_HOST=0.0.0.0 \
