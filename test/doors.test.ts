@@ -26,8 +26,6 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   tar: ['mirror', 'tree'],
   fzstd: ['mirror'],
   express: ['server'],
-  pino: ['server'],
-  'prom-client': ['server'],
   'markdown-it': ['server'],
   'dot-properties': ['mirror'],
   'jsonc-parser': ['mirror'],
