@@ -39,7 +39,9 @@ export function isHost(part: string): boolean {
 /** True for `HOST` or `HOST:PORT`; whatever stands there, a dotless name of a cluster's DNS included. */
 export function isRegistry(text: string): boolean {
   const match = HOST.exec(text);
-  return match !== null && (match[1] === undefined || (Number(match[1]) > 0 && Number(match[1]) < 65_536));
+  if (match === null || (match[1] !== undefined && !(Number(match[1]) > 0 && Number(match[1]) < 65_536))) return false;
+  // Brackets that hold no address, and 1.2.3.999, look like hosts and are none.
+  return URL.canParse(`https://${text}`);
 }
 
 export function isRepository(text: string): boolean {

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
-import { createGzip } from 'node:zlib';
+import { crc32, createGzip } from 'node:zlib';
 import fc from 'fast-check';
 import { Refusal } from '../../refusal/refusal.ts';
 import { gzip, type TarEntry, tarOf, zstd } from '../support/archive.ts';
@@ -317,6 +317,53 @@ test('any bytes, whole or spoiled, end in the right plugin or in a refusal', asy
     { numRuns: 250 },
   );
 });
+
+test('gzip in any number of members, with any header and in any pieces is the same plugin', async () => {
+  const text = fc.stringMatching(/^[a-zA-Z0-9 ._-]{0,40}$/);
+  const header = fc.record({
+    extra: fc.uint8Array({ maxLength: 60 }),
+    name: text,
+    comment: text,
+    checked: fc.boolean(),
+  });
+  const tar = tarOf([{ name: 'README.md', body: 'read me' }, plugin]);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(fc.nat({ max: tar.length }), header, fc.nat({ max: 9 })), { minLength: 1, maxLength: 5 }),
+      fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1000, max: 70_000 })),
+      async (cuts, pieceBytes) => {
+        const starts = [0, ...cuts.slice(1).map(([at]) => at)].sort((a, b) => a - b);
+        const members = cuts.map(([, about, level], index) =>
+          memberOf(tar.subarray(starts[index], starts[index + 1] ?? tar.length), about, level),
+        );
+        const image = layer(Buffer.concat(members));
+        const look = async (_: unknown, dir: string) =>
+          assert.ok((await readFile(join(dir, 'plugin.wasm'))).equals(wasm));
+        await extracts(image, look, { chunkBytes: Math.max(pieceBytes, 7) });
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+interface MemberHeader {
+  readonly extra: Uint8Array;
+  readonly name: string;
+  readonly comment: string;
+  readonly checked: boolean;
+}
+
+/** A gzip member with every optional part of its header (RFC 1952, 2.3). */
+function memberOf(body: Buffer, { extra, name, comment, checked }: MemberHeader, level: number): Buffer {
+  const plain = gzip(body, level);
+  const flags = 0x04 | 0x08 | 0x10 | (checked ? 0x02 : 0);
+  const fixed = Buffer.from([0x1f, 0x8b, 8, flags, 1, 2, 3, 4, 0, 3]);
+  const length = Buffer.from([extra.length & 0xff, extra.length >> 8]);
+  const head = Buffer.concat([fixed, length, extra, Buffer.from(`${name}\0${comment}\0`, 'latin1')]);
+  const sum = Buffer.alloc(checked ? 2 : 0);
+  if (checked) sum.writeUInt16LE(crc32(head) & 0xffff);
+  return Buffer.concat([head, sum, plain.subarray(10)]);
+}
 
 test('tars of random entries agree with looking them up by name', async () => {
   const names = fc.constantFrom(

@@ -45,6 +45,52 @@ test('a Content-Range is read back as it was written', () => {
   );
 });
 
+test('a Content-Range continues a blob if it goes from there to its end, and in no other case', () => {
+  const small = fc.integer({ min: 0, max: 12 });
+  const size = fc.oneof(small.map(String), fc.constant('*'));
+  fc.assert(
+    fc.property(small, small, size, small, small, (first, last, whole, offset, sizeBytes) => {
+      const range = parseContentRange(`bytes ${first}-${last}/${whole}`);
+      const fits = first === offset && last === sizeBytes - 1 && last >= first;
+      const agrees = whole === '*' || Number(whole) === sizeBytes;
+      assert.equal(continuesBlob(range, offset, sizeBytes), fits && agrees);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test('no text at all is read as a Content-Range that it is not', () => {
+  const near = fc
+    .string({ unit: fc.constantFrom(...'bytes 0123456789-/*,='), maxLength: 30 })
+    .map(text => `bytes ${text}`);
+  fc.assert(
+    fc.property(fc.oneof(near, fc.string({ unit: 'binary' })), text => {
+      const range = parseContentRange(text);
+      if (range === undefined) return;
+      const [, first, last, size] = /^bytes[ \t]+0*(\d+)-0*(\d+)\/(?:0*(\d+)|\*)$/i.exec(text.trim()) ?? [];
+      assert.deepEqual([String(range.first), String(range.last), range.sizeBytes?.toString()], [first, last, size]);
+      assert.ok(range.first <= range.last && range.last < (range.sizeBytes ?? Number.POSITIVE_INFINITY));
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('any Retry-After is none or a wait that is not negative', () => {
+  const text = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.double().map(String),
+    fc.date({ noInvalidDate: true }).map(date => date.toUTCString()),
+    fc.bigInt().map(String),
+  );
+  fc.assert(
+    fc.property(text, fc.option(text, { nil: undefined }), (value, date) => {
+      const waitMs = parseRetryAfter(value, date, NOW_MS);
+      assert.ok(waitMs === undefined || (Number.isSafeInteger(waitMs) && waitMs >= 0), String(waitMs));
+    }),
+    { numRuns: 1000 },
+  );
+});
+
 test('a Content-Range that makes no sense is none', () => {
   for (const text of [
     'bytes 5-4/10',

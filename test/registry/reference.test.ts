@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import {
+  formatReference,
+  isDigest,
+  isRegistry,
+  isRepository,
+  isTag,
+  parseReference,
+  type Reference,
+  ReferenceInvalid,
+} from '../../registry/reference.ts';
+
+const label = fc.stringMatching(/^[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,8}[a-zA-Z0-9])?$/);
+const host = fc.oneof(
+  // A last label of digits makes it an address.
+  fc.array(label, { minLength: 1, maxLength: 4 }).map(labels => [...labels, 'example'].join('.')),
+  fc.ipV4(),
+  fc.ipV6().map(address => `[${address}]`),
+);
+const port = fc.integer({ min: 1, max: 65_535 });
+const registry = fc.tuple(host, fc.option(port)).map(([name, at]) => (at === null ? name : `${name}:${at}`));
+const part = fc.stringMatching(/^[a-z0-9]{1,6}(?:(?:\.|_|__|-{1,3})[a-z0-9]{1,6}){0,2}$/);
+const repository = fc.array(part, { minLength: 1, maxLength: 5 }).map(parts => parts.join('/'));
+const tag = fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/);
+const digest = fc.oneof(
+  fc.stringMatching(/^[0-9a-f]{64}$/).map(hex => `sha256:${hex}` as const),
+  fc.stringMatching(/^[0-9a-f]{128}$/).map(hex => `sha512:${hex}` as const),
+);
+const reference: fc.Arbitrary<Reference> = fc.oneof(
+  fc.record({ registry, repository, tag }),
+  fc.record({ registry, repository, digest }),
+  fc.record({ registry, repository, tag, digest }),
+);
+
+test('whatever is a reference is read as it was written, with oci:// and without', () => {
+  fc.assert(
+    fc.property(reference, fc.constantFrom('', 'oci://'), (wanted, scheme) => {
+      assert.deepEqual(parseReference(`${scheme}${formatReference(wanted)}`), { ...wanted });
+    }),
+  );
+});
+
+test('any other text is refused as such; what is accepted has no second meaning', () => {
+  const near = fc
+    .tuple(reference, fc.nat(), fc.constantFrom(...'/:@. \n\0%?#\\ABé', '..', '//', '@sha256:', 'https://'))
+    .map(([wanted, at, odd]) => {
+      const text = formatReference(wanted);
+      const place = at % (text.length + 1);
+      return `${text.slice(0, place)}${odd}${text.slice(place)}`;
+    });
+  fc.assert(
+    fc.property(fc.oneof(near, fc.string({ unit: 'binary' }), fc.webUrl()), text => {
+      let found: Reference;
+      try {
+        found = parseReference(text);
+      } catch (error) {
+        assert.ok(error instanceof ReferenceInvalid);
+        assert.doesNotMatch(error.message, /[\u0000-\u001f\u007f]/, 'control characters reach no terminal');
+        return;
+      }
+      assert.equal(formatReference(found), text.replace(/^oci:\/\//, ''));
+      assert.ok(isRegistry(found.registry) && isRepository(found.repository));
+      assert.ok(found.tag === undefined || isTag(found.tag));
+      assert.ok(found.digest === undefined || isDigest(found.digest));
+      // Its parts make a URL path of just these segments.
+      const url = new URL(`https://${found.registry}/v2/${found.repository}/manifests/${found.tag ?? found.digest}`);
+      assert.equal(url.pathname, `/v2/${found.repository}/manifests/${found.tag ?? found.digest}`);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('what only looks like an address is no host', () => {
+  for (const text of ['[.::0]', '[1:2]', '[]', '1.2.3.999', '1.2.3.4.5', 'xn--a-.example'])
+    assert.ok(!isRegistry(text), text);
+  for (const text of ['[::1]:5000', '127.0.0.1', 'localhost:5000', 'registry', 'a-b.example:443'])
+    assert.ok(isRegistry(text), text);
+});
+
+test('no length makes it slow', () => {
+  for (const text of [
+    'a'.repeat(200_000),
+    `${'a.'.repeat(100_000)}/b:1`,
+    `h/${'a-'.repeat(100_000)}:1`,
+    `h/a:${'1'.repeat(200_000)}`,
+  ])
+    assert.throws(() => parseReference(text), ReferenceInvalid);
+});
