@@ -19,7 +19,8 @@ export function withNearestTags(engine: Engine, mirrors: Readonly<Record<string,
     try {
       return await work;
     } catch (error) {
-      const isTag = at.tag !== undefined && at.digest === undefined && !mirrorHosts.has(at.registry);
+      const isTag =
+        at.tag !== undefined && !ATTACHED.test(at.tag) && at.digest === undefined && !mirrorHosts.has(at.registry);
       if (!isTag || !(error instanceof RegistryNotFound) || error.missing === 'repository') throw error;
       throw await tell(engine, at, error, signal);
     }
