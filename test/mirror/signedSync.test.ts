@@ -189,8 +189,8 @@ it('a run without a policy loads nothing of Sigstore', async () => {
   for (const file of [
     'fetchPlugin.ts',
     'plan.ts',
-    'pluginManifest.ts',
-    'manifestSignatures.ts',
+    'manifest/pluginManifest.ts',
+    'manifest/manifestSignatures.ts',
     'signatures/policy.ts',
   ]) {
     const text = (await readFile(new URL(file, mirror), 'utf8')).replace(/^import type .*$/gm, '');
