@@ -31,7 +31,7 @@ export interface ServerOptions {
   readonly cacheOther?: string;
   /** Memory for pieces of files. Default 48 MiB. */
   readonly cacheBytes?: number;
-  /** Downloads that run at once; more wait in line. Default 1024. */
+  /** Downloads that run at once; more wait in line. Default 1536. */
   readonly maxBodies?: number;
   /** Length of that line. Default 1024. */
   readonly maxWaitingBodies?: number;
@@ -89,7 +89,7 @@ export function settleOptions(options: ServerOptions): ServerSettings {
     cachePinned: `${options.credentials === undefined ? 'public' : 'private'}, max-age=31536000, immutable`,
     cacheOther: 'no-cache',
     cacheBytes: 48 * 1024 * 1024,
-    maxBodies: 1024,
+    maxBodies: 1536,
     maxWaitingBodies: 1024,
     maxBodyWaitMs: 10_000,
     maxConnections: 8192,

@@ -27,6 +27,8 @@ import { Turns } from './turns.ts';
 
 const MAX_HEADER_BYTES = 16 * 1024;
 const TIMEOUT_CHECK_MS = 1000;
+/** Gateways that start together come together; the kernel would let those beyond it wait for seconds. */
+const BACKLOG = 4096;
 /** A connection in the midst of its handshake holds up a stop for no longer. */
 const MAX_HANDSHAKE_MS = 10_000;
 
@@ -212,7 +214,7 @@ function createHttpServer(settings: ServerSettings, material: TlsMaterial | unde
 async function listen(server: Server | SecureServer, host: string, port: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', error => reject(asListenRefusal(error, host, port)));
-    server.listen({ host, port, backlog: 1024 }, resolve);
+    server.listen({ host, port, backlog: BACKLOG }, resolve);
   });
 }
 

@@ -90,7 +90,7 @@ export function serveCommand(): Command {
       .env('PLUGIN_MIRROR_CACHE_OTHER')
       .default('no-cache'),
     counted('--memory-cache <MiB>', 'memory for pieces of files', 'PLUGIN_MIRROR_MEMORY_CACHE', [1, 65_536], 48),
-    counted('--max-downloads <n>', 'downloads that run at once', 'PLUGIN_MIRROR_MAX_DOWNLOADS', [1, 100_000], 1024),
+    counted('--max-downloads <n>', 'downloads that run at once', 'PLUGIN_MIRROR_MAX_DOWNLOADS', [1, 100_000], 1536),
     counted(
       '--max-queue <n>',
       'downloads that wait in line beyond that',
