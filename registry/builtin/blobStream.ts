@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { RegistryProtocol, type RegistryRefusal, RegistryTimeout, RegistryUnavailable } from '../errors.ts';
-import { attemptOf, contentEncoding, decodeBody, requestOf } from './bodies.ts';
+import { attemptOf, canDecode, contentEncoding, decodeBody, requestOf } from './bodies.ts';
 import { printable } from './printable.ts';
 import type { HttpAnswer } from './transport.ts';
 import { refuseTransport } from './transportFaults.ts';
@@ -37,7 +37,8 @@ export class BlobStream extends Readable {
     this.#answer = answer;
     this.#options = options;
     const plain =
-      contentEncoding(answer) === undefined ||
+      // One that nobody here can undo may be a label only: the blob's digest tells.
+      !canDecode(answer) ||
       // Storage that labels a .tar.gz as "gzip" sends the blob itself: its length tells.
       Number(answer.headers['content-length'] ?? -1) === options.expectedBytes;
     this.#source = plain ? answer.body : decodeBody(answer);

@@ -82,6 +82,11 @@ export function decodeBody(answer: HttpAnswer): Readable {
   return decoder;
 }
 
+/** True if there is a Content-Encoding, and it is one that decodeBody undoes. */
+export function canDecode(answer: HttpAnswer): boolean {
+  return ['gzip', 'x-gzip', 'deflate', 'br'].includes(contentEncoding(answer) ?? '');
+}
+
 export function contentEncoding(answer: HttpAnswer): string | undefined {
   const encoding = answer.headers['content-encoding']?.toString().trim().toLowerCase();
   return encoding === undefined || encoding === '' || encoding === 'identity' ? undefined : encoding.slice(0, 40);

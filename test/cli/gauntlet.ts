@@ -207,6 +207,8 @@ function neededBytes(index: number): number {
 /** The same images through ORAS, from a registry that misbehaves in the same way. */
 async function compare(t: TestContext, around: Surroundings, about: Trial, ours: Bill): Promise<void> {
   const course = await openCourse(t, { ...around, ...about.around }, [about]);
+  // ORAS knows no list that could name another registry or mirrors.
+  if (course.arranged.manifest !== undefined) return;
   const peer = await runPeer(course.scene, [...course.images.keys()]);
   if (peer === undefined) return;
   const bill = { ...billOf(course, 0), ...peer };
