@@ -8,7 +8,8 @@ import { renderRefusal } from './renderRefusal.ts';
 export const EXIT = { good: 0, failed: 1, usage: 2, drift: 3, interrupted: 130 } as const;
 
 /** Codes of refusals that mean: what you wrote is wrong, nothing was touched. */
-const USAGE = /^(?:(?:USAGE|MANIFEST|SELECTION|IMPORT|REFERENCE|OPTION)_|REGISTRY_OPTIONS$)/;
+const USAGE =
+  /^(?:(?:USAGE|MANIFEST|SELECTION|IMPORT|REFERENCE|OPTION)_|REGISTRY_OPTIONS$|LOCK_(?:CONFLICT|INVALID|NEWER|UNREADABLE)$)/;
 /** … that mean: what is there is not what was agreed. */
 const DRIFT = /^FROZEN_/;
 

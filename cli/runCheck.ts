@@ -31,7 +31,13 @@ export interface CheckRun {
 /** `plugin-mirror check`, once its arguments are read; answers the exit code. */
 export async function runCheck({ flags, registryOptions, stampsFile, signal }: CheckRun): Promise<number> {
   const list = await readPluginManifest(flags.manifest);
-  const held = await readHeldVersions({ list, frozen: false, update: false, signal });
+  const held = await readHeldVersions({
+    list,
+    frozen: false,
+    update: false,
+    signal,
+    ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+  });
   const registry = new LazyRegistry(
     openerOf(list, { ...registryOptions, headsOnly: true }, flags.registry),
     () => undefined,

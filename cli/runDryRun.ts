@@ -26,6 +26,7 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
       ? await readHeldVersions({
           list,
           ...lockChoiceOf(run),
+          ...(flags.platform === undefined ? {} : { platform: flags.platform }),
           signal,
         })
       : undefined;

@@ -2,7 +2,6 @@ import pMap from 'p-map';
 import type { Registry } from '../registry/registry.ts';
 import { inspectVersion } from '../tree/inspectVersion.ts';
 import { listVersions } from '../tree/listVersions.ts';
-import { readCatalog } from '../tree/readCatalog.ts';
 import { readVersion } from '../tree/readVersion.ts';
 import type { Stamps } from '../tree/stamps.ts';
 import { hashLocal } from './ask.ts';
@@ -10,6 +9,7 @@ import type { HeldVersions } from './lock/heldVersions.ts';
 import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 import { type Held, isHeldModule, isVouched, type Present } from './plan.ts';
 import { versionKey } from './report.ts';
+import { asListed, listedMetadata } from './survey.ts';
 
 /**
  * - `missing`: not in the tree; `damaged`: there, but not as it was published
@@ -48,20 +48,11 @@ export interface CheckOptions {
 /** Holds manifest, lock, tree and registry against each other. One HEAD per tag; changes nothing. */
 export async function check(options: CheckOptions): Promise<CheckFinding[]> {
   const { manifest, concurrency, signal } = options;
-  const listed = await listedIn(options.treeDir);
+  const listed = await listedMetadata(options.treeDir);
   const found = { concurrency, signal };
   const ofVersions = await pMap(manifest.versions, wanted => checkVersion(wanted, listed, options), found);
   const ofAliases = await pMap(manifest.aliases, alias => checkAlias(alias, listed, options), found);
   return [...ofVersions.flat(), ...ofAliases.flat(), ...(await findExtras(options))];
-}
-
-/** Version key → sha256, as the catalog has it: what a server serves. An unreadable catalog lists nothing. */
-async function listedIn(treeDir: string): Promise<Map<string, string>> {
-  const catalog = await readCatalog(treeDir).catch(() => undefined);
-  const plugins = catalog?.plugins ?? [];
-  return new Map(
-    plugins.flatMap(({ name, versions }) => versions.map(it => [versionKey({ name, version: it.version }), it.sha256])),
-  );
 }
 
 function ofCatalog(
@@ -70,8 +61,9 @@ function ofCatalog(
   present: Present,
   listed: ReadonlyMap<string, string>,
 ): CheckFinding[] {
-  if (present.state !== 'sound' || listed.get(`${name}/${version}`) === present.metadata.sha256) return [];
-  return [{ kind: 'damaged', name, version, detail: 'the tree’s index.json does not list it, or lists other bytes' }];
+  if (present.state !== 'sound') return [];
+  const isListed = listed.has(`${name}/${version}`) && asListed(present, listed).state === 'sound';
+  return isListed ? [] : [{ kind: 'damaged', name, version, detail: 'it is not what the tree’s index.json lists' }];
 }
 
 async function checkVersion(

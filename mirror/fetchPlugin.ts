@@ -3,6 +3,7 @@ import { Refusal } from '../refusal/refusal.ts';
 import type { Image } from '../registry/image.ts';
 import { formatReference, type Reference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
+import { asTreeRefusal } from '../tree/errors.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
 import { adoptFile } from './extract/adoptFile.ts';
@@ -104,7 +105,7 @@ async function stageAndPublish(publishing: Publishing, fill: (dir: string) => Pr
     return fetched;
   } catch (error) {
     await publishing.discard(staged);
-    throw error;
+    throw asTreeRefusal(error, staged.dir);
   }
 }
 

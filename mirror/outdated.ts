@@ -60,9 +60,9 @@ function repositoriesOf({ versions }: PluginManifest): Repository[] {
 async function ask({ name, reference, versions }: Repository, options: OutdatedOptions): Promise<OutdatedRow> {
   const { signal, preReleases } = options;
   const repository = formatReference({ registry: reference.registry, repository: reference.repository });
-  const wanted = highest(versions, true);
+  const wanted = highestOwn(versions);
   const mine = (all: readonly string[] | undefined) =>
-    highest(all?.filter(version => versions.includes(version)) ?? [], true);
+    highestOwn(all?.filter(version => versions.includes(version)) ?? []);
   const known = optional({ current: mine(options.current.get(name)), wanted, locked: mine(options.locked.get(name)) });
   try {
     const latest = highest(await (await options.registry()).listTags(reference, signal), preReleases);
@@ -80,11 +80,15 @@ async function ask({ name, reference, versions }: Repository, options: OutdatedO
   }
 }
 
+/** The highest of a plugin's own versions; the first of them where none is a semantic version. */
+function highestOwn(versions: readonly string[]): string | undefined {
+  return highest(versions, true) ?? versions[0];
+}
+
 function highest(versions: readonly string[], preReleases: boolean): string | undefined {
-  const ordered = versions
+  return versions
     .filter(version => semver.valid(version) !== null && (preReleases || semver.prerelease(version) === null))
-    .sort(semver.rcompare);
-  return ordered[0] ?? (preReleases ? versions[0] : undefined);
+    .sort(semver.rcompare)[0];
 }
 
 function isHigher(version: string, than: string): boolean {

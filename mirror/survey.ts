@@ -1,6 +1,10 @@
 import pMap from 'p-map';
+import { CatalogInvalid } from '../tree/errors.ts';
 import { inspectVersion } from '../tree/inspectVersion.ts';
+import { METADATA_FILE } from '../tree/names.ts';
+import { readCatalog } from '../tree/readCatalog.ts';
 import type { Stamps } from '../tree/stamps.ts';
+import { versionFiles } from '../tree/versionFiles.ts';
 import type { Present } from './plan.ts';
 import { versionKey } from './report.ts';
 
@@ -20,6 +24,7 @@ export async function surveyTree(
   options: SurveyOptions,
 ): Promise<Map<string, Present>> {
   const { rehash, stamps, platform, signal } = options;
+  const listed = await listedMetadata(treeDir);
   const found = await pMap(
     versions,
     async (it): Promise<[string, Present]> => {
@@ -28,11 +33,42 @@ export async function surveyTree(
         ...(rehash === undefined ? {} : { rehash }),
         ...(stamps === undefined ? {} : { stamps }),
       });
-      return [versionKey(it), ofOtherPlatform(state, platform)];
+      return [versionKey(it), ofOtherPlatform(asListed(state, listed), platform)];
     },
     { concurrency: 8, signal },
   );
   return new Map(found);
+}
+
+/**
+ * The sha256 of each metadata.json that the catalog lists, by version key. A version that is not listed yet was published by a
+ * run that did not come to its end. @throws CatalogNewer
+ */
+export async function listedMetadata(treeDir: string): Promise<ReadonlyMap<string, string>> {
+  const catalog = await readCatalog(treeDir).catch((error: unknown) => {
+    if (error instanceof CatalogInvalid) return undefined;
+    throw error;
+  });
+  const versions = (catalog?.plugins ?? []).flatMap(({ name, versions: its }) => its.map(it => ({ name, ...it })));
+  return new Map(
+    versions.flatMap(version => {
+      const file = version.files.find(it => it.name === METADATA_FILE);
+      return file === undefined ? [] : [[versionKey(version), file.sha256] as const];
+    }),
+  );
+}
+
+/** A version can be true to its metadata.json and still not be what was published: that file may have been edited, too. */
+export function asListed(state: Present, listed: ReadonlyMap<string, string>): Present {
+  if (state.state !== 'sound') return state;
+  const expected = listed.get(versionKey(state.metadata));
+  const found = versionFiles(state.metadata).find(file => file.name === METADATA_FILE)?.sha256;
+  if (expected === undefined || expected === found) return state;
+  return {
+    state: 'damaged',
+    problems: [`${METADATA_FILE} is not the one that index.json lists`],
+    metadata: state.metadata,
+  };
 }
 
 function ofOtherPlatform(state: Present, platform: string | undefined): Present {

@@ -119,7 +119,7 @@ async function work(
   const registry = () => lazy.get();
   const prepared = await prepare({ ...options, registry, stamps: publishing.stamps, questions: concurrency * 4 });
   stopped.drift = prepared.plan.drift;
-  await requireSpace(publishing.treeDir, sum(layerSizes(prepared).values()));
+  await requireSpace(publishing.treeDir, neededBytes(prepared));
   const done = new Map<PlanStep, Done>();
   const room = { prepared, registry, publishing, meter, signal };
   await pMap(
@@ -133,6 +133,12 @@ async function work(
     { concurrency: concurrency * 2 },
   );
   stopped.versions = prepared.plan.steps.flatMap(step => done.get(step) ?? []);
+}
+
+/** At least so much is written: modules of known size as they are, others as they are stored, compressed most often. */
+function neededBytes(prepared: Prepared): number {
+  const modules = prepared.plan.steps.map(step => (step.action === 'fetch' ? (step.module?.sizeBytes ?? 0) : 0));
+  return Math.max(sum(modules), sum(layerSizes(prepared).values()));
 }
 
 /** What takes longest starts first, so that nobody waits for one big module at the end. */

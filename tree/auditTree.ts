@@ -3,7 +3,7 @@ import pMap from 'p-map';
 import { inventoryText, treeDigest } from './buildCatalog.ts';
 import { compareText } from './canonicalJson.ts';
 import type { Catalog } from './catalog.ts';
-import { asTreeRefusal, CatalogMissing, isAbsent } from './errors.ts';
+import { asTreeRefusal, CatalogMissing, isAbsent, TreeNotWritable } from './errors.ts';
 import { checkFile, type InspectionOptions } from './inspectVersion.ts';
 import {
   CATALOG_FILE,
@@ -202,6 +202,9 @@ async function auditFile(
 ): Promise<void> {
   options.signal?.throwIfAborted();
   const path = `${name}/${version}/${file}`;
-  const problem = await checkFile(treeDir, path, { name: file, sizeBytes, sha256 }, options);
+  const problem = await checkFile(treeDir, path, { name: file, sizeBytes, sha256 }, options).catch((error: unknown) => {
+    if (error instanceof TreeNotWritable) return { kind: 'damaged' as const, text: 'may not be read by this user' };
+    throw error;
+  });
   if (problem !== undefined) findings[problem.kind].push({ path, name, version, problem: problem.text });
 }

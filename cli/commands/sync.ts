@@ -83,7 +83,7 @@ async function run(flags: SyncFlags): Promise<void> {
     import('../deadline.ts'),
   ]);
   const stampsFile = stampsFileOf(process.env, flags.out);
-  const ci = /^(?:1|true)$/i.test(process.env.CI ?? '');
+  const ci = !/^(?:|0|false|no|off)$/i.test(process.env.CI ?? '');
   process.exitCode = await withJsonErrors(flags.format, async () => {
     const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
     return interruptible(

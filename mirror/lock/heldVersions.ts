@@ -11,6 +11,8 @@ export interface LockChoice {
   readonly frozen: boolean | 'if-locked';
   /** Resolve the tags of these plugins anew, or of all. */
   readonly update: boolean | readonly string[];
+  /** Which image of an index is asked for; one that is locked for another platform does not agree. */
+  readonly platform?: string;
   readonly signal: AbortSignal;
 }
 
@@ -27,11 +29,18 @@ export interface HeldVersions {
 }
 
 /** Reads the lock beside the list. @throws FrozenLockMissing, FrozenLockDiffers, and the lock's own refusals */
-export async function readHeldVersions({ list, frozen: choice, update, signal }: LockChoice): Promise<HeldVersions> {
+export async function readHeldVersions({
+  list,
+  frozen: choice,
+  update,
+  platform,
+  signal,
+}: LockChoice): Promise<HeldVersions> {
   const path = lockPathFor(list.file);
   const lock = await readLock(path);
   const frozen = choice === true || (choice === 'if-locked' && lock !== undefined);
-  const comparison = compareLock(list, frozen ? requireLock(lock, path) : (lock ?? { entries: [] }));
+  const compared = compareLock(list, frozen ? requireLock(lock, path) : (lock ?? { entries: [] }));
+  const comparison = ofPlatform(compared, platform);
   if (frozen) await requireAgreement(comparison, path, signal);
   const agreeing = new Map(comparison.agreeing.map(({ wanted, locked }) => [versionKey(wanted), locked]));
   const renews = (name: string) => (typeof update === 'boolean' ? update : update.includes(name));
@@ -44,4 +53,18 @@ function heldBy(entry: LockEntry | undefined): Held | undefined {
   if (entry?.kind !== 'image') return undefined;
   const { digest, sha256, sizeBytes, layer } = entry;
   return { digest, module: { sha256, sizeBytes, layerDigest: layer.digest } };
+}
+
+function ofPlatform(comparison: LockComparison, platform: string | undefined): LockComparison {
+  if (platform === undefined) return comparison;
+  const others = comparison.agreeing.flatMap(({ wanted, locked }) => {
+    const held = locked.kind === 'image' ? locked.platform : undefined;
+    if (held === undefined || held === platform || held.startsWith(`${platform}/`)) return [];
+    return [
+      { wanted, locked, words: `${wanted.name} ${wanted.version}: locked for ${held}, asked for is ${platform}` },
+    ];
+  });
+  const differing = new Set(others.map(({ wanted }) => wanted));
+  const agreeing = comparison.agreeing.filter(({ wanted }) => !differing.has(wanted));
+  return { ...comparison, agreeing, changed: [...comparison.changed, ...others] };
 }

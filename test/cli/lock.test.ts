@@ -189,7 +189,7 @@ describe('a lock that is not as sync wrote it', { concurrency: 3 }, () => {
       await writeFile(scene.path('manifest.lock.json'), spoil(good));
       const before = await listing(scene.dir);
       const ran = await scene.sync();
-      assert.equal(ran.code, 1, `${harm}: ${ran.stderr}`);
+      assert.equal(ran.code, 2, `${harm}: ${ran.stderr}`);
       assert.match(ran.stderr, new RegExp(`${code}.*manifest\\.lock\\.json`), harm);
       assert.match(ran.stderr, /→ \w+/);
       assert.deepEqual(await listing(scene.dir), before, harm);
