@@ -81,6 +81,8 @@ export class TreeFollower {
         if (sameIdentity(before, this.#loaded)) return this.#wellAgain();
         const files = await readTreeFiles(root, Number(before.changedNs / 1_000_000n));
         if (files === undefined || !sameIdentity(before, await identityAt(root))) continue;
+        // A first tree without a plugin is one that a sync has yet to fill: 503 is asked for again, 404 is not.
+        if (this.#view === undefined && files.catalog.plugins.length === 0) break;
         this.#take(root, files);
         this.#loaded = before;
         return;

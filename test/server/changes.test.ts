@@ -35,6 +35,16 @@ describe('a tree that changes beneath the server', () => {
     assert.equal(sha256((await ask(port, MODULE)).body), sha256(bytes));
   });
 
+  test('a first tree without a plugin is no tree yet: 503, never 404', async t => {
+    const tree = await emptyFolder(t);
+    await publish(tree, []);
+    const { port } = await serve(t, tree);
+    assert.equal((await ask(port, '/readyz')).status, 503);
+    assert.equal((await ask(port, MODULE)).status, 503);
+    await publish(tree, [plan(wasm(5000))]);
+    await until('ready', async () => (await ask(port, '/readyz')).status === 200);
+  });
+
   test('a version replaced in place: header and body are always of one file', async t => {
     const variants = [wasm(1_200_000), wasm(1_200_000), wasm(900_000)];
     const digests = new Map(variants.map(bytes => [`"${sha256(bytes)}"`, bytes]));
