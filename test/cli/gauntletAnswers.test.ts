@@ -28,7 +28,7 @@ import { beside, gauntlet } from './gauntlet.ts';
 
 const EACH = { per: 'path' } as const;
 const MANIFEST = { kind: 'manifest', per: 'path' } as const;
-const QUICK = { args: ['--timeout', '1', '--retries', '4'] };
+const QUICK = { args: ['--timeout', '1', '--retries', '4', '--concurrency', '24'] };
 
 const first = (times: number, fault: Fault | readonly Fault[]): FaultRule => ({ ...EACH, first: times, fault });
 const manifest = (times: number, fault: Fault | readonly Fault[]): FaultRule => ({ ...MANIFEST, first: times, fault });
@@ -231,94 +231,98 @@ beside('answers', () => {
     }),
   });
 
-  gauntlet('the token server has its moods, and', { registry: BEARER, args: ['--timeout', '1', '--retries', '4'] }, [
-    { name: 'answers 500 twice', rules: [token(status(500), 2)] },
-    { name: 'answers 429 twice', rules: [token(status(429, { retryAfter: 0 }), 2)] },
-    { name: 'answers HTML once', rules: [token(captivePortal())] },
-    { name: 'answers 502 in HTML', rules: [token(captivePortal(502), 2)] },
-    { name: 'breaks off', rules: [token(finish({ afterBytes: 10 }), 2)] },
-    { name: 'is reset', rules: [token(reset(), 2)] },
-    { name: 'hangs once', rules: [token(hang())] },
-    { name: 'is slow', rules: [{ ...TOKENS, fault: delay(400) }] },
-    { name: 'sends its JSON cut short', rules: [token(shortened(9), 2)] },
-    { name: 'sends nothing', rules: [token(emptied)] },
-    { name: 'sends an empty token', rules: [token(answering({ token: '' }))] },
-    { name: 'sends a token that does not work', rules: [token(answering({ token: 'stale', expires_in: 300 }))] },
-    { name: 'sends expires_in 1', rules: [{ ...TOKENS, fault: changed({ expires_in: 1 }) }], requests: 40 },
-    { name: 'sends expires_in 0', rules: [{ ...TOKENS, fault: changed({ expires_in: 0 }) }], requests: 40 },
-    { name: 'sends expires_in as text', rules: [{ ...TOKENS, fault: changed({ expires_in: '300' }) }] },
-    { name: 'sends a negative expires_in', rules: [{ ...TOKENS, fault: changed({ expires_in: -1 }) }], requests: 40 },
-    { name: 'sends no expires_in', rules: [{ ...TOKENS, fault: changed({ expires_in: undefined }) }] },
-    {
-      name: 'sends an issued_at of another century',
-      rules: [{ ...TOKENS, fault: changed({ issued_at: '1999-01-01T00:00:00Z' }) }],
-    },
-    { name: 'sends access_token as well', rules: [{ ...TOKENS, fault: changed({ access_token: 'other' }) }] },
-    { name: 'sends its JSON in gzip', rules: [{ ...TOKENS, fault: gzipEncoded() }] },
-    {
-      name: 'sends its JSON as text/plain in chunks',
-      rules: [{ ...TOKENS, fault: [headers({ 'content-type': 'text/plain' }), chunked()] }],
-    },
-    { name: 'redirects', rules: [token(redirectChain(2))] },
-    { name: 'closes each connection', rules: [{ ...TOKENS, fault: headers({ connection: 'close' }) }] },
-    { name: 'tokens expire in mid-run', rules: [{ kind: 'blob', nth: [1, 3], fault: expiredToken() }], requests: 40 },
-    {
-      name: 'the challenge is in capitals',
-      rules: [challenged((realm, scope, service) => `BEARER REALM="${realm}",SERVICE="${service}",SCOPE="${scope}"`)],
-    },
-    {
-      name: 'the challenge has no quotes',
-      rules: [challenged((realm, scope, service) => `Bearer realm=${realm},service=${service},scope=${scope}`)],
-    },
-    {
-      name: 'the challenge has spaces everywhere',
-      rules: [
-        challenged(
-          (realm, scope, service) => `Bearer  realm = "${realm}" ,  service = "${service}" , scope = "${scope}"`,
-        ),
-      ],
-    },
-    {
-      name: 'the challenge has no scope',
-      rules: [challenged((realm, _, service) => `Bearer realm="${realm}",service="${service}"`)],
-    },
-    {
-      name: 'the challenge stands behind others in one header',
-      rules: [
-        challenged(
-          (realm, scope, service) =>
-            `Negotiate, Digest realm="a, b", nonce="c\\"d", Bearer realm="${realm}",service="${service}",scope="${scope}"`,
-        ),
-      ],
-    },
-    {
-      name: 'there are several challenges',
-      rules: [
-        challenged((realm, scope, service) => [
-          'Basic realm="x"',
-          `Bearer realm="${realm}",service="${service}",scope="${scope}"`,
-        ]),
-      ],
-    },
-    { name: 'is out of order for ever', rules: [{ ...TOKENS, fault: status(500) }], fails: 'REGISTRY_UNAVAILABLE' },
-    {
-      name: 'gives no token',
-      rules: [{ ...TOKENS, fault: status(401, { code: 'UNAUTHORIZED' }) }],
-      fails: 'REGISTRY_UNAUTHORIZED',
-    },
-    {
-      name: 'gives tokens that never work',
-      rules: [{ ...TOKENS, fault: answering({ token: 'never' }) }],
-      fails: 'REGISTRY_UNAUTHORIZED',
-      requests: 40,
-    },
-    {
-      name: 'answers HTML for ever',
-      rules: [{ ...TOKENS, fault: captivePortal() }],
-      fails: 'REGISTRY_PROTOCOL',
-      requests: 30,
-    },
-  ]);
+  gauntlet(
+    'the token server has its moods, and',
+    { registry: BEARER, args: ['--timeout', '1', '--retries', '4', '--concurrency', '24'] },
+    [
+      { name: 'answers 500 twice', rules: [token(status(500), 2)] },
+      { name: 'answers 429 twice', rules: [token(status(429, { retryAfter: 0 }), 2)] },
+      { name: 'answers HTML once', rules: [token(captivePortal())] },
+      { name: 'answers 502 in HTML', rules: [token(captivePortal(502), 2)] },
+      { name: 'breaks off', rules: [token(finish({ afterBytes: 10 }), 2)] },
+      { name: 'is reset', rules: [token(reset(), 2)] },
+      { name: 'hangs once', rules: [token(hang())] },
+      { name: 'is slow', rules: [{ ...TOKENS, fault: delay(400) }] },
+      { name: 'sends its JSON cut short', rules: [token(shortened(9), 2)] },
+      { name: 'sends nothing', rules: [token(emptied)] },
+      { name: 'sends an empty token', rules: [token(answering({ token: '' }))] },
+      { name: 'sends a token that does not work', rules: [token(answering({ token: 'stale', expires_in: 300 }))] },
+      { name: 'sends expires_in 1', rules: [{ ...TOKENS, fault: changed({ expires_in: 1 }) }], requests: 40 },
+      { name: 'sends expires_in 0', rules: [{ ...TOKENS, fault: changed({ expires_in: 0 }) }], requests: 40 },
+      { name: 'sends expires_in as text', rules: [{ ...TOKENS, fault: changed({ expires_in: '300' }) }] },
+      { name: 'sends a negative expires_in', rules: [{ ...TOKENS, fault: changed({ expires_in: -1 }) }], requests: 40 },
+      { name: 'sends no expires_in', rules: [{ ...TOKENS, fault: changed({ expires_in: undefined }) }] },
+      {
+        name: 'sends an issued_at of another century',
+        rules: [{ ...TOKENS, fault: changed({ issued_at: '1999-01-01T00:00:00Z' }) }],
+      },
+      { name: 'sends access_token as well', rules: [{ ...TOKENS, fault: changed({ access_token: 'other' }) }] },
+      { name: 'sends its JSON in gzip', rules: [{ ...TOKENS, fault: gzipEncoded() }] },
+      {
+        name: 'sends its JSON as text/plain in chunks',
+        rules: [{ ...TOKENS, fault: [headers({ 'content-type': 'text/plain' }), chunked()] }],
+      },
+      { name: 'redirects', rules: [token(redirectChain(2))] },
+      { name: 'closes each connection', rules: [{ ...TOKENS, fault: headers({ connection: 'close' }) }] },
+      { name: 'tokens expire in mid-run', rules: [{ kind: 'blob', nth: [1, 3], fault: expiredToken() }], requests: 40 },
+      {
+        name: 'the challenge is in capitals',
+        rules: [challenged((realm, scope, service) => `BEARER REALM="${realm}",SERVICE="${service}",SCOPE="${scope}"`)],
+      },
+      {
+        name: 'the challenge has no quotes',
+        rules: [challenged((realm, scope, service) => `Bearer realm=${realm},service=${service},scope=${scope}`)],
+      },
+      {
+        name: 'the challenge has spaces everywhere',
+        rules: [
+          challenged(
+            (realm, scope, service) => `Bearer  realm = "${realm}" ,  service = "${service}" , scope = "${scope}"`,
+          ),
+        ],
+      },
+      {
+        name: 'the challenge has no scope',
+        rules: [challenged((realm, _, service) => `Bearer realm="${realm}",service="${service}"`)],
+      },
+      {
+        name: 'the challenge stands behind others in one header',
+        rules: [
+          challenged(
+            (realm, scope, service) =>
+              `Negotiate, Digest realm="a, b", nonce="c\\"d", Bearer realm="${realm}",service="${service}",scope="${scope}"`,
+          ),
+        ],
+      },
+      {
+        name: 'there are several challenges',
+        rules: [
+          challenged((realm, scope, service) => [
+            'Basic realm="x"',
+            `Bearer realm="${realm}",service="${service}",scope="${scope}"`,
+          ]),
+        ],
+      },
+      { name: 'is out of order for ever', rules: [{ ...TOKENS, fault: status(500) }], fails: 'REGISTRY_UNAVAILABLE' },
+      {
+        name: 'gives no token',
+        rules: [{ ...TOKENS, fault: status(401, { code: 'UNAUTHORIZED' }) }],
+        fails: 'REGISTRY_UNAUTHORIZED',
+      },
+      {
+        name: 'gives tokens that never work',
+        rules: [{ ...TOKENS, fault: answering({ token: 'never' }) }],
+        fails: 'REGISTRY_UNAUTHORIZED',
+        requests: 40,
+      },
+      {
+        name: 'answers HTML for ever',
+        rules: [{ ...TOKENS, fault: captivePortal() }],
+        fails: 'REGISTRY_PROTOCOL',
+        requests: 30,
+      },
+    ],
+  );
 });
 
 /** Other members in the token server's JSON; undefined takes one away. */

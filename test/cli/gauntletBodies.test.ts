@@ -64,7 +64,7 @@ const breaks: readonly Trial[] = Object.entries({ RST: reset, FIN: finish, silen
 beside('the bodies of blobs', () => {
   gauntlet(
     'a blob comes whole, and no byte of it twice without need, though',
-    { args: ['--timeout', '1', '--retries', '4'] },
+    { args: ['--timeout', '1', '--retries', '4', '--concurrency', '24'] },
     [
       ...breaks,
       {
@@ -211,7 +211,7 @@ beside('the bodies of blobs', () => {
     'a token and storage elsewhere stand between, and',
     {
       registry: { auth: { kind: 'bearer', realm: 'cross-origin' }, blobRedirect: 'cross-origin' },
-      args: ['--timeout', '1', '--retries', '4'],
+      args: ['--timeout', '1', '--retries', '4', '--concurrency', '24'],
     },
     [
       { name: 'nothing goes wrong', requests: 16 },
