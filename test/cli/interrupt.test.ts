@@ -45,11 +45,11 @@ function wholeTwice(scene: Scene, before: readonly RequestRecord[]): string[] {
   const digest = ({ path }: RequestRecord) => path.split('/').at(-1) ?? '';
   const sent = new Map<string, number>();
   for (const record of all) sent.set(digest(record), (sent.get(digest(record)) ?? 0) + record.bodyBytesSent);
-  return [...sent]
-    .filter(
-      ([key, bytes]) => bytes >= 2 * (scene.registry.stored('plugins/p0', key)?.length ?? Number.POSITIVE_INFINITY),
-    )
-    .map(([key]) => key);
+  const repositories = new Set(all.map(({ path }) => path.split('/').slice(2, 4).join('/')));
+  const sizeOf = (key: string) =>
+    [...repositories].map(name => scene.registry.stored(name, key)?.length).find(size => size !== undefined) ??
+    Number.POSITIVE_INFINITY;
+  return [...sent].filter(([key, bytes]) => bytes >= 2 * sizeOf(key)).map(([key]) => key);
 }
 
 describe('a sync that is stopped', () => {
@@ -139,7 +139,9 @@ describe('a sync that is stopped', () => {
     await assertWhole(scene, modules);
     const audit = await scene.run(['verify', '--lock', 'manifest.lock.json']);
     assert.equal(audit.code, 0, audit.stdout);
-    assert.deepEqual(wholeTwice(scene, records), []);
+    // What the registry had sent and a killed process had not yet taken in is lost with it: one blob a kill, hardly more.
+    const again = wholeTwice(scene, records);
+    assert.ok(again.length <= killed, `${again.length} blobs travelled again after ${killed} kills: ${again}`);
     const left = (await readdir(scene.path('plugins'))).filter(name => name.startsWith('.'));
     assert.deepEqual(left, [], 'staging and locks are cleaned up');
   });
