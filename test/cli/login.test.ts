@@ -124,7 +124,7 @@ describe('--insecure and --plain-http', { concurrency: 4 }, () => {
       [[], { PLUGIN_MIRROR_INSECURE: '' }, 1],
       [['--insecure', 'https://x'], {}, 2],
       [['--insecure', 'a/b'], {}, 2],
-      [['--plain-http', 'a b'], {}, 2],
+      [['--plain-http', 'a_b:x'], {}, 2],
     ] as const) {
       const ran = await run(args, env);
       assert.equal(ran.code, code, `${args} ${JSON.stringify(env)}: ${ran.stderr}`);
