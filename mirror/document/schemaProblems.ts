@@ -45,7 +45,7 @@ function problem(path: Path, document: JsonDocument, options: SchemaProblemsOpti
     return { place, found: 'nothing', expected, ...(parent ? document.spot(parent.offset) : {}) };
   }
   const hint =
-    node.type === 'number' && /double quotes/.test(expected)
+    node.type === 'number' && /double quotes|a version,/.test(expected)
       ? {
           hint: `Put it in double quotes, "${textOf(node, options.source).slice(0, 40)}": as a number 2.0 is 2, and 1.10 is 1.1.`,
         }
