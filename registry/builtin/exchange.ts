@@ -29,8 +29,7 @@ export interface ExchangeOptions {
   readonly onEvent: (event: RegistryEvent) => void;
 }
 
-/** As many as browsers follow (Fetch, HTTP-redirect fetch); circles are seen at once. */
-const MOST_REDIRECTS = 20;
+const MOST_REDIRECTS = 10;
 const ERROR_BODY_BYTES = 64 * 1024;
 const MOST_WARNINGS = 1000;
 const NO_WORDS: ErrorWords = { diagnostics: [], said: undefined, isHtml: false };
