@@ -6,7 +6,6 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { describe, type TestContext, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ask } from './client.ts';
 import { makeTree, sha256, wasm } from './tree.ts';
@@ -45,15 +44,16 @@ async function portOf({ child, out }: Started): Promise<number> {
   }
 }
 
-/** proc_pid_stat(5): the fourth field is the parent. */
-function childrenOf(pid: number): number[] {
+/** Those that run PROGRAM: the loader may have a compiler of its own beside them. proc_pid_stat(5): the fourth field is the parent. */
+function workersOf(pid: number): number[] {
   const found = readdirSync('/proc')
     .filter(name => /^\d+$/.test(name))
     .map(Number);
   return found.filter(candidate => {
     try {
       const text = readFileSync(`/proc/${candidate}/stat`, 'latin1');
-      return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]) === pid;
+      const isChild = Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]) === pid;
+      return isChild && readFileSync(`/proc/${candidate}/cmdline`, 'utf8').includes(PROGRAM);
     } catch {
       return false;
     }
@@ -89,45 +89,33 @@ describe('the serve command', () => {
   });
 
   test('workers share the port, the log and the figures; one that is lost is replaced; all of them drain', async t => {
-    // Once in some runs on a busy machine nothing moves any more before the first worker is ended; the cause is not known yet.
-    const scene = async (): Promise<'done'> => {
-      const tree = await makeTree(t, [plan]);
-      const env = { PLUGIN_MIRROR_WORKERS: '2', PLUGIN_MIRROR_DRAIN_DELAY: '0', PLUGIN_MIRROR_MEMORY_CACHE: '2' };
-      const server = start(t, ['--tree', tree, '--host', '127.0.0.1', '--port', '0'], env);
-      const port = await portOf(server);
-      const figures = async () => (await ask(port, '/metrics')).body.toString();
-      assert.match(await figures(), /^plugin_mirror_workers 2$/m);
-      for (let round = 0; round < 6; round++) await ask(port, '/plugins/a/1.0.0/plugin.wasm', { method: 'HEAD' });
-      const text = await figures();
-      assert.match(text, /requests_total\{plugin="a",version="1\.0\.0",coding="identity",status="200"\} 6/);
-      assert.match(text, /^plugin_mirror_tree_versions 1$/m, 'one tree, however many look at it');
-      const [lost] = childrenOf(server.child.pid ?? 0);
-      process.kill(lost ?? 0, 'SIGKILL');
-      while (!/a worker ended \(SIGKILL\)/.test(server.out.stderr))
-        await once(server.child.stderr ?? server.child, 'data');
-      while (!/^plugin_mirror_workers 2$/m.test(await figures()));
-      const bodies = await Promise.all(
-        Array.from({ length: 4 }, () => fetch(`http://127.0.0.1:${port}/plugins/a/1.0.0/plugin.wasm`)),
-      );
-      for (const pid of childrenOf(server.child.pid ?? 0)) process.kill(pid, 'SIGTERM'); // as Ctrl-C reaches all of them
-      server.child.kill('SIGTERM');
-      for (const body of bodies) assert.equal(sha256(Buffer.from(await body.arrayBuffer())), sha256(bytes));
-      assert.equal(await server.ended, 0, server.out.stderr);
-      const lines = server.out.stdout
-        .trimEnd()
-        .split('\n')
-        .map(line => JSON.parse(line).url);
-      assert.ok(lines.filter(url => url === '/plugins/a/1.0.0/plugin.wasm').length >= 4);
-      return 'done';
-    };
-    for (let tries = 1; ; tries++) {
-      const bound = new AbortController();
-      const hung = sleep(40_000, 'hung' as const, { signal: bound.signal }).catch(() => 'done' as const);
-      const outcome = await Promise.race([scene(), hung]).finally(() => bound.abort());
-      if (outcome === 'done') return;
-      assert.ok(tries < 3, 'it hung three times');
-      t.diagnostic('hung; tried again');
-    }
+    const tree = await makeTree(t, [plan]);
+    const env = { PLUGIN_MIRROR_WORKERS: '2', PLUGIN_MIRROR_DRAIN_DELAY: '0', PLUGIN_MIRROR_MEMORY_CACHE: '2' };
+    const server = start(t, ['--tree', tree, '--host', '127.0.0.1', '--port', '0'], env);
+    const port = await portOf(server);
+    const figures = async () => (await ask(port, '/metrics')).body.toString();
+    assert.match(await figures(), /^plugin_mirror_workers 2$/m);
+    for (let round = 0; round < 6; round++) await ask(port, '/plugins/a/1.0.0/plugin.wasm', { method: 'HEAD' });
+    const text = await figures();
+    assert.match(text, /requests_total\{plugin="a",version="1\.0\.0",coding="identity",status="200"\} 6/);
+    assert.match(text, /^plugin_mirror_tree_versions 1$/m, 'one tree, however many look at it');
+    const [lost] = workersOf(server.child.pid ?? 0);
+    process.kill(lost ?? 0, 'SIGKILL');
+    while (!/a worker ended \(SIGKILL\)/.test(server.out.stderr))
+      await once(server.child.stderr ?? server.child, 'data');
+    while (!/^plugin_mirror_workers 2$/m.test(await figures()));
+    const bodies = await Promise.all(
+      Array.from({ length: 4 }, () => fetch(`http://127.0.0.1:${port}/plugins/a/1.0.0/plugin.wasm`)),
+    );
+    for (const pid of workersOf(server.child.pid ?? 0)) process.kill(pid, 'SIGTERM'); // as Ctrl-C reaches all of them
+    server.child.kill('SIGTERM');
+    for (const body of bodies) assert.equal(sha256(Buffer.from(await body.arrayBuffer())), sha256(bytes));
+    assert.equal(await server.ended, 0, server.out.stderr);
+    const lines = server.out.stdout
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line).url);
+    assert.ok(lines.filter(url => url === '/plugins/a/1.0.0/plugin.wasm').length >= 4);
   });
 
   test('workers that cannot start say so once, and end the command', async t => {
