@@ -65,7 +65,7 @@ export function collectManifest(entries: readonly ImportedEntry[]): Collected {
   };
 }
 
-/** Of entries for one path the last is kept, as in the programs that read these lists. */
+/** Of entries for one path the last is kept, as in the programs that read these lists; a digest is never lost by that. */
 function keepFit(entries: readonly ImportedEntry[], notes: ImportNote[]): { kept: ImportedEntry[]; lost: number } {
   const kept = new Map<string, ImportedEntry>();
   const names = new Map<string, string>();
@@ -73,6 +73,19 @@ function keepFit(entries: readonly ImportedEntry[], notes: ImportNote[]): { kept
   const lose = (line: number, text: string): void => {
     lost++;
     notes.push({ line, text });
+  };
+  /** The later line gets the path; the earlier one keeps the path of its digest, if it has one. */
+  const displace = (before: ImportedEntry, line: number): void => {
+    const { name, version, alias } = before;
+    const shown = `${quoted(name)} ${quoted(version)}`;
+    const why = `line ${line} has another image for that path`;
+    if (alias === undefined) {
+      lose(before.line, `${shown} was not taken: ${why}`);
+      return;
+    }
+    notes.push({ line: before.line, text: `${shown} was taken under its digest alone: ${why}` });
+    const path = `${name}/${alias}`.toLowerCase();
+    if (!kept.has(path)) kept.set(path, { name, version: alias, reference: before.reference, line: before.line });
   };
   for (const entry of entries) {
     const { name, version, line } = entry;
@@ -88,29 +101,49 @@ function keepFit(entries: readonly ImportedEntry[], notes: ImportNote[]): { kept
     else if (twin !== undefined && twin !== name)
       lose(line, `${shown} was not taken: it differs from ${quoted(twin)} only by case`);
     else {
-      if (before?.version === version && sameImage(before.reference, entry.reference)) {
-        notes.push({ line, text: `${shown} stands in line ${before.line} already` });
-        continue;
+      if (before?.version === version) {
+        const settled = settleTwice(before, entry);
+        if (settled !== undefined) {
+          notes.push(settled.note);
+          kept.set(path, withFitAlias(settled.kept, notes));
+          continue;
+        }
       }
-      if (before !== undefined)
-        lose(
-          before.line,
-          `${quoted(before.name)} ${quoted(before.version)} was not taken: line ${line} has another image for that path`,
-        );
+      if (before !== undefined) displace(before, line);
       names.set(name.toLowerCase(), name);
       kept.delete(path);
-      kept.set(path, entry);
+      kept.set(path, withFitAlias(entry, notes));
     }
   }
   return { kept: [...kept.values()].sort((one, other) => one.line - other.line), lost };
 }
 
-function sameImage(one: Reference, other: Reference): boolean {
-  return JSON.stringify(wordsOf(one)) === JSON.stringify(wordsOf(other));
+/** Which of two entries for one path says more, where both mean the same bytes; undefined where they do not. */
+function settleTwice(
+  before: ImportedEntry,
+  entry: ImportedEntry,
+): { readonly kept: ImportedEntry; readonly note: ImportNote } | undefined {
+  const [one, other] = [before.reference, entry.reference];
+  const shown = `${quoted(entry.name)} ${quoted(entry.version)}`;
+  const pin = one.digest ?? other.digest;
+  const sameTag = one.registry === other.registry && one.repository === other.repository && one.tag === other.tag;
+  if (sameTag && one.digest === other.digest)
+    return { kept: before, note: { line: entry.line, text: `${shown} stands in line ${before.line} already` } };
+  if (one.digest === other.digest && pin !== undefined)
+    return { kept: entry, note: { line: before.line, text: `${shown} has the same digest in line ${entry.line}` } };
+  if (!sameTag || (one.digest !== undefined && other.digest !== undefined)) return undefined;
+  const [pinned, bare] = one.digest === undefined ? [entry, before] : [before, entry];
+  return { kept: pinned, note: { line: bare.line, text: `${shown} is taken with the digest of line ${pinned.line}` } };
 }
 
-function wordsOf({ registry, repository, tag, digest }: Reference): unknown {
-  return [registry, repository, tag, digest];
+/** A digest too long for a path stays a pin; the version is all that leads to it. */
+function withFitAlias(entry: ImportedEntry, notes: ImportNote[]): ImportedEntry {
+  const { alias, ...rest } = entry;
+  const unfit = alias === undefined ? undefined : versionProblem(alias);
+  if (alias === undefined || unfit === undefined) return entry;
+  const shown = `${quoted(entry.name)} ${quoted(entry.version)}`;
+  notes.push({ line: entry.line, text: `${shown} keeps its digest as a pin, not as a path: the digest ${unfit}` });
+  return rest;
 }
 
 /** `HOST[/PREFIX]` such that the default image, plugins/NAME, would be this one; else the host alone. */

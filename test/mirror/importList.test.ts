@@ -77,6 +77,58 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
       ].sort(),
     );
   });
+  const wide = `sha512:${'ef'.repeat(64)}`;
+  const twice: [string, string, string, string[], RegExp][] = [
+    [
+      'one tag with two digests: both digests lead to their bytes, the tag to the later one',
+      `a=r.io/plugins/a:1@${pin}`,
+      `a=r.io/plugins/a:1@${other}`,
+      [`a 1 ← r.io/plugins/a:1@${other}`, `a ${pin} ← r.io/plugins/a:1@${pin}`, `a ${other} = 1`],
+      /^line 1: "a" "1" was taken under its digest alone: line 2 has another image for that path$/,
+    ],
+    [
+      'a pin, and the same tag without',
+      `a=r.io/plugins/a:1@${pin}`,
+      'a=r.io/plugins/a:1',
+      [`a 1 ← r.io/plugins/a:1@${pin}`, `a ${pin} = 1`],
+      /^line 2: "a" "1" is taken with the digest of line 1$/,
+    ],
+    [
+      'a tag, and the same with a pin',
+      'a=r.io/plugins/a:1',
+      `a=r.io/plugins/a:1@${pin}`,
+      [`a 1 ← r.io/plugins/a:1@${pin}`, `a ${pin} = 1`],
+      /^line 1: "a" "1" is taken with the digest of line 2$/,
+    ],
+    [
+      'one digest from two repositories',
+      `a=r.io/x/a:1@${pin}`,
+      `a=r.io/y/a:1@${pin}`,
+      [`a 1 ← r.io/y/a:1@${pin}`, `a ${pin} = 1`],
+      /^line 1: "a" "1" has the same digest in line 2$/,
+    ],
+    [
+      'a digest with and without a tag',
+      `a=r.io/plugins/a:1@${pin}`,
+      `a=r.io/plugins/a@${pin}`,
+      [`a 1 ← r.io/plugins/a:1@${pin}`, `a ${pin} ← r.io/plugins/a@${pin}`],
+      /^$/,
+    ],
+    [
+      'a digest of sha512, too long for a path',
+      `a=r.io/plugins/a:1@${wide}`,
+      `a=r.io/plugins/a:2@${wide}`,
+      [`a 1 ← r.io/plugins/a:1@${wide}`, `a 2 ← r.io/plugins/a:2@${wide}`],
+      /^line 1: "a" "1" keeps its digest as a pin, not as a path: the digest is longer than 128 characters\nline 2: /,
+    ],
+  ];
+  for (const [what, one, two, expected, told] of twice)
+    it(`loses no pin of ${what}`, () => {
+      const list = take(`${one}\n${two}`);
+      assert.deepEqual(paths(list), [...expected].sort());
+      assert.match(list.notes.join('\n'), told);
+      assert.equal(list.lost, 0);
+    });
   it('finds the prefix of a private registry', () => {
     const { manifest } = take('a=oci://h.io/team/plugins/a:1\nb=oci://h.io/team/plugins/b:1\nc=oci://h.io/c:1');
     assert.equal(manifest.registry, 'h.io/team');
@@ -128,7 +180,7 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
       .tuple(
         fc.constantFrom('r.io', 'r.io', 'h', 'localhost:5000'),
         fc.constantFrom('plugins/a', 'plugins/b', 'x/plugins/a', 'c', 'x.y/z'),
-        fc.constantFrom(':1', ':2', ':v3', `@${pin}`, `:1@${pin}`, `:2@${other}`, ''),
+        fc.constantFrom(':1', ':2', ':v3', `@${pin}`, `:1@${pin}`, `:1@${other}`, `:2@${other}`, `:2@${wide}`, ''),
       )
       .map(parts => `oci://${parts[0]}/${parts[1]}${parts[2]}`);
     const line = fc.tuple(fc.constantFrom('a', 'b', 'A', '..', 'constructor', '1'), reference);
@@ -147,6 +199,10 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
         for (const [index, [name, image]] of lines.entries()) {
           const kept = got.some(path => path.startsWith(`${name} `) && path.endsWith(`← ${image.slice(6)}`));
           const told = list.notes.some(note => note.startsWith(`line ${index + 1}:`));
+          const digest = /@(sha256:.*)/.exec(image)?.[1];
+          const pinned = got.some(path => path.startsWith(`${name} `) && path.includes(digest ?? ''));
+          const refused = list.notes.some(note => note.startsWith(`line ${index + 1}:`) && /not taken/.test(note));
+          assert.ok(digest === undefined || pinned || refused, `${digest} is lost\n${text}\n→ ${got.join('\n')}`);
           assert.ok(kept || told, `${text}\n→ ${got.join('\n')}\n${list.notes.join('\n')}`);
         }
       }),
