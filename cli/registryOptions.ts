@@ -59,7 +59,10 @@ export function addRegistryOptions(command: Command): Command {
       .env('PLUGIN_MIRROR_TIMEOUT')
       .argParser(seconds(0.1, 3600))
       .default(30_000, '30'),
-    new Option('--retries <n>', 'further attempts for each request that failed')
+    new Option(
+      '--retries <n>',
+      'further attempts for each request that failed; a blob of which something came is counted anew',
+    )
       .env('PLUGIN_MIRROR_RETRIES')
       .argParser(wholeNumber(0, 100))
       .default(5),

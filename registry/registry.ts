@@ -57,6 +57,7 @@ export type RegistryEvent =
   | {
       readonly type: 'retry';
       readonly subject: string;
+      /** From 1 to `retries`: which of the further attempts comes. */
       readonly attempt: number;
       readonly delayMs: number;
       readonly reason: string;
@@ -104,7 +105,7 @@ export interface RegistryOptions {
   readonly headsOnly?: boolean;
   /** No byte and no header for this long is a fault. Default 30 000. */
   readonly timeoutMs?: number;
-  /** Further attempts after the first, per request. Default 5. */
+  /** Further attempts after the first, per request; a blob of which something came is counted anew. Default 5. */
   readonly retries?: number;
   /** Environment to read proxies, DOCKER_CONFIG, REGISTRY_AUTH_FILE, HOME and PATH from. Default: empty. */
   readonly env?: Readonly<Record<string, string | undefined>>;

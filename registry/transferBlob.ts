@@ -11,7 +11,7 @@ const LAST_BYTE_GRACE_MS = 1000;
 
 export interface Transfer {
   readonly engine: Engine;
-  /** Resumptions in a row that bring no new byte, before it is given up. */
+  /** Further connections in a row that bring no new byte, before it is given up. */
   readonly retries: number;
   readonly onEvent?: ((event: RegistryEvent) => void) | undefined;
 }
@@ -38,7 +38,8 @@ export async function transferBlob(
 ): Promise<void> {
   const most = Math.min(retries, transfer.retries);
   const subject = formatReference(at);
-  let fruitless = 0;
+  /** Since something came last. */
+  let attempt = 0;
   let wholeBytes: number | undefined;
   while (sink.receivedBytes < descriptor.size) {
     const before = sink.receivedBytes;
@@ -52,12 +53,11 @@ export async function transferBlob(
       if (wholeBytes === sink.receivedBytes) throw tooShort(subject, descriptor, sink.receivedBytes);
       wholeBytes = sink.receivedBytes;
     }
-    fruitless = sink.receivedBytes > before ? 0 : fruitless + 1;
+    attempt = sink.receivedBytes > before ? 1 : attempt + 1;
     const refusal = interrupted(subject, descriptor, sink.receivedBytes, broken);
     const limit = Math.min(most, refusal.retryLimit ?? most);
-    if (fruitless > limit || limit === 0) throw refusal;
-    const delayMs = delay(fruitless, refusal.retryAfterMs);
-    const attempt = fruitless + 1;
+    if (attempt > limit) throw refusal;
+    const delayMs = delay(attempt, refusal.retryAfterMs);
     transfer.onEvent?.({ type: 'retry', subject, attempt, delayMs, reason: refusal.message });
     await sleep(delayMs, undefined, { signal });
   }
@@ -112,8 +112,8 @@ async function pour(
 }
 
 /** Full jitter over an exponential, so that eight transfers that broke at once do not come back at once. */
-function delay(fruitless: number, retryAfterMs: number | undefined): number {
-  const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** fruitless);
+function delay(attempt: number, retryAfterMs: number | undefined): number {
+  const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1));
   return Math.round(Math.max(retryAfterMs ?? 0, ceiling * (0.25 + 0.75 * Math.random())));
 }
 

@@ -96,15 +96,27 @@ describe('a body that breaks', () => {
     assert.ok((await read(await registryWith({ retries: 1 }), LARGE)).equals(large));
   });
 
-  it('is given up when no connection brings anything', async () => {
-    server.script([
-      { ...GET, first: 1, fault: finish({ afterBytes: 250_000 }) },
-      { ...GET, fault: finish({ afterBytes: 0 }) },
-    ]);
-    const heard: RegistryEvent[] = [];
-    const registry = await registryWith({ retries: 2, onEvent: event => heard.push(event) });
-    await assert.rejects(registry.openBlob(reference, LARGE), refused('REGISTRY_UNAVAILABLE'));
-    assert.ok(heard.some(({ type }) => type === 'retry'));
+  for (const brought of [250_000, 0])
+    it(`is given up after as many retries as allowed bring nothing behind ${brought} bytes`, async () => {
+      server.script([
+        { ...GET, first: 1, fault: finish({ afterBytes: brought }) },
+        { ...GET, fault: reset({ afterBytes: 0 }) },
+      ]);
+      const heard: number[] = [];
+      const onEvent = (event: RegistryEvent) => void (event.type === 'retry' && heard.push(event.attempt));
+      const registry = await registryWith({ retries: 2, onEvent });
+      await assert.rejects(registry.openBlob(reference, LARGE), refused('REGISTRY_UNAVAILABLE'));
+      assert.deepEqual(heard, [1, 2]);
+      assert.equal(server.count(GET), 3);
+    });
+
+  it('counts its retries anew once something came', async () => {
+    const fault = (nth: number, afterBytes: number) => ({ ...GET, nth, fault: finish({ afterBytes }) });
+    server.script([fault(1, 250_000), fault(2, 0), fault(3, 250_000)]);
+    const heard: number[] = [];
+    const onEvent = (event: RegistryEvent) => void (event.type === 'retry' && heard.push(event.attempt));
+    assert.ok((await read(await registryWith({ retries: 2, onEvent }), LARGE)).equals(large));
+    assert.deepEqual(heard, [1, 2, 1]);
   });
 
   it('is not repeated at all with no retries', async () => {
