@@ -38,12 +38,11 @@ export interface Prepared {
 /** manifest → plan → resolve: looks at the tree, asks the registry what it must, decides. Changes nothing. */
 export async function prepare(options: PrepareOptions): Promise<Prepared> {
   const { manifest, treeDir, registry, signal, onEvent } = options;
-  const survey = await surveyTree(treeDir, manifest.versions, options);
   onEvent({ type: 'asking', versions: manifest.versions.length });
+  // The first questions travel while the rest of the tree is looked at.
   const findings = await pMap(
-    manifest.versions,
-    async wanted => {
-      const present = survey.get(versionKey(wanted)) ?? { state: 'missing' as const };
+    surveyTree(treeDir, manifest.versions, options),
+    async ({ wanted, present }) => {
       const held = heldOf(wanted, options);
       const answer = await ask({ wanted, present, held }, registry, options.tags ?? true, signal);
       return { wanted, present, held, answer };

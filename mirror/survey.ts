@@ -1,4 +1,4 @@
-import pMap from 'p-map';
+import { pMapIterable } from 'p-map';
 import { CatalogInvalid } from '../tree/errors.ts';
 import { inspectVersion } from '../tree/inspectVersion.ts';
 import { METADATA_FILE } from '../tree/names.ts';
@@ -17,27 +17,30 @@ export interface SurveyOptions {
   readonly signal: AbortSignal;
 }
 
-/** Looks at what stands in the tree of the versions named: whole and true to its metadata, damaged, or missing. */
-export async function surveyTree(
+/**
+ * Looks at what stands in the tree of the versions named: whole and true to its metadata, damaged, or missing. In their
+ * order, each as soon as it is known. @throws CatalogNewer
+ */
+export async function* surveyTree<Version extends { readonly name: string; readonly version: string }>(
   treeDir: string,
-  versions: readonly { readonly name: string; readonly version: string }[],
+  versions: readonly Version[],
   options: SurveyOptions,
-): Promise<Map<string, Present>> {
+): AsyncGenerator<{ readonly wanted: Version; readonly present: Present }> {
   const { rehash, stamps, platform, signal } = options;
   const listed = await listedMetadata(treeDir);
-  const found = await pMap(
+  const inspection = {
+    signal,
+    ...(rehash === undefined ? {} : { rehash }),
+    ...(stamps === undefined ? {} : { stamps }),
+  };
+  yield* pMapIterable(
     versions,
-    async (it): Promise<[string, Present]> => {
-      const state = await inspectVersion(treeDir, it.name, it.version, {
-        signal,
-        ...(rehash === undefined ? {} : { rehash }),
-        ...(stamps === undefined ? {} : { stamps }),
-      });
-      return [versionKey(it), ofOtherPlatform(asListed(state, listed), platform)];
+    async wanted => {
+      const state = await inspectVersion(treeDir, wanted.name, wanted.version, inspection);
+      return { wanted, present: ofOtherPlatform(asListed(state, listed), platform) };
     },
-    { concurrency: 8, signal },
+    { concurrency: 8 },
   );
-  return new Map(found);
 }
 
 /**

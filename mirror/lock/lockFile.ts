@@ -66,6 +66,8 @@ export async function readLock(path: string): Promise<LockFile | undefined> {
 export function parseLock(text: string, { file }: { readonly file: string }): LockFile {
   const marker = /^(<{7}|={7}|>{7}|\|{7})(?: .*)?\r?$/m.exec(text);
   if (marker) throw new LockConflict(file, text.slice(0, marker.index).split('\n').length, marker[1] ?? '');
+  const untouched = asWritten(text);
+  if (untouched !== undefined) return untouched;
   const document = parseStrictJson(text);
   const { root } = document;
   const version = memberOf(root, 'lockVersion')?.node.value;
@@ -78,6 +80,27 @@ export function parseLock(text: string, { file }: { readonly file: string }): Lo
   if (problems.length > 0 || root === undefined) throw new LockInvalid(file, problems);
   // Checked by the schema just now; parsing it once more would only copy it.
   return { entries: sortEntries(entriesOf(plainValue(root) as WrittenLock)) };
+}
+
+/**
+ * A lock that is to the byte what writeLock writes of it, read without places for messages, which take most of the time of
+ * reading; undefined for any other, whatever is the matter.
+ */
+function asWritten(text: string): LockFile | undefined {
+  try {
+    const read = lockSchema.safeParse(JSON.parse(text));
+    if (!read.success) return undefined;
+    const entries = entriesOf(read.data);
+    const isFit = entries.every(
+      entry =>
+        nameProblem(entry.name) === undefined &&
+        versionProblem(entry.version) === undefined &&
+        (entry.kind === 'file' || referenceFault(entry.reference, entry.digest) === undefined),
+    );
+    return isFit && formatLock({ entries }) === text ? { entries } : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Writes the lock whole or not at all, and only if it says something new. Gives back whether it did. @throws LockUnwritable */

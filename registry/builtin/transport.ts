@@ -121,9 +121,9 @@ export class Transport {
     this.#pools.clear();
   }
 
-  /** Places at one host: blobs as asked for, and as many again for manifests and tokens beside them. */
+  /** Places at one host: blobs as asked for, and three times as many for the small things: manifests and tokens. */
   get #places(): number {
-    return 2 * Math.max(1, this.#options.concurrency ?? 8);
+    return 4 * Math.max(1, this.#options.concurrency ?? 8);
   }
 
   #gateFor(origin: string): HostGate {
