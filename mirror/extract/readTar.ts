@@ -97,7 +97,17 @@ export async function readTar(chunks: AsyncIterable<Buffer>, visitor: TarVisitor
     else feed(() => parser.end());
     await visitor.flush();
   }
-  if (problem !== undefined) throw new TarDamaged(problem.message, { cause: problem });
+  if (problem !== undefined) throw new TarDamaged(inWords(problem.message, judged?.path), { cause: problem });
+}
+
+/** What node-tar says of numbers in GNU's base-256 form (a set top bit, big-endian), in words that say where and what. */
+function inWords(message: string, before: string | undefined): string {
+  const where = before === undefined ? 'in the first header' : `in the header behind ${before}`;
+  if (message === 'invalid base256 encoding')
+    return `a number ${where} is damaged: it begins like one in base-256, but not with 0x80 or 0xff`;
+  if (message === 'parsed number outside of javascript safe integer range')
+    return `a number ${where}, in base-256, is absurd: beyond 2^53, or as far below zero`;
+  return message;
 }
 
 const KINDS: Readonly<Record<string, readonly [EntryKind, string]>> = {
@@ -119,7 +129,11 @@ function describeEntry(entry: ReadEntry, sparse: boolean): TarEntry {
   // header.size is missing where the field held no number or a negative one; entry.size would then read 0.
   const sizeBytes = entry.header.size;
   if (kind === 'file' && (sizeBytes === undefined || !Number.isSafeInteger(sizeBytes)))
-    throw new TarHostile(`the size of ${entry.path} is no number of bytes`);
+    throw new TarHostile(
+      sizeBytes === undefined
+        ? `the size of ${entry.path} is negative or damaged: no number of bytes, neither in octal nor in base-256`
+        : `the size of ${entry.path} is ${sizeBytes}, which is no number of bytes`,
+    );
   if (kind === 'file' && sparse)
     return { path: entry.path, kind: 'special', about: 'a sparse file', sizeBytes: entry.size };
   const about = kind === 'link' ? `${name} to ${entry.linkpath ?? 'nothing'}` : name;

@@ -136,13 +136,30 @@ test('archives made to do harm are refused by what is wrong with them', async ()
         await refuses(image, code, expected, `${name} (${chunkBytes})`, { chunkBytes });
 });
 
-test('a negative base-256 size is no size', async () => {
-  const tar = tarOf([plugin]);
-  tar.fill(0xff, 124, 136);
-  tar.fill(' ', 148, 156);
-  const sum = tar.subarray(0, 512).reduce((total, byte) => total + byte, 0);
-  tar.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
-  await refuses(layer(tar, MEDIA.tar), 'LAYER_HOSTILE', /no number of bytes/);
+test('a number in base-256 that is right is taken, and one that is wrong is called what it is', async () => {
+  const at = { size: 124, mtime: 136 };
+  const forged = (field: keyof typeof at, hex: string): TestImage => {
+    const tar = tarOf([{ name: 'README.md', body: 'read' }, plugin]);
+    const header = tar.subarray(1024, 1536);
+    header.write(hex, at[field], 'hex');
+    header.fill(' ', 148, 156);
+    const sum = header.reduce((total, byte) => total + byte, 0);
+    header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
+    return layer(tar, MEDIA.tar);
+  };
+  const size = wasm.length.toString(16);
+  await extracts(forged('size', `80${size.padStart(22, '0')}`));
+  await extracts(forged('mtime', 'ff'.repeat(12)));
+  const negative =
+    /the size of plugin\.wasm is negative or damaged: no number of bytes, neither in octal nor in base-256/;
+  const absurd = /a number in the header behind README\.md, in base-256, is absurd: beyond 2\^53/;
+  const damaged = /a number in the header behind README\.md is damaged: it begins like one in base-256/;
+  await refuses(forged('size', 'ff'.repeat(12)), 'LAYER_HOSTILE', negative);
+  await refuses(forged('size', `${'ff'.repeat(10)}fe00`), 'LAYER_HOSTILE', negative);
+  await refuses(forged('size', `8000000010${'00'.repeat(7)}`), 'LAYER_CORRUPT', absurd);
+  await refuses(forged('size', `ff00000010${'00'.repeat(7)}`), 'LAYER_CORRUPT', absurd);
+  await refuses(forged('size', `81${size.padStart(22, '0')}`), 'LAYER_CORRUPT', damaged);
+  await refuses(forged('mtime', `c0${size.padStart(22, '0')}`), 'LAYER_CORRUPT', damaged);
 });
 
 test('100 000 entries and no more pass', async () => {
