@@ -40,7 +40,7 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
       questions: flags.concurrency * 4,
       signal,
       onEvent: () => undefined,
-      ...(held === undefined ? {} : { locked: held.locked }),
+      ...(held === undefined ? {} : { locked: held.locked, before: held.before }),
       ...(flags.platform === undefined ? {} : { platform: flags.platform }),
     });
     const named = new Set([...list.versions, ...list.aliases].map(versionKey));

@@ -4,14 +4,26 @@ import { Interrupted } from './interruptible.ts';
 
 /** The one object that `sync --format json` prints; `schemaVersion` rises when a reader would break. */
 export function syncJson(report: SyncReport): object {
-  const { tree, outcomes, drift, extras, pruned, problems, interrupted, bytesDownloaded, requests, durationMs } =
-    report;
+  const {
+    tree,
+    outcomes,
+    drift,
+    extras,
+    pruned,
+    unverified,
+    problems,
+    interrupted,
+    bytesDownloaded,
+    requests,
+    durationMs,
+  } = report;
   return {
     schemaVersion: 1,
     tree,
     plugins: outcomes.map(pluginJson),
     drift,
     extras: extras.map(extra => ({ ...extra, removed: pruned })),
+    ...(unverified.length === 0 ? {} : { unverified }),
     ...(problems.length === 0 ? {} : { errors: problems.map(errorJson) }),
     ...(interrupted ? { interrupted } : {}),
     totals: { ...countOutcomes(report), bytesDownloaded, requests, durationMs },

@@ -30,6 +30,7 @@ export function renderSummary(
       ),
       paint,
     ),
+    ...renderUnverified(report, paint),
     ...report.problems.map(problem => renderRefusal(problem, { color }).trimEnd()),
   ];
   return {
@@ -72,25 +73,41 @@ function renderWarnings(outcomes: readonly Outcome[], paint: ReturnType<typeof p
     : lines;
 }
 
+/** A policy that came after the copies, or a version that this run was not to touch: they are served all the same. */
+function renderUnverified({ unverified }: SyncReport, paint: ReturnType<typeof pc.createColors>): string[] {
+  if (unverified.length === 0) return [];
+  return [
+    `${paint.yellow('warning')} published, and not verified under the manifest’s signature policy: ${listed(unverified.map(named))}`,
+    `  ${paint.cyan('→')} Run plugin-mirror sync over all of the manifest to verify. What fails stays published until you take it out of the manifest and run sync --prune.`,
+  ];
+}
+
 /** Where every tag was pushed again, the first few say all that there is to say. */
 function renderDrifts(drifts: readonly Drift[], paint: ReturnType<typeof pc.createColors>): string[] {
   if (drifts.length === 0) return [];
   const more = drifts.slice(DRIFTS_SHOWN);
-  const names = [...new Set(drifts.map(({ name }) => name))];
+  const names = [...new Set(drifts.filter(({ local }) => !local).map(({ name }) => name))];
   const which = names.length > DRIFTS_SHOWN ? 'NAME…' : names.join(' ');
   return [
     ...drifts.slice(0, DRIFTS_SHOWN).flatMap(drift => renderDrift(drift, paint)),
     ...(more.length === 0
       ? []
       : [`… and ${more.length} more: ${listed(more.map(named))}; plugin-mirror check lists every digest`]),
-    `  ${paint.cyan('→')} Run plugin-mirror sync --update ${which} to take ${drifts.length === 1 ? 'it' : 'them'}; until then the locked images are mirrored.`,
+    ...(names.length === 0
+      ? []
+      : [
+          `  ${paint.cyan('→')} Run plugin-mirror sync --update ${which} to take ${names.length === 1 ? 'it' : 'them'}; until then the locked images are mirrored.`,
+        ]),
   ];
 }
 
 function renderDrift(drift: Drift, paint: ReturnType<typeof pc.createColors>): string[] {
+  const what = drift.local
+    ? `${drift.reference} has changed since it was locked; a local file is taken as it is`
+    : `the tag ${drift.reference} has moved`;
   const made = drift.foundCreated === undefined ? '' : `, made ${drift.foundCreated}`;
   return [
-    `${paint.yellow('drift')} ${drift.name} ${drift.version}: the tag ${drift.reference} has moved`,
+    `${paint.yellow('drift')} ${drift.name} ${drift.version}: ${what}`,
     `  locked  ${drift.lockedDigest}`,
     `  now     ${drift.foundDigest}${made}`,
   ];

@@ -13,7 +13,7 @@ import { asListed, listedMetadata } from './survey.ts';
 
 /**
  * - `missing`: not in the tree; `damaged`: there, but not as it was published
- * - `stale`: another image than the lock holds, or one whose signature was not verified under today's policy
+ * - `stale`: another image than the lock holds, or one that no lock says was verified under today's signature policy
  * - `moved`: the tag leads to another digest than the lock (without a lock: the tree) holds
  * - `unlocked`: the lock does not have it, or has it from another place
  * - `extra`: in the tree or the lock, not in the manifest
@@ -82,12 +82,12 @@ async function checkVersion(
       ? await ofFile(wanted, wanted.source, present, options)
       : await ofTag(wanted, present, locked?.digest, options)),
   ];
-  if (present.state === 'sound' && !isVouched(wanted, present.metadata))
+  if (present.state === 'sound' && !isVouched(wanted, present.metadata, locked))
     findings.push({
       kind: 'stale',
       name,
       version,
-      detail: 'its signature was not verified under the manifest’s policy',
+      detail: 'no lock says that its signature was verified under the manifest’s policy',
     });
   const change = held.comparison.changed.find(it => versionKey(it.wanted) === versionKey(wanted));
   if (change !== undefined) findings.push({ kind: 'unlocked', name, version, detail: change.words });

@@ -2,7 +2,7 @@ import type { Image } from '../registry/image.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { WantedVersion } from './manifest/wanted.ts';
 import { type Drift, versionKey } from './report.ts';
-import { fingerprintOf } from './signatures/policy.ts';
+import { fingerprintOf, type SignatureProof } from './signatures/policy.ts';
 
 /** Everything known of one wanted version before it is decided what to do about it. */
 export interface Findings {
@@ -11,6 +11,8 @@ export interface Findings {
   readonly present: Present;
   /** What the manifest pins or the lock holds; undefined if the tag decides. */
   readonly held: Held | undefined;
+  /** What the lock said before this run, where an update was asked for, too; undefined if nothing. */
+  readonly before?: Held | undefined;
   /** What the registry (or the local file) said; undefined if it was not asked. */
   readonly answer: Answer | undefined;
 }
@@ -20,6 +22,8 @@ export interface Held {
   readonly digest: string;
   /** What was published from it before, if a lock says so. */
   readonly module?: HeldModule;
+  /** The proof that was written down when it was published. */
+  readonly signature?: SignatureProof;
 }
 
 /** A plugin.wasm as a lock holds it: bare hex, bytes, and the layer that it came out of. */
@@ -79,11 +83,13 @@ export function makePlan(findings: readonly Findings[]): Plan {
 }
 
 function decide(findings: Findings): PlanStep {
-  const { wanted, present, held, answer } = findings;
+  const { wanted, present, answer, before } = findings;
+  // A local file is what it is now: only an image can be held to what it was.
+  const held = wanted.source.kind === 'file' ? undefined : findings.held;
   const digest = held?.digest ?? (answer?.kind === 'digest' ? answer.digest : undefined);
   if (digest === undefined)
     return { action: 'fail', wanted, error: answer?.kind === 'error' ? answer.error : nobodyAsked(wanted) };
-  const vouched = present.state === 'sound' && isVouched(wanted, present.metadata);
+  const vouched = present.state === 'sound' && isVouched(wanted, present.metadata, before);
   if (present.state === 'sound' && vouched && isAsHeld(present.metadata, { ...held, digest }))
     return { action: 'keep', wanted, metadata: present.metadata, warnings: unasked(answer) };
   const image = answer?.kind === 'digest' && answer.digest === digest ? answer.image : undefined;
@@ -103,11 +109,21 @@ function isAsHeld(metadata: PublishedVersion, { digest, module }: Held): boolean
 }
 
 /**
- * A version that was published without a proof for today's policy is fetched again, and so verified again: metadata.json
- * holds what was proven, under which policy. A sound version whose policy did not change costs no request.
+ * Whether nobody's signature is asked for, or the lock says that it was verified under today's policy, of the very bytes
+ * that stand in the tree. Whoever can write to the tree can write that into metadata.json and index.json, too: their word
+ * counts only where the lock, which lies elsewhere and is reviewed, says the same. Anything else is fetched and verified.
  */
-export function isVouched({ signatures }: WantedVersion, { signature }: PublishedVersion): boolean {
-  return signatures === undefined || signature?.policy === fingerprintOf(signatures);
+export function isVouched(
+  { signatures }: WantedVersion,
+  metadata: PublishedVersion,
+  locked: Held | undefined,
+): boolean {
+  if (signatures === undefined) return true;
+  if (locked?.signature === undefined || !isAsHeld(metadata, locked)) return false;
+  const { policy, signer, digest } = locked.signature;
+  const { signature } = metadata;
+  const isSame = signature?.policy === policy && signature.signer === signer && signature.digest === digest;
+  return isSame && policy === fingerprintOf(signatures);
 }
 
 function nobodyAsked(wanted: WantedVersion): Error {
@@ -121,7 +137,7 @@ function explain(
 ): { reason: 'missing' | 'damaged' | 'changed'; because: string } {
   if (present.state === 'missing') return { reason: 'missing', because: 'not in the tree' };
   if (present.state === 'damaged') return { reason: 'damaged', because: present.problems.join('; ') };
-  if (!vouched) return { reason: 'changed', because: 'its signature was not verified under this policy' };
+  if (!vouched) return { reason: 'changed', because: 'no lock says that its signature was verified under this policy' };
   return { reason: 'changed', because: `was ${present.metadata.digest}, is to be ${digest}` };
 }
 
@@ -132,14 +148,19 @@ function unasked(answer: Answer | undefined): string[] {
 }
 
 function findDrift({ wanted, held, answer }: Findings): Drift[] {
-  if (wanted.source.kind !== 'image' || wanted.source.reference.digest !== undefined) return [];
   if (held === undefined || answer?.kind !== 'digest' || answer.digest === held.digest) return [];
-  const { registry, repository, tag } = wanted.source.reference;
+  const { name, version, source } = wanted;
+  if (source.kind === 'file') {
+    const [lockedDigest, foundDigest] = [held.digest, answer.digest];
+    return [{ name, version, reference: `file:${source.written}`, lockedDigest, foundDigest, local: true }];
+  }
+  if (source.reference.digest !== undefined) return [];
+  const { registry, repository, tag } = source.reference;
   const created = answer.image?.manifest.annotations?.['org.opencontainers.image.created'];
   return [
     {
-      name: wanted.name,
-      version: wanted.version,
+      name,
+      version,
       reference: `${registry}/${repository}:${tag}`,
       lockedDigest: held.digest,
       foundDigest: answer.digest,

@@ -17,6 +17,8 @@ export interface PrepareOptions {
   readonly registry: () => Promise<Registry>;
   /** What the lock holds of a version; undefined if nothing. Default: there is no lock. */
   readonly locked?: (wanted: WantedVersion) => Held | undefined;
+  /** The same where an update was asked for, too: what was verified before. Default: nothing was. */
+  readonly before?: (wanted: WantedVersion) => Held | undefined;
   /** Ask tags. False under --frozen. Default true. */
   readonly tags?: boolean;
   readonly rehash?: boolean;
@@ -45,17 +47,15 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
     async ({ wanted, present }) => {
       const held = heldOf(wanted, options);
       const answer = await ask({ wanted, present, held }, registry, options.tags ?? true, signal);
-      return { wanted, present, held, answer };
+      return { wanted, present, held, answer, before: options.before?.(wanted) };
     },
     { concurrency: options.questions, signal },
   );
   return describe(makePlan(findings), options);
 }
 
-/** A local file is what it is now: only an image can be held to what it was. */
 function heldOf(wanted: WantedVersion, { locked }: PrepareOptions): Held | undefined {
-  if (wanted.source.kind === 'file') return undefined;
-  const { digest } = wanted.source.reference;
+  const digest = wanted.source.kind === 'file' ? undefined : wanted.source.reference.digest;
   return locked?.(wanted) ?? (digest === undefined ? undefined : { digest });
 }
 

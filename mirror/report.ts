@@ -17,7 +17,7 @@ export interface Outcome {
   readonly warnings: readonly string[];
 }
 
-/** A tag that no longer leads to the digest that the lock holds. */
+/** A tag that no longer leads to the digest that the lock holds, or a local file that is no longer the one it holds. */
 export interface Drift {
   readonly name: string;
   readonly version: string;
@@ -26,6 +26,8 @@ export interface Drift {
   readonly foundDigest: string;
   /** RFC 3339, when the image behind the tag was made, if it says so. */
   readonly foundCreated?: string;
+  /** True of a local file: it is taken as it is now, unlike a tag, which is followed only by an update. */
+  readonly local?: true;
 }
 
 /** One published version that the manifest does not name. */
@@ -43,6 +45,8 @@ export interface SyncReport {
   /** Versions in the tree that the manifest does not name: still there, or removed if `pruned`. */
   readonly extras: readonly Extra[];
   readonly pruned: boolean;
+  /** Named by the manifest, still published, and not verified under its signature policy by this run or a lock. */
+  readonly unverified: readonly Extra[];
   /** What went wrong with the run as a whole after its plugins were done, e.g. a lock that cannot be written. */
   readonly problems: readonly Error[];
   /** True if the run was stopped from outside: what is listed as fetched is whole and published. */

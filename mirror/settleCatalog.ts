@@ -1,4 +1,5 @@
 import pMap from 'p-map';
+import { CatalogNewer } from '../tree/errors.ts';
 import { type Inspection, inspectVersion } from '../tree/inspectVersion.ts';
 import { listVersions } from '../tree/listVersions.ts';
 import { MODULE_FILE } from '../tree/names.ts';
@@ -24,18 +25,25 @@ export interface CatalogOptions {
   readonly onEvent: SyncListener;
 }
 
+export interface Settled {
+  /** What the list does not name. */
+  readonly extras: readonly Extra[];
+  /** What stays published although this run neither fetched nor kept it: named or not. */
+  readonly left: readonly PublishedVersion[];
+}
+
 /**
  * Writes the catalog of everything that stands whole in the tree: what this run settled, what the list names but this run
  * did not settle (not selected, failed, interrupted) as long as it is sound, and what the list no longer names, unless it
  * is pruned. A version that is a kept alias' target is never pruned: the list names it by naming the alias.
  */
-export async function settleCatalog(publishing: Publishing, options: CatalogOptions): Promise<Extra[]> {
+export async function settleCatalog(publishing: Publishing, options: CatalogOptions): Promise<Settled> {
   const { settled, named, prune, pinned, inspect, signal, onEvent } = options;
   const { treeDir, stamps } = publishing;
   const done = new Set(settled.map(versionKey));
   const others = (await listVersions(treeDir)).filter(it => !done.has(versionKey(it)));
   const extras = others.filter(it => !named.has(versionKey(it)));
-  const left = await pMap(
+  const looked = await pMap(
     others.filter(it => !(prune && extras.includes(it))),
     async ({ name, version }) => {
       // What the list no longer names is taken as it says it is: nobody asked this run to look at its bytes.
@@ -45,13 +53,15 @@ export async function settleCatalog(publishing: Publishing, options: CatalogOpti
     },
     { concurrency: 8 },
   );
-  const versions = [...settled, ...left.filter(metadata => metadata !== undefined)];
+  const left = looked.filter(metadata => metadata !== undefined);
+  const versions = [...settled, ...left];
   // An empty catalog would turn a server's "not ready", which gateways try again, into a 404, which they do not.
-  if (versions.length === 0 && (await hasNoCatalog(treeDir))) return extras;
+  const isNew = await hasNoCatalog(treeDir);
+  if (versions.length === 0 && isNew) return { extras, left };
   if (prune && extras.length > 0) onEvent({ type: 'pruning', extras });
   await publishing.writeCatalog(versions.map(metadata => ({ metadata, pinned: pinned(metadata) })));
   if (prune) for (const { name, version } of extras) if (!signal.aborted) await publishing.remove(name, version);
-  return extras;
+  return { extras, left };
 }
 
 /** What gateways ask for is whole: a spoiled README is no reason to take a plugin from them. */
@@ -62,6 +72,11 @@ function servable(present: Inspection): PublishedVersion | undefined {
   return present.metadata;
 }
 
+/** @throws CatalogNewer: what a later version of this program wrote is not to be overwritten */
 async function hasNoCatalog(treeDir: string): Promise<boolean> {
-  return (await readCatalog(treeDir).catch(() => 'unreadable')) === undefined;
+  const catalog = await readCatalog(treeDir).catch((error: unknown) => {
+    if (error instanceof CatalogNewer) throw error;
+    return 'unreadable';
+  });
+  return catalog === undefined;
 }

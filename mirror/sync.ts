@@ -23,6 +23,8 @@ export interface SyncOptions extends Omit<PrepareOptions, 'registry' | 'stamps' 
   readonly concurrency: number;
   /** Keys of everything the user's list names, where `manifest` is only a selection of it. Default: those of `manifest`. */
   readonly named?: ReadonlySet<string>;
+  /** True of what the list wants signed and no lock says was. Default: of nothing. */
+  readonly unvouched?: (metadata: PublishedVersion) => boolean;
   /** Remove what the list no longer names. Default false. */
   readonly prune?: boolean;
   /** In which compressed forms to publish each plugin.wasm besides. Default: none. */
@@ -66,10 +68,10 @@ export async function sync(
       signal,
       onEvent,
     });
-    const extras = await settling.catch((error: unknown) => {
+    const { extras, left } = await settling.catch((error: unknown) => {
       if (!(error instanceof Refusal)) throw error;
       problems.push(error);
-      return [];
+      return { extras: [], left: [] };
     });
     return {
       tree: publishing.treeDir,
@@ -77,6 +79,7 @@ export async function sync(
       drift: stopped.drift,
       extras,
       pruned: prune && !signal.aborted && problems.length === 0,
+      unverified: left.filter(options.unvouched ?? (() => false)).map(({ name, version }) => ({ name, version })),
       problems,
       interrupted: signal.aborted,
       ...registry.traffic,

@@ -26,6 +26,8 @@ export interface HeldVersions {
   readonly agreeing: ReadonlyMap<string, LockEntry>;
   /** What binds a version; undefined if the lock has nothing on it, or an update was asked for. */
   readonly locked: (wanted: WantedVersion) => Held | undefined;
+  /** What the lock has on a version, where an update was asked for, too. */
+  readonly before: (wanted: WantedVersion) => Held | undefined;
 }
 
 /** Reads the lock beside the list. @throws FrozenLockMissing, FrozenLockDiffers, and the lock's own refusals */
@@ -44,15 +46,17 @@ export async function readHeldVersions({
   if (frozen) await requireAgreement(comparison, path, signal);
   const agreeing = new Map(comparison.agreeing.map(({ wanted, locked }) => [versionKey(wanted), locked]));
   const renews = (name: string) => (typeof update === 'boolean' ? update : update.includes(name));
-  const locked = (wanted: WantedVersion) =>
-    renews(wanted.name) ? undefined : heldBy(agreeing.get(versionKey(wanted)));
-  return { path, exists: lock !== undefined, frozen, comparison, agreeing, locked };
+  const before = (wanted: WantedVersion) => heldBy(agreeing.get(versionKey(wanted)));
+  const locked = (wanted: WantedVersion) => (renews(wanted.name) ? undefined : before(wanted));
+  return { path, exists: lock !== undefined, frozen, comparison, agreeing, locked, before };
 }
 
 function heldBy(entry: LockEntry | undefined): Held | undefined {
-  if (entry?.kind !== 'image') return undefined;
-  const { digest, sha256, sizeBytes, layer } = entry;
-  return { digest, module: { sha256, sizeBytes, layerDigest: layer.digest } };
+  if (entry === undefined) return undefined;
+  if (entry.kind === 'file') return { digest: `sha256:${entry.sha256}` };
+  const { digest, sha256, sizeBytes, layer, signature } = entry;
+  const module = { sha256, sizeBytes, layerDigest: layer.digest };
+  return { digest, module, ...(signature === undefined ? {} : { signature }) };
 }
 
 function ofPlatform(comparison: LockComparison, platform: string | undefined): LockComparison {

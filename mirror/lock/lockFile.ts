@@ -6,6 +6,7 @@ import { formatPlace, type Path, type Problem, quoted } from '../document/proble
 import { schemaProblems } from '../document/schemaProblems.ts';
 import { type JsonDocument, memberOf, membersOf, parseStrictJson, plainValue } from '../document/strictJson.ts';
 import { readTextFile, replaceTextFile } from '../document/textFile.ts';
+import type { SignatureProof } from '../signatures/policy.ts';
 import { LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './lockErrors.ts';
 import { lockedAnnotationKeys, lockKeysAt, lockSchema, lockVersion, type WrittenLock } from './lockSchema.ts';
 
@@ -32,6 +33,8 @@ interface LockedImage extends Locked {
   /** `os/architecture[/variant]`, if an index was followed. */
   readonly platform?: string;
   readonly layer: { readonly digest: Digest; readonly mediaType: string; readonly sizeBytes: number };
+  /** Whose signature the manifest's policy asked for and found: the lock's word counts, not the tree's. */
+  readonly signature?: SignatureProof;
   /** Of lockedAnnotationKeys only; others are not written. */
   readonly annotations?: Readonly<Record<string, string>>;
 }
@@ -133,7 +136,7 @@ function writtenEntry(entry: LockEntry): unknown {
   const { sha256, sizeBytes } = entry;
   if (entry.kind === 'file') return { file: entry.file, sha256, sizeBytes };
   const { reference, digest, platform, layer } = entry;
-  const { annotations } = entry;
+  const { annotations, signature } = entry;
   const kept = lockedAnnotationKeys.flatMap(key =>
     annotations && Object.hasOwn(annotations, key) ? [[key, annotations[key]] as const] : [],
   );
@@ -144,15 +147,20 @@ function writtenEntry(entry: LockEntry): unknown {
     layer: { digest: layer.digest, mediaType: layer.mediaType, sizeBytes: layer.sizeBytes },
     sha256,
     sizeBytes,
+    ...(signature === undefined ? {} : { signature: writtenProof(signature) }),
     ...(kept.length === 0 ? {} : { annotations: Object.fromEntries(kept) }),
   };
+}
+
+function writtenProof({ policy, signer, digest }: SignatureProof): SignatureProof {
+  return { policy, signer, digest };
 }
 
 function entriesOf(written: WrittenLock): LockEntry[] {
   return Object.entries(written.plugins).flatMap(([name, versions]) =>
     Object.entries(versions).map(([version, entry]): LockEntry => {
       if ('file' in entry) return { kind: 'file', name, version, ...entry };
-      const { digest, layer, platform, annotations, ...rest } = entry;
+      const { digest, layer, platform, annotations, signature, ...rest } = entry;
       return {
         kind: 'image',
         name,
@@ -161,6 +169,7 @@ function entriesOf(written: WrittenLock): LockEntry[] {
         digest: digest as Digest,
         layer: { ...layer, digest: layer.digest as Digest },
         ...(platform === undefined ? {} : { platform }),
+        ...(signature === undefined ? {} : { signature }),
         ...(annotations === undefined ? {} : { annotations: annotations as Record<string, string> }),
       };
     }),

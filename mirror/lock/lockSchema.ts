@@ -8,10 +8,10 @@ const digestRule = 'sha256: and 64 lower-case hex digits (or sha512: and 128)';
 const digest = z
   .string({ error: digestRule })
   .regex(/^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/, { error: digestRule });
-const sha256 = z
+const hex = z
   .string({ error: '64 lower-case hex digits' })
-  .regex(/^[0-9a-f]{64}$/, { error: '64 lower-case hex digits' })
-  .describe('sha256 of plugin.wasm.');
+  .regex(/^[0-9a-f]{64}$/, { error: '64 lower-case hex digits' });
+const sha256 = hex.describe('sha256 of plugin.wasm.');
 const aSize = 'a whole number of bytes';
 const size = z.int({ error: aSize }).nonnegative({ error: aSize });
 const text = z.string({ error: 'text' });
@@ -35,6 +35,17 @@ const layer = z
   .strictObject({ digest, mediaType: text, sizeBytes: size }, { error: 'an object' })
   .describe('The layer that holds plugin.wasm, as it is stored in the registry.');
 
+const signature = z
+  .strictObject(
+    {
+      policy: hex.describe('Fingerprint of the policy that was satisfied.'),
+      signer: text.describe('Who signed.'),
+      digest: digest.describe('What was signed: the index or the manifest.'),
+    },
+    { error: 'an object' },
+  )
+  .describe('The signature that the manifest’s policy asked for, verified when the image was mirrored.');
+
 const image = z.strictObject(
   {
     reference: text.describe('What the manifest asked for: HOST/REPOSITORY:TAG, with @DIGEST if it is pinned there.'),
@@ -43,6 +54,7 @@ const image = z.strictObject(
     layer,
     sha256,
     sizeBytes: size.describe('Size of plugin.wasm.'),
+    signature: signature.optional(),
     annotations,
   },
   { error: 'an object' },
@@ -84,6 +96,8 @@ export type WrittenLock = z.infer<typeof lockSchema>;
 export function lockKeysAt(path: readonly (string | number)[]): readonly string[] | undefined {
   if (path.length === 0) return Object.keys(lockSchema.shape);
   if (path.length === 3) return [...new Set([...Object.keys(image.shape), ...Object.keys(file.shape)])];
-  if (path.length === 4) return path[3] === 'layer' ? Object.keys(layer.shape) : lockedAnnotationKeys;
-  return undefined;
+  if (path.length !== 4) return undefined;
+  if (path[3] === 'layer') return Object.keys(layer.shape);
+  if (path[3] === 'signature') return ['policy', 'signer', 'digest'];
+  return lockedAnnotationKeys;
 }

@@ -10,7 +10,7 @@ export class SignatureMissing extends Refusal {
       subject,
       expected: describePolicy(policy),
       found: `no signature beside ${digest}`,
-      hint: `Sign it with cosign, or copy the signature along with the image (cosign copy). If it is to come unsigned, except it in "signatures" of the manifest. A copy from before the policy stays in the tree until you remove it.`,
+      hint: `Sign it with cosign, or copy the signature along with the image (cosign copy). If it is to come unsigned, except it in "signatures" of the manifest. A copy from before the policy stays published until you take it out of the manifest and run sync --prune.`,
     });
   }
 }
@@ -24,7 +24,7 @@ export class SignatureInvalid extends Refusal {
       subject,
       expected: describePolicy(policy),
       found: listed(reasons),
-      hint: 'This run published nothing of it; a copy from before the policy stays until you remove it. Ask whoever pushed the image how it is signed, before you change the policy: the image may not be theirs.',
+      hint: 'This run published nothing of it; a copy from before the policy stays published until you take it out of the manifest and run sync --prune. Ask whoever pushed the image how it is signed, before you change the policy: the image may not be theirs.',
       cause,
     });
   }

@@ -4,13 +4,17 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { renderSummary } from '../../cli/syncSummary.ts';
 import { check } from '../../mirror/check.ts';
 import { readHeldVersions } from '../../mirror/lock/heldVersions.ts';
 import { lockedSync } from '../../mirror/lockedSync.ts';
 import { parsePluginManifest, withRegistry } from '../../mirror/manifest/pluginManifest.ts';
 import type { SyncReport } from '../../mirror/report.ts';
+import { selectVersions } from '../../mirror/selection.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
+import { buildCatalog, catalogText } from '../../tree/buildCatalog.ts';
 import type { PublishedVersion } from '../../tree/published.ts';
+import { ownFiles } from '../../tree/versionFiles.ts';
 import { imageFormC, type TestImage } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
@@ -46,9 +50,10 @@ interface Wish {
   readonly plugins?: Readonly<Record<string, unknown>>;
   readonly frozen?: boolean;
   readonly at?: string;
+  readonly only?: readonly string[];
 }
 
-async function run({ signatures, plugins, frozen = false, at }: Wish): Promise<SyncReport> {
+async function run({ signatures, plugins, frozen = false, at, only = [] }: Wish): Promise<SyncReport> {
   const text = JSON.stringify({
     registry: at === undefined ? registry.host : 'registry.example.com',
     plugins: plugins ?? { one: '1.0.0', two: '1.0.0' },
@@ -57,7 +62,7 @@ async function run({ signatures, plugins, frozen = false, at }: Wish): Promise<S
   const list = parsePluginManifest(text, { file: join(folder, 'manifest.json') });
   return lockedSync({
     list,
-    manifest: at === undefined ? list : withRegistry(list, at),
+    manifest: selectVersions(at === undefined ? list : withRegistry(list, at), only),
     treeDir: join(folder, 'plugins'),
     useLock: true,
     frozen,
@@ -102,6 +107,15 @@ function told({ outcomes }: SyncReport): string[] {
 async function metadataOf(name: string): Promise<PublishedVersion> {
   const path = join(folder, 'plugins', name, '1.0.0', 'metadata.json');
   return JSON.parse(await readFile(path, 'utf8')) as PublishedVersion;
+}
+
+/** What whoever can write to the tree can make of it: files and catalog that all say the same. */
+async function forge(versions: readonly PublishedVersion[]): Promise<void> {
+  for (const metadata of versions)
+    for (const [file, text] of ownFiles(metadata))
+      await writeFile(join(folder, 'plugins', metadata.name, metadata.version, file), text);
+  const catalog = buildCatalog(versions.map(metadata => ({ metadata, pinned: true })));
+  await writeFile(join(folder, 'plugins', 'index.json'), catalogText(catalog));
 }
 
 async function isPublished(name: string): Promise<boolean> {
@@ -153,9 +167,61 @@ describe('sync under a signature policy', () => {
     const signatures = { key: './cosign.pub' };
     assert.deepEqual(told(await run({ signatures, frozen: true })), ['one fetched', 'two failed SIGNATURE_MISSING']);
     assert.ok((await metadataOf('one')).signature);
+    assert.deepEqual(await staleIn(signatures), ['one', 'two'], 'a frozen run writes no proof into the lock');
+    assert.deepEqual(told(await run({ signatures })), ['one fetched', 'two failed SIGNATURE_MISSING']);
     assert.deepEqual(await staleIn(signatures), ['two']);
     // The bytes of "two" stand as they were: a gateway may be running them.
     assert.equal(await isPublished('two'), true);
+  });
+
+  it('takes the word of no mark in the tree alone, only of one that the lock bears out', async () => {
+    sign('one');
+    const signatures = { key: './cosign.pub' };
+    await run({ plugins: { two: '1.0.0' } });
+    await run({ signatures, plugins: { one: '1.0.0' } });
+    const lock = join(folder, 'manifest.lock.json');
+    const locked = JSON.parse(await readFile(lock, 'utf8'));
+    const [one, two] = [await metadataOf('one'), await metadataOf('two')];
+    assert.deepEqual(locked.plugins.one['1.0.0'].signature, one.signature);
+    assert.ok(one.signature);
+    await forge([one, { ...two, signature: { ...one.signature, digest: two.digest } }]);
+    for (const frozen of [false, true]) {
+      const report = await run({ signatures, frozen });
+      if (!frozen) assert.deepEqual(told(report), ['one kept', 'two failed SIGNATURE_MISSING']);
+      assert.deepEqual(report.unverified, [{ name: 'two', version: '1.0.0' }]);
+      // Written by a sync that knew of no policy, as if the tree had been forged before it.
+      if (!frozen) await run({ plugins: { one: '1.0.0', two: '1.0.0' } });
+    }
+    assert.equal(JSON.parse(await readFile(lock, 'utf8')).plugins.two['1.0.0'].signature, undefined);
+    // Without a lock nothing but the registry can say it.
+    sign('two');
+    await rm(lock);
+    assert.deepEqual(told(await run({ signatures })), ['one fetched', 'two fetched']);
+    assert.deepEqual(told(await run({ signatures, frozen: true })), ['one kept', 'two kept']);
+    // Another mark than the locked one.
+    const again = await metadataOf('two');
+    assert.ok(again.signature);
+    await forge([await metadataOf('one'), { ...again, signature: { ...again.signature, signer: 'somebody' } }]);
+    assert.deepEqual(await staleIn(signatures), ['two']);
+    assert.deepEqual(told(await run({ signatures, frozen: true })), ['one kept', 'two fetched']);
+  });
+
+  it('says what stays published unverified where the run was not to look at it', async () => {
+    sign('one');
+    const signatures = { key: './cosign.pub' };
+    const plugins = { one: '1.0.0', two: { versions: ['1.0.0'], aliases: { x: '1.0.0' } } };
+    await run({ plugins });
+    const report = await run({ signatures, plugins, only: ['one'] });
+    assert.deepEqual(told(report), ['one fetched']);
+    assert.deepEqual(report.unverified, [
+      { name: 'two', version: '1.0.0' },
+      { name: 'two', version: 'x' },
+    ]);
+    const { problems } = renderSummary(report, { color: false, treeDir: 'plugins' });
+    assert.match(problems, /not verified under the manifest’s signature policy: two 1\.0\.0, two x/);
+    sign('two');
+    assert.deepEqual((await run({ signatures, plugins })).unverified, []);
+    assert.deepEqual((await run({ signatures, plugins, only: ['one'] })).unverified, []);
   });
 
   it('verifies anew when the policy asks for somebody else', async () => {
