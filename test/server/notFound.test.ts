@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { nearNames } from '../../server/nearNames.ts';
+import { ask, serve } from './client.ts';
+import { makeTree, wasm } from './tree.ts';
+
+const shipped = [
+  ...['ai-agent', 'ai-cache', 'ai-proxy', 'ai-quota', 'ai-statistics', 'ai-token-ratelimit', 'basic-auth', 'cors'],
+  ...['hmac-auth', 'json-converter', 'jwt-auth', 'key-auth', 'key-rate-limit', 'mcp-server', 'oauth', 'waf'],
+];
+
+test('only names that are really near are proposed', () => {
+  const near: [string, string[]][] = [
+    ['ai-proxi', ['ai-proxy']],
+    ['AI-Proxy', ['ai-proxy']],
+    ['ai_proxy', ['ai-proxy']],
+    ['proxy', ['ai-proxy']],
+    ['ai-stat', ['ai-statistics']],
+    ['ai-token-rate-limit', ['ai-token-ratelimit']],
+    ['jsonrpc-converter', ['json-converter']],
+    ['mcp-server-v2', ['mcp-server']],
+    ['wafs', ['waf']],
+    ['cor', ['cors']],
+    ['auth', ['oauth', 'jwt-auth', 'key-auth', 'hmac-auth', 'basic-auth']],
+    ['ai', []],
+    ['ai-', []],
+    ['ai-search', []],
+    ['my-plugin', []],
+    ['wp-login.php', []],
+    ['x', []],
+    ['-', []],
+    ['ip-restriction', []],
+    [`ai-proxy${'y'.repeat(200)}`, []],
+  ];
+  for (const [asked, expected] of near) assert.deepEqual(nearNames(asked, shipped), expected, asked);
+});
+
+test('a 404 names near plugins, or says how many there are and where', async t => {
+  const tree = await makeTree(
+    t,
+    ['ai-proxy', 'cors', 'waf'].map(name => ({ name, version: '1.0.0', bytes: wasm(100) })),
+  );
+  const { port } = await serve(t, tree);
+  const get = async (path: string, accept = 'text/plain') => {
+    const answer = await ask(port, path, { headers: [`Accept: ${accept}`] });
+    assert.equal(answer.status, 404);
+    return answer.body.toString();
+  };
+  assert.equal(
+    await get('/plugins/ai-proxi/1.0.0/plugin.wasm'),
+    'There is no plugin "ai-proxi" here.\nDid you mean ai-proxy?\n',
+  );
+  const none = 'There is no plugin "oauth" here.\nThere are 3 plugins here; /plugins/ lists them.\n';
+  assert.equal(await get('/plugins/oauth/1.0.0/plugin.wasm'), none);
+  assert.match(await get('/favicon.ico'), /There are 3 plugins here; \/plugins\/ lists them\.\n$/);
+  const error = async (path: string) => JSON.parse(await get(path, 'application/json')).error as unknown;
+  assert.deepEqual(await error('/plugins/proxy/1/plugin.wasm'), {
+    code: 'NOT_FOUND',
+    message: 'There is no plugin "proxy" here.',
+    nearest: ['ai-proxy'],
+  });
+  assert.deepEqual(await error('/plugins/oauth/1/plugin.wasm'), {
+    code: 'NOT_FOUND',
+    message: 'There is no plugin "oauth" here.',
+    pluginCount: 3,
+  });
+});
