@@ -45,15 +45,22 @@ export function choosePlatform(
   if (chosen !== undefined) return chosen;
   const wanted = asked === undefined ? 'an image' : `an image for ${formatPlatform(asked)}`;
   const found = entries.length === 0 ? 'an empty index' : entries.map(describeEntry).join(', ');
-  throw new ImageNoPlatform(`${subject} has no ${wanted.replace(/^an /, '')}`, {
-    subject,
-    expected: wanted,
-    found,
-    hint:
-      images.length === 0
-        ? 'Check that the reference names a plugin image.'
-        : 'Leave the platform out: a plugin is the same on every platform. Or name one of those there are.',
-  });
+  const attestationsAlone = entries.length > 0 && entries.every(isAttestation);
+  const missing = wanted.replace(/^an /, '');
+  throw new ImageNoPlatform(
+    attestationsAlone
+      ? `${subject} is an index with nothing but attestations (platform unknown/unknown): there is no ${missing} in it`
+      : `${subject} has no ${missing}`,
+    { subject, expected: wanted, found, hint: hintFor(images.length === 0, attestationsAlone) },
+  );
+}
+
+function hintFor(noImages: boolean, attestationsAlone: boolean): string {
+  if (attestationsAlone)
+    return 'Push the index again together with its images: a copy of one platform may have left them out.';
+  return noImages
+    ? 'Check that the reference names a plugin image.'
+    : 'Leave the platform out: a plugin is the same on every platform. Or name one of those there are.';
 }
 
 /** BuildKit marks its attestations so; the platform alone is what remains after a copy that drops annotations. */

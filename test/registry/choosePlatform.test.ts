@@ -50,6 +50,19 @@ describe('the image of an index', () => {
     assert.throws(() => choose([]), { code: 'IMAGE_NO_PLATFORM' });
   });
 
+  it('is said to be missing where there are only attestations', () => {
+    const alone = 'an image is an index with nothing but attestations (platform unknown/unknown): there is no ';
+    const both = [attestation, entry('unknown/unknown')];
+    assert.throws(() => choose(both), {
+      message: `${alone}image in it`,
+      hint: /Push the index again together with its images/,
+    });
+    assert.throws(() => choose(both, 'linux/arm64'), { message: `${alone}image for linux/arm64 in it` });
+    const artifact = entry('linux/amd64', { mediaType: 'application/vnd.x+json' });
+    for (const entries of [[], [attestation, artifact]])
+      assert.throws(() => choose(entries), { message: 'an image has no image', hint: /names a plugin image/ });
+  });
+
   for (const text of ['linux', 'linux/', '/amd64', 'linux/amd64/v1/x', 'linux/am d64', ''])
     it(`cannot be asked for as "${text}"`, () => {
       assert.throws(() => parsePlatform(text), { code: 'REGISTRY_OPTIONS' });
