@@ -1,9 +1,11 @@
+import { stat } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { Refusal } from '../refusal/refusal.ts';
 import type { Image } from '../registry/image.ts';
 import { formatReference, type Reference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
-import { asTreeRefusal } from '../tree/errors.ts';
+import { asTreeRefusal, TreeDiskFull } from '../tree/errors.ts';
+import { bytesIn, diskFull, filesExhausted } from '../tree/freeSpace.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
 import { adoptFile } from './extract/adoptFile.ts';
@@ -40,7 +42,8 @@ export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
   const signature = await provenBy(request);
   const created = await whenCreated(image, reference, registry, signal);
   const { os, architecture, variant } = image.platform ?? {};
-  return stageAndPublish(publishing, async dir => {
+  const room = { publishing, neededBytes: request.module?.sizeBytes, leastBytes: layersOf(image) };
+  return stageAndPublish(room, async dir => {
     const plugin = await extractPlugin({
       subject: `${wanted.name} ${wanted.version}`,
       manifest: image.manifest,
@@ -86,7 +89,8 @@ export async function adoptLocal(
   publishing: Publishing,
   signal: AbortSignal,
 ): Promise<Fetched> {
-  return stageAndPublish(publishing, async dir => {
+  const { size } = await stat(file.path).catch(() => ({ size: 0 }));
+  return stageAndPublish({ publishing, neededBytes: size, leastBytes: 0 }, async dir => {
     const plugin = await adoptFile({ subject: `${wanted.name} ${wanted.version}`, path: file.path, dir, signal });
     const metadata = {
       ...describe(wanted, plugin),
@@ -97,16 +101,37 @@ export async function adoptLocal(
   });
 }
 
-async function stageAndPublish(publishing: Publishing, fill: (dir: string) => Promise<Fetched>): Promise<Fetched> {
+interface StagingRoom {
+  readonly publishing: Publishing;
+  /** What plugin.wasm has, where a lock or a local file says so. */
+  readonly neededBytes: number | undefined;
+  /** What the layers have in the registry, compressed most often: what comes out of them has more. */
+  readonly leastBytes: number;
+}
+
+async function stageAndPublish(room: StagingRoom, fill: (dir: string) => Promise<Fetched>): Promise<Fetched> {
+  const { publishing } = room;
   const staged = await publishing.stage();
   try {
     const fetched = await fill(staged.dir);
     await publishing.publish(staged, fetched.metadata);
     return fetched;
   } catch (error) {
+    const refusal = asTreeRefusal(error, staged.dir);
+    const isFull = refusal instanceof TreeDiskFull && refusal.expected === undefined;
+    // Both are looked at before what was staged makes room again.
+    const noFiles = isFull ? await filesExhausted(publishing.treeDir, refusal.cause) : undefined;
+    const writtenBytes = isFull ? await bytesIn(staged.dir) : 0;
     await publishing.discard(staged);
-    throw asTreeRefusal(error, staged.dir);
+    if (!isFull) throw refusal;
+    const neededBytes = room.neededBytes ?? Math.max(room.leastBytes, writtenBytes);
+    const isLeast = room.neededBytes === undefined;
+    throw noFiles ?? (await diskFull(publishing.treeDir, neededBytes, { cause: refusal.cause, isLeast }));
   }
+}
+
+function layersOf({ manifest }: Image): number {
+  return manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
 }
 
 function requireHeld(

@@ -1,6 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import pMap from 'p-map';
+import { asTreeRefusal, TreeDiskFull } from '../tree/errors.ts';
+import { diskFull } from '../tree/freeSpace.ts';
 import { MODULE_FILE } from '../tree/names.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
@@ -64,7 +66,9 @@ async function withVariants(
     return revised;
   } catch (error) {
     await publishing.discard(staged);
-    throw error;
+    const refusal = asTreeRefusal(error, staged.dir);
+    if (!(refusal instanceof TreeDiskFull) || refusal.expected !== undefined) throw refusal;
+    throw await diskFull(publishing.treeDir, metadata.sizeBytes, { cause: refusal.cause, isLeast: true });
   }
 }
 

@@ -303,7 +303,9 @@ export class OpenTree implements Publishing {
       return await work;
     } catch (error) {
       const refusal = asTreeRefusal(error, this.treeDir);
-      throw refusal instanceof TreeDiskFull ? await diskFull(this.treeDir, neededBytes, refusal.cause) : refusal;
+      throw refusal instanceof TreeDiskFull
+        ? await diskFull(this.treeDir, neededBytes, { cause: refusal.cause })
+        : refusal;
     } finally {
       this.#running.delete(work);
     }

@@ -70,7 +70,7 @@ export class LockUnwritable extends Refusal {
       subject: file,
       expected: 'a folder that the user who runs this may write to',
       found,
-      hint: 'Make the manifest’s folder writable, or run with --frozen, which needs no new lock.',
+      hint: 'Make its folder writable (or make room on its disk), then run plugin-mirror sync again: what was published is kept. With --no-lock none is written.',
       cause,
     });
   }
