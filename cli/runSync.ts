@@ -19,7 +19,7 @@ export async function runSync(run: SyncRun): Promise<number> {
   const lockChoice = lockChoiceOf(run);
   const list = await readPluginManifest(flags.manifest);
   const selected = selectVersions(list, flags.only ?? []);
-  if (Array.isArray(flags.update)) requireNamed(list, flags.update);
+  if (Array.isArray(flags.update)) requireNamed(list, selected, flags.update);
   const manifest = flags.registry === undefined ? selected : withRegistry(selected, flags.registry);
   if (flags.dryRun) {
     const { runDryRun } = await import('./runDryRun.ts');

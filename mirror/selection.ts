@@ -27,9 +27,9 @@ export function selectVersions(manifest: PluginManifest, globs: readonly string[
   return { ...manifest, versions, aliases: manifest.aliases.filter(it => chosen.has(`${it.name}/${it.target}`)) };
 }
 
-/** `--update NAME…`: every name must be one of the manifest's. @throws SelectionEmpty */
-export function requireNamed(manifest: PluginManifest, names: readonly string[]): void {
-  for (const name of names)
+/** `--update NAME…`: every name must be one of the manifest's, and of what `--only` leaves of it. @throws SelectionEmpty */
+export function requireNamed(manifest: PluginManifest, selected: PluginManifest, names: readonly string[]): void {
+  for (const name of names) {
     if (!manifest.versions.some(it => it.name === name))
       throw new SelectionEmpty(`--update ${name}: ${manifest.file} has no plugin of that name`, {
         subject: name,
@@ -37,6 +37,14 @@ export function requireNamed(manifest: PluginManifest, names: readonly string[])
         found: pluginsOf(manifest),
         hint: 'Name a plugin of the manifest, or none to update them all.',
       });
+    if (!selected.versions.some(it => it.name === name))
+      throw new SelectionEmpty(`--update ${name}: --only leaves this plugin out, so that nothing would be updated`, {
+        subject: name,
+        expected: 'a plugin that --only fits, too',
+        found: pluginsOf(selected),
+        hint: `Leave --only out, or add ${name} to it.`,
+      });
+  }
 }
 
 function pluginsOf(manifest: PluginManifest): string {
