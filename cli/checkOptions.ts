@@ -1,16 +1,6 @@
 import { access, constants } from 'node:fs/promises';
-import { Refusal } from '../refusal/refusal.ts';
+import { OptionConflict, OptionInvalid } from './optionErrors.ts';
 import type { RegistryFlags } from './registryFlags.ts';
-
-/** An option whose value cannot be used, whatever the manifest says. */
-export class OptionInvalid extends Refusal {
-  readonly code = 'OPTION_INVALID';
-}
-
-/** Options that contradict each other. */
-export class OptionConflict extends Refusal {
-  readonly code = 'OPTION_CONFLICT';
-}
 
 /**
  * Refuses what can be seen to be wrong before anything is asked or touched; else each plugin would fail of it by itself, or
@@ -30,6 +20,8 @@ export async function checkOptions(
     '--registry-config': registryConfig,
   }))
     if (file !== undefined) await requireReadable(option, file);
+  if (registryConfig !== undefined)
+    await (await import('./credentialsFiles.ts')).requireCredentialsFile(registryConfig);
   if ((certFile === undefined) !== (keyFile === undefined))
     throw new OptionConflict('--cert-file and --key-file belong together', {
       expected: 'both of them, or neither',

@@ -83,6 +83,7 @@ export async function registryOptions(flags: RegistryFlags, cacheDir: string): P
   const { checkOptions } = await import('./checkOptions.ts');
   const fromEnvironment = process.env.PLUGIN_MIRROR_PASSWORD || undefined;
   await checkOptions(flags, fromEnvironment !== undefined, process.stdin.isTTY === true);
+  if (flags.registryConfig === undefined) await warnOfUsualFiles();
   const password = flags.passwordStdin ? await readPassword() : fromEnvironment;
   const { engine, concurrency, plainHttp, insecure, caFile, certFile, keyFile, certsDir, registryConfig } = flags;
   const { username, platform } = flags;
@@ -101,13 +102,18 @@ export async function registryOptions(flags: RegistryFlags, cacheDir: string): P
   };
 }
 
+async function warnOfUsualFiles(): Promise<void> {
+  const { warningsOfUsualFiles } = await import('./credentialsFiles.ts');
+  for (const warning of await warningsOfUsualFiles(process.env)) process.stderr.write(`${warning}\n`);
+}
+
 /** All of standard input, without the line's end that `echo` adds. @throws OptionInvalid */
 async function readPassword(): Promise<string> {
   let text = '';
   for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk;
   const password = text.replace(/\r?\n$/, '');
   if (password !== '' && !/[\r\n\0]/.test(password)) return password;
-  const { OptionInvalid } = await import('./checkOptions.ts');
+  const { OptionInvalid } = await import('./optionErrors.ts');
   throw new OptionInvalid('Standard input holds no password', {
     subject: '--password-stdin',
     expected: 'one line: the password',

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Credentials } from '../server/access.ts';
-import { OptionConflict, OptionInvalid } from './checkOptions.ts';
+import { OptionConflict, OptionInvalid } from './optionErrors.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -1,6 +1,6 @@
 import type { RegistryOptions } from '../registry/registry.ts';
 import type { Coding } from '../tree/variants.ts';
-import { OptionConflict } from './checkOptions.ts';
+import { OptionConflict } from './optionErrors.ts';
 import type { RegistryFlags } from './registryFlags.ts';
 
 /** The options of sync, as commander gives them. */

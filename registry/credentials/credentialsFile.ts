@@ -18,9 +18,13 @@ export interface CredentialsFile {
 /** The key that docker writes for Docker Hub, and what its helpers are asked for. */
 export const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
 
+const CONTENT = 'docker\'s config.json or podman\'s auth.json: an object such as {"auths": {"HOST": {"auth": "…"}}}';
+
 /** Reads the text of docker's config.json or podman's auth.json. @throws RegistryCredentials, which never holds the text */
 export function parseCredentialsFile(text: string, path: string): CredentialsFile {
   const json = parseObject(text, path);
+  for (const key of ['auths', 'credHelpers'] as const) requireKind(json, key, 'an object', isObject, path);
+  requireKind(json, 'credsStore', 'a text', value => typeof value === 'string', path);
   const auths = new Map<string, Credential>();
   for (const [key, value] of entriesOf(json.auths)) {
     const credential = credentialOf(value, key, path);
@@ -101,16 +105,39 @@ function parseObject(text: string, path: string): Record<string, unknown> {
     // The parser's own error quotes the text, and the text holds passwords: it is not kept as the cause.
     json = undefined;
   }
-  if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json as Record<string, unknown>;
+  if (isObject(json)) return json;
   throw new RegistryCredentials(`The credentials file ${path} is not a JSON object`, {
     subject: path,
-    expected: "docker's config.json or podman's auth.json",
+    expected: CONTENT,
+    ...(text.trim() === '' ? { found: 'an empty file' } : {}),
+    hint: 'Mend the file, or name another with --registry-config.',
+  });
+}
+
+/** Docker's own writer leaves null where it has nothing. */
+function requireKind(
+  json: Record<string, unknown>,
+  key: string,
+  kind: string,
+  fits: (value: unknown) => boolean,
+  path: string,
+): void {
+  const value = json[key] ?? undefined;
+  if (value === undefined || fits(value)) return;
+  throw new RegistryCredentials(`The credentials file ${path} cannot be used: its "${key}" is not ${kind}`, {
+    subject: path,
+    expected: CONTENT,
+    found: `${Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`} at ${key}`,
     hint: 'Mend the file, or name another with --registry-config.',
   });
 }
 
 function entriesOf(value: unknown): [string, unknown][] {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : [];
+  return isObject(value) ? Object.entries(value) : [];
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isText(value: unknown): value is string {

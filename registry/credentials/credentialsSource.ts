@@ -82,11 +82,32 @@ export class CredentialsSource {
     if (named !== undefined) return [await readCredentialsFile(named, true)].filter(isThere);
     const files: CredentialsFile[] = [];
     for (const path of usualPaths(this.#env)) {
-      const file = await readCredentialsFile(path, false);
+      const file = await readCredentialsFile(path, false).catch(ignoreBroken);
       if (file !== undefined) files.push(file);
     }
     return files;
   }
+}
+
+/**
+ * What is wrong with the files of the usual places. They are passed over when credentials are looked for, since nobody named
+ * them and an anonymous pull may do; whoever starts a run should say so.
+ */
+export async function brokenUsualFiles(
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<RegistryCredentials[]> {
+  const broken: RegistryCredentials[] = [];
+  for (const path of new Set(usualPaths(env)))
+    await readCredentialsFile(path, false).catch(error => {
+      ignoreBroken(error);
+      broken.push(error as RegistryCredentials);
+    });
+  return broken;
+}
+
+function ignoreBroken(error: unknown): undefined {
+  if (!(error instanceof RegistryCredentials)) throw error;
+  return undefined;
 }
 
 /**
@@ -104,7 +125,8 @@ function usualPaths(env: Readonly<Record<string, string | undefined>>): string[]
   ].filter((path): path is string => Boolean(path));
 }
 
-async function readCredentialsFile(path: string, mustExist: boolean): Promise<CredentialsFile | undefined> {
+/** @throws RegistryCredentials, which never holds what stands in the file */
+export async function readCredentialsFile(path: string, mustExist: boolean): Promise<CredentialsFile | undefined> {
   try {
     return parseCredentialsFile(await readFile(path, 'utf8'), path);
   } catch (error) {
