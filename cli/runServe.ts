@@ -3,10 +3,10 @@ import process from 'node:process';
 import type { ServerEvent } from '../server/events.ts';
 import { type ServerOptions, settleOptions } from '../server/options.ts';
 import { type RunningServer, type Stop, type StopReport, startServer } from '../server/startServer.ts';
-import type { ServeFlags } from './commands/serve.ts';
 import { finish } from './exit.ts';
 import { readCredentials } from './serveCredentials.ts';
 import { describeEvent, LOG_LEVELS, type LogLevel } from './serveEvents.ts';
+import type { ServeFlags } from './serveFlags.ts';
 import { serverOptions } from './serveOptions.ts';
 import { signalQueue } from './signalQueue.ts';
 

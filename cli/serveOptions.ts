@@ -2,8 +2,8 @@ import { isIP } from 'node:net';
 import type { Credentials } from '../server/access.ts';
 import type { ServerOptions } from '../server/options.ts';
 import type { TlsFilesSettings } from '../server/tlsFiles.ts';
-import type { ServeFlags } from './commands/serve.ts';
 import { OptionConflict } from './optionErrors.ts';
+import type { ServeFlags } from './serveFlags.ts';
 
 const MIB = 1024 * 1024;
 

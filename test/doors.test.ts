@@ -120,20 +120,41 @@ test('every package that the program imports is one of its dependencies, not of 
 });
 
 test('no file waits for itself to be loaded', () => {
+  assert.deepEqual(
+    circles(({ text }) => loadsOf(text)),
+    [],
+  );
+});
+
+test('no two files need each other’s types, but for a content and its chunks, which are one thing in two', () => {
+  assert.deepEqual(
+    circles(({ imports }) => imports),
+    ['server/chunkCache.ts → server/content.ts → server/chunkCache.ts'],
+  );
+});
+
+function circles(wantedBy: (source: Source) => readonly string[]): string[] {
   const edges = new Map(
-    sources.map(source => [source.path, loadsOf(source.text).flatMap(specifier => target(source, specifier) ?? [])]),
+    sources.map(source => [source.path, wantedBy(source).flatMap(specifier => target(source, specifier) ?? [])]),
   );
   const done = new Set<string>();
-  const circles: string[] = [];
+  const found: string[] = [];
   const visit = (path: string, way: readonly string[]): void => {
-    if (way.includes(path)) circles.push([...way.slice(way.indexOf(path)), path].join(' → '));
+    if (way.includes(path)) found.push(fromFirst(way.slice(way.indexOf(path))).join(' → '));
     if (way.includes(path) || done.has(path)) return;
     for (const next of edges.get(path) ?? []) visit(next, [...way, path]);
     done.add(path);
   };
   for (const path of edges.keys()) visit(path, []);
-  assert.deepEqual(circles, []);
-});
+  return found;
+}
+
+/** A circle begins nowhere: told from the first of its names, it is always the same. */
+function fromFirst(circle: readonly string[]): string[] {
+  const start = circle.indexOf([...circle].sort()[0] ?? '');
+  const turned = [...circle.slice(start), ...circle.slice(0, start)];
+  return [...turned, ...turned.slice(0, 1)];
+}
 
 test('imports name files that are there', () => {
   const paths = new Set(sources.map(({ path }) => path));

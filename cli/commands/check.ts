@@ -1,6 +1,7 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
 import { path } from '../environment.ts';
+import { formatOption } from '../formatOption.ts';
 import { interruptible } from '../interruptible.ts';
 import { blobCacheDir, stampsFileOf } from '../paths.ts';
 import { addRegistryOptions, registryOptions } from '../registryOptions.ts';
@@ -23,14 +24,7 @@ export function checkCommand(): Command {
     .addOption(
       new Option('--rehash', 'hash every published byte even where nothing looks changed').env('PLUGIN_MIRROR_REHASH'),
     );
-  return addRegistryOptions(command)
-    .addOption(
-      new Option('--format <kind>', 'what stdout gets')
-        .env('PLUGIN_MIRROR_FORMAT')
-        .choices(['text', 'json'])
-        .default('text'),
-    )
-    .action(run);
+  return addRegistryOptions(command).addOption(formatOption()).action(run);
 }
 
 async function run(flags: CheckFlags): Promise<void> {

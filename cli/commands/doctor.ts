@@ -1,6 +1,7 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
 import { path } from '../environment.ts';
+import { formatOption } from '../formatOption.ts';
 import { interruptible } from '../interruptible.ts';
 import { blobCacheDir } from '../paths.ts';
 import { addRegistryOptions, registryOptions } from '../registryOptions.ts';
@@ -19,12 +20,7 @@ export function doctorCommand(): Command {
         .default('manifest.json'),
     );
   return addRegistryOptions(command)
-    .addOption(
-      new Option('--format <kind>', 'what stdout gets')
-        .env('PLUGIN_MIRROR_FORMAT')
-        .choices(['text', 'json'])
-        .default('text'),
-    )
+    .addOption(formatOption())
     .addHelpText('after', '\nExit codes: 0 every step went well; 1 one failed.')
     .action(run);
 }

@@ -1,6 +1,7 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
 import { path } from '../environment.ts';
+import { formatOption } from '../formatOption.ts';
 import { interruptible } from '../interruptible.ts';
 import { blobCacheDir } from '../paths.ts';
 import { addRegistryOptions, registryOptions } from '../registryOptions.ts';
@@ -18,14 +19,7 @@ export function outdatedCommand(): Command {
     .addOption(new Option('--out <dir>', 'the tree').env('PLUGIN_MIRROR_OUT').argParser(path).default('plugins'))
     .addOption(new Option('--pre', 'count pre-releases as newer versions too'))
     .addOption(new Option('--all', 'list what is up to date as well'));
-  return addRegistryOptions(command)
-    .addOption(
-      new Option('--format <kind>', 'what stdout gets')
-        .env('PLUGIN_MIRROR_FORMAT')
-        .choices(['text', 'json'])
-        .default('text'),
-    )
-    .action(run);
+  return addRegistryOptions(command).addOption(formatOption()).action(run);
 }
 
 async function run(flags: OutdatedFlags): Promise<void> {

@@ -1,48 +1,8 @@
 import { Command, Option } from 'commander';
 import { list, path, seconds, wholeNumber } from '../environment.ts';
+import type { ServeFlags } from '../serveFlags.ts';
 
 const DEFAULT_PORT = 8080;
-
-/** As commander reads them: times in milliseconds, --memory-cache and --verify-rate in MiB. */
-export interface ServeFlags {
-  readonly tree: string;
-  readonly host: string;
-  readonly port: number;
-  readonly basePath: string;
-  readonly urlPattern?: readonly string[];
-  readonly latest?: boolean;
-  readonly encoding: 'off' | 'auto' | 'on';
-  readonly cachePinned?: string;
-  readonly cacheOther: string;
-  readonly memoryCache: number;
-  readonly maxDownloads: number;
-  readonly maxQueue: number;
-  readonly queueTimeout: number;
-  readonly maxConnections: number;
-  readonly retryAfter: number;
-  readonly headersTimeout: number;
-  readonly requestTimeout: number;
-  readonly stallTimeout: number;
-  readonly keepAliveTimeout: number;
-  readonly pollInterval: number;
-  readonly checkInterval: number;
-  readonly verifyInterval: number;
-  readonly verifyRate: number;
-  readonly trustedProxies: number;
-  readonly tlsCert?: string;
-  readonly tlsKey?: string;
-  readonly tlsClientCa?: string;
-  readonly authTokenFile?: string;
-  readonly authUser?: string;
-  readonly authPasswordFile?: string;
-  readonly workers: number;
-  readonly logLevel: 'error' | 'warn' | 'info';
-  readonly accessLog: 'json' | 'errors' | 'off';
-  readonly logSample: number;
-  readonly drainDelay: number;
-  readonly grace: number;
-  readonly printConfig?: boolean;
-}
 
 export function serveCommand(): Command {
   const command = new Command('serve').description(

@@ -2,6 +2,7 @@ import process from 'node:process';
 import { Command, Option } from 'commander';
 import { codings } from '../compressOption.ts';
 import { list, path, seconds } from '../environment.ts';
+import { formatOption } from '../formatOption.ts';
 import { interruptible } from '../interruptible.ts';
 import { blobCacheDir, stampsFileOf } from '../paths.ts';
 import { addRegistryOptions, registryOptions } from '../registryOptions.ts';
@@ -66,14 +67,7 @@ export function syncCommand(): Command {
         .env('PLUGIN_MIRROR_DEADLINE')
         .argParser(seconds(0.1, 604_800)),
     );
-  return addRegistryOptions(command)
-    .addOption(
-      new Option('--format <kind>', 'what stdout gets')
-        .env('PLUGIN_MIRROR_FORMAT')
-        .choices(['text', 'json'])
-        .default('text'),
-    )
-    .action(run);
+  return addRegistryOptions(command).addOption(formatOption()).action(run);
 }
 
 async function run(flags: SyncFlags): Promise<void> {

@@ -1,6 +1,7 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
 import { path } from '../environment.ts';
+import { formatOption } from '../formatOption.ts';
 import { interruptible } from '../interruptible.ts';
 import type { VerifyFlags } from '../runVerify.ts';
 
@@ -13,12 +14,7 @@ export function verifyCommand(): Command {
         .env('PLUGIN_MIRROR_LOCK')
         .argParser(path),
     )
-    .addOption(
-      new Option('--format <kind>', 'what stdout gets')
-        .env('PLUGIN_MIRROR_FORMAT')
-        .choices(['text', 'json'])
-        .default('text'),
-    )
+    .addOption(formatOption())
     .addHelpText(
       'after',
       '\nExit codes: 0 sound; 1 something is damaged or missing; 3 there are unknown files, or the lock disagrees.',

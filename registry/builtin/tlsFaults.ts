@@ -1,6 +1,6 @@
 import { type RegistryRefusalDetails, RegistryTls } from '../errors.ts';
+import type { Attempted } from './attempted.ts';
 import { printable } from './printable.ts';
-import type { Attempted } from './transportFaults.ts';
 
 type Details = Omit<RegistryRefusalDetails, 'hint'>;
 

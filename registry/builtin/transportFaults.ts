@@ -8,16 +8,10 @@ import {
   RegistryTimeout,
   RegistryUnavailable,
 } from '../errors.ts';
+import type { Attempted } from './attempted.ts';
 import { printable, redactUrl } from './printable.ts';
 import { refuseTls } from './tlsFaults.ts';
 import { TunnelFailed } from './tunnel.ts';
-
-export interface Attempted {
-  readonly method: string;
-  readonly url: URL;
-  readonly proxy: URL | undefined;
-  readonly timeoutMs: number;
-}
 
 /** Names what undici, node:net and node:tls throw when no answer comes, or when its body breaks off. */
 export function refuseTransport(error: unknown, at: Attempted): RegistryRefusal {

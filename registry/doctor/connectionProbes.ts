@@ -1,10 +1,11 @@
 import { lookup } from 'node:dns/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
+import type { Attempted } from '../builtin/attempted.ts';
 import { bareHost, includesHost } from '../builtin/hosts.ts';
 import { printable } from '../builtin/printable.ts';
 import { refuseTls } from '../builtin/tlsFaults.ts';
-import { type Attempted, refuseTransport } from '../builtin/transportFaults.ts';
+import { refuseTransport } from '../builtin/transportFaults.ts';
 import { Trust, type TrustOptions } from '../builtin/trust.ts';
 import { openTunnel } from '../builtin/tunnel.ts';
 
