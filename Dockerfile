@@ -87,6 +87,14 @@ RUN --mount=type=bind,target=/context,rw \
 FROM --platform=$BUILDPLATFORM scratch AS tree
 COPY --from=sync /mirror/plugins/ /
 
+# What of them goes into the image: no dot files, and nothing at all unless every byte is what the tree's index.json says.
+FROM app AS verify
+COPY scripts/imageTree.sh /
+COPY --from=tree / /mirror/plugins/
+RUN sh /imageTree.sh /mirror/plugins
+FROM --platform=$BUILDPLATFORM scratch AS verified
+COPY --from=verify /mirror/plugins/ /
+
 FROM ${NODE_IMAGE}
 ARG VERSION=0.1.0
 ARG REVISION=
@@ -103,7 +111,7 @@ ENV NODE_ENV=production \
     PLUGIN_MIRROR_HOST=0.0.0.0 \
     PLUGIN_MIRROR_PORT=8080
 COPY --from=app /root-of-image/ /
-COPY --from=tree / /usr/share/nginx/html/plugins/
+COPY --from=verified / /usr/share/nginx/html/plugins/
 # A number, so that Kubernetes can see that it is not root. Any other works as well.
 USER 1000:1000
 EXPOSE 8080

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { after, afterEach, before, describe, it } from 'node:test';
@@ -105,12 +105,26 @@ describe('docker build', { skip: withoutDocker() }, () => {
     await assert.rejects(context.buildTree(...chosen), /one 1\.1\.0 is in the manifest, not in the lock/);
   });
 
-  it('makes an image of a tree that was synced before, without any registry', async () => {
+  it('makes an image of a tree that was synced before, without any registry, if it is sound', async () => {
     await serve({});
     const tree = await context.buildTree(...from());
     await registry.close();
-    const copy = await context.buildTree('--build-context', `tree=${tree}`, ...argument('REGISTRY', 'gone.invalid'));
+    const gone = argument('REGISTRY', 'gone.invalid');
+    await mkdir(join(tree, '.staging'));
+    for (const left of ['.lock', '.staging/plugin.wasm', 'one/.DS_Store']) await writeFile(join(tree, left), 'left');
+    const copy = await context.buildTree('--build-context', `tree=${tree}`, ...gone);
     assert.deepEqual(await readFile(join(copy, 'one/1.0.0/plugin.wasm')), wasm);
+    const names = await readdir(copy, { recursive: true });
+    assert.deepEqual(
+      names.filter(name => name.includes('/.') || name.startsWith('.')),
+      [],
+    );
+
+    await writeFile(join(tree, 'one/1.0.0/plugin.wasm'), buildModule({ seed: 'spoilt', sizeBytes: 200_000 }));
+    await assert.rejects(
+      context.buildTree('--build-context', `tree=${tree}`, ...gone),
+      /damaged +one\/1\.0\.0\/plugin\.wasm/,
+    );
   });
 });
 

@@ -23,7 +23,7 @@ test('it builds without any image but the base: no syntax line, and no heredoc, 
   const names = new Set(stages.flatMap(stage => / AS (\S+)/.exec(stage)?.[1] ?? []));
   assert.deepEqual(
     images.filter(image => !names.has(image ?? '')),
-    ['${NODE_IMAGE}', '${ORAS_IMAGE}', 'engine-${ENGINE}', 'scratch', '${NODE_IMAGE}'],
+    ['${NODE_IMAGE}', '${ORAS_IMAGE}', 'engine-${ENGINE}', 'scratch', 'scratch', '${NODE_IMAGE}'],
   );
 });
 
@@ -39,7 +39,7 @@ test('what consumers rely on', async () => {
   assert.match(last, /^EXPOSE 8080$/m);
   assert.match(last, /^STOPSIGNAL SIGTERM$/m);
   assert.match(last, /^HEALTHCHECK .*CMD curl -sf /m);
-  assert.match(last, /^COPY --from=tree \/ \/usr\/share\/nginx\/html\/plugins\/$/m);
+  assert.match(last, /^COPY --from=verified \/ \/usr\/share\/nginx\/html\/plugins\/$/m);
   assert.match(last, new RegExp(`^ARG VERSION=${version.replaceAll('.', '\\.')}$`, 'm'));
   assert.match(text, /^ARG NODE_IMAGE=node:24-bookworm-slim$/m);
 });

@@ -72,10 +72,10 @@ export class Context {
     await docker('buildx', 'build', '--progress', 'plain', ...reach, ...words, this.dir);
   }
 
-  /** The tree that a build makes, as files below the folder it answers. */
+  /** The tree that goes into the image, as files below the folder it answers. */
   async buildTree(...words: readonly string[]): Promise<string> {
     const tree = await mkdtemp(join(this.dir, 'tree-'));
-    await this.build('--target', 'tree', '--output', `type=local,dest=${tree}`, ...words);
+    await this.build('--target', 'verified', '--output', `type=local,dest=${tree}`, ...words);
     return tree;
   }
 
