@@ -4,14 +4,20 @@ import pc from 'picocolors';
 import { type CheckFinding, check } from '../mirror/check.ts';
 import { plural } from '../mirror/document/problem.ts';
 import { LazyRegistry } from '../mirror/lazyRegistry.ts';
-import { readHeldVersions } from '../mirror/lock/heldVersions.ts';
+import { type HeldVersions, readHeldVersions } from '../mirror/lock/heldVersions.ts';
 import { readPluginManifest, withRegistry } from '../mirror/manifest/pluginManifest.ts';
+import { versionKey } from '../mirror/report.ts';
+import { Refusal } from '../refusal/refusal.ts';
 import type { RegistryOptions } from '../registry/registry.ts';
+import { TreeDiskFull } from '../tree/errors.ts';
+import { requireSpace } from '../tree/freeSpace.ts';
 import { openStamps } from '../tree/stamps.ts';
 import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
 import { openerOf } from './openerOf.ts';
 import type { RegistryFlags } from './registryFlags.ts';
+import { listed } from './renderFailures.ts';
+import { renderRefusal } from './renderRefusal.ts';
 import { errorJson } from './syncJson.ts';
 
 export interface CheckFlags extends RegistryFlags {
@@ -53,23 +59,53 @@ export async function runCheck({ flags, registryOptions, stampsFile, signal }: C
       concurrency: flags.concurrency * 4,
       signal,
     });
+    const problems = await lackOfSpace(findings, held, resolve(flags.out));
     const versions = list.versions.length + list.aliases.length;
     if (flags.format === 'json')
-      process.stdout.write(`${JSON.stringify(report(findings, versions, registry.traffic.requests), null, 2)}\n`);
+      process.stdout.write(
+        `${JSON.stringify(report(findings, problems, versions, registry.traffic.requests), null, 2)}\n`,
+      );
     else process.stdout.write(render(findings, versions, held.exists, wantsColor(process.stdout)));
+    process.stderr.write(
+      problems.map(problem => renderRefusal(problem, { color: wantsColor(process.stderr) })).join(''),
+    );
     return findings.length === 0 ? EXIT.good : EXIT.drift;
   } finally {
     await registry.close();
   }
 }
 
-function report(findings: readonly CheckFinding[], versions: number, requests: number): object {
+/** Of what is to be fetched the lock knows the sizes: whether there is room for it can be told without asking anybody. */
+async function lackOfSpace(findings: readonly CheckFinding[], held: HeldVersions, treeDir: string): Promise<Error[]> {
+  const keys = new Set(findings.filter(({ kind }) => FETCHED.has(kind)).map(versionKey));
+  const sizes = [...keys].map(key => held.agreeing.get(key)?.sizeBytes ?? 0);
+  try {
+    await requireSpace(
+      treeDir,
+      sizes.reduce((sum, size) => sum + size, 0),
+    );
+    return [];
+  } catch (error) {
+    if (error instanceof TreeDiskFull) return [error];
+    throw error;
+  }
+}
+
+const FETCHED: ReadonlySet<CheckFinding['kind']> = new Set(['missing', 'damaged', 'stale']);
+
+function report(
+  findings: readonly CheckFinding[],
+  problems: readonly Error[],
+  versions: number,
+  requests: number,
+): object {
   return {
     schemaVersion: 1,
     findings: findings.map(({ error, ...finding }) => ({
       ...finding,
       ...(error === undefined ? {} : { error: errorJson(error) }),
     })),
+    ...(problems.length === 0 ? {} : { errors: problems.map(errorJson) }),
     totals: { versions, findings: findings.length, requests },
   };
 }
@@ -80,23 +116,55 @@ function render(findings: readonly CheckFinding[], versions: number, hasLock: bo
     ? 'manifest, lock, tree and registry agree'
     : 'manifest, tree and registry agree; there is no lock';
   if (findings.length === 0) return `${paint.green('✓')} ${plural(versions, 'version')}: ${lock}\n`;
-  const lines = findings.map(
-    ({ kind, name, version, detail }) => `${paint.yellow(kind.padEnd(11))} ${name} ${version}  ${detail}`,
-  );
+  // A registry that is down is told once, not for each of its tags.
+  const groups = new Map<string, CheckFinding[]>();
+  for (const finding of findings) {
+    const { kind, name, version, detail } = finding;
+    const key =
+      kind === 'unreachable' ? `${kind} ${hostFault(finding)}` : JSON.stringify([kind, name, version, detail]);
+    groups.set(key, [...(groups.get(key) ?? []), finding]);
+  }
+  const lines = [...groups.values()].flatMap(group => {
+    const [first] = group;
+    if (first === undefined) return [];
+    const names = listed(group.map(({ name, version }) => `${name} ${version}`));
+    return [`${paint.yellow(first.kind.padEnd(11))} ${names}  ${first.detail}`];
+  });
   const head = `${paint.red('✗')} ${plural(findings.length, 'difference')} in ${plural(versions, 'version')}`;
   return `${[...lines, head, ...remedies(findings).map(words => `  ${paint.cyan('→')} ${words}`)].join('\n')}\n`;
+}
+
+const MENDED_BY_SYNC: ReadonlySet<CheckFinding['kind']> = new Set(['missing', 'damaged', 'stale', 'unlocked']);
+
+/** What one registry fails of; each tag's message names the tag, too. */
+function hostFault({ name, version, error }: CheckFinding): string {
+  if (!(error instanceof Refusal)) return versionKey({ name, version });
+  const host = error.subject?.split('/')[0] ?? '';
+  return `${error.code} ${host} ${error.hint}`;
 }
 
 /** What to do about each kind that was found; a plain sync neither takes a moved tag nor removes anything. */
 function remedies(findings: readonly CheckFinding[]): string[] {
   const has = (...kinds: readonly CheckFinding['kind'][]) => findings.some(({ kind }) => kinds.includes(kind));
+  const foreign = findings.flatMap(it => it.foreign ?? []);
+  const gone = findings.filter(({ kind }) => kind === 'gone').map(({ name }) => name);
   const moved = [...new Set(findings.filter(({ kind }) => kind === 'moved').map(({ name }) => name))];
   return [
-    ...(has('missing', 'damaged', 'stale', 'unlocked')
+    ...(foreign.length > 0
+      ? [
+          `sync leaves alone what it did not publish: move ${listed(foreign)} away by hand, then run plugin-mirror sync.`,
+        ]
+      : []),
+    ...(findings.some(({ kind, foreign: paths }) => MENDED_BY_SYNC.has(kind) && paths === undefined)
       ? ['plugin-mirror sync brings the tree and the lock in line.']
       : []),
     ...(moved.length > 0 ? [`plugin-mirror sync --update ${moved.join(' ')} takes what the tags lead to now.`] : []),
     ...(has('extra') ? ['plugin-mirror sync --prune removes what the manifest no longer names.'] : []),
+    ...(gone.length > 0
+      ? [
+          `A tag that is gone may have been renamed: plugin-mirror sync --dry-run --only ${[...new Set(gone)].join(' ')} names the nearest that there are.`,
+        ]
+      : []),
     ...(has('unreachable')
       ? ['What could not be asked may have moved: mend the way to the registry, then check again.']
       : []),

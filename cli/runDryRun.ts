@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import process from 'node:process';
 import pc from 'picocolors';
+import { type AliasStep, foresee } from '../mirror/foresee.ts';
 import { LazyRegistry } from '../mirror/lazyRegistry.ts';
 import { readHeldVersions } from '../mirror/lock/heldVersions.ts';
 import type { PluginManifest } from '../mirror/manifest/wanted.ts';
@@ -13,8 +14,10 @@ import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
 import { formatBytes } from './format.ts';
 import { openerOf } from './openerOf.ts';
+import { renderRefusal } from './renderRefusal.ts';
 import { lockChoiceOf, type SyncRun } from './syncFlags.ts';
 import { errorJson } from './syncJson.ts';
+import { renderWarnings } from './syncSummary.ts';
 
 /** `sync --dry-run`: the plan and what it would download; no folder, no lock and no cache is touched. */
 export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: PluginManifest): Promise<number> {
@@ -30,24 +33,36 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
           signal,
         })
       : undefined;
-    const prepared = await prepare({
+    const stamps = await openStamps(run.stampsFile, resolve(flags.out));
+    const planned = await prepare({
       manifest,
       treeDir: resolve(flags.out),
       registry: () => registry.get(),
       tags: held?.frozen !== true,
       rehash: flags.rehash ?? false,
-      stamps: await openStamps(run.stampsFile, resolve(flags.out)),
+      stamps,
       questions: flags.concurrency * 4,
       signal,
       onEvent: () => undefined,
       ...(held === undefined ? {} : { locked: held.locked, before: held.before }),
       ...(flags.platform === undefined ? {} : { platform: flags.platform }),
     });
+    const { prepared, aliases, problems } = await foresee(planned, {
+      aliases: manifest.aliases,
+      treeDir: resolve(flags.out),
+      registry: () => registry.get(),
+      stamps,
+      questions: flags.concurrency * 4,
+      signal,
+    });
     const named = new Set([...list.versions, ...list.aliases].map(versionKey));
     const extras = (await listVersions(resolve(flags.out))).filter(it => !named.has(versionKey(it)));
-    const plan = { prepared, aliases: manifest.aliases, extras, prune: flags.prune ?? false };
+    const plan = { prepared, aliases, problems, extras, prune: flags.prune ?? false };
     process.stdout.write(flags.format === 'json' ? `${JSON.stringify(planJson(plan), null, 2)}\n` : renderPlan(plan));
-    return prepared.plan.steps.some(step => step.action === 'fail') ? EXIT.failed : EXIT.good;
+    const color = wantsColor(process.stderr);
+    process.stderr.write(problems.map(problem => renderRefusal(problem, { color })).join(''));
+    const fails = [...prepared.plan.steps, ...aliases].some(step => step.action === 'fail');
+    return fails || problems.length > 0 ? EXIT.failed : EXIT.good;
   } finally {
     await registry.close();
   }
@@ -55,7 +70,8 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
 
 interface ShownPlan {
   readonly prepared: Prepared;
-  readonly aliases: PluginManifest['aliases'];
+  readonly aliases: readonly AliasStep[];
+  readonly problems: readonly Error[];
   readonly extras: readonly { readonly name: string; readonly version: string }[];
   readonly prune: boolean;
 }
@@ -69,27 +85,37 @@ function layersOf(step: PlanStep, { images }: Prepared): number {
   return layers.reduce((sum, layer) => sum + layer.size, 0);
 }
 
-function planJson({ prepared, aliases, extras, prune }: ShownPlan): object {
+function planJson({ prepared, aliases, problems, extras, prune }: ShownPlan): object {
   const { steps, drift } = prepared.plan;
   const plugins = steps.map(step => {
     const { name, version } = step.wanted;
-    if (step.action === 'keep') return { name, version, action: 'keep', digest: step.metadata.digest };
+    if (step.action === 'keep') {
+      const warnings = step.warnings.length === 0 ? {} : { warnings: step.warnings };
+      return { name, version, action: 'keep', digest: step.metadata.digest, ...warnings };
+    }
     if (step.action === 'fail') return { name, version, action: 'fail', error: errorJson(step.error) };
     const { digest, reason, because } = step;
     return { name, version, action: 'fetch', digest, reason, because, sizeBytes: layersOf(step, prepared) };
   });
-  const linked = aliases.map(({ name, version, target }) => ({ name, version, action: 'alias', aliasOf: target }));
+  const linked = aliases.map(step => {
+    const { name, version, target } = step.alias;
+    if (step.action === 'keep') return { name, version, action: 'keep', aliasOf: target };
+    if (step.action === 'fail') return { name, version, action: 'fail', aliasOf: target, error: errorJson(step.error) };
+    return { name, version, action: 'alias', aliasOf: target, because: step.because };
+  });
+  const count = (action: string) => [...plugins, ...linked].filter(it => it.action === action).length;
   return {
     schemaVersion: 1,
     dryRun: true,
     plugins: [...plugins, ...linked],
     drift,
     extras: extras.map(it => ({ ...it, action: prune ? 'remove' : 'leave' })),
+    ...(problems.length === 0 ? {} : { errors: problems.map(errorJson) }),
     totals: {
-      fetch: steps.filter(step => step.action === 'fetch').length,
-      keep: steps.filter(step => step.action === 'keep').length,
-      alias: linked.length,
-      fail: steps.filter(step => step.action === 'fail').length,
+      fetch: count('fetch'),
+      keep: count('keep'),
+      alias: count('alias'),
+      fail: count('fail'),
       bytesToDownload: bytesToDownload(prepared),
     },
   };
@@ -106,15 +132,22 @@ function renderPlan({ prepared, aliases, extras, prune }: ShownPlan): string {
       `${paint.green('fetch')}  ${subject}  ${formatBytes(layersOf(step, prepared))}  ${paint.dim(step.because)}`,
     ];
   });
-  const count = (action: PlanStep['action']) => steps.filter(step => step.action === action).length;
+  for (const step of aliases) {
+    const subject = `${step.alias.name} ${step.alias.version} → ${step.alias.target}`;
+    if (step.action === 'fail') lines.push(`${paint.red('fail ')}  ${subject}  ${step.error.message}`);
+    if (step.action === 'alias') lines.push(`${paint.green('alias')}  ${subject}  ${paint.dim(step.because)}`);
+  }
+  const count = (action: string) => [...steps, ...aliases].filter(step => step.action === action).length;
+  const warned = steps.flatMap(step => (step.action === 'keep' ? [{ ...step.wanted, warnings: step.warnings }] : []));
   const parts = [
     `${count('fetch')} to fetch`,
     `${count('keep')} to keep`,
-    `${aliases.length} aliases`,
+    `${count('alias')} ${count('alias') === 1 ? 'alias' : 'aliases'}`,
     `${count('fail')} impossible`,
   ];
   return `${[
     ...lines,
+    ...renderWarnings(warned, paint),
     ...drift.map(
       it => `${paint.yellow('drift')}  ${it.name} ${it.version}  locked ${it.lockedDigest}, now ${it.foundDigest}`,
     ),

@@ -1,4 +1,5 @@
 import process from 'node:process';
+import pMap from 'p-map';
 import pc from 'picocolors';
 import { plural } from '../mirror/document/problem.ts';
 import { LazyRegistry } from '../mirror/lazyRegistry.ts';
@@ -7,6 +8,7 @@ import { readPluginManifest, withRegistry } from '../mirror/manifest/pluginManif
 import { findOutdated, type OutdatedRow } from '../mirror/outdated.ts';
 import type { RegistryOptions } from '../registry/registry.ts';
 import { listVersions } from '../tree/listVersions.ts';
+import { readVersion } from '../tree/readVersion.ts';
 import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
 import { openerOf } from './openerOf.ts';
@@ -37,13 +39,13 @@ export async function runOutdated({ flags, registryOptions, signal }: OutdatedRu
     const rows = await findOutdated({
       manifest: flags.registry === undefined ? list : withRegistry(list, flags.registry),
       registry: () => registry.get(),
-      current: byName(await listVersions(flags.out)),
+      current: byName(await realVersions(flags.out)),
       locked: byName(lock?.entries ?? []),
       preReleases: flags.pre ?? false,
       concurrency: flags.concurrency,
       signal,
     });
-    const shown = rows.filter(row => flags.all || row.outdated || row.error !== undefined);
+    const shown = rows.filter(row => flags.all || row.outdated || row.behind || row.error !== undefined);
     if (flags.format === 'json')
       process.stdout.write(`${JSON.stringify({ schemaVersion: 1, plugins: shown.map(json) }, null, 2)}\n`);
     else print(shown, rows.length);
@@ -51,6 +53,15 @@ export async function runOutdated({ flags, registryOptions, signal }: OutdatedRu
   } finally {
     await registry.close();
   }
+}
+
+/** Without aliases, whose version is a second path and no other plugin. */
+async function realVersions(treeDir: string): Promise<{ readonly name: string; readonly version: string }[]> {
+  const real = async ({ name, version }: { readonly name: string; readonly version: string }) => {
+    const metadata = await readVersion(treeDir, name, version).catch(() => undefined);
+    return metadata?.aliasOf === undefined ? [{ name, version }] : [];
+  };
+  return (await pMap(await listVersions(treeDir), real, { concurrency: 16 })).flat();
 }
 
 function byName(versions: readonly { readonly name: string; readonly version: string }[]): Map<string, string[]> {

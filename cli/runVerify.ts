@@ -6,6 +6,7 @@ import { type AuditFinding, auditTree, type TreeAudit } from '../tree/auditTree.
 import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
 import { formatBytes } from './format.ts';
+import { listed } from './renderFailures.ts';
 
 export interface VerifyFlags {
   readonly tree: string;
@@ -36,12 +37,23 @@ function render(audit: TreeAudit, disagreements: readonly string[], color: boole
   ];
   const figures = `${plural(audit.versions, 'version')}, ${plural(audit.files, 'file')}, ${formatBytes(audit.sizeBytes)}`;
   if (lines.length === 0) return `${paint.green('✓')} sound: ${figures}, ${audit.tree}\n`;
+  const foreign = audit.damaged.filter(it => it.foreign).map(({ path }) => path);
+  const harmed = audit.missing.length > 0 || audit.damaged.some(it => !it.foreign);
   const remedies = [
-    ...(audit.sound ? [] : ['plugin-mirror sync fetches anew what is damaged or missing.']),
+    ...(foreign.length === 0
+      ? []
+      : [
+          `sync leaves alone what it did not publish: move ${listed(foreign)} away by hand, then run plugin-mirror sync.`,
+        ]),
+    ...(harmed ? ['plugin-mirror sync fetches anew what is damaged or missing.'] : []),
     ...(audit.unknown.length === 0
       ? []
       : ['What is unknown is never touched by plugin-mirror: move it out of the tree.']),
-    ...(disagreements.length === 0 ? [] : ['plugin-mirror sync --frozen --prune makes the tree what the lock says.']),
+    ...(disagreements.length === 0
+      ? []
+      : [
+          'If the lock is right, plugin-mirror sync --frozen makes the tree what it says, and plugin-mirror sync --prune removes what the manifest no longer names; if it was edited by hand, restore it from version control.',
+        ]),
   ].map(words => `  ${paint.cyan('→')} ${words}`);
   return `${[...lines, `${paint.red('✗')} ${plural(lines.length, 'finding')} in ${figures}`, ...remedies].join('\n')}\n`;
 }

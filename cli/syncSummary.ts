@@ -62,7 +62,10 @@ function extras({ extras: found, pruned }: SyncReport): string[] {
 }
 
 /** One line for each text, however many plugins it is about. */
-function renderWarnings(outcomes: readonly Outcome[], paint: ReturnType<typeof pc.createColors>): string[] {
+export function renderWarnings(
+  outcomes: readonly Pick<Outcome, 'name' | 'version' | 'warnings'>[],
+  paint: ReturnType<typeof pc.createColors>,
+): string[] {
   const groups = new Map<string, string[]>();
   for (const outcome of outcomes)
     for (const warning of outcome.warnings) groups.set(warning, [...(groups.get(warning) ?? []), named(outcome)]);

@@ -1,10 +1,12 @@
 import pMap from 'p-map';
+import { formatReference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { inspectVersion } from '../tree/inspectVersion.ts';
 import { listVersions } from '../tree/listVersions.ts';
 import { readVersion } from '../tree/readVersion.ts';
 import type { Stamps } from '../tree/stamps.ts';
 import { hashLocal } from './ask.ts';
+import { isFrom } from './lock/compareTree.ts';
 import type { HeldVersions } from './lock/heldVersions.ts';
 import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 import { type Held, isHeldModule, isVouched, type Present } from './plan.ts';
@@ -17,9 +19,10 @@ import { asListed, listedMetadata } from './survey.ts';
  * - `moved`: the tag leads to another digest than the lock (without a lock: the tree) holds
  * - `unlocked`: the lock does not have it, or has it from another place
  * - `extra`: in the tree or the lock, not in the manifest
+ * - `gone`: the registry has no such tag (any more)
  * - `unreachable`: its tag could not be asked
  */
-export type FindingKind = 'missing' | 'damaged' | 'stale' | 'moved' | 'unlocked' | 'extra' | 'unreachable';
+export type FindingKind = 'missing' | 'damaged' | 'stale' | 'moved' | 'unlocked' | 'extra' | 'gone' | 'unreachable';
 
 export interface CheckFinding {
   readonly kind: FindingKind;
@@ -29,6 +32,8 @@ export interface CheckFinding {
   readonly detail: string;
   readonly expectedDigest?: string;
   readonly foundDigest?: string;
+  /** Paths below the tree where something stands that sync leaves alone: it has to be moved away by hand. */
+  readonly foreign?: readonly string[];
   readonly error?: Error;
 }
 
@@ -76,7 +81,13 @@ async function checkVersion(
   const present = await inspectVersion(treeDir, name, version, inspection(options));
   const locked = held.locked(wanted);
   const findings = [
-    ...ofPresence(name, version, present, locked),
+    ...ofPresence(name, version, present, locked).map(finding => ({
+      ...finding,
+      detail:
+        wanted.signatures === undefined
+          ? finding.detail
+          : `${finding.detail}; sync fetches it only if its signature satisfies the manifest’s policy`,
+    })),
     ...ofCatalog(name, version, present, listed),
     ...(wanted.source.kind === 'file'
       ? await ofFile(wanted, wanted.source, present, options)
@@ -98,7 +109,12 @@ async function checkVersion(
 
 function ofPresence(name: string, version: string, present: Present, locked: Held | undefined): CheckFinding[] {
   if (present.state === 'missing') return [{ kind: 'missing', name, version, detail: 'not in the tree' }];
-  if (present.state === 'damaged') return [{ kind: 'damaged', name, version, detail: present.problems.join('; ') }];
+  if (present.state === 'damaged') {
+    const { problems, foreign } = present;
+    return [
+      { kind: 'damaged', name, version, detail: problems.join('; '), ...(foreign === undefined ? {} : { foreign }) },
+    ];
+  }
   const foundDigest = present.metadata.digest;
   if (locked === undefined) return [];
   if (foundDigest !== locked.digest) {
@@ -125,21 +141,34 @@ async function ofFile(
 }
 
 async function ofTag(
-  { name, version, source }: WantedVersion,
+  wanted: WantedVersion,
   present: Present,
   locked: string | undefined,
-  { registry, signal }: CheckOptions,
+  { registry, held, signal }: CheckOptions,
 ): Promise<CheckFinding[]> {
-  if (source.kind === 'file' || source.reference.digest !== undefined) return [];
-  const expectedDigest = locked ?? (present.state === 'sound' ? present.metadata.digest : undefined);
+  const { name, version, source } = wanted;
+  if (source.kind === 'file') return [];
+  const metadata = present.state === 'sound' ? present.metadata : undefined;
+  const expectedDigest = locked ?? metadata?.digest;
   try {
-    const foundDigest = await (await registry()).resolve(source.reference, signal);
+    const foundDigest = source.reference.digest ?? (await (await registry()).resolve(source.reference, signal));
     if (expectedDigest === undefined || foundDigest === expectedDigest) return [];
+    const named = formatReference(source.reference);
+    const isRenamed = held.comparison.changed.some(it => versionKey(it.wanted) === versionKey(wanted));
+    if (metadata !== undefined && (isRenamed || source.reference.digest !== undefined || !isFrom(metadata, named))) {
+      const detail = `the tree has it from ${metadata.reference} (${metadata.digest}), the manifest names ${named}, another image`;
+      return [{ kind: 'stale', name, version, detail, expectedDigest: foundDigest, foundDigest: metadata.digest }];
+    }
     const detail = `its tag has moved from ${expectedDigest} to ${foundDigest}`;
     return [{ kind: 'moved', name, version, detail, expectedDigest, foundDigest }];
   } catch (error) {
     signal.throwIfAborted();
     const reason = error instanceof Error ? error : new Error(String(error));
+    const { goneOf } = await import('./gone.ts');
+    if (goneOf(error) !== undefined) {
+      const detail = `the registry has no ${formatReference(source.reference)}`;
+      return [{ kind: 'gone', name, version, detail, error: reason }];
+    }
     return [{ kind: 'unreachable', name, version, detail: reason.message, error: reason }];
   }
 }
@@ -165,18 +194,17 @@ async function checkAlias(
 async function findExtras({ manifest, treeDir, held }: CheckOptions): Promise<CheckFinding[]> {
   const named = new Set([...manifest.versions, ...manifest.aliases].map(versionKey));
   const inTree = (await listVersions(treeDir)).filter(it => !named.has(versionKey(it)));
-  const extra =
-    (detail: string) =>
-    (it: { name: string; version: string }): CheckFinding => ({
-      kind: 'extra',
-      name: it.name,
-      version: it.version,
-      detail,
-    });
-  return [
-    ...inTree.map(extra('in the tree, not in the manifest')),
-    ...held.comparison.removed.map(extra('in the lock, not in the manifest')),
-  ];
+  const places = new Map<string, CheckFinding>();
+  for (const [place, versions] of [
+    ['tree', inTree],
+    ['lock', held.comparison.removed],
+  ] as const)
+    for (const { name, version } of versions) {
+      const key = versionKey({ name, version });
+      const where = places.has(key) ? 'in the tree and the lock' : `in the ${place}`;
+      places.set(key, { kind: 'extra', name, version, detail: `${where}, not in the manifest` });
+    }
+  return [...places.values()];
 }
 
 function inspection({ stamps, rehash, signal }: CheckOptions) {

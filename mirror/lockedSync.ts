@@ -5,7 +5,8 @@ import { type LockEntry, LockUnwritable, writeLock } from './lock/lock.ts';
 import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 import { type Held, isVouched } from './plan.ts';
 import { type SyncReport, versionKey } from './report.ts';
-import { type SyncOptions, sync } from './sync.ts';
+import { sync } from './sync.ts';
+import type { SyncOptions } from './syncOptions.ts';
 
 /** `manifest` is the part of `list` to sync, and may name another registry. */
 export interface LockedSyncOptions

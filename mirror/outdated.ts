@@ -28,6 +28,8 @@ export interface OutdatedRow {
   readonly latest?: string;
   /** True if `latest` is higher than everything the manifest names. */
   readonly outdated: boolean;
+  /** True if the tree or the lock has something lower than the manifest names: a sync is due. */
+  readonly behind: boolean;
   /** Its tags could not be listed. */
   readonly error?: Error;
 }
@@ -61,13 +63,21 @@ async function ask({ name, reference, versions }: Repository, options: OutdatedO
   const { signal, preReleases } = options;
   const repository = formatReference({ registry: reference.registry, repository: reference.repository });
   const wanted = highestOwn(versions);
-  const mine = (all: readonly string[] | undefined) =>
-    highestOwn(all?.filter(version => versions.includes(version)) ?? []);
+  // What the list named before a bump still stands in the tree and the lock, and is what this repository's row is about,
+  // unless the list names it from another repository, or as an alias.
+  const others = new Set([
+    ...options.manifest.versions.filter(it => it.name === name && !versions.includes(it.version)).map(it => it.version),
+    ...options.manifest.aliases.filter(it => it.name === name).map(it => it.version),
+  ]);
+  const mine = (all: readonly string[] | undefined) => highestOwn(all?.filter(version => !others.has(version)) ?? []);
   const known = optional({ current: mine(options.current.get(name)), wanted, locked: mine(options.locked.get(name)) });
+  const behind = [known.current, known.locked].some(
+    it => it !== undefined && wanted !== undefined && it !== wanted && isHigher(wanted, it),
+  );
   try {
     const latest = highest(await (await options.registry()).listTags(reference, signal), preReleases);
     const outdated = latest !== undefined && (wanted === undefined || isHigher(latest, wanted));
-    return { name, repository, ...known, ...optional({ latest }), outdated };
+    return { name, repository, ...known, ...optional({ latest }), outdated, behind };
   } catch (error) {
     signal.throwIfAborted();
     return {
@@ -75,6 +85,7 @@ async function ask({ name, reference, versions }: Repository, options: OutdatedO
       repository,
       ...known,
       outdated: false,
+      behind,
       error: error instanceof Error ? error : new Error(String(error)),
     };
   }

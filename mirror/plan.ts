@@ -1,3 +1,4 @@
+import { RegistryNotFound } from '../registry/errors.ts';
 import type { Image } from '../registry/image.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { WantedVersion } from './manifest/wanted.ts';
@@ -43,7 +44,13 @@ export function isHeldModule(
 
 export type Present =
   | { readonly state: 'missing' }
-  | { readonly state: 'damaged'; readonly problems: readonly string[]; readonly metadata?: PublishedVersion }
+  /** `foreign`: paths below the tree where something stands that sync will not replace. */
+  | {
+      readonly state: 'damaged';
+      readonly problems: readonly string[];
+      readonly metadata?: PublishedVersion;
+      readonly foreign?: readonly string[];
+    }
   | { readonly state: 'sound'; readonly metadata: PublishedVersion };
 
 /** `image` is there if the manifest came along with the digest. */
@@ -142,9 +149,12 @@ function explain(
 }
 
 function unasked(answer: Answer | undefined): string[] {
-  return answer?.kind === 'error'
-    ? [`kept as it is locked; whether its tag moved is not known: ${answer.error.message}`]
-    : [];
+  if (answer?.kind !== 'error') return [];
+  const { error } = answer;
+  if (!(error instanceof RegistryNotFound))
+    return [`kept as it is locked; whether its tag moved is not known: ${error.message}`];
+  const found = error.found === undefined ? '' : ` (${error.found})`;
+  return [`kept as it is locked, though its tag is gone: ${error.message}${found}`];
 }
 
 function findDrift({ wanted, held, answer }: Findings): Drift[] {

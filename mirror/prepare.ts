@@ -5,6 +5,7 @@ import type { Registry } from '../registry/registry.ts';
 import type { Stamps } from '../tree/stamps.ts';
 import { ask } from './ask.ts';
 import type { SyncListener } from './events.ts';
+import { LockedImageGone } from './lock/lock.ts';
 import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 import { type Held, makePlan, type Plan, type PlanStep } from './plan.ts';
 import { versionKey } from './report.ts';
@@ -73,11 +74,7 @@ async function describe(plan: Plan, options: PrepareOptions): Promise<Prepared> 
         return step;
       } catch (error) {
         options.signal.throwIfAborted();
-        return {
-          action: 'fail',
-          wanted: step.wanted,
-          error: error instanceof Error ? error : new Error(String(error)),
-        };
+        return { action: 'fail', wanted: step.wanted, error: await lockedGone(step, error) };
       }
     },
     { concurrency: options.questions, signal: options.signal },
@@ -94,8 +91,26 @@ async function describe(plan: Plan, options: PrepareOptions): Promise<Prepared> 
   return prepared;
 }
 
+/** Where the lock, and not the manifest itself, wants a digest that is gone, an update is the way out. */
+async function lockedGone(step: PlanStep & { action: 'fetch' }, error: unknown): Promise<Error> {
+  const { wanted, module, digest } = step;
+  const isLocked =
+    module !== undefined && wanted.source.kind === 'image' && wanted.source.reference.digest === undefined;
+  const { goneOf } = await import('./gone.ts');
+  const gone = isLocked ? goneOf(error) : undefined;
+  if (gone !== undefined) return new LockedImageGone(wanted.name, wanted.version, digest, gone);
+  return error instanceof Error ? error : new Error(String(error));
+}
+
 /** Layer digest → bytes, each once however many versions share it: what would travel if no layer can be left out. */
 export function layerSizes(prepared: Prepared): Map<string, number> {
   const layers = [...prepared.images.values()].flatMap(({ image }) => image.manifest.layers);
   return new Map(layers.map(layer => [layer.digest, layer.size]));
+}
+
+/** At least so much is written: modules of known size as they are, others as they are stored, compressed most often. */
+export function neededBytes(prepared: Prepared): number {
+  const modules = prepared.plan.steps.map(step => (step.action === 'fetch' ? (step.module?.sizeBytes ?? 0) : 0));
+  const sum = (sizes: Iterable<number>) => [...sizes].reduce((total, size) => total + size, 0);
+  return Math.max(sum(modules), sum(layerSizes(prepared).values()));
 }

@@ -37,11 +37,15 @@ async function publishAlias(
   publishing: Publishing,
   signal: AbortSignal,
 ): Promise<Done> {
-  if (target.metadata === undefined) throw targetFailed(alias, target);
+  if (target.metadata === undefined) throw targetFailed(alias, target.outcome.error);
   const { stamps, treeDir } = publishing;
   const present = await inspectVersion(treeDir, alias.name, alias.version, { stamps, signal });
   const stands = present.state === 'sound' && isAliasOf(present.metadata, target.metadata);
-  const metadata = stands ? present.metadata : await publishing.publishAlias(target.metadata, alias.version);
+  return linked(alias, stands ? present.metadata : await publishing.publishAlias(target.metadata, alias.version));
+}
+
+/** An alias that stands in the tree. */
+export function linked(alias: WantedAlias, metadata: PublishedVersion): Done {
   const { name, version, reference, digest, sha256, sizeBytes } = metadata;
   return {
     metadata,
@@ -60,7 +64,7 @@ async function publishAlias(
 }
 
 /** Everything but the version is the target's. */
-function isAliasOf(alias: PublishedVersion, target: PublishedVersion): boolean {
+export function isAliasOf(alias: PublishedVersion, target: PublishedVersion): boolean {
   if (alias.aliasOf !== target.version) return false;
   const { aliasOf: _, ...rest } = alias;
   return canonical({ ...rest, version: target.version }) === canonical(target);
@@ -74,12 +78,13 @@ function canonical(value: unknown): string {
   );
 }
 
-function targetFailed(alias: WantedAlias, target: Done): AliasTargetFailed {
+/** The refusal of an alias whose target could not be had, or cannot be. */
+export function targetFailed(alias: WantedAlias, cause: Error | undefined): AliasTargetFailed {
   return new AliasTargetFailed(`${versionKey(alias)} stands for version ${alias.target}, which could not be mirrored`, {
     subject: versionKey(alias),
     expected: `a published ${alias.name}/${alias.target}`,
     hint: `Mend ${alias.name}/${alias.target}; the alias follows by itself.`,
-    cause: target.outcome.error,
+    cause,
   });
 }
 

@@ -72,7 +72,8 @@ async function withVariants(
   }
 }
 
-function isSettled(metadata: PublishedVersion, codings: readonly Coding[]): boolean {
+/** True if a version has the compressed forms asked for, and no others. */
+export function isSettled(metadata: PublishedVersion, codings: readonly Coding[]): boolean {
   const present = variantsOf(metadata);
   return present.length === codings.length && codings.every(coding => present.includes(variantFile(coding)));
 }

@@ -24,7 +24,7 @@ export interface PublishingRoom {
 
 /** Carries one step of the plan out. A failure is an outcome; undefined if the run was aborted in the middle of it. */
 export async function publishVersion(step: PlanStep, room: PublishingRoom): Promise<Done | undefined> {
-  if (step.action === 'keep') return succeeded('kept', { metadata: step.metadata, warnings: step.warnings });
+  if (step.action === 'keep') return keepVersion(step);
   if (step.action === 'fail') return failed(step, step.error);
   const key = versionKey(step.wanted);
   try {
@@ -35,6 +35,11 @@ export async function publishVersion(step: PlanStep, room: PublishingRoom): Prom
   } finally {
     room.meter.end(key);
   }
+}
+
+/** What stands in the tree and is to stay there. */
+export function keepVersion({ metadata, warnings }: PlanStep & { action: 'keep' }): Done {
+  return succeeded('kept', { metadata, warnings });
 }
 
 async function fetchStep(

@@ -1,4 +1,5 @@
 import pMap from 'p-map';
+import type { CatalogEntry } from '../tree/buildCatalog.ts';
 import { CatalogNewer } from '../tree/errors.ts';
 import { type Inspection, inspectVersion } from '../tree/inspectVersion.ts';
 import { listVersions } from '../tree/listVersions.ts';
@@ -7,7 +8,9 @@ import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
 import { readCatalog } from '../tree/readCatalog.ts';
 import { readVersion } from '../tree/readVersion.ts';
+import type { Stamps } from '../tree/stamps.ts';
 import type { SyncListener } from './events.ts';
+import type { PluginManifest } from './manifest/wanted.ts';
 import { type Extra, versionKey } from './report.ts';
 
 export interface CatalogOptions {
@@ -38,13 +41,29 @@ export interface Settled {
  * is pruned. A version that is a kept alias' target is never pruned: the list names it by naming the alias.
  */
 export async function settleCatalog(publishing: Publishing, options: CatalogOptions): Promise<Settled> {
-  const { settled, named, prune, pinned, inspect, signal, onEvent } = options;
+  const { prune, signal, onEvent } = options;
   const { treeDir, stamps } = publishing;
+  const { entries, extras, left } = await gatherCatalog(treeDir, stamps, options);
+  const isNew = await hasNoCatalog(treeDir);
+  // An empty catalog would turn a server's "not ready", which gateways try again, into a 404, which they do not.
+  if (entries.length === 0 && isNew) return { extras, left };
+  if (prune && extras.length > 0) onEvent({ type: 'pruning', extras });
+  await publishing.writeCatalog(entries);
+  if (prune) for (const { name, version } of extras) if (!signal.aborted) await publishing.remove(name, version);
+  return { extras, left };
+}
+
+/** What the catalog is to hold; writes nothing. */
+export async function gatherCatalog(
+  treeDir: string,
+  stamps: Stamps,
+  { settled, named, pinned, prune, inspect }: Omit<CatalogOptions, 'signal' | 'onEvent'>,
+): Promise<Settled & { readonly entries: readonly CatalogEntry[] }> {
   const done = new Set(settled.map(versionKey));
   const others = (await listVersions(treeDir)).filter(it => !done.has(versionKey(it)));
   const extras = others.filter(it => !named.has(versionKey(it)));
   const looked = await pMap(
-    others.filter(it => !(prune && extras.includes(it))),
+    prune ? others.filter(it => named.has(versionKey(it))) : others,
     async ({ name, version }) => {
       // What the list no longer names is taken as it says it is: nobody asked this run to look at its bytes.
       if (!inspect || !named.has(`${name}/${version}`))
@@ -54,14 +73,8 @@ export async function settleCatalog(publishing: Publishing, options: CatalogOpti
     { concurrency: 8 },
   );
   const left = looked.filter(metadata => metadata !== undefined);
-  const versions = [...settled, ...left];
-  // An empty catalog would turn a server's "not ready", which gateways try again, into a 404, which they do not.
-  const isNew = await hasNoCatalog(treeDir);
-  if (versions.length === 0 && isNew) return { extras, left };
-  if (prune && extras.length > 0) onEvent({ type: 'pruning', extras });
-  await publishing.writeCatalog(versions.map(metadata => ({ metadata, pinned: pinned(metadata) })));
-  if (prune) for (const { name, version } of extras) if (!signal.aborted) await publishing.remove(name, version);
-  return { extras, left };
+  const entries = [...settled, ...left].map(metadata => ({ metadata, pinned: pinned(metadata) }));
+  return { entries, extras, left };
 }
 
 /** What gateways ask for is whole: a spoiled README is no reason to take a plugin from them. */
@@ -79,4 +92,31 @@ async function hasNoCatalog(treeDir: string): Promise<boolean> {
     return 'unreadable';
   });
   return catalog === undefined;
+}
+
+/** Everything that the user's list names. */
+export function namedIn({
+  manifest,
+  named,
+}: {
+  readonly manifest: PluginManifest;
+  readonly named?: ReadonlySet<string>;
+}): ReadonlySet<string> {
+  return named ?? new Set([...manifest.versions, ...manifest.aliases].map(versionKey));
+}
+
+/** With a lock every version is pinned. An alias never is: the list may point it at another version tomorrow. */
+export function pinnedIn({
+  manifest,
+  locked,
+}: {
+  readonly manifest: PluginManifest;
+  readonly locked?: unknown;
+}): (metadata: PublishedVersion) => boolean {
+  const pins = new Set(
+    manifest.versions
+      .filter(({ source }) => source.kind === 'image' && source.reference.digest !== undefined)
+      .map(versionKey),
+  );
+  return metadata => metadata.aliasOf === undefined && (locked !== undefined || pins.has(versionKey(metadata)));
 }

@@ -1,53 +1,37 @@
 import pMap from 'p-map';
 import { Refusal } from '../refusal/refusal.ts';
+import { TreeNotWritable } from '../tree/errors.ts';
 import { requireSpace } from '../tree/freeSpace.ts';
-import type { PublishedVersion } from '../tree/published.ts';
 import { openPublishing, type Publishing } from '../tree/publishing.ts';
-import type { Coding } from '../tree/variants.ts';
-import { LazyRegistry, type OpenRegistry } from './lazyRegistry.ts';
+import { LazyRegistry } from './lazyRegistry.ts';
 import type { PlanStep } from './plan.ts';
-import { layerSizes, type Prepared, type PrepareOptions, prepare } from './prepare.ts';
+import { neededBytes, type Prepared, prepare } from './prepare.ts';
 import { ProgressMeter } from './progressMeter.ts';
 import { publishAliases } from './publishAliases.ts';
 import { publishVariants } from './publishVariants.ts';
 import { type Done, publishVersion } from './publishVersion.ts';
 import { type SyncReport, versionKey } from './report.ts';
-import { settleCatalog } from './settleCatalog.ts';
-
-export interface SyncOptions extends Omit<PrepareOptions, 'registry' | 'stamps' | 'questions'> {
-  readonly openRegistry: OpenRegistry;
-  /**
-   * Blobs that travel at once. Twice as many plugins are in work, since some of them are being extracted or made durable,
-   * and four times as many manifests, which are small, are asked for.
-   */
-  readonly concurrency: number;
-  /** Keys of everything the user's list names, where `manifest` is only a selection of it. Default: those of `manifest`. */
-  readonly named?: ReadonlySet<string>;
-  /** True of what the list wants signed and no lock says was. Default: of nothing. */
-  readonly unvouched?: (metadata: PublishedVersion) => boolean;
-  /** Remove what the list no longer names. Default false. */
-  readonly prune?: boolean;
-  /** In which compressed forms to publish each plugin.wasm besides. Default: none. */
-  readonly codings?: readonly Coding[];
-  /** How long to wait for another run that holds the tree. Default 0: refuse at once. */
-  readonly waitMs?: number;
-  /** Where this machine keeps the stamps of the tree's files. Default: nowhere, every file is hashed. */
-  readonly stampsFile?: string;
-}
+import { namedIn, pinnedIn, settleCatalog } from './settleCatalog.ts';
+import type { SyncedReport, SyncOptions } from './syncOptions.ts';
 
 /**
  * manifest → plan → resolve → fetch → extract → check → publish → compress → catalog. One plugin's failure stops no other; whatever
  * happens, an abort included, the tree has every version whole, old or new, and the catalog, written last, says so.
  * @throws what concerns the run as a whole: a tree that is locked or cannot be written, a disk that is too small.
  */
-export async function sync(
-  options: SyncOptions,
-): Promise<SyncReport & { readonly published: readonly PublishedVersion[] }> {
+export async function sync(options: SyncOptions): Promise<SyncedReport> {
   const started = performance.now();
   const { signal, onEvent, prune = false, codings = [] } = options;
   const meter = new ProgressMeter(onEvent);
   const registry = new LazyRegistry(options.openRegistry, meter.hear);
-  const publishing = await open(options);
+  let publishing: Publishing;
+  try {
+    publishing = await open(options);
+  } catch (error) {
+    const report = error instanceof TreeNotWritable ? await standing(options) : undefined;
+    if (report === undefined) throw error;
+    return { ...report, durationMs: Math.round(performance.now() - started) };
+  }
   try {
     const stopped: Stopped = { drift: [], versions: [] };
     await work(options, publishing, registry, meter, stopped).catch(error => {
@@ -61,7 +45,7 @@ export async function sync(
     const problems: Error[] = [];
     const settling = settleCatalog(publishing, {
       settled: published,
-      named: options.named ?? new Set([...options.manifest.versions, ...options.manifest.aliases].map(versionKey)),
+      named: namedIn(options),
       pinned: pinnedIn(options),
       prune: prune && !signal.aborted,
       inspect: !signal.aborted,
@@ -90,6 +74,12 @@ export async function sync(
     await registry.close();
     await publishing.close();
   }
+}
+
+/** Loaded where a tree cannot be written to, which is seldom. */
+async function standing(options: SyncOptions): Promise<SyncedReport | undefined> {
+  const { reportStanding } = await import('./standing.ts');
+  return reportStanding(options);
 }
 
 function open({ treeDir, signal, onEvent, waitMs, stampsFile }: SyncOptions): Promise<Publishing> {
@@ -138,27 +128,11 @@ async function work(
   stopped.versions = prepared.plan.steps.flatMap(step => done.get(step) ?? []);
 }
 
-/** At least so much is written: modules of known size as they are, others as they are stored, compressed most often. */
-function neededBytes(prepared: Prepared): number {
-  const modules = prepared.plan.steps.map(step => (step.action === 'fetch' ? (step.module?.sizeBytes ?? 0) : 0));
-  return Math.max(sum(modules), sum(layerSizes(prepared).values()));
-}
-
 /** What takes longest starts first, so that nobody waits for one big module at the end. */
 function largestFirst({ plan, images }: Prepared): PlanStep[] {
   const sizeOf = (step: PlanStep) =>
     sum(images.get(versionKey(step.wanted))?.image.manifest.layers.map(layer => layer.size) ?? []);
   return [...plan.steps].sort((a, b) => sizeOf(b) - sizeOf(a));
-}
-
-/** With a lock every version is pinned. An alias never is: the list may point it at another version tomorrow. */
-function pinnedIn({ manifest, locked }: SyncOptions): (metadata: PublishedVersion) => boolean {
-  const pins = new Set(
-    manifest.versions
-      .filter(({ source }) => source.kind === 'image' && source.reference.digest !== undefined)
-      .map(versionKey),
-  );
-  return metadata => metadata.aliasOf === undefined && (locked !== undefined || pins.has(versionKey(metadata)));
 }
 
 function sum(numbers: Iterable<number>): number {

@@ -16,7 +16,8 @@ export PLUGIN_MIRROR_MANIFEST="$MANIFEST" PLUGIN_MIRROR_REGISTRY="$REGISTRY" PLU
 out=$1
 set --
 # A lock beside the manifest says which bytes; without one, none is written: nobody would see it.
-if [ -e "${MANIFEST%.json}.lock.json" ]; then set -- "$@" --frozen; else set -- "$@" --no-lock; fi
+case $MANIFEST in *.[jJ][sS][oO][nN]) lock=${MANIFEST%.*}.lock.json ;; *) lock=$MANIFEST.lock.json ;; esac
+if [ -e "$lock" ]; then set -- "$@" --frozen; else set -- "$@" --no-lock; fi
 [ ! -e "$secrets/registry-config" ] || set -- "$@" --registry-config "$secrets/registry-config"
 if [ -e "$secrets/registry-password" ]; then
   PLUGIN_MIRROR_PASSWORD=$(cat "$secrets/registry-password")

@@ -4,7 +4,7 @@ import { inventoryText, treeDigest } from './buildCatalog.ts';
 import { compareText } from './canonicalJson.ts';
 import type { Catalog } from './catalog.ts';
 import { asTreeRefusal, CatalogMissing, isAbsent, TreeNotWritable } from './errors.ts';
-import { checkFile, type InspectionOptions } from './inspectVersion.ts';
+import { checkFile, type FileProblem, type InspectionOptions } from './inspectVersion.ts';
 import {
   CATALOG_FILE,
   fileNameProblem,
@@ -16,7 +16,7 @@ import {
 } from './names.ts';
 import { readCatalog } from './readCatalog.ts';
 import { locateVersion } from './readVersion.ts';
-import { kindOf, readRegular } from './regular.ts';
+import { isFileText, kindOf, readRegular } from './regular.ts';
 import type { Stamps } from './stamps.ts';
 
 export interface AuditOptions {
@@ -36,6 +36,8 @@ export interface AuditFinding {
   readonly version?: string;
   /** In words that follow the path: "is missing". */
   readonly problem: string;
+  /** True where something stands that was not published from here, which sync leaves alone: move it away by hand. */
+  readonly foreign?: boolean;
 }
 
 export interface TreeAudit {
@@ -147,7 +149,8 @@ async function auditRoot(treeDir: string, catalog: Catalog, findings: Findings):
   });
   const path = INVENTORY_FILE;
   if (read === undefined) findings.missing.push({ path, problem: 'is missing' });
-  else if (typeof read === 'string') findings.damaged.push({ path, problem: `is ${read}` });
+  else if (typeof read === 'string')
+    findings.damaged.push({ path, problem: `is ${read}`, ...(isFileText(read) ? {} : { foreign: true }) });
   else if (read.bytes.toString('utf8') !== text)
     findings.damaged.push({ path, problem: `does not fit ${CATALOG_FILE}` });
 }
@@ -189,7 +192,13 @@ async function locateVersions(
     const location = await locateVersion(treeDir, name, version);
     inTheWay.set(folder, location.state === 'foreign' ? location.path : undefined);
     if (location.state === 'foreign')
-      findings.damaged.push({ path: location.path, name, version, problem: `is ${location.kind}, not a folder` });
+      findings.damaged.push({
+        path: location.path,
+        name,
+        version,
+        problem: `is ${location.kind}, not a folder`,
+        foreign: true,
+      });
   }
   return files.filter(({ name, version }) => inTheWay.get(`${name}/${version}`) === undefined);
 }
@@ -202,9 +211,16 @@ async function auditFile(
 ): Promise<void> {
   options.signal?.throwIfAborted();
   const path = `${name}/${version}/${file}`;
-  const problem = await checkFile(treeDir, path, { name: file, sizeBytes, sha256 }, options).catch((error: unknown) => {
+  const problem: FileProblem | undefined = await checkFile(
+    treeDir,
+    path,
+    { name: file, sizeBytes, sha256 },
+    options,
+  ).catch((error: unknown) => {
     if (error instanceof TreeNotWritable) return { kind: 'damaged' as const, text: 'may not be read by this user' };
     throw error;
   });
-  if (problem !== undefined) findings[problem.kind].push({ path, name, version, problem: problem.text });
+  if (problem === undefined) return;
+  const { kind, text, foreign } = problem;
+  findings[kind].push({ path, name, version, problem: text, ...(foreign ? { foreign } : {}) });
 }

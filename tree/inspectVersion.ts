@@ -11,8 +11,16 @@ import { versionFiles } from './versionFiles.ts';
 
 export type Inspection =
   | { readonly state: 'sound'; readonly metadata: PublishedVersion }
-  /** `metadata` is there if metadata.json itself can be read. Each problem names its file. */
-  | { readonly state: 'damaged'; readonly metadata?: PublishedVersion; readonly problems: readonly string[] }
+  /**
+   * `metadata` is there if metadata.json itself can be read. Each problem names its file. `foreign` are the paths below the
+   * tree where something stands that was not published from here: it has to be moved away by hand.
+   */
+  | {
+      readonly state: 'damaged';
+      readonly metadata?: PublishedVersion;
+      readonly problems: readonly string[];
+      readonly foreign?: readonly string[];
+    }
   | { readonly state: 'missing' };
 
 export interface InspectionOptions {
@@ -37,9 +45,18 @@ export async function inspectVersion(
   const location = await locateVersion(treeDir, name, version);
   if (location.state === 'missing') return { state: 'missing' };
   if (location.state === 'foreign')
-    return { state: 'damaged', problems: [`${location.path} is ${location.kind}, not a folder`] };
+    return {
+      state: 'damaged',
+      problems: [`${location.path} is ${location.kind}, not a folder`],
+      foreign: [location.path],
+    };
   const read = await readMetadata(treeDir, name, version);
-  if ('problem' in read) return { state: 'damaged', problems: [read.problem] };
+  if ('problem' in read)
+    return {
+      state: 'damaged',
+      problems: [read.problem],
+      ...(read.foreign ? { foreign: [`${name}/${version}/${METADATA_FILE}`] } : {}),
+    };
   const { metadata } = read;
   const unfit = Object.keys(metadata.files).filter(file => fileNameProblem(file) !== undefined);
   if (unfit.length > 0)
@@ -49,21 +66,30 @@ export async function inspectVersion(
     };
   const folder = `${name}/${version}`;
   const problems: string[] = [];
+  const foreign: string[] = [];
   await Promise.all(
     versionFiles(metadata).map(async file => {
       const problem = await checkFile(treeDir, `${folder}/${file.name}`, file, options);
       if (problem !== undefined) problems.push(`${file.name} ${problem.text}`);
+      if (problem?.foreign) foreign.push(`${folder}/${file.name}`);
     }),
   );
   return problems.length === 0
     ? { state: 'sound', metadata }
-    : { state: 'damaged', metadata, problems: problems.sort() };
+    : {
+        state: 'damaged',
+        metadata,
+        problems: problems.sort(),
+        ...(foreign.length === 0 ? {} : { foreign: foreign.sort() }),
+      };
 }
 
 export interface FileProblem {
   readonly kind: 'missing' | 'damaged';
   /** To follow the file's name: "is missing". */
   readonly text: string;
+  /** True of a link or a folder in the place of the file: nothing can be published there until it is moved away. */
+  readonly foreign?: boolean;
 }
 
 /** What is wrong with one published file; undefined if nothing is. The folders above it have been located. */
@@ -76,12 +102,12 @@ export async function checkFile(
   const full = `${treeDir}/${path}`;
   try {
     const stat = await lstat(full, { bigint: true });
-    if (!stat.isFile()) return damaged(`is ${kindOf(stat)}, not a file`);
+    if (!stat.isFile()) return damaged(`is ${kindOf(stat)}, not a file`, true);
     if (stat.size !== BigInt(sizeBytes)) return damaged(`has ${stat.size} bytes instead of ${sizeBytes}`);
     if (!rehash && stamps?.matches(path, stat, sha256)) return undefined;
     const handle = await openRegular(full);
     if (handle === undefined) return MISSING;
-    if (typeof handle === 'string') return damaged(`is ${handle}, not a file`);
+    if (typeof handle === 'string') return damaged(`is ${handle}, not a file`, true);
     try {
       const opened = await handle.stat({ bigint: true });
       const hash = await hashFile(handle, sizeBytes, signal);
@@ -100,6 +126,6 @@ export async function checkFile(
 
 const MISSING: FileProblem = { kind: 'missing', text: 'is missing' };
 
-function damaged(text: string): FileProblem {
-  return { kind: 'damaged', text };
+function damaged(text: string, foreign = false): FileProblem {
+  return { kind: 'damaged', text, ...(foreign ? { foreign } : {}) };
 }

@@ -2,7 +2,7 @@ import type { Catalog } from './catalog.ts';
 import { catalogProblem } from './checkCatalog.ts';
 import { asTreeRefusal, CatalogInvalid, CatalogNewer } from './errors.ts';
 import { CATALOG_FILE } from './names.ts';
-import { readRegular } from './regular.ts';
+import { isFileText, readRegular } from './regular.ts';
 
 const MAX_BYTES = 256 * 1024 * 1024;
 
@@ -16,7 +16,7 @@ export async function readCatalog(treeDir: string): Promise<Catalog | undefined>
     throw asTreeRefusal(error, path);
   });
   if (read === undefined) return undefined;
-  if (typeof read === 'string') throw invalid(path, read);
+  if (typeof read === 'string') throw invalid(path, read, undefined, isFileText(read) ? undefined : MOVE_AWAY);
   return parseCatalog(read.bytes.toString('utf8'), path);
 }
 
@@ -43,12 +43,17 @@ export function parseCatalog(text: string, path: string): Catalog {
   return value as Catalog;
 }
 
-function invalid(path: string, found: string, cause?: unknown): CatalogInvalid {
+const WRITE_ANEW =
+  'Run sync again to write it anew (the plugins stay as they are), or delete it if the folder is not a plugin tree.';
+const MOVE_AWAY =
+  'Move it away by hand, since sync touches nothing that is not its own; then run sync, which writes it anew.';
+
+function invalid(path: string, found: string, cause?: unknown, hint = WRITE_ANEW): CatalogInvalid {
   return new CatalogInvalid(`${path} is not a plugin catalog`, {
     subject: path,
     expected: 'a catalog of schemaVersion 1, as sync writes it',
     found,
-    hint: 'Run sync again to write it anew (the plugins stay as they are), or delete it if the folder is not a plugin tree.',
+    hint,
     ...(cause === undefined ? {} : { cause }),
   });
 }

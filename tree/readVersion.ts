@@ -2,7 +2,7 @@ import { lstat } from 'node:fs/promises';
 import { asTreeRefusal, isAbsent } from './errors.ts';
 import { METADATA_FILE, requireFit } from './names.ts';
 import { type PublishedVersion, parsePublished } from './published.ts';
-import { kindOf, readRegular } from './regular.ts';
+import { isFileText, kindOf, readRegular } from './regular.ts';
 
 const MAX_METADATA_BYTES = 8 * 1024 * 1024;
 
@@ -44,7 +44,8 @@ export async function locateVersion(treeDir: string, name: string, version: stri
 
 export type MetadataRead =
   | { readonly metadata: PublishedVersion; readonly text: string }
-  | { readonly problem: string };
+  /** `foreign`: what stands there was not published from here, and nothing can be published in its place. */
+  | { readonly problem: string; readonly foreign?: boolean };
 
 /** Reads metadata.json of a version whose folder has been located. */
 export async function readMetadata(treeDir: string, name: string, version: string): Promise<MetadataRead> {
@@ -53,7 +54,7 @@ export async function readMetadata(treeDir: string, name: string, version: strin
     throw asTreeRefusal(error, path);
   });
   if (read === undefined) return { problem: `${METADATA_FILE} is missing` };
-  if (typeof read === 'string') return { problem: `${METADATA_FILE} is ${read}` };
+  if (typeof read === 'string') return { problem: `${METADATA_FILE} is ${read}`, foreign: !isFileText(read) };
   const text = read.bytes.toString('utf8');
   let value: unknown;
   try {

@@ -31,6 +31,11 @@ export async function openRegular(path: string): Promise<FileHandle | string | u
   return kindOf(stat);
 }
 
+/** Of what readRegular says is there instead: true if it is a file all the same, but a larger one. */
+export function isFileText(text: string): boolean {
+  return text.startsWith('a file of ');
+}
+
 /** The bytes of a regular file of at most `maxBytes`, undefined if there is none, or in words what is there instead. */
 export async function readRegular(
   path: string,

@@ -1,5 +1,8 @@
+import pMap from 'p-map';
+import type { PublishedVersion } from '../../tree/published.ts';
 import { readCatalog } from '../../tree/readCatalog.ts';
-import { LockUnreadable, readLock } from './lock.ts';
+import { readVersion } from '../../tree/readVersion.ts';
+import { type LockEntry, LockUnreadable, readLock } from './lock.ts';
 
 /** Where a tree's catalog and a lock disagree, each in words; empty if they agree. @throws the lock's and the catalog's refusals */
 export async function compareTree(treeDir: string, lockPath: string): Promise<string[]> {
@@ -12,6 +15,14 @@ export async function compareTree(treeDir: string, lockPath: string): Promise<st
   const published = new Map(
     versions.filter(it => it.aliasOf === undefined).map(it => [`${it.name}/${it.version}`, it]),
   );
+  // The catalog does not say out of which layer a module came; metadata.json, whose bytes the catalog holds, does.
+  const recorded = new Map(
+    await pMap(
+      published.values(),
+      async it => [it, await readVersion(treeDir, it.name, it.version).catch(() => undefined)] as const,
+      { concurrency: 16 },
+    ),
+  );
   const locked = new Set(lock.entries.map(({ name, version }) => `${name}/${version}`));
   const differing = lock.entries.flatMap(entry => {
     const found = published.get(`${entry.name}/${entry.version}`);
@@ -21,10 +32,49 @@ export async function compareTree(treeDir: string, lockPath: string): Promise<st
     if (found.digest !== digest) return [`${subject} is ${found.digest} in the tree, ${digest} in the lock`];
     if (found.sha256 !== entry.sha256)
       return [`${subject} has a plugin.wasm of sha256 ${found.sha256} in the tree, ${entry.sha256} in the lock`];
-    return [];
+    const metadata = recorded.get(found);
+    // That it cannot be read is damage, and told as such.
+    return metadata === undefined ? [] : differences(entry, metadata).map(words => `${subject} ${words}`);
   });
   const unlocked = [...published.keys()]
     .filter(key => !locked.has(key))
     .map(key => `${key.replace('/', ' ')} is in the tree, but not locked`);
   return [...differing, ...unlocked];
+}
+
+function differences(entry: LockEntry, metadata: PublishedVersion): string[] {
+  const { layer } = metadata;
+  const facts: [string, unknown, unknown][] = [['the size of plugin.wasm', metadata.sizeBytes, entry.sizeBytes]];
+  if (entry.kind === 'file') {
+    if (metadata.reference !== `file:${entry.file}`)
+      facts.push(['the origin', metadata.reference, `file:${entry.file}`]);
+  } else {
+    if (!isFrom(metadata, entry.reference)) facts.push(['the origin', metadata.reference, entry.reference]);
+    facts.push(
+      ['its plugin.wasm from the layer', layer?.digest, entry.layer.digest],
+      ['the layer’s size', layer?.sizeBytes, entry.layer.sizeBytes],
+      ['the layer’s media type', layer?.mediaType, entry.layer.mediaType],
+      ['the platform', metadata.platform, entry.platform],
+    );
+    for (const [key, text] of Object.entries(entry.annotations ?? {}))
+      facts.push([`the annotation ${key}`, metadata.annotations?.[key], text]);
+  }
+  return facts.flatMap(([what, tree, lock]) =>
+    tree === lock ? [] : [`has ${what} ${tree ?? 'none'} in the tree, ${lock ?? 'none'} in the lock`],
+  );
+}
+
+/**
+ * Whether a version was published from what a reference names. The host and what stands before the repository may be
+ * another's: --registry takes images from a mirror, and metadata.json says from where they really came.
+ */
+export function isFrom({ reference }: PublishedVersion, named: string): boolean {
+  const [is, asked] = [pathOf(reference), pathOf(named)];
+  return is === asked || is.endsWith(`/${asked}`) || asked.endsWith(`/${is}`);
+}
+
+/** `REPOSITORY:TAG`, or `REPOSITORY@DIGEST` where there is no tag. */
+function pathOf(text: string): string {
+  const path = text.slice(text.indexOf('/') + 1);
+  return /:[^/@]+@/.test(path) ? path.slice(0, path.indexOf('@')) : path;
 }

@@ -1,4 +1,5 @@
 import { Refusal } from '../../refusal/refusal.ts';
+import type { RegistryNotFound } from '../../registry/errors.ts';
 import { formatProblems, type Problem, plural } from '../document/problem.ts';
 
 const restore =
@@ -44,6 +45,25 @@ export class LockNewer extends Refusal {
       expected: `lockVersion ${known}`,
       found: `lockVersion ${lockVersion}`,
       hint: 'Use the plugin-mirror that wrote it, or a later one.',
+    });
+  }
+}
+
+/** The registry no longer has the image that the lock holds. */
+export class LockedImageGone extends Refusal {
+  readonly code = 'LOCK_IMAGE_GONE';
+
+  constructor(name: string, version: string, digest: string, cause: RegistryNotFound) {
+    super(`${name} ${version}: the registry no longer has the image that the lock holds, ${digest}`, {
+      subject: `${name} ${version}`,
+      expected: `the locked image ${digest}`,
+      found: cause.message,
+      hint:
+        cause.missing === 'repository'
+          ? `The repository itself is not there: check its name, or put the image back. If it has moved, name its new place in the manifest; plugin-mirror sync --update ${name} then locks what is there.`
+          : `Run plugin-mirror sync --update ${name} to lock what its tag leads to now, or push the locked image again.`,
+      ...(cause.registrySaid === undefined ? {} : { registrySaid: cause.registrySaid }),
+      cause,
     });
   }
 }

@@ -30,24 +30,25 @@ describe('check', { concurrency: 3 }, () => {
     assert.deepEqual(await listing(scene.dir), before);
   });
 
-  it('names what is missing, damaged, moved, extra, unlocked or unreachable, and ends in 3', async t => {
+  it('names what is missing, damaged, moved, extra, unlocked or gone, and ends in 3', async t => {
     const scene = await openScene(t);
-    await synced(scene, 'damaged', 'missing', 'moved', 'extra', 'unreachable', 'sound');
+    await synced(scene, 'damaged', 'missing', 'moved', 'extra', 'gone', 'sound');
     await appendFile(scene.path('plugins/damaged/1.0.0/plugin.wasm'), 'x');
     await rm(scene.path('plugins/missing'), { recursive: true });
     scene.push('moved', '1.0.0', imageFormC({ wasm: buildModule({ seed: 'fresh' }) }));
-    scene.registry.remove('plugins/unreachable', '1.0.0');
+    scene.registry.remove('plugins/gone', '1.0.0');
     scene.push('unlocked', '1.0.0');
-    const names = ['damaged', 'missing', 'moved', 'unreachable', 'sound', 'unlocked'];
+    const names = ['damaged', 'missing', 'moved', 'gone', 'sound', 'unlocked'];
     await scene.list(Object.fromEntries(names.map(name => [name, '1.0.0'])));
     const before = await listing(scene.dir);
     const ran = await scene.run(['check', '--format', 'json']);
     assert.equal(ran.code, 3);
     const { findings, totals } = parsed<Findings>(ran);
     const kinds = new Set(findings.map(({ kind, name }) => `${kind} ${name}`));
-    for (const kind of ['damaged', 'missing', 'moved', 'extra', 'unreachable', 'unlocked'])
+    for (const kind of ['damaged', 'missing', 'moved', 'extra', 'gone', 'unlocked'])
       assert.ok(kinds.has(`${kind} ${kind}`), `${kind}: ${[...kinds]}`);
     assert.ok(!findings.some(({ name }) => name === 'sound'));
+    assert.equal(findings.filter(({ name }) => name === 'extra').length, 1, 'in the tree and the lock, told once');
     assert.equal(totals.requests, scene.registry.count());
     assert.deepEqual(
       scene.registry.requests.filter(({ method }) => method !== 'HEAD'),
@@ -171,7 +172,7 @@ describe('outdated', { concurrency: 3 }, () => {
     assert.equal(ran.code, 0, ran.stderr);
     const { plugins } = parsed<{ plugins: Record<string, unknown>[] }>(ran);
     const repository = `${scene.registry.host}/plugins/a`;
-    const known = { current: '1.0.0', wanted: '1.0.0', locked: '1.0.0' };
+    const known = { current: '1.0.0', wanted: '1.0.0', locked: '1.0.0', behind: false };
     assert.deepEqual(plugins, [{ name: 'a', repository, ...known, latest: '1.10.0', outdated: true }]);
     const table = await scene.run(['outdated', '--pre', '--all']);
     assert.match(table.stdout, /^Plugin +Current +Wanted +Locked +Latest/m);

@@ -1,0 +1,31 @@
+import type { PublishedVersion } from '../tree/published.ts';
+import type { Coding } from '../tree/variants.ts';
+import type { OpenRegistry } from './lazyRegistry.ts';
+import type { PrepareOptions } from './prepare.ts';
+import type { SyncReport } from './report.ts';
+
+export interface SyncOptions extends Omit<PrepareOptions, 'registry' | 'stamps' | 'questions'> {
+  readonly openRegistry: OpenRegistry;
+  /**
+   * Blobs that travel at once. Twice as many plugins are in work, since some of them are being extracted or made durable,
+   * and four times as many manifests, which are small, are asked for.
+   */
+  readonly concurrency: number;
+  /** Keys of everything the user's list names, where `manifest` is only a selection of it. Default: those of `manifest`. */
+  readonly named?: ReadonlySet<string>;
+  /** True of what the list wants signed and no lock says was. Default: of nothing. */
+  readonly unvouched?: (metadata: PublishedVersion) => boolean;
+  /** Remove what the list no longer names. Default false. */
+  readonly prune?: boolean;
+  /** In which compressed forms to publish each plugin.wasm besides. Default: none. */
+  readonly codings?: readonly Coding[];
+  /** How long to wait for another run that holds the tree. Default 0: refuse at once. */
+  readonly waitMs?: number;
+  /** Where this machine keeps the stamps of the tree's files. Default: nowhere, every file is hashed. */
+  readonly stampsFile?: string;
+}
+
+/** A report with the metadata of everything that the run settled. */
+export interface SyncedReport extends SyncReport {
+  readonly published: readonly PublishedVersion[];
+}
