@@ -1,0 +1,263 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { chmod, chown, mkdir, readFile, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import process from 'node:process';
+import { describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { lockPathFor } from '../../mirror/lock/lock.ts';
+import { listing, openScene, parsed, type Scene } from '../support/cli.ts';
+import { imageFormC } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
+
+const run = promisify(execFile);
+
+interface EntryText {
+  readonly reference?: string;
+  readonly layer?: object;
+  readonly annotations?: object;
+}
+type LockText = Readonly<Record<'a' | 'own', { readonly '1': EntryText }>>;
+
+async function synced(scene: Scene, ...names: readonly string[]): Promise<void> {
+  for (const name of names) scene.push(name, '1');
+  await scene.list(Object.fromEntries(names.map(name => [name, '1'])));
+  assert.equal((await scene.sync()).code, 0);
+}
+
+describe('a locked image', { concurrency: 3 }, () => {
+  it('that is gone from the registry is told as such, with the way out', async t => {
+    const scene = await openScene(t);
+    await synced(scene, 'a');
+    const { digest } = imageFormC({ wasm: buildModule({ seed: 'a 1' }), version: '1' });
+    scene.registry.remove('plugins/a', digest);
+    const fresh = scene.push('a', '1', undefined, 'fresh');
+    for (const path of ['plugins', 'home/cache']) await rm(scene.path(path), { recursive: true });
+    for (const frozen of [['--frozen'], ['--no-frozen']]) {
+      const { ran, report } = await scene.report(...frozen);
+      assert.equal(ran.code, 1);
+      const error = report.plugins[0]?.error;
+      assert.equal(error?.code, 'LOCK_IMAGE_GONE', ran.stderr);
+      assert.ok(error.message.includes(`the image that the lock holds, ${digest}`), error.message);
+      assert.match(error.hint, /plugin-mirror sync --update a/);
+    }
+    assert.equal((await scene.sync('--update', 'a')).code, 0);
+    assert.ok(fresh.equals(await readFile(scene.path('plugins/a/1/plugin.wasm'))));
+    // What the manifest itself pins no update would change.
+    await scene.list({ a: `1@sha256:${'0'.repeat(64)}` });
+    assert.equal((await scene.report()).report.plugins[0]?.error?.code, 'REGISTRY_NOT_FOUND');
+  });
+
+  it('is compared with the tree in everything that both say, by verify --lock', async t => {
+    const scene = await openScene(t);
+    await scene.write('own.wasm', buildModule({ seed: 'own' }));
+    scene.push('a', '1');
+    await scene.list({ a: '1', own: { file: 'own.wasm', versions: ['1'] } });
+    await scene.sync();
+    const text = await scene.read('manifest.lock.json');
+    const edits: readonly (readonly [(lock: LockText) => void, RegExp])[] = [
+      [
+        ({ a }) => Object.assign(a['1'].layer ?? {}, { digest: `sha256:${'f'.repeat(64)}` }),
+        /a 1 has its plugin\.wasm from the layer sha256:/,
+      ],
+      [
+        ({ a }) => Object.assign(a['1'].layer ?? {}, { sizeBytes: 7 }),
+        /a 1 has the layer’s size \d+ in the tree, 7 in the lock/,
+      ],
+      [
+        ({ a }) => Object.assign(a['1'].layer ?? {}, { mediaType: 'x/y' }),
+        /a 1 has the layer’s media type .* x\/y in the lock/,
+      ],
+      [
+        ({ a }) => Object.assign(a['1'], { sizeBytes: 7 }),
+        /a 1 has the size of plugin\.wasm \d+ in the tree, 7 in the lock/,
+      ],
+      [
+        ({ a }) => Object.assign(a['1'], { platform: 'linux/arm64' }),
+        /a 1 has the platform none in the tree, linux\/arm64/,
+      ],
+      [
+        ({ a }) => Object.assign(a['1'], { reference: a['1'].reference?.replace(':1', ':2') }),
+        /a 1 has the origin .*a:1 in the tree, .*a:2 in the lock/,
+      ],
+      [
+        ({ a }) => Object.assign(a['1'], { reference: a['1'].reference?.replace('plugins/', 'fork/') }),
+        /a 1 has the origin/,
+      ],
+      [
+        ({ a }) => Object.assign(a['1'].annotations ?? {}, { 'org.opencontainers.image.revision': 'x' }),
+        /a 1 has the annotation org\.opencontainers\.image\.revision/,
+      ],
+      [({ own }) => Object.assign(own['1'], { sizeBytes: 9 }), /own 1 has the size of plugin\.wasm/],
+      [
+        ({ own }) => Object.assign(own['1'], { file: 'b.wasm' }),
+        /own 1 has the origin file:own\.wasm in the tree, file:b\.wasm/,
+      ],
+    ];
+    for (const [edit, words] of edits) {
+      const lock = JSON.parse(text) as { plugins: LockText };
+      edit(lock.plugins);
+      await scene.write('manifest.lock.json', JSON.stringify(lock));
+      const ran = await scene.run(['verify', '--lock', 'manifest.lock.json']);
+      assert.equal(ran.code, 3, `${words}: ${ran.stdout}${ran.stderr}`);
+      assert.match(ran.stdout, words);
+      assert.doesNotMatch(ran.stdout, /--frozen --prune/);
+    }
+    await scene.write('manifest.lock.json', text);
+    assert.equal((await scene.run(['verify', '--lock', 'manifest.lock.json'])).code, 0);
+    // Another place that stands for the registry is no disagreement.
+    scene.registry.push('mirrored/plugins/a', '1', imageFormC({ wasm: buildModule({ seed: 'a 1' }), version: '1' }));
+    await rm(scene.path('plugins'), { recursive: true });
+    assert.equal((await scene.sync('--registry', `${scene.registry.host}/mirrored`)).code, 0);
+    assert.equal((await scene.run(['verify', '--lock', 'manifest.lock.json'])).code, 0);
+  });
+});
+
+describe('what was locked otherwise', { concurrency: 3 }, () => {
+  it('of a local file is drift, and the new bytes are taken', async t => {
+    const scene = await openScene(t);
+    await scene.write('own.wasm', buildModule({ seed: 'first' }));
+    await scene.list({ own: { file: 'own.wasm', versions: ['1'] } });
+    await scene.sync();
+    const { sha256: before } = (await scene.report()).report.plugins[0] ?? {};
+    await scene.write('own.wasm', buildModule({ seed: 'second' }));
+    const { ran, report } = await scene.report();
+    assert.equal(ran.code, 0);
+    const { sha256 } = report.plugins[0] ?? {};
+    assert.deepEqual(report.drift, [
+      {
+        name: 'own',
+        version: '1',
+        reference: 'file:own.wasm',
+        lockedDigest: `sha256:${before}`,
+        foundDigest: `sha256:${sha256}`,
+        local: true,
+      },
+    ]);
+    assert.match(ran.stderr, /drift own 1: file:own\.wasm has changed since it was locked/);
+    assert.doesNotMatch(ran.stderr, /--update/);
+    assert.deepEqual((await scene.report()).report.drift, []);
+    await scene.write('own.wasm', buildModule({ seed: 'third' }));
+    assert.match((await scene.sync('--dry-run')).stdout, /drift +own 1/);
+    assert.doesNotMatch((await scene.sync('--update', 'own')).stderr, /drift/, 'it was asked for');
+  });
+
+  it('--update of a plugin that --only leaves out is refused', async t => {
+    const scene = await openScene(t);
+    await synced(scene, 'a', 'b');
+    const ran = await scene.sync('--only', 'a', '--update', 'b');
+    assert.equal(ran.code, 2);
+    assert.match(ran.stderr, /SELECTION_EMPTY.*--update b: --only leaves this plugin out/);
+    assert.equal((await scene.sync('--only', 'a', 'b', '--update', 'b')).code, 0);
+  });
+});
+
+describe('a catalog of a later version', { concurrency: 3 }, () => {
+  it('is never overwritten: sync ends in 1 and touches nothing', async t => {
+    const scene = await openScene(t);
+    await synced(scene, 'a');
+    await scene.write('plugins/index.json', '{"schemaVersion":2,"tree":"","plugins":[]}');
+    scene.push('b', '1');
+    await scene.list({ b: '1' });
+    const before = await listing(scene.dir);
+    for (const args of [[], ['--prune'], ['--no-lock'], ['--only', 'b'], ['--dry-run'], ['--deadline', '0.1']]) {
+      const ran = await scene.sync(...args);
+      assert.equal(ran.code, 1, args.join(' '));
+      assert.match(ran.stderr, /CATALOG_NEWER|SYNC_DEADLINE/, args.join(' '));
+      assert.deepEqual(
+        { ...(await listing(scene.dir)), 'plugins/': '' },
+        { ...before, 'plugins/': '' },
+        args.join(' '),
+      );
+    }
+    assert.equal((await scene.run(['check'])).code, 1);
+  });
+});
+
+/** Rights do not bind root: there the command runs as nobody. */
+const uid = process.getuid?.() === 0 ? 65_534 : undefined;
+
+describe('a tree that may only be read', { concurrency: 3 }, () => {
+  it('is kept by a frozen run that has nothing to write, and refused where there is', async t => {
+    const scene = await openScene(t);
+    for (const name of ['a', 'b']) scene.push(name, '1');
+    await scene.list({ a: { versions: ['1'], aliases: { x: '1' } }, b: '1' });
+    assert.equal((await scene.sync('--compress', 'gzip')).code, 0);
+    await chmod(scene.dir, 0o755);
+    if (uid !== undefined) for (const path of ['home', 'tmp']) await chown(scene.path(path), uid, uid);
+    await rm(scene.path('home/cache'), { recursive: true });
+    for (const path of ['', '/a', '/a/1', '/a/x', '/b', '/b/1']) await chmod(scene.path(`plugins${path}`), 0o555);
+    const options = uid === undefined ? {} : { uid };
+    const before = await listing(scene.dir);
+    scene.registry.reset();
+    const frozen = (...args: string[]) =>
+      scene.run(['sync', '--frozen', '--compress', 'gzip', '--format', 'json', ...args], options);
+    for (const args of [[], ['--prune'], ['--rehash'], ['--only', 'a']]) {
+      const ran = await frozen(...args);
+      assert.equal(ran.code, 0, `${args.join(' ')}: ${ran.stderr}`);
+      const { totals, plugins } = parsed<{ totals: Record<string, number>; plugins: object[] }>(ran);
+      assert.deepEqual([totals.kept, totals.aliased, plugins.length], args[1] === 'a' ? [1, 1, 2] : [2, 1, 3]);
+    }
+    assert.deepEqual(await listing(scene.dir), before);
+    const without = await scene.run(['sync', '--frozen'], options);
+    assert.equal(without.code, 1, 'its compressed forms would have to go');
+    assert.match(without.stderr, /TREE_NOT_WRITABLE/);
+    await chmod(scene.path('plugins/a/x'), 0o755);
+    await rm(scene.path('plugins/a/x/plugin.wasm'));
+    assert.match((await frozen()).stderr, /TREE_NOT_WRITABLE/);
+    assert.equal(scene.registry.count(), 0);
+  });
+});
+
+describe('outdated after a bump in the manifest', { concurrency: 3 }, () => {
+  it('shows what the tree and the lock still have', async t => {
+    const scene = await openScene(t);
+    for (const version of ['1.0.0', '2.0.0', '3.0.0']) scene.push('a', version);
+    scene.push('b', '1.0.0');
+    await scene.list({ a: { versions: ['1.0.0'], aliases: { '0.9.0': '1.0.0', '9.9.9': '1.0.0' } }, b: '1.0.0' });
+    await scene.sync();
+    const rows = async () =>
+      parsed<{ plugins: Record<string, unknown>[] }>(await scene.run(['outdated', '--format', 'json'])).plugins;
+    await scene.list({ a: '2.0.0', b: '1.0.0' });
+    const repository = `${scene.registry.host}/plugins/a`;
+    const known = { name: 'a', repository, current: '1.0.0', wanted: '2.0.0', locked: '1.0.0', behind: true };
+    assert.deepEqual(await rows(), [{ ...known, latest: '3.0.0', outdated: true }]);
+    await scene.list({ a: '3.0.0', b: '1.0.0' });
+    assert.deepEqual(await rows(), [{ ...known, wanted: '3.0.0', latest: '3.0.0', outdated: false }]);
+    assert.match((await scene.run(['outdated'])).stdout, /^a +1\.0\.0 +3\.0\.0 +1\.0\.0 +3\.0\.0/m);
+    await scene.sync();
+    assert.deepEqual(await rows(), []);
+  });
+});
+
+describe('the image build', () => {
+  it('finds the lock where the command writes it, however the manifest is called', async t => {
+    const scene = await openScene(t);
+    const script = await readFile(resolve(import.meta.dirname, '../../scripts/imageSync.sh'), 'utf8');
+    const local = scene.path('imageSync.sh');
+    await scene.write('imageSync.sh', script.replace('cd /context', `cd '${scene.dir}'`));
+    await scene.write('bin/plugin-mirror', '#!/bin/sh\necho "$@"\n');
+    await chmod(scene.path('bin/plugin-mirror'), 0o755);
+    const empty = Object.fromEntries(
+      ['REGISTRY', 'ENGINE', 'PLAIN_HTTP', 'CA_FILE', 'REGISTRY_USERNAME', 'SYNC_ARGS'].map(name => [name, '']),
+    );
+    for (const name of [
+      'manifest.json',
+      'Plugins.JSON',
+      'list',
+      'my.list.json',
+      'list.yaml',
+      'sub.d/list',
+      '.json/x',
+    ]) {
+      const env = { ...empty, MANIFEST: name, PATH: `${scene.path('bin')}:${process.env.PATH}` };
+      const said = async () => (await run('sh', [local, 'out'], { env })).stdout;
+      assert.match(await said(), /--no-lock/, name);
+      const lock = lockPathFor(name);
+      await mkdir(join(scene.path(lock), '..'), { recursive: true });
+      await scene.write(lock, '{}');
+      assert.match(await said(), /--frozen/, name);
+      await rm(scene.path(lock));
+    }
+  });
+});
