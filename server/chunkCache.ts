@@ -1,5 +1,6 @@
 import { type Content, GRANULE_BYTES } from './content.ts';
 import type { OpenFile } from './openFile.ts';
+import { SlotQueue } from './slotQueue.ts';
 
 export const CHUNK_BYTES = 512 * 1024;
 /** The share of slots that newcomers pass through; the others are for what was asked for more often than what it replaces. */
@@ -28,6 +29,8 @@ type Waiter = (chunk: Chunk | undefined, error: Error | undefined) => void;
  * than fits thus costs newcomers, not what is asked for again and again.
  */
 export class ChunkCache {
+  /** For readers whom acquire() had no slot for. */
+  readonly queue = new SlotQueue();
   readonly #maxSlots: number;
   readonly #free: Buffer[] = [];
   /** In order of last use (a Map keeps the order of insertion). */
@@ -52,7 +55,8 @@ export class ChunkCache {
 
   /**
    * Takes hold of a chunk. Answers it if it is in memory; otherwise undefined, and `waiter` is called when it has been
-   * read, with undefined and no error if every slot is held by someone (the caller reads a little for itself then).
+   * read, with undefined and no error if every slot is held by someone (the caller waits in `queue`, or reads a little for
+   * itself).
    */
   acquire(content: Content, index: number, file: OpenFile, waiter: Waiter): Chunk | undefined {
     this.#count(content, index);
@@ -79,6 +83,7 @@ export class ChunkCache {
     if (--chunk.holders > 0) return;
     this.#held--;
     if (chunk.content.chunks[chunk.index] !== chunk) this.#free.push(chunk.slot);
+    this.queue.free();
   }
 
   /** True if readers hold so much that a slow one should take a copy of what it can use soon, and let go of the rest. */

@@ -70,6 +70,8 @@ class BodySender implements Sender {
     this.#response.once('close', this.#closed);
     if (this.#response.destroyed) this.#closed();
     else this.send();
+    // The header need not wait for the disk.
+    if (!this.#over && this.#position === this.#first) this.#response.flushHeaders();
   }
 
   get pieceKey(): number {
@@ -88,6 +90,12 @@ class BodySender implements Sender {
       if (chunk !== undefined) this.#cache.release(chunk);
     } else if (chunk !== undefined) this.#take(chunk);
     else if (error !== undefined) this.#fail(error);
+    else this.#cache.queue.wait(this.pieceKey, this.#woken);
+  };
+
+  #woken = (isFree: boolean): void => {
+    if (this.#over) return;
+    if (isFree) this.#turns.add(this);
     else this.#readSip();
   };
 
@@ -105,7 +113,7 @@ class BodySender implements Sender {
     this.#write(chunk.bytes.subarray(from, Math.min(chunk.bytes.length, from + this.#end - this.#position)));
   }
 
-  /** Every slot is in use: reads one granule past the cache. */
+  /** Every slot is in use, and not let go of soon: reads one granule past the cache. */
   #readSip(): void {
     this.#sip ??= Buffer.allocUnsafeSlow(GRANULE_BYTES);
     const sip = this.#sip;

@@ -125,7 +125,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const connections = new Connections(server);
   const { encoding } = settings;
   const pressure = new Pressure(() => gate.running);
-  const files = new FileService({ store, cache, turns: new Turns(), gate, follower, encoding, pressure, onEvent });
+  const turns = new Turns();
+  server.on('connection', () => turns.welcome());
+  const files = new FileService({ store, cache, turns, gate, follower, encoding, pressure, onEvent });
   const rules = { isDraining: () => isDraining, retryAfterSeconds, onAnswered };
   const access = credentials === undefined ? undefined : new Access(credentials);
   const wantsCertificate = tls?.clientCaFile !== undefined;
