@@ -55,7 +55,9 @@ export async function check(options: CheckOptions): Promise<CheckFinding[]> {
   const { manifest, concurrency, signal } = options;
   const listed = await listedMetadata(options.treeDir);
   const found = { concurrency, signal };
-  const ofVersions = await pMap(manifest.versions, wanted => checkVersion(wanted, listed, options), found);
+  const changes = new Map(options.held.comparison.changed.map(it => [versionKey(it.wanted), it.words]));
+  const known = { ...options, listed, changes };
+  const ofVersions = await pMap(manifest.versions, wanted => checkVersion(wanted, known), found);
   const ofAliases = await pMap(manifest.aliases, alias => checkAlias(alias, listed, options), found);
   return [...ofVersions.flat(), ...ofAliases.flat(), ...(await findExtras(options))];
 }
@@ -71,12 +73,16 @@ function ofCatalog(
   return isListed ? [] : [{ kind: 'damaged', name, version, detail: 'it is not what the tree’s index.json lists' }];
 }
 
-async function checkVersion(
-  wanted: WantedVersion,
-  listed: ReadonlyMap<string, string>,
-  options: CheckOptions,
-): Promise<CheckFinding[]> {
-  const { treeDir, held } = options;
+/** What is worked out once for all versions. */
+interface Known extends CheckOptions {
+  /** As listedMetadata gives it. */
+  readonly listed: ReadonlyMap<string, string>;
+  /** By version key, in words: entries of the lock that are from another place than the manifest's. */
+  readonly changes: ReadonlyMap<string, string>;
+}
+
+async function checkVersion(wanted: WantedVersion, options: Known): Promise<CheckFinding[]> {
+  const { treeDir, held, listed, changes } = options;
   const { name, version } = wanted;
   const present = await inspectVersion(treeDir, name, version, inspection(options));
   const locked = held.locked(wanted);
@@ -100,8 +106,8 @@ async function checkVersion(
       version,
       detail: 'no lock says that its signature was verified under the manifest’s policy',
     });
-  const change = held.comparison.changed.find(it => versionKey(it.wanted) === versionKey(wanted));
-  if (change !== undefined) findings.push({ kind: 'unlocked', name, version, detail: change.words });
+  const change = changes.get(versionKey(wanted));
+  if (change !== undefined) findings.push({ kind: 'unlocked', name, version, detail: change });
   else if (held.exists && !held.agreeing.has(versionKey(wanted)))
     findings.push({ kind: 'unlocked', name, version, detail: 'in the manifest, not in the lock' });
   return findings;
@@ -144,7 +150,7 @@ async function ofTag(
   wanted: WantedVersion,
   present: Present,
   locked: string | undefined,
-  { registry, held, signal }: CheckOptions,
+  { registry, changes, signal }: Known,
 ): Promise<CheckFinding[]> {
   const { name, version, source } = wanted;
   if (source.kind === 'file') return [];
@@ -154,7 +160,7 @@ async function ofTag(
     const foundDigest = source.reference.digest ?? (await (await registry()).resolve(source.reference, signal));
     if (expectedDigest === undefined || foundDigest === expectedDigest) return [];
     const named = formatReference(source.reference);
-    const isRenamed = held.comparison.changed.some(it => versionKey(it.wanted) === versionKey(wanted));
+    const isRenamed = changes.has(versionKey(wanted));
     if (metadata !== undefined && (isRenamed || source.reference.digest !== undefined || !isFrom(metadata, named))) {
       const detail = `the tree has it from ${metadata.reference} (${metadata.digest}), the manifest names ${named}, another image`;
       return [{ kind: 'stale', name, version, detail, expectedDigest: foundDigest, foundDigest: metadata.digest }];
