@@ -14,6 +14,7 @@ import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
 import { formatBytes } from './format.ts';
 import { openerOf } from './openerOf.ts';
+import { renderFailures } from './renderFailures.ts';
 import { renderRefusal } from './renderRefusal.ts';
 import { lockChoiceOf, type SyncRun } from './syncFlags.ts';
 import { errorJson } from './syncJson.ts';
@@ -60,7 +61,17 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
     const plan = { prepared, aliases, problems, extras, prune: flags.prune ?? false };
     process.stdout.write(flags.format === 'json' ? `${JSON.stringify(planJson(plan), null, 2)}\n` : renderPlan(plan));
     const color = wantsColor(process.stderr);
-    process.stderr.write(problems.map(problem => renderRefusal(problem, { color })).join(''));
+    const failures = prepared.plan.steps.flatMap(step =>
+      step.action === 'fail' ? [{ what: `${step.wanted.name} ${step.wanted.version}`, error: step.error }] : [],
+    );
+    process.stderr.write(
+      [
+        ...renderFailures(failures, pc.createColors(color)),
+        ...problems.map(problem => renderRefusal(problem, { color }).trimEnd()),
+      ]
+        .map(line => `${line}\n`)
+        .join(''),
+    );
     const fails = [...prepared.plan.steps, ...aliases].some(step => step.action === 'fail');
     return fails || problems.length > 0 ? EXIT.failed : EXIT.good;
   } finally {

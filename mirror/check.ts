@@ -143,7 +143,12 @@ async function ofFile(
   const expectedDigest = await hashLocal(path, signal);
   const foundDigest = present.metadata.digest;
   if (foundDigest === expectedDigest) return [];
-  return [{ kind: 'stale', name, version, detail: `${written} has changed since`, expectedDigest, foundDigest }];
+  const { reference } = present.metadata;
+  const detail =
+    reference === `file:${written}`
+      ? `${written} has changed since`
+      : `the tree has it from ${reference}, the manifest names file:${written}`;
+  return [{ kind: 'stale', name, version, detail, expectedDigest, foundDigest }];
 }
 
 async function ofTag(

@@ -119,6 +119,9 @@ describe('sync --dry-run foresees', { concurrency: 3 }, () => {
     assert.equal(checked.code, 3);
     assert.equal(checked.stdout.match(/^unreachable/gm)?.length, 1, checked.stdout);
     assert.match(checked.stdout, /^unreachable +a 1, b 1, c 1 /m);
+    const bare = await scene.sync('--dry-run', '--retries', '0', '--no-lock');
+    assert.equal(bare.code, 1);
+    assert.equal(bare.stderr.match(/REGISTRY_REFUSED/g)?.length, 1, bare.stderr);
   });
 
   it('aliases that would be published, moved or left', async t => {
@@ -160,7 +163,9 @@ describe('check', { concurrency: 3 }, () => {
     }
     assert.match((await scene.run(['check'])).stdout, /sync --dry-run --only b names the nearest/);
     await scene.list({ b: '1' });
-    assert.match((await scene.sync('--dry-run')).stdout, /has no tag 1 of plugins\/b/);
+    const dry = await scene.sync('--dry-run');
+    assert.match(dry.stdout, /has no tag 1 of plugins\/b/);
+    assert.match(dry.stderr, /did you mean 1\.0\.0/);
   });
 });
 
