@@ -178,6 +178,14 @@ beside('the bodies of blobs', () => {
         bytes: 3.2,
         requests: 40,
       },
+    ],
+  );
+
+  // Fewer retries: nothing but waiting lies between the first and the last of them.
+  gauntlet(
+    'a blob that does not come is told by name, whether',
+    { args: ['--timeout', '1', '--retries', '2', '--concurrency', '24'] },
+    [
       {
         name: 'it is wrong each time',
         rules: [{ ...BLOB, path: /large/, fault: corrupt() }],
