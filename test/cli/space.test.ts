@@ -51,6 +51,18 @@ describe('a disk that is too small', () => {
     assert.equal((await scene.run(['verify'])).code, 0);
   });
 
+  it('in the middle of compressing, leaves the plugin served as it is', async t => {
+    const scene = await smallScene(t, 'size=690k');
+    if (scene === undefined) return;
+    scene.push('a', '1', imageFormC({ wasm: buildModule({ seed: 'a', sizeBytes: 300_000 }) }));
+    await scene.list({ a: '1' });
+    const { ran, report } = await scene.report('--compress', 'gzip');
+    assert.equal(ran.code, 1);
+    assert.equal(report.plugins[0]?.error?.code, 'TREE_DISK_FULL', ran.stderr);
+    assert.match(report.plugins[0]?.error?.message ?? '', /at least [\d.]+ bytes needed/);
+    assert.equal((await scene.run(['verify'])).code, 0);
+  });
+
   it('without inodes says so, whatever bytes are free', async t => {
     const scene = await smallScene(t, 'size=20m,nr_inodes=16');
     if (scene === undefined) return;
