@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { checkOptions } from '../../cli/checkOptions.ts';
+import { exitCodeOf } from '../../cli/exit.ts';
+import { OptionConflict, OptionInvalid } from '../../cli/optionErrors.ts';
+import type { RegistryFlags } from '../../cli/registryFlags.ts';
+import { renderRefusal } from '../../cli/renderRefusal.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { openScene, type Scene } from '../support/cli.ts';
+import { readFlags } from '../support/flags.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from '../support/registry.ts';
@@ -74,20 +80,38 @@ describe('--username with a password', { concurrency: 4 }, () => {
     );
   });
 
-  it('comes from one place, and neither half alone', async t => {
+  const variable = { PLUGIN_MIRROR_PASSWORD: SECRET };
+
+  it('comes from one place, and neither half alone', async () => {
+    for (const [args, env, words] of [
+      [['--username', 'me'], {}, /--username comes without a password/],
+      [['--username', 'me'], { PLUGIN_MIRROR_PASSWORD: '' }, /--username comes without a password/],
+      [['--password-stdin'], {}, /--password-stdin comes without a user name/],
+      [[], variable, /PLUGIN_MIRROR_PASSWORD comes without a user name/],
+      [['--username', 'me', '--password-stdin'], variable, /two passwords/],
+      [['--username', 'me:you'], variable, /cannot be sent/],
+    ] as const) {
+      const given = 'PLUGIN_MIRROR_PASSWORD' in env && env.PLUGIN_MIRROR_PASSWORD !== '';
+      await assert.rejects(
+        checkOptions(readFlags<RegistryFlags>(['sync', ...args], env), given, false),
+        (error: unknown) => {
+          assert.ok(error instanceof OptionConflict || error instanceof OptionInvalid, String(error));
+          assert.equal(exitCodeOf(error), 2);
+          assert.match(error.message, words);
+          return !renderRefusal(error, { color: false }).includes(SECRET);
+        },
+      );
+    }
+  });
+
+  it('that is none ends in 2 before anybody is asked; a line’s end is no part of it', async t => {
     const scene = await openScene(t);
     scene.push('own', '1.0.0');
     await scene.list({ own: '1.0.0' });
-    const variable = { PLUGIN_MIRROR_PASSWORD: SECRET };
     for (const [args, env, input, words] of [
-      [['--username', 'me'], {}, undefined, /--username comes without a password/],
-      [['--username', 'me'], { PLUGIN_MIRROR_PASSWORD: '' }, undefined, /--username comes without a password/],
-      [['--password-stdin'], {}, 'x', /--password-stdin comes without a user name/],
       [[], variable, undefined, /PLUGIN_MIRROR_PASSWORD comes without a user name/],
-      [['--username', 'me', '--password-stdin'], variable, 'x', /two passwords/],
       [['--username', 'me', '--password-stdin'], {}, '', /holds no password/],
       [['--username', 'me', '--password-stdin'], {}, 'one\ntwo\n', /holds no password/],
-      [['--username', 'me:you'], variable, undefined, /cannot be sent/],
     ] as const) {
       const ran = await scene.run(['sync', ...args], { env, ...(input === undefined ? {} : { input }) });
       assert.equal(ran.code, 2, `${args}: ${ran.stderr}`);
@@ -113,22 +137,43 @@ describe('--insecure and --plain-http', { concurrency: 4 }, () => {
       scene.run(['sync', '--dry-run', '--format', 'json', ...args], { env });
     for (const [args, env, code] of [
       [['--insecure', host], {}, 1],
-      [[], { PLUGIN_MIRROR_INSECURE: host }, 1],
       [['--insecure', host, other.host], {}, 0],
-      [[`--insecure=${host},${other.host}`], {}, 0],
-      [['--insecure', host, '--insecure', other.host], {}, 0],
-      [['--insecure'], {}, 0],
       [[], { PLUGIN_MIRROR_INSECURE: `${host}, ${other.host}` }, 0],
-      [[], { PLUGIN_MIRROR_INSECURE: 'true' }, 0],
-      [[], { PLUGIN_MIRROR_INSECURE: 'false' }, 1],
-      [[], { PLUGIN_MIRROR_INSECURE: '' }, 1],
-      [['--insecure', 'https://x'], {}, 2],
-      [['--insecure', 'a/b'], {}, 2],
-      [['--plain-http', 'a_b:x'], {}, 2],
     ] as const) {
       const ran = await run(args, env);
       assert.equal(ran.code, code, `${args} ${JSON.stringify(env)}: ${ran.stderr}`);
     }
+  });
+
+  it('are switches, or lists of hosts, in whatever form they come', () => {
+    const both = ['a:1', 'b:2'];
+    for (const [args, env, expected] of [
+      [['--insecure', 'a:1'], {}, ['a:1']],
+      [[], { PLUGIN_MIRROR_INSECURE: 'a:1' }, ['a:1']],
+      [['--insecure', 'a:1', 'b:2'], {}, both],
+      [['--insecure=a:1,b:2'], {}, both],
+      [['--insecure', 'a:1', '--insecure', 'b:2'], {}, both],
+      [['--insecure'], {}, true],
+      [[], { PLUGIN_MIRROR_INSECURE: 'a:1, b:2' }, both],
+      [[], { PLUGIN_MIRROR_INSECURE: 'true' }, true],
+      [[], { PLUGIN_MIRROR_INSECURE: 'false' }, undefined],
+      [[], { PLUGIN_MIRROR_INSECURE: '' }, undefined],
+    ] as const)
+      assert.deepEqual(
+        readFlags<RegistryFlags>(['sync', ...args], env).insecure,
+        expected,
+        `${args} ${JSON.stringify(env)}`,
+      );
+    for (const wrong of [
+      ['--insecure', 'https://x'],
+      ['--insecure', 'a/b'],
+      ['--plain-http', 'a_b:x'],
+    ])
+      assert.throws(
+        () => readFlags(['sync', ...wrong]),
+        (error: unknown) => exitCodeOf(error) === 2,
+        String(wrong),
+      );
   });
 
   it('certificates come from the folder of --certs-dir', async t => {
