@@ -8,8 +8,8 @@ import { imageFormA, imageFormB, imageFormC, type TestImage } from '../support/i
 import { buildModule } from '../support/module.ts';
 import { PEERS } from './gauntletPeer.ts';
 
-/** Each costs three processes. */
-const ROUNDS = PEERS ? 200 : 20;
+/** Each costs two processes: a few moments with every change, many where there is time. */
+const ROUNDS = PEERS ? 200 : 10;
 const LANES = 4;
 const WASM = { spec: 'info:\n  name: x\n', readme: '# x' };
 const module = (seed: string, sizeBytes: number): Buffer => buildModule({ seed, sizeBytes });
