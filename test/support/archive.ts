@@ -112,7 +112,8 @@ function header(entry: TarEntry, name: Buffer, link: Buffer, sizeBytes: number):
   link.copy(block, 157, 0, 100);
   block.write('ustar\x0000', 257, 'latin1');
   block.fill(' ', 148, 156);
-  const sum = block.reduce((total, byte) => total + byte, 0) + (entry.badChecksum === true ? 1 : 0);
+  let sum = entry.badChecksum === true ? 1 : 0;
+  for (const byte of block) sum += byte;
   block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
   return block;
 }
