@@ -3,7 +3,7 @@ import { readPluginManifest, withRegistry } from '../mirror/manifest/pluginManif
 import type { PluginManifest } from '../mirror/manifest/wanted.ts';
 import { Refusal } from '../refusal/refusal.ts';
 import { diagnose } from '../registry/doctor/diagnose.ts';
-import type { DoctorTarget } from '../registry/doctor/diagnosis.ts';
+import type { Diagnosis, DoctorTarget } from '../registry/doctor/diagnosis.ts';
 import { readOrasVersion } from '../registry/oras/orasVersion.ts';
 import { isRegistry, parseReference, type Reference } from '../registry/reference.ts';
 import type { RegistryOptions } from '../registry/registry.ts';
@@ -25,17 +25,30 @@ export interface DoctorRun {
 }
 
 /** `plugin-mirror doctor`, once its arguments are read; answers the exit code. */
-export async function runDoctor({ ref, flags, registryOptions, signal }: DoctorRun): Promise<number> {
+export async function runDoctor(run: DoctorRun): Promise<number> {
+  const report = await examine(run);
+  if (run.flags.format === 'json') process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+  else process.stdout.write(renderDiagnosis(report, report.engine, wantsColor(process.stdout)));
+  return report.good ? EXIT.good : EXIT.failed;
+}
+
+/** What `--format json` prints. */
+export interface DoctorReport extends Diagnosis {
+  readonly schemaVersion: 1;
+  /** No step failed. */
+  readonly good: boolean;
+  /** Only where ORAS is to speak to the registry. */
+  readonly engine?: EngineFinding;
+}
+
+/** Goes all the ways. @throws what reading the manifest or the reference throws */
+export async function examine({ ref, flags, registryOptions, signal }: DoctorRun): Promise<DoctorReport> {
   const { targets, own } = ref === undefined ? await targetsOfManifest(flags) : targetOf(ref);
   const engine = flags.engine === 'oras' ? await findOras(registryOptions, signal) : undefined;
   const diagnosis = await diagnose(targets, { credentialsFor: [own], ...registryOptions }, signal);
-  const isGood =
+  const good =
     engine?.status !== 'failed' && diagnosis.targets.every(({ steps }) => steps.every(it => it.status !== 'failed'));
-  if (flags.format === 'json') {
-    const report = { schemaVersion: 1, good: isGood, ...(engine === undefined ? {} : { engine }), ...diagnosis };
-    process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
-  } else process.stdout.write(renderDiagnosis(diagnosis, engine, wantsColor(process.stdout)));
-  return isGood ? EXIT.good : EXIT.failed;
+  return { schemaVersion: 1, good, ...(engine === undefined ? {} : { engine }), ...diagnosis };
 }
 
 interface Targets {

@@ -12,8 +12,8 @@ export function readFlags<Flags>(args: readonly string[], env: Readonly<Record<s
   assert.ok(command, `no command ${args[0]}`);
   let flags: Flags | undefined;
   for (const each of [program, command]) each.configureOutput({ writeOut: () => {}, writeErr: () => {} });
-  command.action(given => {
-    flags = given as Flags;
+  command.action(() => {
+    flags = command.opts() as Flags;
   });
   const before = Object.entries(process.env).filter(([name]) => name.startsWith('PLUGIN_MIRROR_'));
   const forget = (): void => {
