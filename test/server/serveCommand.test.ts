@@ -6,11 +6,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { describe, type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { ENTRY } from '../support/cli.ts';
 import { ask } from './client.ts';
 import { makeTree, sha256, wasm } from './tree.ts';
-
-const PROGRAM = fileURLToPath(new URL('./serveProgram.ts', import.meta.url));
 
 interface Started {
   readonly child: ChildProcess;
@@ -20,7 +18,7 @@ interface Started {
 }
 
 function start(t: TestContext, args: readonly string[], env: Readonly<Record<string, string>> = {}): Started {
-  const child = spawn(process.execPath, ['--import', 'tsx', PROGRAM, 'serve', ...args], {
+  const child = spawn(process.execPath, [ENTRY, 'serve', ...args], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -44,7 +42,7 @@ async function portOf({ child, out }: Started): Promise<number> {
   }
 }
 
-/** Those that run PROGRAM: the loader may have a compiler of its own beside them. proc_pid_stat(5): the fourth field is the parent. */
+/** Those that run the command. proc_pid_stat(5): the fourth field is the parent. */
 function workersOf(pid: number): number[] {
   const found = readdirSync('/proc')
     .filter(name => /^\d+$/.test(name))
@@ -53,14 +51,14 @@ function workersOf(pid: number): number[] {
     try {
       const text = readFileSync(`/proc/${candidate}/stat`, 'latin1');
       const isChild = Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]) === pid;
-      return isChild && readFileSync(`/proc/${candidate}/cmdline`, 'utf8').includes(PROGRAM);
+      return isChild && readFileSync(`/proc/${candidate}/cmdline`, 'utf8').includes(ENTRY);
     } catch {
       return false;
     }
   });
 }
 
-describe('the serve command', () => {
+describe('the serve command', { concurrency: 3 }, () => {
   const bytes = wasm(8_000_000);
   const plan = { name: 'a', version: '1.0.0', bytes };
 

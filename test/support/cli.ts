@@ -9,7 +9,7 @@ import { buildModule } from './module.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from './registry.ts';
 
 /** The built command: it starts in a third of the time that a loader for TypeScript takes. `npm test` builds it first. */
-const ENTRY = process.env.PLUGIN_MIRROR_TEST_CLI ?? resolve(import.meta.dirname, '../../dist/cli/main.js');
+export const ENTRY = process.env.PLUGIN_MIRROR_TEST_CLI ?? resolve(import.meta.dirname, '../../dist/cli/main.js');
 
 /** No test's command runs longer: one that hangs is killed and its exit code is null. */
 const LIMIT_MS = 60_000;
