@@ -20,13 +20,17 @@ export async function retrying<Value>(
   { retries, backoffMs, onRetry }: RetryPolicy,
   signal: AbortSignal,
 ): Promise<Value> {
+  /** How often each kind of fault was met of which repeating helps rarely: what else went wrong is not held against it. */
+  const rare = new Map<unknown, number>();
   for (let failures = 1; ; failures += 1) {
     try {
       return await attempt();
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof RegistryRefusal) || !error.temporary) throw error;
-      if (failures > Math.min(retries, error.retryLimit ?? retries)) throw error;
+      const met = (rare.get(error.constructor) ?? 0) + 1;
+      if (error.retryLimit !== undefined) rare.set(error.constructor, met);
+      if (failures > retries || met > (error.retryLimit ?? retries)) throw error;
       const longestMs = Math.min(LONGEST_BACKOFF_MS, backoffMs * 2 ** (failures - 1));
       const delayMs = Math.round((error.retryAfterMs ?? 0) + longestMs * (0.5 + 0.5 * Math.random()));
       onRetry(failures, delayMs, error);

@@ -508,6 +508,25 @@ test('waits grow, are random, and keep to Retry-After', async () => {
   assert.ok(delays.every(delayMs => delayMs >= 5));
 });
 
+test('a fault that is rarely worth repeating is repeated as often as it may, whatever else went wrong before', async () => {
+  const broken = new RegistryUnavailable('x', { hint: '', temporary: true });
+  const odd = new RegistryProtocol('y', { hint: '', temporary: true, retryLimit: 1 });
+  const play = async (...faults: readonly RegistryRefusal[]): Promise<unknown> => {
+    const left = [...faults];
+    const told: number[] = [];
+    const policy = { retries: 4, backoffMs: 1, onRetry: (attempt: number) => void told.push(attempt) };
+    const attempt = async (): Promise<string> => {
+      const fault = left.shift();
+      if (fault !== undefined) throw fault;
+      return 'there';
+    };
+    return [await retrying(attempt, policy, SIGNAL).catch((error: RegistryRefusal) => error.code), told];
+  };
+  assert.deepEqual(await play(broken, broken, odd), ['there', [1, 2, 3]]);
+  assert.deepEqual(await play(odd, broken, odd), ['REGISTRY_PROTOCOL', [1, 2]]);
+  assert.deepEqual(await play(broken, odd, broken, broken, broken), ['REGISTRY_UNAVAILABLE', [1, 2, 3, 4]]);
+});
+
 test('one signal for hundreds of requests makes no warning, and keeps no listener', async context => {
   const { engine, reference } = await setUp(context);
   const { signal } = new AbortController();
