@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { after, describe, it } from 'node:test';
-import { Refusal } from '../../refusal/refusal.ts';
+import type { Refusal } from '../../refusal/refusal.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import { parseReference, type Reference } from '../../registry/reference.ts';
 import type { Registry, RegistryOptions } from '../../registry/registry.ts';
@@ -23,6 +23,7 @@ import {
   wrongBytes,
 } from '../support/faults.ts';
 import { digestOf, imageOf, indexOf } from '../support/images.ts';
+import { refused } from '../support/refused.ts';
 import { startRegistry, type TestRegistry, type RegistryOptions as TestRegistryOptions } from '../support/registry.ts';
 
 // The same table over both engines: what holds for one must hold for the other, to the byte and to the error code.
@@ -52,13 +53,6 @@ interface Case {
   readonly options?: RegistryOptions;
   readonly play: (stage: Stage) => Promise<void>;
 }
-
-const refused = (code: string) => (error: unknown) => {
-  assert.ok(error instanceof Refusal, `not a refusal: ${String(error)}`);
-  assert.equal((error as Refusal & { code: string }).code, code, error.message);
-  assert.notEqual(error.hint, '');
-  return true;
-};
 
 const layersOf = async ({ registry, reference }: Stage, name = 'plugins/a:1') => {
   const found = await registry.fetchImage(reference(name));

@@ -3,10 +3,11 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { Refusal } from '../../refusal/refusal.ts';
+import type { Refusal } from '../../refusal/refusal.ts';
 import { createOrasEngine } from '../../registry/oras/orasEngine.ts';
 import { refusalOf } from '../../registry/oras/orasRefusal.ts';
 import { parseReference } from '../../registry/reference.ts';
+import { refused } from '../support/refused.ts';
 
 const signal = new AbortController().signal;
 const reference = parseReference('registry.example/plugins/a:1');
@@ -29,11 +30,6 @@ describe('the ORAS engine', { skip: process.platform === 'win32' }, () => {
       `#!/bin/sh\nif [ "$1" = version ]; then echo 'Version:    ${version}'; exit 0; fi\n${body}\n`,
       { mode: 0o755 },
     );
-  const refused = (code: string) => (error: unknown) => {
-    assert.ok(error instanceof Refusal, String(error));
-    assert.equal((error as Refusal & { code: string }).code, code, error.message);
-    return true;
-  };
 
   it('says how to get what is missing, and never from npm', async () => {
     await assert.rejects(createOrasEngine({ env: { PATH: dir } }), (error: unknown) => {

@@ -24,6 +24,7 @@ import {
   wrongContentRange,
 } from '../support/faults.ts';
 import { digestOf, imageOf } from '../support/images.ts';
+import { refused } from '../support/refused.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 
 const WASM = 'application/vnd.module.wasm.content.layer.v1+wasm';
@@ -54,11 +55,6 @@ const read = async (registry: Registry, descriptor: Descriptor, at = reference) 
 const cacheDir = () => join(dir, 'cache');
 const blobFile = ({ digest }: Descriptor) => join(cacheDir(), 'blobs', ...digest.split(':'));
 const partsLeft = async () => (await listCache(cacheDir())).filter(({ kind }) => kind === 'partial');
-const refused = (code: string) => (error: unknown) => {
-  assert.ok(error instanceof Refusal, String(error));
-  assert.equal((error as Refusal & { code: string }).code, code, error.message);
-  return true;
-};
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-test-'));
