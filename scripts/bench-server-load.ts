@@ -13,6 +13,8 @@ export interface LoadPlan {
   readonly headers: string;
   /** Asked for beside the load over a connection of its own, one after the other, for its latency. */
   readonly probe?: string;
+  /** Every connection asks once and is closed: a burst, not a lasting load. `seconds` is the longest wait then. */
+  readonly once?: boolean;
 }
 
 export interface LoadResult {
@@ -21,6 +23,8 @@ export interface LoadResult {
   readonly errors: number;
   readonly firstByteMs: Percentiles;
   readonly probeMs: Percentiles;
+  /** From the first connection to the end of the last answer. */
+  readonly lastByteMs: number;
 }
 
 export interface Percentiles {
@@ -36,6 +40,7 @@ class Client {
   bytes = 0;
   requests = 0;
   errors = 0;
+  lastByteMs = 0;
   readonly firstByteMs: number[] = [];
   readonly #plan: LoadPlan;
   readonly #paths: readonly string[];
@@ -57,26 +62,28 @@ class Client {
         buffer,
         callback: (length: number): boolean => {
           if (this.#take(length)) {
-            if (performance.now() < this.#endsAtMs) ask();
+            this.lastByteMs = performance.now();
+            if (this.#plan.once !== true && this.lastByteMs < this.#endsAtMs) ask();
             else socket.destroy();
           }
           return true;
         },
       };
+      this.#askedAtMs = performance.now();
       const socket = connect({ port: this.#plan.port, host: '127.0.0.1', noDelay: true, onread });
       const left = Math.max(0, this.#endsAtMs - performance.now());
       const timer = setTimeout(() => socket.destroy(), left);
       const ask = (): void => {
         const path = this.#paths[this.#at++ % this.#paths.length];
         this.#rest = -1;
-        this.#askedAtMs = performance.now();
+        if (this.#plan.once !== true) this.#askedAtMs = performance.now();
         socket.write(`${this.#plan.method} ${path} HTTP/1.1\r\nHost: mirror\r\n${this.#plan.headers}\r\n`);
       };
       socket.on('connect', ask);
       socket.on('error', () => this.errors++);
       socket.on('close', () => {
         clearTimeout(timer);
-        if (performance.now() < this.#endsAtMs - 1) this.errors++;
+        if (this.#plan.once === true ? this.requests === 0 : performance.now() < this.#endsAtMs - 1) this.errors++;
         resolve();
       });
     });
@@ -110,7 +117,8 @@ function percentiles(values: readonly number[]): Percentiles {
 
 if (process.argv[2] !== undefined) {
   const plan = JSON.parse(process.argv[2]) as LoadPlan;
-  const endsAtMs = performance.now() + plan.seconds * 1000;
+  const startedAtMs = performance.now();
+  const endsAtMs = startedAtMs + plan.seconds * 1000;
   const clients = Array.from({ length: plan.connections }, (_, at) => new Client(plan, plan.paths, at, endsAtMs));
   const { probe } = plan;
   const prober = probe === undefined ? undefined : new Client({ ...plan, method: 'GET' }, [probe], 0, endsAtMs);
@@ -122,6 +130,7 @@ if (process.argv[2] !== undefined) {
     errors: sum(client => client.errors),
     firstByteMs: percentiles(clients.flatMap(client => client.firstByteMs)),
     probeMs: percentiles(prober?.firstByteMs ?? []),
+    lastByteMs: Math.round(Math.max(...clients.map(client => client.lastByteMs)) - startedAtMs),
   };
   process.stdout.write(`${JSON.stringify(result)}\n`);
 }

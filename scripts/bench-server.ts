@@ -1,16 +1,16 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
-import { openSync, readFileSync, writeFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { execFileSync, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from '../tree/buildCatalog.ts';
 import type { LoadPlan, LoadResult } from './bench-server-load.ts';
+import { type Contender, cpuSeconds, rssMiB, startMirror, startNginx } from './benchContenders.ts';
+import { MB, makeBenchTree, sized } from './benchTree.ts';
+import { limitToHalfCore } from './halfCore.ts';
 
 /**
  * Measures `plugin-mirror serve` beside nginx on this machine: each on the same core, the load on another, in turns.
@@ -38,21 +38,14 @@ interface Scenario {
   readonly unit: 'bytes' | 'requests';
 }
 
-interface Contender {
-  readonly name: 'nginx' | 'plugin-mirror';
-  readonly process: ChildProcess;
-  readonly pid: number;
-  readonly port: number;
-}
-
-const KB = 1000;
-const MB = 1000 * KB;
+const KB = MB / 1000;
 const groups = {
   small: sized('small', 1, 2 * KB),
   k300: sized('k300-', 20, 300 * KB),
   m2: sized('m2-', 8, 2 * MB),
   m30: sized('m30-', 1, 30 * MB),
   cycle: [...sized('cycle-a', 20, 5 * MB), ...sized('cycle-b', 29, 15 * MB)],
+  fleet: sized('fleet-', 20, 7.4 * MB),
 };
 const pathsOf = (group: keyof typeof groups): string[] =>
   groups[group].map(({ name }) => `/plugins/${name}/1.0.0/plugin.wasm`);
@@ -73,21 +66,38 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
+/** A restart of everything: gateways that ask for all their plugins in the same moment, each over a connection of its own. */
+const GATEWAYS = 64;
+const BURST: Scenario['plan'] & Pick<LoadPlan, 'once'> = {
+  ...get('fleet', GATEWAYS * groups.fleet.length),
+  once: true,
+};
+const BURST_NAME = `${GATEWAYS} gateways × ${groups.fleet.length} plugins at once`;
+const LONGEST_BURST_S = 180;
+
 const folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-bench-'));
-const contenders: Contender[] = [];
+const setup = { folder, node: flags.node, nginx: flags.nginx, main: flags.main };
+let contenders: readonly Contender[] = [];
 try {
-  await makeTree(join(folder, 'html', 'plugins'));
-  contenders.push(await startNginx(), await startMirror());
-  await allProven();
+  await makeBenchTree(join(folder, 'html', 'plugins'), Object.values(groups).flat());
+  contenders = [await startNginx(setup), await startMirror(setup)];
   const rows = [];
-  for (const scenario of SCENARIOS.filter(({ name }) => name.includes(flags.only))) rows.push(await measure(scenario));
-  report(rows);
+  const scenarios = SCENARIOS.filter(({ name }) => name.includes(flags.only));
+  if (scenarios.length > 0) await allProven();
+  for (const scenario of scenarios) rows.push(await measure(scenario));
+  const burst = BURST_NAME.includes(flags.only) ? await measureBurst() : undefined;
+  report(rows, burst);
 } finally {
+  await stopAll();
+  await rm(folder, { recursive: true, force: true });
+}
+
+async function stopAll(): Promise<void> {
   for (const { process: child } of contenders) child.kill('SIGTERM');
   await Promise.all(
     contenders.map(({ process: child }) => child.exitCode ?? new Promise(end => child.once('exit', end))),
   );
-  await rm(folder, { recursive: true, force: true });
+  contenders = [];
 }
 
 interface Measured {
@@ -137,11 +147,56 @@ async function runOnce(scenario: Scenario, contender: Contender): Promise<Measur
   };
 }
 
-function report(rows: readonly Row[]): void {
+interface Burst {
+  readonly isHalfCore: boolean;
+  readonly nginx: BurstOf;
+  readonly mirror: BurstOf;
+  readonly ratio: number;
+}
+
+interface BurstOf {
+  readonly lastByteMs: number;
+  readonly firstByteMs: LoadResult['firstByteMs'];
+  readonly errors: number;
+  readonly rssMiB: number;
+}
+
+/** Both anew, each under half a core and 256 MiB where that may be set; in turns, the median by the last byte. */
+async function measureBurst(): Promise<Burst> {
+  await stopAll();
+  contenders = [await startNginx(setup), await startMirror(setup)];
+  await allProven();
+  const limits = contenders.map(({ pid }) => limitToHalfCore(pid));
+  const results = new Map<string, BurstOf[]>(contenders.map(({ name }) => [name, []]));
+  for (let round = 0; round < Number(flags.rounds); round++)
+    for (const { name, port, pid } of round % 2 === 0 ? contenders : [...contenders].reverse()) {
+      const { lastByteMs, firstByteMs, errors } = await runLoad({
+        ...BURST,
+        port,
+        headers: '',
+        seconds: LONGEST_BURST_S,
+      });
+      results.get(name)?.push({ lastByteMs, firstByteMs, errors, rssMiB: rssMiB(pid) });
+    }
+  await stopAll();
+  for (const release of limits) release?.();
+  const nginx = middle(results.get('nginx') ?? [], ({ lastByteMs }) => lastByteMs);
+  const mirror = middle(results.get('plugin-mirror') ?? [], ({ lastByteMs }) => lastByteMs);
+  return {
+    isHalfCore: limits.every(limit => limit !== undefined),
+    nginx,
+    mirror,
+    ratio: mirror.lastByteMs / nginx.lastByteMs,
+  };
+}
+
+function report(rows: readonly Row[], burst: Burst | undefined): void {
   const machine = `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} cores, ${execFileSync(flags.node, ['-v']).toString().trim()}`;
-  process.stdout.write(
-    `\n${machine}\n\n| scenario | per CPU second: nginx | plugin-mirror | ratio | first byte p50/p99 ms: nginx | plugin-mirror | tiny file p50/p99 ms: nginx | plugin-mirror | errors | RSS MiB: nginx | plugin-mirror |\n|---|---|---|---|---|---|---|---|---|---|---|\n`,
-  );
+  process.stdout.write(`\n${machine}\n`);
+  if (rows.length > 0)
+    process.stdout.write(
+      `\n| scenario | per CPU second: nginx | plugin-mirror | ratio | first byte p50/p99 ms: nginx | plugin-mirror | tiny file p50/p99 ms: nginx | plugin-mirror | errors | RSS MiB: nginx | plugin-mirror |\n|---|---|---|---|---|---|---|---|---|---|---|\n`,
+    );
   for (const { name, unit, nginx, mirror, ratio } of rows) {
     const amount = (value: number): string =>
       unit === 'bytes' ? `${(value / 1e9).toFixed(2)} GB` : `${Math.round(value)}`;
@@ -161,78 +216,20 @@ function report(rows: readonly Row[]): void {
     ];
     process.stdout.write(`| ${cells.join(' | ')} |\n`);
   }
+  if (burst !== undefined) {
+    const { nginx, mirror, ratio, isHalfCore } = burst;
+    const cells = [nginx, mirror].map(
+      ({ lastByteMs, firstByteMs, errors, rssMiB: rss }) =>
+        `${(lastByteMs / 1000).toFixed(2)} s | ${firstByteMs.p50} / ${firstByteMs.p99} | ${errors} | ${rss.toFixed(0)}`,
+    );
+    process.stdout.write(
+      `\n${BURST_NAME}, 7.4 MB each, ${isHalfCore ? 'half a core and 256 MiB' : 'one core (half of one takes root)'}\n\n| | last byte | first byte p50/p99 ms | failures | RSS MiB |\n|---|---|---|---|---|\n| nginx | ${cells[0]} |\n| plugin-mirror | ${cells[1]} |\n\nlast byte: ${ratio.toFixed(2)} of nginx\n`,
+    );
+  }
   writeFileSync(
     flags.json,
-    `${JSON.stringify({ schemaVersion: 1, machine, rounds: Number(flags.rounds), seconds: Number(flags.seconds), rows }, null, 2)}\n`,
+    `${JSON.stringify({ schemaVersion: 1, machine, burst, rounds: Number(flags.rounds), seconds: Number(flags.seconds), rows }, null, 2)}\n`,
   );
-}
-
-function sized(prefix: string, count: number, sizeBytes: number) {
-  return Array.from({ length: count }, (_, at) => ({ name: `${prefix}${at}`, sizeBytes }));
-}
-
-async function makeTree(tree: string): Promise<void> {
-  const block = randomBytes(MB);
-  const entries: CatalogEntry[] = [];
-  for (const { name, sizeBytes } of Object.values(groups).flat()) {
-    const bytes = Buffer.allocUnsafe(sizeBytes);
-    for (let at = 0; at < sizeBytes; at += block.length) block.copy(bytes, at);
-    bytes.write(`\0asm\x01\0\0\0${name}`, 0, 'latin1');
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
-    await mkdir(join(tree, name, '1.0.0'), { recursive: true });
-    writeFileSync(join(tree, name, '1.0.0', 'plugin.wasm'), bytes);
-    const metadata = {
-      schemaVersion: 1,
-      name,
-      version: '1.0.0',
-      reference: `bench.test/${name}:1.0.0`,
-      digest: `sha256:${sha256}`,
-      sha256,
-      md5: '',
-      sizeBytes,
-      abi: null,
-      files: {},
-    } as const;
-    entries.push({ metadata, pinned: true });
-  }
-  const catalog = buildCatalog(entries);
-  writeFileSync(join(tree, 'snapshot-inventory.json'), inventoryText(catalog));
-  writeFileSync(join(tree, 'index.json'), catalogText(catalog));
-}
-
-async function startNginx(): Promise<Contender> {
-  const port = await freePort();
-  const types = 'types { application/wasm wasm; application/json json; text/html html; }';
-  const config = `daemon off; master_process off; worker_processes 1; pid ${folder}/nginx.pid; error_log ${folder}/error.log;
-events { worker_connections 4096; }
-http { ${types} default_type application/octet-stream; sendfile on; keepalive_timeout 65; access_log ${folder}/access.log;
-  client_body_temp_path ${folder}/t1; proxy_temp_path ${folder}/t2; fastcgi_temp_path ${folder}/t3; uwsgi_temp_path ${folder}/t4; scgi_temp_path ${folder}/t5;
-  server { listen 127.0.0.1:${port}; root ${folder}/html; autoindex on; keepalive_requests 1000000000; } }
-`;
-  writeFileSync(join(folder, 'nginx.conf'), config);
-  return started('nginx', [flags.nginx, '-c', join(folder, 'nginx.conf'), '-p', folder], port);
-}
-
-async function startMirror(): Promise<Contender> {
-  const port = await freePort();
-  const tree = join(folder, 'html', 'plugins');
-  return started(
-    'plugin-mirror',
-    [flags.node, flags.main, 'serve', '--tree', tree, '--host', '127.0.0.1', '--port', String(port)],
-    port,
-  );
-}
-
-async function started(name: Contender['name'], command: readonly string[], port: number): Promise<Contender> {
-  const log = openSync(join(folder, `${name}.log`), 'a');
-  const child = spawn('taskset', ['-c', '0', ...command], { stdio: ['ignore', log, log] });
-  for (let tries = 0; tries < 200 && child.exitCode === null; tries++) {
-    await wait(50);
-    const answer = await fetch(`http://127.0.0.1:${port}/plugins/small0/1.0.0/plugin.wasm`).catch(() => undefined);
-    await answer?.arrayBuffer();
-    if (answer?.status === 200 && child.pid !== undefined) return { name, process: child, pid: child.pid, port };
-  }
-  throw new Error(`${name} did not start: ${readFileSync(join(folder, `${name}.log`), 'utf8')}`);
 }
 
 /** The first look at every file is over: what it costs is the start's, not the load's. */
@@ -262,32 +259,18 @@ function runLoad(plan: LoadPlan): Promise<LoadResult> {
   });
 }
 
-/** Of all threads of a process, in user and kernel mode (proc(5): fields 14 and 15, in ticks of 10 ms). */
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
-function rssMiB(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0) / 1024;
-}
-
 async function etagOf(port: number, path: string): Promise<string> {
   const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method: 'HEAD' });
   return answer.headers.get('etag') ?? '';
 }
 
 function median(measured: readonly Measured[]): Measured {
-  const sorted = [...measured].sort((a, b) => a.perCpuSecond - b.perCpuSecond);
-  const middle = sorted[Math.floor((sorted.length - 1) / 2)];
-  if (middle === undefined) throw new Error('Nothing was measured');
-  return middle;
+  return middle(measured, ({ perCpuSecond }) => perCpuSecond);
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise(resolve => server.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
+function middle<Of>(measured: readonly Of[], by: (one: Of) => number): Of {
+  const sorted = [...measured].sort((a, b) => by(a) - by(b));
+  const found = sorted[Math.floor((sorted.length - 1) / 2)];
+  if (found === undefined) throw new Error('Nothing was measured');
+  return found;
 }
