@@ -1,22 +1,10 @@
-import { type Content, GRANULE_BYTES } from './content.ts';
+import { type Chunk, type Content, GRANULE_BYTES } from './content.ts';
 import type { OpenFile } from './openFile.ts';
 import { SlotQueue } from './slotQueue.ts';
 
 export const CHUNK_BYTES = 512 * 1024;
 /** The share of slots that newcomers pass through; the others are for what was asked for more often than what it replaces. */
 const NEWCOMERS_SHARE = 0.25;
-
-/** A piece of a content in memory, shared by every reader that is at it. */
-export interface Chunk {
-  readonly content: Content;
-  readonly index: number;
-  readonly slot: Buffer;
-  /** The piece within its slot. */
-  readonly bytes: Buffer;
-  /** Readers that hold it; only a chunk without any may go. */
-  holders: number;
-  settled: boolean;
-}
 
 type Waiter = (chunk: Chunk | undefined, error: Error | undefined) => void;
 

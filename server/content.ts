@@ -1,11 +1,22 @@
 import { crc32 } from 'node:zlib';
-import type { Chunk } from './chunkCache.ts';
 import type { FileIdentity, OpenFile } from './openFile.ts';
 
 /** The unit of checksums, and of reads for readers who take little at a time. */
 export const GRANULE_BYTES = 64 * 1024;
 
 let created = 0;
+
+/** A piece of a content in memory, shared by every reader that is at it. */
+export interface Chunk {
+  readonly content: Content;
+  readonly index: number;
+  readonly slot: Buffer;
+  /** The piece within its slot. */
+  readonly bytes: Buffer;
+  /** Readers that hold it; only a chunk without any may go. */
+  holders: number;
+  settled: boolean;
+}
 
 /**
  * Bytes known by their sha256, wherever they lie in the tree: an alias, or the same file in two versions, is one content

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import { BytesDiffer, CHUNK_BYTES, type Chunk, type ChunkCache } from './chunkCache.ts';
-import { type Content, GRANULE_BYTES } from './content.ts';
+import { BytesDiffer, CHUNK_BYTES, type ChunkCache } from './chunkCache.ts';
+import { type Chunk, type Content, GRANULE_BYTES } from './content.ts';
 import type { OpenFile } from './openFile.ts';
 import type { Sender, Turns } from './turns.ts';
 
