@@ -117,6 +117,6 @@ USER 1000:1000
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD curl -sf -o /dev/null "http://127.0.0.1:${PLUGIN_MIRROR_PORT}/readyz"
+    CMD ["plugin-mirror", "serve", "--probe"]
 ENTRYPOINT ["plugin-mirror"]
 CMD ["serve"]

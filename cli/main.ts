@@ -15,7 +15,10 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 // all, a log file on a full disk is one that the exit code tells.
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') process.once('exit', code => (process.exitCode = code || 1));
+    if (error.code === 'EPIPE') return;
+    process.once('exit', code => (process.exitCode = code || 1));
+    if (stream === process.stdout)
+      process.stderr.write(`plugin-mirror: the output cannot be written: ${error.message}\n`);
   });
 
 try {

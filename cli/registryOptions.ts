@@ -81,7 +81,8 @@ export function addRegistryOptions(command: Command): Command {
 /** The same as a registry takes them. Reads the password from standard input or the environment, nothing else. @throws what checkOptions throws */
 export async function registryOptions(flags: RegistryFlags, cacheDir: string): Promise<RegistryOptions> {
   const { checkOptions } = await import('./checkOptions.ts');
-  const fromEnvironment = process.env.PLUGIN_MIRROR_PASSWORD || undefined;
+  // A secret that was made of a file ends like a line, as what --password-stdin reads does.
+  const fromEnvironment = process.env.PLUGIN_MIRROR_PASSWORD?.replace(/\r?\n$/, '') || undefined;
   await checkOptions(flags, fromEnvironment !== undefined, process.stdin.isTTY === true);
   if (flags.registryConfig === undefined) await warnOfUsualFiles();
   const password = flags.passwordStdin ? await readPassword() : fromEnvironment;

@@ -37,4 +37,5 @@ export interface ServeFlags {
   readonly drainDelay: number;
   readonly grace: number;
   readonly printConfig?: boolean;
+  readonly probe?: boolean;
 }

@@ -47,7 +47,9 @@ export class SyncProgress {
     if (event.type === 'started')
       this.#rows.set(event.key, { receivedBytes: 0, sizeBytes: event.sizeBytes, since: performance.now() });
     if (event.type === 'progress') this.#advance(event.key, event.receivedBytes);
-    if (event.type === 'finished') this.#finish(`${event.outcome.name}/${event.outcome.version}`);
+    // An alias is none of the planned versions: it takes no time.
+    if (event.type === 'finished' && event.outcome.aliasOf === undefined)
+      this.#finish(`${event.outcome.name}/${event.outcome.version}`);
     if (event.type === 'retry')
       this.#news = `${event.subject}: ${event.reason}; again in ${(event.delayMs / 1000).toFixed(1)} s`;
   };

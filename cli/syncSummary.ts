@@ -89,7 +89,7 @@ function renderUnverified({ unverified }: SyncReport, paint: ReturnType<typeof p
 function renderDrifts(drifts: readonly Drift[], paint: ReturnType<typeof pc.createColors>): string[] {
   if (drifts.length === 0) return [];
   const more = drifts.slice(DRIFTS_SHOWN);
-  const names = [...new Set(drifts.filter(({ local }) => !local).map(({ name }) => name))];
+  const names = [...new Set(drifts.filter(({ local, followed }) => !local && !followed).map(({ name }) => name))];
   const which = names.length > DRIFTS_SHOWN ? 'NAME…' : names.join(' ');
   return [
     ...drifts.slice(0, DRIFTS_SHOWN).flatMap(drift => renderDrift(drift, paint)),
@@ -107,11 +107,14 @@ function renderDrifts(drifts: readonly Drift[], paint: ReturnType<typeof pc.crea
 function renderDrift(drift: Drift, paint: ReturnType<typeof pc.createColors>): string[] {
   const what = drift.local
     ? `${drift.reference} has changed since it was locked; a local file is taken as it is`
-    : `the tag ${drift.reference} has moved`;
+    : drift.followed
+      ? `the tag ${drift.reference} has moved since it was published; no lock holds it, so it is followed`
+      : `the tag ${drift.reference} has moved`;
+  const before = drift.followed ? 'before ' : 'locked ';
   const made = drift.foundCreated === undefined ? '' : `, made ${drift.foundCreated}`;
   return [
     `${paint.yellow('drift')} ${drift.name} ${drift.version}: ${what}`,
-    `  locked  ${drift.lockedDigest}`,
+    `  ${before} ${drift.lockedDigest}`,
     `  now     ${drift.foundDigest}${made}`,
   ];
 }

@@ -1,5 +1,6 @@
 import { RegistryNotFound } from '../registry/errors.ts';
 import type { Image } from '../registry/image.ts';
+import { formatReference } from '../registry/reference.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { WantedVersion } from './manifest/wanted.ts';
 import { type Drift, versionKey } from './report.ts';
@@ -157,7 +158,8 @@ function unasked(answer: Answer | undefined): string[] {
   return [`kept as it is locked, though its tag is gone: ${error.message}${found}`];
 }
 
-function findDrift({ wanted, held, answer }: Findings): Drift[] {
+function findDrift({ wanted, present, held: pinned, answer, before }: Findings): Drift[] {
+  const held = pinned ?? (before === undefined ? publishedOf(wanted, present) : undefined);
   if (held === undefined || answer?.kind !== 'digest' || answer.digest === held.digest) return [];
   const { name, version, source } = wanted;
   if (source.kind === 'file') {
@@ -174,7 +176,14 @@ function findDrift({ wanted, held, answer }: Findings): Drift[] {
       reference: `${registry}/${repository}:${tag}`,
       lockedDigest: held.digest,
       foundDigest: answer.digest,
+      ...(pinned === undefined ? { followed: true as const } : {}),
       ...(created === undefined ? {} : { foundCreated: created }),
     },
   ];
+}
+
+/** Where no lock holds a tag, what was published from it before tells that it has moved. */
+function publishedOf({ source }: WantedVersion, present: Present): Pick<Held, 'digest'> | undefined {
+  if (source.kind === 'file' || present.state !== 'sound') return undefined;
+  return present.metadata.reference === formatReference(source.reference) ? present.metadata : undefined;
 }

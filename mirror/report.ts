@@ -28,6 +28,8 @@ export interface Drift {
   readonly foundCreated?: string;
   /** True of a local file: it is taken as it is now, unlike a tag, which is followed only by an update. */
   readonly local?: true;
+  /** True where no lock holds the tag: it was followed, and `lockedDigest` is what was published before. */
+  readonly followed?: true;
 }
 
 /** One published version that the manifest does not name. */

@@ -20,7 +20,8 @@ case $MANIFEST in *.[jJ][sS][oO][nN]) lock=${MANIFEST%.*}.lock.json ;; *) lock=$
 if [ -e "$lock" ]; then set -- "$@" --frozen; else set -- "$@" --no-lock; fi
 [ ! -e "$secrets/registry-config" ] || set -- "$@" --registry-config "$secrets/registry-config"
 if [ -e "$secrets/registry-password" ]; then
-  PLUGIN_MIRROR_PASSWORD=$(cat "$secrets/registry-password")
+  # As --password-stdin takes it: an editor's line end is not the password's.
+  PLUGIN_MIRROR_PASSWORD=$(tr -d '\r\n' <"$secrets/registry-password")
   export PLUGIN_MIRROR_PASSWORD
 fi
 # SYNC_ARGS is split at blanks and honours quotes, as on a command line.

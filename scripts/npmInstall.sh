@@ -2,7 +2,11 @@
 # What the Dockerfile calls to install packages: CA_FILE and NPM_REGISTRY are its build arguments, empty if not given.
 # Usage: npmInstall.sh [further arguments of npm ci]
 set -eu
-[ -z "${CA_FILE:-}" ] || export NODE_EXTRA_CA_CERTS=/ca.pem
+if [ -n "${CA_FILE:-}" ]; then
+  # Besides those that the base image brings, not instead of them.
+  { [ ! -r "${NODE_EXTRA_CA_CERTS:-}" ] || { cat "$NODE_EXTRA_CA_CERTS" && echo; }; cat /ca.pem; } >/tmp/authorities.pem
+  export NODE_EXTRA_CA_CERTS=/tmp/authorities.pem
+fi
 [ -z "${NPM_REGISTRY:-}" ] || export npm_config_registry="$NPM_REGISTRY"
 [ ! -e /run/secrets/npmrc ] || export npm_config_userconfig=/run/secrets/npmrc
 export npm_config_cache=/var/cache/npm

@@ -32,7 +32,10 @@ export function nameImage(manifest: ImageManifest, systemFile: string | undefine
   for (const [pattern, kind] of KINDS) if (types.some(type => pattern.test(type))) return kind;
   if (CONTAINER.test(config.mediaType) || systemFile !== undefined)
     return `a container image${systemFile === undefined ? '' : ` (there is ${printable(systemFile)} in it)`}`;
-  return artifactType === '' ? undefined : `an artifact of type ${printable(artifactType)}`;
+  // What tools put there that were told of no type says nothing of what it is.
+  return artifactType === '' || artifactType === 'application/vnd.unknown.artifact.v1'
+    ? undefined
+    : `an artifact of type ${printable(artifactType)}`;
 }
 
 /** Of the files seen so far, the one that tells best that this is a whole system: a shell, else any. */

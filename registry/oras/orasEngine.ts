@@ -196,8 +196,9 @@ class OrasEngine implements Engine {
     if (!plain.failed || !/status code 400|malformed http|http request to an https|\beof\b|reset/i.test(plain.stderr))
       return plain;
     const secure = await run(false);
-    if (secure.failed && /http response to https|first record does not look like/i.test(secure.stderr)) return plain;
-    if (secure.failed && !/x509|certificate/i.test(secure.stderr)) return plain;
+    // What no web server said tells nothing of the port; an answer, or a certificate, tells that it speaks TLS.
+    const isMute = /http response to https|first record does not look like|\beof\b|refused|reset|timeout|deadline/i;
+    if (secure.failed && isMute.test(secure.stderr)) return plain;
     this.#loopbackTls.add(registry);
     return secure;
   }

@@ -79,6 +79,31 @@ describe('the lock', { concurrency: 3 }, () => {
     assert.ok((await scene.read('manifest.lock.json')).includes(foundDigest));
   });
 
+  it('where none is kept, a tag that moved is followed, and said to have moved', async t => {
+    const scene = await openScene(t);
+    const old = scene.push('b', '1');
+    await scene.list({ b: '1' });
+    assert.equal((await scene.sync('--no-lock')).code, 0);
+    const fresh = scene.push('b', '1', imageFormC({ wasm: buildModule({ seed: 'fresh' }), created: CREATED }));
+    const { ran, report } = await scene.report('--no-lock');
+    assert.equal(ran.code, 0);
+    assert.deepEqual(report.drift, [
+      {
+        name: 'b',
+        version: '1',
+        reference: `${scene.registry.host}/plugins/b:1`,
+        lockedDigest: imageFormC({ wasm: old, version: '1' }).digest,
+        foundDigest: imageFormC({ wasm: fresh, created: CREATED }).digest,
+        followed: true,
+        foundCreated: CREATED,
+      },
+    ]);
+    assert.match(ran.stderr, /drift b 1: .* moved since it was published; no lock holds it, so it is followed/);
+    assert.doesNotMatch(ran.stderr, /--update/);
+    assert.ok(fresh.equals(await moduleB(scene)));
+    assert.deepEqual((await scene.report('--no-lock')).report.drift, []);
+  });
+
   it('--update alone resolves every tag anew', async t => {
     const scene = await openScene(t);
     const { fresh } = await moved(scene);

@@ -53,6 +53,26 @@ describe('the image', { skip: withoutDocker() }, () => {
 
   after(() => context?.remove());
 
+  it('is healthy wherever its command line says that it listens', async t => {
+    const container = await docker(
+      'run',
+      '--detach',
+      '--pull',
+      'always',
+      image,
+      'serve',
+      '--host',
+      '127.0.0.2',
+      '--port',
+      '9191',
+    );
+    t.after(() => docker('rm', '--force', container));
+    for (let state = 'starting'; state !== 'healthy'; await pause(500)) {
+      state = (await docker('inspect', '--format', '{{.State.Health.Status}}', container)).trim();
+      assert.notEqual(state, 'unhealthy');
+    }
+  });
+
   for (const platform of platforms)
     it(`serves every plugin on ${platform}, read-only, without capabilities, in half a core`, async t => {
       const container = await docker(
