@@ -16,6 +16,7 @@ const DRIFT = /^FROZEN_/;
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usage;
   if (isAbort(error)) return EXIT.interrupted;
+  if (isFolderGone(error)) return EXIT.usage;
   if (error instanceof Refusal)
     return USAGE.test(error.code) ? EXIT.usage : DRIFT.test(error.code) ? EXIT.drift : EXIT.failed;
   return EXIT.failed;
@@ -26,9 +27,16 @@ export function finish(error: unknown): void {
   process.exitCode = exitCodeOf(error);
   if (error instanceof CommanderError) return; // commander has said it
   if (isAbort(error)) process.stderr.write('plugin-mirror: interrupted; nothing is half-written\n');
+  else if (isFolderGone(error))
+    process.stderr.write('plugin-mirror: the current folder does not exist any more; change to another one (cd)\n');
   else process.stderr.write(renderRefusal(error, { color: wantsColor(process.stderr) }));
 }
 
 function isAbort(error: unknown): boolean {
   return error instanceof Error && (error.name === 'AbortError' || error.name === 'Interrupted');
+}
+
+/** getcwd(3): somebody deleted the folder that the command was started in. */
+function isFolderGone(error: unknown): boolean {
+  return error instanceof Error && (error as NodeJS.ErrnoException).syscall === 'uv_cwd';
 }

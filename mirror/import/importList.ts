@@ -28,12 +28,14 @@ export function importList(text: string, { file }: { readonly file: string }): I
   if (collected.manifest === undefined)
     throw new ImportInvalid(
       file,
-      [...list.notes, ...collected.notes].map(note => ({
-        place: '',
-        found: note.text,
-        expected: 'an image with a tag or a digest',
-        ...(note.line > 0 ? { line: note.line, column: 1 } : {}),
-      })),
+      notes.length === 0
+        ? [{ place: '', found: 'no entry at all', expected: 'lines of NAME=REFERENCE, or JSON with a list of plugins' }]
+        : [...list.notes, ...collected.notes].map(note => ({
+            place: '',
+            found: note.text,
+            expected: 'an image with a tag or a digest',
+            ...(note.line > 0 ? { line: note.line, column: 1 } : {}),
+          })),
       'Nothing in it could be taken.',
     );
   return { manifest: collected.manifest, notes, lost: list.lost + collected.lost };

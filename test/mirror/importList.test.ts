@@ -27,6 +27,14 @@ function paths(list: ImportedList): string[] {
 }
 
 describe('plugins.properties', () => {
+  it('that is empty, or holds comments only, is told what was expected', () => {
+    for (const text of ['', '\n', '# nothing\n'])
+      assert.throws(
+        () => take(text),
+        (error: unknown) => error instanceof ImportInvalid && /no entry at all/.test(error.message + error.found),
+      );
+  });
+
   it('becomes a manifest as short as it can be', () => {
     const list = take(`#
 # AI
