@@ -23,15 +23,48 @@ function secretsOf({ request: { headers, body, url }, proxy }: Exchanged): strin
     /token|password/.test(name) ? [value] : [],
   );
   const login = proxy?.password ? [proxy.password, decodeURIComponent(proxy.password)] : [];
-  const query = [...url.searchParams.values()].filter(value => value.length > 15 && !value.startsWith('repository:'));
+  const query = secretsInQuery(url);
   const passwords = pairs.map(pair => pair.slice(pair.indexOf(':') + 1));
-  return [...bare, ...passwords, ...fields, ...login, ...query].filter(secret => secret.length > 3);
+  const secrets = [...bare, ...passwords, ...fields, ...login, ...query].filter(secret => secret.length > 3);
+  // The longest first: one may be a part of another.
+  return secrets.sort((one, other) => other.length - one.length);
+}
+
+/** Signed addresses carry their secrets there. What a token is asked for is none, and tells. */
+function secretsInQuery({ search }: URL): string[] {
+  return search
+    .slice(1)
+    .split('&')
+    .flatMap(pair => {
+      const [, name = '', value = ''] = /^([^=]*)=(.*)$/s.exec(pair) ?? [];
+      if (/^(?:scope|service|client_id|account)$/.test(name)) return [];
+      const forms = [value, decoded(value), decoded(value.replaceAll('+', ' ')), escapedInXml(decoded(value))];
+      const leastLength = SECRET_NAME.test(name) ? 4 : 8;
+      return decoded(value).length < leastLength ? [] : forms;
+    });
+}
+
+const SECRET_NAME = /sig|token|secret|password|credential|key/i;
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function escapedInXml(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }
 
 function withoutSecrets(text: string, secrets: readonly string[]): string {
   const clean = secrets.reduce((rest, secret) => rest.replaceAll(secret, '***'), text);
   // A proxy's login travels in a header of its own, made elsewhere; and a token may be one of another request.
-  return clean.replace(/\b(Basic|Bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}/gi, '$1$2***');
+  return clean
+    .replace(/\b(Basic|Bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}/gi, '$1$2***')
+    .replace(/<(AWSAccessKeyId|SignatureProvided|StringToSign\w*|CanonicalRequest\w*)>[^<]*/gi, '<$1>***')
+    .replace(/\b([\w-]*(?:signature|sig|token|credential|accesskeyid))=[^\s&<>"',;]+/gi, '$1=***');
 }
 
 /**

@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { buildConnector, type Dispatcher, Pool } from 'undici';
 import type { RegistryOptions } from '../registry.ts';
 import { HostGate } from './hostGate.ts';
-import { pastContinue } from './interim.ts';
+import { mendedHeads } from './interim.ts';
 import { proxyFor } from './proxyChoice.ts';
 import { parseRetryAfter } from './retryAfter.ts';
 import { refuseTransport } from './transportFaults.ts';
@@ -43,6 +43,8 @@ export interface HttpAnswer {
 /** A server that wants a longer silence is not waited for by everybody: each request decides for itself. */
 const LONGEST_PAUSE_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 10_000;
+/** Node's own limit is 16 KiB, which a few cookies of a gateway fill; Go's is 1 MiB. */
+export const MOST_HEADER_BYTES = 256 * 1024;
 
 /**
  * Sends one HTTP request and hands back whatever answer comes: no redirects, no credentials, no second try. Connections are
@@ -158,9 +160,10 @@ export class Transport {
             connectDirectly,
           );
     return new Pool(target.origin, {
-      connect: pastContinue(connect),
+      connect: mendedHeads(connect),
       connections: this.#places,
       pipelining: 1,
+      maxHeaderSize: MOST_HEADER_BYTES,
       headersTimeout: this.timeoutMs,
       bodyTimeout: this.timeoutMs,
     });

@@ -115,7 +115,15 @@ function refuseConnection(
       `${url.host} ${code === 'UND_ERR_BODY_TIMEOUT' ? 'stopped sending' : 'did not answer'} for ${timeoutMs / 1000} s`,
       { ...details, temporary, hint: 'Try again later, or allow more time with --timeout.' },
     );
-  if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW')
+  if (code === 'UND_ERR_HEADERS_OVERFLOW')
+    return new RegistryProtocol(`${url.host} answered with more headers than anybody reads`, {
+      ...details,
+      expected: 'at most 256 KiB of headers',
+      temporary,
+      retryLimit: 1,
+      hint: 'Something before the registry adds cookies or other headers without end: its operator must mend it.',
+    });
+  if (code.startsWith('HPE_'))
     return new RegistryProtocol(`What ${url.host} answered is not HTTP`, {
       ...details,
       temporary,

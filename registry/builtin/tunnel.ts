@@ -58,6 +58,7 @@ export function openTunnel({ proxy, proxyTls, timeoutMs, signal }: TunnelSetting
       path: target,
       headers: { host: target, ...proxyAuthorization(proxy) },
       agent: false,
+      maxHeaderSize: 256 * 1024,
       signal,
     });
     const alarm = setTimeout(() => {

@@ -15,7 +15,7 @@ import {
 
 export type CredentialsOptions = Pick<
   RegistryOptions,
-  'env' | 'registryConfig' | 'username' | 'password' | 'credentialsFor'
+  'env' | 'registryConfig' | 'username' | 'password' | 'credentialsFor' | 'timeoutMs'
 >;
 
 /** Finds who we are for a registry. Files are read once; a helper is asked once per server. */
@@ -67,11 +67,12 @@ export class CredentialsSource {
 
   async #ask(helper: string, host: string, signal: AbortSignal): Promise<Credential | undefined> {
     const server = isDockerHub(host) ? DOCKER_HUB_KEY : host;
+    const { timeoutMs = 30_000 } = this.#options;
     signal.throwIfAborted();
     const key = `${helper} ${server}`;
     let asking = this.#askings.get(key);
     if (asking === undefined || asking.abandoned) {
-      asking = new SharedWork(shared => askCredentialHelper(helper, server, this.#env, shared));
+      asking = new SharedWork(shared => askCredentialHelper(helper, server, this.#env, timeoutMs, shared));
       this.#askings.set(key, asking);
     }
     return asking.join(signal, credential => credential);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -6,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { keysFor, lookUp, parseCredentialsFile } from '../../registry/credentials/credentialsFile.ts';
 import { CredentialsSource } from '../../registry/credentials/credentialsSource.ts';
 import { RegistryCredentials } from '../../registry/errors.ts';
+import { everythingOf } from './engineBench.ts';
 
 const SIGNAL = new AbortController().signal;
 let dir = '';
@@ -166,7 +168,7 @@ test('a helper without credentials is no error; a broken one is, and its secret 
     find(env, 'h', 'a', { registryConfig: await write(`${name.replaceAll('/', '')}.json`, { credsStore: name }) });
   assert.equal(await ask('none'), undefined);
   for (const [name, reason] of [
-    ['fails', /no gpg/],
+    ['fails', /: exit code 2$/],
     ['babbles', /not JSON/],
     ['leaks', /exit code 3/],
     ['absent', /PATH/],
@@ -179,6 +181,46 @@ test('a helper without credentials is no error; a broken one is, and its secret 
       return true;
     });
 });
+
+test('what a helper says beside its answer stays unsaid', async () => {
+  await writeHelper('loud', 'echo "boom planted-secret" >&2; exit 3');
+  const looking = find({ PATH: join(dir, 'bin') }, 'h', 'a', {
+    registryConfig: await write('loud.json', { credsStore: 'loud' }),
+  });
+  await assert.rejects(looking, (error: unknown) => {
+    assert.ok(error instanceof RegistryCredentials);
+    assert.ok(!everythingOf(error).includes('planted-secret'));
+    return true;
+  });
+});
+
+test('a helper whose child holds its pipe open is waited for no longer than allowed, and its answer counts', async () => {
+  const env = { PATH: `${join(dir, 'bin')}:/usr/bin:/bin` };
+  const pid = join(dir, 'child.pid');
+  await writeHelper('wrapper', `sleep 60 & echo $! > ${pid}; wait`);
+  const registryConfig = await write('wrapper.json', { credsStore: 'wrapper' });
+  await assert.rejects(find(env, 'h', 'a', { registryConfig, timeoutMs: 300 }), /did not answer within 0\.3 s/);
+  await ended(Number(await readFile(pid, 'utf8')));
+  await writeHelper('daemon', 'echo \'{"Username":"u","Secret":"s"}\'; sleep 3 &');
+  const found = await find(env, 'h', 'a', {
+    registryConfig: await write('daemon.json', { credsStore: 'daemon' }),
+    timeoutMs: 2500,
+  });
+  assert.equal((found as { username?: string }).username, 'u');
+});
+
+/** Resolves once no process has this id. */
+async function ended(pid: number): Promise<void> {
+  const isThere = (): boolean => {
+    try {
+      // A process that has ended and that nobody has waited for is a zombie: it is there, and holds nothing.
+      return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+    } catch {
+      return false;
+    }
+  };
+  while (isThere()) await new Promise(resolve => setImmediate(resolve));
+}
 
 test('an interrupted look-up stops its helper', async () => {
   await writeHelper('slow', 'exec sleep 60');

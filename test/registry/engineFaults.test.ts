@@ -572,3 +572,63 @@ test('a blob that is longer than its manifest says is not downloaded', async con
   const { body } = await engine.fetchBlob(reference, descriptor, 0, SIGNAL);
   assert.deepEqual(await readAll(body), bench.blob, 'a body that goes on is read up to the blob’s own end');
 });
+
+for (const bytes of [20_000, 200_000])
+  test(`${bytes} bytes of headers are read`, async context => {
+    const bench = await setUp(context);
+    bench.registry.script({ fault: headers({ 'x-pad': 'a'.repeat(bytes) }) });
+    await bench.engine.fetchManifest(bench.reference, SIGNAL);
+    assert.ok((await fetchWhole(bench)).bytes.equals(bench.blob));
+    assert.equal(bench.registry.count(), 2);
+  });
+
+test('headers without end are told as such', async context => {
+  const { engine, reference, registry } = await setUp(context);
+  registry.script({ fault: headers({ 'x-pad': 'a'.repeat(300_000) }) });
+  await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
+    assert.ok(error instanceof RegistryProtocol);
+    assert.match(error.message, /more headers than anybody reads/);
+    return true;
+  });
+  assert.equal(registry.count(), 2);
+});
+
+test('one length said twice is one length', async context => {
+  const bench = await setUp(context);
+  const length = `Content-Length: ${bench.blob.length}\r\n`;
+  const head = `HTTP/1.1 200 OK\r\n${length}X-Other: 1\r\n${length.toLowerCase()}\r\n`;
+  bench.registry.script({ kind: 'blob', fault: raw(Buffer.concat([Buffer.from(head), bench.blob])) });
+  assert.ok((await fetchWhole(bench)).bytes.equals(bench.blob));
+  assert.equal(bench.registry.count('blob'), 1);
+});
+
+test('two lengths that differ are refused', async context => {
+  const bench = await setUp(context, {}, { retries: 1 });
+  const { length } = bench.blob;
+  const head = `HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\nContent-Length: ${length - 1}\r\n\r\n`;
+  bench.registry.script({ kind: 'blob', fault: raw(Buffer.concat([Buffer.from(head), bench.blob])) });
+  await assert.rejects(fetchWhole(bench), RegistryRefusal);
+});
+
+for (const where of ['query', 'an element', 'percent-encoded'])
+  test(`what storage repeats of a signed address stays unsaid (${where})`, async context => {
+    const bench = await setUp(context, {}, { retries: 0 });
+    const secret = 'PLANTED+sig/nature=';
+    const encoded = encodeURIComponent(secret);
+    const said = {
+      query: `<StringToSign>GET /x?Signature=${encoded}</StringToSign>`,
+      'an element': `<SignatureProvided>${secret}</SignatureProvided><Seen>${secret}</Seen>`,
+      'percent-encoded': `you asked for /x?Expires=1&amp;Signature=${encoded} and PLANTEDTOKEN`,
+    }[where];
+    const body = `<Error><Code>SignatureDoesNotMatch</Code><Message>no match</Message>${said}</Error>`;
+    bench.registry.script([
+      { kind: 'blob', server: 'registry', fault: redirect(`/moved?Expires=1&Signature=${encoded}&tok=PLANTEDTOKEN`) },
+      { path: /^\/moved/, fault: status(403, { body }) },
+    ]);
+    await assert.rejects(fetchWhole(bench), (error: unknown) => {
+      assert.ok(error instanceof RegistryRefusal);
+      assert.match(error.registrySaid ?? '', /no match/);
+      assert.doesNotMatch(everythingOf(error), /PLANTED/);
+      return true;
+    });
+  });
