@@ -43,7 +43,12 @@ export class CacheFolder {
 
   /** Opens a whole blob to read; undefined if it is not there. Its bytes are not verified. */
   async openBlob(digest: Digest): Promise<FileHandle | undefined> {
-    return ifThere(() => open(this.blobPath(digest), 'r'));
+    return ifThere(async () => {
+      const file = await open(this.blobPath(digest), 'r');
+      if ((await file.stat()).isFile()) return file;
+      await file.close();
+      return undefined;
+    });
   }
 
   async removeBlob(digest: Digest): Promise<void> {
@@ -107,12 +112,18 @@ export class CacheFolder {
     leftovers?.set(partKey(digest), [...(leftovers.get(partKey(digest)) ?? []), name]);
   }
 
-  /** Makes a part the whole blob; false if somebody removed it, which harms nobody who has it open. */
+  /** Makes a part the whole blob; false if somebody removed it, or a folder is in its place, which harms nobody who has it open. */
   async commit(digest: Digest, path: string): Promise<boolean> {
     growing.delete(basename(path));
     const renamed = await ifThere(async () => {
-      await rename(path, this.blobPath(digest));
-      return true;
+      try {
+        await rename(path, this.blobPath(digest));
+        return true;
+      } catch (error) {
+        if (!isFolderInTheWay(error)) throw error;
+        await unlink(path);
+        return false;
+      }
     });
     return renamed ?? false;
   }
@@ -171,6 +182,11 @@ function mayBeAlive(name: string): boolean {
   } catch (error) {
     return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
   }
+}
+
+/** One blob that cannot be kept is no reason to go without the others. */
+function isFolderInTheWay(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && ['EISDIR', 'ENOTEMPTY', 'EEXIST'].includes(String(error.code));
 }
 
 function partKey(digest: Digest): string {

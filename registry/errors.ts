@@ -71,6 +71,9 @@ export class RegistryTimeout extends RegistryRefusal {
   readonly code = 'REGISTRY_TIMEOUT';
 }
 
+/** A body that comes, but hardly: another connection may be faster. Said once of a blob, then it is waited for. */
+export class RegistrySlow extends RegistryTimeout {}
+
 export class RegistryTls extends RegistryRefusal {
   readonly code = 'REGISTRY_TLS';
 }

@@ -1,4 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BlobVerifier } from './blobVerifier.ts';
 import type { CacheFolder } from './cacheFolder.ts';
 import { DiskFault, onDisk } from './diskFault.ts';
@@ -15,6 +16,9 @@ import type { TransferQueue } from './transferQueue.ts';
 export const MEMORY_BYTES = 1024 * 1024;
 const READ_BYTES = 1024 * 1024;
 const REPORT_BYTES = 128 * 1024;
+/** Wrong bytes are asked for again so often at most, within the retries; once in any case. */
+const MOST_REFETCHES = 3;
+const REFETCH_DELAY_MS = 250;
 
 export interface BlobSource {
   readonly places: Places;
@@ -26,8 +30,8 @@ export interface BlobSource {
 
 /**
  * Brings a blob here and verifies it before anybody reads from it: from the cache, from a part that was left there, from
- * the network. Bytes that turn out wrong are thrown away and fetched once more from the first one on, since the part on
- * disk may have been the culprit, or one answer of many.
+ * the network. Bytes that turn out wrong are thrown away and fetched anew from the first one on, since the part on disk may
+ * have been the culprit, or one answer of many.
  * @throws RegistryDigestMismatch if they are wrong again; DiskFault if the folder cannot hold it
  */
 export async function obtainBlob(
@@ -103,10 +107,21 @@ async function receive(
     if (!(error instanceof RegistryDigestMismatch)) throw error;
     // From one place alone, so that a mirror with wrong bytes is passed over like one without the blob.
     await places.ask(reference, signal, async (at, retries) => {
-      await partial?.discard();
-      receiver.reset();
-      await transferBlob(transfer, at, descriptor, receiver, signal, retries);
-      receiver.verify();
+      const most = Math.max(1, Math.min(MOST_REFETCHES, retries ?? transfer.retries, transfer.retries));
+      for (let attempt = 1; ; attempt += 1) {
+        await partial?.discard();
+        receiver.reset();
+        await transferBlob(transfer, at, descriptor, receiver, signal, retries);
+        try {
+          return receiver.verify();
+        } catch (wrong) {
+          if (!(wrong instanceof RegistryDigestMismatch) || attempt >= most) throw wrong;
+          const delayMs = Math.round(REFETCH_DELAY_MS * 2 ** (attempt - 1) * (0.5 + 0.5 * Math.random()));
+          const subject = formatReference(at);
+          transfer.onEvent?.({ type: 'retry', subject, attempt: attempt + 1, delayMs, reason: wrong.message });
+          await sleep(delayMs, undefined, { signal });
+        }
+      }
     });
   }
 }

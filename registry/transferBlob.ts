@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlobBody, Engine } from './engine.ts';
-import { RegistryRefusal, RegistryUnavailable } from './errors.ts';
+import { RegistryRefusal, RegistrySlow, RegistryUnavailable } from './errors.ts';
 import type { Descriptor } from './image.ts';
 import { formatReference, type Reference } from './reference.ts';
 import type { RegistryEvent } from './registry.ts';
@@ -8,10 +8,12 @@ import type { RegistryEvent } from './registry.ts';
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 15_000;
 const LAST_BYTE_GRACE_MS = 1000;
+/** A connection that brings so much of a blob, or a hundredth of it, was worth its while. */
+const PROGRESS_BYTES = 64 * 1024;
 
 export interface Transfer {
   readonly engine: Engine;
-  /** Further connections in a row that bring no new byte, before it is given up. */
+  /** Further connections in a row that bring hardly a new byte, before it is given up. */
   readonly retries: number;
   readonly onEvent?: ((event: RegistryEvent) => void) | undefined;
 }
@@ -25,8 +27,9 @@ export interface BlobSink {
 
 /**
  * Brings what a sink lacks of a blob over from one place, whatever number of connections that takes: a body that breaks is
- * asked for again from the byte where it broke. Progress starts the count of retries anew, since on a bad line every
- * connection carries a little. The bytes are not verified here.
+ * asked for again from the byte where it broke. Progress (64 KiB, or a hundredth of the blob) starts the count of retries
+ * anew, since on a bad line every connection carries a little; a byte each time is none, or it would never end. The bytes
+ * are not verified here.
  */
 export async function transferBlob(
   transfer: Transfer,
@@ -38,7 +41,8 @@ export async function transferBlob(
 ): Promise<void> {
   const most = Math.min(retries, transfer.retries);
   const subject = formatReference(at);
-  /** Since something came last. */
+  const progressBytes = Math.min(PROGRESS_BYTES, descriptor.size / 100);
+  /** Since something worth its while came last. */
   let attempt = 0;
   let wholeBytes: number | undefined;
   while (sink.receivedBytes < descriptor.size) {
@@ -48,12 +52,17 @@ export async function transferBlob(
     const broken = await pour(body, sink, descriptor, signal);
     if (sink.receivedBytes >= descriptor.size) return;
     if (broken instanceof RegistryRefusal && !broken.temporary) throw broken;
+    if (broken instanceof RegistrySlow) {
+      // Our own choice, which the engine makes once of a blob: no failure of theirs.
+      transfer.onEvent?.({ type: 'retry', subject, attempt: Math.max(1, attempt), delayMs: 0, reason: broken.message });
+      continue;
+    }
     if (broken === undefined) {
       // A body that ends in good order at the same byte twice is all that the registry has.
       if (wholeBytes === sink.receivedBytes) throw tooShort(subject, descriptor, sink.receivedBytes);
       wholeBytes = sink.receivedBytes;
     }
-    attempt = sink.receivedBytes > before ? 1 : attempt + 1;
+    attempt = sink.receivedBytes > before && sink.receivedBytes - before >= progressBytes ? 1 : attempt + 1;
     const refusal = interrupted(subject, descriptor, sink.receivedBytes, broken);
     const limit = Math.min(most, refusal.retryLimit ?? most);
     if (attempt > limit) throw refusal;

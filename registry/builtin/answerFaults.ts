@@ -36,6 +36,12 @@ export interface Circumstances {
 
 type Details = Omit<RegistryRefusalDetails, 'hint'>;
 
+/**
+ * No body where one was asked for, a request that took too long, a connection or a moment that was the wrong one, a lock,
+ * too many requests; and nginx's word for a client that left, which a gateway says of itself.
+ */
+const FOR_NOW = [204, 408, 421, 423, 425, 429, 499];
+
 /** Longer waits are not waited for. */
 const LONGEST_RETRY_AFTER_MS = 60_000;
 
@@ -63,7 +69,7 @@ export function refuseAnswer(
   if (status === 407)
     return refuseProxyStatus(407, { ...answer.request, proxy: answer.proxy, timeoutMs: about.timeoutMs });
   if (status === 511 || (words.isHtml && status < 400)) return refusePortal(host, details);
-  if (status === 429 || status === 408 || (status >= 500 && status !== 501 && status !== 505))
+  if (FOR_NOW.includes(status) || (status >= 500 && status !== 501 && status !== 505))
     return refuseForNow(answer, host, details);
   if (status === 403 && about.moved)
     return new RegistryDenied(`${host}, to which ${asked.registry} redirects, does not hand out the blob`, {

@@ -1,5 +1,11 @@
 import { Readable } from 'node:stream';
-import { RegistryProtocol, type RegistryRefusal, RegistryTimeout, RegistryUnavailable } from '../errors.ts';
+import {
+  RegistryProtocol,
+  type RegistryRefusal,
+  RegistrySlow,
+  RegistryTimeout,
+  RegistryUnavailable,
+} from '../errors.ts';
 import { attemptOf, canDecode, contentEncoding, decodeBody, requestOf } from './bodies.ts';
 import { printable } from './printable.ts';
 import type { HttpAnswer } from './transport.ts';
@@ -9,13 +15,14 @@ export interface BlobStreamOptions {
   /** How many bytes must still come. */
   readonly expectedBytes: number;
   readonly timeoutMs: number;
+  /** Less than this within a whole timeout, though something came, is RegistrySlow. 0: never. */
+  readonly leastBytes: number;
   readonly signal: AbortSignal;
   /** Told of bytes as they came over the wire. */
   readonly onBytes: (count: number) => void;
+  /** Told before RegistrySlow. */
+  readonly onSlow: () => void;
 }
-
-/** Less than this within a whole timeout is a stall: a line that slow never ends, a new connection may. */
-const LEAST_BYTES = 1024;
 
 /**
  * A blob's body that ends only if all of it came; anything else is one of this room's refusals. A reader that pauses for
@@ -63,7 +70,7 @@ export class BlobStream extends Readable {
     if (!this.#paused) return;
     this.#paused = false;
     // The time of the pause was the reader's.
-    this.#windowBytes = LEAST_BYTES;
+    this.#windowBytes = Math.max(1, this.#options.leastBytes);
     this.#source.resume();
   }
 
@@ -139,10 +146,12 @@ export class BlobStream extends Readable {
     }
     const received = this.#windowBytes;
     this.#windowBytes = 0;
-    if (received >= LEAST_BYTES) return;
+    if (received >= Math.max(1, this.#options.leastBytes)) return;
     const { host } = this.#answer.request.url;
+    if (received > 0) this.#options.onSlow();
+    const Kind = received > 0 ? RegistrySlow : RegistryTimeout;
     this.#break(
-      new RegistryTimeout(`${host} sent ${received} bytes of the blob in ${this.#options.timeoutMs / 1000} s`, {
+      new Kind(`${host} sent ${received} bytes of the blob in ${this.#options.timeoutMs / 1000} s`, {
         subject: host,
         request: requestOf(this.#answer),
         temporary: true,

@@ -10,7 +10,7 @@ import { refusePortal } from './answerFaults.ts';
 import { Authenticator } from './authenticator.ts';
 import { BlobStream, refuseLength } from './blobStream.ts';
 import { contentEncoding, dropBody, requestOf } from './bodies.ts';
-import { continuesBlob, parseContentRange } from './contentRange.ts';
+import { type ContentRange, continuesBlob, parseContentRange } from './contentRange.ts';
 import { Exchange, type Question } from './exchange.ts';
 import { endpointOf } from './hosts.ts';
 import { ACCEPTED_MANIFESTS, announcedDigest, readManifest } from './manifestAnswer.ts';
@@ -48,18 +48,25 @@ export function createBuiltinEngine(options: BuiltinEngineOptions): Engine {
   return new BuiltinEngine(options);
 }
 
+/** Less than this within a whole timeout, and a blob is asked for once more: a new connection is often faster. */
+const LEAST_BYTES = 1024;
+
 class BuiltinEngine implements Engine {
   readonly #transport: Transport;
   readonly #exchange: Exchange;
   readonly #headsOnly: boolean;
+  readonly #retries: number;
+  /** Digests of blobs that were asked for once more because they came slowly. */
+  readonly #slow = new Set<string>();
   #bytesDownloaded = 0;
 
   constructor(options: BuiltinEngineOptions) {
     this.#transport = new Transport(options);
     this.#headsOnly = options.headsOnly ?? false;
+    this.#retries = options.retries ?? 5;
     const authenticator = new Authenticator(this.#transport, new CredentialsSource(options));
     this.#exchange = new Exchange(this.#transport, authenticator, new Schemes(options.plainHttp ?? false), {
-      retries: options.retries ?? 5,
+      retries: this.#retries,
       backoffMs: options.backoffMs ?? 250,
       onEvent: options.onEvent ?? (() => {}),
     });
@@ -97,14 +104,22 @@ class BuiltinEngine implements Engine {
       endpoint: endpointOf(reference.registry, reference.repository),
       method: 'GET',
       path: `blobs/${descriptor.digest}`,
+      accept: [206],
       ...(start === 0 ? {} : { headers: { range: `bytes=${start}-` }, accept: [206, 416] }),
     };
     const tolerant = { ofLength: false };
+    const isPatient = Math.min(retries ?? this.#retries, this.#retries) === 0;
     const open = (answer: HttpAnswer): Promise<BlobBody | undefined> =>
-      this.#openBlob(answer, descriptor, start, tolerant, signal);
-    const blob = await this.#exchange.ask(question, open, signal, retries);
+      this.#openBlob(answer, descriptor, start, tolerant, isPatient, signal);
+    try {
+      const blob = await this.#exchange.ask(question, open, signal, retries);
+      if (blob !== undefined) return blob;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (start === 0 || !mayMindRange(error)) throw error;
+    }
     // The registry could not go on at the offset: all of it again.
-    return blob ?? this.fetchBlob(reference, descriptor, 0, signal, retries);
+    return this.fetchBlob(reference, descriptor, 0, signal, retries);
   }
 
   listTags(reference: Reference, signal: AbortSignal): Promise<string[]> {
@@ -166,18 +181,21 @@ class BuiltinEngine implements Engine {
     descriptor: Descriptor,
     start: number,
     tolerant: { ofLength: boolean },
+    isPatient: boolean,
     signal: AbortSignal,
   ): Promise<BlobBody | undefined> {
     const { status, headers } = answer;
     const isRange = status === 206;
-    const fits = continuesBlob(parseContentRange(headers['content-range']?.toString()), start, descriptor.size);
+    const range = parseContentRange(headers['content-range']?.toString());
+    const fits = continuesBlob(range, start, descriptor.size);
     // A range of an encoded body counts encoded bytes (RFC 9110, 14.1.2).
     if (status === 416 || (isRange && (!fits || contentEncoding(answer) !== undefined))) {
       answer.body.on('error', () => {}).destroy();
       answer.leave();
+      if (start === 0) throw refusePart(answer, range, descriptor);
       return undefined;
     }
-    const offset = isRange ? start : 0;
+    const offset = isRange && range !== undefined ? range.first : 0;
     const expectedBytes = descriptor.size - offset;
     const length = headers['content-length'] === undefined ? undefined : Number(headers['content-length']);
     if (/^\s*text\/html/i.test(headers['content-type']?.toString() ?? '') && length !== expectedBytes) {
@@ -196,7 +214,11 @@ class BuiltinEngine implements Engine {
       this.#bytesDownloaded += count;
     };
     const { timeoutMs } = this.#transport;
-    return { offset, body: new BlobStream(answer, { expectedBytes, timeoutMs, signal, onBytes }) };
+    const leastBytes = isPatient || this.#slow.has(descriptor.digest) ? 0 : LEAST_BYTES;
+    const onSlow = (): void => {
+      this.#slow.add(descriptor.digest);
+    };
+    return { offset, body: new BlobStream(answer, { expectedBytes, timeoutMs, leastBytes, signal, onBytes, onSlow }) };
   }
 }
 
@@ -217,6 +239,26 @@ function askedFor(reference: Reference): Pick<Asked, 'subject' | 'registry' | 'r
     registry: reference.registry,
     repository: reference.repository,
   };
+}
+
+/** True if the same without a Range may do: some storage refuses ranges by whatever status comes to its mind. */
+function mayMindRange(error: unknown): boolean {
+  if (!(error instanceof RegistryRefusal) || error.status === undefined || error.status < 400) return false;
+  return ![401, 404, 407, 408, 429, 502, 503, 504].includes(error.status);
+}
+
+function refusePart(answer: HttpAnswer, range: ContentRange | undefined, { size }: Descriptor): RegistryProtocol {
+  const { host } = answer.request.url;
+  return new RegistryProtocol(`${host} answered with a part of a blob of which all was asked for`, {
+    subject: host,
+    status: answer.status,
+    request: requestOf(answer),
+    expected: `bytes 0-${size - 1}/${size}`,
+    found: range === undefined ? 'no usable Content-Range' : `bytes ${range.first}-${range.last}`,
+    temporary: true,
+    retryLimit: 2,
+    hint: 'A proxy on the way may keep parts of answers: try again, or another network.',
+  });
 }
 
 function refuseSilence(reference: Reference): RegistryProtocol {

@@ -19,11 +19,11 @@ export function parseContentRange(value: string | undefined): ContentRange | und
   return { first, last, sizeBytes };
 }
 
-/** True if a 206 with this range continues a blob of `sizeBytes` at `offset` to its end. */
+/** True if a 206 with this range has all of a blob of `sizeBytes` from `offset` on; it may begin earlier. */
 export function continuesBlob(range: ContentRange | undefined, offset: number, sizeBytes: number): boolean {
   if (range === undefined) return false;
   return (
-    range.first === offset &&
+    range.first <= offset &&
     range.last === sizeBytes - 1 &&
     (range.sizeBytes === undefined || range.sizeBytes === sizeBytes)
   );

@@ -52,7 +52,7 @@ export async function readManifest(
         found,
         // A broken proxy on the way, or a tag that moved between header and body: rarely twice.
         temporary: true,
-        retryLimit: 2,
+        retryLimit: 3,
         hint: 'The answer was changed on the way, or the registry is damaged: do not use it; try again, or another network.',
       });
   }

@@ -36,6 +36,7 @@ import {
   redirectChain,
   redirectLoop,
   reset,
+  rewrite,
   shortened,
   status,
   wrongBytes,
@@ -52,6 +53,11 @@ for (const [name, fault] of [
   ['502', status(502)],
   ['504 with a page in HTML', status(504, { body: '<html>Gateway</html>' })],
   ['408', status(408)],
+  ['204', status(204)],
+  ['421', status(421)],
+  ['423', status(423)],
+  ['425', status(425)],
+  ['499', status(499)],
   ['429 without a word', status(429)],
   ['429 with Retry-After 0', status(429, { retryAfter: 0 })],
   ['503 with garbage in Retry-After', status(503, { retryAfter: 'whenever' })],
@@ -632,3 +638,18 @@ for (const where of ['query', 'an element', 'percent-encoded'])
       return true;
     });
   });
+
+test('all of a blob as a part of itself is taken, though no part was asked for', async context => {
+  const bench = await setUp(context);
+  const last = bench.blob.length - 1;
+  const whole = rewrite('206', said => ({
+    ...said,
+    status: 206,
+    headers: { ...said.headers, 'content-range': `bytes 0-${last}/${last + 1}` },
+  }));
+  bench.registry.script({ kind: 'blob', fault: whole });
+  assert.ok((await fetchWhole(bench)).bytes.equals(bench.blob));
+  const part = rewrite('206', said => ({ ...said, status: 206, body: said.body?.subarray(1) ?? Buffer.alloc(0) }));
+  bench.registry.script({ kind: 'blob', first: 1, fault: part });
+  assert.ok((await fetchWhole(bench)).bytes.equals(bench.blob));
+});

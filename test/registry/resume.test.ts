@@ -15,11 +15,13 @@ import {
   captivePortal,
   closeDelimited,
   corrupt,
+  drip,
   finish,
   hang,
   rangeIgnored,
   rangeRefused,
   reset,
+  shiftedRange,
   status,
   wrongContentRange,
 } from '../support/faults.ts';
@@ -30,14 +32,17 @@ import { startRegistry, type TestRegistry } from '../support/registry.ts';
 const WASM = 'application/vnd.module.wasm.content.layer.v1+wasm';
 const large = randomBytes(3_000_000);
 const small = randomBytes(20_000);
+const tiny = randomBytes(1000);
 const image = imageOf({
   layers: [
     { mediaType: WASM, body: large },
     { mediaType: WASM, body: small },
+    { mediaType: WASM, body: tiny },
   ],
 });
 const LARGE: Descriptor = { mediaType: WASM, digest: digestOf(large), size: large.length };
 const SMALL: Descriptor = { mediaType: WASM, digest: digestOf(small), size: small.length };
+const TINY: Descriptor = { mediaType: WASM, digest: digestOf(tiny), size: tiny.length };
 const GET = { kind: 'blob', method: 'GET' } as const;
 
 let dir: string;
@@ -86,6 +91,59 @@ describe('a body that breaks', () => {
       assert.equal(asked[0], undefined);
       for (const range of asked.slice(1)) assert.match(range ?? '', /^bytes=[1-9]\d*-/);
     });
+
+  it('is given up where every connection brings a byte, after so many retries', async () => {
+    server.script({ ...GET, fault: finish({ afterBytes: 1 }) });
+    const registry = await registryWith({ retries: 2 });
+    await assert.rejects(registry.openBlob(reference, LARGE), refused('REGISTRY_UNAVAILABLE'));
+    assert.equal(server.count(GET), 3);
+  });
+
+  for (const retries of [0, 1])
+    it(`is waited for as long as anything comes within the time allowed (${retries} retries)`, async () => {
+      server.script({ ...GET, fault: drip({ bytes: 60, everyMs: 40 }) });
+      const registry = await registryWith({ timeoutMs: 250, retries });
+      assert.ok((await read(registry, TINY)).equals(tiny));
+      assert.equal(server.count(GET), 1 + retries, 'a new connection may be faster: once');
+    });
+
+  it('is asked for anew over a faster connection', async () => {
+    server.script({ ...GET, first: 1, fault: drip({ bytes: 1, everyMs: 50 }) });
+    assert.ok((await read(await registryWith({ timeoutMs: 250 }), LARGE)).equals(large));
+    assert.equal(server.count(GET), 2);
+  });
+
+  for (const code of [400, 403, 405, 500, 501])
+    it(`comes right from a registry that answers a Range with ${code}`, async () => {
+      server.script([
+        { ...GET, first: 1, fault: finish({ afterBytes: 700_000 }) },
+        { ...GET, ranged: true, fault: status(code) },
+      ]);
+      assert.ok((await read(await registryWith({ retries: 1 }), LARGE)).equals(large));
+    });
+
+  it('goes on where the registry begins a little earlier than asked and says so', async () => {
+    server.script([
+      { ...GET, first: 1, fault: finish({ afterBytes: 700_000 }) },
+      { ...GET, ranged: true, fault: shiftedRange(-1000) },
+    ]);
+    assert.ok((await read(await registryWith(), LARGE)).equals(large));
+    assert.equal(server.count(GET), 2);
+    assert.ok(server.bytesServed(GET) <= large.length + 701_000);
+  });
+
+  it('that was wrong is fetched anew as often as retries and sense allow', async () => {
+    server.script({ ...GET, first: 3, fault: corrupt() });
+    assert.ok((await read(await registryWith(), LARGE)).equals(large));
+    assert.equal(server.count(GET), 4);
+    server.reset();
+    server.script({ ...GET, fault: corrupt() });
+    await assert.rejects(
+      (await registryWith({ retries: 0 })).openBlob(reference, LARGE),
+      refused('REGISTRY_DIGEST_MISMATCH'),
+    );
+    assert.equal(server.count(GET), 2, 'once in any case: a part on disk may have been the culprit');
+  });
 
   it('is not given up while every connection brings a little, however few retries there are', async () => {
     server.script({ ...GET, fault: finish({ afterBytes: 250_000 }) });
@@ -422,4 +480,20 @@ describe('a registry that is busy', () => {
     ]);
     assert.ok((await read(await registryWith(), LARGE)).equals(large));
   });
+});
+
+it('a folder in the place of a cached blob is passed over, and all other blobs are kept', async () => {
+  await mkdir(join(blobFile(LARGE), 'within'), { recursive: true });
+  const warnings: RegistryEvent[] = [];
+  const onEvent = (event: RegistryEvent) => void (event.type === 'warning' && warnings.push(event));
+  const registry = await registryWith({ cacheDir: cacheDir(), onEvent });
+  assert.ok((await read(registry, LARGE)).equals(large));
+  assert.ok((await read(registry, SMALL)).equals(small));
+  await registry.close();
+  assert.deepEqual(warnings, []);
+  assert.deepEqual(
+    (await listCache(cacheDir())).map(({ digest }) => digest),
+    [SMALL.digest],
+  );
+  assert.equal((await cleanCache(cacheDir())).removed, 1);
 });
