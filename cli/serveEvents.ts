@@ -13,7 +13,7 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
     case 'tree-missing':
       return warn(
         event.serving
-          ? `no index.json in ${event.treeDir} any more; what was read before is served on`
+          ? `no index.json in ${event.treeDir} any more; files that are open or in memory are served on`
           : `no index.json in ${event.treeDir} yet; answering 503 until \`plugin-mirror sync\` has put one there`,
       );
     case 'tree-unreadable': {

@@ -37,13 +37,24 @@ export class AccessLog {
     const { status, complete } = answered;
     const { sampleEvery } = this.#settings;
     if (status < 400 && complete && (sampleEvery === 0 || this.#seen++ % sampleEvery !== 0)) return;
+    this.#append(this.#line(answered));
+  }
+
+  #append(line: string): void {
     if (this.#lines.length > MAX_WAITING_BYTES) {
       this.#dropped++;
       return;
     }
-    this.#lines += this.#line(answered);
+    this.#lines += line;
     if (this.#lines.length >= FLUSH_BYTES) this.#flush();
     else this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
+  }
+
+  /** A request that could not be read: neither its method nor its path is known. */
+  addUnreadable(status: number, client: string): void {
+    this.#append(
+      `{"time":"${this.#now()}","client":${quote(client)},"status":${status},"bytes":0,"unreadable":true}\n`,
+    );
   }
 
   /** Writes what is left. */
@@ -54,19 +65,22 @@ export class AccessLog {
     }
   }
 
-  #line({ request, path, file, status, sentBytes, durationMs, complete, client }: Answered): string {
+  #now(): string {
     const ms = Date.now();
     const second = Math.floor(ms / 1000);
     if (second !== this.#second) {
       this.#second = second;
       this.#time = new Date(second * 1000).toISOString().slice(0, 19);
     }
-    const time = `${this.#time}.${String(ms % 1000).padStart(3, '0')}Z`;
+    return `${this.#time}.${String(ms % 1000).padStart(3, '0')}Z`;
+  }
+
+  #line({ request, path, file, status, sentBytes, durationMs, complete, client }: Answered): string {
     const plugin = file?.plugin === undefined ? '' : `,"plugin":"${file.plugin}","version":"${file.version}"`;
     const agent = request.headers['user-agent'];
     const userAgent = agent === undefined ? '' : `,"userAgent":${quote(agent)}`;
     const cut = complete ? '' : ',"complete":false';
-    return `{"time":"${time}","client":${quote(client)},"method":"${request.method}","url":${quote(path)},"status":${status},"bytes":${sentBytes},"durationMs":${durationMs.toFixed(2)}${plugin}${userAgent}${cut}}\n`;
+    return `{"time":"${this.#now()}","client":${quote(client)},"method":"${request.method}","url":${quote(path)},"status":${status},"bytes":${sentBytes},"durationMs":${durationMs.toFixed(2)}${plugin}${userAgent}${cut}}\n`;
   }
 
   #flush(): void {

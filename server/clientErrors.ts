@@ -1,14 +1,21 @@
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
-/** RFC 9112 on requests that cannot be read: said once, in HTTP, and the connection is over. */
-export function answerUnreadable(error: NodeJS.ErrnoException, socket: Duplex): void {
-  // After a reset nobody listens; in the midst of a body, a second header would be taken for a part of it.
-  const busy = '_httpMessage' in socket && socket._httpMessage !== null && socket._httpMessage !== undefined;
-  if (error.code === 'ECONNRESET' || !socket.writable || busy) {
-    socket.destroy();
-    return;
-  }
-  socket.end(rawAnswer(statusFor(error.code)), () => socket.destroy());
+/** RFC 9112 on requests that cannot be read: said once, in HTTP, and the connection is over. `told` hears of each answer. */
+export function unreadableAnswerer(
+  told: (status: number, client: string) => void,
+): (error: NodeJS.ErrnoException, socket: Duplex) => void {
+  return (error, socket) => {
+    // After a reset nobody listens; in the midst of a body, a second header would be taken for a part of it.
+    const busy = '_httpMessage' in socket && socket._httpMessage !== null && socket._httpMessage !== undefined;
+    if (error.code === 'ECONNRESET' || !socket.writable || busy) {
+      socket.destroy();
+      return;
+    }
+    const status = statusFor(error.code);
+    told(Number.parseInt(status, 10), socket instanceof Socket ? (socket.remoteAddress ?? '') : '');
+    socket.end(rawAnswer(status), () => socket.destroy());
+  };
 }
 
 export function rawAnswer(status: string, headers = ''): string {

@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
+import { isIP, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Express } from 'express';
 import type { Access } from './access.ts';
@@ -39,18 +40,28 @@ const ROOT_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
 export function createListener(parts: ListenerParts): RequestListener {
   const { app, files, follower, connections, rules, settings, access, wantsCertificate } = parts;
   const { basePath } = settings;
+  /** Connections whose last answer has been begun: what follows on them is nobody's request. */
+  const over = new WeakSet<Socket>();
   return (request, response) => {
+    if (over.has(request.socket)) return;
     connections.note(request, response);
     const head = readRequestHead(request);
     const client = clientOf(request, settings.trustedProxies);
-    const begin = (closes = head.hasBody): Exchange => new Exchange(request, response, rules, { closes, client });
+    const begin = (closes = head.hasBody): Exchange => {
+      if (closes) over.add(request.socket);
+      return new Exchange(request, response, rules, { closes, client });
+    };
     const url = request.url ?? '/';
     // As most requests have it: the very text that the catalog knows.
     const known = basePath === '' ? follower.view?.files.get(url) : undefined;
     if (request.httpVersionMajor !== 1) begin(true).text(505, 'This server speaks HTTP/1.1.\n');
     else if (request.rawHeaders.length > 2 * MAX_HEADER_LINES)
       begin(true).text(431, 'These are too many header lines.\n');
-    else if (head.hosts > 1) begin(true).text(400, 'A request names one host.\n');
+    else if (head.hosts > 1 || (head.hosts === 0 && request.httpVersionMinor > 0))
+      begin(true).text(400, 'A request names one host.\n');
+    else if (head.isUnclear) begin(true).text(400, 'This header cannot be read: Host or Transfer-Encoding.\n');
+    else if (head.expect !== undefined && !/^100-continue$/i.test(head.expect))
+      begin(true).text(417, 'Nothing can be expected of this server.\n');
     else if (known !== undefined) {
       const exchange = begin();
       if (isAdmitted(exchange)) answerFile(exchange, head, url, known);
@@ -130,5 +141,6 @@ function clientOf(request: IncomingMessage, trustedProxies: number): string {
   const forwarded = request.headers['x-forwarded-for'];
   const hops = (Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? '')).split(',').map(hop => hop.trim());
   const chain = [...hops.filter(hop => hop !== ''), peer];
-  return chain[Math.max(0, chain.length - 1 - trustedProxies)] ?? peer;
+  const told = chain[Math.max(0, chain.length - 1 - trustedProxies)] ?? '';
+  return isIP(told) === 0 ? peer : told;
 }

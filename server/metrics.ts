@@ -49,6 +49,11 @@ export class Metrics {
     }
   }
 
+  /** A request that could not be read, or was refused before anybody looked at it. */
+  addUnreadable(status: number): void {
+    count(this.#others, status);
+  }
+
   collect(view: TreeView | undefined, gauges: Gauges): MetricFamily[] {
     const p = 'plugin_mirror_';
     return [
@@ -71,24 +76,23 @@ export class Metrics {
   }
 
   #answers(view: TreeView | undefined): MetricFamily[] {
-    const groups = [...grouped(view)];
+    const groups = [...grouped(view, { answers: this.#others, sentBytes: this.#otherBytes })];
     const requests = groups.flatMap(([labels, { answers }]) =>
       [...answers].map(([status, value]) => [`{${labels},status="${status}"}`, value] as const),
     );
-    const others = [...this.#others].map(([status, value]) => [`{${NO_FILE},status="${status}"}`, value] as const);
     const bytes = groups.map(([labels, { sentBytes }]) => [`{${labels}}`, sentBytes] as const);
     return [
       {
         name: 'plugin_mirror_requests_total',
         type: 'counter',
         help: 'Answers by plugin, version, content coding and status.',
-        samples: [...requests, ...others],
+        samples: requests,
       },
       {
         name: 'plugin_mirror_sent_bytes_total',
         type: 'counter',
         help: 'Bytes of bodies sent.',
-        samples: [...bytes, [`{${NO_FILE}}`, this.#otherBytes]],
+        samples: bytes,
       },
     ];
   }
@@ -132,9 +136,9 @@ interface Counted {
   sentBytes: number;
 }
 
-/** By plugin, version and coding, over all the paths that lead there. */
-function grouped(view: TreeView | undefined): Map<string, Counted> {
-  const groups = new Map<string, Counted>();
+/** By plugin, version and coding, over all the paths that lead there; files of no plugin count with `others`. */
+function grouped(view: TreeView | undefined, others: Counted): Map<string, Counted> {
+  const groups = new Map([[NO_FILE, { answers: new Map(others.answers), sentBytes: others.sentBytes }]]);
   const seen = [...(view?.files.values() ?? [])].flatMap((file): ServedFile[] => [file, ...file.variants]);
   for (const { plugin = '', version = '', coding = 'identity', answers, sentBytes } of seen) {
     if (answers === undefined) continue;

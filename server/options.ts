@@ -110,8 +110,9 @@ export function settleOptions(options: ServerOptions): ServerSettings {
   };
   for (const [name, least, most] of LIMITS) {
     const value = settings[name];
-    if (!Number.isSafeInteger(value) || value < least || value > most)
-      throw unfit(name, `a whole number from ${least} to ${most}`, String(value));
+    if (Number.isSafeInteger(value) && value >= least && value <= most) continue;
+    if (name.endsWith('Ms')) throw unfit(name, `${least / 1000} to ${most / 1000} seconds`, `${value / 1000} s`);
+    throw unfit(name, `a whole number from ${least} to ${most}`, String(value));
   }
   if (settings.treeDir === '') throw unfit('treeDir', 'a folder', 'nothing');
   if (settings.host === '') throw unfit('host', 'an address of this machine', 'nothing');
@@ -168,10 +169,29 @@ function isDots(part: string): boolean {
   return part === '.' || part === '..';
 }
 
+/** Flags that are not called like their setting. */
+const FLAGS: Readonly<Record<string, string>> = {
+  treeDir: 'tree',
+  urlPatterns: 'url-pattern',
+  cacheBytes: 'memory-cache',
+  maxBodies: 'max-downloads',
+  maxWaitingBodies: 'max-queue',
+  maxBodyWaitMs: 'queue-timeout',
+  retryAfterSeconds: 'retry-after',
+  pollMs: 'poll-interval',
+  patrolMs: 'check-interval',
+  verifyMs: 'verify-interval',
+  verifyBytesPerSecond: 'verify-rate',
+  logSampleEvery: 'log-sample',
+  authToken: 'auth-token-file',
+  authPassword: 'auth-password-file',
+};
+
 function unfit(name: string, expected: string, found: string): ServerOptionInvalid {
-  const flag = `--${name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`;
-  return new ServerOptionInvalid(`The server's option ${name} cannot be ${found}`, {
-    subject: name,
+  const own = name.replace(/Ms$/, '').replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`);
+  const flag = `--${FLAGS[name] ?? own}`;
+  return new ServerOptionInvalid(`The server's option ${flag} cannot be ${found}`, {
+    subject: flag,
     expected,
     found,
     hint: `See \`plugin-mirror serve --help\` for what it takes (${flag}, or its PLUGIN_MIRROR_ variable).`,

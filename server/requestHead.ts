@@ -4,6 +4,9 @@ import type { IncomingMessage } from 'node:http';
 export interface RequestHead {
   hosts: number;
   hasBody: boolean;
+  /** A Host that names none, or a Transfer-Encoding that does not end in chunked: 400 (RFC 9112, 3.2 and 6.3). */
+  isUnclear: boolean;
+  expect: string | undefined;
   ifMatch: string | undefined;
   ifNoneMatch: string | undefined;
   ifModifiedSince: string | undefined;
@@ -19,6 +22,8 @@ export function readRequestHead(request: IncomingMessage): RequestHead {
   const head: RequestHead = {
     hosts: 0,
     hasBody: false,
+    isUnclear: false,
+    expect: undefined,
     ifMatch: undefined,
     ifNoneMatch: undefined,
     ifModifiedSince: undefined,
@@ -32,10 +37,16 @@ export function readRequestHead(request: IncomingMessage): RequestHead {
     const value = raw[at + 1] ?? '';
     switch (name.length) {
       case 4:
-        if (is(name, 'host')) head.hosts++;
+        if (is(name, 'host')) {
+          head.hosts++;
+          head.isUnclear ||= !HOST.test(value);
+        }
         break;
       case 5:
         if (is(name, 'range')) head.range = single(head.range, value);
+        break;
+      case 6:
+        if (is(name, 'expect')) head.expect = joined(head.expect, value);
         break;
       case 8:
         if (is(name, 'if-match')) head.ifMatch = joined(head.ifMatch, value);
@@ -52,7 +63,10 @@ export function readRequestHead(request: IncomingMessage): RequestHead {
         break;
       case 17:
         if (is(name, 'if-modified-since')) head.ifModifiedSince = single(head.ifModifiedSince, value);
-        else if (is(name, 'transfer-encoding')) head.hasBody = true;
+        else if (is(name, 'transfer-encoding')) {
+          head.hasBody = true;
+          head.isUnclear ||= !/(?:^|,)[ \t]*chunked[ \t]*$/i.test(value);
+        }
         break;
       case 19:
         if (is(name, 'if-unmodified-since')) head.ifUnmodifiedSince = single(head.ifUnmodifiedSince, value);
@@ -61,6 +75,9 @@ export function readRequestHead(request: IncomingMessage): RequestHead {
   }
   return head;
 }
+
+/** What RFC 3986 lets a host and a port be made of (3.2.2, 3.2.3); whether they are this server's does not matter. */
+const HOST = /^[A-Za-z0-9._~!$&'()*+,;=%:[\]-]*$/;
 
 function is(name: string, lower: string): boolean {
   return name === lower || name.toLowerCase() === lower;

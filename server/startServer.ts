@@ -7,7 +7,7 @@ import { Access } from './access.ts';
 import { AccessLog } from './accessLog.ts';
 import { ALLOWED_METHODS } from './allowedMethods.ts';
 import { ChunkCache } from './chunkCache.ts';
-import { answerUnreadable, rawAnswer } from './clientErrors.ts';
+import { rawAnswer, unreadableAnswerer } from './clientErrors.ts';
 import { Connections } from './connections.ts';
 import type { Content } from './content.ts';
 import { ContentStore } from './contentStore.ts';
@@ -89,6 +89,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     metrics.add(answered);
     log?.add(answered);
   };
+  const damagedFiles = (): number => counted(store.contents, content => content.state === 'damaged');
   const gauges = (): Gauges => ({
     connections: connections.open,
     bodiesRunning: gate.running,
@@ -96,7 +97,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     cacheHits: cache.hits,
     cacheMisses: cache.misses,
     cacheBytes: cache.sizeBytes,
-    damagedFiles: counted(store.contents, content => content.state === 'damaged'),
+    damagedFiles: damagedFiles(),
     displacedFiles: counted(store.contents, content => content.displaced),
     logLinesDropped: log?.droppedLines ?? 0,
     connectionsDropped,
@@ -104,7 +105,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const collect = (): MetricFamily[] => metrics.collect(follower.view, gauges());
   const notReady = (): string | undefined => {
     if (isDraining) return 'The server is stopping.';
-    return follower.view === undefined ? 'No plugin tree has been loaded yet.' : undefined;
+    if (follower.view === undefined) return 'No plugin tree has been loaded yet.';
+    return follower.isGone && damagedFiles() > 0 ? 'The plugin tree is gone, and files of it with it.' : undefined;
   };
   const parts = {
     view: () => follower.view,
@@ -131,10 +133,24 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const rules = { isDraining: () => isDraining, retryAfterSeconds, onAnswered };
   const access = credentials === undefined ? undefined : new Access(credentials);
   const wantsCertificate = tls?.clientCaFile !== undefined;
-  server.on(
-    'request',
-    createListener({ settings, app, notReady, access, wantsCertificate, files, follower, connections, rules }),
-  );
+  const listener = createListener({
+    settings,
+    app,
+    notReady,
+    access,
+    wantsCertificate,
+    files,
+    follower,
+    connections,
+    rules,
+  });
+  // Nobody's body is waited for, so nobody is told to send it; what else one may expect, the listener refuses.
+  for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, listener);
+  const answerUnreadable = unreadableAnswerer((status, client) => {
+    metrics.addUnreadable(status);
+    log?.addUnreadable(status, client);
+  });
+  server.on('clientError', answerUnreadable);
   server.on('drop', () => connectionsDropped++);
   await listen(server, settings.host, settings.port);
   await follower.start();
@@ -189,6 +205,8 @@ function createHttpServer(settings: ServerSettings, material: TlsMaterial | unde
     connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     insecureHTTPParser: false,
     noDelay: true,
+    // The listener refuses a request without a Host: then it is counted, and in the log.
+    requireHostHeader: false,
   };
   const server =
     material === undefined
@@ -206,7 +224,6 @@ function createHttpServer(settings: ServerSettings, material: TlsMaterial | unde
   server.maxConnections = settings.maxConnections;
   // A socket's timeout starts anew whenever the kernel takes more of what is being written, so a slow reader is not cut.
   server.timeout = settings.stallTimeoutMs;
-  server.on('clientError', answerUnreadable);
   server.on('connect', (_request, socket) =>
     socket.end(rawAnswer('405 Method Not Allowed', `Allow: ${ALLOWED_METHODS}\r\n`)),
   );

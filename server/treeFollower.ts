@@ -33,6 +33,7 @@ export class TreeFollower {
   #timer: NodeJS.Timeout | undefined;
   #reported: string | undefined;
   #stopped = false;
+  #isGone = false;
 
   constructor(settings: TreeFollowerSettings, store: ContentStore) {
     this.#settings = settings;
@@ -42,6 +43,11 @@ export class TreeFollower {
   /** Undefined until a tree has been read. */
   get view(): TreeView | undefined {
     return this.#view;
+  }
+
+  /** True while no index.json lies where the view was read from. */
+  get isGone(): boolean {
+    return this.#isGone;
   }
 
   /** Reads the tree if there is one, and goes on looking. */
@@ -100,18 +106,20 @@ export class TreeFollower {
     const view = buildTreeView(files, this.#store, this.#settings.view, this.#view);
     this.#store.adopt(root, view.contents);
     this.#view = view;
-    this.#reported = undefined;
+    this.#wellAgain();
     const { versions, sizeBytes, catalog } = view;
     const plugins = catalog.plugins.length;
     this.#settings.onEvent({ kind: 'tree-loaded', tree: catalog.tree, plugins, versions, sizeBytes });
   }
 
   #wellAgain(): void {
+    this.#isGone = false;
     this.#reported = undefined;
   }
 
   /** Says a thing once, not at every look. */
   #report(event: Extract<ServerEvent, { kind: 'tree-missing' | 'tree-unreadable' }>): void {
+    this.#isGone = event.kind === 'tree-missing' && event.serving;
     const text = event.kind === 'tree-missing' ? event.kind : String(event.error);
     if (text === this.#reported) return;
     this.#reported = text;

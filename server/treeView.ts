@@ -70,7 +70,7 @@ export interface TreeFiles {
   readonly catalog: Catalog;
   readonly indexJson: Buffer;
   readonly inventoryJson: Buffer | undefined;
-  /** When index.json came there. */
+  /** When index.json came there: at the start of a server nobody else knows since when a path has led to what it leads to. */
   readonly changedAtMs: number;
 }
 
@@ -97,7 +97,8 @@ export function buildTreeView(
     const before = former?.files.get(url);
     const served = forms.map(({ coding, body, sha256 }): ServedFile => {
       const was = coding === undefined ? before : before?.variants.find(variant => variant.coding === coding);
-      const changedAtMs = before === undefined ? 0 : was?.sha256 === sha256 ? was.changedAtMs : now;
+      const isSame = before === undefined ? former === undefined : was?.sha256 === sha256;
+      const changedAtMs = isSame ? (was?.changedAtMs ?? read.changedAtMs) : now;
       const counted = { answers: was?.answers, sentBytes: was?.sentBytes ?? 0, changedAtMs, headers: undefined };
       const described = { name, plugin, version, mediaType, cacheControl, varies: forms.length > 1 };
       return { ...described, body, sha256, coding, variants: [], ...counted };

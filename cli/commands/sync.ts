@@ -38,14 +38,19 @@ export function syncCommand(): Command {
         .argParser(list),
     )
     .addOption(new Option('--no-lock', 'neither read nor write manifest.lock.json').env('PLUGIN_MIRROR_NO_LOCK'))
-    .addOption(new Option('--prune', 'remove versions that the manifest no longer names').env('PLUGIN_MIRROR_PRUNE'))
+    .addOption(
+      new Option(
+        '--prune',
+        'remove versions that the manifest no longer names; with --only, of those that it fits',
+      ).env('PLUGIN_MIRROR_PRUNE'),
+    )
     .addOption(
       new Option('--rehash', 'hash every published byte even where nothing looks changed').env('PLUGIN_MIRROR_REHASH'),
     )
     .addOption(
       new Option(
         '--compress <codings>',
-        'publish plugin.wasm.gz, .br or .zst besides: gzip, br, zstd separated by commas; those that are not named are removed',
+        'publish plugin.wasm.gz, .br or .zst besides: gzip, br, zstd (from Node 22.15 on) separated by commas; those that are not named are removed',
       )
         .env('PLUGIN_MIRROR_COMPRESS')
         .argParser(codings)

@@ -35,6 +35,38 @@ describe('a tree that changes beneath the server', () => {
     assert.equal(sha256((await ask(port, MODULE)).body), sha256(bytes));
   });
 
+  test('a path that leads to older bytes after a restart has changed since', async t => {
+    const [low, high] = [
+      { name: 'a', version: '1.0.0', bytes: wasm(5000) },
+      { name: 'a', version: '2.0.0', bytes: wasm(6000) },
+    ] as const;
+    const tree = await makeTree(t, [low, high]);
+    const paths = ['/plugins/a/latest/plugin.wasm', '/flat/a.wasm', '/index.json'];
+    const start = () => serve(t, tree, { latest: true, urlPatterns: ['/flat/${name}.wasm'] });
+    const first = await start();
+    const times = await Promise.all(
+      paths.map(async path => (await ask(first.port, path)).headers.get('last-modified')),
+    );
+    await first.close();
+    // File systems and HTTP count in seconds here.
+    await new Promise(resolve => setTimeout(resolve, 1100));
+    await publish(tree, [low]);
+    const second = await start();
+    for (const [at, path] of paths.entries()) {
+      const answer = await ask(second.port, path, { headers: [`If-Modified-Since: ${times[at]}`] });
+      assert.equal(answer.status, 200, path);
+    }
+  });
+
+  test('a tree that is taken away: not ready once something of it cannot be had', async t => {
+    const tree = await makeTree(t, [plan(wasm(5000)), { name: 'b', version: '1.0.0', bytes: wasm(5000) }]);
+    const { port } = await serve(t, tree, { patrolMs: 20 });
+    assert.equal((await ask(port, MODULE)).status, 200);
+    await rm(tree, { recursive: true });
+    await until('not ready', async () => (await ask(port, '/readyz')).status === 503);
+    assert.equal((await ask(port, '/healthz')).status, 200);
+  });
+
   test('a first tree without a plugin is no tree yet: 503, never 404', async t => {
     const tree = await emptyFolder(t);
     await publish(tree, []);

@@ -165,6 +165,13 @@ describe('pages', () => {
     );
     assert.match(metrics, /coding="identity",status="404"\} 1\n/);
     assert.ok(!metrics.includes('made-up'));
+    await ask(port, '/index.json');
+    const series = (await ask(port, '/metrics')).body
+      .toString()
+      .split('\n')
+      .filter(line => line !== '' && !line.startsWith('#'))
+      .map(line => line.slice(0, line.lastIndexOf(' ')));
+    assert.equal(new Set(series).size, series.length, 'each series once');
     for (const line of metrics.trimEnd().split('\n'))
       assert.match(line, /^(?:# (?:HELP|TYPE) \S+ .+|[a-z_]+(?:\{(?:[a-z]+="[^"]*",?)*\})? [\d.e+-]+)$/, line);
   });
@@ -225,6 +232,12 @@ describe('options', () => {
     ])
       assert.throws(() => settleOptions({ ...base, ...wrong }), { code: 'OPTION_INVALID' }, JSON.stringify(wrong));
     settleOptions(base);
+    for (const [wrong, flag] of [
+      [{ keepAliveTimeoutMs: 0 }, '--keep-alive-timeout'],
+      [{ maxBodies: 0 }, '--max-downloads'],
+      [{ urlPatterns: ['/x'] }, '--url-pattern'],
+    ] as const)
+      assert.throws(() => settleOptions({ ...base, ...wrong }), { subject: flag });
   });
 
   test('a port that is taken is refused by name', async t => {

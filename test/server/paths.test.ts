@@ -133,6 +133,12 @@ describe('requests that no server should guess about (RFC 9112)', () => {
     ['two Host lines', `${target}Host: a\r\nHost: b\r\n\r\n`, [400]],
     ['two equal Host lines', `${target}Host: a\r\nhost: a\r\n\r\n`, [400]],
     ['no Host', `${target}\r\n`, [400]],
+    ['a Host with a blank and a path', `${target}Host: a b/c\r\n\r\n`, [400]],
+    ['a Host with a user', `${target}Host: u@a\r\n\r\n`, [400]],
+    ['a Host with a port', `${target}Host: [::1]:8080\r\nConnection: close\r\n\r\n`, [200]],
+    ['a transfer coding of its own', `${target}Host: a\r\nTransfer-Encoding: xchunked\r\n\r\n`, [400]],
+    ['a transfer coding that is none', `${target}Host: a\r\nTransfer-Encoding: identity\r\n\r\n`, [400]],
+    ['an expectation of its own', `${target}Host: a\r\nExpect: tea\r\n\r\n`, [417]],
     ['two lengths', `${target}Host: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx`, [400]],
     ['two equal lengths', `${target}Host: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx`, [400]],
     [
@@ -173,6 +179,56 @@ describe('requests that no server should guess about (RFC 9112)', () => {
       assert.equal(all.toString('latin1').match(/HTTP\/1\.1 /g)?.length, 1);
       assert.equal(parseAnswer(all).headers.get('connection'), 'close');
     }
+  });
+
+  test('what follows a last answer on its connection is nobody’s request, and in no log', async t => {
+    let log = '';
+    const writeAccessLog = async (text: string): Promise<void> => {
+      log += text;
+    };
+    const server = await serve(t, await makeTree(t, [plan]), { writeAccessLog });
+    const next = 'GET /next HTTP/1.1\r\nHost: a\r\n\r\n';
+    await sendRaw(server.port, `GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc${next}`);
+    await server.close();
+    assert.deepEqual(
+      log
+        .trimEnd()
+        .split('\n')
+        .map(line => JSON.parse(line).url),
+      ['/healthz'],
+    );
+  });
+
+  test('nobody is asked to go on and send a body', async t => {
+    const { port } = await serve(t, await makeTree(t, [plan]));
+    const head = 'POST /plugins/ai-proxy/2.0.1/plugin.wasm HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n';
+    const all = await sendRaw(port, `${head}Expect: 100-continue\r\n\r\n`);
+    assert.equal(parseAnswer(all).status, 405);
+  });
+
+  test('what cannot be read is counted and logged all the same', async t => {
+    let log = '';
+    const writeAccessLog = async (text: string): Promise<void> => {
+      log += text;
+    };
+    const server = await serve(t, await makeTree(t, [plan]), { writeAccessLog });
+    await sendRaw(server.port, 'no request\r\n\r\n');
+    await sendRaw(server.port, `${target}Host: a\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`);
+    await sendRaw(server.port, `${target}\r\n`);
+    const metrics = (await ask(server.port, '/metrics')).body.toString();
+    for (const [status, times] of [
+      [400, 2],
+      [431, 1],
+    ])
+      assert.match(metrics, new RegExp(`plugin="",version="",coding="identity",status="${status}"\\} ${times}\\n`));
+    await server.close();
+    assert.deepEqual(
+      log
+        .trimEnd()
+        .split('\n')
+        .map(line => JSON.parse(line).status),
+      [400, 431, 400, 200],
+    );
   });
 
   test('HTTP/1.0 is answered and closed', async t => {
