@@ -7,8 +7,9 @@ import { readHeldVersions } from '../mirror/lock/heldVersions.ts';
 import type { PluginManifest } from '../mirror/manifest/wanted.ts';
 import type { PlanStep } from '../mirror/plan.ts';
 import { layerSizes, type Prepared, prepare } from '../mirror/prepare.ts';
-import { versionKey } from '../mirror/report.ts';
-import { listVersions } from '../tree/listVersions.ts';
+import { type Extra, type Published, versionKey } from '../mirror/report.ts';
+import { selects } from '../mirror/selection.ts';
+import { gatherCatalog } from '../mirror/settleCatalog.ts';
 import { openStamps } from '../tree/stamps.ts';
 import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
@@ -57,8 +58,19 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
       signal,
     });
     const named = new Set([...list.versions, ...list.aliases].map(versionKey));
-    const extras = (await listVersions(resolve(flags.out))).filter(it => !named.has(versionKey(it)));
-    const plan = { prepared, aliases, problems, extras, prune: flags.prune ?? false };
+    const { extras, doomed } = await gatherCatalog(resolve(flags.out), stamps, {
+      settled: prepared.plan.steps.flatMap(step => (step.action === 'keep' ? [step.metadata] : [])),
+      named,
+      pinned: () => true,
+      prune: flags.prune ?? false,
+      failed: new Set([
+        ...prepared.plan.steps.flatMap(step => (step.action === 'fail' ? [step.wanted.name] : [])),
+        ...aliases.flatMap(step => (step.action === 'fail' ? [step.alias.name] : [])),
+      ]),
+      selected: selects(flags.only ?? []),
+      inspect: true,
+    });
+    const plan = { prepared, aliases, problems, extras, doomed };
     process.stdout.write(flags.format === 'json' ? `${JSON.stringify(planJson(plan), null, 2)}\n` : renderPlan(plan));
     const color = wantsColor(process.stderr);
     const failures = prepared.plan.steps.flatMap(step =>
@@ -83,8 +95,9 @@ interface ShownPlan {
   readonly prepared: Prepared;
   readonly aliases: readonly AliasStep[];
   readonly problems: readonly Error[];
-  readonly extras: readonly { readonly name: string; readonly version: string }[];
-  readonly prune: boolean;
+  readonly extras: readonly Extra[];
+  /** What --prune would remove. */
+  readonly doomed: readonly Published[];
 }
 
 function bytesToDownload(prepared: Prepared): number {
@@ -96,7 +109,7 @@ function layersOf(step: PlanStep, { images }: Prepared): number {
   return layers.reduce((sum, layer) => sum + layer.size, 0);
 }
 
-function planJson({ prepared, aliases, problems, extras, prune }: ShownPlan): object {
+function planJson({ prepared, aliases, problems, extras, doomed }: ShownPlan): object {
   const { steps, drift } = prepared.plan;
   const plugins = steps.map(step => {
     const { name, version } = step.wanted;
@@ -120,7 +133,10 @@ function planJson({ prepared, aliases, problems, extras, prune }: ShownPlan): ob
     dryRun: true,
     plugins: [...plugins, ...linked],
     drift,
-    extras: extras.map(it => ({ ...it, action: prune ? 'remove' : 'leave' })),
+    extras: [
+      ...doomed.map(({ name, version }) => ({ name, version, action: 'remove' })),
+      ...extras.map(({ removed: _, ...it }) => ({ ...it, action: 'leave' })),
+    ],
     ...(problems.length === 0 ? {} : { errors: problems.map(errorJson) }),
     totals: {
       fetch: count('fetch'),
@@ -132,7 +148,7 @@ function planJson({ prepared, aliases, problems, extras, prune }: ShownPlan): ob
   };
 }
 
-function renderPlan({ prepared, aliases, extras, prune }: ShownPlan): string {
+function renderPlan({ prepared, aliases, extras, doomed }: ShownPlan): string {
   const paint = pc.createColors(wantsColor(process.stdout));
   const { steps, drift } = prepared.plan;
   const lines = steps.flatMap(step => {
@@ -162,7 +178,18 @@ function renderPlan({ prepared, aliases, extras, prune }: ShownPlan): string {
     ...drift.map(
       it => `${paint.yellow('drift')}  ${it.name} ${it.version}  locked ${it.lockedDigest}, now ${it.foundDigest}`,
     ),
-    ...extras.map(it => `${paint.yellow(prune ? 'prune' : 'extra')}  ${it.name} ${it.version}  not in the manifest`),
+    ...doomed.map(it => `${paint.yellow('prune')}  ${it.name} ${it.version}  not in the manifest`),
+    ...extras.map(it => `${paint.yellow('extra')}  ${it.name} ${it.version}  ${whyItStays(it)}`),
     `${parts.join(', ')}; at most ${formatBytes(bytesToDownload(prepared))} to download. Nothing was touched.`,
   ].join('\n')}\n`;
+}
+
+function whyItStays({ kept, damage, unlisted }: Extra): string {
+  const facts = [
+    'not in the manifest',
+    ...(kept === 'failed' ? ['kept, since a version of the same plugin fails'] : []),
+    ...(kept === 'unselected' ? ['kept, since --only leaves it out'] : []),
+    ...(damage === undefined ? [] : [`damaged (${damage})${unlisted ? ', so it leaves the catalog' : ''}`]),
+  ];
+  return facts.join('; ');
 }

@@ -3,7 +3,7 @@ import type { SyncListener } from '../mirror/events.ts';
 import { lockedSync } from '../mirror/lockedSync.ts';
 import { readPluginManifest, withRegistry } from '../mirror/manifest/pluginManifest.ts';
 import { hasFailed, type SyncReport, versionKey } from '../mirror/report.ts';
-import { requireNamed, selectVersions } from '../mirror/selection.ts';
+import { requireNamed, selects, selectVersions } from '../mirror/selection.ts';
 import { wantsColor } from './colors.ts';
 import { lateBy, SyncDeadline } from './deadline.ts';
 import { EXIT } from './exit.ts';
@@ -38,6 +38,7 @@ export async function runSync(run: SyncRun): Promise<number> {
       openRegistry: openerOf(list, registryOptions, flags.registry),
       concurrency: flags.concurrency,
       prune: flags.prune ?? false,
+      selected: selects(flags.only ?? []),
       rehash: flags.rehash ?? false,
       codings: flags.compress,
       waitMs: flags.wait,

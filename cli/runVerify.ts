@@ -38,14 +38,23 @@ function render(audit: TreeAudit, disagreements: readonly string[], color: boole
   const figures = `${plural(audit.versions, 'version')}, ${plural(audit.files, 'file')}, ${formatBytes(audit.sizeBytes)}`;
   if (lines.length === 0) return `${paint.green('✓')} sound: ${figures}, ${audit.tree}\n`;
   const foreign = audit.damaged.filter(it => it.foreign).map(({ path }) => path);
-  const harmed = audit.missing.length > 0 || audit.damaged.some(it => !it.foreign);
+  const harmed = audit.missing.length > 0 || audit.damaged.some(it => !it.foreign && !it.unreadable);
   const remedies = [
     ...(foreign.length === 0
       ? []
       : [
           `sync leaves alone what it did not publish: move ${listed(foreign)} away by hand, then run plugin-mirror sync.`,
         ]),
-    ...(harmed ? ['plugin-mirror sync fetches anew what is damaged or missing.'] : []),
+    ...(audit.damaged.some(it => it.unreadable)
+      ? [
+          'What may not be read may be sound: give this user the right to read it, or verify as the user who published it.',
+        ]
+      : []),
+    ...(harmed
+      ? [
+          'plugin-mirror sync fetches anew what is damaged or missing; what the manifest no longer names goes with sync --prune.',
+        ]
+      : []),
     ...(audit.unknown.length === 0
       ? []
       : ['What is unknown is never touched by plugin-mirror: move it out of the tree.']),

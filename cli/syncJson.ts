@@ -4,25 +4,14 @@ import { Interrupted } from './interruptible.ts';
 
 /** The one object that `sync --format json` prints; `schemaVersion` rises when a reader would break. */
 export function syncJson(report: SyncReport): object {
-  const {
-    tree,
-    outcomes,
-    drift,
-    extras,
-    pruned,
-    unverified,
-    problems,
-    interrupted,
-    bytesDownloaded,
-    requests,
-    durationMs,
-  } = report;
+  const { tree, outcomes, drift, extras, unverified, problems, interrupted, bytesDownloaded, requests, durationMs } =
+    report;
   return {
     schemaVersion: 1,
     tree,
     plugins: outcomes.map(pluginJson),
     drift,
-    extras: extras.map(extra => ({ ...extra, removed: pruned })),
+    extras,
     ...(unverified.length === 0 ? {} : { unverified }),
     ...(problems.length === 0 ? {} : { errors: problems.map(errorJson) }),
     ...(interrupted ? { interrupted } : {}),

@@ -2,6 +2,7 @@ import pc from 'picocolors';
 import { plural } from '../mirror/document/problem.ts';
 import { countOutcomes, type Drift, hasFailed, type Outcome, type SyncReport } from '../mirror/report.ts';
 import { formatBytes, formatDuration } from './format.ts';
+import { renderExtras } from './renderExtras.ts';
 import { listed, renderFailures } from './renderFailures.ts';
 import { renderRefusal } from './renderRefusal.ts';
 
@@ -50,15 +51,7 @@ function figures(report: SyncReport, treeDir: string, paint: ReturnType<typeof p
     ? `interrupted: ${whole} finished`
     : `${whole} of ${report.outcomes.length} in ${treeDir}`;
   const travelled = `${formatBytes(report.bytesDownloaded)} in ${formatDuration(report.durationMs)}, ${report.requests} requests`;
-  return [`${mark} ${paint.bold(head)}  ${[...parts, travelled].join(' · ')}`, ...extras(report)];
-}
-
-function extras({ extras: found, pruned }: SyncReport): string[] {
-  if (found.length === 0) return [];
-  const names = listed(found.map(extra => `${extra.name}/${extra.version}`));
-  return pruned
-    ? [`  removed, no longer in the manifest: ${names}`]
-    : [`  also in the tree, not in the manifest: ${names} (--prune removes them)`];
+  return [`${mark} ${paint.bold(head)}  ${[...parts, travelled].join(' · ')}`, ...renderExtras(report.extras)];
 }
 
 /** One line for each text, however many plugins it is about. */

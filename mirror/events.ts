@@ -1,5 +1,5 @@
 import type { RegistryEvent } from '../registry/registry.ts';
-import type { Extra, Outcome } from './report.ts';
+import type { Outcome, Published } from './report.ts';
 
 /** What a run tells while it works; for people, never for decisions. A `key` is `NAME/VERSION`. */
 export type SyncEvent =
@@ -20,7 +20,7 @@ export type SyncEvent =
   /** So many modules are about to be compressed. */
   | { readonly type: 'compressing'; readonly versions: number }
   /** These are about to be removed from the tree. */
-  | { readonly type: 'pruning'; readonly extras: readonly Extra[] }
+  | { readonly type: 'pruning'; readonly extras: readonly Published[] }
   | Extract<RegistryEvent, { type: 'retry' | 'warning' }>;
 
 export type SyncListener = (event: SyncEvent) => void;

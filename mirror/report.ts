@@ -32,10 +32,24 @@ export interface Drift {
   readonly followed?: true;
 }
 
-/** One published version that the manifest does not name. */
-export interface Extra {
+/** One published version. */
+export interface Published {
   readonly name: string;
   readonly version: string;
+}
+
+/** A version that the tree has, or its catalog listed, and the manifest does not name. */
+export interface Extra extends Published {
+  /** It was pruned. */
+  readonly removed: boolean;
+  /** Why --prune spared it: a version of the same plugin failed in this run, or --only leaves it out. */
+  readonly kept?: 'failed' | 'unselected';
+  /** What is wrong with it, in words. */
+  readonly damage?: string;
+  /** True of what is so damaged that the catalog no longer lists it. */
+  readonly unlisted?: true;
+  /** Paths below the tree that stay: what lies there is not what was published. */
+  readonly leftPaths?: readonly string[];
 }
 
 export interface SyncReport {
@@ -44,11 +58,10 @@ export interface SyncReport {
   /** In the manifest's order, aliases after the versions. */
   readonly outcomes: readonly Outcome[];
   readonly drift: readonly Drift[];
-  /** Versions in the tree that the manifest does not name: still there, or removed if `pruned`. */
+  /** Versions that the manifest does not name. */
   readonly extras: readonly Extra[];
-  readonly pruned: boolean;
   /** Named by the manifest, still published, and not verified under its signature policy by this run or a lock. */
-  readonly unverified: readonly Extra[];
+  readonly unverified: readonly Published[];
   /** What went wrong with the run as a whole after its plugins were done, e.g. a lock that cannot be written. */
   readonly problems: readonly Error[];
   /** True if the run was stopped from outside: what is listed as fetched is whole and published. */

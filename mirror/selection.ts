@@ -18,13 +18,19 @@ export function selectVersions(manifest: PluginManifest, globs: readonly string[
     const fits = picomatch(glob);
     if (!everything.some(it => fits(it.name) || fits(`${it.name}/${it.version}`))) throw nothingFits(manifest, glob);
   }
-  const matches = picomatch([...globs]);
-  const selected = (it: { name: string; version: string }) => matches(it.name) || matches(`${it.name}/${it.version}`);
+  const selected = selects(globs);
   const aliases = manifest.aliases.filter(selected);
   const targets = new Set(aliases.map(alias => `${alias.name}/${alias.target}`));
   const versions = manifest.versions.filter(it => selected(it) || targets.has(`${it.name}/${it.version}`));
   const chosen = new Set(versions.map(it => `${it.name}/${it.version}`));
   return { ...manifest, versions, aliases: manifest.aliases.filter(it => chosen.has(`${it.name}/${it.target}`)) };
+}
+
+/** What the globs fit, in the manifest or not; everything if there are none. */
+export function selects(globs: readonly string[]): (it: { name: string; version: string }) => boolean {
+  if (globs.length === 0) return () => true;
+  const matches = picomatch([...globs]);
+  return it => matches(it.name) || matches(`${it.name}/${it.version}`);
 }
 
 /** `--update NAME…`: every name must be one of the manifest's, and of what `--only` leaves of it. @throws SelectionEmpty */

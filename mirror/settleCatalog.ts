@@ -1,6 +1,7 @@
 import pMap from 'p-map';
 import type { CatalogEntry } from '../tree/buildCatalog.ts';
-import { CatalogNewer } from '../tree/errors.ts';
+import type { Catalog } from '../tree/catalog.ts';
+import { CatalogInvalid } from '../tree/errors.ts';
 import { type Inspection, inspectVersion } from '../tree/inspectVersion.ts';
 import { listVersions } from '../tree/listVersions.ts';
 import { MODULE_FILE } from '../tree/names.ts';
@@ -10,18 +11,19 @@ import { readCatalog } from '../tree/readCatalog.ts';
 import { readVersion } from '../tree/readVersion.ts';
 import type { Stamps } from '../tree/stamps.ts';
 import type { SyncListener } from './events.ts';
+import { type FoundExtra, findExtras, type PruneOptions, sparedBy } from './extras.ts';
 import type { PluginManifest } from './manifest/wanted.ts';
 import { type Extra, versionKey } from './report.ts';
+import { asListed, metadataHashes } from './survey.ts';
 
-export interface CatalogOptions {
+export interface CatalogOptions extends PruneOptions {
   /** What this run published or kept. */
   readonly settled: readonly PublishedVersion[];
   /** Keys of everything that the user's list names, selected for this run or not. */
   readonly named: ReadonlySet<string>;
   /** True if a lock or the manifest holds this version's digest. */
   readonly pinned: (metadata: PublishedVersion) => boolean;
-  readonly prune: boolean;
-  /** Look at the bytes of what the list names and this run did not settle. False when time is short: an interrupted run. */
+  /** Look at the bytes of what this run did not settle. False when time is short: an interrupted run. */
   readonly inspect: boolean;
   /** Ends the pruning before the next version; the catalog is written all the same. */
   readonly signal: AbortSignal;
@@ -35,46 +37,104 @@ export interface Settled {
   readonly left: readonly PublishedVersion[];
 }
 
+export interface Gathered extends Settled {
+  /** What the catalog is to hold. */
+  readonly entries: readonly CatalogEntry[];
+  /** What is to be pruned; none of `extras`. */
+  readonly doomed: readonly FoundExtra[];
+  /** True if the tree has no catalog yet. */
+  readonly isNew: boolean;
+}
+
 /**
  * Writes the catalog of everything that stands whole in the tree: what this run settled, what the list names but this run
  * did not settle (not selected, failed, interrupted) as long as it is sound, and what the list no longer names, unless it
- * is pruned. A version that is a kept alias' target is never pruned: the list names it by naming the alias.
+ * is damaged or pruned. A version that is a kept alias' target is never pruned: the list names it by naming the alias.
  */
 export async function settleCatalog(publishing: Publishing, options: CatalogOptions): Promise<Settled> {
-  const { prune, signal, onEvent } = options;
+  const { signal, onEvent } = options;
   const { treeDir, stamps } = publishing;
-  const { entries, extras, left } = await gatherCatalog(treeDir, stamps, options);
-  const isNew = await hasNoCatalog(treeDir);
+  const { entries, extras, doomed, left, isNew } = await gatherCatalog(treeDir, stamps, options);
+  if (doomed.length > 0) onEvent({ type: 'pruning', extras: doomed });
   // An empty catalog would turn a server's "not ready", which gateways try again, into a 404, which they do not.
-  if (entries.length === 0 && isNew) return { extras, left };
-  if (prune && extras.length > 0) onEvent({ type: 'pruning', extras });
-  await publishing.writeCatalog(entries);
-  if (prune) for (const { name, version } of extras) if (!signal.aborted) await publishing.remove(name, version);
-  return { extras, left };
+  if (entries.length > 0 || !isNew) await publishing.writeCatalog(entries);
+  const pruned: Extra[] = [];
+  for (const { name, version, listed } of doomed) {
+    if (signal.aborted) {
+      pruned.push({ name, version, removed: false });
+      continue;
+    }
+    const { removed, foreign } = await publishing.remove(name, version, listed);
+    const isGone = removed.length > 0 || foreign.length === 0;
+    pruned.push({ name, version, removed: isGone, ...(foreign.length === 0 ? {} : { leftPaths: foreign }) });
+  }
+  return { extras: [...pruned, ...extras], left };
 }
 
-/** What the catalog is to hold; writes nothing. */
+/** What the catalog is to hold and what is to go; writes nothing. @throws CatalogNewer */
 export async function gatherCatalog(
   treeDir: string,
   stamps: Stamps,
-  { settled, named, pinned, prune, inspect }: Omit<CatalogOptions, 'signal' | 'onEvent'>,
-): Promise<Settled & { readonly entries: readonly CatalogEntry[] }> {
+  options: Omit<CatalogOptions, 'signal' | 'onEvent'>,
+): Promise<Gathered> {
+  const { settled, named, pinned, prune, inspect } = options;
+  const old = await readOldCatalog(treeDir);
+  const catalog = old === 'unreadable' ? undefined : old;
   const done = new Set(settled.map(versionKey));
-  const others = (await listVersions(treeDir)).filter(it => !done.has(versionKey(it)));
-  const extras = others.filter(it => !named.has(versionKey(it)));
+  const inTree = (await listVersions(treeDir)).filter(it => !done.has(versionKey(it)));
+  const others = await pMap(
+    inTree.filter(it => named.has(versionKey(it))),
+    async ({ name, version }) =>
+      inspect
+        ? servable(await inspectVersion(treeDir, name, version, { stamps }))
+        : readVersion(treeDir, name, version).catch(() => undefined),
+    { concurrency: 8 },
+  );
+  const found = findExtras(inTree, catalog, new Set([...named, ...done]));
+  const listed = metadataHashes(catalog);
+  const spared = new Map(found.map(extra => [extra, sparedBy(extra, options)]));
+  const doomed = prune ? found.filter(extra => spared.get(extra) === undefined) : [];
   const looked = await pMap(
-    prune ? others.filter(it => named.has(versionKey(it))) : others,
-    async ({ name, version }) => {
-      // What the list no longer names is taken as it says it is: nobody asked this run to look at its bytes.
-      if (!inspect || !named.has(`${name}/${version}`))
-        return readVersion(treeDir, name, version).catch(() => undefined);
-      return servable(await inspectVersion(treeDir, name, version, { stamps }));
+    found.filter(extra => !doomed.includes(extra)),
+    async extra => {
+      const { name, version } = extra;
+      const { metadata, damage } = await lookAt(treeDir, extra, listed, inspect ? stamps : undefined);
+      const kept = prune ? spared.get(extra) : undefined;
+      const told: Extra = {
+        name,
+        version,
+        removed: false,
+        ...(kept === undefined ? {} : { kept }),
+        ...(damage === undefined ? {} : { damage }),
+        ...(metadata === undefined ? { unlisted: true as const } : {}),
+      };
+      return { told, metadata };
     },
     { concurrency: 8 },
   );
-  const left = looked.filter(metadata => metadata !== undefined);
+  const left = [...others, ...looked.map(({ metadata }) => metadata)].filter(metadata => metadata !== undefined);
   const entries = [...settled, ...left].map(metadata => ({ metadata, pinned: pinned(metadata) }));
-  return { entries, extras, left };
+  return { entries, extras: looked.map(({ told }) => told), doomed, left, isNew: old === undefined };
+}
+
+/** What the list does not name is served on, if it is whole: nobody who fetches it has to know of the list. */
+async function lookAt(
+  treeDir: string,
+  { name, version }: FoundExtra,
+  listed: ReadonlyMap<string, string>,
+  stamps: Stamps | undefined,
+): Promise<{ readonly metadata?: PublishedVersion | undefined; readonly damage?: string }> {
+  if (stamps === undefined) {
+    const metadata = await readVersion(treeDir, name, version).catch(() => undefined);
+    return metadata === undefined ? { damage: 'its metadata.json cannot be read' } : { metadata };
+  }
+  const present = await inspectVersion(treeDir, name, version, { stamps });
+  if (present.state === 'missing') return { damage: 'it is gone from the tree' };
+  const judged = asListed(present, listed);
+  if (judged.state === 'sound') return { metadata: judged.metadata };
+  const damage = judged.state === 'damaged' ? judged.problems.join('; ') : '';
+  // Another metadata.json than the one that was published: nothing that it says is to be repeated.
+  return { metadata: present.state === 'sound' ? undefined : servable(present), damage };
 }
 
 /** What gateways ask for is whole: a spoiled README is no reason to take a plugin from them. */
@@ -86,14 +146,12 @@ function servable(present: Inspection): PublishedVersion | undefined {
 }
 
 /** @throws CatalogNewer: what a later version of this program wrote is not to be overwritten */
-async function hasNoCatalog(treeDir: string): Promise<boolean> {
-  const catalog = await readCatalog(treeDir).catch((error: unknown) => {
-    if (error instanceof CatalogNewer) throw error;
-    return 'unreadable';
+function readOldCatalog(treeDir: string): Promise<Catalog | 'unreadable' | undefined> {
+  return readCatalog(treeDir).catch((error: unknown) => {
+    if (error instanceof CatalogInvalid) return 'unreadable';
+    throw error;
   });
-  return catalog === undefined;
 }
-
 /** Everything that the user's list names. */
 export function namedIn({
   manifest,

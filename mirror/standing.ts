@@ -31,16 +31,16 @@ export async function reportStanding(options: SyncOptions): Promise<SyncedReport
   const done = [...versions, ...aliases];
   const published = done.flatMap(({ metadata }) => metadata ?? []);
   const [named, pinned] = [namedIn(options), pinnedIn(options)];
-  const settled = { settled: published, named, pinned, prune, inspect: true };
-  const { entries, extras, left } = await gatherCatalog(treeDir, stamps, settled);
-  if ((prune && extras.length > 0) || !(await standsCatalog(treeDir, entries))) return undefined;
+  const selected = options.selected ?? (() => true);
+  const settled = { settled: published, named, pinned, prune, inspect: true, failed: new Set<string>(), selected };
+  const { entries, extras, doomed, left } = await gatherCatalog(treeDir, stamps, settled);
+  if (doomed.length > 0 || !(await standsCatalog(treeDir, entries))) return undefined;
   for (const { outcome } of done) onEvent({ type: 'finished', outcome });
   return {
     tree: treeDir,
     outcomes: done.map(({ outcome }) => outcome),
     drift: plan.drift,
     extras,
-    pruned: prune,
     unverified: left.filter(options.unvouched ?? (() => false)).map(({ name, version }) => ({ name, version })),
     problems: [],
     interrupted: false,

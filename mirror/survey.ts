@@ -1,4 +1,5 @@
 import { pMapIterable } from 'p-map';
+import type { Catalog } from '../tree/catalog.ts';
 import { CatalogInvalid } from '../tree/errors.ts';
 import { inspectVersion } from '../tree/inspectVersion.ts';
 import { METADATA_FILE } from '../tree/names.ts';
@@ -52,6 +53,11 @@ export async function listedMetadata(treeDir: string): Promise<ReadonlyMap<strin
     if (error instanceof CatalogInvalid) return undefined;
     throw error;
   });
+  return metadataHashes(catalog);
+}
+
+/** As listedMetadata, of a catalog that has been read. */
+export function metadataHashes(catalog: Catalog | undefined): ReadonlyMap<string, string> {
   const versions = (catalog?.plugins ?? []).flatMap(({ name, versions: its }) => its.map(it => ({ name, ...it })));
   return new Map(
     versions.flatMap(version => {

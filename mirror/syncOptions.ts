@@ -17,6 +17,8 @@ export interface SyncOptions extends Omit<PrepareOptions, 'registry' | 'stamps' 
   readonly unvouched?: (metadata: PublishedVersion) => boolean;
   /** Remove what the list no longer names. Default false. */
   readonly prune?: boolean;
+  /** What may be pruned: the part of everything that `--only` selects. Default: all. */
+  readonly selected?: (it: { readonly name: string; readonly version: string }) => boolean;
   /** In which compressed forms to publish each plugin.wasm besides. Default: none. */
   readonly codings?: readonly Coding[];
   /** How long to wait for another run that holds the tree. Default 0: refuse at once. */

@@ -3,7 +3,7 @@ import pMap from 'p-map';
 import { inventoryText, treeDigest } from './buildCatalog.ts';
 import { compareText } from './canonicalJson.ts';
 import type { Catalog } from './catalog.ts';
-import { asTreeRefusal, CatalogMissing, isAbsent, TreeNotWritable } from './errors.ts';
+import { asReadRefusal, CatalogMissing, isAbsent, TreeUnreadable } from './errors.ts';
 import { checkFile, type FileProblem, type InspectionOptions } from './inspectVersion.ts';
 import {
   CATALOG_FILE,
@@ -38,6 +38,8 @@ export interface AuditFinding {
   readonly problem: string;
   /** True where something stands that was not published from here, which sync leaves alone: move it away by hand. */
   readonly foreign?: boolean;
+  /** True where this user may not look. */
+  readonly unreadable?: boolean;
 }
 
 export interface TreeAudit {
@@ -57,7 +59,7 @@ export interface TreeAudit {
 
 /**
  * Compares a tree with its index.json, byte by byte. Writes nothing (a read-only mount will do), sends nothing, follows no
- * link. @throws CatalogMissing, CatalogInvalid, CatalogNewer, TreeNotWritable (no permission to read), TreeFault
+ * link. @throws CatalogMissing, CatalogInvalid, CatalogNewer, TreeUnreadable (index.json), TreeFault
  */
 export async function auditTree(treeDir: string, options: AuditOptions = {}): Promise<TreeAudit> {
   const catalog = await readCatalog(treeDir);
@@ -95,8 +97,11 @@ interface ExpectedFile {
   readonly sha256: string;
 }
 
+const UNREADABLE = 'may not be read by this user';
+
 class Findings {
   readonly #treeDir: string;
+  readonly #unreadable = new Set<string>();
   readonly damaged: AuditFinding[] = [];
   readonly missing: AuditFinding[] = [];
   readonly unknown: AuditFinding[] = [];
@@ -105,8 +110,15 @@ class Findings {
     this.#treeDir = treeDir;
   }
 
-  refusal(error: unknown, path: string): unknown {
-    return asTreeRefusal(error, `${this.#treeDir}/${path}`);
+  /** What may not be read is a finding, told once; the rest of the tree is looked at all the same. @throws TreeFault */
+  unreadable(error: unknown, path: string): void {
+    const refusal = asReadRefusal(error, `${this.#treeDir}/${path}`);
+    if (!(refusal instanceof TreeUnreadable)) throw refusal;
+    const [name = '', version] = path.split('/');
+    if ([name, `${name}/${version}`, path].some(above => this.#unreadable.has(above))) return;
+    this.#unreadable.add(path);
+    const whose = nameProblem(name) === undefined ? { name, ...(version === undefined ? {} : { version }) } : {};
+    this.damaged.push({ path: path === '' ? '.' : path, ...whose, problem: UNREADABLE, unreadable: true });
   }
 
   sorted(): Pick<TreeAudit, 'damaged' | 'missing' | 'unknown' | 'sound'> {
@@ -144,10 +156,12 @@ function expectedFiles(catalog: Catalog, findings: Findings): Map<string, Expect
 
 async function auditRoot(treeDir: string, catalog: Catalog, findings: Findings): Promise<void> {
   const text = inventoryText(catalog);
-  const read = await readRegular(`${treeDir}/${INVENTORY_FILE}`, text.length * 4).catch(error => {
-    throw findings.refusal(error, INVENTORY_FILE);
-  });
   const path = INVENTORY_FILE;
+  const read = await readRegular(`${treeDir}/${path}`, text.length * 4).catch(error => {
+    findings.unreadable(error, path);
+    return null;
+  });
+  if (read === null) return;
   if (read === undefined) findings.missing.push({ path, problem: 'is missing' });
   else if (typeof read === 'string')
     findings.damaged.push({ path, problem: `is ${read}`, ...(isFileText(read) ? {} : { foreign: true }) });
@@ -165,8 +179,8 @@ async function findUnknown(
     known.add(name).add(`${name}/${version}`).add(`${name}/${version}/${file}`);
   const walk = async (below: string): Promise<void> => {
     const entries = await readdir(`${treeDir}/${below}`, { withFileTypes: true }).catch(error => {
-      if (isAbsent(error)) return [];
-      throw findings.refusal(error, below);
+      if (!isAbsent(error)) findings.unreadable(error, below);
+      return [];
     });
     for (const entry of entries) {
       if (entry.name.startsWith('.')) continue;
@@ -189,7 +203,14 @@ async function locateVersions(
   for (const { name, version } of files) {
     const folder = `${name}/${version}`;
     if (inTheWay.has(folder)) continue;
-    const location = await locateVersion(treeDir, name, version);
+    const location = await locateVersion(treeDir, name, version).catch((error: unknown) => {
+      findings.unreadable(error, folder);
+      return undefined;
+    });
+    if (location === undefined) {
+      inTheWay.set(folder, folder);
+      continue;
+    }
     inTheWay.set(folder, location.state === 'foreign' ? location.path : undefined);
     if (location.state === 'foreign')
       findings.damaged.push({
@@ -217,8 +238,8 @@ async function auditFile(
     { name: file, sizeBytes, sha256 },
     options,
   ).catch((error: unknown) => {
-    if (error instanceof TreeNotWritable) return { kind: 'damaged' as const, text: 'may not be read by this user' };
-    throw error;
+    findings.unreadable(error, path);
+    return undefined;
   });
   if (problem === undefined) return;
   const { kind, text, foreign } = problem;

@@ -9,6 +9,11 @@ export class TreeNotWritable extends Refusal {
   readonly code = 'TREE_NOT_WRITABLE';
 }
 
+/** This user may not read something of the tree. */
+export class TreeUnreadable extends Refusal {
+  readonly code = 'TREE_UNREADABLE';
+}
+
 export class TreeLocked extends Refusal {
   readonly code = 'TREE_LOCKED';
 }
@@ -63,6 +68,20 @@ export function errno(error: unknown): string | undefined {
 export function isAbsent(error: unknown): boolean {
   const code = errno(error);
   return code === 'ENOENT' || code === 'ENOTDIR';
+}
+
+/** As asTreeRefusal, where something was to be read and nothing written. */
+export function asReadRefusal(error: unknown, path: string): unknown {
+  const code = errno(error);
+  if (!(error instanceof Error) || error instanceof Refusal || (code !== 'EACCES' && code !== 'EPERM'))
+    return asTreeRefusal(error, path);
+  return new TreeUnreadable(`This user may not read ${path}`, {
+    subject: path,
+    expected: 'files and folders that this user may read',
+    found: code,
+    hint: 'Change its owner or mode, or run this as the user who published it.',
+    cause: error,
+  });
 }
 
 /**

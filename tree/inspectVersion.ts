@@ -1,6 +1,6 @@
 import { lstat } from 'node:fs/promises';
 import type { CatalogFile } from './catalog.ts';
-import { asTreeRefusal, isAbsent } from './errors.ts';
+import { asReadRefusal, isAbsent } from './errors.ts';
 import { hashFile, isModuleHead } from './hashFile.ts';
 import { fileNameProblem, METADATA_FILE, MODULE_FILE } from './names.ts';
 import type { PublishedVersion } from './published.ts';
@@ -33,7 +33,7 @@ export interface InspectionOptions {
 
 /**
  * Compares a version's files with what its metadata.json says of them, and metadata.json with how it is written. Writes
- * nothing, follows no link. @throws TreeNameUnfit, TreeNotWritable (no permission to read), TreeFault
+ * nothing, follows no link. @throws TreeNameUnfit, TreeUnreadable, TreeFault
  */
 export async function inspectVersion(
   treeDir: string,
@@ -120,7 +120,7 @@ export async function checkFile(
     }
   } catch (error) {
     if (isAbsent(error)) return MISSING;
-    throw asTreeRefusal(error, full);
+    throw asReadRefusal(error, full);
   }
 }
 

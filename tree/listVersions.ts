@@ -1,17 +1,36 @@
 import { lstat, readdir } from 'node:fs/promises';
 import pMap from 'p-map';
-import { asTreeRefusal, isAbsent } from './errors.ts';
+import { asReadRefusal, isAbsent, TreeUnreadable } from './errors.ts';
 import { METADATA_FILE, nameProblem, versionProblem } from './names.ts';
 
-/** Every `<name>/<version>` folder of a tree that has a metadata.json, sorted: what was published here, whatever the catalog says. */
-export async function listVersions(treeDir: string): Promise<{ readonly name: string; readonly version: string }[]> {
+export interface ListingOptions {
+  /** Pass over the folders of plugins that this user may not read. Default false: they are refused. */
+  readonly tolerant?: boolean;
+}
+
+/**
+ * Every `<name>/<version>` folder of a tree that has a metadata.json, sorted: what was published here, whatever the catalog
+ * says. @throws TreeUnreadable, TreeFault
+ */
+export async function listVersions(
+  treeDir: string,
+  { tolerant = false }: ListingOptions = {},
+): Promise<{ readonly name: string; readonly version: string }[]> {
   const names = (await folders(treeDir)).filter(name => nameProblem(name) === undefined);
-  const versions = await pMap(names, name => versionsOf(treeDir, name), { concurrency: 16 });
+  const versions = await pMap(names, name => versionsOf(treeDir, name, tolerant), { concurrency: 16 });
   return versions.flat();
 }
 
-async function versionsOf(treeDir: string, name: string): Promise<{ name: string; version: string }[]> {
-  const versions = (await folders(`${treeDir}/${name}`)).filter(version => versionProblem(version) === undefined);
+async function versionsOf(
+  treeDir: string,
+  name: string,
+  tolerant: boolean,
+): Promise<{ name: string; version: string }[]> {
+  const found = folders(`${treeDir}/${name}`).catch((error: unknown) => {
+    if (tolerant && error instanceof TreeUnreadable) return [];
+    throw error;
+  });
+  const versions = (await found).filter(version => versionProblem(version) === undefined);
   const published = await pMap(versions, version => isFile(`${treeDir}/${name}/${version}/${METADATA_FILE}`), {
     concurrency: 16,
   });
@@ -27,7 +46,7 @@ async function folders(dir: string): Promise<string[]> {
       .sort();
   } catch (error) {
     if (isAbsent(error)) return [];
-    throw asTreeRefusal(error, dir);
+    throw asReadRefusal(error, dir);
   }
 }
 

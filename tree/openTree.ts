@@ -57,10 +57,11 @@ export interface Publishing {
   publishAlias(target: PublishedVersion, version: string): Promise<PublishedVersion>;
 
   /**
-   * Removes the files of a version that were published from here. Call it after writeCatalog without that version, so
-   * that no reader of the catalog meets a hole. A version that is not there is no error.
+   * Removes the files of a version that were published from here, by their bytes: `listed` is what index.json said of
+   * them, by default it is metadata.json that tells. Call it after writeCatalog without that version, so that no reader of
+   * the catalog meets a hole. A version that is not there is no error.
    */
-  remove(name: string, version: string): Promise<Removal>;
+  remove(name: string, version: string, listed?: readonly CatalogFile[]): Promise<Removal>;
 
   /** Deletes a staged folder. Needed only where publish is never reached; close would do it, too. */
   discard(staged: Staged): Promise<void>;
@@ -129,9 +130,9 @@ export class OpenTree implements Publishing {
     return metadata;
   }
 
-  async remove(name: string, version: string): Promise<Removal> {
+  async remove(name: string, version: string, listed?: readonly CatalogFile[]): Promise<Removal> {
     this.#requireOpen();
-    return this.#orRefuse(0, this.#remove(name, version));
+    return this.#orRefuse(0, this.#remove(name, version, listed));
   }
 
   async discard(staged: Staged): Promise<void> {
@@ -249,9 +250,10 @@ export class OpenTree implements Publishing {
     }
   }
 
-  async #remove(name: string, version: string): Promise<Removal> {
+  async #remove(name: string, version: string, listed: readonly CatalogFile[] | undefined): Promise<Removal> {
     await this.#lock.assertHeld();
-    const removal = await removeVersion(this.treeDir, this.#staging, name, version);
+    const options = { stamps: this.stamps, ...(listed === undefined ? {} : { listed }) };
+    const removal = await removeVersion(this.treeDir, this.#staging, { name, version }, options);
     if (removal.removed.length > 0) this.#touched.add(name);
     for (const path of removal.removed) this.stamps.forget(path);
     return removal;

@@ -1,12 +1,14 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CatalogFile } from './catalog.ts';
-import { isAbsent, TreeForeign } from './errors.ts';
+import { errno, isAbsent, TreeForeign } from './errors.ts';
 import { hashFile } from './hashFile.ts';
 import { fileNameProblem, OWN_FILES } from './names.ts';
 import { readCatalog } from './readCatalog.ts';
 import { type Location, readMetadata } from './readVersion.ts';
 import { kindOf, openRegular } from './regular.ts';
+import type { Stamps } from './stamps.ts';
+import { versionFiles } from './versionFiles.ts';
 
 /**
  * The names of the files that were published from here into a version's folder, by its metadata.json or, where that is
@@ -21,6 +23,25 @@ export async function publishedNames(treeDir: string, name: string, version: str
     .find(plugin => plugin.name === name)
     ?.versions.find(entry => entry.version === version);
   return new Set(known === undefined ? [] : [...OWN_FILES, ...known.files.map(file => file.name).filter(isFit)]);
+}
+
+/** The files of a version as its metadata.json says that they were published; empty where that cannot be read. */
+export async function publishedFiles(treeDir: string, name: string, version: string): Promise<CatalogFile[]> {
+  const read = await readMetadata(treeDir, name, version);
+  return 'metadata' in read ? versionFiles(read.metadata) : [];
+}
+
+/** Whether a file has the bytes that were published; what may not be looked at has not. */
+export async function isPublished(treeDir: string, path: string, file: CatalogFile, stamps: Stamps): Promise<boolean> {
+  const full = join(treeDir, path);
+  try {
+    const stat = await lstat(full, { bigint: true });
+    if (!stat.isFile() || stat.size !== BigInt(file.sizeBytes)) return false;
+    return stamps.matches(path, stat, file.sha256) || (await hasBytes(full, file));
+  } catch (error) {
+    if (isAbsent(error) || errno(error) === 'EACCES') return false;
+    throw error;
+  }
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Catalog } from './catalog.ts';
 import { catalogProblem } from './checkCatalog.ts';
-import { asTreeRefusal, CatalogInvalid, CatalogNewer } from './errors.ts';
+import { asReadRefusal, CatalogInvalid, CatalogNewer } from './errors.ts';
 import { CATALOG_FILE } from './names.ts';
 import { isFileText, readRegular } from './regular.ts';
 
@@ -13,7 +13,7 @@ const MAX_BYTES = 256 * 1024 * 1024;
 export async function readCatalog(treeDir: string): Promise<Catalog | undefined> {
   const path = `${treeDir}/${CATALOG_FILE}`;
   const read = await readRegular(path, MAX_BYTES).catch(error => {
-    throw asTreeRefusal(error, path);
+    throw asReadRefusal(error, path);
   });
   if (read === undefined) return undefined;
   if (typeof read === 'string') throw invalid(path, read, undefined, isFileText(read) ? undefined : MOVE_AWAY);

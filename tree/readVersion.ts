@@ -1,5 +1,5 @@
 import { lstat } from 'node:fs/promises';
-import { asTreeRefusal, isAbsent } from './errors.ts';
+import { asReadRefusal, isAbsent } from './errors.ts';
 import { METADATA_FILE, requireFit } from './names.ts';
 import { type PublishedVersion, parsePublished } from './published.ts';
 import { isFileText, kindOf, readRegular } from './regular.ts';
@@ -8,7 +8,7 @@ const MAX_METADATA_BYTES = 8 * 1024 * 1024;
 
 /**
  * What metadata.json says of a version; undefined if it is not there, not readable as such, or speaks of another version.
- * Links are not followed. @throws TreeNameUnfit, TreeNotWritable, TreeFault
+ * Links are not followed. @throws TreeNameUnfit, TreeUnreadable, TreeFault
  */
 export async function readVersion(
   treeDir: string,
@@ -36,7 +36,7 @@ export async function locateVersion(treeDir: string, name: string, version: stri
       if (!stat.isDirectory()) return { state: 'foreign', path, kind: kindOf(stat) };
     } catch (error) {
       if (isAbsent(error)) return { state: 'missing' };
-      throw asTreeRefusal(error, `${treeDir}/${path}`);
+      throw asReadRefusal(error, `${treeDir}/${path}`);
     }
   }
   return { state: 'folder' };
@@ -51,7 +51,7 @@ export type MetadataRead =
 export async function readMetadata(treeDir: string, name: string, version: string): Promise<MetadataRead> {
   const path = `${treeDir}/${name}/${version}/${METADATA_FILE}`;
   const read = await readRegular(path, MAX_METADATA_BYTES).catch(error => {
-    throw asTreeRefusal(error, path);
+    throw asReadRefusal(error, path);
   });
   if (read === undefined) return { problem: `${METADATA_FILE} is missing` };
   if (typeof read === 'string') return { problem: `${METADATA_FILE} is ${read}`, foreign: !isFileText(read) };

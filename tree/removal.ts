@@ -1,10 +1,12 @@
-import { lstat, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { readdir, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { CatalogFile } from './catalog.ts';
 import { errno } from './errors.ts';
 import { METADATA_FILE } from './names.ts';
-import { publishedNames } from './ownership.ts';
+import { isPublished, publishedFiles } from './ownership.ts';
 import { locateVersion } from './readVersion.ts';
 import type { Staging } from './staging.ts';
+import type { Stamps } from './stamps.ts';
 
 export interface Removal {
   /** Paths below the tree that are gone. */
@@ -13,22 +15,32 @@ export interface Removal {
   readonly foreign: readonly string[];
 }
 
-/** Removes the files of a version that were published from here, and its folders if that empties them. */
+export interface RemovalOptions {
+  readonly stamps: Stamps;
+  /** The version's files as index.json listed them, while it did. Default: metadata.json says what was published. */
+  readonly listed?: readonly CatalogFile[];
+}
+
+/**
+ * Removes the files of a version that were published from here, and its folders if that empties them. Their bytes decide,
+ * not their names: what somebody has put in the place of a published file is theirs.
+ */
 export async function removeVersion(
   treeDir: string,
   staging: Staging,
-  name: string,
-  version: string,
+  { name, version }: { readonly name: string; readonly version: string },
+  { stamps, listed }: RemovalOptions,
 ): Promise<Removal> {
   const location = await locateVersion(treeDir, name, version);
   if (location.state === 'missing') return { removed: [], foreign: [] };
   if (location.state === 'foreign') return { removed: [], foreign: [location.path] };
   const folder = join(treeDir, name, version);
-  const owned = await publishedNames(treeDir, name, version);
+  const published = new Map((listed ?? (await publishedFiles(treeDir, name, version))).map(file => [file.name, file]));
   const ours: string[] = [];
   const foreign: string[] = [];
   for (const entry of (await readdir(folder)).sort()) {
-    const isOurs = owned.has(entry) && (await lstat(join(folder, entry))).isFile();
+    const file = published.get(entry);
+    const isOurs = file !== undefined && (await isPublished(treeDir, `${name}/${version}/${entry}`, file, stamps));
     (isOurs ? ours : foreign).push(entry);
   }
   // At once if nothing else is in it, so that a kill leaves all or nothing; with metadata.json last otherwise, so that a

@@ -1,5 +1,5 @@
 import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from './buildCatalog.ts';
-import { asTreeRefusal } from './errors.ts';
+import { asReadRefusal } from './errors.ts';
 import { CATALOG_FILE, INVENTORY_FILE } from './names.ts';
 import { readRegular } from './regular.ts';
 
@@ -13,7 +13,7 @@ export async function standsCatalog(treeDir: string, entries: readonly CatalogEn
   for (const [file, text] of files) {
     const bytes = Buffer.from(text);
     const found = await readRegular(`${treeDir}/${file}`, bytes.length).catch(error => {
-      throw asTreeRefusal(error, `${treeDir}/${file}`);
+      throw asReadRefusal(error, `${treeDir}/${file}`);
     });
     if (typeof found !== 'object' || !found.bytes.equals(bytes)) return false;
   }

@@ -19,6 +19,8 @@ test('a run that was stopped before it looked at the catalog does not overwrite 
     pinned: () => true,
     prune: false,
     inspect: false,
+    failed: new Set<string>(),
+    selected: () => true,
     signal: AbortSignal.abort(),
     onEvent: () => undefined,
   };

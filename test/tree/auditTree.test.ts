@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -140,4 +140,18 @@ test('an audit ends when it is told to', async t => {
   const controller = new AbortController();
   controller.abort(new Error('enough'));
   await assert.rejects(auditTree(await tree(t), { signal: controller.signal }), /enough/);
+});
+
+test('a folder or file that may not be read is damaged, and the rest is audited', {
+  skip: process.getuid?.() === 0 && 'root may read anything; the command’s test runs as another user',
+}, async t => {
+  const dir = await tree(t);
+  await chmod(join(dir, 'a'), 0);
+  await chmod(join(dir, 'b/1.0.0'), 0);
+  t.after(() => Promise.all(['a', 'b/1.0.0'].map(folder => chmod(join(dir, folder), 0o755))));
+  await chmod(join(dir, 'c/1.0.0/plugin.wasm'), 0);
+  await rm(join(dir, 'c/1.0.0/spec.yaml'));
+  const audit = await auditTree(dir);
+  assert.deepEqual(paths(audit.damaged), ['a', 'b/1.0.0', 'c/1.0.0/plugin.wasm']);
+  assert.deepEqual(paths(audit.missing), ['c/1.0.0/spec.yaml']);
 });
