@@ -35,6 +35,10 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
 
 const CONTENT_STATES = {
   damaged: { level: 'error', what: 'the file on disk is not what the catalog names; answering 503' },
+  'copy-damaged': {
+    level: 'error',
+    what: 'this copy on disk is not what the catalog names; the right bytes are served from another one',
+  },
   displaced: {
     level: 'warn',
     what: 'another file lies there now; serving the one that is still open until the catalog names the new one',

@@ -45,6 +45,8 @@ export class Content {
   proving: Promise<boolean> | undefined;
   /** CRC-32 of every granule, taken while the sha256 was proven: each later read from the disk is held against it. */
   checksums: Uint32Array | undefined;
+  /** The other files with these bytes, as they were when they were looked at last; a bad one holds other bytes by now. */
+  readonly copies = new Map<string, { readonly identity: FileIdentity | undefined; readonly isBad: boolean }>();
   /** Its cached chunks, and how often each was asked for lately. */
   readonly chunks: (Chunk | undefined)[] = [];
   readonly uses: Uint8Array;

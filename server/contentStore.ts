@@ -14,6 +14,8 @@ export interface ContentStoreSettings {
   readonly maxOpenFiles: number;
   /** A content was found damaged (or whole again), or another file was found at its path. */
   readonly onChange: (content: Content, what: 'damaged' | 'displaced' | 'whole') => void;
+  /** Files of a content that is well were found to hold other bytes. */
+  readonly onBadCopies: (content: Content, paths: readonly string[]) => void;
 }
 
 /**
@@ -90,6 +92,38 @@ export class ContentStore {
     if (source === undefined || content.displaced || !content.paths.includes(source)) return true;
     const stats = await stat(`${this.#root}/${source}`, { bigint: true }).catch(() => undefined);
     return stats === undefined || !sameIdentity(identityOf(stats), identity);
+  }
+
+  /**
+   * Looks at the files beside the one that a proven content is read from, an alias's for instance: nobody is sent what they
+   * hold, but whoever copies the tree is. Hashes those that have changed since, or all if `thorough`; answers the bytes read.
+   */
+  async checkCopies(content: Content, thorough: boolean): Promise<number> {
+    let hashedBytes = 0;
+    const bad: string[] = [];
+    for (const path of content.paths) {
+      if (path === content.source || content.state !== 'proven') continue;
+      const file = await OpenFile.open(this.#root, path, content.sizeBytes);
+      const known = content.copies.get(path);
+      const isLink = file !== undefined && sameIdentity(file.identity, content.identity);
+      let isBad = file === undefined;
+      if (file !== undefined && !isLink) {
+        if (known !== undefined && !thorough && sameIdentity(file.identity, known.identity)) isBad = known.isBad;
+        else {
+          isBad = (await hashed(content, file)) === undefined;
+          hashedBytes += content.sizeBytes;
+        }
+      }
+      file?.release();
+      // A sync may be replacing it just now: what the catalog of then says is looked at in the next round.
+      if (this.#contents.get(content.sha256) !== content) return hashedBytes;
+      content.copies.set(path, { identity: file?.identity, isBad });
+      if (isBad && known?.isBad !== true) bad.push(path);
+    }
+    for (const path of content.copies.keys())
+      if (path === content.source || !content.paths.includes(path)) content.copies.delete(path);
+    if (bad.length > 0) this.#settings.onBadCopies(content, bad);
+    return hashedBytes;
   }
 
   /** What was read is not what was proven: nobody gets any more of it until a proof says otherwise. */

@@ -11,10 +11,11 @@ export type ServerEvent =
   | { readonly kind: 'tree-missing'; readonly treeDir: string; readonly serving: boolean }
   | { readonly kind: 'tree-unreadable'; readonly error: unknown; readonly serving: boolean }
   /** damaged: no file at these paths has these bytes, and 503 is answered. displaced: another file lies there, the right
-   *  bytes are served from the one that is still open. whole: all is well again. */
+   *  bytes are served from the one that is still open. copy-damaged: these files hold other bytes, the right ones are served
+   *  from another path. whole: all is well again. */
   | {
       readonly kind: 'content';
-      readonly state: 'damaged' | 'displaced' | 'whole';
+      readonly state: 'damaged' | 'displaced' | 'whole' | 'copy-damaged';
       readonly paths: readonly string[];
       readonly sha256: string;
     }

@@ -49,21 +49,25 @@ export class Patrol {
       let looked = 0;
       for (const content of [...this.#store.contents]) {
         signal.throwIfAborted();
-        if (await this.#visit(content)) await this.#rest((content.sizeBytes / this.#settings.bytesPerSecond) * 1000);
+        const readBytes = await this.#visit(content);
+        if (readBytes > 0) await this.#rest((readBytes / this.#settings.bytesPerSecond) * 1000);
         else if (++looked % STEP === 0) await this.#rest(STEP_REST_MS);
       }
       await this.#rest(this.#settings.roundMs);
     }
   }
 
-  /** Answers whether the file was hashed. */
-  async #visit(content: Content): Promise<boolean> {
-    if (content.proving !== undefined) return false;
-    if (content.state === 'damaged' && this.#round % ROUNDS_PER_RETRY !== 0) return false;
+  /** Answers how many bytes were hashed. */
+  async #visit(content: Content): Promise<number> {
+    let readBytes = 0;
+    if (content.proving !== undefined) return readBytes;
+    if (content.state === 'damaged' && this.#round % ROUNDS_PER_RETRY !== 0) return readBytes;
     const aged = Date.now() - content.provenAtMs > this.#settings.proofMaxAgeMs;
-    if (content.state === 'proven' && !aged && !(await this.#store.hasMoved(content))) return false;
-    await this.#store.prove(content, { thorough: aged });
-    return true;
+    if (content.state !== 'proven' || aged || (await this.#store.hasMoved(content))) {
+      await this.#store.prove(content, { thorough: aged });
+      readBytes = content.sizeBytes;
+    }
+    return content.paths.length > 1 ? readBytes + (await this.#store.checkCopies(content, aged)) : readBytes;
   }
 
   async #rest(ms: number): Promise<void> {

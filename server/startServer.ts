@@ -70,6 +70,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     cache,
     maxOpenFiles: 512,
     onChange: ({ paths, sha256 }: Content, state) => onEvent({ kind: 'content', state, paths, sha256 }),
+    onBadCopies: ({ sha256 }, paths) => onEvent({ kind: 'content', state: 'copy-damaged', paths, sha256 }),
   });
   const { treeDir, pollMs, retryAfterSeconds } = settings;
   const follower = new TreeFollower({ treeDir, pollMs, view: settings, onEvent }, store);
@@ -90,6 +91,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log?.add(answered);
   };
   const damagedFiles = (): number => counted(store.contents, content => content.state === 'damaged');
+  const badCopies = (): number => {
+    let number = 0;
+    for (const { copies } of store.contents) number += counted(copies.values(), copy => copy.isBad);
+    return number;
+  };
   const gauges = (): Gauges => ({
     connections: connections.open,
     bodiesRunning: gate.running,
@@ -97,7 +103,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     cacheHits: cache.hits,
     cacheMisses: cache.misses,
     cacheBytes: cache.sizeBytes,
-    damagedFiles: damagedFiles(),
+    damagedFiles: damagedFiles() + badCopies(),
     displacedFiles: counted(store.contents, content => content.displaced),
     logLinesDropped: log?.droppedLines ?? 0,
     connectionsDropped,

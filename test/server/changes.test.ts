@@ -67,6 +67,32 @@ describe('a tree that changes beneath the server', () => {
     assert.equal((await ask(port, '/healthz')).status, 200);
   });
 
+  test('a copy that is damaged is told and counted, though nobody is sent it', async t => {
+    const bytes = wasm(5000);
+    const tree = await makeTree(t, [plan(bytes), { name: 'a', version: '2.0.0', bytes }]);
+    const told: string[] = [];
+    const onEvent = (event: ServerEvent): void => {
+      if (event.kind === 'content') told.push(`${event.state} ${event.paths.join()}`);
+    };
+    const { port } = await serve(t, tree, { patrolMs: 20, onEvent });
+    const paths = [MODULE, '/plugins/a/2.0.0/plugin.wasm'];
+    for (const path of paths) assert.equal((await ask(port, path)).status, 200);
+    const damaged = async () =>
+      /plugin_mirror_damaged_files (\d+)/.exec((await ask(port, '/metrics')).body.toString())?.[1];
+    for (const version of ['1.0.0', '2.0.0']) {
+      const path = join(tree, 'a', version, 'plugin.wasm');
+      await put(path, Buffer.concat([bytes.subarray(0, 4999), Buffer.from([(bytes[4999] ?? 0) ^ 1])]));
+      await until('noticed', async () => (await damaged()) === '1');
+      for (const each of paths) assert.equal(sha256((await ask(port, each)).body), sha256(bytes));
+      await put(path, bytes);
+      await until('whole again', async () => (await damaged()) === '0');
+    }
+    assert.ok(
+      told.some(text => text.startsWith('copy-damaged ')),
+      told.join(),
+    );
+  });
+
   test('a first tree without a plugin is no tree yet: 503, never 404', async t => {
     const tree = await emptyFolder(t);
     await publish(tree, []);
