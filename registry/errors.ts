@@ -18,6 +18,8 @@ export interface RegistryRefusalDetails extends RefusalDetails {
   readonly retryAfterMs?: number;
   /** Repeating helps rarely: at most this many further attempts, whatever the options allow. Default: no such limit. */
   readonly retryLimit?: number;
+  /** True if this host would hardly fare better with any other image, though it answered. Default false. */
+  readonly hostwide?: boolean;
 }
 
 /** What every refusal of this room knows about the exchange that failed. */
@@ -28,6 +30,7 @@ export abstract class RegistryRefusal extends Refusal {
   readonly temporary: boolean;
   readonly retryAfterMs: number | undefined;
   readonly retryLimit: number | undefined;
+  readonly hostwide: boolean;
 
   constructor(message: string, details: RegistryRefusalDetails) {
     super(message, details);
@@ -37,6 +40,7 @@ export abstract class RegistryRefusal extends Refusal {
     this.temporary = details.temporary ?? false;
     this.retryAfterMs = details.retryAfterMs;
     this.retryLimit = details.retryLimit;
+    this.hostwide = details.hostwide ?? false;
   }
 }
 

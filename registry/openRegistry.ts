@@ -19,19 +19,26 @@ const RETRIES = 5;
  * @throws RegistryOptionsInvalid, or the engine's refusal to start (OrasMissing, OrasTooOld)
  */
 export async function openRegistry(options: RegistryOptions): Promise<Registry> {
-  const places = new Places(options.mirrors);
+  const places = new Places(options.mirrors, {
+    onGivenUp: (subject, error) =>
+      options.onEvent?.({
+        type: 'warning',
+        subject,
+        message: `this mirror is given up, the next place is asked instead: ${error.message}`,
+      }),
+  });
   if (options.platform !== undefined) parsePlatform(options.platform);
-  const engine = await openEngine(options);
+  const engine = await openEngine(options, places);
   return new VerifiedRegistry(options.headsOnly ? engine : withNearestTags(engine, options.mirrors), places, options);
 }
 
-async function openEngine(options: RegistryOptions): Promise<Engine> {
+async function openEngine(options: RegistryOptions, places: Places): Promise<Engine> {
   if (options.engine === 'oras') {
     const { createOrasEngine } = await import('./oras/orasEngine.ts');
     return createOrasEngine(options);
   }
   const { createBuiltinEngine } = await import('./builtin/builtinEngine.ts');
-  return createBuiltinEngine(options);
+  return createBuiltinEngine({ ...options, onLearned: registry => places.hear(registry) });
 }
 
 /** Everything that is the same whichever engine asks: verifying, following indexes, asking once, mirrors, the cache. */

@@ -1,14 +1,18 @@
 import {
   RegistryDns,
   RegistryOptionsInvalid,
+  RegistryProtocol,
   RegistryProxy,
   RegistryRateLimited,
+  RegistryRedirect,
   RegistryRefusal,
   RegistryRefused,
   RegistryTimeout,
   RegistryTls,
+  RegistryUnauthorized,
   RegistryUnavailable,
 } from './errors.ts';
+import { FirstAnswers } from './firstAnswers.ts';
 import { formatReference, isRegistry, isRepository, type Reference } from './reference.ts';
 
 /** Every place that could have had it failed; the message has what each of them said, in the order asked. */
@@ -16,7 +20,10 @@ export class RegistryAllFailed extends RegistryRefusal {
   readonly code = 'REGISTRY_ALL_FAILED';
 }
 
-/** How many different repositories must fail in this way before the last place left is given up for the run. */
+/**
+ * How many different repositories must fail in this way before the last place left is given up for the run; images, where
+ * it has never answered at all.
+ */
 const HOST_FAULTS = [
   { Kind: RegistryDns, limit: 1 },
   { Kind: RegistryTls, limit: 1 },
@@ -26,11 +33,22 @@ const HOST_FAULTS = [
   { Kind: RegistryUnavailable, limit: 3 },
   // What nothing else can stand in for is waited for; a mirror that counts requests is left alone.
   { Kind: RegistryRateLimited, limit: Number.POSITIVE_INFINITY },
+  // Only those that say that they are the host's: a log-in page, a redirect to nowhere, what is no HTTP, a 401 without a challenge.
+  { Kind: RegistryProtocol, limit: 3 },
+  { Kind: RegistryRedirect, limit: 3 },
+  { Kind: RegistryUnauthorized, limit: 3 },
 ] as const;
+const HOSTWIDE_ONLY: readonly unknown[] = [RegistryProtocol, RegistryRedirect, RegistryUnauthorized];
 /** A mirror that does not answer is not waited for as long as what nothing else can stand in for. */
 const RETRIES_BEFORE_ANOTHER = 1;
 /** A host given up is asked again by one caller after this long: a run may outlast a restart. */
 const PROBE_AFTER_MS = 60_000;
+
+export interface PlacesOptions {
+  readonly now?: () => number;
+  /** Told once when a mirror is given up, until it answers again. */
+  readonly onGivenUp?: (registry: string, error: RegistryRefusal) => void;
+}
 
 interface Health {
   error: RegistryRefusal | undefined;
@@ -41,8 +59,8 @@ interface Health {
 
 /**
  * Where a reference can be read: its mirrors in the order given, the registry it names last. A host that fails as a whole
- * (no connection, no name, bad TLS, no answer, 5xx after all retries; a mirror also by 429) is not asked again for every image of the run; what
- * it said is remembered and told. Whatever fails for one image only, such as 404, lets only that image pass on; and so does
+ * (no connection, no name, bad TLS, no answer, 5xx after all retries, a log-in page; a mirror also by 429) is not asked
+ * again for every image of the run; what it said is remembered and told. A host of which nothing is known is asked by one. Whatever fails for one image only, such as 404, lets only that image pass on; and so does
  * a host that answered others while it failed for this one.
  */
 export class Places {
@@ -51,15 +69,23 @@ export class Places {
   readonly #skips = new WeakSet<RegistryRefusal>();
   /** By host, when it last answered; in steps, since a clock may stand still between two. */
   readonly #answered = new Map<string, number>();
-  #step = 0;
+  readonly #firsts = new FirstAnswers();
   readonly #now: () => number;
+  readonly #onGivenUp: NonNullable<PlacesOptions['onGivenUp']>;
+  #step = 0;
 
   /** @throws RegistryOptionsInvalid */
-  constructor(mirrors: Readonly<Record<string, readonly string[]>> = {}, now: () => number = Date.now) {
+  constructor(mirrors: Readonly<Record<string, readonly string[]>> = {}, options: PlacesOptions = {}) {
     this.#mirrors = new Map(
       Object.entries(mirrors).map(([host, places]) => [host, places.map(place => parseMirror(host, place))]),
     );
-    this.#now = now;
+    this.#now = options.now ?? Date.now;
+    this.#onGivenUp = options.onGivenUp ?? (() => {});
+  }
+
+  /** The registry is one, and can be asked by all at once. */
+  hear(registry: string): void {
+    this.#firsts.settle(registry);
   }
 
   /**
@@ -76,6 +102,7 @@ export class Places {
     for (const [index, at] of places.entries()) {
       signal.throwIfAborted();
       const last = index === places.length - 1;
+      const leave = await this.#firsts.enter(at.registry, signal);
       const begunAt = ++this.#step;
       try {
         const skipped = this.#skip(at);
@@ -89,6 +116,8 @@ export class Places {
         this.#remember(at, error, last, begunAt);
         if (places.length === 1) throw error;
         failures.push({ at, error });
+      } finally {
+        leave();
       }
     }
     throw allFailed(reference, failures);
@@ -113,7 +142,7 @@ export class Places {
       return undefined;
     }
     const { error } = health;
-    const Kind = HOST_FAULTS.find(it => error instanceof it.Kind)?.Kind ?? RegistryUnavailable;
+    const Kind = faultOf(error)?.Kind ?? RegistryUnavailable;
     const skip = new Kind(`${at.registry} failed before and is not asked again for every image: ${error.message}`, {
       subject: formatReference(at),
       hint: error.hint,
@@ -128,22 +157,31 @@ export class Places {
   #recover(at: Reference): void {
     this.#answered.set(at.registry, ++this.#step);
     this.#health.delete(at.registry);
+    this.#firsts.settle(at.registry);
   }
 
   #remember(at: Reference, error: RegistryRefusal, last: boolean, begunAt: number): void {
-    const fault = HOST_FAULTS.find(({ Kind }) => error instanceof Kind);
+    const fault = faultOf(error);
     // Whoever says 404 is there.
     if (fault === undefined && error.status !== undefined) this.#recover(at);
+    if (fault === undefined || fault.Kind === RegistryRateLimited) this.#firsts.settle(at.registry);
     if (fault === undefined || this.#skips.has(error) || (this.#answered.get(at.registry) ?? 0) > begunAt) return;
     const health = this.#health.get(at.registry) ?? { error, failedFor: new Set(), open: false, probeAt: 0 };
     health.error = error;
-    health.failedFor.add(at.repository);
+    health.failedFor.add(this.#answered.has(at.registry) ? at.repository : formatReference(at));
     if (!last || health.failedFor.size >= fault.limit) {
+      if (!last && !health.open) this.#onGivenUp(at.registry, error);
       health.open = true;
+      this.#firsts.settle(at.registry);
       health.probeAt = this.#now() + PROBE_AFTER_MS;
     }
     this.#health.set(at.registry, health);
   }
+}
+
+function faultOf(error: RegistryRefusal): (typeof HOST_FAULTS)[number] | undefined {
+  const fault = HOST_FAULTS.find(({ Kind }) => error instanceof Kind);
+  return fault !== undefined && HOSTWIDE_ONLY.includes(fault.Kind) && !error.hostwide ? undefined : fault;
 }
 
 function parseMirror(host: string, place: string): { registry: string; prefix: string } {

@@ -62,7 +62,7 @@ export type RegistryEvent =
       readonly delayMs: number;
       readonly reason: string;
     }
-  /** A registry's `Warning: 299` header (RFC 9111, 5.5; distribution-spec, Warnings). */
+  /** A registry's `Warning: 299` header (RFC 9111, 5.5; distribution-spec, Warnings); a mirror or the cache given up. */
   | { readonly type: 'warning'; readonly subject: string; readonly message: string }
   | { readonly type: 'bytes'; readonly digest: Digest; readonly receivedBytes: number; readonly sizeBytes: number };
 
@@ -103,9 +103,9 @@ export interface RegistryOptions {
    * must stay cheap. Default false: a GET finds out, and names the nearest tags. The ORAS engine resolves as ORAS does.
    */
   readonly headsOnly?: boolean;
-  /** No byte and no header for this long is a fault. Default 30 000. */
+  /** No byte and no header for this long is a fault; less than 1 KiB of a blob in it is one once. Default 30 000. */
   readonly timeoutMs?: number;
-  /** Further attempts after the first, per request; a blob of which something came is counted anew. Default 5. */
+  /** Further attempts after the first, per request; a blob of which 64 KiB or a hundredth came is counted anew. Default 5. */
   readonly retries?: number;
   /** Environment to read proxies, DOCKER_CONFIG, REGISTRY_AUTH_FILE, HOME and PATH from. Default: empty. */
   readonly env?: Readonly<Record<string, string | undefined>>;

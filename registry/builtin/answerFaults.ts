@@ -79,7 +79,13 @@ export function refuseAnswer(
       retryLimit: 2,
       hint: "Check this machine's clock: signed addresses are only good for minutes.",
     });
-  if (status === 401) return refuseStranger(asked, about, { ...details, ...ifTokenTooNew(answer) });
+  if (status === 401)
+    return refuseStranger(asked, about, {
+      ...details,
+      ...ifTokenTooNew(answer),
+      // RFC 9110, 11.6.1: who does not say how to log in is no registry, or not in order.
+      hostwide: parseChallenges(answer.headers['www-authenticate']).length === 0,
+    });
   if (status === 403)
     return new RegistryDenied(`${asked.registry} does not allow ${asked.repository} to be read${as(about)}`, {
       ...details,
@@ -103,6 +109,7 @@ export function refusePortal(host: string, details: Details): RegistryProtocol {
     // A gateway before the registry may say so for a moment only.
     temporary: true,
     retryLimit: 1,
+    hostwide: true,
     hint: 'A login page of the network (captive portal) or a proxy answers for the registry, or the host is no registry: open it in a browser to see.',
   });
 }

@@ -41,6 +41,8 @@ export type BuiltinEngineOptions = Pick<
   Pick<TransportOptions, 'onExchange'> & {
     /** Longest wait before the first retry; it doubles each time, up to 10 000. Default 250. */
     readonly backoffMs?: number;
+    /** Told a registry as soon as it said how it wants to be convinced, which only a registry does. */
+    readonly onLearned?: (registry: string) => void;
   };
 
 /** Our own client of the distribution-spec's pull half, over undici. @throws RegistryOptionsInvalid */
@@ -69,6 +71,7 @@ class BuiltinEngine implements Engine {
       retries: this.#retries,
       backoffMs: options.backoffMs ?? 250,
       onEvent: options.onEvent ?? (() => {}),
+      onLearned: options.onLearned ?? (() => {}),
     });
   }
 

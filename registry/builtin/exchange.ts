@@ -27,6 +27,8 @@ export interface ExchangeOptions {
   readonly retries: number;
   readonly backoffMs: number;
   readonly onEvent: (event: RegistryEvent) => void;
+  /** Told the registry of a question as soon as it said how it wants to be convinced. */
+  readonly onLearned: (registry: string) => void;
 }
 
 const MOST_REDIRECTS = 10;
@@ -77,7 +79,11 @@ export class Exchange {
 
   async #attempt(question: Question, signal: AbortSignal): Promise<HttpAnswer> {
     const { host } = question.endpoint;
-    const learned = await this.#contacts.enter(host, signal);
+    const contacted = await this.#contacts.enter(host, signal);
+    const learned = (): void => {
+      contacted();
+      this.#options.onLearned(question.asked.registry);
+    };
     try {
       return await this.#askOnce(question, learned, signal);
     } catch (error) {
@@ -85,7 +91,7 @@ export class Exchange {
       if (!(error instanceof RegistryRefusal) || !(await this.#schemes.mend(host, error, signal))) throw error;
       return await this.#askOnce(question, learned, signal);
     } finally {
-      learned();
+      contacted();
     }
   }
 
@@ -218,6 +224,7 @@ function refuseRedirect(
     status: answer.status,
     request: requestOf(answer),
     found: target === undefined ? 'no usable Location header' : redactUrl(target),
+    hostwide: true,
     hint: 'A login page of the network (captive portal) or a proxy may answer for the registry; else its operator must mend it.',
   });
 }

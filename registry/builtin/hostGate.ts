@@ -4,9 +4,13 @@ export interface Pass {
   succeed(): void;
   /** The host said 429 or 503: fewer at once from now on, and none for `pauseMs`. */
   throttle(pauseMs: number): void;
+  /** The host said nothing in time: fewer at once, but still some, since each of them may wait long. */
+  slowDown(): void;
   /** The exchange is over, its body included. Later calls do nothing. */
   leave(): void;
 }
+
+const LEAST_IN_SILENCE = 4;
 
 /**
  * How many requests may be under way at one host: additive increase, multiplicative decrease (RFC 5681's idea). Requests
@@ -56,6 +60,12 @@ export class HostGate {
 
   #pass(): Pass {
     const cuts = this.#cuts;
+    const cut = (least: number): void => {
+      this.#successes = 0;
+      if (cuts !== this.#cuts) return;
+      this.#cuts += 1;
+      this.#limit = Math.max(least, Math.floor(Math.min(this.#limit, this.#underWay) / 2));
+    };
     let left = false;
     return {
       succeed: () => {
@@ -67,11 +77,9 @@ export class HostGate {
       },
       throttle: pauseMs => {
         this.#pausedUntilMs = Math.max(this.#pausedUntilMs, performance.now() + pauseMs);
-        this.#successes = 0;
-        if (cuts !== this.#cuts) return;
-        this.#cuts += 1;
-        this.#limit = Math.max(1, Math.floor(Math.min(this.#limit, this.#underWay) / 2));
+        cut(1);
       },
+      slowDown: () => cut(Math.min(LEAST_IN_SILENCE, this.#limit)),
       leave: () => {
         if (left) return;
         left = true;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { RegistryRefusal } from '../errors.ts';
+import { RegistryRefusal, RegistryTimeout } from '../errors.ts';
 
 export interface RetryPolicy {
   /** Further attempts after the first. */
@@ -10,10 +10,13 @@ export interface RetryPolicy {
 }
 
 const LONGEST_BACKOFF_MS = 10_000;
+/** What hung together ends together, to the millisecond: it is spread over a longer time. */
+const TIMEOUT_FACTOR = 4;
 
 /**
  * Repeats what fails with a temporary refusal. Exponential backoff, half of it random, so that requests that broke together
- * do not come back together, and the whole of it outlasts a restart; never before the Retry-After that the server named.
+ * do not come back together, and the whole of it outlasts a restart; after a silence all of it random, and longer. Never
+ * before the Retry-After that the server named.
  */
 export async function retrying<Value>(
   attempt: () => Promise<Value>,
@@ -31,8 +34,11 @@ export async function retrying<Value>(
       const met = (rare.get(error.constructor) ?? 0) + 1;
       if (error.retryLimit !== undefined) rare.set(error.constructor, met);
       if (failures > retries || met > (error.retryLimit ?? retries)) throw error;
-      const longestMs = Math.min(LONGEST_BACKOFF_MS, backoffMs * 2 ** (failures - 1));
-      const delayMs = Math.round((error.retryAfterMs ?? 0) + longestMs * (0.5 + 0.5 * Math.random()));
+      const isSilence = error instanceof RegistryTimeout;
+      const firstMs = isSilence ? TIMEOUT_FACTOR * backoffMs : backoffMs;
+      const longestMs = Math.min(LONGEST_BACKOFF_MS, firstMs * 2 ** (failures - 1));
+      const share = isSilence ? Math.random() : 0.5 + 0.5 * Math.random();
+      const delayMs = Math.round((error.retryAfterMs ?? 0) + longestMs * share);
       onRetry(failures, delayMs, error);
       await sleep(delayMs, undefined, { signal }).catch(() => signal.throwIfAborted());
     }

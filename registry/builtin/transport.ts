@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { IncomingHttpHeaders } from 'node:http';
 import { buildConnector, type Dispatcher, Pool } from 'undici';
+import { RegistryTimeout } from '../errors.ts';
 import type { RegistryOptions } from '../registry.ts';
 import { HostGate } from './hostGate.ts';
 import { mendedHeads } from './interim.ts';
@@ -110,9 +111,11 @@ export class Transport {
       } else pass.succeed();
       return { request, status: statusCode, headers, body, proxy, leave: pass.leave };
     } catch (error) {
+      const refusal = refuseTransport(error, { method: request.method, url, proxy, timeoutMs: this.timeoutMs });
+      if (!signal.aborted && refusal instanceof RegistryTimeout) pass.slowDown();
       pass.leave();
       signal.throwIfAborted();
-      throw refuseTransport(error, { method: request.method, url, proxy, timeoutMs: this.timeoutMs });
+      throw refusal;
     }
   }
 

@@ -121,6 +121,7 @@ function refuseConnection(
       expected: 'at most 256 KiB of headers',
       temporary,
       retryLimit: 1,
+      hostwide: true,
       hint: 'Something before the registry adds cookies or other headers without end: its operator must mend it.',
     });
   if (code.startsWith('HPE_'))
@@ -128,6 +129,7 @@ function refuseConnection(
       ...details,
       temporary,
       retryLimit: 2,
+      hostwide: true,
       hint: 'Check the port: something else than a registry may listen there.',
     });
   return new RegistryUnavailable(

@@ -22,6 +22,7 @@ import {
   captivePortal,
   chunked,
   closeDelimited,
+  delay,
   drip,
   endless,
   expiringUrl,
@@ -224,6 +225,38 @@ test('a blob that breaks off errors, however it does, and is worth another try',
       return true;
     });
   }
+});
+
+test('what hung together is asked again spread over a longer time', async context => {
+  const delaysAt = async (random: number, fault: RegistryRefusal): Promise<number[]> => {
+    context.mock.method(Math, 'random', () => random);
+    const delays: number[] = [];
+    const onRetry = (_attempt: number, delayMs: number): void => void delays.push(delayMs);
+    const failing = (): Promise<never> => Promise.reject(fault);
+    await assert.rejects(retrying(failing, { retries: 2, backoffMs: 4, onRetry }, SIGNAL));
+    context.mock.restoreAll();
+    return delays;
+  };
+  const details = { temporary: true, hint: 'wait' };
+  assert.deepEqual(await delaysAt(0, new RegistryTimeout('silence', details)), [0, 0]);
+  assert.deepEqual(await delaysAt(1, new RegistryTimeout('silence', details)), [16, 32]);
+  assert.deepEqual(await delaysAt(0, new RegistryUnavailable('503', details)), [2, 4]);
+});
+
+test('silence, too, makes room at a host', async context => {
+  const bench = await setUp(context, {}, { timeoutMs: 100, retries: 0, concurrency: 3 });
+  bench.registry.script({ fault: hang() });
+  const ask = (): Promise<unknown> => bench.engine.fetchManifest(bench.reference, SIGNAL).catch(() => undefined);
+  const many = Array.from({ length: 12 }, () => ask);
+  await Promise.all(many.map(it => it()));
+  const before = bench.registry.count();
+  bench.registry.script({ fault: delay(20) });
+  const begun = many.map(it => it());
+  await Promise.race(begun);
+  // Twelve may be under way at the most, and are from the start; after the silence half as many.
+  const after = bench.registry.count() - before;
+  assert.ok(after <= 8, `${after} requests`);
+  await Promise.all(begun);
 });
 
 test('an answer that never begins is a fault of time', async context => {

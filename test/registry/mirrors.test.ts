@@ -5,7 +5,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import { parseReference, type Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
-import { corrupt, finish, status } from '../support/faults.ts';
+import { captivePortal, corrupt, finish, hang, redirect, reset, status } from '../support/faults.ts';
 import { imageOf } from '../support/images.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 
@@ -44,8 +44,8 @@ describe('a mirror', () => {
     assert.ok(layer);
     return buffer(await registry.openBlob(reference, layer));
   };
-  const withMirror = async (place: string, play: (registry: Registry) => Promise<void>) => {
-    const registry = await openRegistry({ mirrors: { [origin.host]: [place] }, retries: 1, timeoutMs: 2000 });
+  const withMirror = async (place: string, play: (registry: Registry) => Promise<void>, timeoutMs = 2000) => {
+    const registry = await openRegistry({ mirrors: { [origin.host]: [place] }, retries: 1, timeoutMs });
     try {
       await play(registry);
     } finally {
@@ -85,6 +85,28 @@ describe('a mirror', () => {
       assert.equal(image_.digest, image.digest);
       assert.equal(origin.count('manifest'), 1);
     }));
+
+  for (const [what, fault, most] of [
+    ['a log-in page', captivePortal(), 4],
+    ['a redirect to a log-in page', redirect('/login', 302), 2],
+    ['a 401 without a challenge', status(401), 2],
+    ['503', status(503), 4],
+    ['a reset', reset(), 4],
+    ['silence', hang(), 8],
+  ] as const)
+    it(`that fails for all alike is asked by few of many (${what})`, () =>
+      withMirror(
+        mirror.host,
+        async registry => {
+          mirror.script({ fault });
+          const names = Array.from({ length: 40 }, (_, index) => `plugins/many${index}`);
+          for (const name of names) origin.push(name, '1', other);
+          const references = names.map(name => parseReference(`${origin.host}/${name}:1`));
+          await Promise.all(references.map(reference => registry.fetchImage(reference)));
+          assert.ok(mirror.requests.length <= most, `${mirror.requests.length} requests`);
+        },
+        300,
+      ));
 
   it('that breaks off is taken over from at the byte where it broke', () =>
     withMirror(mirror.host, async registry => {

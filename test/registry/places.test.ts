@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, mock } from 'node:test';
 import {
   RegistryNotFound,
+  RegistryProtocol,
   type RegistryRefusal,
   RegistryRefused,
   RegistryTimeout,
@@ -112,6 +113,7 @@ describe('places', () => {
 
   it('that answer others meanwhile are not given up for what fails for some', async () => {
     const places = new Places(MIRRORS);
+    await asked(places, a, {});
     const fail: (() => void)[] = [];
     const failing = [a, b, c].map(reference =>
       places
@@ -129,7 +131,7 @@ describe('places', () => {
 
   it('given up are tried again by one caller after a while', async () => {
     let now = 0;
-    const places = new Places({}, () => now);
+    const places = new Places({}, { now: () => now });
     await asked(places, a, { 'origin.example': refused });
     now = 61_000;
     const [first, second] = await Promise.all([
@@ -140,6 +142,73 @@ describe('places', () => {
     now = 130_000;
     assert.equal((await asked(places, a, {})).error, undefined);
     assert.equal((await asked(places, b, {})).error, undefined);
+  });
+
+  it('of which nothing is known are asked by one, and by nobody else once given up; that is told once', async () => {
+    const told: string[] = [];
+    const places = new Places(MIRRORS, { onGivenUp: registry => told.push(registry) });
+    const portal = () => new RegistryProtocol('a web page', { hint: 'log in', hostwide: true });
+    const many = Array.from({ length: 60 }, (_, index) => parseReference(`origin.example/plugins/p${index}:1`));
+    const all = await Promise.all(many.map(reference => asked(places, reference, { 'first.example': portal })));
+    const hosts = all.flatMap(it => it.hosts.map(host => host.split('/')[0]));
+    assert.equal(hosts.filter(host => host === 'first.example').length, 1);
+    assert.equal(hosts.filter(host => host === 'second.example:5000').length, 60);
+    assert.deepEqual(told, ['first.example']);
+  });
+
+  it('that are the only one and are no registry are given up after three images', async () => {
+    const places = new Places();
+    const portal = () => new RegistryProtocol('a web page', { hint: 'log in', hostwide: true });
+    const many = Array.from({ length: 60 }, (_, index) => parseReference(`origin.example/plugins/p${index}:1`));
+    const all = await Promise.all(many.map(reference => asked(places, reference, { 'origin.example': portal })));
+    assert.equal(all.flatMap(it => it.hosts).length, 3);
+    assert.ok(all.every(({ error }) => error instanceof RegistryProtocol && /a web page/.test(error.message)));
+  });
+
+  it('that are slow to answer at first are asked by one more each second, and by all once they answer', async context => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    context.after(() => mock.timers.reset());
+    const places = new Places();
+    const answers: (() => void)[] = [];
+    const hear = async (): Promise<void> => new Promise(resolve => answers.push(resolve));
+    const many = Array.from({ length: 20 }, (_, index) => parseReference(`origin.example/plugins/p${index}:1`));
+    const asking = Promise.all(many.map(reference => places.ask(reference, signal, hear)));
+    for (const underWay of [1, 2, 3, 4, 4]) {
+      await new Promise(setImmediate);
+      assert.equal(answers.length, underWay);
+      mock.timers.tick(1000);
+    }
+    answers[2]?.();
+    await new Promise(setImmediate);
+    assert.equal(answers.length, 20);
+    for (const answer of answers) answer();
+    await asking;
+  });
+
+  it('that say what they are may be asked by all before the first has its answer', async () => {
+    const places = new Places();
+    const answers: (() => void)[] = [];
+    const hear = async (): Promise<void> => new Promise(resolve => answers.push(resolve));
+    const asking = Promise.all([a, b, c].map(reference => places.ask(reference, signal, hear)));
+    await new Promise(setImmediate);
+    assert.equal(answers.length, 1);
+    places.hear('origin.example');
+    await new Promise(setImmediate);
+    assert.equal(answers.length, 3);
+    for (const answer of answers) answer();
+    await asking;
+  });
+
+  it('of which nothing is known let go whoever leaves', async () => {
+    const places = new Places();
+    const answers: (() => void)[] = [];
+    const first = places.ask(a, signal, () => new Promise<void>(resolve => answers.push(resolve)));
+    const leaver = new AbortController();
+    const second = places.ask(b, leaver.signal, async () => assert.fail('it was not asked'));
+    leaver.abort(new Error('left'));
+    await assert.rejects(second, /left/);
+    answers[0]?.();
+    await first;
   });
 
   it('are not passed over for what is no fault of theirs', async () => {
