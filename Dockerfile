@@ -51,6 +51,7 @@ COPY --from=modules /src/node_modules /root-of-image/opt/plugin-mirror/node_modu
 COPY --from=program /src/dist /root-of-image/opt/plugin-mirror/dist
 COPY LICENSE /root-of-image/opt/plugin-mirror/
 COPY --chmod=755 scripts/curl.sh /root-of-image/opt/plugin-mirror/bin/curl
+COPY --chmod=755 scripts/health.sh /root-of-image/opt/plugin-mirror/bin/health
 RUN cd /root-of-image && mkdir -p usr/share/nginx/html/plugins \
  && cp /src/package.json opt/plugin-mirror/ \
  && ln -s ../dist/cli/main.js opt/plugin-mirror/bin/plugin-mirror \
@@ -117,6 +118,6 @@ USER 1000:1000
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["plugin-mirror", "serve", "--probe"]
+    CMD ["/opt/plugin-mirror/bin/health"]
 ENTRYPOINT ["plugin-mirror"]
 CMD ["serve"]

@@ -37,5 +37,4 @@ export interface ServeFlags {
   readonly drainDelay: number;
   readonly grace: number;
   readonly printConfig?: boolean;
-  readonly probe?: boolean;
 }

@@ -1,4 +1,3 @@
-import process from 'node:process';
 import { Command, Option } from 'commander';
 import { list, path, seconds, wholeNumber } from '../environment.ts';
 import type { ServeFlags } from '../serveFlags.ts';
@@ -139,7 +138,6 @@ export function serveCommand(): Command {
     ),
     timed('--grace', 'how long running downloads may take to end after that', 'PLUGIN_MIRROR_GRACE', 3600, 25_000),
     new Option('--print-config', 'print what would be used, as JSON, and end'),
-    new Option('--probe', 'ask the server that runs here whether it is ready, and end: with 0 if it is, else with 1'),
   ];
   for (const option of options) command.addOption(option);
   return command.action(run);
@@ -151,28 +149,6 @@ function portNumber(text: string): number {
 }
 
 async function run(flags: ServeFlags, command: Command): Promise<void> {
-  if (flags.probe === true) {
-    const { probeServer, commandLineOfServer } = await import('../probeServer.ts');
-    const isTold = ['host', 'port', 'tlsCert'].some(name => command.getOptionValueSource(name) === 'cli');
-    const { isReady, text } = await probeServer(isTold ? flags : ((await flagsOn(commandLineOfServer())) ?? flags));
-    process.stdout.write(`${text}\n`);
-    process.exitCode = isReady ? 0 : 1;
-    return;
-  }
   const { runServe } = await import('../runServe.ts');
   await runServe(flags, command.parent?.version() ?? '');
-}
-
-/** The flags of another server's command line; undefined if there is none, or it means nothing here. */
-async function flagsOn(line: readonly string[] | undefined): Promise<ServeFlags | undefined> {
-  if (line === undefined) return undefined;
-  let read: ServeFlags | undefined;
-  const command = serveCommand()
-    .exitOverride()
-    .configureOutput({ writeErr: () => undefined, writeOut: () => undefined })
-    .action((flags: ServeFlags) => {
-      read = flags;
-    });
-  await command.parseAsync([...line], { from: 'user' }).catch(() => undefined);
-  return read;
 }

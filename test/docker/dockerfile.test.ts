@@ -38,7 +38,7 @@ test('what consumers rely on', async () => {
   assert.match(last, /^USER [1-9]\d*:\d+$/m);
   assert.match(last, /^EXPOSE 8080$/m);
   assert.match(last, /^STOPSIGNAL SIGTERM$/m);
-  assert.match(last, /^HEALTHCHECK .*CMD \["plugin-mirror", "serve", "--probe"\]/m);
+  assert.match(last, /^HEALTHCHECK .*CMD \["\/opt\/plugin-mirror\/bin\/health"\]/m);
   assert.match(last, /^COPY --from=verified \/ \/usr\/share\/nginx\/html\/plugins\/$/m);
   assert.match(last, new RegExp(`^ARG VERSION=${version.replaceAll('.', '\\.')}$`, 'm'));
   assert.match(text, /^ARG NODE_IMAGE=node:24-bookworm-slim$/m);

@@ -74,21 +74,6 @@ describe('the serve command', { concurrency: 3 }, () => {
     assert.equal(JSON.parse(line).url, '/plugins/a/1.0.0/plugin.wasm');
   });
 
-  test('--probe tells whether the server at an address is ready', async t => {
-    const tree = await makeTree(t, [plan]);
-    const server = start(t, ['--tree', tree, '--host', '127.0.0.1', '--port', '0', '--access-log', 'off']);
-    const port = await portOf(server);
-    const probe = (): Started => start(t, ['--probe', '--port', String(port)]);
-    const good = probe();
-    assert.equal(await good.ended, 0, good.out.stderr);
-    assert.equal(good.out.stdout, `http://127.0.0.1:${port}/readyz: 200\n`);
-    server.child.kill('SIGINT');
-    assert.equal(await server.ended, 0);
-    const gone = probe();
-    assert.equal(await gone.ended, 1);
-    assert.match(gone.out.stdout, /ECONNREFUSED/);
-  });
-
   test('a port that is taken ends it with a refusal', async t => {
     const tree = await makeTree(t, [plan]);
     const first = start(t, ['--tree', tree, '--host', '127.0.0.1', '--port', '0', '--access-log', 'off']);
