@@ -64,10 +64,10 @@ function hostLines(hosts: readonly HostEntry[], paint: Paint): string[] {
   const behind = hosts.filter(({ through }) => through !== undefined);
   const head = ['Host and port', 'For', 'Answered'];
   const rows = (list: readonly HostEntry[]): string[][] =>
-    list.map(({ host, port, purposes, answered }) => [
+    list.map(({ host, port, purposes, answered, refused }) => [
       `${host.includes(':') ? `[${host}]` : host}:${port}`,
       purposes.join(', '),
-      answered ? 'yes' : 'no',
+      answered ? (refused ? 'yes, refused' : 'yes') : 'no',
     ]);
   return [
     ...(direct.length === 0

@@ -55,13 +55,16 @@ export function addRegistryOptions(command: Command): Command {
     ).env('PLUGIN_MIRROR_USERNAME'),
     new Option('--password-stdin', 'read the password from standard input'),
     new Option('--platform <os/arch>', 'which image of an index; plugins rarely need it').env('PLUGIN_MIRROR_PLATFORM'),
-    new Option('--timeout <seconds>', 'give a connection up when nothing comes for so long')
+    new Option(
+      '--timeout <seconds>',
+      'give a connection up when nothing comes for so long; a blob of which less than 1 KiB came is asked for once more on a new one',
+    )
       .env('PLUGIN_MIRROR_TIMEOUT')
       .argParser(seconds(0.1, 3600))
       .default(30_000, '30'),
     new Option(
       '--retries <n>',
-      'further attempts for each request that failed; a blob of which something came is counted anew',
+      'further attempts for each request that failed; a blob of which 64 KiB or a hundredth came is counted anew',
     )
       .env('PLUGIN_MIRROR_RETRIES')
       .argParser(wholeNumber(0, 100))

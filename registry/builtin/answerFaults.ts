@@ -5,6 +5,7 @@ import {
   RegistryRateLimited,
   type RegistryRefusal,
   type RegistryRefusalDetails,
+  RegistryTls,
   RegistryUnauthorized,
   RegistryUnavailable,
 } from '../errors.ts';
@@ -37,10 +38,10 @@ export interface Circumstances {
 type Details = Omit<RegistryRefusalDetails, 'hint'>;
 
 /**
- * No body where one was asked for, a request that took too long, a connection or a moment that was the wrong one, a lock,
- * too many requests; and nginx's word for a client that left, which a gateway says of itself.
+ * A request that took too long, a connection or a moment that was the wrong one, a lock, too many requests; and nginx's
+ * word for a client that left, which a gateway says of itself.
  */
-const FOR_NOW = [204, 408, 421, 423, 425, 429, 499];
+const FOR_NOW = [408, 421, 423, 425, 429, 499];
 
 /** Longer waits are not waited for. */
 const LONGEST_RETRY_AFTER_MS = 60_000;
@@ -92,11 +93,24 @@ export function refuseAnswer(
       hint: about.credentialSource === undefined ? LOGIN_HINT : rightsHint(asked),
     });
   if (status === 404) return refuseMissing(asked, words, about, details);
+  // What nginx says (and Kubernetes' ingress with it) where client certificates are asked for.
+  if (status === 400 && /SSL certificate/i.test(words.title ?? words.said ?? ''))
+    return refuseNoCertificate(host, details);
   return new RegistryProtocol(`${host} answered ${status}, which this request has no use for`, {
     ...details,
+    // Nothing at all where something was asked for is a slip more often than an answer.
+    temporary: status === 204,
     hint: words.isHtml
       ? 'The answer is a web page: check that the host is a registry, and that no proxy answers for it.'
       : 'Check that the host is an OCI registry and the name is right.',
+  });
+}
+
+function refuseNoCertificate(host: string, details: Details): RegistryTls {
+  return new RegistryTls(`${host} wants a client certificate`, {
+    ...details,
+    hostwide: true,
+    hint: 'Name one that the registry knows, with --cert-file and --key-file.',
   });
 }
 

@@ -8,6 +8,8 @@ export interface ErrorWords {
   /** One line for a person; undefined if the body says nothing. */
   readonly said: string | undefined;
   readonly isHtml: boolean;
+  /** Of a page in HTML. */
+  readonly title?: string;
 }
 
 const LENGTH = 300;
@@ -74,7 +76,7 @@ function withoutSecrets(text: string, secrets: readonly string[]): string {
 export function readErrorWords(body: Buffer, contentType: string | undefined, asked?: Exchanged): ErrorWords {
   const text = withoutSecrets(body.toString('utf8').trim(), asked === undefined ? [] : secretsOf(asked));
   const isHtml = looksLikeHtml(text, contentType);
-  if (isHtml) return { diagnostics: [], said: undefined, isHtml };
+  if (isHtml) return { diagnostics: [], said: undefined, isHtml, title: titleOf(text) };
   const json = parseJson(text);
   const diagnostics = diagnosticsOf(json);
   if (diagnostics.length > 0) {
@@ -83,6 +85,10 @@ export function readErrorWords(body: Buffer, contentType: string | undefined, as
   }
   const words = json === undefined ? text : plainWords(json);
   return { diagnostics, said: printable(words, LENGTH) || undefined, isHtml };
+}
+
+function titleOf(page: string): string {
+  return printable(/<title>([^<]{0,300})/i.exec(page)?.[1] ?? '', LENGTH);
 }
 
 export function looksLikeHtml(text: string, contentType: string | undefined): boolean {

@@ -138,8 +138,9 @@ function refuseConnection(
       ...details,
       temporary,
       hint:
-        'Try again later; if it happens each time, a firewall or proxy on the way may cut the connection' +
-        (url.protocol === 'https:' ? ', or the registry wants a client certificate.' : '.'),
+        url.protocol === 'https:'
+          ? 'If it happens each time, the registry wants a client certificate (--cert-file, --key-file), or a firewall or proxy on the way cuts the connection; else try again later.'
+          : 'Try again later; if it happens each time, a firewall or proxy on the way may cut the connection.',
     },
   );
 }

@@ -7,7 +7,11 @@ import { printable } from '../builtin/printable.ts';
 import { refuseTls } from '../builtin/tlsFaults.ts';
 import { refuseTransport } from '../builtin/transportFaults.ts';
 import { Trust, type TrustOptions } from '../builtin/trust.ts';
-import { openTunnel } from '../builtin/tunnel.ts';
+import { openTunnel, TunnelFailed } from '../builtin/tunnel.ts';
+import { RegistryTls } from '../errors.ts';
+
+/** A server that wants a client certificate and gets none hangs up at once, or says so by an alert. */
+const HANG_UP_MS = 250;
 
 /** What a probe works with. `proxy` is the one in use for `url`. */
 export interface Connection {
@@ -63,6 +67,7 @@ export function probeTls(at: Connection, options: TrustOptions): Promise<string>
       await settled(secure, 'secureConnect', signal);
       const { issuer, subject, valid_from, valid_to } = secure.getPeerCertificate();
       const told = `${secure.getProtocol()}, for ${nameIn(subject)}, issued by ${nameIn(issuer)}, valid ${dayOf(valid_from)} to ${dayOf(valid_to)}`;
+      if (await hangsUp(secure)) throw refuseStranger(at.url, told);
       if (secure.authorized) return told;
       const code = String(secure.authorizationError);
       if (includesHost(options.insecure, at.url.host, 'https')) return `${told}; taken unproven (${code}): --insecure`;
@@ -73,6 +78,30 @@ export function probeTls(at: Connection, options: TrustOptions): Promise<string>
       secure.destroy();
       socket.destroy();
     }
+  });
+}
+
+/** TLS 1.3 tells a client only after its handshake that it should have shown a certificate. */
+function hangsUp(socket: Socket): Promise<boolean> {
+  return new Promise(resolve => {
+    const settle = (answer: boolean): void => {
+      clearTimeout(alarm);
+      socket.removeListener('close', left);
+      resolve(answer);
+    };
+    const left = (): void => settle(true);
+    const alarm = setTimeout(() => settle(false), HANG_UP_MS);
+    socket.once('close', left);
+    // Nothing is to be read yet, but an end is only heard by who reads.
+    socket.resume();
+  });
+}
+
+function refuseStranger({ host }: URL, found: string): RegistryTls {
+  return new RegistryTls(`${host} hangs up once TLS is agreed on: it wants a client certificate that it knows`, {
+    subject: host,
+    found,
+    hint: 'Name a client certificate that the registry knows, with --cert-file and --key-file, or in certs.d.',
   });
 }
 
@@ -93,7 +122,7 @@ export function portOf(url: URL): number {
 
 /** Runs a probe within the time given; what it throws becomes one of this room's refusals. */
 async function refusing(
-  { signal, timeoutMs, proxy }: Connection,
+  { signal, timeoutMs, proxy, url: target }: Connection,
   url: URL,
   probe: (signal: AbortSignal) => Promise<string>,
 ): Promise<string> {
@@ -107,7 +136,10 @@ async function refusing(
     return await probe(controller.signal);
   } catch (error) {
     signal.throwIfAborted();
-    throw refuseTransport(controller.signal.aborted ? late : error, { method: 'CONNECT', url, proxy, timeoutMs });
+    const fault = controller.signal.aborted ? late : error;
+    // What keeps us from the proxy keeps us from the registry: the user knows that one.
+    const told = url === proxy && fault instanceof Error ? new TunnelFailed(fault.message, undefined, fault) : fault;
+    throw refuseTransport(told, { method: 'CONNECT', url: target, proxy, timeoutMs });
   } finally {
     clearTimeout(alarm);
     signal.removeEventListener('abort', leave);

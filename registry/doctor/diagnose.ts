@@ -2,11 +2,11 @@ import { Refusal } from '../../refusal/refusal.ts';
 import { createBuiltinEngine } from '../builtin/builtinEngine.ts';
 import { bareHost, endpointOf, includesHost, isLoopback } from '../builtin/hosts.ts';
 import { proxyFor } from '../builtin/proxyChoice.ts';
-import { speaksTls } from '../builtin/schemes.ts';
+import { Schemes, speaksTls } from '../builtin/schemes.ts';
 import { type Exchanged, Transport } from '../builtin/transport.ts';
 import { CredentialsSource } from '../credentials/credentialsSource.ts';
 import type { Engine } from '../engine.ts';
-import { RegistryNotFound } from '../errors.ts';
+import { RegistryNotFound, RegistryProtocol, RegistryProxy, RegistryRedirect, RegistryRefusal } from '../errors.ts';
 import { fetchImage } from '../fetchImage.ts';
 import type { Descriptor } from '../image.ts';
 import { Places } from '../places.ts';
@@ -56,6 +56,7 @@ class Visit {
   readonly #ledger: HostLedger;
   readonly #signal: AbortSignal;
   readonly #steps: Step[] = [];
+  #proxy: URL | undefined;
 
   constructor(target: DoctorTarget, options: RegistryOptions, ledger: HostLedger, signal: AbortSignal) {
     this.#target = target;
@@ -87,6 +88,7 @@ class Visit {
     try {
       proxy = proxyFor(url, env);
     } finally {
+      this.#proxy = proxy;
       this.#ledger.expect(url, proxy, this.#target.role);
     }
     const found = proxy === undefined ? 'none: straight to the registry' : `${proxy.protocol}//${proxy.host}`;
@@ -107,7 +109,7 @@ class Visit {
     const { registry, reference } = this.#target;
     const transport = new Transport({ ...this.#options, onExchange: it => this.#ledger.hear(it, 'token server') });
     try {
-      const door = await this.#step('api', () => askApi(transport, url, registry, this.#signal));
+      const door = await this.#knock(transport, url, registry);
       if (door === undefined) return;
       this.#tellClock(door);
       if (reference === undefined)
@@ -117,6 +119,29 @@ class Visit {
       await transport.close();
     }
     await this.#getImage(reference);
+  }
+
+  /** Undefined if there is no use in going on. */
+  async #knock(transport: Transport, url: URL, registry: string): Promise<Door | undefined> {
+    let without: string | undefined;
+    const door = await this.#step('api', async () => {
+      try {
+        return await askApi(transport, url, registry, this.#signal);
+      } catch (error) {
+        this.#signal.throwIfAborted();
+        if (!(error instanceof RegistryRefusal)) throw error;
+        if (url.protocol === 'http:')
+          await new Schemes(this.#options.plainHttp ?? false).mend(url.host, error, this.#signal);
+        // A sync never asks for /v2/, and some that stand before a registry let nothing but images through.
+        const isOdd = error instanceof RegistryRedirect || (error instanceof RegistryProtocol && error.status === 404);
+        if (!isOdd || this.#target.reference === undefined) throw error;
+        without = error.message;
+        return undefined;
+      }
+    });
+    if (without === undefined) return door;
+    this.#add('api', 'skipped', `${without}; the image is asked for all the same`);
+    return { url, challenge: undefined, clockAheadMs: undefined };
   }
 
   #tellClock({ clockAheadMs }: Door): void {
@@ -170,15 +195,19 @@ class Visit {
     }
   }
 
-  /** Takes a step; what it needs for the next, or undefined if it failed. */
-  async #step<T>(step: StepName, take: () => Promise<Result<T>>): Promise<T | undefined> {
+  /** Takes a step; what it needs for the next, or undefined if it failed or found nothing to tell. */
+  async #step<T>(step: StepName, take: () => Promise<Result<T> | undefined>): Promise<T | undefined> {
     try {
-      const { found, value } = await take();
-      this.#add(step, 'ok', found);
-      return value;
+      const result = await take();
+      if (result === undefined) return undefined;
+      this.#add(step, 'ok', result.found);
+      return result.value;
     } catch (error) {
       this.#signal.throwIfAborted();
       if (!(error instanceof Refusal)) throw error;
+      const proxy = this.#proxy;
+      if (error instanceof RegistryProxy && error.status !== undefined && proxy !== undefined)
+        this.#ledger.refuse(proxy);
       const isMissing = step === 'manifest' && error instanceof RegistryNotFound && this.#target.role === 'mirror';
       if (isMissing) this.#add(step, 'skipped', `${error.message}; the next place is asked for it`);
       else

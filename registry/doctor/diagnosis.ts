@@ -37,6 +37,8 @@ export interface HostEntry {
   readonly through?: string;
   /** True if it answered HTTP at least once. */
   readonly answered: boolean;
+  /** True if it is a proxy that answered by refusing to connect. */
+  readonly refused?: boolean;
 }
 
 export interface TargetDiagnosis extends DoctorTarget {

@@ -10,6 +10,7 @@ interface Line {
   readonly proxy: URL | undefined;
   readonly purposes: Set<Purpose>;
   answered: boolean;
+  refused: boolean;
 }
 
 /** Which hosts were spoken to, for what, and whether they answered. */
@@ -32,12 +33,21 @@ export class HostLedger {
     if (proxy !== undefined) this.#line(proxy, undefined).answered = true;
   }
 
+  /** A proxy that answered, though not by connecting. */
+  refuse(proxy: URL): void {
+    const line = this.#line(proxy, undefined);
+    line.answered = true;
+    line.refused = true;
+  }
+
   /** What this machine connects to by itself comes first. */
   get entries(): HostEntry[] {
-    const entries = [...this.#lines.values()].map(({ url, proxy, purposes, answered }): HostEntry => {
+    const entries = [...this.#lines.values()].map(({ url, proxy, purposes, answered, refused }): HostEntry => {
       const scheme = url.protocol === 'https:' ? 'https' : 'http';
       const through = proxy === undefined ? {} : { through: `${bareHost(proxy.hostname)}:${portOf(proxy)}` };
-      return { host: bareHost(url.hostname), port: portOf(url), scheme, purposes: [...purposes], ...through, answered };
+      const host = bareHost(url.hostname);
+      const told = { answered, ...(refused ? { refused } : {}) };
+      return { host, port: portOf(url), scheme, purposes: [...purposes], ...through, ...told };
     });
     return entries.sort((one, other) => Number(one.through !== undefined) - Number(other.through !== undefined));
   }
@@ -45,7 +55,7 @@ export class HostLedger {
   #line(url: URL, proxy: URL | undefined): Line {
     // A loopback port that is tried over http first is the same port.
     const key = `${url.hostname}:${portOf(url)} ${proxy?.origin ?? ''}`;
-    const line = this.#lines.get(key) ?? { url, proxy, purposes: new Set<Purpose>(), answered: false };
+    const line = this.#lines.get(key) ?? { url, proxy, purposes: new Set<Purpose>(), answered: false, refused: false };
     this.#lines.set(key, line);
     return line;
   }

@@ -195,6 +195,12 @@ describe('cache and import', { concurrency: 3 }, () => {
     assert.match((await scene.run(['cache', 'clean'])).stdout, /removed \d/);
     assert.match((await scene.run(['cache', 'ls'])).stdout, /^0 entries/);
     assert.equal((await scene.run(['cache', 'ls', '--cache-dir', 'nowhere'])).code, 0);
+    for (const command of ['ls', 'clean']) {
+      const { code, stderr } = await scene.run(['cache', command, '--cache-dir', 'manifest.json']);
+      assert.equal(code, 1);
+      assert.match(stderr, /CACHE_UNUSABLE .*manifest\.json[\s\S]*expected[\s\S]*ENOTDIR[\s\S]*--cache-dir/);
+      assert.doesNotMatch(stderr, / at /);
+    }
   });
 
   it('an imported list is one that sync takes', async t => {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { registryOptions } from '../../cli/registryOptions.ts';
 import { type DoctorFlags, type DoctorReport, examine } from '../../cli/runDoctor.ts';
@@ -127,14 +129,50 @@ describe('doctor', { concurrency: 4 }, () => {
     assert.equal(wrong.ran.code, 1);
     assert.deepEqual([failure(wrong.report)?.step, failure(wrong.report)?.code], ['tls', 'REGISTRY_PROXY']);
     assert.match(failure(wrong.report)?.found ?? '', /wants credentials/);
+    assert.deepEqual(
+      wrong.report.hosts.map(it => [it.answered, it.refused]),
+      [
+        [true, true],
+        [false, undefined],
+      ],
+    );
     assert.ok(!(wrong.ran.stdout + wrong.ran.stderr).includes('planted'));
     const text = await scene.run(['doctor', 'other.example'], env(proxy.urlWithCredentials));
     assert.match(
       text.stdout,
       /did not connect to other\.example[\s\S]*must be allowed to reach[\s\S]*other\.example:443/,
     );
+    await proxy.close();
+    const gone = await through(proxy.url);
+    assert.deepEqual([failure(gone)?.step, failure(gone)?.code], ['tcp', 'REGISTRY_PROXY']);
+    assert.match(failure(gone)?.found ?? '', /to reach registry\.example: the connection was refused/);
+    assert.match(failure(gone)?.hint ?? '', /HTTPS_PROXY/);
     const odd = await through('ftp://x');
     assert.deepEqual([failure(odd)?.step, odd.good], ['proxy', false]);
+  });
+
+  it('says like sync that a port speaks TLS where plain http was wanted, and which certificate is missing', async t => {
+    const scene = await withPlugin(t, { tls: authority.issue() });
+    const report = await look(scene, ['--plain-http', scene.registry.host]);
+    assert.deepEqual([failure(report)?.step, failure(report)?.code], ['api', 'REGISTRY_TLS']);
+    assert.match(failure(report)?.hint ?? '', /Leave out --plain-http/);
+    const { cert, key } = authority.issue();
+    for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const closed = createServer({
+        cert,
+        key,
+        ca: authority.cert,
+        requestCert: true,
+        rejectUnauthorized: true,
+        maxVersion,
+      });
+      await new Promise<void>(resolve => closed.listen(0, '127.0.0.1', resolve));
+      t.after(() => closed.close());
+      const ref = `127.0.0.1:${(closed.address() as AddressInfo).port}`;
+      const found = failure(await look(scene, trusting(scene), { ref }));
+      assert.deepEqual([found?.step, found?.code], ['tls', 'REGISTRY_TLS'], maxVersion);
+      assert.match(`${found?.found} ${found?.hint}`, /client certificate/, maxVersion);
+    }
   });
 
   it('names the host where the way ends: the token server, the storage', async t => {
@@ -162,8 +200,6 @@ describe('doctor', { concurrency: 4 }, () => {
     const ping = (fault: ReturnType<typeof status>) => scene.registry.script({ kind: 'ping', fault });
     for (const [fault, words] of [
       [captivePortal(), /web page/],
-      [redirect('https://login.example/?next=1', 302), /redirects from \/v2\/ to https:\/\/login\.example\/$/],
-      [status(404), /no \/v2\//],
       [status(500), /cannot answer now: status 500/],
     ] as const) {
       ping(fault);
@@ -171,6 +207,18 @@ describe('doctor', { concurrency: 4 }, () => {
       assert.equal(report.good, false);
       assert.equal(failure(report)?.step, 'api');
       assert.match(failure(report)?.found ?? '', words);
+    }
+    for (const [fault, words] of [
+      [redirect('https://login.example/?next=1', 302), /redirects from \/v2\/ to https:\/\/login\.example\/$/],
+      [status(404), /no \/v2\//],
+    ] as const) {
+      ping(fault);
+      const bare = await look(scene, [], { ref: scene.registry.host });
+      assert.deepEqual([failure(bare)?.step, bare.good], ['api', false]);
+      assert.match(failure(bare)?.found ?? '', words);
+      // A sync never asks for /v2/.
+      const whole = await look(scene);
+      assert.deepEqual([whole.good, outcome(whole).api, outcome(whole).blob], [true, 'skipped', 'ok']);
     }
     ping(headers({ date: new Date(Date.now() - 86_400_000).toUTCString() }));
     const report = await look(scene);

@@ -190,7 +190,7 @@ beside('the bodies of blobs', () => {
         name: 'it is wrong each time',
         rules: [{ ...BLOB, path: /large/, fault: corrupt() }],
         fails: { large: 'REGISTRY_DIGEST_MISMATCH' },
-        bytes: 2.1,
+        bytes: 3.1,
       },
       {
         name: 'it breaks each time before a byte',
