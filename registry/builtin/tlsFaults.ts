@@ -49,7 +49,9 @@ export function refuseTls(code: string, message: string, at: Attempted, details:
   if (code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_') || code === 'EPROTO' || code.startsWith('CERT_'))
     return refuse(
       `could not agree on TLS with us (${code})`,
-      'Check the port, and the TLS versions that the registry allows.',
+      /HANDSHAKE_FAILURE/.test(code)
+        ? 'It may want a client certificate: name one with --cert-file and --key-file. Else check the TLS versions that it allows.'
+        : 'Check the port, and the TLS versions that the registry allows.',
     );
   return undefined;
 }

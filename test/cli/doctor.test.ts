@@ -142,8 +142,9 @@ describe('doctor', { concurrency: 4 }, () => {
       text.stdout,
       /did not connect to other\.example[\s\S]*must be allowed to reach[\s\S]*other\.example:443/,
     );
+    const { url: abandoned } = proxy;
     await proxy.close();
-    const gone = await through(proxy.url);
+    const gone = await through(abandoned);
     assert.deepEqual([failure(gone)?.step, failure(gone)?.code], ['tcp', 'REGISTRY_PROXY']);
     assert.match(failure(gone)?.found ?? '', /to reach registry\.example: the connection was refused/);
     assert.match(failure(gone)?.hint ?? '', /HTTPS_PROXY/);
