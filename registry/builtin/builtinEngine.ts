@@ -190,7 +190,12 @@ class BuiltinEngine implements Engine {
     const { status, headers } = answer;
     const isRange = status === 206;
     const range = parseContentRange(headers['content-range']?.toString());
-    const fits = continuesBlob(range, start, descriptor.size);
+    const length = headers['content-length'] === undefined ? undefined : Number(headers['content-length']);
+    const fits =
+      range !== undefined &&
+      continuesBlob(range, start, descriptor.size) &&
+      // One that begins earlier than asked for is believed only if its length agrees.
+      (range.first === start || length === undefined || length === descriptor.size - range.first);
     // A range of an encoded body counts encoded bytes (RFC 9110, 14.1.2).
     if (status === 416 || (isRange && (!fits || contentEncoding(answer) !== undefined))) {
       answer.body.on('error', () => {}).destroy();
@@ -200,7 +205,6 @@ class BuiltinEngine implements Engine {
     }
     const offset = isRange && range !== undefined ? range.first : 0;
     const expectedBytes = descriptor.size - offset;
-    const length = headers['content-length'] === undefined ? undefined : Number(headers['content-length']);
     if (/^\s*text\/html/i.test(headers['content-type']?.toString() ?? '') && length !== expectedBytes) {
       answer.body.on('error', () => {}).destroy();
       answer.leave();

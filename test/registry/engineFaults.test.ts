@@ -280,6 +280,7 @@ test('a blob goes on at an offset, or from the start where the registry cannot',
     wrongContentRange(null),
     wrongContentRange('bytes 40000-50000/100000'),
     wrongContentRange('bytes 40000-99999/999999'),
+    wrongContentRange('bytes 30000-99999/100000'),
     gzipEncoded(),
   ]) {
     registry.script({ kind: 'blob', ranged: true, fault });
