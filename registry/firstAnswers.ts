@@ -2,10 +2,13 @@ import { setMaxListeners } from 'node:events';
 
 /** While nothing has come of those who ask, one more may ask after each such time: one slow answer is not the host's. */
 const PATIENCE_MS = 1000;
+/** … and after so long once the host has failed somebody: the others under way most often tell the same soon. */
+const DOUBTFUL_PATIENCE_MS = 10_000;
 const MOST_AT_ONCE = 4;
 
 interface Host {
   settled: boolean;
+  doubtful: boolean;
   allowed: number;
   asking: number;
   readonly waiting: (() => void)[];
@@ -26,18 +29,20 @@ export class FirstAnswers {
     this.#admit(host);
   }
 
-  /** Waits for a place; the answer gives it back, later calls do nothing. @throws the signal's reason */
-  async enter(name: string, signal: AbortSignal): Promise<() => void> {
+  /** Waits for a place; the answer gives it back, and says whether the host failed. @throws the signal's reason */
+  async enter(name: string, signal: AbortSignal): Promise<(failed: boolean) => void> {
     signal.throwIfAborted();
     const host = this.#of(name);
     if (host.settled) return () => {};
     if (host.asking < host.allowed) host.asking += 1;
     else await this.#wait(host, signal);
-    let left = false;
-    return () => {
-      if (left) return;
-      left = true;
+    return failed => {
       host.asking -= 1;
+      if (failed) {
+        host.doubtful = true;
+        stopAlarm(host);
+        host.allowed = Math.max(1, host.allowed - 1);
+      }
       this.#admit(host);
     };
   }
@@ -65,20 +70,34 @@ export class FirstAnswers {
   #admit(host: Host): void {
     while (host.waiting.length > 0 && (host.settled || host.asking < host.allowed)) host.waiting.shift()?.();
     if (host.waiting.length === 0 || host.allowed >= MOST_AT_ONCE) {
-      clearTimeout(host.alarm);
-      host.alarm = undefined;
+      stopAlarm(host);
       return;
     }
-    host.alarm ??= setTimeout(() => {
-      host.alarm = undefined;
-      host.allowed += 1;
-      this.#admit(host);
-    }, PATIENCE_MS);
+    host.alarm ??= setTimeout(
+      () => {
+        host.alarm = undefined;
+        host.allowed += 1;
+        this.#admit(host);
+      },
+      host.doubtful ? DOUBTFUL_PATIENCE_MS : PATIENCE_MS,
+    );
   }
 
   #of(name: string): Host {
-    const host = this.#hosts.get(name) ?? { settled: false, allowed: 1, asking: 0, waiting: [], alarm: undefined };
+    const host = this.#hosts.get(name) ?? {
+      settled: false,
+      doubtful: false,
+      allowed: 1,
+      asking: 0,
+      waiting: [],
+      alarm: undefined,
+    };
     this.#hosts.set(name, host);
     return host;
   }
+}
+
+function stopAlarm(host: Host): void {
+  clearTimeout(host.alarm);
+  host.alarm = undefined;
 }

@@ -104,6 +104,7 @@ export class Places {
       const last = index === places.length - 1;
       const leave = await this.#firsts.enter(at.registry, signal);
       const begunAt = ++this.#step;
+      let failed = false;
       try {
         const skipped = this.#skip(at);
         if (skipped !== undefined) throw skipped;
@@ -113,11 +114,12 @@ export class Places {
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof RegistryRefusal)) throw error;
+        failed = faultOf(error) !== undefined;
         this.#remember(at, error, last, begunAt);
         if (places.length === 1) throw error;
         failures.push({ at, error });
       } finally {
-        leave();
+        leave(failed);
       }
     }
     throw allFailed(reference, failures);

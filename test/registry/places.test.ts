@@ -185,6 +185,27 @@ describe('places', () => {
     await asking;
   });
 
+  it('that hung are given up once those under way have failed: nobody takes the place of the first', async context => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    context.after(() => mock.timers.reset());
+    const places = new Places();
+    const failing: (() => void)[] = [];
+    const hang = async (): Promise<void> => new Promise((_, reject) => failing.push(() => reject(silent())));
+    const many = Array.from({ length: 20 }, (_, index) => parseReference(`origin.example/plugins/p${index}:1`));
+    const asking = Promise.allSettled(many.map(reference => places.ask(reference, signal, hang)));
+    for (let second = 0; second < 5; second += 1) {
+      await new Promise(setImmediate);
+      mock.timers.tick(1000);
+    }
+    failing[3]?.();
+    await new Promise(setImmediate);
+    mock.timers.tick(3000);
+    await new Promise(setImmediate);
+    for (const fail of failing) fail();
+    assert.ok((await asking).every(({ status }) => status === 'rejected'));
+    assert.equal(failing.length, 4);
+  });
+
   it('that say what they are may be asked by all before the first has its answer', async () => {
     const places = new Places();
     const answers: (() => void)[] = [];
