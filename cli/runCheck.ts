@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import process from 'node:process';
 import pc from 'picocolors';
-import { type CheckFinding, check } from '../mirror/check.ts';
+import { check } from '../mirror/check.ts';
+import type { CheckFinding, VersionFinding } from '../mirror/checkFinding.ts';
 import { plural } from '../mirror/document/problem.ts';
 import { LazyRegistry } from '../mirror/lazyRegistry.ts';
 import { type HeldVersions, readHeldVersions } from '../mirror/lock/heldVersions.ts';
@@ -69,7 +70,7 @@ export async function runCheck({ flags, registryOptions, stampsFile, signal }: C
     process.stderr.write(
       problems.map(problem => renderRefusal(problem, { color: wantsColor(process.stderr) })).join(''),
     );
-    return findings.length === 0 ? EXIT.good : EXIT.drift;
+    return findings.every(({ kind }) => kind === 'untold') ? EXIT.good : EXIT.drift;
   } finally {
     await registry.close();
   }
@@ -77,7 +78,7 @@ export async function runCheck({ flags, registryOptions, stampsFile, signal }: C
 
 /** Of what is to be fetched the lock knows the sizes: whether there is room for it can be told without asking anybody. */
 async function lackOfSpace(findings: readonly CheckFinding[], held: HeldVersions, treeDir: string): Promise<Error[]> {
-  const keys = new Set(findings.filter(({ kind }) => FETCHED.has(kind)).map(versionKey));
+  const keys = new Set(findings.filter(isOfVersion).flatMap(it => (FETCHED.has(it.kind) ? [versionKey(it)] : [])));
   const sizes = [...keys].map(key => held.agreeing.get(key)?.sizeBytes ?? 0);
   try {
     await requireSpace(
@@ -110,35 +111,51 @@ function report(
   };
 }
 
+function isOfVersion(finding: CheckFinding): finding is VersionFinding {
+  return 'name' in finding;
+}
+
+function subjectOf(finding: CheckFinding): string {
+  return isOfVersion(finding) ? `${finding.name} ${finding.version}` : finding.path;
+}
+
 function render(findings: readonly CheckFinding[], versions: number, hasLock: boolean, color: boolean): string {
   const paint = pc.createColors(color);
-  const lock = hasLock
-    ? 'manifest, lock, tree and registry agree'
-    : 'manifest, tree and registry agree; there is no lock';
-  if (findings.length === 0) return `${paint.green('✓')} ${plural(versions, 'version')}: ${lock}\n`;
+  const untold = findings.filter(({ kind }) => kind === 'untold').length;
+  const differences = findings.length - untold;
+  const registry = untold === 0 ? ' and registry' : ` and what the registry tells to HEAD (not of ${untold})`;
+  const lock = hasLock ? `manifest, lock, tree${registry} agree` : `manifest, tree${registry} agree; there is no lock`;
   // A registry that is down is told once, not for each of its tags.
   const groups = new Map<string, CheckFinding[]>();
   for (const finding of findings) {
-    const { kind, name, version, detail } = finding;
+    const { kind, detail } = finding;
     const key =
-      kind === 'unreachable' ? `${kind} ${hostFault(finding)}` : JSON.stringify([kind, name, version, detail]);
+      kind === 'unreachable'
+        ? `${kind} ${hostFault(finding)}`
+        : kind === 'untold'
+          ? kind
+          : JSON.stringify([kind, subjectOf(finding), detail]);
     groups.set(key, [...(groups.get(key) ?? []), finding]);
   }
   const lines = [...groups.values()].flatMap(group => {
     const [first] = group;
     if (first === undefined) return [];
-    const names = listed(group.map(({ name, version }) => `${name} ${version}`));
+    const names = listed(group.map(subjectOf));
     return [`${paint.yellow(first.kind.padEnd(11))} ${names}  ${first.detail}`];
   });
-  const head = `${paint.red('✗')} ${plural(findings.length, 'difference')} in ${plural(versions, 'version')}`;
+  const head =
+    differences === 0
+      ? `${paint.green('✓')} ${plural(versions, 'version')}: ${lock}`
+      : `${paint.red('✗')} ${plural(differences, 'difference')} in ${plural(versions, 'version')}`;
   return `${[...lines, head, ...remedies(findings).map(words => `  ${paint.cyan('→')} ${words}`)].join('\n')}\n`;
 }
 
 const MENDED_BY_SYNC: ReadonlySet<CheckFinding['kind']> = new Set(['missing', 'damaged', 'stale', 'unlocked']);
 
 /** What one registry fails of; each tag's message names the tag, too. */
-function hostFault({ name, version, error }: CheckFinding): string {
-  if (!(error instanceof Refusal)) return versionKey({ name, version });
+function hostFault(finding: CheckFinding): string {
+  const { error } = finding;
+  if (!(error instanceof Refusal)) return subjectOf(finding);
   const host = error.subject?.split('/')[0] ?? '';
   return `${error.code} ${host} ${error.hint}`;
 }
@@ -147,24 +164,35 @@ function hostFault({ name, version, error }: CheckFinding): string {
 function remedies(findings: readonly CheckFinding[]): string[] {
   const has = (...kinds: readonly CheckFinding['kind'][]) => findings.some(({ kind }) => kinds.includes(kind));
   const foreign = findings.flatMap(it => it.foreign ?? []);
-  const gone = findings.filter(({ kind }) => kind === 'gone').map(({ name }) => name);
-  const moved = [...new Set(findings.filter(({ kind }) => kind === 'moved').map(({ name }) => name))];
+  const namesOf = (wanted: CheckFinding['kind']) => [
+    ...new Set(findings.flatMap(it => (it.kind === wanted && isOfVersion(it) ? [it.name] : []))),
+  ];
+  const [gone, moved] = [namesOf('gone'), namesOf('moved')];
+  const mended = findings.filter(it => MENDED_BY_SYNC.has(it.kind) && it.foreign === undefined && !it.unreadable);
   return [
     ...(foreign.length > 0
       ? [
           `sync leaves alone what it did not publish: move ${listed(foreign)} away by hand, then run plugin-mirror sync.`,
         ]
       : []),
-    ...(findings.some(({ kind, foreign: paths }) => MENDED_BY_SYNC.has(kind) && paths === undefined)
-      ? ['plugin-mirror sync brings the tree and the lock in line.']
+    ...(findings.some(it => it.unreadable)
+      ? ['What may not be read may be sound: give this user the right to read it, then check again.']
       : []),
+    ...(mended.length === 0
+      ? []
+      : mended.some(it => it.governed)
+        ? [
+            'plugin-mirror sync brings the tree and the lock in line, as far as the signatures satisfy the policy; sync --dry-run says which do not.',
+          ]
+        : ['plugin-mirror sync brings the tree and the lock in line.']),
     ...(moved.length > 0 ? [`plugin-mirror sync --update ${moved.join(' ')} takes what the tags lead to now.`] : []),
     ...(has('extra') ? ['plugin-mirror sync --prune removes what the manifest no longer names.'] : []),
     ...(gone.length > 0
       ? [
-          `A tag that is gone may have been renamed: plugin-mirror sync --dry-run --only ${[...new Set(gone)].join(' ')} names the nearest that there are.`,
+          `A tag that is gone may have been renamed: plugin-mirror sync --dry-run --only ${gone.join(' ')} names the nearest that there are.`,
         ]
       : []),
+    ...(has('unknown') ? ['What is unknown is never touched by plugin-mirror: move it out of the tree.'] : []),
     ...(has('unreachable')
       ? ['What could not be asked may have moved: mend the way to the registry, then check again.']
       : []),

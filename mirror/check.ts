@@ -1,98 +1,68 @@
 import pMap from 'p-map';
 import { formatReference } from '../registry/reference.ts';
-import type { Registry } from '../registry/registry.ts';
+import { TreeUnreadable } from '../tree/errors.ts';
 import { inspectVersion } from '../tree/inspectVersion.ts';
-import { listVersions } from '../tree/listVersions.ts';
+import { foreignInTheWay } from '../tree/inTheWay.ts';
+import type { PublishedVersion } from '../tree/published.ts';
 import { readVersion } from '../tree/readVersion.ts';
-import type { Stamps } from '../tree/stamps.ts';
 import { hashLocal } from './ask.ts';
+import type { CheckFinding, CheckOptions, VersionFinding } from './checkFinding.ts';
+import { checkTree, oldCatalog } from './checkTree.ts';
 import { isFrom } from './lock/compareTree.ts';
-import type { HeldVersions } from './lock/heldVersions.ts';
-import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
+import type { WantedVersion } from './manifest/wanted.ts';
 import { type Held, isHeldModule, isVouched, type Present } from './plan.ts';
 import { versionKey } from './report.ts';
-import { asListed, listedMetadata } from './survey.ts';
+import { asListed, metadataHashes } from './survey.ts';
 
-/**
- * - `missing`: not in the tree; `damaged`: there, but not as it was published
- * - `stale`: another image than the lock holds, or one that no lock says was verified under today's signature policy
- * - `moved`: the tag leads to another digest than the lock (without a lock: the tree) holds
- * - `unlocked`: the lock does not have it, or has it from another place
- * - `extra`: in the tree or the lock, not in the manifest
- * - `gone`: the registry has no such tag (any more)
- * - `unreachable`: its tag could not be asked
- */
-export type FindingKind = 'missing' | 'damaged' | 'stale' | 'moved' | 'unlocked' | 'extra' | 'gone' | 'unreachable';
-
-export interface CheckFinding {
-  readonly kind: FindingKind;
-  readonly name: string;
-  readonly version: string;
-  /** In words, for people. */
-  readonly detail: string;
-  readonly expectedDigest?: string;
-  readonly foundDigest?: string;
-  /** Paths below the tree where something stands that sync leaves alone: it has to be moved away by hand. */
-  readonly foreign?: readonly string[];
-  readonly error?: Error;
-}
-
-export interface CheckOptions {
-  /** The whole list, with the registry's place as it is to be asked. */
-  readonly manifest: PluginManifest;
-  readonly treeDir: string;
-  readonly held: HeldVersions;
-  readonly registry: () => Promise<Registry>;
-  readonly stamps?: Stamps;
-  readonly rehash?: boolean;
-  /** Tags asked at once. */
-  readonly concurrency: number;
-  readonly signal: AbortSignal;
-}
-
-/** Holds manifest, lock, tree and registry against each other. One HEAD per tag; changes nothing. */
+/** Holds manifest, lock, tree and registry against each other. One HEAD per tag; changes nothing. @throws CatalogNewer */
 export async function check(options: CheckOptions): Promise<CheckFinding[]> {
   const { manifest, concurrency, signal } = options;
-  const listed = await listedMetadata(options.treeDir);
+  const catalog = await oldCatalog(options.treeDir);
+  const listed = typeof catalog === 'string' ? undefined : metadataHashes(catalog);
   const found = { concurrency, signal };
   const changes = new Map(options.held.comparison.changed.map(it => [versionKey(it.wanted), it.words]));
-  const known = { ...options, listed, changes };
+  const sound: PublishedVersion[] = [];
+  const known = { ...options, listed, changes, sound };
   const ofVersions = await pMap(manifest.versions, wanted => checkVersion(wanted, known), found);
-  const ofAliases = await pMap(manifest.aliases, alias => checkAlias(alias, listed, options), found);
-  return [...ofVersions.flat(), ...ofAliases.flat(), ...(await findExtras(options))];
+  const ofAliases = await pMap(manifest.aliases, alias => checkAlias(alias, known), found);
+  const ofList = [...ofVersions.flat(), ...ofAliases.flat()];
+  return [...ofList, ...(await checkTree(options, catalog, sound, ofList))];
 }
 
 function ofCatalog(
   name: string,
   version: string,
   present: Present,
-  listed: ReadonlyMap<string, string>,
-): CheckFinding[] {
-  if (present.state !== 'sound') return [];
+  listed: ReadonlyMap<string, string> | undefined,
+): VersionFinding[] {
+  if (present.state !== 'sound' || listed === undefined) return [];
   const isListed = listed.has(`${name}/${version}`) && asListed(present, listed).state === 'sound';
   return isListed ? [] : [{ kind: 'damaged', name, version, detail: 'it is not what the tree’s index.json lists' }];
 }
 
 /** What is worked out once for all versions. */
 interface Known extends CheckOptions {
-  /** As listedMetadata gives it. */
-  readonly listed: ReadonlyMap<string, string>;
+  /** As metadataHashes gives it; undefined where there is no catalog to go by, which is a finding of its own. */
+  readonly listed: ReadonlyMap<string, string> | undefined;
   /** By version key, in words: entries of the lock that are from another place than the manifest's. */
   readonly changes: ReadonlyMap<string, string>;
+  /** Filled with what stands as its metadata.json says. */
+  readonly sound: PublishedVersion[];
 }
 
-async function checkVersion(wanted: WantedVersion, options: Known): Promise<CheckFinding[]> {
-  const { treeDir, held, listed, changes } = options;
+async function checkVersion(wanted: WantedVersion, options: Known): Promise<VersionFinding[]> {
+  const { held, listed, changes } = options;
   const { name, version } = wanted;
-  const present = await inspectVersion(treeDir, name, version, inspection(options));
   const locked = held.locked(wanted);
-  const findings = [
+  const present = await look(name, version, options, locked?.module?.sha256);
+  const findings: VersionFinding[] = [
     ...ofPresence(name, version, present, locked).map(finding => ({
       ...finding,
       detail:
         wanted.signatures === undefined
           ? finding.detail
           : `${finding.detail}; sync fetches it only if its signature satisfies the manifest’s policy`,
+      ...(wanted.signatures === undefined ? {} : { governed: true }),
     })),
     ...ofCatalog(name, version, present, listed),
     ...(wanted.source.kind === 'file'
@@ -105,6 +75,7 @@ async function checkVersion(wanted: WantedVersion, options: Known): Promise<Chec
       name,
       version,
       detail: 'no lock says that its signature was verified under the manifest’s policy',
+      governed: true,
     });
   const change = changes.get(versionKey(wanted));
   if (change !== undefined) findings.push({ kind: 'unlocked', name, version, detail: change });
@@ -113,13 +84,32 @@ async function checkVersion(wanted: WantedVersion, options: Known): Promise<Chec
   return findings;
 }
 
-function ofPresence(name: string, version: string, present: Present, locked: Held | undefined): CheckFinding[] {
+/** What stands in the tree, and what lies in the way of what should. */
+async function look(name: string, version: string, options: Known, moduleSha256?: string): Promise<Looked> {
+  const { treeDir, sound } = options;
+  try {
+    const present = await inspectVersion(treeDir, name, version, inspection(options));
+    if (present.state === 'sound') sound.push(present.metadata);
+    if (present.state !== 'damaged' || present.foreign !== undefined) return present;
+    const foreign = await foreignInTheWay(treeDir, name, version, moduleSha256);
+    if (foreign?.subject === undefined) return present;
+    const problems = [...present.problems, `${foreign.subject} is ${foreign.found}`];
+    return { ...present, problems, foreign: [foreign.subject] };
+  } catch (error) {
+    if (!(error instanceof TreeUnreadable)) throw error;
+    return { state: 'damaged', problems: [error.message], unreadable: true };
+  }
+}
+
+type Looked = Present & { readonly unreadable?: boolean };
+
+function ofPresence(name: string, version: string, present: Looked, locked: Held | undefined): VersionFinding[] {
   if (present.state === 'missing') return [{ kind: 'missing', name, version, detail: 'not in the tree' }];
   if (present.state === 'damaged') {
-    const { problems, foreign } = present;
-    return [
-      { kind: 'damaged', name, version, detail: problems.join('; '), ...(foreign === undefined ? {} : { foreign }) },
-    ];
+    const { problems, foreign, unreadable } = present;
+    const detail = problems.join('; ');
+    const known = { ...(foreign === undefined ? {} : { foreign }), ...(unreadable ? { unreadable } : {}) };
+    return [{ kind: 'damaged', name, version, detail, ...known }];
   }
   const foundDigest = present.metadata.digest;
   if (locked === undefined) return [];
@@ -138,7 +128,7 @@ async function ofFile(
   { path, written }: { readonly path: string; readonly written: string },
   present: Present,
   { signal }: CheckOptions,
-): Promise<CheckFinding[]> {
+): Promise<VersionFinding[]> {
   if (present.state !== 'sound') return [];
   const expectedDigest = await hashLocal(path, signal);
   const foundDigest = present.metadata.digest;
@@ -156,7 +146,7 @@ async function ofTag(
   present: Present,
   locked: string | undefined,
   { registry, changes, signal }: Known,
-): Promise<CheckFinding[]> {
+): Promise<VersionFinding[]> {
   const { name, version, source } = wanted;
   if (source.kind === 'file') return [];
   const metadata = present.state === 'sound' ? present.metadata : undefined;
@@ -177,8 +167,13 @@ async function ofTag(
     const reason = error instanceof Error ? error : new Error(String(error));
     const { goneOf } = await import('./gone.ts');
     if (goneOf(error) !== undefined) {
-      const detail = `the registry has no ${formatReference(source.reference)}`;
+      const detail = `the registry has no ${formatReference(source.reference)}, says its answer to HEAD`;
       return [{ kind: 'gone', name, version, detail, error: reason }];
+    }
+    const { isHeadMute } = await import('./headMute.ts');
+    if (isHeadMute(error)) {
+      const detail = 'HEAD tells no digest, so whether its tag has moved is not known; sync asks by GET';
+      return [{ kind: 'untold', name, version, detail }];
     }
     return [{ kind: 'unreachable', name, version, detail: reason.message, error: reason }];
   }
@@ -186,36 +181,19 @@ async function ofTag(
 
 async function checkAlias(
   { name, version, target }: { readonly name: string; readonly version: string; readonly target: string },
-  listed: ReadonlyMap<string, string>,
-  options: CheckOptions,
-): Promise<CheckFinding[]> {
-  const present = await inspectVersion(options.treeDir, name, version, inspection(options));
+  options: Known,
+): Promise<VersionFinding[]> {
+  const present = await look(name, version, options);
   if (present.state !== 'sound') return ofPresence(name, version, present, undefined);
   if (present.metadata.aliasOf === target) {
-    const real = await readVersion(options.treeDir, name, target);
+    const real = await readVersion(options.treeDir, name, target).catch(() => undefined);
     if (real !== undefined && real.sha256 !== present.metadata.sha256)
       return [{ kind: 'stale', name, version, detail: `it is not what ${target} is now` }];
-    return ofCatalog(name, version, present, listed);
+    return ofCatalog(name, version, present, options.listed);
   }
   const was =
     present.metadata.aliasOf === undefined ? 'a version of its own' : `an alias of ${present.metadata.aliasOf}`;
   return [{ kind: 'stale', name, version, detail: `in the tree it is ${was}, in the manifest an alias of ${target}` }];
-}
-
-async function findExtras({ manifest, treeDir, held }: CheckOptions): Promise<CheckFinding[]> {
-  const named = new Set([...manifest.versions, ...manifest.aliases].map(versionKey));
-  const inTree = (await listVersions(treeDir)).filter(it => !named.has(versionKey(it)));
-  const places = new Map<string, CheckFinding>();
-  for (const [place, versions] of [
-    ['tree', inTree],
-    ['lock', held.comparison.removed],
-  ] as const)
-    for (const { name, version } of versions) {
-      const key = versionKey({ name, version });
-      const where = places.has(key) ? 'in the tree and the lock' : `in the ${place}`;
-      places.set(key, { kind: 'extra', name, version, detail: `${where}, not in the manifest` });
-    }
-  return [...places.values()];
 }
 
 function inspection({ stamps, rehash, signal }: CheckOptions) {

@@ -3,6 +3,7 @@ import type { Registry } from '../registry/registry.ts';
 import { TreeDiskFull } from '../tree/errors.ts';
 import { requireSpace } from '../tree/freeSpace.ts';
 import { inspectVersion } from '../tree/inspectVersion.ts';
+import { foreignInTheWay, foreignRootFiles } from '../tree/inTheWay.ts';
 import type { Stamps } from '../tree/stamps.ts';
 import type { WantedAlias } from './manifest/wanted.ts';
 import type { PlanStep } from './plan.ts';
@@ -28,20 +29,21 @@ export type AliasStep =
   | { readonly action: 'fail'; readonly alias: WantedAlias; readonly error: Error };
 
 export interface Foreseen {
-  /** The plan, in which a fetch whose signature would be refused is a failure. */
+  /** The plan, in which a fetch whose signature would be refused, or in whose way something lies, is a failure. */
   readonly prepared: Prepared;
   readonly aliases: readonly AliasStep[];
-  /** What would end the run as a whole: a disk that is too small. */
+  /** What the run as a whole would meet: a disk that is too small, something foreign in the place of the catalog. */
   readonly problems: readonly Error[];
 }
 
 /** Takes a plan as far as it can be carried without a blob of a plugin and without a byte written. */
 export async function foresee(planned: Prepared, options: ForeseeOptions): Promise<Foreseen> {
   const { questions, signal, treeDir } = options;
-  const steps = await pMap(planned.plan.steps, step => withSignature(step, planned, options), {
-    concurrency: questions,
-    signal,
-  });
+  const steps = await pMap(
+    planned.plan.steps,
+    async step => withRoom(await withSignature(step, planned, options), treeDir),
+    { concurrency: questions, signal },
+  );
   const failed = new Set(steps.filter(({ action }) => action === 'fail').map(({ wanted }) => versionKey(wanted)));
   const images = new Map([...planned.images].filter(([key]) => !failed.has(key)));
   const prepared = { images, plan: { ...planned.plan, steps } };
@@ -51,7 +53,7 @@ export async function foresee(planned: Prepared, options: ForeseeOptions): Promi
     alias => aliasStep(alias, targets.get(`${alias.name}/${alias.target}`), options),
     { concurrency: 8, signal },
   );
-  const problems: Error[] = [];
+  const problems: Error[] = await foreignRootFiles(treeDir);
   await requireSpace(treeDir, neededBytes(prepared)).catch((error: unknown) => {
     if (!(error instanceof TreeDiskFull)) throw error;
     problems.push(error);
@@ -74,7 +76,27 @@ async function withSignature(step: PlanStep, { images }: Prepared, options: Fore
   }
 }
 
+/** What lies in the way of a version fails it, before anything of it travels. */
+async function withRoom(step: PlanStep, treeDir: string): Promise<PlanStep> {
+  if (step.action !== 'fetch') return step;
+  const { wanted, module } = step;
+  const error = await foreignInTheWay(treeDir, wanted.name, wanted.version, module?.sha256);
+  return error === undefined ? step : { action: 'fail', wanted, error };
+}
+
+/** What would become of an alias, if nothing lies in its way. */
 async function aliasStep(
+  alias: WantedAlias,
+  target: PlanStep | undefined,
+  options: ForeseeOptions,
+): Promise<AliasStep> {
+  const step = await plannedAlias(alias, target, options);
+  if (step.action !== 'alias') return step;
+  const error = await foreignInTheWay(options.treeDir, alias.name, alias.version);
+  return error === undefined ? step : { action: 'fail', alias, error };
+}
+
+async function plannedAlias(
   alias: WantedAlias,
   target: PlanStep | undefined,
   { treeDir, stamps, signal }: ForeseeOptions,

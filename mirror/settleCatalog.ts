@@ -1,7 +1,7 @@
 import pMap from 'p-map';
 import type { CatalogEntry } from '../tree/buildCatalog.ts';
 import type { Catalog } from '../tree/catalog.ts';
-import { CatalogInvalid } from '../tree/errors.ts';
+import { CatalogInvalid, TreeUnreadable } from '../tree/errors.ts';
 import { type Inspection, inspectVersion } from '../tree/inspectVersion.ts';
 import { listVersions } from '../tree/listVersions.ts';
 import { MODULE_FILE } from '../tree/names.ts';
@@ -17,6 +17,8 @@ import { type Extra, versionKey } from './report.ts';
 import { asListed, metadataHashes } from './survey.ts';
 
 export interface CatalogOptions extends PruneOptions {
+  /** Take what this user may not read for damaged. Default false: it is refused, since a catalog without it would be wrong. */
+  readonly tolerant?: boolean;
   /** What this run published or kept. */
   readonly settled: readonly PublishedVersion[];
   /** Keys of everything that the user's list names, selected for this run or not. */
@@ -77,16 +79,16 @@ export async function gatherCatalog(
   stamps: Stamps,
   options: Omit<CatalogOptions, 'signal' | 'onEvent'>,
 ): Promise<Gathered> {
-  const { settled, named, pinned, prune, inspect } = options;
-  const old = await readOldCatalog(treeDir);
+  const { settled, named, pinned, prune, inspect, tolerant = false } = options;
+  const old = await readOldCatalog(treeDir, tolerant);
   const catalog = old === 'unreadable' ? undefined : old;
   const done = new Set(settled.map(versionKey));
-  const inTree = (await listVersions(treeDir)).filter(it => !done.has(versionKey(it)));
+  const inTree = (await listVersions(treeDir, { tolerant })).filter(it => !done.has(versionKey(it)));
   const others = await pMap(
     inTree.filter(it => named.has(versionKey(it))),
     async ({ name, version }) =>
       inspect
-        ? servable(await inspectVersion(treeDir, name, version, { stamps }))
+        ? servable(await look(treeDir, name, version, stamps, tolerant))
         : readVersion(treeDir, name, version).catch(() => undefined),
     { concurrency: 8 },
   );
@@ -98,7 +100,7 @@ export async function gatherCatalog(
     found.filter(extra => !doomed.includes(extra)),
     async extra => {
       const { name, version } = extra;
-      const { metadata, damage } = await lookAt(treeDir, extra, listed, inspect ? stamps : undefined);
+      const { metadata, damage } = await lookAt(treeDir, extra, listed, inspect ? { stamps, tolerant } : undefined);
       const kept = prune ? spared.get(extra) : undefined;
       const told: Extra = {
         name,
@@ -122,19 +124,32 @@ async function lookAt(
   treeDir: string,
   { name, version }: FoundExtra,
   listed: ReadonlyMap<string, string>,
-  stamps: Stamps | undefined,
+  inspection: { readonly stamps: Stamps; readonly tolerant: boolean } | undefined,
 ): Promise<{ readonly metadata?: PublishedVersion | undefined; readonly damage?: string }> {
-  if (stamps === undefined) {
+  if (inspection === undefined) {
     const metadata = await readVersion(treeDir, name, version).catch(() => undefined);
     return metadata === undefined ? { damage: 'its metadata.json cannot be read' } : { metadata };
   }
-  const present = await inspectVersion(treeDir, name, version, { stamps });
+  const present = await look(treeDir, name, version, inspection.stamps, inspection.tolerant);
   if (present.state === 'missing') return { damage: 'it is gone from the tree' };
   const judged = asListed(present, listed);
   if (judged.state === 'sound') return { metadata: judged.metadata };
   const damage = judged.state === 'damaged' ? judged.problems.join('; ') : '';
   // Another metadata.json than the one that was published: nothing that it says is to be repeated.
   return { metadata: present.state === 'sound' ? undefined : servable(present), damage };
+}
+
+async function look(
+  treeDir: string,
+  name: string,
+  version: string,
+  stamps: Stamps,
+  tolerant: boolean,
+): Promise<Inspection> {
+  return inspectVersion(treeDir, name, version, { stamps }).catch((error: unknown): Inspection => {
+    if (!tolerant || !(error instanceof TreeUnreadable)) throw error;
+    return { state: 'damaged', problems: [error.message] };
+  });
 }
 
 /** What gateways ask for is whole: a spoiled README is no reason to take a plugin from them. */
@@ -146,9 +161,9 @@ function servable(present: Inspection): PublishedVersion | undefined {
 }
 
 /** @throws CatalogNewer: what a later version of this program wrote is not to be overwritten */
-function readOldCatalog(treeDir: string): Promise<Catalog | 'unreadable' | undefined> {
+function readOldCatalog(treeDir: string, tolerant: boolean): Promise<Catalog | 'unreadable' | undefined> {
   return readCatalog(treeDir).catch((error: unknown) => {
-    if (error instanceof CatalogInvalid) return 'unreadable';
+    if (error instanceof CatalogInvalid || (tolerant && error instanceof TreeUnreadable)) return 'unreadable';
     throw error;
   });
 }

@@ -48,7 +48,7 @@ export async function* surveyTree<Version extends { readonly name: string; reado
  * The sha256 of each metadata.json that the catalog lists, by version key. A version that is not listed yet was published by a
  * run that did not come to its end. @throws CatalogNewer
  */
-export async function listedMetadata(treeDir: string): Promise<ReadonlyMap<string, string>> {
+async function listedMetadata(treeDir: string): Promise<ReadonlyMap<string, string>> {
   const catalog = await readCatalog(treeDir).catch((error: unknown) => {
     if (error instanceof CatalogInvalid) return undefined;
     throw error;

@@ -169,6 +169,20 @@ async function auditRoot(treeDir: string, catalog: Catalog, findings: Findings):
     findings.damaged.push({ path, problem: `does not fit ${CATALOG_FILE}` });
 }
 
+/**
+ * The quick part of an audit, which opens no file: what the catalog does not know, and (`unreadable`) which folders could not
+ * be looked into. @throws TreeFault
+ */
+export async function findStrangers(
+  treeDir: string,
+  catalog: Catalog,
+): Promise<{ readonly unknown: readonly AuditFinding[]; readonly unreadable: readonly AuditFinding[] }> {
+  const findings = new Findings(treeDir);
+  await findUnknown(treeDir, expectedFiles(catalog, new Findings(treeDir)), findings);
+  const { unknown, damaged } = findings.sorted();
+  return { unknown, unreadable: damaged };
+}
+
 async function findUnknown(
   treeDir: string,
   expected: ReadonlyMap<string, ExpectedFile>,

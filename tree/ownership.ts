@@ -72,7 +72,8 @@ export function refuseForeign(treeDir: string, location: Location): void {
   if (location.state === 'foreign') throw foreign(treeDir, location.path, location.kind);
 }
 
-function foreign(treeDir: string, path: string, kind: string): TreeForeign {
+/** The refusal of what lies at `path`, below the tree. */
+export function foreign(treeDir: string, path: string, kind: string): TreeForeign {
   return new TreeForeign(`${path} in ${treeDir} is ${kind}; it is left alone, and nothing can be published there`, {
     subject: path,
     expected: 'nothing, or what an earlier sync has published',
@@ -81,7 +82,8 @@ function foreign(treeDir: string, path: string, kind: string): TreeForeign {
   });
 }
 
-async function hasBytes(path: string, file: CatalogFile): Promise<boolean> {
+/** Whether a regular file has the bytes that were, or are to be, published. */
+export async function hasBytes(path: string, file: CatalogFile): Promise<boolean> {
   const handle = await openRegular(path);
   if (handle === undefined || typeof handle === 'string') return false;
   try {

@@ -1,10 +1,24 @@
 import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from './buildCatalog.ts';
 import { asReadRefusal } from './errors.ts';
 import { CATALOG_FILE, INVENTORY_FILE } from './names.ts';
-import { readRegular } from './regular.ts';
+import { isFileText, readRegular } from './regular.ts';
 
 /** Whether the files that writeCatalog would write for these versions lie in the tree already, byte by byte. */
 export async function standsCatalog(treeDir: string, entries: readonly CatalogEntry[]): Promise<boolean> {
+  return (await differingFiles(treeDir, entries)).length === 0;
+}
+
+export interface DifferingFile {
+  readonly file: string;
+  /** In words that follow its name. */
+  readonly problem: string;
+  /** True of what is no file, which writeCatalog would refuse to replace. */
+  readonly foreign?: true;
+}
+
+/** Which of the files that writeCatalog would write for these versions do not lie in the tree byte by byte. */
+export async function differingFiles(treeDir: string, entries: readonly CatalogEntry[]): Promise<DifferingFile[]> {
+  const differing: DifferingFile[] = [];
   const catalog = buildCatalog(entries);
   const files = [
     [CATALOG_FILE, catalogText(catalog)],
@@ -15,7 +29,11 @@ export async function standsCatalog(treeDir: string, entries: readonly CatalogEn
     const found = await readRegular(`${treeDir}/${file}`, bytes.length).catch(error => {
       throw asReadRefusal(error, `${treeDir}/${file}`);
     });
-    if (typeof found !== 'object' || !found.bytes.equals(bytes)) return false;
+    if (found === undefined) differing.push({ file, problem: 'is missing' });
+    else if (typeof found === 'string' && !isFileText(found))
+      differing.push({ file, problem: `is ${found}, not a file`, foreign: true });
+    else if (typeof found === 'string' || !found.bytes.equals(bytes))
+      differing.push({ file, problem: 'is not what sync would write of this tree' });
   }
-  return true;
+  return differing;
 }

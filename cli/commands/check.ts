@@ -10,7 +10,7 @@ import type { CheckFlags } from '../runCheck.ts';
 export function checkCommand(): Command {
   const command = new Command('check')
     .description(
-      'Say what sync would find: missing, damaged, moved, gone, extra, unreachable. Asks heads only, changes nothing; exits 3 if anything differs.',
+      'Say what sync would find: missing, damaged, moved, gone, extra, unknown, unreachable. Asks heads only, changes nothing; exits 3 if anything differs.',
     )
     .addOption(
       new Option('--manifest <file>', 'the list of plugins')

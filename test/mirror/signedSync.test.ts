@@ -91,7 +91,9 @@ async function staleIn(signatures: unknown): Promise<string[]> {
       concurrency: 2,
       signal,
     });
-    return findings.filter(it => it.kind === 'stale' && /signature/.test(it.detail)).map(it => it.name);
+    return findings.flatMap(it =>
+      'name' in it && it.kind === 'stale' && /signature/.test(it.detail) ? [it.name] : [],
+    );
   } finally {
     await opened.close();
   }
