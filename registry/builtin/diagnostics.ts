@@ -69,6 +69,11 @@ function withoutSecrets(text: string, secrets: readonly string[]): string {
     .replace(/\b([\w-]*(?:signature|sig|token|credential|accesskeyid))=[^\s&<>"',;]+/gi, '$1=***');
 }
 
+/** A server's words without what careless ones repeat of the secrets that a request carried. */
+export function withoutEchoes(text: string, asked: Exchanged): string {
+  return withoutSecrets(text, secretsOf(asked));
+}
+
 /**
  * Reads `{"errors":[{code,message,detail}]}` (distribution-spec, Error codes) and the token server's `{"details"}` kin.
  * What careless servers repeat of the credentials that were sent to them is taken out.

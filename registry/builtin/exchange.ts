@@ -3,7 +3,7 @@ import type { RegistryEvent } from '../registry.ts';
 import { type Asked, refuseAnswer } from './answerFaults.ts';
 import type { Authenticator, Place, Proof } from './authenticator.ts';
 import { dropBody, readBody, requestOf } from './bodies.ts';
-import { type ErrorWords, readErrorWords } from './diagnostics.ts';
+import { type ErrorWords, readErrorWords, withoutEchoes } from './diagnostics.ts';
 import { FirstContacts } from './firstContacts.ts';
 import type { Endpoint } from './hosts.ts';
 import { redactUrl } from './printable.ts';
@@ -204,7 +204,8 @@ export class Exchange {
   }
 
   #warn(answer: HttpAnswer, { asked }: Question): void {
-    for (const message of parseWarnings(answer.headers.warning)) {
+    for (const text of parseWarnings(answer.headers.warning)) {
+      const message = withoutEchoes(text, answer);
       const key = `${asked.registry} ${message}`;
       if (this.#warned.has(key) || this.#warned.size >= MOST_WARNINGS) continue;
       this.#warned.add(key);

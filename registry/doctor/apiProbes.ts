@@ -28,7 +28,7 @@ export async function askApi(
 ): Promise<{ readonly found: string; readonly value: Door }> {
   const answer = await transport.send({ method: 'GET', url, headers: {} }, signal);
   const body = await readBody(answer, 64 * 1024, transport.timeoutMs, signal);
-  const words = readErrorWords(body, answer.headers['content-type']?.toString());
+  const words = readErrorWords(body, answer.headers['content-type']?.toString(), answer);
   const { status } = answer;
   if (status >= 300 && status < 400) throw refuseRedirect(answer, registry);
   if (status === 404) throw refuseMissing(answer, registry);

@@ -45,6 +45,7 @@ import {
   wrongDigest,
 } from '../support/faults.ts';
 import { startRegistry } from '../support/registry.ts';
+import type { Fault } from '../support/script.ts';
 import { everythingOf, fetchWhole, openEngine, readAll, SIGNAL, sampleImage, setUp } from './engineBench.ts';
 
 for (const [name, fault] of [
@@ -686,4 +687,25 @@ test('all of a blob as a part of itself is taken, though no part was asked for',
   const part = rewrite('206', said => ({ ...said, status: 206, body: said.body?.subarray(1) ?? Buffer.alloc(0) }));
   bench.registry.script({ kind: 'blob', first: 1, fault: part });
   assert.ok((await fetchWhole(bench)).bytes.equals(bench.blob));
+});
+
+test('a warning that repeats a login is told without it', async context => {
+  const { engine, reference, registry, events } = await setUp(
+    context,
+    { auth: { kind: 'basic', user: 'u', password: 'planted-secret' } },
+    { username: 'u', password: 'planted-secret' },
+  );
+  const echo: Fault = {
+    name: 'echo',
+    rewrite: (said, { request }) => {
+      const given = request.headers.authorization ?? '';
+      const plain = Buffer.from(given.slice(6), 'base64').toString();
+      return { ...said, headers: { ...said.headers, warning: `299 - "saw ${given}, which is ${plain}"` } };
+    },
+  };
+  registry.script({ fault: echo });
+  await engine.fetchManifest(reference, SIGNAL);
+  const told = JSON.stringify(events);
+  assert.match(told, /saw Basic \*\*\*/);
+  assert.doesNotMatch(told, /planted|dTpwbGFudGVk/);
 });
