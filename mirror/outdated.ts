@@ -72,10 +72,12 @@ async function ask({ name, reference, versions }: Repository, options: OutdatedO
   const mine = (all: readonly string[] | undefined) => highestOwn(all?.filter(version => !others.has(version)) ?? []);
   const known = optional({ current: mine(options.current.get(name)), wanted, locked: mine(options.locked.get(name)) });
   const behind = [known.current, known.locked].some(
-    it => it !== undefined && wanted !== undefined && it !== wanted && isHigher(wanted, it),
+    it =>
+      it !== undefined && wanted !== undefined && it !== wanted && (semver.valid(it) === null || isHigher(wanted, it)),
   );
   try {
     const latest = highest(await (await options.registry()).listTags(reference, signal), preReleases);
+    // Of a version that is no semver nobody can say what is newer.
     const outdated = latest !== undefined && (wanted === undefined || isHigher(latest, wanted));
     return { name, repository, ...known, ...optional({ latest }), outdated, behind };
   } catch (error) {
@@ -102,8 +104,9 @@ function highest(versions: readonly string[], preReleases: boolean): string | un
     .sort(semver.rcompare)[0];
 }
 
+/** False where one of them is no semantic version. */
 function isHigher(version: string, than: string): boolean {
-  return semver.valid(than) === null || semver.gt(version, than);
+  return semver.valid(version) !== null && semver.valid(than) !== null && semver.gt(version, than);
 }
 
 function optional<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {

@@ -23,6 +23,8 @@ export async function diskFull(
   if (noFiles !== undefined) return noFiles;
   const available = await availableBytes(dir).catch(() => 0);
   const missing = neededBytes - available;
+  // Rounded alike, what is needed and what is free may look the same.
+  const bytes = rounded(neededBytes) === rounded(available) ? exact : rounded;
   const needed = `${isLeast ? 'at least ' : ''}${bytes(neededBytes)}`;
   const lack = isLeast ? `, at least ${bytes(missing)} too little` : `, ${bytes(missing)} too little`;
   const unseen = isLeast ? ' (how much more is needed shows only in unpacking)' : ' (a quota may allow less)';
@@ -43,7 +45,7 @@ export async function filesExhausted(dir: string, cause?: unknown): Promise<Tree
   return new TreeDiskFull(`The file system of ${dir} has no room for another file: its inodes are used up`, {
     subject: dir,
     expected: 'free inodes, one for each file',
-    found: `none of ${stat.files} inodes free, though ${bytes(stat.bavail * stat.bsize)} are`,
+    found: `none of ${stat.files} inodes free, though ${rounded(stat.bavail * stat.bsize)} are`,
     hint: 'Delete files there (df -i shows how many), use a file system with more inodes, or choose another folder with --out. What was published before is as it was.',
     ...(cause === undefined ? {} : { cause }),
   });
@@ -64,9 +66,13 @@ async function nearestStatfs(dir: string): Promise<{ bavail: number; bsize: numb
   }
 }
 
-function bytes(count: number): string {
+function exact(count: number): string {
+  return `${count} bytes`;
+}
+
+function rounded(count: number): string {
   const mebibytes = count / 1024 / 1024;
-  return mebibytes < 1 ? `${count} bytes` : `${mebibytes.toFixed(1)} MiB`;
+  return mebibytes < 1 ? exact(count) : `${mebibytes.toFixed(1)} MiB`;
 }
 
 /** Bytes of everything in a folder and below; 0 of what cannot be looked at. */

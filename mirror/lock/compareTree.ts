@@ -3,11 +3,12 @@ import type { PublishedVersion } from '../../tree/published.ts';
 import { readCatalog } from '../../tree/readCatalog.ts';
 import { readVersion } from '../../tree/readVersion.ts';
 import { type LockEntry, LockUnreadable, readLock } from './lock.ts';
+import { NO_FILE } from './lockErrors.ts';
 
 /** Where a tree's catalog and a lock disagree, each in words; empty if they agree. @throws the lock's and the catalog's refusals */
 export async function compareTree(treeDir: string, lockPath: string): Promise<string[]> {
   const lock = await readLock(lockPath);
-  if (lock === undefined) throw new LockUnreadable(lockPath, 'no such file');
+  if (lock === undefined) throw new LockUnreadable(lockPath, NO_FILE);
   const catalog = await readCatalog(treeDir);
   const versions = (catalog?.plugins ?? []).flatMap(plugin =>
     plugin.versions.map(version => ({ name: plugin.name, ...version })),

@@ -30,7 +30,7 @@ export class LockConflict extends Refusal {
       subject: file,
       expected: 'JSON without conflict markers',
       found: `${marker} in line ${line}`,
-      hint: 'Take one side whole (git checkout --theirs or --ours), then run plugin-mirror sync: it adds and removes what the manifest asks for.',
+      hint: `Take one side whole (git checkout --theirs -- ${file}, or --ours), then run plugin-mirror sync: it adds and removes what the manifest asks for.`,
     });
   }
 }
@@ -68,6 +68,10 @@ export class LockedImageGone extends Refusal {
   }
 }
 
+/** What LockUnreadable finds where there is no file, and where there is a link to none. */
+export const NO_FILE = 'no such file';
+export const LEADS_NOWHERE = 'it is a symbolic link that leads nowhere';
+
 export class LockUnreadable extends Refusal {
   readonly code = 'LOCK_UNREADABLE';
 
@@ -76,7 +80,7 @@ export class LockUnreadable extends Refusal {
       subject: file,
       expected: 'a JSON file, readable by the user who runs this',
       found,
-      hint: 'Give this user the right to read it; without its lock a manifest’s tags could have moved unnoticed.',
+      hint: `${wayOut(file, found)}; without its lock a manifest’s tags could have moved unnoticed.`,
       cause,
     });
   }
@@ -94,4 +98,13 @@ export class LockUnwritable extends Refusal {
       cause,
     });
   }
+}
+
+/** Rights help where rights are what is missing, and nowhere else. */
+function wayOut(file: string, found: string): string {
+  if (found === NO_FILE)
+    return `Name the lock that is meant, or run plugin-mirror sync, which writes one beside the manifest`;
+  if (found === LEADS_NOWHERE) return `Restore what the link ${file} leads to, or delete the link`;
+  if (found === 'permission denied') return 'Give this user the right to read it';
+  return `Put the lock itself at ${file}, from version control, or move away what is there`;
 }

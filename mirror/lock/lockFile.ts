@@ -1,4 +1,4 @@
-import { readFile, realpath } from 'node:fs/promises';
+import { lstat, readFile, realpath } from 'node:fs/promises';
 import type { Node } from 'jsonc-parser';
 import { type Digest, parseReference } from '../../registry/reference.ts';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
@@ -7,7 +7,7 @@ import { schemaProblems } from '../document/schemaProblems.ts';
 import { type JsonDocument, memberOf, membersOf, parseStrictJson, plainValue } from '../document/strictJson.ts';
 import { readTextFile, replaceTextFile } from '../document/textFile.ts';
 import type { SignatureProof } from '../signatures/policy.ts';
-import { LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './lockErrors.ts';
+import { LEADS_NOWHERE, LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './lockErrors.ts';
 import { lockedAnnotationKeys, lockKeysAt, lockSchema, lockVersion, type WrittenLock } from './lockSchema.ts';
 
 /** What a manifest resolved to, entry by entry, sorted by name and version. */
@@ -59,7 +59,12 @@ export function lockPathFor(manifestPath: string): string {
 export async function readLock(path: string): Promise<LockFile | undefined> {
   const read = await readTextFile(path, maxSizeBytes);
   if ('text' in read) return parseLock(read.text, { file: path });
-  if (read.kind === 'missing') return undefined;
+  if (read.kind === 'missing') {
+    // A link to nothing is not "no lock": somebody meant one to be there.
+    if ((await lstat(path).catch(() => undefined))?.isSymbolicLink())
+      throw new LockUnreadable(path, LEADS_NOWHERE, read.cause);
+    return undefined;
+  }
   if (read.kind === 'unreadable') throw new LockUnreadable(path, read.found, read.cause);
   const found = read.kind === 'too large' ? 'more than 64 MiB' : read.found;
   throw new LockInvalid(path, [{ place: '', found, expected: 'JSON in UTF-8' }]);

@@ -14,7 +14,7 @@ import { parseDiscovered } from '../referrers.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
 import { HostFlags } from './hostFlags.ts';
 import { OrasCredentials } from './orasCredentials.ts';
-import { type OrasResult, runOras } from './orasProcess.ts';
+import { type OrasCall, type OrasResult, runOras } from './orasProcess.ts';
 import { refusalOf } from './orasRefusal.ts';
 import { readOrasVersion } from './orasVersion.ts';
 
@@ -102,7 +102,7 @@ class OrasEngine implements Engine {
     try {
       const name = nameOf({ ...reference, digest: descriptor.digest });
       const args = ['blob', 'fetch', '--no-tty', '--output', path];
-      await this.#ask(args, name, reference, 'blob', signal, path);
+      await this.#ask(args, name, reference, 'blob', signal, { growing: path });
       const body = createReadStream(path, { start: offset, highWaterMark: READ_BYTES });
       await new Promise((resolve, reject) => body.once('open', resolve).once('error', reject));
       return { offset, body };
@@ -122,6 +122,7 @@ class OrasEngine implements Engine {
       reference,
       'repository',
       signal,
+      { judge: endlessness(reference, this.#options.timeoutMs ?? TIMEOUT_MS) },
     );
     return stdout
       .toString('utf8')
@@ -160,7 +161,7 @@ class OrasEngine implements Engine {
     reference: Reference,
     missing: RegistryNotFound['missing'],
     signal: AbortSignal,
-    growing?: string,
+    watching: Pick<OrasCall, 'growing' | 'judge'> = {},
   ): Promise<OrasResult> {
     const { env = {}, timeoutMs = TIMEOUT_MS, retries = RETRIES, onEvent } = this.#options;
     const subject = formatReference(reference);
@@ -170,7 +171,7 @@ class OrasEngine implements Engine {
       this.#traffic.requests++;
       const scheme = plain ? ['--plain-http'] : ['--plain-http=false'];
       const args = [...command, '--registry-config', config, ...flags, ...scheme, name];
-      return runOras({ args, env, signal, timeoutMs, subject, ...(growing === undefined ? {} : { growing }) });
+      return runOras({ args, env, signal, timeoutMs, subject, ...watching });
     };
     return retrying(
       async () => {
@@ -215,6 +216,36 @@ function nameOf(reference: Omit<Reference, 'tag' | 'digest'> & Pick<Reference, '
 
 function hostnameOf(registry: string): string {
   return registry.replace(/:\d+$/, '');
+}
+
+/** Of one repository; ten times what the largest known have. */
+const MOST_TAGS = 100_000;
+/** How many times over a list may name its tags, pages that overlap included, before it is taken for a circle. */
+const MOST_TIMES = 3;
+
+/**
+ * ORAS follows a tag list from page to page for ever if the registry has it so. Ends it when the same tags come again and
+ * again, when there are too many of them, or after ten times the time that one silence may last.
+ */
+function endlessness(reference: Reference, timeoutMs: number): (chunk: Buffer) => Error | undefined {
+  const { registry, repository } = reference;
+  const begun = performance.now();
+  const tags = new Set<string>();
+  let lines = 0;
+  let rest = '';
+  return chunk => {
+    const parts = (rest + chunk.toString('latin1')).split('\n');
+    rest = parts.pop() ?? '';
+    lines += parts.length;
+    for (const tag of parts) tags.add(tag);
+    const isCircle = lines > 1000 + MOST_TIMES * tags.size;
+    if (!isCircle && lines <= MOST_TAGS && performance.now() - begun <= 10 * timeoutMs) return undefined;
+    return new RegistryProtocol(`${registry} lists the tags of ${repository} without end`, {
+      subject: formatReference(reference),
+      found: isCircle ? 'the same tags again and again' : `${lines} tags, and more to come`,
+      hint: "The registry's operator must mend its tag list.",
+    });
+  };
 }
 
 /** ORAS does not tell the Content-Type; a manifest that has no member of its own for it is told by its shape. */

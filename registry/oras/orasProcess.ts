@@ -22,6 +22,8 @@ export interface OrasCall {
   readonly timeoutMs: number;
   /** The file it writes. */
   readonly growing?: string;
+  /** Hears each chunk of output; what it answers ends ORAS and is thrown. */
+  readonly judge?: (chunk: Buffer) => Error | undefined;
   readonly subject: string;
 }
 
@@ -31,7 +33,7 @@ export interface OrasResult {
   readonly stderr: string;
 }
 
-/** Runs ORAS once. @throws the signal's reason; OrasMissing; RegistryTimeout if it was silent for too long */
+/** Runs ORAS once. @throws the signal's reason; OrasMissing; what `judge` answers; RegistryTimeout if it was silent for too long */
 export async function runOras(call: OrasCall): Promise<OrasResult> {
   const { args, env, signal, growing } = call;
   signal.throwIfAborted();
@@ -50,10 +52,16 @@ export async function runOras(call: OrasCall): Promise<OrasResult> {
     forceKillAfterDelay: KILL_AFTER_MS,
   });
   const watch = new Watch(call.timeoutMs, growing, () => stopping.abort());
-  subprocess.stdout.on('data', () => watch.heard());
+  let verdict: Error | undefined;
+  subprocess.stdout.on('data', (chunk: Buffer) => {
+    watch.heard();
+    verdict ??= call.judge?.(chunk);
+    if (verdict !== undefined) stopping.abort();
+  });
   try {
     const result = await subprocess;
     signal.throwIfAborted();
+    if (verdict !== undefined) throw verdict;
     if (watch.expired) throw silent(call);
     if (result.code === 'ENOENT' || result.code === 'EACCES')
       throw new OrasMissing(`\`oras\` cannot be started (${result.code})`, result.cause);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { listing, openScene, type Scene } from '../support/cli.ts';
 import { imageFormC, imageFormD, indexOf } from '../support/images.ts';
@@ -191,6 +191,31 @@ describe('--frozen', { concurrency: 3 }, () => {
       assert.match(ran.stderr, /LOCK_BYTES_DIFFER/);
     }
     assert.equal((await scene.run(['verify'])).code, 0, 'the former bytes stay');
+  });
+});
+
+describe('a lock that cannot be read', { concurrency: 2 }, () => {
+  it('is told with the way out that fits', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    assert.equal((await scene.sync()).code, 0);
+    const lock = scene.path('manifest.lock.json');
+    const text = await scene.read('manifest.lock.json');
+    assert.match((await scene.run(['verify', '--lock', 'none.json'])).stderr, /LOCK_UNREADABLE.*Name the lock/s);
+    await writeFile(lock, `<<<<<<< ours\n${text}`);
+    assert.match((await scene.sync()).stderr, /git checkout --theirs -- .*manifest\.lock\.json/);
+    await rm(lock);
+    await mkdir(lock);
+    const folder = await scene.sync();
+    assert.equal(folder.code, 2);
+    assert.match(folder.stderr, /LOCK_UNREADABLE.*it is a folder.*Put the lock itself at/s);
+    assert.doesNotMatch(folder.stderr, /the right to read/);
+    await rm(lock, { recursive: true });
+    await symlink('nowhere.json', lock);
+    const dangling = await scene.sync();
+    assert.equal(dangling.code, 2);
+    assert.match(dangling.stderr, /LOCK_UNREADABLE.*leads nowhere.*delete the link/s);
   });
 });
 

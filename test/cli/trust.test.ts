@@ -230,6 +230,20 @@ describe('outdated after a bump in the manifest', { concurrency: 3 }, () => {
   });
 });
 
+describe('outdated where the manifest names what is no semantic version', { concurrency: 3 }, () => {
+  it('calls nothing newer than that', async t => {
+    const scene = await openScene(t);
+    for (const version of ['main', '1.0.0']) scene.push('a', version);
+    await scene.list({ a: '1.0.0' });
+    await scene.sync();
+    await scene.list({ a: 'main' });
+    const ran = await scene.run(['outdated', '--all', '--format', 'json']);
+    assert.equal(ran.code, 0, ran.stderr);
+    const [row] = parsed<{ plugins: Record<string, unknown>[] }>(ran).plugins;
+    assert.deepEqual([row?.wanted, row?.latest, row?.outdated, row?.behind], ['main', '1.0.0', false, false]);
+  });
+});
+
 describe('the image build', () => {
   it('finds the lock where the command writes it, however the manifest is called', async t => {
     const scene = await openScene(t);

@@ -101,6 +101,27 @@ while :; do sleep 0.05; done`);
   });
 });
 
+describe('a tag list without end', { skip: process.platform === 'win32' }, () => {
+  const endless: [string, string, number | undefined][] = [
+    ['goes in a circle', 'while :; do echo 1.0.0; echo 1.2.0; done', undefined],
+    ['never repeats itself', 'i=0; while :; do i=$((i+1)); echo "1.0.$i"; done', undefined],
+    ['comes slowly', 'i=0; while :; do i=$((i+1)); echo "1.0.$i"; sleep 0.02; done', 50],
+  ];
+  for (const [what, loop, timeoutMs] of endless)
+    it(`that ${what} is refused, and ORAS ended`, async t => {
+      const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-test-'));
+      t.after(() => rm(dir, { recursive: true, force: true }));
+      const version = `if [ "$1" = version ]; then echo 'Version:    1.3.3'; exit 0; fi`;
+      await writeFile(join(dir, 'oras'), `#!/bin/sh\n${version}\necho $$ > '${dir}/pid'\n${loop}\n`, { mode: 0o755 });
+      const env = { PATH: `${dir}:/usr/bin:/bin`, HOME: dir };
+      const engine = await createOrasEngine({ env, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
+      t.after(() => engine.close());
+      await assert.rejects(engine.listTags(reference, signal), refused('REGISTRY_PROTOCOL'));
+      const pid = Number(await readFile(join(dir, 'pid'), 'utf8'));
+      assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+    });
+});
+
 describe('what ORAS says', () => {
   const subject = 'registry.example/plugins/a:1';
   const table: [string, string][] = [
