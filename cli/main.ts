@@ -12,10 +12,12 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 };
 
 // Work is not given up because nobody can be told of it: a reader that went away (`plugin-mirror … | head`) is no fault at
-// all, a log file on a full disk is one that the exit code tells.
+// all, a log file on a full disk is one that the exit code tells, and stderr if it can.
+let isTold = false;
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') return;
+    if (error.code === 'EPIPE' || isTold) return;
+    isTold = true;
     process.once('exit', code => (process.exitCode = code || 1));
     if (stream === process.stdout)
       process.stderr.write(`plugin-mirror: the output cannot be written: ${error.message}\n`);

@@ -132,7 +132,8 @@ describe('the text of a run', { concurrency: 4 }, () => {
         }),
       ).ended;
     const full = await shell('"$@" > /dev/full');
-    assert.deepEqual([full.code, full.stderr], [1, '']);
+    assert.equal(full.code, 1);
+    assert.match(full.stderr, /^plugin-mirror: the output cannot be written: ENOSPC.*\n$/);
     assert.equal((await shell('"$@" | true; "$@" >&- 2>&-')).code, 0);
     assert.equal((await scene.run(['verify'])).code, 0);
   });

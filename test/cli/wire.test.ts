@@ -100,7 +100,8 @@ describe('what travels', { concurrency: 4 }, () => {
     await scene.sync('--no-lock');
     const fresh = scene.push('a', '1.0.0', imageFormC({ wasm: buildModule({ seed: 'new' }) }));
     const { report } = await scene.report('--no-lock');
-    assert.deepEqual([statuses(report), report.drift], [{ a: 'fetched' }, []]);
+    assert.deepEqual(statuses(report), { a: 'fetched' });
+    assert.equal(report.drift.length, 1);
     assert.ok(fresh.equals(await moduleOf(scene, 'a')));
     await assert.rejects(scene.read('plugins/a/1.0.0/README.md'), 'the old image’s README is gone');
     await assert.rejects(scene.read('manifest.lock.json'));
