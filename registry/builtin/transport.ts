@@ -45,7 +45,7 @@ export interface HttpAnswer {
 const LONGEST_PAUSE_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Node's own limit is 16 KiB, which a few cookies of a gateway fill; Go's is 1 MiB. */
-export const MOST_HEADER_BYTES = 256 * 1024;
+const MOST_HEADER_BYTES = 256 * 1024;
 
 /**
  * Sends one HTTP request and hands back whatever answer comes: no redirects, no credentials, no second try. Connections are
