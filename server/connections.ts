@@ -31,6 +31,11 @@ export class Connections {
     return this.#all.size;
   }
 
+  /** True while no request of this connection is under way. */
+  isIdle(socket: Socket): boolean {
+    return this.#idle.has(socket);
+  }
+
   /** To be called for every request. */
   note(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;

@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Express } from 'express';
 import { Access } from './access.ts';
@@ -21,6 +21,7 @@ import { type ServerOptions, type ServerSettings, settleOptions } from './option
 import { Patrol } from './patrol.ts';
 import { Pressure } from './pressure.ts';
 import { asListenRefusal } from './refusals.ts';
+import { Stalls } from './stalls.ts';
 import { readTlsFiles, TlsFollower, type TlsMaterial } from './tlsFiles.ts';
 import { TreeFollower } from './treeFollower.ts';
 import { Turns } from './turns.ts';
@@ -131,6 +132,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const material = tls === undefined ? undefined : await readTlsFiles(tls);
   const server = createHttpServer(settings, material);
   const connections = new Connections(server);
+  const stalls = new Stalls(settings.stallTimeoutMs);
+  // It starts anew whenever the kernel takes more of what is being written.
+  server.timeout = stalls.intervalMs;
+  server.on('timeout', (socket: Socket) => {
+    if (connections.isIdle(socket)) socket.destroy();
+    else stalls.look(socket).catch(() => socket.destroy());
+  });
   const { encoding } = settings;
   const pressure = new Pressure(() => gate.running);
   const turns = new Turns();
@@ -228,8 +236,6 @@ function createHttpServer(settings: ServerSettings, material: TlsMaterial | unde
   // Lines past a count would be dropped unseen, a second Host among them; the listener refuses what is too much.
   server.maxHeadersCount = 0;
   server.maxConnections = settings.maxConnections;
-  // A socket's timeout starts anew whenever the kernel takes more of what is being written, so a slow reader is not cut.
-  server.timeout = settings.stallTimeoutMs;
   server.on('connect', (_request, socket) =>
     socket.end(rawAnswer('405 Method Not Allowed', `Allow: ${ALLOWED_METHODS}\r\n`)),
   );

@@ -63,13 +63,7 @@ export function serveCommand(): Command {
     counted('--retry-after <seconds>', 'what a 503 asks for', 'PLUGIN_MIRROR_RETRY_AFTER', [0, 3600], 2),
     timed('--headers-timeout', 'until the header of a request is there', 'PLUGIN_MIRROR_HEADERS_TIMEOUT', 3600, 15_000),
     timed('--request-timeout', 'until the whole request is there', 'PLUGIN_MIRROR_REQUEST_TIMEOUT', 3600, 30_000),
-    timed(
-      '--stall-timeout',
-      'how long a body may make no progress: nothing that the kernel takes, whose buffers hide a reader below some 20 KB/s',
-      'PLUGIN_MIRROR_STALL_TIMEOUT',
-      3600,
-      60_000,
-    ),
+    timed('--stall-timeout', 'how long a body may make no progress', 'PLUGIN_MIRROR_STALL_TIMEOUT', 3600, 60_000),
     timed(
       '--keep-alive-timeout',
       'how long to keep an idle connection',

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { describe, test } from 'node:test';
+import { ServerAddressUnusable } from '../../server/refusals.ts';
 import { ask, parseAnswer, readAll, serve } from './client.ts';
 import { makeTree, sha256, wasm } from './tree.ts';
 
@@ -14,6 +16,11 @@ const PLAN = [
 ];
 const BIG = '/plugins/big/1.0.0/plugin.wasm';
 const SMALL = '/plugins/small/1.0.0/plugin.wasm';
+
+/** A machine may have no IPv6. */
+function noIPv6(error: unknown): undefined {
+  assert.ok(error instanceof ServerAddressUnusable, String(error));
+}
 
 /** Starts a download and takes nothing of it until resumed. */
 async function begin(port: number, path = BIG, connection = 'close'): Promise<Socket> {
@@ -130,6 +137,32 @@ describe('many readers', () => {
     await slowEnd;
     assert.ok(taken > SIZE, `a slow reader got ${taken}`);
   });
+
+  const seesQueues = existsSync('/proc/self/net/tcp') ? false : 'no /proc/self/net/tcp here';
+  for (const host of ['127.0.0.1', '::1', '::'])
+    test(`a reader whose pace the kernel's buffers hide is not cut, at ${host}`, { skip: seesQueues }, async t => {
+      const server = await serve(t, await makeTree(t, PLAN), { stallTimeoutMs: 1500, host }).catch(noIPv6);
+      if (server === undefined) {
+        t.skip('no IPv6 here');
+        return;
+      }
+      const socket = connect({ port: server.port, host: host === '::1' ? '::1' : '127.0.0.1' });
+      socket.write(`GET ${BIG} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+      await once(socket, 'readable');
+      // 400 KB a second: a third of what the kernel holds takes it longer than the timeout.
+      let taken = 0;
+      const timer = setInterval(() => {
+        taken += (socket.read(Math.min(40_000, socket.readableLength)) as Buffer | null)?.length ?? 0;
+      }, 100);
+      t.after(() => clearInterval(timer));
+      await new Promise(resolve => setTimeout(resolve, 4500));
+      clearInterval(timer);
+      socket.on('data', part => {
+        taken += part.length;
+      });
+      await once(socket, 'close');
+      assert.ok(taken > SIZE, `it got ${taken}`);
+    });
 });
 
 describe('an orderly stop', () => {
