@@ -26,8 +26,11 @@ export async function completeStaged(dir: string, metadata: PublishedVersion): P
     files.filter(file => !own.has(file.name)),
   );
   const time = fileTime(metadata.created);
-  // Side by side: a journalling file system sees several of them onto the disk in one go.
-  await Promise.all(files.map(file => settleFile(join(dir, file.name), time, own.get(file.name))));
+  // Side by side: a journalling file system sees several of them onto the disk in one go. Whatever fails, all of them have
+  // ended before anybody removes the folder.
+  const settling = files.map(file => settleFile(join(dir, file.name), time, own.get(file.name)));
+  const failed = (await Promise.allSettled(settling)).find(settled => settled.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
   await settleFolder(dir, time);
   await syncFolder(dir);
   return files;
