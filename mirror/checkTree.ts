@@ -54,12 +54,17 @@ export async function checkTree(
   // Without a lock the tree may be from runs with --no-lock, which pin nothing but what the manifest does.
   const isPinned = pinnedIn({ manifest });
   const unlocked = entries.map(({ metadata }) => ({ metadata, pinned: isPinned(metadata) }));
-  if (differing.length > 0 && !held.exists && (await differingFiles(treeDir, unlocked)).length === 0) differing = [];
+  const isUnlocked = differing.length > 0 && (await differingFiles(treeDir, unlocked)).length === 0;
+  if (isUnlocked && !held.exists) differing = [];
   // The catalog follows from the versions: where those are to change, it is no news that it is.
   const isExplained = found.some(({ kind }) => EXPLAINING.has(kind)) || extras.some(it => it.damage !== undefined);
   const ofFiles = differing.flatMap(({ file, problem, foreign }): CheckFinding[] => {
     const unread = file === CATALOG_FILE && typeof old === 'string' && !foreign ? old : undefined;
     if (!foreign && (entries.length === 0 || (unread === undefined && isExplained))) return [];
+    if (isUnlocked)
+      return [
+        { kind: 'stale', path: file, detail: 'is from a run with --no-lock: it calls no version pinned for its lock' },
+      ];
     return [{ kind: 'damaged', path: file, detail: unread ?? problem, ...(foreign ? { foreign: [file] } : {}) }];
   });
   const { unknown, unreadable } = await findStrangers(treeDir, typeof old === 'string' ? buildCatalog(entries) : old);

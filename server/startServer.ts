@@ -236,6 +236,8 @@ function createHttpServer(settings: ServerSettings, material: TlsMaterial | unde
   // Lines past a count would be dropped unseen, a second Host among them; the listener refuses what is too much.
   server.maxHeadersCount = 0;
   server.maxConnections = settings.maxConnections;
+  // RFC 9112, 9.6: who has ended its side may still read; what is under way is sent to its end.
+  Object.assign(server, { httpAllowHalfOpen: true });
   server.on('connect', (_request, socket) =>
     socket.end(rawAnswer('405 Method Not Allowed', `Allow: ${ALLOWED_METHODS}\r\n`)),
   );

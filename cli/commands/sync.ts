@@ -41,7 +41,7 @@ export function syncCommand(): Command {
     .addOption(
       new Option(
         '--prune',
-        'remove versions that the manifest no longer names; with --only, of those that it fits',
+        'remove versions that the manifest no longer names; with --only, of those of its plugins that it fits',
       ).env('PLUGIN_MIRROR_PRUNE'),
     )
     .addOption(

@@ -31,6 +31,14 @@ async function synced(t: TestContext, ...names: readonly string[]): Promise<Scen
 }
 
 describe('check of the tree itself', { concurrency: 2 }, () => {
+  it('tells a tree that a run without the lock has written from a damaged one', async t => {
+    const scene = await synced(t, 'a', 'b');
+    assert.equal((await scene.sync('--no-lock')).code, 0);
+    assert.deepEqual((await check(scene)).told, ['stale index.json']);
+    assert.equal((await scene.sync()).code, 0);
+    assert.deepEqual((await check(scene)).told, []);
+  });
+
   it('sees that index.json or the inventory is not what sync would write, and one that is missing or broken once', async t => {
     const scene = await synced(t, 'a', 'b');
     const index = await scene.read('plugins/index.json');

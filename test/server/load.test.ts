@@ -70,6 +70,13 @@ describe('many readers', () => {
     assert.equal(await metric(port, 'cache_bytes'), 1024 * 1024);
   });
 
+  test('who ends its own side after asking gets all of the answer', async t => {
+    const { port } = await serve(t, await makeTree(t, PLAN));
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    socket.end(`GET ${BIG} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    assert.equal(sha256(parseAnswer(await readAll(socket)).body), sha256(bytes));
+  });
+
   test('aborted downloads free everything at once', async t => {
     const { port } = await serve(t, await makeTree(t, PLAN), { maxBodies: 10, maxWaitingBodies: 5 });
     for (let round = 0; round < 5; round++) {
