@@ -9,6 +9,8 @@ interface Look {
   readonly atMs: number;
   /** What the kernel still had to send; undefined where it does not tell. */
   readonly queuedBytes: number | undefined;
+  /** How many looks in a row found no progress. */
+  readonly idle: number;
 }
 
 /**
@@ -30,7 +32,10 @@ export class Stalls {
     return Math.ceil(this.#timeoutMs / LOOKS);
   }
 
-  /** Ends a connection that made no progress since it was last looked at, else gives it as long again. */
+  /**
+   * Ends a connection that made no progress for a whole timeout. A receiver tells of room in its buffer only when a sixteenth
+   * of it is free, so half a timeout would be too short a look.
+   */
   async look(socket: Socket): Promise<void> {
     const before = this.#looks.get(socket);
     const atMs = performance.now();
@@ -38,11 +43,13 @@ export class Stalls {
     if (socket.destroyed) return;
     // Seen long ago: it has been at work since.
     const isFresh = before !== undefined && atMs - before.atMs < this.intervalMs * 1.5;
-    if (isFresh && !(queuedBytes !== undefined && queuedBytes < (before.queuedBytes ?? 0))) {
+    const hasMoved = queuedBytes !== undefined && queuedBytes < (before?.queuedBytes ?? 0);
+    const idle = isFresh && !hasMoved ? before.idle + 1 : 0;
+    if (idle >= LOOKS) {
       socket.destroy();
       return;
     }
-    this.#looks.set(socket, { atMs, queuedBytes });
+    this.#looks.set(socket, { atMs, queuedBytes, idle });
     socket.setTimeout(this.intervalMs);
   }
 }
