@@ -1,3 +1,4 @@
+import type { LockChoice } from '../mirror/lock/heldVersions.ts';
 import type { RegistryOptions } from '../registry/registry.ts';
 import type { Coding } from '../tree/variants.ts';
 import { OptionConflict } from './optionErrors.ts';
@@ -31,11 +32,11 @@ export interface SyncRun {
 }
 
 /**
- * How the lock is to be used. A build machine (CI) freezes by itself where there is a lock, unless it is asked to update.
+ * How the lock is to be used. A build machine (CI) freezes by itself, unless it is asked to update or to go without a lock.
  * @throws OptionConflict
  */
 export function lockChoiceOf({ flags: { frozen, update, lock }, ci }: SyncRun): {
-  readonly frozen: boolean | 'if-locked';
+  readonly frozen: LockChoice['frozen'];
   readonly update: boolean | readonly string[];
 } {
   const refuse = (option: string) =>
@@ -45,5 +46,5 @@ export function lockChoiceOf({ flags: { frozen, update, lock }, ci }: SyncRun): 
     });
   if (frozen === true && update !== undefined) throw refuse('--update');
   if (frozen === true && !lock) throw refuse('--no-lock');
-  return { frozen: frozen ?? (ci && update === undefined ? 'if-locked' : false), update: update ?? false };
+  return { frozen: frozen ?? (ci && lock && update === undefined ? 'in CI' : false), update: update ?? false };
 }

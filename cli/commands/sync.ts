@@ -28,7 +28,7 @@ export function syncCommand(): Command {
     .addOption(
       new Option(
         '--frozen',
-        'take exactly what manifest.lock.json holds, or fail (the default where CI is set and a lock is there)',
+        'take exactly what manifest.lock.json holds, or fail (the default where CI is set)',
       ).env('PLUGIN_MIRROR_FROZEN'),
     )
     .addOption(new Option('--no-frozen', 'ask the tags even where CI is set'))

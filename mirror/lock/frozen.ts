@@ -3,7 +3,7 @@ import { hashLocal } from '../ask.ts';
 import { versionKey } from '../report.ts';
 import type { LockComparison, LockFile } from './lock.ts';
 
-/** --frozen was asked for and there is no lock to be true to. */
+/** A sync is frozen and there is no lock to be true to. */
 export class FrozenLockMissing extends Refusal {
   readonly code = 'FROZEN_LOCK_MISSING';
 }
@@ -13,13 +13,16 @@ export class FrozenLockDiffers extends Refusal {
   readonly code = 'FROZEN_LOCK_DIFFERS';
 }
 
-export function requireLock(lock: LockFile | undefined, lockPath: string): LockFile {
+/** `byItself`: frozen since CI is set, not because somebody said so. @throws FrozenLockMissing */
+export function requireLock(lock: LockFile | undefined, lockPath: string, byItself: boolean): LockFile {
   if (lock !== undefined) return lock;
-  throw new FrozenLockMissing(`${lockPath} is not there, and --frozen takes only what a lock holds`, {
+  const why = byItself ? 'where CI is set, sync takes only what a lock holds' : '--frozen takes only what a lock holds';
+  const without = byItself ? ', or say --no-lock to take what the tags are at each run' : '';
+  throw new FrozenLockMissing(`${lockPath} is not there, and ${why}`, {
     subject: lockPath,
     expected: 'a lock beside the manifest',
     found: 'no such file',
-    hint: 'Run plugin-mirror sync --no-frozen once and commit the lock that it writes.',
+    hint: `Run plugin-mirror sync --no-frozen once and commit the lock that it writes${without}.`,
   });
 }
 

@@ -7,8 +7,8 @@ import { compareLock, type LockComparison, type LockEntry, lockPathFor, readLock
 export interface LockChoice {
   /** The whole list as the user wrote it. */
   readonly list: PluginManifest;
-  /** True: take exactly what the lock holds, or refuse. `if-locked`: the same where there is a lock. */
-  readonly frozen: boolean | 'if-locked';
+  /** True: take exactly what the lock holds, or refuse. `in CI`: the same, and nobody has asked for it in words. */
+  readonly frozen: boolean | 'in CI';
   /** Resolve the tags of these plugins anew, or of all. */
   readonly update: boolean | readonly string[];
   /** Which image of an index is asked for; one that is locked for another platform does not agree. */
@@ -40,8 +40,8 @@ export async function readHeldVersions({
 }: LockChoice): Promise<HeldVersions> {
   const path = lockPathFor(list.file);
   const lock = await readLock(path);
-  const frozen = choice === true || (choice === 'if-locked' && lock !== undefined);
-  const compared = compareLock(list, frozen ? requireLock(lock, path) : (lock ?? { entries: [] }));
+  const frozen = choice !== false;
+  const compared = compareLock(list, frozen ? requireLock(lock, path, choice === 'in CI') : (lock ?? { entries: [] }));
   const comparison = ofPlatform(compared, platform);
   if (frozen) await requireAgreement(comparison, path, signal);
   const agreeing = new Map(comparison.agreeing.map(({ wanted, locked }) => [versionKey(wanted), locked]));

@@ -163,7 +163,7 @@ describe('--frozen', { concurrency: 3 }, () => {
     assert.match(missing.stderr, /FROZEN_LOCK_MISSING/);
   });
 
-  it('is the default where CI is true and a lock is there; --no-frozen and --update say otherwise', async t => {
+  it('is the default where CI is true; --no-frozen, --update and --no-lock say otherwise', async t => {
     const scene = await openScene(t);
     await moved(scene);
     const ci = (...args: string[]) => scene.run(['sync', ...args], { env: { CI: 'true' } });
@@ -174,7 +174,14 @@ describe('--frozen', { concurrency: 3 }, () => {
     await scene.list({ a: '1' });
     assert.equal((await ci()).code, 3);
     await rm(scene.path('manifest.lock.json'));
-    assert.equal((await ci()).code, 0);
+    scene.registry.reset();
+    const unlocked = await ci();
+    assert.equal(unlocked.code, 3);
+    assert.match(unlocked.stderr, /FROZEN_LOCK_MISSING .* where CI is set, .*sync --no-frozen once.*--no-lock/s);
+    assert.equal(scene.registry.requests.length, 0);
+    assert.equal((await ci('--no-lock')).code, 0);
+    assert.equal(existsSync(scene.path('manifest.lock.json')), false);
+    assert.equal((await ci('--no-frozen')).code, 0);
     assert.ok(existsSync(scene.path('manifest.lock.json')));
   });
 
