@@ -26,10 +26,9 @@ export function syncCommand(): Command {
         .argParser(list),
     )
     .addOption(
-      new Option(
-        '--frozen',
-        'take exactly what manifest.lock.json holds, or fail (the default where CI is set)',
-      ).env('PLUGIN_MIRROR_FROZEN'),
+      new Option('--frozen', 'take exactly what manifest.lock.json holds, or fail (the default where CI is set)').env(
+        'PLUGIN_MIRROR_FROZEN',
+      ),
     )
     .addOption(new Option('--no-frozen', 'ask the tags even where CI is set'))
     .addOption(
