@@ -45,6 +45,7 @@ export async function runOutdated({ flags, registryOptions, signal }: OutdatedRu
       concurrency: flags.concurrency,
       signal,
     });
+    tellUnheard(rows);
     const shown = rows.filter(row => flags.all || row.outdated || row.behind || row.error !== undefined);
     if (flags.format === 'json')
       process.stdout.write(`${JSON.stringify({ schemaVersion: 1, plugins: shown.map(json) }, null, 2)}\n`);
@@ -70,8 +71,21 @@ function byName(versions: readonly { readonly name: string; readonly version: st
   return map;
 }
 
-function json({ error, ...row }: OutdatedRow): object {
-  return { ...row, ...(error === undefined ? {} : { error: errorJson(error) }) };
+function json({ error, unheard, ...row }: OutdatedRow): object {
+  const silent = unheard?.map(place => ({ registry: place.registry, error: errorJson(place.error) }));
+  return {
+    ...row,
+    ...(silent === undefined ? {} : { unheard: silent }),
+    ...(error === undefined ? {} : { error: errorJson(error) }),
+  };
+}
+
+/** Once per place: newer versions that only it has are not in the table. */
+function tellUnheard(rows: readonly OutdatedRow[]): void {
+  const places = new Map(rows.flatMap(({ unheard = [] }) => unheard.map(({ registry, error }) => [registry, error])));
+  for (const [registry, { message }] of places)
+    process.stderr.write(`${registry} was not heard, and versions that only it has are not counted: ${message}
+`);
 }
 
 function print(rows: readonly OutdatedRow[], asked: number): void {

@@ -27,8 +27,9 @@ export async function lockedSync(options: LockedSyncOptions): Promise<SyncReport
   const { path, exists, frozen, locked, before, agreeing } = await readHeldVersions(options);
   const report = await sync({ ...options, named, tags: !frozen, locked, before, unvouched: unvouchedIn(list, before) });
   const entries = renewed(list, report.published, agreeing);
-  // A first run that settled nothing has nothing to hold anybody to.
-  if (frozen || (!exists && entries.length === 0)) return report;
+  // A first run that settled nothing has nothing to hold anybody to; one that was stopped before it settled anything, nothing to say.
+  const isSilent = report.published.length === 0 && (report.interrupted || (!exists && entries.length === 0));
+  if (frozen || isSilent) return report;
   try {
     await writeLock(path, { entries });
     return report;

@@ -1,7 +1,7 @@
 import pMap from 'p-map';
 import semver from 'semver';
 import { formatReference, type Reference } from '../registry/reference.ts';
-import type { Registry } from '../registry/registry.ts';
+import type { Registry, TagList } from '../registry/registry.ts';
 import type { PluginManifest } from './manifest/wanted.ts';
 
 export interface OutdatedOptions {
@@ -32,9 +32,11 @@ export interface OutdatedRow {
   readonly behind: boolean;
   /** Its tags could not be listed. */
   readonly error?: Error;
+  /** Places that could know more, and did not answer while another did; absent if there are none. */
+  readonly unheard?: TagList['unheard'];
 }
 
-/** What newer versions the registry has: tags that are semantic versions (a leading `v` allowed), highest first by semver. */
+/** What newer versions the registry and its mirrors have: tags that are semantic versions (a leading `v` allowed), highest first by semver. */
 export async function findOutdated(options: OutdatedOptions): Promise<OutdatedRow[]> {
   const { concurrency, signal } = options;
   return pMap(repositoriesOf(options.manifest), repository => ask(repository, options), { concurrency, signal });
@@ -76,10 +78,19 @@ async function ask({ name, reference, versions }: Repository, options: OutdatedO
       it !== undefined && wanted !== undefined && it !== wanted && (semver.valid(it) === null || isHigher(wanted, it)),
   );
   try {
-    const latest = highest(await (await options.registry()).listTags(reference, signal), preReleases);
+    const { tags, unheard } = await (await options.registry()).listTags(reference, signal);
+    const latest = highest(tags, preReleases);
     // Of a version that is no semver nobody can say what is newer.
     const outdated = latest !== undefined && (wanted === undefined || isHigher(latest, wanted));
-    return { name, repository, ...known, ...optional({ latest }), outdated, behind };
+    return {
+      name,
+      repository,
+      ...known,
+      ...optional({ latest }),
+      outdated,
+      behind,
+      ...(unheard.length === 0 ? {} : { unheard }),
+    };
   } catch (error) {
     signal.throwIfAborted();
     return {

@@ -22,7 +22,7 @@ export interface Engine {
     signal: AbortSignal,
     retries?: number,
   ): Promise<BlobBody>;
-  listTags(reference: Reference, signal: AbortSignal): Promise<string[]>;
+  listTags(reference: Reference, signal: AbortSignal, retries?: number): Promise<string[]>;
   /** What refers to a manifest as its subject, by the API or else by the tag schema; empty if nothing does. */
   listReferrers(reference: Reference, digest: Digest, signal: AbortSignal): Promise<Descriptor[]>;
   readonly traffic: Traffic;

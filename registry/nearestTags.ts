@@ -29,7 +29,7 @@ export function withNearestTags(engine: Engine, mirrors: Readonly<Record<string,
     resolve: (at, signal, retries) => hinting(at, signal, engine.resolve(at, signal, retries)),
     fetchManifest: (at, signal, retries) => hinting(at, signal, engine.fetchManifest(at, signal, retries)),
     fetchBlob: (at, descriptor, offset, signal, retries) => engine.fetchBlob(at, descriptor, offset, signal, retries),
-    listTags: (at, signal) => engine.listTags(at, signal),
+    listTags: (at, signal, retries) => engine.listTags(at, signal, retries),
     listReferrers: (at, digest, signal) => engine.listReferrers(at, digest, signal),
     get traffic() {
       return engine.traffic;

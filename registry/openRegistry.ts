@@ -7,7 +7,7 @@ import type { Descriptor, Image } from './image.ts';
 import { withNearestTags } from './nearestTags.ts';
 import { Places, RegistryAllFailed } from './places.ts';
 import { type Digest, formatReference, type Reference } from './reference.ts';
-import type { Registry, RegistryOptions, Traffic } from './registry.ts';
+import type { Registry, RegistryOptions, TagList, Traffic } from './registry.ts';
 import { SharedWork } from './sharedWork.ts';
 import { TransferQueue } from './transferQueue.ts';
 
@@ -101,8 +101,16 @@ class VerifiedRegistry implements Registry {
     return this.#blobs.open(reference, descriptor, signal);
   }
 
-  async listTags(reference: Reference, signal: AbortSignal = new AbortController().signal): Promise<string[]> {
-    return this.#places.ask(reference, signal, at => this.#engine.listTags(at, signal));
+  async listTags(reference: Reference, signal: AbortSignal = new AbortController().signal): Promise<TagList> {
+    const { answers, failures } = await this.#places.askAll(reference, signal, (at, own, retries) =>
+      this.#engine.listTags(at, own, retries),
+    );
+    // A mirror without the repository has answered: it has nothing newer.
+    const unheard = failures.filter(({ error }) => !(error instanceof RegistryNotFound));
+    return {
+      tags: [...new Set(answers.flat())],
+      unheard: unheard.map(({ at, error }) => ({ registry: at.registry, error })),
+    };
   }
 
   async listReferrers(

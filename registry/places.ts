@@ -41,6 +41,8 @@ const HOST_FAULTS = [
 const HOSTWIDE_ONLY: readonly unknown[] = [RegistryProtocol, RegistryRedirect, RegistryUnauthorized];
 /** A mirror that does not answer is not waited for as long as what nothing else can stand in for. */
 const RETRIES_BEFORE_ANOTHER = 1;
+/** Where all places are asked at once, the others have so long once one has answered. */
+const PATIENCE_MS = 5000;
 /** A host given up is asked again by one caller after this long: a run may outlast a restart. */
 const PROBE_AFTER_MS = 60_000;
 
@@ -49,6 +51,14 @@ export interface PlacesOptions {
   /** Told once when a mirror is given up, until it answers again. */
   readonly onGivenUp?: (registry: string, error: RegistryRefusal) => void;
 }
+
+interface Failure {
+  readonly at: Reference;
+  readonly error: RegistryRefusal;
+}
+
+/** What is left of the places where one fails. */
+type Standing = 'alone' | 'before another' | 'beside others';
 
 interface Health {
   error: RegistryRefusal | undefined;
@@ -98,31 +108,78 @@ export class Places {
     question: (at: Reference, retries?: number) => Promise<T>,
   ): Promise<T> {
     const places = this.#of(reference);
-    const failures: { readonly at: Reference; readonly error: RegistryRefusal }[] = [];
+    const failures: Failure[] = [];
     for (const [index, at] of places.entries()) {
       signal.throwIfAborted();
       const last = index === places.length - 1;
-      const leave = await this.#firsts.enter(at.registry, signal);
-      const begunAt = ++this.#step;
-      let failed = false;
-      try {
-        const skipped = this.#skip(at);
-        if (skipped !== undefined) throw skipped;
-        const answer = await (last ? question(at) : question(at, RETRIES_BEFORE_ANOTHER));
-        this.#recover(at);
-        return answer;
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof RegistryRefusal)) throw error;
-        failed = faultOf(error) !== undefined;
-        this.#remember(at, error, last, begunAt);
-        if (places.length === 1) throw error;
-        failures.push({ at, error });
-      } finally {
-        leave(failed);
-      }
+      const asked = await this.#askOne(at, last ? 'alone' : 'before another', signal, () =>
+        last ? question(at) : question(at, RETRIES_BEFORE_ANOTHER),
+      );
+      if ('answer' in asked) return asked.answer;
+      if (places.length === 1) throw asked.error;
+      failures.push(asked);
     }
     throw allFailed(reference, failures);
+  }
+
+  /**
+   * Asks all places at once, and waits for those that have not answered a little longer than for the first that has.
+   * @throws the only place's refusal, or RegistryAllFailed, if none answers
+   */
+  async askAll<T>(
+    reference: Reference,
+    signal: AbortSignal,
+    question: (at: Reference, signal: AbortSignal, retries?: number) => Promise<T>,
+  ): Promise<{ readonly answers: T[]; readonly failures: readonly Failure[] }> {
+    const places = this.#of(reference);
+    const only = places.length === 1;
+    const late = new AbortController();
+    let alarm: NodeJS.Timeout | undefined;
+    const patient = only ? signal : AbortSignal.any([signal, late.signal]);
+    const asked = await Promise.all(
+      places.map(async at => {
+        const done = await this.#askOne(at, only ? 'alone' : 'beside others', signal, async () => {
+          try {
+            return await (only ? question(at, patient) : question(at, patient, RETRIES_BEFORE_ANOTHER));
+          } catch (error) {
+            signal.throwIfAborted();
+            throw late.signal.aborted ? tooLate(at) : error;
+          }
+        });
+        if ('answer' in done) alarm ??= setTimeout(() => late.abort(), PATIENCE_MS);
+        return done;
+      }),
+    ).finally(() => clearTimeout(alarm));
+    const answers = asked.flatMap(done => ('answer' in done ? [done.answer] : []));
+    const failures = asked.filter(done => 'error' in done);
+    if (answers.length > 0) return { answers, failures };
+    throw only ? failures[0]?.error : allFailed(reference, failures);
+  }
+
+  async #askOne<T>(
+    at: Reference,
+    standing: Standing,
+    signal: AbortSignal,
+    question: () => Promise<T>,
+  ): Promise<{ readonly answer: T } | Failure> {
+    const leave = await this.#firsts.enter(at.registry, signal);
+    const begunAt = ++this.#step;
+    let failed = false;
+    try {
+      const skipped = this.#skip(at);
+      if (skipped !== undefined) throw skipped;
+      const answer = await question();
+      this.#recover(at);
+      return { answer };
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof RegistryRefusal)) throw error;
+      failed = faultOf(error) !== undefined;
+      this.#remember(at, error, standing, begunAt);
+      return { at, error };
+    } finally {
+      leave(failed);
+    }
   }
 
   #of(reference: Reference): Reference[] {
@@ -162,7 +219,7 @@ export class Places {
     this.#firsts.settle(at.registry);
   }
 
-  #remember(at: Reference, error: RegistryRefusal, last: boolean, begunAt: number): void {
+  #remember(at: Reference, error: RegistryRefusal, standing: Standing, begunAt: number): void {
     const fault = faultOf(error);
     // Whoever says 404 is there.
     if (fault === undefined && error.status !== undefined) this.#recover(at);
@@ -171,14 +228,22 @@ export class Places {
     const health = this.#health.get(at.registry) ?? { error, failedFor: new Set(), open: false, probeAt: 0 };
     health.error = error;
     health.failedFor.add(this.#answered.has(at.registry) ? at.repository : formatReference(at));
-    if (!last || health.failedFor.size >= fault.limit) {
-      if (!last && !health.open) this.#onGivenUp(at.registry, error);
+    if (standing !== 'alone' || health.failedFor.size >= fault.limit) {
+      if (standing === 'before another' && !health.open) this.#onGivenUp(at.registry, error);
       health.open = true;
       this.#firsts.settle(at.registry);
       health.probeAt = this.#now() + PROBE_AFTER_MS;
     }
     this.#health.set(at.registry, health);
   }
+}
+
+function tooLate(at: Reference): RegistryTimeout {
+  return new RegistryTimeout(`${at.registry} did not answer within ${PATIENCE_MS / 1000} s of another place`, {
+    subject: formatReference(at),
+    temporary: true,
+    hint: 'What another place has was taken; try again later if it should hold more.',
+  });
 }
 
 function faultOf(error: RegistryRefusal): (typeof HOST_FAULTS)[number] | undefined {
@@ -199,10 +264,7 @@ function parseMirror(host: string, place: string): { registry: string; prefix: s
   });
 }
 
-function allFailed(
-  reference: Reference,
-  failures: readonly { readonly at: Reference; readonly error: RegistryRefusal }[],
-): RegistryAllFailed {
+function allFailed(reference: Reference, failures: readonly Failure[]): RegistryAllFailed {
   const subject = formatReference(reference);
   const last = failures.at(-1)?.error;
   const told = failures.map(({ at, error }) => `${at.registry}/${at.repository}: ${error.message} (${error.code})`);

@@ -25,8 +25,8 @@ export interface Registry {
    */
   openBlob(reference: Reference, descriptor: Descriptor, signal?: AbortSignal): Promise<Readable>;
 
-  /** All tags of the reference's repository, all pages, in the registry's order. */
-  listTags(reference: Reference, signal?: AbortSignal): Promise<string[]>;
+  /** All tags of the reference's repository, all pages, in the registry's order; of its mirrors, too, since each may hold fewer. */
+  listTags(reference: Reference, signal?: AbortSignal): Promise<TagList>;
 
   /**
    * What names the manifest of that digest as its subject, such as signatures: all pages, in the registry's order, from
@@ -43,6 +43,13 @@ export interface Registry {
 
   /** Ends idle connections and releases the cache. */
   close(): Promise<void>;
+}
+
+export interface TagList {
+  /** Each once. */
+  readonly tags: readonly string[];
+  /** Places that could have more, and did not answer while another did. */
+  readonly unheard: readonly { readonly registry: string; readonly error: Error }[];
 }
 
 export interface Traffic {

@@ -125,7 +125,7 @@ class BuiltinEngine implements Engine {
     return this.fetchBlob(reference, descriptor, 0, signal, retries);
   }
 
-  listTags(reference: Reference, signal: AbortSignal): Promise<string[]> {
+  listTags(reference: Reference, signal: AbortSignal, retries?: number): Promise<string[]> {
     const asked: Asked = { ...askedFor(reference), what: 'tags' };
     const endpoint = endpointOf(reference.registry, reference.repository);
     return readTags(
@@ -133,6 +133,7 @@ class BuiltinEngine implements Engine {
       { asked, endpoint, method: 'GET', path: 'tags/list' },
       this.#transport.timeoutMs,
       signal,
+      retries,
     );
   }
 

@@ -23,12 +23,13 @@ export async function readTags(
   first: Question,
   timeoutMs: number,
   signal: AbortSignal,
+  retries?: number,
 ): Promise<string[]> {
   const tags = new Set<string>();
   const seen = new Set<string>();
   let question = first;
   while (true) {
-    const page = await exchange.ask(question, answer => readPage(answer, question, timeoutMs, signal), signal);
+    const page = await exchange.ask(question, answer => readPage(answer, question, timeoutMs, signal), signal, retries);
     for (const tag of page.tags) tags.add(tag);
     if (page.next === undefined) return [...tags];
     if (seen.has(page.next) || seen.size >= MOST_PAGES)

@@ -48,6 +48,18 @@ describe('--deadline', { concurrency: 3 }, () => {
     assert.match(ran.stderr, /nothing was finished; not finished: a\/1\.0\.0/);
   });
 
+  it('that passes before anything is settled leaves the lock as it is, whatever the manifest has dropped', async t => {
+    const scene = await openScene(t);
+    for (const name of ['a', 'b']) scene.push(name, '1.0.0');
+    await scene.list({ a: '1.0.0' });
+    assert.equal((await scene.sync()).code, 0);
+    const lock = await readFile(scene.path('manifest.lock.json'), 'utf8');
+    await scene.list({ b: '1.0.0' });
+    scene.registry.script({ kind: 'manifest', fault: hang() });
+    assert.match((await scene.sync('--deadline', '1')).stderr, /SYNC_DEADLINE/);
+    assert.equal(await readFile(scene.path('manifest.lock.json'), 'utf8'), lock);
+  });
+
   it('ends waiting between retries, and is no failure of a run that was quicker', async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0');

@@ -7,8 +7,10 @@ import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { lockPathFor } from '../../mirror/lock/lock.ts';
 import { listing, openScene, parsed, type Scene } from '../support/cli.ts';
+import { hang, status } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { startRegistry } from '../support/registry.ts';
 
 const run = promisify(execFile);
 
@@ -241,6 +243,53 @@ describe('outdated where the manifest names what is no semantic version', { conc
     assert.equal(ran.code, 0, ran.stderr);
     const [row] = parsed<{ plugins: Record<string, unknown>[] }>(ran).plugins;
     assert.deepEqual([row?.wanted, row?.latest, row?.outdated, row?.behind], ['main', '1.0.0', false, false]);
+  });
+});
+
+describe('outdated where the manifest names mirrors', { concurrency: 3 }, () => {
+  /** The mirror and the registry itself have a newer version each. */
+  async function mirrored(t: Parameters<typeof openScene>[0], mirrorHas: readonly string[]) {
+    const scene = await openScene(t);
+    const mirror = await startRegistry();
+    t.after(() => mirror.close());
+    for (const version of ['1.0.0', '2.0.0']) scene.push('a', version);
+    const image = imageFormC({ wasm: buildModule({ sizeBytes: 1000 }) });
+    for (const version of mirrorHas) mirror.push('cached/plugins/a', version, image);
+    await scene.list({ a: '1.0.0' }, { mirrors: { [scene.registry.host]: [`${mirror.host}/cached`] } });
+    const ask = async () => {
+      const ran = await scene.run(['outdated', '--format', 'json']);
+      assert.equal(ran.code, 0, ran.stderr);
+      const [row] = parsed<{
+        plugins: { latest?: string; unheard?: { registry: string; error: { code: string } }[] }[];
+      }>(ran).plugins;
+      return { latest: row?.latest, silent: row?.unheard?.map(it => [it.registry, it.error.code]), stderr: ran.stderr };
+    };
+    return { scene, mirror, ask };
+  }
+
+  it('takes what any of them has, and a mirror without the repository has nothing', async t => {
+    const some = await mirrored(t, ['1.0.0', '1.1.0']);
+    assert.deepEqual(await some.ask(), { latest: '2.0.0', silent: undefined, stderr: '' });
+    some.mirror.push('cached/plugins/a', '3.0.0', imageFormC({ wasm: buildModule({ sizeBytes: 1000 }) }));
+    assert.deepEqual(await some.ask(), { latest: '3.0.0', silent: undefined, stderr: '' });
+    const none = await mirrored(t, []);
+    assert.deepEqual(await none.ask(), { latest: '2.0.0', silent: undefined, stderr: '' });
+  });
+
+  it('names a place that fails or does not answer while another does, and does not wait for it long', async t => {
+    const { scene, mirror, ask } = await mirrored(t, ['1.0.0', '1.1.0']);
+    scene.registry.script({ fault: status(500) });
+    const failing = await ask();
+    assert.deepEqual([failing.latest, failing.silent], ['1.1.0', [[scene.registry.host, 'REGISTRY_UNAVAILABLE']]]);
+    assert.match(failing.stderr, new RegExp(`^${scene.registry.host} was not heard, .*500`, 'm'));
+    scene.registry.script({ fault: hang() });
+    const hanging = await ask();
+    assert.deepEqual([hanging.latest, hanging.silent], ['1.1.0', [[scene.registry.host, 'REGISTRY_TIMEOUT']]]);
+    assert.match(hanging.stderr, /did not answer within 5 s of another place/);
+    await mirror.close();
+    scene.registry.script([]);
+    const dead = await ask();
+    assert.deepEqual([dead.latest, dead.silent], ['2.0.0', [[mirror.host, 'REGISTRY_REFUSED']]]);
   });
 });
 

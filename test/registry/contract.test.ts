@@ -225,7 +225,8 @@ const CASES: readonly Case[] = [
     name: 'lists all tags in order',
     play: async ({ server, registry, reference }) => {
       for (const tag of ['2', '1.0.0', 'latest']) server.push('plugins/a', tag, image);
-      const tags = await registry.listTags(reference('plugins/a:1'));
+      const { tags, unheard } = await registry.listTags(reference('plugins/a:1'));
+      assert.deepEqual(unheard, []);
       assert.deepEqual([...tags].sort(), ['1', '1.0.0', '2', 'latest']);
     },
   },
