@@ -31,6 +31,8 @@ export abstract class RegistryRefusal extends Refusal {
   readonly retryAfterMs: number | undefined;
   readonly retryLimit: number | undefined;
   readonly hostwide: boolean;
+  /** True if it was not the registry that failed, but a host to which it had sent the request on. */
+  elsewhere = false;
 
   constructor(message: string, details: RegistryRefusalDetails) {
     super(message, details);

@@ -1,18 +1,6 @@
-import {
-  RegistryDns,
-  RegistryOptionsInvalid,
-  RegistryProtocol,
-  RegistryProxy,
-  RegistryRateLimited,
-  RegistryRedirect,
-  RegistryRefusal,
-  RegistryRefused,
-  RegistryTimeout,
-  RegistryTls,
-  RegistryUnauthorized,
-  RegistryUnavailable,
-} from './errors.ts';
+import { RegistryOptionsInvalid, RegistryRateLimited, RegistryRefusal, RegistryTimeout } from './errors.ts';
 import { FirstAnswers } from './firstAnswers.ts';
+import { hostFaultOf, PROBE_AFTER_MS, passedOver } from './hostFaults.ts';
 import { formatReference, isRegistry, isRepository, type Reference } from './reference.ts';
 
 /** Every place that could have had it failed; the message has what each of them said, in the order asked. */
@@ -20,32 +8,10 @@ export class RegistryAllFailed extends RegistryRefusal {
   readonly code = 'REGISTRY_ALL_FAILED';
 }
 
-/**
- * How many different repositories must fail in this way before the last place left is given up for the run; images, where
- * it has never answered at all.
- */
-const HOST_FAULTS = [
-  { Kind: RegistryDns, limit: 1 },
-  { Kind: RegistryTls, limit: 1 },
-  { Kind: RegistryRefused, limit: 1 },
-  { Kind: RegistryProxy, limit: 1 },
-  { Kind: RegistryTimeout, limit: 2 },
-  { Kind: RegistryUnavailable, limit: 3 },
-  // What nothing else can stand in for is waited for; a mirror that counts requests is left alone.
-  { Kind: RegistryRateLimited, limit: Number.POSITIVE_INFINITY },
-  // Only those that say that they are the host's: a log-in page, a redirect to nowhere, what is no HTTP, a 401 without a challenge.
-  { Kind: RegistryProtocol, limit: 3 },
-  { Kind: RegistryRedirect, limit: 3 },
-  { Kind: RegistryUnauthorized, limit: 3 },
-] as const;
-const HOSTWIDE_ONLY: readonly unknown[] = [RegistryProtocol, RegistryRedirect, RegistryUnauthorized];
 /** A mirror that does not answer is not waited for as long as what nothing else can stand in for. */
 const RETRIES_BEFORE_ANOTHER = 1;
 /** Where all places are asked at once, the others have so long once one has answered. */
 const PATIENCE_MS = 5000;
-/** A host given up is asked again by one caller after this long: a run may outlast a restart. */
-const PROBE_AFTER_MS = 60_000;
-
 export interface PlacesOptions {
   readonly now?: () => number;
   /** Told once when a mirror is given up, until it answers again. */
@@ -70,8 +36,10 @@ interface Health {
 /**
  * Where a reference can be read: its mirrors in the order given, the registry it names last. A host that fails as a whole
  * (no connection, no name, bad TLS, no answer, 5xx after all retries, a log-in page; a mirror also by 429) is not asked
- * again for every image of the run; what it said is remembered and told. A host of which nothing is known is asked by one. Whatever fails for one image only, such as 404, lets only that image pass on; and so does
- * a host that answered others while it failed for this one.
+ * again for every image of the run; what it said is remembered and told. The last place left is given up after so many
+ * different repositories (images, where it has never answered at all) as hostFaults.ts says. A host of which nothing is
+ * known is asked by one. Whatever fails for one image only, such as 404, lets only that image pass on; and so does a host
+ * that answered others while it failed for this one, or one that only sent the question on to another that failed.
  */
 export class Places {
   readonly #mirrors: ReadonlyMap<string, readonly { readonly registry: string; readonly prefix: string }[]>;
@@ -200,15 +168,7 @@ export class Places {
       health.probeAt = this.#now() + PROBE_AFTER_MS;
       return undefined;
     }
-    const { error } = health;
-    const Kind = faultOf(error)?.Kind ?? RegistryUnavailable;
-    const skip = new Kind(`${at.registry} failed before and is not asked again for every image: ${error.message}`, {
-      subject: formatReference(at),
-      hint: error.hint,
-      ...(error.registrySaid === undefined ? {} : { registrySaid: error.registrySaid }),
-      ...(error.request === undefined ? {} : { request: error.request }),
-      cause: error,
-    });
+    const skip = passedOver(at.registry, formatReference(at), health.error);
     this.#skips.add(skip);
     return skip;
   }
@@ -246,9 +206,9 @@ function tooLate(at: Reference): RegistryTimeout {
   });
 }
 
-function faultOf(error: RegistryRefusal): (typeof HOST_FAULTS)[number] | undefined {
-  const fault = HOST_FAULTS.find(({ Kind }) => error instanceof Kind);
-  return fault !== undefined && HOSTWIDE_ONLY.includes(fault.Kind) && !error.hostwide ? undefined : fault;
+/** What the registry sends on to is no fault of its own. */
+function faultOf(error: RegistryRefusal): ReturnType<typeof hostFaultOf> {
+  return error.elsewhere ? undefined : hostFaultOf(error);
 }
 
 function parseMirror(host: string, place: string): { registry: string; prefix: string } {

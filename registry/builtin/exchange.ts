@@ -9,7 +9,8 @@ import type { Endpoint } from './hosts.ts';
 import { redactUrl } from './printable.ts';
 import { type RetryPolicy, retrying } from './retrying.ts';
 import type { Schemes } from './schemes.ts';
-import type { HttpAnswer, Transport } from './transport.ts';
+import { StorageHosts } from './storageHosts.ts';
+import type { HttpAnswer, HttpRequest, Transport } from './transport.ts';
 import { parseWarnings } from './warnings.ts';
 
 export interface Question {
@@ -46,6 +47,7 @@ export class Exchange {
   readonly #schemes: Schemes;
   readonly #options: ExchangeOptions;
   readonly #contacts = new FirstContacts();
+  readonly #storage = new StorageHosts();
   readonly #warned = new Set<string>();
 
   constructor(transport: Transport, authenticator: Authenticator, schemes: Schemes, options: ExchangeOptions) {
@@ -56,7 +58,7 @@ export class Exchange {
   }
 
   /** `digest` reads the answer; what it throws counts as a failure of the whole question. `retries` may allow fewer. */
-  ask<Result>(
+  async ask<Result>(
     question: Question,
     digest: (answer: HttpAnswer) => Promise<Result> | Result,
     signal: AbortSignal,
@@ -74,7 +76,12 @@ export class Exchange {
           reason: reason.message,
         }),
     };
-    return retrying(async () => digest(await this.#attempt(question, signal)), policy, signal);
+    try {
+      return await retrying(async () => digest(await this.#attempt(question, signal)), policy, signal);
+    } catch (error) {
+      this.#storage.giveUp(error, question.asked.subject);
+      throw error;
+    }
   }
 
   async #attempt(question: Question, signal: AbortSignal): Promise<HttpAnswer> {
@@ -137,7 +144,7 @@ export class Exchange {
       seen.add(url.href);
       const proof = proofs.get(url.origin);
       const headers = { ...question.headers, ...(proof === undefined ? {} : { authorization: proof.authorization }) };
-      const answer = await this.#transport.send({ method: question.method, url, headers }, signal);
+      const answer = await this.#send(question, { method: question.method, url, headers }, first, signal);
       if (redirects === 0 && answer.proxy === undefined) this.#confirm(question, answer);
       if (![301, 302, 303, 307, 308].includes(answer.status)) return answer;
       await dropBody(answer, signal);
@@ -145,6 +152,20 @@ export class Exchange {
       if (redirects >= MOST_REDIRECTS)
         throw refuseRedirect(answer, question, target, `more than ${MOST_REDIRECTS} times`);
       url = target;
+    }
+  }
+
+  async #send({ asked }: Question, request: HttpRequest, first: URL, signal: AbortSignal): Promise<HttpAnswer> {
+    const { url } = request;
+    if (url.origin === first.origin) return this.#transport.send(request, signal);
+    this.#storage.enter(url, asked.subject);
+    try {
+      const answer = await this.#transport.send(request, signal);
+      if (answer.status < 500) this.#storage.heard(url);
+      return answer;
+    } catch (error) {
+      this.#storage.blame(error, url);
+      throw error;
     }
   }
 
@@ -196,11 +217,15 @@ export class Exchange {
     first: URL,
     proof: Proof | undefined,
   ): RegistryRefusal {
-    return refuseAnswer(answer, question.asked, words, {
+    const { url } = answer.request;
+    const moved = url.origin !== first.origin;
+    const refusal = refuseAnswer(answer, question.asked, words, {
       credentialSource: proof?.credentialSource,
-      moved: answer.request.url.origin !== first.origin,
+      moved,
       timeoutMs: this.#transport.timeoutMs,
     });
+    if (moved) this.#storage.blame(refusal, url);
+    return refusal;
   }
 
   #warn(answer: HttpAnswer, { asked }: Question): void {

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import { describe, it } from 'node:test';
+import { openScene, type Scene } from '../support/cli.ts';
+import { redirect } from '../support/faults.ts';
+import { imageFormC } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
+
+type Cleanup = Parameters<typeof openScene>[0];
+
+const COUNT = 30;
+const ATTEMPTS = 2;
+const AT_ONCE = 4;
+
+/** A host that takes connections and does with them what it likes; counts them. */
+async function startHost(t: Cleanup, treat: (socket: Socket) => void) {
+  const sockets: Socket[] = [];
+  const server = createServer(socket => {
+    sockets.push(socket);
+    socket.on('error', () => undefined);
+    treat(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(async () => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const address = server.address();
+  assert.ok(address !== null && typeof address === 'object');
+  return { url: `http://127.0.0.1:${address.port}`, connections: () => sockets.length };
+}
+
+/** Large blobs are kept at `url`, and three small ones, which come last, at the registry itself. */
+async function spread(scene: Scene, url: string): Promise<readonly string[]> {
+  const names = Array.from({ length: COUNT }, (_, index) => `p${index}`);
+  const own = names.slice(0, 3);
+  const digests: string[] = [];
+  for (const name of names) {
+    const sizeBytes = own.includes(name) ? 1000 : 9000;
+    const image = imageFormC({ wasm: buildModule({ seed: name, sizeBytes }) });
+    if (own.includes(name)) digests.push(...image.blobs.keys());
+    scene.push(name, '1', image);
+  }
+  await scene.list(Object.fromEntries(names.map(name => [name, '1'])));
+  const elsewhere = new RegExp(`^(?!.*(?:${digests.join('|')}))`);
+  scene.registry.script({ kind: 'blob', path: elsewhere, fault: redirect(`${url}/blob?signature=x`) });
+  return own;
+}
+
+describe('a host to which a registry sends on for its blobs', { concurrency: 3 }, () => {
+  const cases = [
+    {
+      name: 'closes every connection',
+      treat: (socket: Socket) => socket.destroy(),
+      limit: 3,
+      code: 'REGISTRY_UNAVAILABLE',
+    },
+    { name: 'says nothing', treat: () => undefined, limit: 2, code: 'REGISTRY_TIMEOUT' },
+    {
+      name: 'says 500',
+      treat: (socket: Socket) => socket.end('HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'),
+      limit: 3,
+      code: 'REGISTRY_UNAVAILABLE',
+    },
+  ];
+  for (const { name, treat, limit, code } of cases)
+    it(`and that ${name} is not tried for every plugin, and its registry goes on`, async t => {
+      const scene = await openScene(t);
+      const host = await startHost(t, treat);
+      const own = await spread(scene, host.url);
+      const options = ['--concurrency', String(AT_ONCE), '--timeout', '1', '--retries', String(ATTEMPTS - 1)];
+      const { ran, report } = await scene.report(...options);
+      assert.equal(ran.code, 1);
+      const of = (status: string) => report.plugins.filter(plugin => plugin.status === status);
+      assert.deepEqual(
+        of('fetched')
+          .map(plugin => plugin.name)
+          .sort(),
+        [...own].sort(),
+      );
+      const failed = of('failed');
+      assert.equal(failed.length, COUNT - own.length);
+      assert.deepEqual([...new Set(failed.map(({ error }) => error?.code))], [code]);
+      const passedOver = failed.filter(({ error }) => error?.message.includes('failed before'));
+      // Those under way at once when it is given up have all been tried.
+      assert.ok(
+        failed.length - passedOver.length <= limit + AT_ONCE,
+        `${failed.length - passedOver.length} were tried`,
+      );
+      assert.ok(host.connections() <= (limit + AT_ONCE) * ATTEMPTS, `${host.connections()} connections`);
+    });
+});
