@@ -32,7 +32,8 @@ export interface ExchangeOptions {
   readonly onLearned: (registry: string) => void;
 }
 
-const MOST_REDIRECTS = 10;
+/** curl's limit; browsers have 20, ORAS none. */
+const MOST_REDIRECTS = 50;
 const ERROR_BODY_BYTES = 64 * 1024;
 const MOST_WARNINGS = 1000;
 const NO_WORDS: ErrorWords = { diagnostics: [], said: undefined, isHtml: false };

@@ -106,8 +106,8 @@ beside('the bodies of blobs', () => {
         rules: [{ ...BLOB, server: 'registry', first: 1, fault: expiringUrl({ uses: 0 }) }],
       },
       {
-        name: 'the blob is behind ten redirects',
-        rules: [{ ...BLOB, server: 'registry', fault: redirectChain(10, { crossOrigin: true }) }],
+        name: 'the blob is behind fifty redirects',
+        rules: [{ ...BLOB, server: 'registry', fault: redirectChain(50, { crossOrigin: true }) }],
       },
       { name: 'it drips', rules: [{ ...BLOB, fault: drip({ bytes: 40_000, everyMs: 15 }) }] },
       { name: 'it drips a byte a second at first', rules: [once(drip({ bytes: 1, everyMs: 1000 }))] },
