@@ -15,6 +15,7 @@ import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
 import { formatBytes } from './format.ts';
 import { openerOf } from './openerOf.ts';
+import { renderDrifts } from './renderDrifts.ts';
 import { renderFailures } from './renderFailures.ts';
 import { renderRefusal } from './renderRefusal.ts';
 import { lockChoiceOf, type SyncRun } from './syncFlags.ts';
@@ -175,9 +176,7 @@ function renderPlan({ prepared, aliases, extras, doomed }: ShownPlan): string {
   return `${[
     ...lines,
     ...renderWarnings(warned, paint),
-    ...drift.map(
-      it => `${paint.yellow('drift')}  ${it.name} ${it.version}  locked ${it.lockedDigest}, now ${it.foundDigest}`,
-    ),
+    ...renderDrifts(drift, paint),
     ...doomed.map(it => `${paint.yellow('prune')}  ${it.name} ${it.version}  not in the manifest`),
     ...extras.map(it => `${paint.yellow('extra')}  ${it.name} ${it.version}  ${whyItStays(it)}`),
     `${parts.join(', ')}; at most ${formatBytes(bytesToDownload(prepared))} to download. Nothing was touched.`,

@@ -1,9 +1,11 @@
+import { resolve } from 'node:path';
 import process from 'node:process';
 import type { SyncListener } from '../mirror/events.ts';
 import { lockedSync } from '../mirror/lockedSync.ts';
 import { readPluginManifest, withRegistry } from '../mirror/manifest/pluginManifest.ts';
 import { hasFailed, type SyncReport, versionKey } from '../mirror/report.ts';
 import { requireNamed, selects, selectVersions } from '../mirror/selection.ts';
+import { listVersions } from '../tree/listVersions.ts';
 import { wantsColor } from './colors.ts';
 import { lateBy, SyncDeadline } from './deadline.ts';
 import { EXIT } from './exit.ts';
@@ -18,7 +20,9 @@ export async function runSync(run: SyncRun): Promise<number> {
   const { flags, registryOptions, stampsFile, signal } = run;
   const lockChoice = lockChoiceOf(run);
   const list = await readPluginManifest(flags.manifest);
-  const selected = selectVersions(list, flags.only ?? []);
+  const only = flags.only ?? [];
+  const left = flags.prune && only.length > 0 ? await listVersions(resolve(flags.out), { tolerant: true }) : [];
+  const selected = selectVersions(list, only, left);
   if (Array.isArray(flags.update)) requireNamed(list, selected, flags.update);
   const manifest = flags.registry === undefined ? selected : withRegistry(selected, flags.registry);
   if (flags.dryRun) {
@@ -38,7 +42,7 @@ export async function runSync(run: SyncRun): Promise<number> {
       openRegistry: openerOf(list, registryOptions, flags.registry),
       concurrency: flags.concurrency,
       prune: flags.prune ?? false,
-      selected: selects(flags.only ?? []),
+      selected: selects(only),
       rehash: flags.rehash ?? false,
       codings: flags.compress,
       waitMs: flags.wait,

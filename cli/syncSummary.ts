@@ -1,14 +1,14 @@
 import pc from 'picocolors';
 import { plural } from '../mirror/document/problem.ts';
-import { countOutcomes, type Drift, hasFailed, type Outcome, type SyncReport } from '../mirror/report.ts';
+import { countOutcomes, hasFailed, type Outcome, type SyncReport } from '../mirror/report.ts';
 import { formatBytes, formatDuration } from './format.ts';
+import { renderDrifts } from './renderDrifts.ts';
 import { renderExtras } from './renderExtras.ts';
 import { listed, renderFailures } from './renderFailures.ts';
 import { renderRefusal } from './renderRefusal.ts';
 
 /** What is told in full, so that the whole fits a screen. */
 const WARNINGS_SHOWN = 6;
-const DRIFTS_SHOWN = 4;
 
 export interface SummaryOptions {
   readonly color: boolean;
@@ -79,39 +79,6 @@ function renderUnverified({ unverified }: SyncReport, paint: ReturnType<typeof p
 }
 
 /** Where every tag was pushed again, the first few say all that there is to say. */
-function renderDrifts(drifts: readonly Drift[], paint: ReturnType<typeof pc.createColors>): string[] {
-  if (drifts.length === 0) return [];
-  const more = drifts.slice(DRIFTS_SHOWN);
-  const names = [...new Set(drifts.filter(({ local, followed }) => !local && !followed).map(({ name }) => name))];
-  const which = names.length > DRIFTS_SHOWN ? 'NAME…' : names.join(' ');
-  return [
-    ...drifts.slice(0, DRIFTS_SHOWN).flatMap(drift => renderDrift(drift, paint)),
-    ...(more.length === 0
-      ? []
-      : [`… and ${more.length} more: ${listed(more.map(named))}; plugin-mirror check lists every digest`]),
-    ...(names.length === 0
-      ? []
-      : [
-          `  ${paint.cyan('→')} Run plugin-mirror sync --update ${which} to take ${names.length === 1 ? 'it' : 'them'}; until then the locked images are mirrored.`,
-        ]),
-  ];
-}
-
-function renderDrift(drift: Drift, paint: ReturnType<typeof pc.createColors>): string[] {
-  const what = drift.local
-    ? `${drift.reference} has changed since it was locked; a local file is taken as it is`
-    : drift.followed
-      ? `the tag ${drift.reference} has moved since it was published; no lock holds it, so it is followed`
-      : `the tag ${drift.reference} has moved`;
-  const before = drift.followed ? 'before ' : 'locked ';
-  const made = drift.foundCreated === undefined ? '' : `, made ${drift.foundCreated}`;
-  return [
-    `${paint.yellow('drift')} ${drift.name} ${drift.version}: ${what}`,
-    `  ${before} ${drift.lockedDigest}`,
-    `  now     ${drift.foundDigest}${made}`,
-  ];
-}
-
 function named({ name, version }: { readonly name: string; readonly version: string }): string {
   return `${name} ${version}`;
 }

@@ -1,6 +1,7 @@
 import picomatch from 'picomatch';
 import { Refusal } from '../refusal/refusal.ts';
 import type { PluginManifest } from './manifest/wanted.ts';
+import type { Published } from './report.ts';
 
 export class SelectionEmpty extends Refusal {
   readonly code = 'SELECTION_EMPTY';
@@ -8,12 +9,16 @@ export class SelectionEmpty extends Refusal {
 
 /**
  * The part of a manifest that `--only` names. A glob is matched against `NAME` and against `NAME/VERSION`; an alias comes
- * along with its target. No globs: everything. @throws SelectionEmpty if a glob matches nothing, since that is a slip of
- * the pen far more often than a wish.
+ * along with its target. No globs: everything. `left`: what stands in the tree, where a run prunes; a glob may mean just
+ * that. @throws SelectionEmpty if a glob matches nothing, since that is a slip of the pen far more often than a wish.
  */
-export function selectVersions(manifest: PluginManifest, globs: readonly string[]): PluginManifest {
+export function selectVersions(
+  manifest: PluginManifest,
+  globs: readonly string[],
+  left: readonly Published[] = [],
+): PluginManifest {
   if (globs.length === 0) return manifest;
-  const everything = [...manifest.versions, ...manifest.aliases];
+  const everything = [...manifest.versions, ...manifest.aliases, ...left];
   for (const glob of globs) {
     const fits = picomatch(glob);
     if (!everything.some(it => fits(it.name) || fits(`${it.name}/${it.version}`))) throw nothingFits(manifest, glob);

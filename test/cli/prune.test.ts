@@ -68,6 +68,19 @@ describe('pruning', { concurrency: 2 }, () => {
     assert.deepEqual(await versionsOf(scene), ['b/2.0.0']);
   });
 
+  it('may be about what has left the manifest altogether', async t => {
+    const scene = await published(t, 'b');
+    await scene.list({ a: '1.0.0' });
+    assert.match((await scene.sync('--only', 'b')).stderr, /SELECTION_EMPTY/);
+    assert.match((await scene.sync('--prune', '--only', 'nobody')).stderr, /SELECTION_EMPTY/);
+    assert.match((await scene.sync('--prune', '--only', 'b', '--dry-run')).stdout, /^prune +b 1\.0\.0/m);
+    const ran = await scene.sync('--prune', '--only', 'b');
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.deepEqual(await versionsOf(scene), ['a/1.0.0', 'c/1.0.0']);
+    assert.equal((await scene.sync('--prune')).code, 0);
+    assert.deepEqual(await versionsOf(scene), ['a/1.0.0']);
+  });
+
   it('deletes no file that is not what was published, whatever its name', async t => {
     const scene = await published(t);
     await scene.write('plugins/c/1.0.0/plugin.wasm', 'mine');
