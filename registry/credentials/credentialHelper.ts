@@ -41,7 +41,7 @@ export async function askCredentialHelper(
     const said = `${result.stdout}\n${result.stderr}`;
     if (/credentials not found|no credentials|not found in native keychain/i.test(said)) return undefined;
     // Its other words stay unsaid: they may hold what it is there to keep.
-    throw broken(command, server, reasonOf(result.exitCode, result.code));
+    throw broken(command, server, reasonOf(result));
   }
   return readAnswer(result.stdout, command, server);
 }
@@ -110,8 +110,15 @@ function readAnswer(stdout: string, command: string, server: string): Credential
   return credentialFrom(username, secret, command);
 }
 
-function reasonOf(exitCode: number | undefined, errno: string | undefined): string {
-  return exitCode === undefined ? `it could not be run (${errno ?? 'stopped by a signal'})` : `exit code ${exitCode}`;
+interface HelperEnd {
+  readonly exitCode?: number | undefined;
+  readonly code?: string | undefined;
+  readonly signal?: string | undefined;
+}
+
+function reasonOf({ exitCode, code, signal }: HelperEnd): string {
+  if (exitCode !== undefined) return `exit code ${exitCode}`;
+  return signal === undefined ? `it could not be run (${code ?? 'no reason was given'})` : `it was ended by ${signal}`;
 }
 
 function broken(command: string, server: string, reason: string): RegistryCredentials {

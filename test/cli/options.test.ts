@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import process from 'node:process';
 import { describe, it } from 'node:test';
-import { type ErrorJson, listing, openScene, parsed, type Scene } from '../support/cli.ts';
+import { ENTRY, type ErrorJson, listing, openScene, parsed, type Scene, watch } from '../support/cli.ts';
 import { imageFormC } from '../support/images.ts';
 
 async function twoPlugins(scene: Scene): Promise<void> {
@@ -161,5 +164,15 @@ describe('the command itself', { concurrency: 4 }, () => {
     assert.match(ran.stdout, /home\/cache\/plugin-mirror\/blobs/);
     assert.equal((await scene.run(['cache', 'clean', '--cache-dir', '.'])).code, 0);
     assert.equal(await scene.read('precious'), 'x');
+  });
+
+  it('says so where the current folder is gone', async t => {
+    const scene = await openScene(t);
+    await mkdir(scene.path('gone'));
+    const script = 'cd "$1" && rmdir "$1" && exec "$2" "$3" sync';
+    const node = [scene.path('gone'), process.execPath, ENTRY];
+    const ran = await watch(spawn('sh', ['-c', script, 'sh', ...node], { stdio: ['ignore', 'pipe', 'pipe'] })).ended;
+    assert.notEqual(ran.code, 0);
+    assert.match(ran.stderr, /^plugin-mirror: the current folder does not exist any more/);
   });
 });

@@ -294,16 +294,51 @@ describe('outdated where the manifest names mirrors', { concurrency: 3 }, () => 
 });
 
 describe('the image build', () => {
+  /** Runs a script of the image build as it stands, its places moved into the scene; `program` stands in for what it starts. */
+  async function scriptIn(scene: Scene, name: string, program: readonly [string, string], places: object = {}) {
+    let script = await readFile(resolve(import.meta.dirname, '../../scripts', name), 'utf8');
+    for (const [from, to] of Object.entries({ 'cd /context': `cd '${scene.dir}'`, ...places }))
+      script = script.replaceAll(from, String(to));
+    await scene.write(name, script);
+    await scene.write(`bin/${program[0]}`, `#!/bin/sh\n${program[1]}\n`);
+    await chmod(scene.path('bin', program[0]), 0o755);
+    const unset = ['REGISTRY', 'ENGINE', 'PLAIN_HTTP', 'CA_FILE', 'REGISTRY_USERNAME', 'SYNC_ARGS'];
+    const empty = Object.fromEntries(unset.map(each => [each, '']));
+    const PATH = `${scene.path('bin')}:${process.env.PATH}`;
+    return async (env: Readonly<Record<string, string>>) =>
+      (await run('sh', [scene.path(name), 'out'], { env: { ...empty, PATH, ...env } })).stdout;
+  }
+
+  it('takes the password without the line end that an editor leaves', async t => {
+    const scene = await openScene(t);
+    const said = await scriptIn(scene, 'imageSync.sh', ['plugin-mirror', 'printf "[%s]" "$PLUGIN_MIRROR_PASSWORD"'], {
+      'secrets=/run/secrets': `secrets='${scene.path('secrets')}'`,
+    });
+    assert.equal(await said({ MANIFEST: 'manifest.json' }), '[]');
+    for (const end of ['', '\n', '\r\n']) {
+      await scene.write('secrets/registry-password', `p w\t$ü${end}`);
+      assert.equal(await said({ MANIFEST: 'manifest.json' }), '[p w\t$ü]');
+    }
+  });
+
+  it('has npm trust CA_FILE besides what the base image trusts', async t => {
+    const scene = await openScene(t);
+    const said = await scriptIn(scene, 'npmInstall.sh', ['npm', 'cat "${NODE_EXTRA_CA_CERTS:-/dev/null}"'], {
+      '/ca.pem': `'${scene.path('ca.pem')}'`,
+      '/tmp/authorities.pem': `'${scene.path('authorities.pem')}'`,
+    });
+    await scene.write('base.pem', 'BASE');
+    await scene.write('ca.pem', 'OWN\n');
+    const base = { NODE_EXTRA_CA_CERTS: scene.path('base.pem') };
+    assert.equal(await said(base), 'BASE');
+    assert.equal(await said({ CA_FILE: 'ca.pem' }), 'OWN\n');
+    assert.equal(await said({ ...base, CA_FILE: 'ca.pem' }), 'BASE\nOWN\n');
+    assert.equal(await said({ NODE_EXTRA_CA_CERTS: '/not/there', CA_FILE: 'ca.pem' }), 'OWN\n');
+  });
+
   it('finds the lock where the command writes it, however the manifest is called', async t => {
     const scene = await openScene(t);
-    const script = await readFile(resolve(import.meta.dirname, '../../scripts/imageSync.sh'), 'utf8');
-    const local = scene.path('imageSync.sh');
-    await scene.write('imageSync.sh', script.replace('cd /context', `cd '${scene.dir}'`));
-    await scene.write('bin/plugin-mirror', '#!/bin/sh\necho "$@"\n');
-    await chmod(scene.path('bin/plugin-mirror'), 0o755);
-    const empty = Object.fromEntries(
-      ['REGISTRY', 'ENGINE', 'PLAIN_HTTP', 'CA_FILE', 'REGISTRY_USERNAME', 'SYNC_ARGS'].map(name => [name, '']),
-    );
+    const ask = await scriptIn(scene, 'imageSync.sh', ['plugin-mirror', 'echo "$@"']);
     for (const name of [
       'manifest.json',
       'Plugins.JSON',
@@ -313,8 +348,7 @@ describe('the image build', () => {
       'sub.d/list',
       '.json/x',
     ]) {
-      const env = { ...empty, MANIFEST: name, PATH: `${scene.path('bin')}:${process.env.PATH}` };
-      const said = async () => (await run('sh', [local, 'out'], { env })).stdout;
+      const said = () => ask({ MANIFEST: name });
       assert.match(await said(), /--no-lock/, name);
       const lock = lockPathFor(name);
       await mkdir(join(scene.path(lock), '..'), { recursive: true });

@@ -26,6 +26,8 @@ test('what is no plugin is called by its name', () => {
     [manifestOf('application/vnd.oci.image.config.v1+json'), 'bin/sh', 'a container image (there is bin/sh in it)'],
     [manifestOf(unknown), 'etc/passwd', 'a container image (there is etc/passwd in it)'],
     [manifestOf(unknown), undefined, undefined],
+    // What ORAS writes where nobody said what it is.
+    [manifestOf(unknown, [], 'application/vnd.unknown.artifact.v1'), undefined, undefined],
     [manifestOf(empty, [], 'application/x-\u001b[31m'), undefined, 'an artifact of type application/x-\\u001b[31m'],
   ] as const)
     assert.equal(nameImage(manifest, file), expected);

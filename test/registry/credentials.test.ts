@@ -163,12 +163,14 @@ test('a helper without credentials is no error; a broken one is, and its secret 
   await writeHelper('fails', 'echo "error getting credentials: no gpg"; exit 2');
   await writeHelper('babbles', 'echo \'{"Username":"u","Secret":"hidden"\'');
   await writeHelper('leaks', 'echo \'{"Username":"u","Secret":"hidden"}\'; exit 3');
+  await writeHelper('dies', 'kill -SEGV $$');
   const env = { PATH: join(dir, 'bin') };
   const ask = async (name: string): Promise<unknown> =>
     find(env, 'h', 'a', { registryConfig: await write(`${name.replaceAll('/', '')}.json`, { credsStore: name }) });
   assert.equal(await ask('none'), undefined);
   for (const [name, reason] of [
     ['fails', /: exit code 2$/],
+    ['dies', /: it was ended by SIGSEGV$/],
     ['babbles', /not JSON/],
     ['leaks', /exit code 3/],
     ['absent', /PATH/],
