@@ -12,6 +12,7 @@ export class RegistryAllFailed extends RegistryRefusal {
 const RETRIES_BEFORE_ANOTHER = 1;
 /** Where all places are asked at once, the others have so long once one has answered. */
 const PATIENCE_MS = 5000;
+
 export interface PlacesOptions {
   readonly now?: () => number;
   /** Told once when a mirror is given up, until it answers again. */
