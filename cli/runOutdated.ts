@@ -45,10 +45,10 @@ export async function runOutdated({ flags, registryOptions, signal }: OutdatedRu
       concurrency: flags.concurrency,
       signal,
     });
-    tellUnheard(rows);
+    const unheard = unheardIn(rows);
+    tellUnheard(unheard);
     const shown = rows.filter(row => flags.all || row.outdated || row.behind || row.error !== undefined);
-    if (flags.format === 'json')
-      process.stdout.write(`${JSON.stringify({ schemaVersion: 1, plugins: shown.map(json) }, null, 2)}\n`);
+    if (flags.format === 'json') process.stdout.write(`${JSON.stringify(report(shown, unheard), null, 2)}\n`);
     else print(shown, rows.length);
     return rows.some(row => row.error !== undefined) ? EXIT.failed : EXIT.good;
   } finally {
@@ -71,35 +71,39 @@ function byName(versions: readonly { readonly name: string; readonly version: st
   return map;
 }
 
-function json({ error, unheard, ...row }: OutdatedRow): object {
-  const silent = unheard?.map(place => ({ registry: place.registry, error: errorJson(place.error) }));
+type Unheard = ReadonlyMap<string, Error>;
+
+/** Once per place: newer versions that only it has are not known. */
+function unheardIn(rows: readonly OutdatedRow[]): Unheard {
+  return new Map(rows.flatMap(({ unheard = [] }) => unheard.map(({ registry, error }) => [registry, error])));
+}
+
+function tellUnheard(unheard: Unheard): void {
+  for (const [registry, { message }] of unheard)
+    process.stderr.write(`${registry} was not heard, and versions that only it has are not counted: ${message}\n`);
+}
+
+function report(rows: readonly OutdatedRow[], unheard: Unheard): object {
   return {
-    ...row,
-    ...(silent === undefined ? {} : { unheard: silent }),
-    ...(error === undefined ? {} : { error: errorJson(error) }),
+    schemaVersion: 1,
+    plugins: rows.map(row => ({
+      ...row,
+      ...(row.unheard === undefined ? {} : { unheard: row.unheard.map(placeJson) }),
+      ...(row.error === undefined ? {} : { error: errorJson(row.error) }),
+    })),
+    ...(unheard.size === 0 ? {} : { unheard: [...unheard].map(([registry, error]) => placeJson({ registry, error })) }),
   };
 }
 
-/** Once per place: newer versions that only it has are not in the table. */
-function tellUnheard(rows: readonly OutdatedRow[]): void {
-  const places = new Map(rows.flatMap(({ unheard = [] }) => unheard.map(({ registry, error }) => [registry, error])));
-  for (const [registry, { message }] of places)
-    process.stderr.write(`${registry} was not heard, and versions that only it has are not counted: ${message}
-`);
+function placeJson({ registry, error }: { readonly registry: string; readonly error: Error }): object {
+  return { registry, error: errorJson(error) };
 }
 
 function print(rows: readonly OutdatedRow[], asked: number): void {
   const paint = pc.createColors(wantsColor(process.stdout));
   const failures = rows.flatMap(({ name, error }) => (error === undefined ? [] : { what: name, error }));
   const told = renderFailures(failures, pc.createColors(wantsColor(process.stderr)));
-  process.stderr.write(
-    told
-      .map(
-        line => `${line}
-`,
-      )
-      .join(''),
-  );
+  process.stderr.write(told.map(line => `${line}\n`).join(''));
   const listed = rows.filter(row => row.error === undefined);
   const silent = rows.length - listed.length;
   if (listed.length > 0) process.stdout.write(table(listed, paint));

@@ -1,12 +1,13 @@
+import { Refusal } from '../refusal/refusal.ts';
 import { type Digest, formatReference } from '../registry/reference.ts';
 import type { PublishedVersion } from '../tree/published.ts';
-import { type LockChoice, readHeldVersions } from './lock/heldVersions.ts';
-import { type LockEntry, LockUnwritable, writeLock } from './lock/lock.ts';
+import { type HeldVersions, type LockChoice, readHeldVersions } from './lock/heldVersions.ts';
+import { compareLock, isSameEntry, type LockComparison, type LockEntry, readLock, writeLock } from './lock/lock.ts';
 import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 import { type Held, isVouched } from './plan.ts';
 import { type SyncReport, versionKey } from './report.ts';
 import { sync } from './sync.ts';
-import type { SyncOptions } from './syncOptions.ts';
+import type { SyncedReport, SyncOptions } from './syncOptions.ts';
 
 /** `manifest` is the part of `list` to sync, and may name another registry. */
 export interface LockedSyncOptions
@@ -24,19 +25,45 @@ export async function lockedSync(options: LockedSyncOptions): Promise<SyncReport
   const { list, useLock } = options;
   const named = new Set([...list.versions, ...list.aliases].map(versionKey));
   if (!useLock) return sync({ ...options, named, unvouched: unvouchedIn(list, () => undefined) });
-  const { path, exists, frozen, locked, before, agreeing } = await readHeldVersions(options);
-  const report = await sync({ ...options, named, tags: !frozen, locked, before, unvouched: unvouchedIn(list, before) });
-  const entries = renewed(list, report.published, agreeing);
-  // A first run that settled nothing has nothing to hold anybody to; one that was stopped before it settled anything, nothing to say.
-  const isSilent = report.published.length === 0 && (report.interrupted || (!exists && entries.length === 0));
-  if (frozen || isSilent) return report;
+  let held = await readHeldVersions(options);
+  const ofLock = ({ locked, before }: HeldVersions) => ({ locked, before, unvouched: unvouchedIn(list, before) });
+  const report = await sync({
+    ...options,
+    named,
+    tags: !held.frozen,
+    ...ofLock(held),
+    renewed: async () => {
+      held = await readHeldVersions(options);
+      return ofLock(held);
+    },
+  });
+  if (held.frozen) return report;
+  const problem = await renewLock(list, report, held);
+  return problem === undefined ? report : { ...report, problems: [...report.problems, problem] };
+}
+
+/** Writes what this run settled beside what others have written meanwhile: another run, with another tree, may have the same lock. */
+async function renewLock(
+  list: PluginManifest,
+  report: SyncedReport,
+  { path, exists, agreeing }: HeldVersions,
+): Promise<Refusal | undefined> {
   try {
-    await writeLock(path, { entries });
-    return report;
+    const now = new Map(compareLock(list, (await readLock(path)) ?? { entries: [] }).agreeing.map(keyed));
+    const entries = renewed(list, report.published, agreeing, now);
+    // A first run that settled nothing has nothing to hold anybody to; one that was stopped before it settled anything, nothing to say.
+    const isSilent = report.published.length === 0 && (report.interrupted || (!exists && entries.length === 0));
+    if (!isSilent) await writeLock(path, { entries });
+    return undefined;
   } catch (error) {
-    if (error instanceof LockUnwritable) return { ...report, problems: [...report.problems, error] };
+    // The tree is whole by now; what is wrong with the lock is told beside it.
+    if (error instanceof Refusal) return error;
     throw error;
   }
+}
+
+function keyed({ wanted, locked }: LockComparison['agreeing'][number]): [string, LockEntry] {
+  return [versionKey(wanted), locked];
 }
 
 /** An alias is its target's bytes, and what is asked of that one is asked of it. */
@@ -55,16 +82,23 @@ function unvouchedIn(
   };
 }
 
-/** What this run settled, and of the rest what was locked before and still is what the manifest asks for. */
+/**
+ * What this run settled anew, and of the rest what the lock says now and said before, as far as the manifest still asks for
+ * it. What this run left as it found it in the lock is no answer to what somebody else has put there since.
+ */
 function renewed(
   list: PluginManifest,
   published: readonly PublishedVersion[],
   before: ReadonlyMap<string, LockEntry>,
+  now: ReadonlyMap<string, LockEntry>,
 ): LockEntry[] {
   const settled = new Map(published.map(metadata => [versionKey(metadata), metadata]));
   return list.versions.flatMap(wanted => {
-    const metadata = settled.get(versionKey(wanted));
-    return (metadata === undefined ? before.get(versionKey(wanted)) : entryOf(wanted, metadata)) ?? [];
+    const key = versionKey(wanted);
+    const [metadata, known] = [settled.get(key), before.get(key)];
+    const own = metadata === undefined ? known : entryOf(wanted, metadata);
+    if (own === undefined) return now.get(key) ?? [];
+    return isSameEntry(own, known) ? (now.get(key) ?? own) : own;
   });
 }
 

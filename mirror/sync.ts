@@ -19,20 +19,24 @@ import type { SyncedReport, SyncOptions } from './syncOptions.ts';
  * happens, an abort included, the tree has every version whole, old or new, and the catalog, written last, says so.
  * @throws what concerns the run as a whole: a tree that is locked or cannot be written, a disk that is too small.
  */
-export async function sync(options: SyncOptions): Promise<SyncedReport> {
+export async function sync(asked: SyncOptions): Promise<SyncedReport> {
   const started = performance.now();
-  const { signal, onEvent, prune = false, codings = [] } = options;
+  const { signal, onEvent, prune = false, codings = [] } = asked;
   const meter = new ProgressMeter(onEvent);
-  const registry = new LazyRegistry(options.openRegistry, meter.hear);
+  const registry = new LazyRegistry(asked.openRegistry, meter.hear);
+  let waited = false;
   let publishing: Publishing;
   try {
-    publishing = await open(options);
+    publishing = await open(asked, () => {
+      waited = true;
+    });
   } catch (error) {
-    const report = error instanceof TreeNotWritable ? await standing(options) : undefined;
+    const report = error instanceof TreeNotWritable ? await standing(asked) : undefined;
     if (report === undefined) throw error;
     return { ...report, durationMs: Math.round(performance.now() - started) };
   }
   try {
+    const options = { ...asked, ...(waited ? await asked.renewed?.() : {}) };
     const stopped: Stopped = { drift: [], versions: [] };
     await work(options, publishing, registry, meter, stopped).catch(error => {
       if (!signal.aborted) throw error;
@@ -83,14 +87,19 @@ async function standing(options: SyncOptions): Promise<SyncedReport | undefined>
   return reportStanding(options);
 }
 
-function open({ treeDir, signal, onEvent, waitMs, stampsFile }: SyncOptions): Promise<Publishing> {
+function open(
+  { treeDir, signal, onEvent, waitMs, stampsFile }: SyncOptions,
+  onWaiting: () => void,
+): Promise<Publishing> {
   return openPublishing(treeDir, {
     signal,
-    onWait: holder =>
+    onWait: holder => {
+      onWaiting();
       onEvent({
         type: 'waiting',
         message: `waiting for another sync of this tree (process ${holder.pid} on ${holder.host})`,
-      }),
+      });
+    },
     ...(waitMs === undefined ? {} : { waitMs }),
     ...(stampsFile === undefined ? {} : { stampsFile }),
   });

@@ -23,6 +23,8 @@ export interface SyncOptions extends Omit<PrepareOptions, 'registry' | 'stamps' 
   readonly codings?: readonly Coding[];
   /** How long to wait for another run that holds the tree. Default 0: refuse at once. */
   readonly waitMs?: number;
+  /** What another run may have changed while this one waited for it; asked for once the tree is held. Default: nothing. */
+  readonly renewed?: () => Promise<Pick<SyncOptions, 'locked' | 'before' | 'unvouched'>>;
   /** Where this machine keeps the stamps of the tree's files. Default: nowhere, every file is hashed. */
   readonly stampsFile?: string;
 }

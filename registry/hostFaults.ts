@@ -38,8 +38,13 @@ export function hostFaultOf(error: RegistryRefusal): (typeof HOST_FAULTS)[number
   return fault !== undefined && HOSTWIDE_ONLY.includes(fault.Kind) && !error.hostwide ? undefined : fault;
 }
 
-/** What is said at once in place of another attempt; of the same kind as `error`, which the host failed with before. */
-export function passedOver(host: string, subject: string, error: RegistryRefusal): RegistryRefusal {
+/** What is said at once in place of another attempt; of the same kind as `error`, which the host failed with before. `worth`: repeating it. */
+export function passedOver(
+  host: string,
+  subject: string,
+  error: RegistryRefusal,
+  worth: { readonly temporary?: boolean; readonly retryLimit?: number } = {},
+): RegistryRefusal {
   const Kind = hostFaultOf(error)?.Kind ?? RegistryUnavailable;
   return new Kind(`${host} failed before and is not asked again for every image: ${error.message}`, {
     subject,
@@ -47,5 +52,6 @@ export function passedOver(host: string, subject: string, error: RegistryRefusal
     ...(error.registrySaid === undefined ? {} : { registrySaid: error.registrySaid }),
     ...(error.request === undefined ? {} : { request: error.request }),
     cause: error,
+    ...worth,
   });
 }

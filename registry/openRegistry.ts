@@ -102,8 +102,8 @@ class VerifiedRegistry implements Registry {
   }
 
   async listTags(reference: Reference, signal: AbortSignal = new AbortController().signal): Promise<TagList> {
-    const { answers, failures } = await this.#places.askAll(reference, signal, (at, own, retries) =>
-      this.#engine.listTags(at, own, retries),
+    const { answers, failures } = await this.#places.askAll(reference, signal, (at, retries) =>
+      this.#engine.listTags(at, signal, retries),
     );
     // A mirror without the repository has answered: it has nothing newer.
     const unheard = failures.filter(({ error }) => !(error instanceof RegistryNotFound));

@@ -1,4 +1,4 @@
-import { RegistryOptionsInvalid, RegistryRateLimited, RegistryRefusal, RegistryTimeout } from './errors.ts';
+import { RegistryOptionsInvalid, RegistryRateLimited, RegistryRefusal } from './errors.ts';
 import { FirstAnswers } from './firstAnswers.ts';
 import { hostFaultOf, PROBE_AFTER_MS, passedOver } from './hostFaults.ts';
 import { formatReference, isRegistry, isRepository, type Reference } from './reference.ts';
@@ -10,8 +10,6 @@ export class RegistryAllFailed extends RegistryRefusal {
 
 /** A mirror that does not answer is not waited for as long as what nothing else can stand in for. */
 const RETRIES_BEFORE_ANOTHER = 1;
-/** Where all places are asked at once, the others have so long once one has answered. */
-const PATIENCE_MS = 5000;
 
 export interface PlacesOptions {
   readonly now?: () => number;
@@ -23,9 +21,6 @@ interface Failure {
   readonly at: Reference;
   readonly error: RegistryRefusal;
 }
-
-/** What is left of the places where one fails. */
-type Standing = 'alone' | 'before another' | 'beside others';
 
 interface Health {
   error: RegistryRefusal | undefined;
@@ -81,7 +76,7 @@ export class Places {
     for (const [index, at] of places.entries()) {
       signal.throwIfAborted();
       const last = index === places.length - 1;
-      const asked = await this.#askOne(at, last ? 'alone' : 'before another', signal, () =>
+      const asked = await this.#askOne(at, last, signal, () =>
         last ? question(at) : question(at, RETRIES_BEFORE_ANOTHER),
       );
       if ('answer' in asked) return asked.answer;
@@ -91,34 +86,19 @@ export class Places {
     throw allFailed(reference, failures);
   }
 
-  /**
-   * Asks all places at once, and waits for those that have not answered a little longer than for the first that has.
-   * @throws the only place's refusal, or RegistryAllFailed, if none answers
-   */
+  /** Asks all places at once, and waits for them all. @throws the only place's refusal, or RegistryAllFailed, if none answers */
   async askAll<T>(
     reference: Reference,
     signal: AbortSignal,
-    question: (at: Reference, signal: AbortSignal, retries?: number) => Promise<T>,
+    question: (at: Reference, retries?: number) => Promise<T>,
   ): Promise<{ readonly answers: T[]; readonly failures: readonly Failure[] }> {
     const places = this.#of(reference);
     const only = places.length === 1;
-    const late = new AbortController();
-    let alarm: NodeJS.Timeout | undefined;
-    const patient = only ? signal : AbortSignal.any([signal, late.signal]);
     const asked = await Promise.all(
-      places.map(async at => {
-        const done = await this.#askOne(at, only ? 'alone' : 'beside others', signal, async () => {
-          try {
-            return await (only ? question(at, patient) : question(at, patient, RETRIES_BEFORE_ANOTHER));
-          } catch (error) {
-            signal.throwIfAborted();
-            throw late.signal.aborted ? tooLate(at) : error;
-          }
-        });
-        if ('answer' in done) alarm ??= setTimeout(() => late.abort(), PATIENCE_MS);
-        return done;
-      }),
-    ).finally(() => clearTimeout(alarm));
+      places.map(at =>
+        this.#askOne(at, true, signal, () => (only ? question(at) : question(at, RETRIES_BEFORE_ANOTHER))),
+      ),
+    );
     const answers = asked.flatMap(done => ('answer' in done ? [done.answer] : []));
     const failures = asked.filter(done => 'error' in done);
     if (answers.length > 0) return { answers, failures };
@@ -127,7 +107,7 @@ export class Places {
 
   async #askOne<T>(
     at: Reference,
-    standing: Standing,
+    last: boolean,
     signal: AbortSignal,
     question: () => Promise<T>,
   ): Promise<{ readonly answer: T } | Failure> {
@@ -144,7 +124,7 @@ export class Places {
       signal.throwIfAborted();
       if (!(error instanceof RegistryRefusal)) throw error;
       failed = faultOf(error) !== undefined;
-      this.#remember(at, error, standing, begunAt);
+      this.#remember(at, error, last, begunAt);
       return { at, error };
     } finally {
       leave(failed);
@@ -180,7 +160,7 @@ export class Places {
     this.#firsts.settle(at.registry);
   }
 
-  #remember(at: Reference, error: RegistryRefusal, standing: Standing, begunAt: number): void {
+  #remember(at: Reference, error: RegistryRefusal, last: boolean, begunAt: number): void {
     const fault = faultOf(error);
     // Whoever says 404 is there.
     if (fault === undefined && error.status !== undefined) this.#recover(at);
@@ -189,22 +169,14 @@ export class Places {
     const health = this.#health.get(at.registry) ?? { error, failedFor: new Set(), open: false, probeAt: 0 };
     health.error = error;
     health.failedFor.add(this.#answered.has(at.registry) ? at.repository : formatReference(at));
-    if (standing !== 'alone' || health.failedFor.size >= fault.limit) {
-      if (standing === 'before another' && !health.open) this.#onGivenUp(at.registry, error);
+    if (!last || health.failedFor.size >= fault.limit) {
+      if (!last && !health.open) this.#onGivenUp(at.registry, error);
       health.open = true;
       this.#firsts.settle(at.registry);
       health.probeAt = this.#now() + PROBE_AFTER_MS;
     }
     this.#health.set(at.registry, health);
   }
-}
-
-function tooLate(at: Reference): RegistryTimeout {
-  return new RegistryTimeout(`${at.registry} did not answer within ${PATIENCE_MS / 1000} s of another place`, {
-    subject: formatReference(at),
-    temporary: true,
-    hint: 'What another place has was taken; try again later if it should hold more.',
-  });
 }
 
 /** What the registry sends on to is no fault of its own. */

@@ -1,4 +1,5 @@
 import { Refusal } from '../refusal/refusal.ts';
+import { withoutLogin } from './withoutLogin.ts';
 
 /** `sha256:<64 hex>` or `sha512:<128 hex>`, lower case (OCI image-spec, descriptor.md, Digests). */
 export type Digest = `${'sha256' | 'sha512'}:${string}`;
@@ -21,6 +22,8 @@ const REPOSITORY = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 const HOST =
   /^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*)(?::([0-9]{1,5}))?$/;
+/** `HOST/REPOSITORY[:TAG]@` and what is no digest: `…@latest` is a slip of the pen, and no login. */
+const ENDS_OTHERWISE = /^[^/:@?]+(?::[0-9]{1,5})?\/[^:@?]*(?::[a-zA-Z0-9_.-]*)?@[^@/:?]*$/;
 const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
 export function isDigest(text: string): text is Digest {
@@ -52,10 +55,12 @@ export function isRepository(text: string): boolean {
 export function parseReference(ref: string): Reference {
   const text = ref.replace(/^oci:\/\//, '');
   const refuse = (expected: string, found: string): never => {
-    throw new ReferenceInvalid(`"${printable(ref)}" is not an image reference`, {
-      subject: printable(ref),
+    const shown = ENDS_OTHERWISE.test(text) ? ref : withoutLogin(ref);
+    throw new ReferenceInvalid(`"${printable(shown)}" is not an image reference`, {
+      subject: printable(shown),
       expected,
-      found: printable(found),
+      // A part of a login tells of it, too.
+      found: shown === ref ? printable(found) : 'a user name, a password or a query string in it',
       hint: 'Write it as HOST/REPOSITORY:TAG or HOST/REPOSITORY@sha256:…',
     });
   };

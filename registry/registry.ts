@@ -64,7 +64,7 @@ export type RegistryEvent =
   | {
       readonly type: 'retry';
       readonly subject: string;
-      /** From 1 to `retries`: which of the further attempts comes. */
+      /** From 1 to `retries`: which of the further attempts comes; one more where all of a blob is asked for, not its rest. */
       readonly attempt: number;
       readonly delayMs: number;
       readonly reason: string;

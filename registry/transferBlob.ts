@@ -1,6 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlobBody, Engine } from './engine.ts';
-import { RegistryRefusal, RegistrySlow, RegistryUnavailable } from './errors.ts';
+import {
+  RegistryDns,
+  RegistryProxy,
+  RegistryRateLimited,
+  RegistryRefusal,
+  RegistryRefused,
+  RegistrySlow,
+  RegistryTimeout,
+  RegistryTls,
+  RegistryUnavailable,
+} from './errors.ts';
 import type { Descriptor } from './image.ts';
 import { formatReference, type Reference } from './reference.ts';
 import type { RegistryEvent } from './registry.ts';
@@ -29,7 +39,7 @@ export interface BlobSink {
  * Brings what a sink lacks of a blob over from one place, whatever number of connections that takes: a body that breaks is
  * asked for again from the byte where it broke. Progress (64 KiB, or a hundredth of the blob) starts the count of retries
  * anew, since on a bad line every connection carries a little; a byte each time is none, or it would never end. The bytes
- * are not verified here.
+ * are not verified here. Where a registry does not give the rest of a blob at all, all of it is asked for once more.
  */
 export async function transferBlob(
   transfer: Transfer,
@@ -45,10 +55,21 @@ export async function transferBlob(
   /** Since something worth its while came last. */
   let attempt = 0;
   let wholeBytes: number | undefined;
+  /** Why the rest cannot be had by itself: all of it is asked for then, once, and what is here already passed over. */
+  let whole: { readonly why: unknown } | undefined;
   while (sink.receivedBytes < descriptor.size) {
     const before = sink.receivedBytes;
-    // Errors of this call are final: the engine has retried what is worth it.
-    const body = await transfer.engine.fetchBlob(at, descriptor, before, signal, most);
+    let body: BlobBody;
+    try {
+      // Errors of this call are final: the engine has retried what is worth it.
+      const [offset, tries] = whole === undefined ? [before, most] : [0, 0];
+      body = await transfer.engine.fetchBlob(at, descriptor, offset, signal, tries);
+    } catch (error) {
+      if (whole !== undefined) throw whole.why;
+      if (before === 0 || !mayMindRange(error)) throw error;
+      whole = { why: error };
+      continue;
+    }
     const broken = await pour(body, sink, descriptor, signal);
     if (sink.receivedBytes >= descriptor.size) return;
     if (broken instanceof RegistryRefusal && !broken.temporary) throw broken;
@@ -62,14 +83,27 @@ export async function transferBlob(
       if (wholeBytes === sink.receivedBytes) throw tooShort(subject, descriptor, sink.receivedBytes);
       wholeBytes = sink.receivedBytes;
     }
-    attempt = sink.receivedBytes > before && sink.receivedBytes - before >= progressBytes ? 1 : attempt + 1;
+    const isWorthIt = sink.receivedBytes > before && sink.receivedBytes - before >= progressBytes;
+    attempt = isWorthIt ? 1 : attempt + 1;
+    if (isWorthIt) whole = undefined;
     const refusal = interrupted(subject, descriptor, sink.receivedBytes, broken);
     const limit = Math.min(most, refusal.retryLimit ?? most);
-    if (attempt > limit) throw refusal;
-    const delayMs = delay(attempt, refusal.retryAfterMs);
+    if (attempt > limit) {
+      if (whole !== undefined || before === 0) throw whole?.why ?? refusal;
+      whole = { why: refusal };
+    }
+    const delayMs = delay(Math.min(attempt, limit), refusal.retryAfterMs);
     transfer.onEvent?.({ type: 'retry', subject, attempt, delayMs, reason: refusal.message });
     await sleep(delayMs, undefined, { signal });
   }
+}
+
+/** False where it is the host that cannot be spoken to, with a Range or without. */
+function mayMindRange(error: unknown): boolean {
+  if (!(error instanceof RegistryRefusal)) return false;
+  return ![RegistryDns, RegistryTls, RegistryRefused, RegistryProxy, RegistryTimeout, RegistryRateLimited].some(
+    Kind => error instanceof Kind,
+  );
 }
 
 /** Resolves with what broke the body, or undefined if it ended in good order. Only the sink's errors are thrown. */

@@ -4,7 +4,7 @@ import type { LockEntry, LockFile } from './lockFile.ts';
 
 export { LockConflict, LockedImageGone, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './lockErrors.ts';
 export type { LockEntry, LockFile } from './lockFile.ts';
-export { lockPathFor, readLock, writeLock } from './lockFile.ts';
+export { isSameEntry, lockPathFor, readLock, writeLock } from './lockFile.ts';
 
 /** How a manifest and a lock stand to each other; all lists in the order of the manifest, `removed` in the lock's. */
 export interface LockComparison {

@@ -137,6 +137,11 @@ export function formatLock(lock: LockFile): string {
   return `${JSON.stringify({ lockVersion, plugins: Object.fromEntries(written) }, null, 2)}\n`;
 }
 
+/** True if a lock would say the same of both. */
+export function isSameEntry(one: LockEntry, other: LockEntry | undefined): boolean {
+  return other !== undefined && JSON.stringify(writtenEntry(one)) === JSON.stringify(writtenEntry(other));
+}
+
 function writtenEntry(entry: LockEntry): unknown {
   const { sha256, sizeBytes } = entry;
   if (entry.kind === 'file') return { file: entry.file, sha256, sizeBytes };

@@ -169,6 +169,8 @@ function refuseMissing(asked: Asked, words: ErrorWords, about: Circumstances, de
     return new RegistryNotFound(`${asked.registry} lacks the blob ${asked.wanted} of ${asked.repository}`, {
       ...details,
       missing: 'blob',
+      // The place it was sent to may be one of several that does not have it yet; the registry may give another.
+      ...(about.moved ? { temporary: true, retryLimit: 2 } : {}),
       hint: about.moved
         ? 'The registry lists it, but its storage has lost it: the image must be pushed again.'
         : 'The image is incomplete there and must be pushed again, or the registry was cleaned up meanwhile.',

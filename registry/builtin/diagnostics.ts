@@ -1,5 +1,6 @@
 import type { Diagnostic } from '../errors.ts';
 import { printable } from './printable.ts';
+import { secretPattern } from './secretForms.ts';
 import type { HttpAnswer } from './transport.ts';
 
 /** What an error answer's body says: the distribution-spec's error codes if it has them, else its first words. */
@@ -16,20 +17,20 @@ const LENGTH = 300;
 
 type Exchanged = Pick<HttpAnswer, 'request' | 'proxy'>;
 
-/** Everything secret that a request carried, in each form in which it could come back. */
-function secretsOf({ request: { headers, body, url }, proxy }: Exchanged): string[] {
+/** Everything secret that a request carried, each as a pattern of the forms in which it could come back. */
+function secretsOf({ request: { headers, body, url }, proxy }: Exchanged): RegExp[] {
   const sent = Object.entries(headers).flatMap(([name, value]) => (/authorization$/i.test(name) ? [value] : []));
   const bare = sent.map(value => value.replace(/^\w+\s+/, ''));
   const pairs = bare.map(value => Buffer.from(value, 'base64').toString('utf8')).filter(text => text.includes(':'));
   const fields = [...new URLSearchParams(body ?? '')].flatMap(([name, value]) =>
     /token|password/.test(name) ? [value] : [],
   );
-  const login = proxy?.password ? [proxy.password, decodeURIComponent(proxy.password)] : [];
+  const login = proxy?.password ? [proxy.password, decoded(proxy.password)] : [];
   const query = secretsInQuery(url);
   const passwords = pairs.map(pair => pair.slice(pair.indexOf(':') + 1));
   const secrets = [...bare, ...passwords, ...fields, ...login, ...query].filter(secret => secret.length > 3);
   // The longest first: one may be a part of another.
-  return secrets.sort((one, other) => other.length - one.length);
+  return [...new Set(secrets)].sort((one, other) => other.length - one.length).map(secretPattern);
 }
 
 /** Signed addresses carry their secrets there. What a token is asked for is none, and tells. */
@@ -40,7 +41,7 @@ function secretsInQuery({ search }: URL): string[] {
     .flatMap(pair => {
       const [, name = '', value = ''] = /^([^=]*)=(.*)$/s.exec(pair) ?? [];
       if (/^(?:scope|service|client_id|account)$/.test(name)) return [];
-      const forms = [value, decoded(value), decoded(value.replaceAll('+', ' ')), escapedInXml(decoded(value))];
+      const forms = [value, decoded(value), decoded(value.replaceAll('+', ' '))];
       const leastLength = SECRET_NAME.test(name) ? 4 : 8;
       return decoded(value).length < leastLength ? [] : forms;
     });
@@ -56,12 +57,8 @@ function decoded(text: string): string {
   }
 }
 
-function escapedInXml(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
-}
-
-function withoutSecrets(text: string, secrets: readonly string[]): string {
-  const clean = secrets.reduce((rest, secret) => rest.replaceAll(secret, '***'), text);
+function withoutSecrets(text: string, secrets: readonly RegExp[]): string {
+  const clean = secrets.reduce((rest, secret) => rest.replace(secret, '***'), text);
   // A proxy's login travels in a header of its own, made elsewhere; and a token may be one of another request.
   return clean
     .replace(/\b(Basic|Bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}/gi, '$1$2***')
@@ -76,20 +73,23 @@ export function withoutEchoes(text: string, asked: Exchanged): string {
 
 /**
  * Reads `{"errors":[{code,message,detail}]}` (distribution-spec, Error codes) and the token server's `{"details"}` kin.
- * What careless servers repeat of the credentials that were sent to them is taken out.
+ * What careless servers repeat of the credentials that were sent to them is taken out: of a text as it is, of JSON once
+ * it is read, since whatever is escaped there shows only then.
  */
 export function readErrorWords(body: Buffer, contentType: string | undefined, asked?: Exchanged): ErrorWords {
-  const text = withoutSecrets(body.toString('utf8').trim(), asked === undefined ? [] : secretsOf(asked));
+  const secrets = asked === undefined ? [] : secretsOf(asked);
+  const clean = (words: string): string => withoutSecrets(words, secrets);
+  const text = body.toString('utf8').trim();
   const isHtml = looksLikeHtml(text, contentType);
-  if (isHtml) return { diagnostics: [], said: undefined, isHtml, title: titleOf(text) };
+  if (isHtml) return { diagnostics: [], said: undefined, isHtml, title: titleOf(clean(text)) };
   const json = parseJson(text);
-  const diagnostics = diagnosticsOf(json);
+  const diagnostics = diagnosticsOf(json, clean);
   if (diagnostics.length > 0) {
     const lines = diagnostics.map(({ code, message }) => (message === '' ? code : `${code}: ${message}`));
     return { diagnostics, said: printable(lines.join('; '), LENGTH), isHtml };
   }
   const words = json === undefined ? text : plainWords(json);
-  return { diagnostics, said: printable(words, LENGTH) || undefined, isHtml };
+  return { diagnostics, said: printable(clean(words), LENGTH) || undefined, isHtml };
 }
 
 function titleOf(page: string): string {
@@ -102,12 +102,12 @@ export function looksLikeHtml(text: string, contentType: string | undefined): bo
   );
 }
 
-function diagnosticsOf(json: unknown): Diagnostic[] {
+function diagnosticsOf(json: unknown, clean: (words: string) => string): Diagnostic[] {
   const errors = member(json, 'errors');
   if (!Array.isArray(errors)) return [];
   return errors.slice(0, 5).flatMap((error: unknown): Diagnostic[] => {
-    const code = printable(textOf(member(error, 'code')), 60);
-    const message = printable(textOf(member(error, 'message')), LENGTH);
+    const code = printable(clean(textOf(member(error, 'code'))), 60);
+    const message = printable(clean(textOf(member(error, 'message'))), LENGTH);
     return code === '' && message === '' ? [] : [{ code: code || 'UNKNOWN', message }];
   });
 }

@@ -80,7 +80,7 @@ export class Exchange {
     try {
       return await retrying(async () => digest(await this.#attempt(question, signal)), policy, signal);
     } catch (error) {
-      this.#storage.giveUp(error, question.asked.subject);
+      this.#storage.giveUp(error, question.asked.registry, question.asked.subject);
       throw error;
     }
   }
@@ -159,10 +159,10 @@ export class Exchange {
   async #send({ asked }: Question, request: HttpRequest, first: URL, signal: AbortSignal): Promise<HttpAnswer> {
     const { url } = request;
     if (url.origin === first.origin) return this.#transport.send(request, signal);
-    this.#storage.enter(url, asked.subject);
+    this.#storage.enter(url, asked.registry, asked.subject);
     try {
       const answer = await this.#transport.send(request, signal);
-      if (answer.status < 500) this.#storage.heard(url);
+      if (answer.status < 500) this.#storage.heard(url, asked.registry);
       return answer;
     } catch (error) {
       this.#storage.blame(error, url);

@@ -1,3 +1,5 @@
+import { withoutLogin } from '../withoutLogin.ts';
+
 /** Foreign text made fit for a terminal: no control or direction characters, single spaces, at most `length` characters. */
 export function printable(text: string, length: number): string {
   const clean = text
@@ -11,4 +13,15 @@ export function printable(text: string, length: number): string {
 /** A URL fit for a message: signed URLs and proxies carry secrets in the query string and the user info. */
 export function redactUrl(url: URL): string {
   return `${url.protocol}//${url.host}${printable(url.pathname, 300)}`;
+}
+
+/** Where a server sends us, fit for a message, be it a URL or not: without a login and without a query string. */
+export function redactPlace(text: string, base: URL): string {
+  const url = URL.canParse(text, base.href) ? new URL(text, base) : undefined;
+  // What is no web address may have its login anywhere.
+  return url !== undefined && /^https?:$/.test(url.protocol) ? redactUrl(url) : printable(bare(text), 100);
+}
+
+function bare(text: string): string {
+  return withoutLogin(text).replace(/[?#].*$/s, '');
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { RegistryRefusal, RegistryTimeout } from '../errors.ts';
+import { RegistryDns, RegistryRefusal, RegistryTimeout, RegistryTls } from '../errors.ts';
 
 export interface RetryPolicy {
   /** Further attempts after the first. */
@@ -12,6 +12,13 @@ export interface RetryPolicy {
 const LONGEST_BACKOFF_MS = 10_000;
 /** What hung together ends together, to the millisecond: it is spread over a longer time. */
 const TIMEOUT_FACTOR = 4;
+
+/** A host that a registry had sent to, and that is not there or not to be trusted: the next time it may send to another. */
+const MOST_ELSEWHERE = 2;
+
+function mayLeadElsewhere(error: RegistryRefusal): boolean {
+  return error.elsewhere && (error instanceof RegistryDns || error instanceof RegistryTls);
+}
 
 /**
  * Repeats what fails with a temporary refusal. Exponential backoff, half of it random, so that requests that broke together
@@ -30,10 +37,11 @@ export async function retrying<Value>(
       return await attempt();
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof RegistryRefusal) || !error.temporary) throw error;
+      if (!(error instanceof RegistryRefusal) || !(error.temporary || mayLeadElsewhere(error))) throw error;
       const met = (rare.get(error.constructor) ?? 0) + 1;
-      if (error.retryLimit !== undefined) rare.set(error.constructor, met);
-      if (failures > retries || met > (error.retryLimit ?? retries)) throw error;
+      const limit = error.temporary ? error.retryLimit : MOST_ELSEWHERE;
+      if (limit !== undefined) rare.set(error.constructor, met);
+      if (failures > retries || met > (limit ?? retries)) throw error;
       const isSilence = error instanceof RegistryTimeout;
       const firstMs = isSilence ? TIMEOUT_FACTOR * backoffMs : backoffMs;
       const longestMs = Math.min(LONGEST_BACKOFF_MS, firstMs * 2 ** (failures - 1));

@@ -1,4 +1,4 @@
-import { RegistryProtocol } from '../errors.ts';
+import { RegistryNotFound, RegistryProtocol } from '../errors.ts';
 import { isTag } from '../reference.ts';
 import { refusePortal } from './answerFaults.ts';
 import { readBody, requestOf } from './bodies.ts';
@@ -29,7 +29,11 @@ export async function readTags(
   const seen = new Set<string>();
   let question = first;
   while (true) {
-    const page = await exchange.ask(question, answer => readPage(answer, question, timeoutMs, signal), signal, retries);
+    const page = await exchange
+      .ask(question, answer => readPage(answer, question, timeoutMs, signal), signal, retries)
+      .catch((error: unknown) => {
+        throw seen.size > 0 && error instanceof RegistryNotFound ? brokenOff(first, error) : error;
+      });
     for (const tag of page.tags) tags.add(tag);
     if (page.next === undefined) return [...tags];
     if (seen.has(page.next) || seen.size >= MOST_PAGES)
@@ -41,6 +45,19 @@ export async function readTags(
     seen.add(page.next);
     question = { ...first, path: page.next };
   }
+}
+
+/** A page that is not there says nothing of the repository, whose first one was. */
+function brokenOff({ asked }: Question, error: RegistryNotFound): RegistryProtocol {
+  return new RegistryProtocol(`${asked.registry} breaks its list of the tags of ${asked.repository} off`, {
+    subject: asked.subject,
+    expected: 'the next page, as the one before it says',
+    found: error.message,
+    ...(error.status === undefined ? {} : { status: error.status }),
+    ...(error.request === undefined ? {} : { request: error.request }),
+    hint: "Try again later; if it happens each time, the registry's operator must mend its tag list.",
+    cause: error,
+  });
 }
 
 async function readPage(answer: HttpAnswer, question: Question, timeoutMs: number, signal: AbortSignal): Promise<Page> {

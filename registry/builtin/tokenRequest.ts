@@ -4,7 +4,7 @@ import { type Asked, refuseAnswer, refusePortal } from './answerFaults.ts';
 import { dropBody, readBody, requestOf } from './bodies.ts';
 import { looksLikeHtml, readErrorWords } from './diagnostics.ts';
 import { bareHost, isLoopback, isPrivateLiteral } from './hosts.ts';
-import { printable, redactUrl } from './printable.ts';
+import { redactPlace, redactUrl } from './printable.ts';
 import type { HttpAnswer, HttpRequest, Transport } from './transport.ts';
 
 /** What a Bearer challenge asks for (distribution-spec, token authentication). */
@@ -120,7 +120,7 @@ function realmUrl(realm: string, api: URL, asked: Asked): URL {
   throw new RegistryProtocol(`${asked.registry} asks for a token but does not say where to get it`, {
     subject: asked.subject,
     expected: 'WWW-Authenticate: Bearer realm="https://…"',
-    found: printable(realm, 100) || 'no realm',
+    found: realm === '' ? 'no realm' : redactPlace(realm, api) || 'no usable realm',
     hint: 'Check that the host is an OCI registry; if so, its operator must mend it.',
   });
 }

@@ -3,7 +3,7 @@ import { readBody, requestOf } from '../builtin/bodies.ts';
 import { parseChallenges } from '../builtin/challenges.ts';
 import { readErrorWords } from '../builtin/diagnostics.ts';
 import { endpointOf } from '../builtin/hosts.ts';
-import { printable, redactUrl } from '../builtin/printable.ts';
+import { redactPlace, redactUrl } from '../builtin/printable.ts';
 import { requestToken, type TokenChallenge } from '../builtin/tokenRequest.ts';
 import type { HttpAnswer, Transport } from '../builtin/transport.ts';
 import type { CredentialsSource } from '../credentials/credentialsSource.ts';
@@ -44,9 +44,8 @@ export async function askApi(
   const bearer = challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm'));
   if (bearer !== undefined && status === 401) {
     const realm = bearer.parameters.get('realm') ?? '';
-    const where = URL.canParse(realm, url.href) ? redactUrl(new URL(realm, url)) : printable(realm, 100);
     const challenge = { realm, service: bearer.parameters.get('service') };
-    return { found: `wants a token from ${where}`, value: { ...value, challenge } };
+    return { found: `wants a token from ${redactPlace(realm, url)}`, value: { ...value, challenge } };
   }
   const found =
     status === 200

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { listing, openScene, type Scene } from '../support/cli.ts';
+import { drip } from '../support/faults.ts';
 import { imageFormC, imageFormD, indexOf } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 
@@ -126,6 +128,54 @@ describe('the lock', { concurrency: 3 }, () => {
     assert.equal((await scene.sync()).code, 0);
     assert.ok(buildModule({ seed: 'fork' }).equals(await moduleB(scene)));
     assert.match(await scene.read('manifest.lock.json'), /fork\/b:1/);
+  });
+});
+
+describe('a lock that another run renews meanwhile', { concurrency: 2 }, () => {
+  const slowly = drip({ bytes: 20_000, everyMs: 50 });
+  const large = (seed: string) => imageFormC({ wasm: buildModule({ seed, sizeBytes: 600_000 }) });
+
+  it('is read again by a run that waited for that one', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1', large('one'));
+    await scene.list({ a: '1' });
+    assert.equal((await scene.sync()).code, 0);
+    for (const [seed, args] of [
+      ['two', ['--frozen']],
+      ['three', []],
+    ] as const) {
+      scene.push('a', '1', large(seed));
+      scene.registry.script({ kind: 'blob', fault: slowly });
+      scene.registry.reset();
+      const updating = scene.start(['sync', '--update']);
+      while (scene.registry.count({ kind: 'blob' }) === 0) await setTimeout(20);
+      const waiting = await scene.sync('--wait', '60', ...args);
+      assert.equal((await updating.ended).code, 0);
+      assert.equal(waiting.code, 0, waiting.stderr);
+      assert.match(waiting.stdout, /waiting for another sync/);
+      assert.equal((await scene.run(['verify', '--lock', 'manifest.lock.json'])).code, 0);
+      assert.match(await scene.read('manifest.lock.json'), new RegExp(large(seed).digest));
+    }
+  });
+
+  it('keeps what a run with another tree has put there', async t => {
+    const scene = await openScene(t);
+    for (const name of ['a', 'b']) scene.push(name, '1', large(`${name} one`));
+    await scene.list({ a: '1', b: '1' });
+    assert.equal((await scene.sync()).code, 0);
+    for (const name of ['a', 'b']) scene.push(name, '1', large(`${name} two`));
+    scene.registry.script({
+      kind: 'blob',
+      path: new RegExp([...large('a two').blobs.keys()].join('|')),
+      fault: slowly,
+    });
+    scene.registry.reset();
+    const slow = scene.start(['sync', '--update', 'a']);
+    while (scene.registry.count({ kind: 'blob' }) === 0) await setTimeout(20);
+    assert.equal((await scene.sync('--out', 'other', '--only', 'b', '--update', 'b')).code, 0);
+    assert.equal((await slow.ended).code, 0);
+    const lock = await scene.read('manifest.lock.json');
+    for (const name of ['a', 'b']) assert.match(lock, new RegExp(large(`${name} two`).digest));
   });
 });
 

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { openScene, type Scene } from '../support/cli.ts';
 import { redirect } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { startRegistry } from '../support/registry.ts';
 
 type Cleanup = Parameters<typeof openScene>[0];
 
@@ -91,4 +93,60 @@ describe('a host to which a registry sends on for its blobs', { concurrency: 3 }
       );
       assert.ok(host.connections() <= (limit + AT_ONCE) * ATTEMPTS, `${host.connections()} connections`);
     });
+
+  it('is not the only one perhaps: the registry is asked again before a blob is given up', async t => {
+    const scene = await openScene(t);
+    const host = await startHost(t, socket => socket.destroy());
+    const names = Array.from({ length: 8 }, (_, index) => `p${index}`);
+    for (const name of names) scene.push(name, '1', imageFormC({ wasm: buildModule({ seed: name, sizeBytes: 5000 }) }));
+    const lost = [...imageFormC({ wasm: buildModule({ seed: 'p0', sizeBytes: 5000 }) }).blobs.keys()].join('|');
+    await scene.list(Object.fromEntries(names.map(name => [name, '1'])));
+    const dead = redirect(`${host.url}/blob`);
+    scene.registry.script([
+      { kind: 'blob', path: new RegExp(lost), fault: dead },
+      { kind: 'blob', per: 'path', first: 1, fault: dead },
+    ]);
+    const { ran, report } = await scene.report('--concurrency', '1', '--retries', '3');
+    const failed = report.plugins.filter(({ status }) => status === 'failed');
+    assert.deepEqual([ran.code, failed.map(({ name }) => name)], [1, ['p0']]);
+  });
+
+  it('and whose name is unknown is not the last word either', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    scene.registry.script({ kind: 'blob', per: 'path', first: 1, fault: redirect('http://no-such.invalid/blob') });
+    assert.equal((await scene.sync('--retries', '2')).code, 0);
+  });
+
+  it('and that a mirror sends to as well is judged by the attempts of each', async t => {
+    const scene = await openScene(t);
+    const mirror = await startRegistry();
+    t.after(() => mirror.close());
+    const image = imageFormC({ wasm: buildModule({ seed: 'shared', sizeBytes: 5000 }) });
+    for (const [registry, path] of [
+      [scene.registry, 'plugins/a'],
+      [mirror, 'copy/plugins/a'],
+    ] as const)
+      registry.push(path, '1', image);
+    await scene.list({ a: '1' }, { mirrors: { [scene.registry.host]: [`${mirror.host}/copy`] } });
+    let asked = 0;
+    const storage = createHttpServer((request, response) => {
+      asked += 1;
+      // All attempts of the mirror fail there, and the first two of the registry.
+      if (asked <= 4) request.socket.destroy();
+      else response.end([...image.blobs].find(([digest]) => request.url === `/${digest}`)?.[1]);
+    });
+    storage.listen(0, '127.0.0.1');
+    await once(storage, 'listening');
+    t.after(() => storage.close());
+    const address = storage.address();
+    assert.ok(address !== null && typeof address === 'object');
+    for (const digest of image.blobs.keys())
+      for (const registry of [scene.registry, mirror])
+        registry.script({ kind: 'blob', fault: redirect(`http://127.0.0.1:${address.port}/${digest}`) });
+    const ran = await scene.sync('--retries', '4');
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.equal(asked, 5);
+  });
 });

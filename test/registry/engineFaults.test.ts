@@ -359,6 +359,14 @@ test('all pages of tags are read in order; a circle and another host are refused
   await assert.rejects(engine.listTags(reference, SIGNAL), /without end/);
   registry.script({ kind: 'tags', fault: page(['a'], 'http://evil.example/v2/next') });
   await assert.rejects(engine.listTags(reference, SIGNAL), /another host/);
+  registry.script([
+    { kind: 'tags', when: ({ url }) => url.includes('last=a'), fault: status(404) },
+    { kind: 'tags', fault: page(['a'], `${list}?last=a`) },
+  ]);
+  await assert.rejects(engine.listTags(reference, SIGNAL), (error: unknown) => {
+    assert.ok(error instanceof RegistryProtocol, 'the repository is there: its first page was');
+    return /breaks its list of the tags/.test(error.message);
+  });
 });
 
 test('a warning of the registry is told once', async context => {

@@ -20,6 +20,7 @@ import {
   hang,
   rangeIgnored,
   rangeRefused,
+  redirectLoop,
   reset,
   shiftedRange,
   status,
@@ -92,11 +93,11 @@ describe('a body that breaks', () => {
       for (const range of asked.slice(1)) assert.match(range ?? '', /^bytes=[1-9]\d*-/);
     });
 
-  it('is given up where every connection brings a byte, after so many retries', async () => {
+  it('is given up where every connection brings a byte, after so many retries and once all of it', async () => {
     server.script({ ...GET, fault: finish({ afterBytes: 1 }) });
     const registry = await registryWith({ retries: 2 });
     await assert.rejects(registry.openBlob(reference, LARGE), refused('REGISTRY_UNAVAILABLE'));
-    assert.equal(server.count(GET), 3);
+    assert.equal(server.count(GET), 4);
   });
 
   for (const retries of [0, 1])
@@ -120,6 +121,28 @@ describe('a body that breaks', () => {
         { ...GET, ranged: true, fault: status(code) },
       ]);
       assert.ok((await read(await registryWith({ retries: 1 }), LARGE)).equals(large));
+    });
+
+  for (const [name, fault] of Object.entries({
+    'a reset': reset(),
+    'a body that ends at once': finish({ afterBytes: 0 }),
+    'a page in HTML': captivePortal(),
+    'a redirect in a circle': redirectLoop(),
+    401: status(401),
+    404: status(404),
+    502: status(502),
+    503: status(503),
+  }))
+    it(`comes right from a registry that answers every Range with ${name}, in this run and in a later one`, async () => {
+      const cut = { ...GET, first: 1, fault: finish({ afterBytes: 700_000 }) };
+      server.script([cut, { ...GET, ranged: true, fault }]);
+      assert.ok((await read(await registryWith({ retries: 1 }), LARGE)).equals(large));
+      assert.ok(server.bytesServed(GET) <= large.length + 701_000);
+      server.script([cut, { ...GET, fault: status(500) }]);
+      await assert.rejects((await registryWith({ retries: 0, cacheDir: cacheDir() })).openBlob(reference, LARGE));
+      server.script({ ...GET, ranged: true, fault });
+      const later = await registryWith({ retries: 0, cacheDir: cacheDir() });
+      assert.ok((await read(later, LARGE)).equals(large), 'what was left in the cache is in nobody’s way');
     });
 
   it('goes on where the registry begins a little earlier than asked and says so', async () => {
@@ -160,8 +183,10 @@ describe('a body that breaks', () => {
       const onEvent = (event: RegistryEvent) => void (event.type === 'retry' && heard.push(event.attempt));
       const registry = await registryWith({ retries: 2, onEvent });
       await assert.rejects(registry.openBlob(reference, LARGE), refused('REGISTRY_UNAVAILABLE'));
-      assert.deepEqual(heard, [1, 2]);
-      assert.equal(server.count(GET), 3);
+      // Where there is a rest to be had, all of the blob is asked for in the end.
+      const whole = brought === 0 ? [] : [3];
+      assert.deepEqual(heard, [1, 2, ...whole]);
+      assert.equal(server.count(GET), 3 + whole.length);
     });
 
   it('counts its retries anew once something came', async () => {
