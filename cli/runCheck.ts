@@ -5,6 +5,7 @@ import { check } from '../mirror/check.ts';
 import type { CheckFinding, VersionFinding } from '../mirror/checkFinding.ts';
 import { plural } from '../mirror/document/problem.ts';
 import { LazyRegistry } from '../mirror/lazyRegistry.ts';
+import { missingLock } from '../mirror/lock/frozen.ts';
 import { type HeldVersions, readHeldVersions } from '../mirror/lock/heldVersions.ts';
 import { readPluginManifest, withRegistry } from '../mirror/manifest/pluginManifest.ts';
 import { versionKey } from '../mirror/report.ts';
@@ -30,13 +31,15 @@ export interface CheckFlags extends RegistryFlags {
 
 export interface CheckRun {
   readonly flags: CheckFlags;
+  /** True on a build machine, where sync wants a lock. */
+  readonly ci: boolean;
   readonly registryOptions: RegistryOptions;
   readonly stampsFile: string;
   readonly signal: AbortSignal;
 }
 
 /** `plugin-mirror check`, once its arguments are read; answers the exit code. */
-export async function runCheck({ flags, registryOptions, stampsFile, signal }: CheckRun): Promise<number> {
+export async function runCheck({ flags, ci, registryOptions, stampsFile, signal }: CheckRun): Promise<number> {
   const list = await readPluginManifest(flags.manifest);
   const held = await readHeldVersions({
     list,
@@ -60,7 +63,8 @@ export async function runCheck({ flags, registryOptions, stampsFile, signal }: C
       concurrency: flags.concurrency * 4,
       signal,
     });
-    const problems = await lackOfSpace(findings, held, resolve(flags.out));
+    const unlocked = ci && !held.exists ? [missingLock(held.path, true)] : [];
+    const problems = [...unlocked, ...(await lackOfSpace(findings, held, resolve(flags.out)))];
     const versions = list.versions.length + list.aliases.length;
     if (flags.format === 'json')
       process.stdout.write(
@@ -70,7 +74,7 @@ export async function runCheck({ flags, registryOptions, stampsFile, signal }: C
     process.stderr.write(
       problems.map(problem => renderRefusal(problem, { color: wantsColor(process.stderr) })).join(''),
     );
-    return findings.every(({ kind }) => kind === 'untold') ? EXIT.good : EXIT.drift;
+    return unlocked.length === 0 && findings.every(({ kind }) => kind === 'untold') ? EXIT.good : EXIT.drift;
   } finally {
     await registry.close();
   }

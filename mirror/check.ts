@@ -8,7 +8,7 @@ import { readVersion } from '../tree/readVersion.ts';
 import { hashLocal } from './ask.ts';
 import type { CheckFinding, CheckOptions, VersionFinding } from './checkFinding.ts';
 import { checkTree, oldCatalog } from './checkTree.ts';
-import { isFrom } from './lock/compareTree.ts';
+import { differences, isFrom } from './lock/compareTree.ts';
 import type { WantedVersion } from './manifest/wanted.ts';
 import { type Held, isHeldModule, isVouched, type Present } from './plan.ts';
 import { versionKey } from './report.ts';
@@ -78,9 +78,19 @@ async function checkVersion(wanted: WantedVersion, options: Known): Promise<Vers
       governed: true,
     });
   const change = changes.get(versionKey(wanted));
+  const entry = held.agreeing.get(versionKey(wanted));
   if (change !== undefined) findings.push({ kind: 'unlocked', name, version, detail: change });
   else if (held.exists && !held.agreeing.has(versionKey(wanted)))
     findings.push({ kind: 'unlocked', name, version, detail: 'in the manifest, not in the lock' });
+  else if (entry !== undefined && present.state === 'sound' && !findings.some(({ kind }) => kind === 'stale'))
+    findings.push(
+      ...differences(entry, present.metadata).map(words => ({
+        kind: 'unlocked' as const,
+        name,
+        version,
+        detail: `it ${words}`,
+      })),
+    );
   return findings;
 }
 

@@ -7,7 +7,7 @@ import type { PluginManifest } from './manifest/wanted.ts';
  * - `missing`: not in the tree; `damaged`: there, but not as it was published
  * - `stale`: another image than the lock holds, or one that no lock says was verified under today's signature policy
  * - `moved`: the tag leads to another digest than the lock (without a lock: the tree) holds
- * - `unlocked`: the lock does not have it, or has it from another place
+ * - `unlocked`: the lock does not have it, has it from another place, or says otherwise of it than the tree
  * - `extra`: in the tree or the lock, not in the manifest
  * - `gone`: the registry has no such tag (any more)
  * - `unreachable`: its tag could not be asked

@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
+import { isBuildMachine } from '../buildMachine.ts';
 import { path } from '../environment.ts';
 import { formatOption } from '../formatOption.ts';
 import { interruptible } from '../interruptible.ts';
@@ -32,6 +33,8 @@ async function run(flags: CheckFlags): Promise<void> {
   const stampsFile = stampsFileOf(process.env, flags.out);
   process.exitCode = await withJsonErrors(flags.format, async () => {
     const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
-    return interruptible(signal => runCheck({ flags, registryOptions: options, stampsFile, signal }));
+    return interruptible(signal =>
+      runCheck({ flags, ci: isBuildMachine(process.env), registryOptions: options, stampsFile, signal }),
+    );
   });
 }

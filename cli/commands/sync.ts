@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
+import { isBuildMachine } from '../buildMachine.ts';
 import { codings } from '../compressOption.ts';
 import { list, path, seconds } from '../environment.ts';
 import { formatOption } from '../formatOption.ts';
@@ -81,7 +82,7 @@ async function run(flags: SyncFlags): Promise<void> {
     import('../deadline.ts'),
   ]);
   const stampsFile = stampsFileOf(process.env, flags.out);
-  const ci = !/^(?:|0|false|no|off)$/i.test(process.env.CI ?? '');
+  const ci = isBuildMachine(process.env);
   process.exitCode = await withJsonErrors(flags.format, async () => {
     const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
     return interruptible(

@@ -43,7 +43,8 @@ export async function compareTree(treeDir: string, lockPath: string): Promise<st
   return [...differing, ...unlocked];
 }
 
-function differences(entry: LockEntry, metadata: PublishedVersion): string[] {
+/** What a lock says otherwise of a version than its metadata.json, beside the digests; in words, e.g. `has the platform …`. */
+export function differences(entry: LockEntry, metadata: PublishedVersion): string[] {
   const { layer } = metadata;
   const facts: [string, unknown, unknown][] = [['the size of plugin.wasm', metadata.sizeBytes, entry.sizeBytes]];
   if (entry.kind === 'file') {

@@ -16,9 +16,13 @@ export class FrozenLockDiffers extends Refusal {
 /** `byItself`: frozen since CI is set, not because somebody said so. @throws FrozenLockMissing */
 export function requireLock(lock: LockFile | undefined, lockPath: string, byItself: boolean): LockFile {
   if (lock !== undefined) return lock;
+  throw missingLock(lockPath, byItself);
+}
+
+export function missingLock(lockPath: string, byItself: boolean): FrozenLockMissing {
   const why = byItself ? 'where CI is set, sync takes only what a lock holds' : '--frozen takes only what a lock holds';
   const without = byItself ? ', or say --no-lock to take what the tags are at each run' : '';
-  throw new FrozenLockMissing(`${lockPath} is not there, and ${why}`, {
+  return new FrozenLockMissing(`${lockPath} is not there, and ${why}`, {
     subject: lockPath,
     expected: 'a lock beside the manifest',
     found: 'no such file',

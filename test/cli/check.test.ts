@@ -30,6 +30,34 @@ async function synced(t: TestContext, ...names: readonly string[]): Promise<Scen
   return scene;
 }
 
+describe('check beside a lock that says otherwise than the tree', { concurrency: 3 }, () => {
+  it('names what sync would change in it, though every digest fits', async t => {
+    const scene = await synced(t, 'a', 'b');
+    const lock = JSON.parse(await scene.read('manifest.lock.json')) as {
+      plugins: Record<string, Record<string, object>>;
+    };
+    lock.plugins['a'] = { 1: { ...lock.plugins['a']?.[1], platform: 'linux/amd64' } };
+    await scene.write('manifest.lock.json', `${JSON.stringify(lock, null, 2)}\n`);
+    const { code, told } = await check(scene);
+    assert.deepEqual([code, told], [3, ['unlocked a']]);
+    assert.match(
+      (await scene.run(['check'])).stdout,
+      /unlocked +a 1 +it has the platform none in the tree, linux\/amd64 in the lock/,
+    );
+    assert.equal((await scene.sync()).code, 0);
+    assert.deepEqual((await check(scene)).told, []);
+  });
+
+  it('ends in 3 on a build machine without a lock, as sync does', async t => {
+    const scene = await synced(t, 'a');
+    await rm(scene.path('manifest.lock.json'));
+    assert.equal((await scene.run(['check'])).code, 0);
+    const ran = await scene.run(['check'], { env: { CI: 'true' } });
+    assert.equal(ran.code, 3);
+    assert.match(ran.stderr, /FROZEN_LOCK_MISSING/);
+  });
+});
+
 describe('check of the tree itself', { concurrency: 2 }, () => {
   it('tells a tree that a run without the lock has written from a damaged one', async t => {
     const scene = await synced(t, 'a', 'b');
