@@ -16,8 +16,9 @@ export PLUGIN_MIRROR_MANIFEST="$MANIFEST" PLUGIN_MIRROR_REGISTRY="$REGISTRY" PLU
 out=$1
 set --
 # A lock beside the manifest says which bytes; without one, none is written: nobody would see it.
+# A link that leads nowhere is a lock that went astray, and --frozen says so.
 case $MANIFEST in *.[jJ][sS][oO][nN]) lock=${MANIFEST%.*}.lock.json ;; *) lock=$MANIFEST.lock.json ;; esac
-if [ -e "$lock" ]; then set -- "$@" --frozen; else set -- "$@" --no-lock; fi
+if [ -e "$lock" ] || [ -L "$lock" ]; then set -- "$@" --frozen; else set -- "$@" --no-lock; fi
 [ ! -e "$secrets/registry-config" ] || set -- "$@" --registry-config "$secrets/registry-config"
 if [ -e "$secrets/registry-password" ]; then
   # As --password-stdin takes it: an editor's line end is not the password's.
