@@ -1,15 +1,16 @@
 import pMap from 'p-map';
 import type { Registry } from '../registry/registry.ts';
-import { TreeDiskFull } from '../tree/errors.ts';
+import { TreeDiskFull, TreeUnreadable } from '../tree/errors.ts';
 import { requireSpace } from '../tree/freeSpace.ts';
 import { inspectVersion } from '../tree/inspectVersion.ts';
 import { foreignInTheWay, foreignRootFiles } from '../tree/inTheWay.ts';
 import type { Stamps } from '../tree/stamps.ts';
 import type { WantedAlias } from './manifest/wanted.ts';
-import type { PlanStep } from './plan.ts';
+import type { PlanStep, Present } from './plan.ts';
 import { neededBytes, type Prepared } from './prepare.ts';
 import { isAliasOf, targetFailed } from './publishAliases.ts';
 import { versionKey } from './report.ts';
+import { barred } from './survey.ts';
 
 export interface ForeseeOptions {
   readonly aliases: readonly WantedAlias[];
@@ -80,7 +81,7 @@ async function withSignature(step: PlanStep, { images }: Prepared, options: Fore
 async function withRoom(step: PlanStep, treeDir: string): Promise<PlanStep> {
   if (step.action !== 'fetch') return step;
   const { wanted, module } = step;
-  const error = await foreignInTheWay(treeDir, wanted.name, wanted.version, module?.sha256);
+  const error = await foreignInTheWay(treeDir, wanted.name, wanted.version, module?.sha256).catch(unreadable);
   return error === undefined ? step : { action: 'fail', wanted, error };
 }
 
@@ -92,8 +93,14 @@ async function aliasStep(
 ): Promise<AliasStep> {
   const step = await plannedAlias(alias, target, options);
   if (step.action !== 'alias') return step;
-  const error = await foreignInTheWay(options.treeDir, alias.name, alias.version);
+  const error = await foreignInTheWay(options.treeDir, alias.name, alias.version).catch(unreadable);
   return error === undefined ? step : { action: 'fail', alias, error };
+}
+
+/** A folder that may not be looked into is in the way, too. */
+function unreadable(error: unknown): TreeUnreadable {
+  if (error instanceof TreeUnreadable) return error;
+  throw error;
 }
 
 async function plannedAlias(
@@ -103,11 +110,13 @@ async function plannedAlias(
 ): Promise<AliasStep> {
   if (target === undefined || target.action === 'fail')
     return { action: 'fail', alias, error: targetFailed(alias, target?.error) };
-  const present = await inspectVersion(treeDir, alias.name, alias.version, {
+  const present: Present = await inspectVersion(treeDir, alias.name, alias.version, {
     signal,
     ...(stamps === undefined ? {} : { stamps }),
-  });
+  }).catch(barred);
   if (present.state === 'missing') return { action: 'alias', alias, because: 'not in the tree' };
+  if (present.state === 'damaged' && present.barred !== undefined)
+    return { action: 'fail', alias, error: present.barred };
   if (present.state === 'damaged') return { action: 'alias', alias, because: present.problems.join('; ') };
   const { aliasOf } = present.metadata;
   if (aliasOf !== alias.target)

@@ -45,12 +45,16 @@ export function isHeldModule(
 
 export type Present =
   | { readonly state: 'missing' }
-  /** `foreign`: paths below the tree where something stands that sync will not replace. */
+  /**
+   * `foreign`: paths below the tree where something stands that sync will not replace. `barred`: its folder may not be looked
+   * into, so that nothing can be published there.
+   */
   | {
       readonly state: 'damaged';
       readonly problems: readonly string[];
       readonly metadata?: PublishedVersion;
       readonly foreign?: readonly string[];
+      readonly barred?: Error;
     }
   | { readonly state: 'sound'; readonly metadata: PublishedVersion };
 
@@ -92,6 +96,8 @@ export function makePlan(findings: readonly Findings[]): Plan {
 
 function decide(findings: Findings): PlanStep {
   const { wanted, present, answer, before } = findings;
+  if (present.state === 'damaged' && present.barred !== undefined)
+    return { action: 'fail', wanted, error: present.barred };
   // A local file is what it is now: only an image can be held to what it was.
   const held = wanted.source.kind === 'file' ? undefined : findings.held;
   const digest = held?.digest ?? (answer?.kind === 'digest' ? answer.digest : undefined);

@@ -9,6 +9,7 @@ import { isSettled } from './publishVariants.ts';
 import { type Done, keepVersion } from './publishVersion.ts';
 import { versionKey } from './report.ts';
 import { gatherCatalog, namedIn, pinnedIn } from './settleCatalog.ts';
+import { barred } from './survey.ts';
 import type { SyncedReport, SyncOptions } from './syncOptions.ts';
 
 /**
@@ -63,7 +64,7 @@ async function standingAliases(
   const done: Done[] = [];
   for (const alias of aliases) {
     const target = targets.get(`${alias.name}/${alias.target}`);
-    const present = await inspectVersion(treeDir, alias.name, alias.version, { stamps, signal });
+    const present = await inspectVersion(treeDir, alias.name, alias.version, { stamps, signal }).catch(barred);
     if (target === undefined || present.state !== 'sound' || !isAliasOf(present.metadata, target)) return undefined;
     done.push(linked(alias, present.metadata));
   }

@@ -1,6 +1,6 @@
 import { pMapIterable } from 'p-map';
 import type { Catalog } from '../tree/catalog.ts';
-import { CatalogInvalid } from '../tree/errors.ts';
+import { CatalogInvalid, TreeUnreadable } from '../tree/errors.ts';
 import { inspectVersion } from '../tree/inspectVersion.ts';
 import { METADATA_FILE } from '../tree/names.ts';
 import { readCatalog } from '../tree/readCatalog.ts';
@@ -20,7 +20,7 @@ export interface SurveyOptions {
 
 /**
  * Looks at what stands in the tree of the versions named: whole and true to its metadata, damaged, or missing. In their
- * order, each as soon as it is known. @throws CatalogNewer
+ * order, each as soon as it is known. @throws CatalogNewer, TreeUnreadable (of index.json)
  */
 export async function* surveyTree<Version extends { readonly name: string; readonly version: string }>(
   treeDir: string,
@@ -37,7 +37,7 @@ export async function* surveyTree<Version extends { readonly name: string; reado
   yield* pMapIterable(
     versions,
     async wanted => {
-      const state = await inspectVersion(treeDir, wanted.name, wanted.version, inspection);
+      const state = await inspectVersion(treeDir, wanted.name, wanted.version, inspection).catch(barred);
       return { wanted, present: ofOtherPlatform(asListed(state, listed), platform) };
     },
     { concurrency: 8 },
@@ -65,6 +65,12 @@ export function metadataHashes(catalog: Catalog | undefined): ReadonlyMap<string
       return file === undefined ? [] : [[versionKey(version), file.sha256] as const];
     }),
   );
+}
+
+/** A folder that may not be looked into is damage of that version alone. */
+export function barred(error: unknown): Present & { readonly state: 'damaged' } {
+  if (!(error instanceof TreeUnreadable)) throw error;
+  return { state: 'damaged', problems: [error.message], barred: error };
 }
 
 /** A version can be true to its metadata.json and still not be what was published: that file may have been edited, too. */

@@ -15,7 +15,7 @@ import {
   versionProblem,
 } from './names.ts';
 import { readCatalog } from './readCatalog.ts';
-import { locateVersion } from './readVersion.ts';
+import { locateVersion, UNREADABLE } from './readVersion.ts';
 import { isFileText, kindOf, readRegular } from './regular.ts';
 import type { Stamps } from './stamps.ts';
 
@@ -96,8 +96,6 @@ interface ExpectedFile {
   readonly sizeBytes: number;
   readonly sha256: string;
 }
-
-const UNREADABLE = 'may not be read by this user';
 
 class Findings {
   readonly #treeDir: string;

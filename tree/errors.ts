@@ -70,15 +70,19 @@ export function isAbsent(error: unknown): boolean {
   return code === 'ENOENT' || code === 'ENOTDIR';
 }
 
+/** True if the file system says that this user may not. */
+export function isForbidden(error: unknown): boolean {
+  const code = errno(error);
+  return code === 'EACCES' || code === 'EPERM';
+}
+
 /** As asTreeRefusal, where something was to be read and nothing written. */
 export function asReadRefusal(error: unknown, path: string): unknown {
-  const code = errno(error);
-  if (!(error instanceof Error) || error instanceof Refusal || (code !== 'EACCES' && code !== 'EPERM'))
-    return asTreeRefusal(error, path);
+  if (!(error instanceof Error) || error instanceof Refusal || !isForbidden(error)) return asTreeRefusal(error, path);
   return new TreeUnreadable(`This user may not read ${path}`, {
     subject: path,
     expected: 'files and folders that this user may read',
-    found: code,
+    found: String(errno(error)),
     hint: 'Change its owner or mode, or run this as the user who published it.',
     cause: error,
   });

@@ -1,10 +1,10 @@
 import { lstat } from 'node:fs/promises';
 import type { CatalogFile } from './catalog.ts';
-import { asReadRefusal, isAbsent } from './errors.ts';
+import { asReadRefusal, isAbsent, TreeUnreadable } from './errors.ts';
 import { hashFile, isModuleHead } from './hashFile.ts';
 import { fileNameProblem, METADATA_FILE, MODULE_FILE } from './names.ts';
 import type { PublishedVersion } from './published.ts';
-import { locateVersion, readMetadata } from './readVersion.ts';
+import { locateVersion, readMetadata, UNREADABLE } from './readVersion.ts';
 import { kindOf, openRegular } from './regular.ts';
 import type { Stamps } from './stamps.ts';
 import { versionFiles } from './versionFiles.ts';
@@ -13,13 +13,15 @@ export type Inspection =
   | { readonly state: 'sound'; readonly metadata: PublishedVersion }
   /**
    * `metadata` is there if metadata.json itself can be read. Each problem names its file. `foreign` are the paths below the
-   * tree where something stands that was not published from here: it has to be moved away by hand.
+   * tree where something stands that was not published from here: it has to be moved away by hand. `unreadable` is true if
+   * this user may not read a file of it; whoever owns the folder may replace that file all the same.
    */
   | {
       readonly state: 'damaged';
       readonly metadata?: PublishedVersion;
       readonly problems: readonly string[];
       readonly foreign?: readonly string[];
+      readonly unreadable?: true;
     }
   | { readonly state: 'missing' };
 
@@ -33,7 +35,7 @@ export interface InspectionOptions {
 
 /**
  * Compares a version's files with what its metadata.json says of them, and metadata.json with how it is written. Writes
- * nothing, follows no link. @throws TreeNameUnfit, TreeUnreadable, TreeFault
+ * nothing, follows no link. @throws TreeNameUnfit, TreeUnreadable (of a folder; a file is a problem of the version), TreeFault
  */
 export async function inspectVersion(
   treeDir: string,
@@ -56,6 +58,7 @@ export async function inspectVersion(
       state: 'damaged',
       problems: [read.problem],
       ...(read.foreign ? { foreign: [`${name}/${version}/${METADATA_FILE}`] } : {}),
+      ...(read.unreadable ? { unreadable: true as const } : {}),
     };
   const { metadata } = read;
   const unfit = Object.keys(metadata.files).filter(file => fileNameProblem(file) !== undefined);
@@ -67,9 +70,14 @@ export async function inspectVersion(
   const folder = `${name}/${version}`;
   const problems: string[] = [];
   const foreign: string[] = [];
+  let unreadable = false;
   await Promise.all(
     versionFiles(metadata).map(async file => {
-      const problem = await checkFile(treeDir, `${folder}/${file.name}`, file, options);
+      const problem = await checkFile(treeDir, `${folder}/${file.name}`, file, options).catch((error: unknown) => {
+        if (!(error instanceof TreeUnreadable)) throw error;
+        unreadable = true;
+        return damaged(UNREADABLE);
+      });
       if (problem !== undefined) problems.push(`${file.name} ${problem.text}`);
       if (problem?.foreign) foreign.push(`${folder}/${file.name}`);
     }),
@@ -81,6 +89,7 @@ export async function inspectVersion(
         metadata,
         problems: problems.sort(),
         ...(foreign.length === 0 ? {} : { foreign: foreign.sort() }),
+        ...(unreadable ? { unreadable } : {}),
       };
 }
 
@@ -92,7 +101,10 @@ export interface FileProblem {
   readonly foreign?: boolean;
 }
 
-/** What is wrong with one published file; undefined if nothing is. The folders above it have been located. */
+/**
+ * What is wrong with one published file; undefined if nothing is. The folders above it have been located.
+ * @throws TreeUnreadable, TreeFault
+ */
 export async function checkFile(
   treeDir: string,
   path: string,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from './buildCatalog.ts';
 import type { Catalog, CatalogFile } from './catalog.ts';
 import { setTime, settleFile, settleFolder, syncFolder } from './durable.ts';
-import { asTreeRefusal, errno, isAbsent, TreeDiskFull } from './errors.ts';
+import { asTreeRefusal, errno, isAbsent, isForbidden, TreeDiskFull } from './errors.ts';
 import { diskFull } from './freeSpace.ts';
 import type { TreeLock } from './lock.ts';
 import { CATALOG_FILE, INVENTORY_FILE, MODULE_FILE, requireFit, requireFitFile } from './names.ts';
@@ -276,7 +276,11 @@ export class OpenTree implements Publishing {
   /** Writes a file of the tree itself beside its place; undefined if it is there already with these bytes. */
   async #stageFile(file: string, text: string): Promise<{ from: string; to: string } | undefined> {
     const to = join(this.treeDir, file);
-    const old = await readRegular(to, Buffer.byteLength(text));
+    const old = await readRegular(to, Buffer.byteLength(text)).catch(error => {
+      // It is replaced by a rename, which asks for rights on the folder only.
+      if (isForbidden(error)) return undefined;
+      throw error;
+    });
     if (typeof old === 'object' && old.bytes.equals(Buffer.from(text))) {
       await setTime(to, UNKNOWN_TIME);
       return undefined;

@@ -1,7 +1,7 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CatalogFile } from './catalog.ts';
-import { errno, isAbsent, TreeForeign } from './errors.ts';
+import { isAbsent, isForbidden, TreeForeign } from './errors.ts';
 import { hashFile } from './hashFile.ts';
 import { fileNameProblem, OWN_FILES } from './names.ts';
 import { readCatalog } from './readCatalog.ts';
@@ -39,7 +39,7 @@ export async function isPublished(treeDir: string, path: string, file: CatalogFi
     if (!stat.isFile() || stat.size !== BigInt(file.sizeBytes)) return false;
     return stamps.matches(path, stat, file.sha256) || (await hasBytes(full, file));
   } catch (error) {
-    if (isAbsent(error) || errno(error) === 'EACCES') return false;
+    if (isAbsent(error) || isForbidden(error)) return false;
     throw error;
   }
 }
@@ -82,9 +82,12 @@ export function foreign(treeDir: string, path: string, kind: string): TreeForeig
   });
 }
 
-/** Whether a regular file has the bytes that were, or are to be, published. */
+/** Whether a regular file has the bytes that were, or are to be, published; one that may not be read has not. */
 export async function hasBytes(path: string, file: CatalogFile): Promise<boolean> {
-  const handle = await openRegular(path);
+  const handle = await openRegular(path).catch(error => {
+    if (isForbidden(error)) return undefined;
+    throw error;
+  });
   if (handle === undefined || typeof handle === 'string') return false;
   try {
     return (await hashFile(handle, file.sizeBytes)).sha256 === file.sha256;

@@ -1,5 +1,5 @@
 import { lstat } from 'node:fs/promises';
-import { asReadRefusal, isAbsent } from './errors.ts';
+import { asReadRefusal, isAbsent, TreeUnreadable } from './errors.ts';
 import { METADATA_FILE, requireFit } from './names.ts';
 import { type PublishedVersion, parsePublished } from './published.ts';
 import { isFileText, kindOf, readRegular } from './regular.ts';
@@ -8,7 +8,7 @@ const MAX_METADATA_BYTES = 8 * 1024 * 1024;
 
 /**
  * What metadata.json says of a version; undefined if it is not there, not readable as such, or speaks of another version.
- * Links are not followed. @throws TreeNameUnfit, TreeUnreadable, TreeFault
+ * Links are not followed. @throws TreeNameUnfit, TreeUnreadable (of a folder), TreeFault
  */
 export async function readVersion(
   treeDir: string,
@@ -44,15 +44,24 @@ export async function locateVersion(treeDir: string, name: string, version: stri
 
 export type MetadataRead =
   | { readonly metadata: PublishedVersion; readonly text: string }
-  /** `foreign`: what stands there was not published from here, and nothing can be published in its place. */
-  | { readonly problem: string; readonly foreign?: boolean };
+  /**
+   * `foreign`: what stands there was not published from here, and nothing can be published in its place. `unreadable`: this
+   * user may look at the folder, but not read the file.
+   */
+  | { readonly problem: string; readonly foreign?: boolean; readonly unreadable?: true };
 
-/** Reads metadata.json of a version whose folder has been located. */
+/** In words that follow a file's name. */
+export const UNREADABLE = 'may not be read by this user';
+
+/** Reads metadata.json of a version whose folder has been located. @throws TreeUnreadable (of that folder), TreeFault */
 export async function readMetadata(treeDir: string, name: string, version: string): Promise<MetadataRead> {
   const path = `${treeDir}/${name}/${version}/${METADATA_FILE}`;
-  const read = await readRegular(path, MAX_METADATA_BYTES).catch(error => {
-    throw asReadRefusal(error, path);
+  const read = await readRegular(path, MAX_METADATA_BYTES).catch(async error => {
+    const refusal = asReadRefusal(error, path);
+    if (refusal instanceof TreeUnreadable && (await isThere(path))) return null;
+    throw refusal;
   });
+  if (read === null) return { problem: `${METADATA_FILE} ${UNREADABLE}`, unreadable: true };
   if (read === undefined) return { problem: `${METADATA_FILE} is missing` };
   if (typeof read === 'string') return { problem: `${METADATA_FILE} is ${read}`, foreign: !isFileText(read) };
   const text = read.bytes.toString('utf8');
@@ -67,4 +76,9 @@ export async function readMetadata(treeDir: string, name: string, version: strin
   if (metadata.name !== name || metadata.version !== version)
     return { problem: `${METADATA_FILE} is that of ${metadata.name} ${metadata.version}` };
   return { metadata, text };
+}
+
+/** Tells a file that may not be read from a folder that may not be looked into. */
+async function isThere(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => undefined)) !== undefined;
 }

@@ -3,7 +3,7 @@ import { readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { setTime, syncFolder } from './durable.ts';
-import { errno, isAbsent } from './errors.ts';
+import { errno, isAbsent, isForbidden } from './errors.ts';
 import { fileNameProblem, METADATA_FILE, MODULE_FILE, nameProblem, OWN_FILES, versionProblem } from './names.ts';
 import { locateVersion } from './readVersion.ts';
 import { readRegular } from './regular.ts';
@@ -136,8 +136,12 @@ async function readIntent(path: string): Promise<Intent | undefined> {
   }
 }
 
+/** Null where there is none that could be read: it can be replaced all the same. */
 async function metadataHash(folder: string): Promise<string | null> {
-  const read = await readRegular(join(folder, METADATA_FILE), 64 * 1024 * 1024);
+  const read = await readRegular(join(folder, METADATA_FILE), 64 * 1024 * 1024).catch(error => {
+    if (isForbidden(error)) return undefined;
+    throw error;
+  });
   if (read === undefined || typeof read === 'string') return null;
   return createHash('sha256').update(read.bytes).digest('hex');
 }
