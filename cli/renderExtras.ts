@@ -38,6 +38,7 @@ export function renderExtras(extras: readonly Extra[]): string[] {
   ];
 }
 
-function withDamage({ name, version, damage }: Extra): string {
-  return damage === undefined ? `${name}/${version}` : `${name}/${version} (${damage})`;
+function withDamage({ name, version, damage, leftPaths }: Extra): string {
+  const aside = leftPaths === undefined ? damage : 'some of it was left';
+  return aside === undefined ? `${name}/${version}` : `${name}/${version} (${aside})`;
 }

@@ -7,16 +7,16 @@ import { readHeldVersions } from '../mirror/lock/heldVersions.ts';
 import type { PluginManifest } from '../mirror/manifest/wanted.ts';
 import type { PlanStep } from '../mirror/plan.ts';
 import { layerSizes, type Prepared, prepare } from '../mirror/prepare.ts';
-import { type Extra, type Published, versionKey } from '../mirror/report.ts';
+import { type Extra, versionKey } from '../mirror/report.ts';
 import { selects } from '../mirror/selection.ts';
-import { gatherCatalog } from '../mirror/settleCatalog.ts';
+import { foreseePruning, gatherCatalog } from '../mirror/settleCatalog.ts';
 import { openStamps } from '../tree/stamps.ts';
 import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
 import { formatBytes } from './format.ts';
 import { openerOf } from './openerOf.ts';
 import { renderDrifts } from './renderDrifts.ts';
-import { renderFailures } from './renderFailures.ts';
+import { listed, renderFailures } from './renderFailures.ts';
 import { renderRefusal } from './renderRefusal.ts';
 import { lockChoiceOf, type SyncRun } from './syncFlags.ts';
 import { errorJson } from './syncJson.ts';
@@ -71,7 +71,8 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
       selected: selects(flags.only ?? []),
       inspect: true,
     });
-    const plan = { prepared, aliases, problems, extras, doomed };
+    const pruned = await foreseePruning(resolve(flags.out), doomed, stamps);
+    const plan = { prepared, aliases, problems, extras: [...pruned, ...extras] };
     process.stdout.write(flags.format === 'json' ? `${JSON.stringify(planJson(plan), null, 2)}\n` : renderPlan(plan));
     const color = wantsColor(process.stderr);
     const failures = prepared.plan.steps.flatMap(step =>
@@ -96,9 +97,8 @@ interface ShownPlan {
   readonly prepared: Prepared;
   readonly aliases: readonly AliasStep[];
   readonly problems: readonly Error[];
+  /** `removed` is what --prune would remove. */
   readonly extras: readonly Extra[];
-  /** What --prune would remove. */
-  readonly doomed: readonly Published[];
 }
 
 function bytesToDownload(prepared: Prepared): number {
@@ -110,7 +110,7 @@ function layersOf(step: PlanStep, { images }: Prepared): number {
   return layers.reduce((sum, layer) => sum + layer.size, 0);
 }
 
-function planJson({ prepared, aliases, problems, extras, doomed }: ShownPlan): object {
+function planJson({ prepared, aliases, problems, extras }: ShownPlan): object {
   const { steps, drift } = prepared.plan;
   const plugins = steps.map(step => {
     const { name, version } = step.wanted;
@@ -134,10 +134,7 @@ function planJson({ prepared, aliases, problems, extras, doomed }: ShownPlan): o
     dryRun: true,
     plugins: [...plugins, ...linked],
     drift,
-    extras: [
-      ...doomed.map(({ name, version }) => ({ name, version, action: 'remove' })),
-      ...extras.map(({ removed: _, ...it }) => ({ ...it, action: 'leave' })),
-    ],
+    extras: extras.map(({ removed, ...it }) => ({ ...it, action: removed ? 'remove' : 'leave' })),
     ...(problems.length === 0 ? {} : { errors: problems.map(errorJson) }),
     totals: {
       fetch: count('fetch'),
@@ -149,7 +146,7 @@ function planJson({ prepared, aliases, problems, extras, doomed }: ShownPlan): o
   };
 }
 
-function renderPlan({ prepared, aliases, extras, doomed }: ShownPlan): string {
+function renderPlan({ prepared, aliases, extras }: ShownPlan): string {
   const paint = pc.createColors(wantsColor(process.stdout));
   const { steps, drift } = prepared.plan;
   const lines = steps.flatMap(step => {
@@ -177,18 +174,20 @@ function renderPlan({ prepared, aliases, extras, doomed }: ShownPlan): string {
     ...lines,
     ...renderWarnings(warned, paint),
     ...renderDrifts(drift, paint),
-    ...doomed.map(it => `${paint.yellow('prune')}  ${it.name} ${it.version}  not in the manifest`),
-    ...extras.map(it => `${paint.yellow('extra')}  ${it.name} ${it.version}  ${whyItStays(it)}`),
+    ...extras.map(it => `${paint.yellow(it.removed ? 'prune' : 'extra')}  ${it.name} ${it.version}  ${fateOf(it)}`),
     `${parts.join(', ')}; at most ${formatBytes(bytesToDownload(prepared))} to download. Nothing was touched.`,
   ].join('\n')}\n`;
 }
 
-function whyItStays({ kept, damage, unlisted }: Extra): string {
+function fateOf({ removed, kept, damage, unlisted, leftPaths }: Extra): string {
   const facts = [
     'not in the manifest',
     ...(kept === 'failed' ? ['kept, since a version of the same plugin fails'] : []),
     ...(kept === 'unselected' ? ['kept, since --only leaves it out'] : []),
     ...(damage === undefined ? [] : [`damaged (${damage})${unlisted ? ', so it leaves the catalog' : ''}`]),
+    ...(leftPaths === undefined
+      ? []
+      : [`${removed ? 'some of it stays' : 'it stays'}, since it is not what was published: ${listed(leftPaths)}`]),
   ];
   return facts.join('; ');
 }

@@ -49,7 +49,11 @@ export async function checkTree(
     inspect: true,
     tolerant: true,
   });
-  const ofExtras = extraFindings(extras, held.comparison.removed);
+  const leftovers = extras.filter(it => it.leftover);
+  const ofExtras = extraFindings(
+    extras.filter(it => !it.leftover),
+    held.comparison.removed,
+  );
   let differing = await differingFiles(treeDir, entries);
   // Without a lock the tree may be from runs with --no-lock, which pin nothing but what the manifest does.
   const isPinned = pinnedIn({ manifest });
@@ -57,7 +61,8 @@ export async function checkTree(
   const isUnlocked = differing.length > 0 && (await differingFiles(treeDir, unlocked)).length === 0;
   if (isUnlocked && !held.exists) differing = [];
   // The catalog follows from the versions: where those are to change, it is no news that it is.
-  const isExplained = found.some(({ kind }) => EXPLAINING.has(kind)) || extras.some(it => it.damage !== undefined);
+  const isExplained =
+    found.some(({ kind }) => EXPLAINING.has(kind)) || extras.some(it => it.damage !== undefined && !it.leftover);
   const ofFiles = differing.flatMap(({ file, problem, foreign }): CheckFinding[] => {
     const unread = file === CATALOG_FILE && typeof old === 'string' && !foreign ? old : undefined;
     if (!foreign && (entries.length === 0 || (unread === undefined && isExplained))) return [];
@@ -70,13 +75,24 @@ export async function checkTree(
   const { unknown, unreadable } = await findStrangers(treeDir, typeof old === 'string' ? buildCatalog(entries) : old);
   const told = placesOf([...found, ...ofExtras, ...ofFiles]);
   const isNews = ({ path }: AuditFinding) => !told.has(path) && !told.has(path.split('/').slice(0, 2).join('/'));
+  const strangers = unknown.filter(isNews);
+  const seen = new Set(strangers.map(({ path }) => path));
   return [
     ...ofExtras,
     ...ofFiles,
     ...unreadable
       .filter(isNews)
       .map(({ path, problem }): CheckFinding => ({ kind: 'damaged', path, detail: problem, unreadable: true })),
-    ...unknown.filter(isNews).map(({ path, problem }): CheckFinding => ({ kind: 'unknown', path, detail: problem })),
+    ...strangers.map(({ path, problem }): CheckFinding => ({ kind: 'unknown', path, detail: problem })),
+    ...leftovers
+      .filter(it => !seen.has(it.name) && !seen.has(versionKey(it)))
+      .map(
+        (it): CheckFinding => ({
+          kind: 'unknown',
+          path: versionKey(it),
+          detail: 'is left of a version that the catalog does not know',
+        }),
+      ),
   ];
 }
 

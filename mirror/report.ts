@@ -48,6 +48,11 @@ export interface Extra extends Published {
   readonly damage?: string;
   /** True of what is so damaged that the catalog no longer lists it. */
   readonly unlisted?: true;
+  /**
+   * True of what neither the catalog nor a metadata.json as it was published vouches for, as of what an earlier pruning had
+   * to leave: nothing tells which of its files are from here, so pruning does not touch it either.
+   */
+  readonly leftover?: true;
   /** Paths below the tree that stay: what lies there is not what was published. */
   readonly leftPaths?: readonly string[];
 }

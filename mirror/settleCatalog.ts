@@ -4,20 +4,24 @@ import type { Catalog } from '../tree/catalog.ts';
 import { CatalogInvalid, TreeUnreadable } from '../tree/errors.ts';
 import { type Inspection, inspectVersion } from '../tree/inspectVersion.ts';
 import { listVersions } from '../tree/listVersions.ts';
-import { MODULE_FILE } from '../tree/names.ts';
+import { METADATA_FILE, MODULE_FILE } from '../tree/names.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
 import { readCatalog } from '../tree/readCatalog.ts';
 import { readVersion } from '../tree/readVersion.ts';
+import { foreseeRemoval, type Removal } from '../tree/removal.ts';
 import type { Stamps } from '../tree/stamps.ts';
 import type { SyncListener } from './events.ts';
 import { type FoundExtra, findExtras, type PruneOptions, sparedBy } from './extras.ts';
 import type { PluginManifest } from './manifest/wanted.ts';
-import { type Extra, versionKey } from './report.ts';
-import { asListed, metadataHashes } from './survey.ts';
+import { type Extra, type Published, versionKey } from './report.ts';
+import { asListed, barred, metadataHashes } from './survey.ts';
 
 export interface CatalogOptions extends PruneOptions {
-  /** Take what this user may not read for damaged. Default false: it is refused, since a catalog without it would be wrong. */
+  /**
+   * Pass over an index.json and folders of plugins that this user may not read. Default false: they are refused, since a
+   * catalog without what they hold would be wrong. A version that may not be read is damaged either way.
+   */
   readonly tolerant?: boolean;
   /** What this run published or kept. */
   readonly settled: readonly PublishedVersion[];
@@ -66,11 +70,26 @@ export async function settleCatalog(publishing: Publishing, options: CatalogOpti
       pruned.push({ name, version, removed: false });
       continue;
     }
-    const { removed, foreign } = await publishing.remove(name, version, listed);
-    const isGone = removed.length > 0 || foreign.length === 0;
-    pruned.push({ name, version, removed: isGone, ...(foreign.length === 0 ? {} : { leftPaths: foreign }) });
+    pruned.push(prunedExtra({ name, version }, await publishing.remove(name, version, listed)));
   }
   return { extras: [...pruned, ...extras], left };
+}
+
+/** What pruning would make of the doomed; touches nothing. @throws TreeUnreadable, TreeFault */
+export function foreseePruning(treeDir: string, doomed: readonly FoundExtra[], stamps: Stamps): Promise<Extra[]> {
+  return pMap(
+    doomed,
+    async ({ name, version, listed }) => {
+      const known = { stamps, ...(listed === undefined ? {} : { listed }) };
+      return prunedExtra({ name, version }, await foreseeRemoval(treeDir, { name, version }, known));
+    },
+    { concurrency: 8 },
+  );
+}
+
+function prunedExtra(it: Published, { removed, foreign }: Removal): Extra {
+  const isGone = removed.length > 0 || foreign.length === 0;
+  return { ...it, removed: isGone, ...(foreign.length === 0 ? {} : { leftPaths: foreign }) };
 }
 
 /** What the catalog is to hold and what is to go; writes nothing. @throws CatalogNewer */
@@ -88,19 +107,21 @@ export async function gatherCatalog(
     inTree.filter(it => named.has(versionKey(it))),
     async ({ name, version }) =>
       inspect
-        ? servable(await look(treeDir, name, version, stamps, tolerant))
+        ? servable(await look(treeDir, name, version, stamps))
         : readVersion(treeDir, name, version).catch(() => undefined),
     { concurrency: 8 },
   );
   const found = findExtras(inTree, catalog, new Set([...named, ...done]));
   const listed = metadataHashes(catalog);
+  const areLeft = await pMap(found, extra => inspect && isLeftover(treeDir, extra, stamps), { concurrency: 8 });
+  const leftovers = found.filter((_, index) => areLeft[index]);
   const spared = new Map(found.map(extra => [extra, sparedBy(extra, options)]));
-  const doomed = prune ? found.filter(extra => spared.get(extra) === undefined) : [];
+  const doomed = prune ? found.filter(it => spared.get(it) === undefined && !leftovers.includes(it)) : [];
   const looked = await pMap(
     found.filter(extra => !doomed.includes(extra)),
     async extra => {
       const { name, version } = extra;
-      const { metadata, damage } = await lookAt(treeDir, extra, listed, inspect ? { stamps, tolerant } : undefined);
+      const { metadata, damage } = await lookAt(treeDir, extra, listed, inspect ? stamps : undefined);
       const kept = prune ? spared.get(extra) : undefined;
       const told: Extra = {
         name,
@@ -109,6 +130,7 @@ export async function gatherCatalog(
         ...(kept === undefined ? {} : { kept }),
         ...(damage === undefined ? {} : { damage }),
         ...(metadata === undefined ? { unlisted: true as const } : {}),
+        ...(leftovers.includes(extra) ? { leftover: true as const } : {}),
       };
       return { told, metadata };
     },
@@ -124,13 +146,13 @@ async function lookAt(
   treeDir: string,
   { name, version }: FoundExtra,
   listed: ReadonlyMap<string, string>,
-  inspection: { readonly stamps: Stamps; readonly tolerant: boolean } | undefined,
+  stamps: Stamps | undefined,
 ): Promise<{ readonly metadata?: PublishedVersion | undefined; readonly damage?: string }> {
-  if (inspection === undefined) {
+  if (stamps === undefined) {
     const metadata = await readVersion(treeDir, name, version).catch(() => undefined);
     return metadata === undefined ? { damage: 'its metadata.json cannot be read' } : { metadata };
   }
-  const present = await look(treeDir, name, version, inspection.stamps, inspection.tolerant);
+  const present = await look(treeDir, name, version, stamps);
   if (present.state === 'missing') return { damage: 'it is gone from the tree' };
   const judged = asListed(present, listed);
   if (judged.state === 'sound') return { metadata: judged.metadata };
@@ -139,17 +161,19 @@ async function lookAt(
   return { metadata: present.state === 'sound' ? undefined : servable(present), damage };
 }
 
-async function look(
-  treeDir: string,
-  name: string,
-  version: string,
-  stamps: Stamps,
-  tolerant: boolean,
-): Promise<Inspection> {
-  return inspectVersion(treeDir, name, version, { stamps }).catch((error: unknown): Inspection => {
-    if (!tolerant || !(error instanceof TreeUnreadable)) throw error;
-    return { state: 'damaged', problems: [error.message] };
-  });
+/**
+ * What the catalog does not list is known by its metadata.json alone: where that is not as it was published, nothing is. What
+ * is whole enough to be listed anew is no leftover.
+ */
+async function isLeftover(treeDir: string, { name, version, listed }: FoundExtra, stamps: Stamps): Promise<boolean> {
+  if (listed !== undefined) return false;
+  const present = await look(treeDir, name, version, stamps);
+  if (present.state !== 'damaged' || servable(present) !== undefined) return false;
+  return present.metadata === undefined || present.problems.some(problem => problem.startsWith(`${METADATA_FILE} `));
+}
+
+function look(treeDir: string, name: string, version: string, stamps: Stamps): Promise<Inspection> {
+  return inspectVersion(treeDir, name, version, { stamps }).catch(barred);
 }
 
 /** What gateways ask for is whole: a spoiled README is no reason to take a plugin from them. */

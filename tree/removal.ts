@@ -1,7 +1,7 @@
 import { readdir, rename, rm, rmdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { CatalogFile } from './catalog.ts';
-import { errno } from './errors.ts';
+import { asReadRefusal, errno, TreeUnreadable } from './errors.ts';
 import { METADATA_FILE } from './names.ts';
 import { isPublished, publishedFiles } from './ownership.ts';
 import { locateVersion } from './readVersion.ts';
@@ -29,20 +29,14 @@ export async function removeVersion(
   treeDir: string,
   staging: Staging,
   { name, version }: { readonly name: string; readonly version: string },
-  { stamps, listed }: RemovalOptions,
+  options: RemovalOptions,
 ): Promise<Removal> {
-  const location = await locateVersion(treeDir, name, version);
-  if (location.state === 'missing') return { removed: [], foreign: [] };
-  if (location.state === 'foreign') return { removed: [], foreign: [location.path] };
+  const removal = await foreseeRemoval(treeDir, { name, version }, options);
+  const { removed, foreign } = removal;
+  if ((await locateVersion(treeDir, name, version)).state !== 'folder') return removal;
+  if (removed.length === 0 && foreign.length > 0) return removal;
   const folder = join(treeDir, name, version);
-  const published = new Map((listed ?? (await publishedFiles(treeDir, name, version))).map(file => [file.name, file]));
-  const ours: string[] = [];
-  const foreign: string[] = [];
-  for (const entry of (await readdir(folder)).sort()) {
-    const file = published.get(entry);
-    const isOurs = file !== undefined && (await isPublished(treeDir, `${name}/${version}/${entry}`, file, stamps));
-    (isOurs ? ours : foreign).push(entry);
-  }
+  const ours = removed.map(path => basename(path));
   // At once if nothing else is in it, so that a kill leaves all or nothing; with metadata.json last otherwise, so that a
   // later run still knows what of the rest was published from here.
   if (foreign.length > 0 || !(await moveOut(folder, staging))) {
@@ -54,8 +48,36 @@ export async function removeVersion(
     await removeEmpty(folder);
   }
   await removeEmpty(join(treeDir, name));
-  const below = (entry: string): string => `${name}/${version}/${entry}`;
-  return { removed: ours.map(below), foreign: foreign.map(below) };
+  return removal;
+}
+
+/** What removeVersion would remove, and what it would leave; touches nothing. @throws TreeUnreadable, TreeFault */
+export async function foreseeRemoval(
+  treeDir: string,
+  { name, version }: { readonly name: string; readonly version: string },
+  { stamps, listed }: RemovalOptions,
+): Promise<Removal> {
+  const location = await locateVersion(treeDir, name, version);
+  if (location.state === 'missing') return { removed: [], foreign: [] };
+  if (location.state === 'foreign') return { removed: [], foreign: [location.path] };
+  const folder = join(treeDir, name, version);
+  const entries = await readdir(folder).catch(error => {
+    const refusal = asReadRefusal(error, folder);
+    if (refusal instanceof TreeUnreadable) return undefined;
+    throw refusal;
+  });
+  // What may not be looked into is left to whoever may.
+  if (entries === undefined) return { removed: [], foreign: [`${name}/${version}`] };
+  const published = new Map((listed ?? (await publishedFiles(treeDir, name, version))).map(file => [file.name, file]));
+  const removed: string[] = [];
+  const foreign: string[] = [];
+  for (const entry of entries.sort()) {
+    const path = `${name}/${version}/${entry}`;
+    const file = published.get(entry);
+    const isOurs = file !== undefined && (await isPublished(treeDir, path, file, stamps));
+    (isOurs ? removed : foreign).push(path);
+  }
+  return { removed, foreign };
 }
 
 async function moveOut(folder: string, staging: Staging): Promise<boolean> {

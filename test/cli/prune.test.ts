@@ -128,11 +128,82 @@ describe('pruning', { concurrency: 2 }, () => {
     const elsewhere = await listing(scene.path('elsewhere'));
     const { code, stdout } = await scene.sync('--prune');
     assert.equal(code, 0);
-    assert.match(stdout, /removed, .*: c\/1\.0\.0, void\/1\.0\.0$/m);
+    assert.match(stdout, /removed, .*: c\/1\.0\.0 \(some of it was left\), void\/1\.0\.0$/m);
     assert.match(stdout, /not what was published: c\/1\.0\.0\/metadata\.txt, link\/1\.0\.0 \(move/);
     assert.deepEqual(await filesOf(scene, 'c'), ['1.0.0/metadata.txt']);
     assert.deepEqual(await listing(scene.path('elsewhere')), elsewhere);
     assert.deepEqual(await versionsOf(scene), ['a/1.0.0']);
+  });
+});
+
+describe('what pruning has to leave', { concurrency: 2 }, () => {
+  interface Finding {
+    readonly kind: string;
+    readonly path?: string;
+  }
+
+  async function checked(scene: Scene): Promise<string[]> {
+    const { findings } = parsed<{ findings: readonly Finding[] }>(await scene.run(['check', '--format', 'json']));
+    return findings.map(({ kind, path }) => `${kind} ${path}`);
+  }
+
+  for (const [what, spoil] of [
+    ['is no JSON', (): string => 'spoiled'],
+    ['was reformatted', (text: string): string => JSON.stringify(JSON.parse(text))],
+  ] as const)
+    it(`is told beforehand and afterwards, and is unknown from then on: a metadata.json that ${what}`, async t => {
+      const scene = await published(t);
+      const file = 'plugins/c/1.0.0/metadata.json';
+      await scene.write(file, spoil(await scene.read(file)));
+      await scene.list({ a: '1.0.0' });
+      const before = await listing(scene.dir);
+      const dry = await scene.sync('--prune', '--dry-run');
+      assert.match(
+        dry.stdout,
+        /^prune +c 1\.0\.0 +not in the manifest; some of it stays, .* not what was published: c\/1\.0\.0\/metadata\.json$/m,
+      );
+      const plan = await scene.sync('--prune', '--dry-run', '--format', 'json');
+      const leftPaths = ['c/1.0.0/metadata.json'];
+      assert.deepEqual(parsed<{ extras: object[] }>(plan).extras, [
+        { name: 'c', version: '1.0.0', leftPaths, action: 'remove' },
+      ]);
+      assert.deepEqual(await listing(scene.dir), before);
+      const { stdout } = await scene.sync('--prune');
+      assert.match(stdout, /^ +removed, no longer in the manifest: c\/1\.0\.0 \(some of it was left\)$/m);
+      assert.match(stdout, /^ +left where it lies, .*: c\/1\.0\.0\/metadata\.json \(move it away by hand\)$/m);
+      assert.deepEqual(await filesOf(scene, 'c'), ['1.0.0/metadata.json']);
+      assert.deepEqual(await checked(scene), ['unknown c']);
+      const words = await scene.run(['check']);
+      assert.match(words.stdout, /What is unknown is never touched .* move it out/);
+      assert.doesNotMatch(words.stdout, /--prune/);
+      const again = await scene.sync('--prune', '--dry-run');
+      assert.doesNotMatch(again.stdout, /^prune/m);
+      const pruned = await scene.sync('--prune');
+      assert.match(pruned.stdout, /c\/1\.0\.0 \(metadata\.json .*\) \(delete what is left of them by hand\)/);
+      assert.doesNotMatch(pruned.stdout, /removed/);
+      assert.deepEqual(await filesOf(scene, 'c'), ['1.0.0/metadata.json']);
+    });
+
+  it('is told of once beside another version of its plugin, published or missing', async t => {
+    const scene = await published(t);
+    await scene.write('plugins/c/1.0.0/metadata.json', 'spoiled');
+    scene.push('c', '2.0.0');
+    await scene.list({ a: '1.0.0', c: '2.0.0' });
+    await scene.sync('--prune');
+    assert.deepEqual(await checked(scene), ['unknown c/1.0.0']);
+    await rm(scene.path('plugins/c/2.0.0'), { recursive: true });
+    await scene.sync('--prune', '--only', 'a');
+    assert.deepEqual(await checked(scene), ['missing undefined', 'unknown c/1.0.0']);
+  });
+
+  it('says of what goes not at all that it stays', async t => {
+    const scene = await published(t);
+    await rename(scene.path('plugins/c/1.0.0'), scene.path('elsewhere'));
+    await symlink('../../elsewhere', scene.path('plugins/c/1.0.0'));
+    await scene.list({ a: '1.0.0' });
+    const dry = await scene.sync('--prune', '--dry-run');
+    assert.match(dry.stdout, /^extra +c 1\.0\.0 .*; it stays, since it is not what was published: c\/1\.0\.0$/m);
+    assert.doesNotMatch((await scene.sync('--prune')).stdout, /removed/);
   });
 });
 
