@@ -8,7 +8,7 @@ import { requireNamed, selects, selectVersions } from '../mirror/selection.ts';
 import { listVersions } from '../tree/listVersions.ts';
 import { wantsColor } from './colors.ts';
 import { lateBy, SyncDeadline } from './deadline.ts';
-import { EXIT } from './exit.ts';
+import { EXIT, exitCodeOf } from './exit.ts';
 import { openerOf } from './openerOf.ts';
 import { lockChoiceOf, type SyncRun } from './syncFlags.ts';
 import { syncJson } from './syncJson.ts';
@@ -63,7 +63,14 @@ export async function runSync(run: SyncRun): Promise<number> {
   out.write(figures);
   if (flags.format === 'json') process.stdout.write(`${JSON.stringify(syncJson(report), null, 2)}\n`);
   if (report.interrupted && !(signal.reason instanceof SyncDeadline)) return EXIT.interrupted;
-  return hasFailed(report) ? EXIT.failed : EXIT.good;
+  return hasFailed(report) ? failureOf(report) : EXIT.good;
+}
+
+/** Options that could be used for nothing are a matter of the command line, though each plugin fails by itself. */
+function failureOf({ outcomes, problems }: SyncReport): number {
+  const errors = [...outcomes.map(({ error }) => error), ...problems];
+  const isUsage = outcomes.length > 0 && errors.every(error => error !== undefined && exitCodeOf(error) === EXIT.usage);
+  return isUsage ? EXIT.usage : EXIT.failed;
 }
 
 /** Live lines on a terminal, plain ones anywhere else. */

@@ -166,6 +166,20 @@ describe('the command itself', { concurrency: 4 }, () => {
     assert.equal(await scene.read('precious'), 'x');
   });
 
+  it('end in 2 where they can be used for nothing, though each plugin fails by itself', async t => {
+    const scene = await openScene(t);
+    await twoPlugins(scene);
+    await scene.write('garbage.pem', 'no certificate');
+    for (const [args, env] of [
+      [['--registry', 'registry.invalid', '--ca-file', 'garbage.pem'], {}],
+      [['--registry', 'registry.invalid', '--retries', '0'], { HTTPS_PROXY: 'http://[x' }],
+    ] as const) {
+      const ran = await scene.run(['sync', ...args], { env });
+      assert.match(ran.stderr, /REGISTRY_OPTIONS/);
+      assert.equal(ran.code, 2, ran.stderr);
+    }
+  });
+
   it('says so where the current folder is gone', async t => {
     const scene = await openScene(t);
     await mkdir(scene.path('gone'));
