@@ -1,6 +1,6 @@
 import type { Diagnostic } from '../errors.ts';
 import { printable } from './printable.ts';
-import { secretPattern } from './secretForms.ts';
+import { secretPatterns } from './secretForms.ts';
 import type { HttpAnswer } from './transport.ts';
 
 /** What an error answer's body says: the distribution-spec's error codes if it has them, else its first words. */
@@ -17,7 +17,7 @@ const LENGTH = 300;
 
 type Exchanged = Pick<HttpAnswer, 'request' | 'proxy'>;
 
-/** Everything secret that a request carried, each as a pattern of the forms in which it could come back. */
+/** Everything secret that a request carried, as patterns of the forms in which it could come back. */
 function secretsOf({ request: { headers, body, url }, proxy }: Exchanged): RegExp[] {
   const sent = Object.entries(headers).flatMap(([name, value]) => (/authorization$/i.test(name) ? [value] : []));
   const bare = sent.map(value => value.replace(/^\w+\s+/, ''));
@@ -30,7 +30,7 @@ function secretsOf({ request: { headers, body, url }, proxy }: Exchanged): RegEx
   const passwords = pairs.map(pair => pair.slice(pair.indexOf(':') + 1));
   const secrets = [...bare, ...passwords, ...fields, ...login, ...query].filter(secret => secret.length > 3);
   // The longest first: one may be a part of another.
-  return [...new Set(secrets)].sort((one, other) => other.length - one.length).map(secretPattern);
+  return [...new Set(secrets)].sort((one, other) => other.length - one.length).flatMap(secretPatterns);
 }
 
 /** Signed addresses carry their secrets there. What a token is asked for is none, and tells. */
@@ -58,7 +58,7 @@ function decoded(text: string): string {
 }
 
 function withoutSecrets(text: string, secrets: readonly RegExp[]): string {
-  const clean = secrets.reduce((rest, secret) => rest.replace(secret, '***'), text);
+  const clean = secrets.reduce((rest, secret) => rest.replace(secret, '***'), text).replace(/\*{4,}/g, '***');
   // A proxy's login travels in a header of its own, made elsewhere; and a token may be one of another request.
   return clean
     .replace(/\b(Basic|Bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}/gi, '$1$2***')

@@ -1,10 +1,19 @@
+/** A pattern of a whole token would be too large to run; and servers repeat parts of one, too. */
+const PIECE = 64;
+
 /**
  * Finds a secret in every form in which a server may repeat it: as it is, escaped in JSON (RFC 8259, 7; once or twice, as
  * `\u0026` as well), in XML and HTML, or in a URL; each of its characters in whatever form, since no two programs agree on
- * which of them need one. What is left of a letter outside ASCII that was read in the wrong charset counts as well.
+ * which of them need one. What is left of a letter outside ASCII that was read in the wrong charset counts as well. One
+ * pattern for each piece of a long one; they may follow each other at once.
  */
-export function secretPattern(secret: string): RegExp {
-  return new RegExp([...secret].map(formsOf).join(''), 'g');
+export function secretPatterns(secret: string): RegExp[] {
+  const forms = [...secret].map(formsOf);
+  const pieces = Math.max(1, Math.floor(forms.length / PIECE));
+  return Array.from({ length: pieces }, (_, at) => {
+    const end = at === pieces - 1 ? undefined : (at + 1) * PIECE;
+    return new RegExp(forms.slice(at * PIECE, end).join(''), 'g');
+  });
 }
 
 /** Nobody escapes these. */
