@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, type Option } from 'commander';
 import { isRegistry } from '../registry/reference.ts';
+import { withoutLogin } from '../registry/withoutLogin.ts';
 
 const YES = /^(?:1|true|yes|on)$/i;
 const NO = /^(?:0|false|no|off|)$/i;
@@ -33,7 +34,7 @@ function settleSwitch(command: Command, option: Option, name: string, value: str
     command.setOptionValueWithSource(option.attributeName(), true, 'env');
   } else
     command.error(
-      `error: ${name}=${value}: expected 1, true, yes or on, or 0, false, no or off (the environment form of ${option.long})`,
+      `error: ${name}=${withoutLogin(value)}: expected 1, true, yes or on, or 0, false, no or off (the environment form of ${option.long})`,
       {
         exitCode: 2,
         code: 'plugin-mirror.environment',
@@ -81,6 +82,11 @@ export function hosts(text: string, former: readonly string[] | true | undefined
   const names = list(text, former === true ? undefined : former);
   const wrong = names.find(name => !isRegistry(name));
   if (wrong !== undefined)
-    throw new InvalidArgumentError(`Expected HOST or HOST:PORT, without a scheme or a path: ${wrong}`);
+    // Where a login stands in the text, any part of it may be the password's.
+    throw new InvalidArgumentError(
+      text.includes('@')
+        ? 'Expected HOST or HOST:PORT alone: credentials come from docker login, or by --username and --password-stdin.'
+        : `Expected HOST or HOST:PORT, without a scheme or a path: ${withoutLogin(wrong)}`,
+    );
   return names;
 }

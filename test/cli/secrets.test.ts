@@ -149,4 +149,68 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     runs.push(await scene.run(['sync'], { env: { DOCKER_CONFIG: scene.path('given') } }));
     await assertSecretFree(scene, runs);
   });
+
+  it('nor one in an option, a variable or a reference that has no place for it', async t => {
+    const scene = await openScene(t);
+    await scene.list({ a: '1' });
+    const host = scene.registry.host;
+    const runs: Ran[] = [];
+    const misuse = async (args: readonly string[], told: RegExp, env: Record<string, string> = {}): Promise<void> => {
+      const ran = await scene.run(args, { env });
+      const where = JSON.stringify([args, env]);
+      assert.equal(ran.code, 2, `${where}: ${ran.stderr}`);
+      assert.match(ran.stderr, told, where);
+      runs.push(ran);
+    };
+    const logins = [
+      `http://${USER}:${PASSWORD}@${host}`,
+      `${USER}:${PASSWORD}@${host}`,
+      `x ${USER}:a ${PASSWORD}@${host}`,
+    ];
+    for (const login of [...logins, `${host}/x?tok=${SIGNATURE}`])
+      for (const option of ['--plain-http', '--insecure'])
+        await misuse(['sync', option, login], new RegExp(`${option}.*HOST:PORT`));
+    for (const variable of ['PLAIN_HTTP', 'INSECURE'])
+      for (const login of logins)
+        await misuse(['sync'], new RegExp(`PLUGIN_MIRROR_${variable}.*HOST:PORT`), {
+          [`PLUGIN_MIRROR_${variable}`]: login,
+        });
+    await misuse(['sync'], /PLUGIN_MIRROR_PRUNE=.*expected 1/, { PLUGIN_MIRROR_PRUNE: `${USER}:${PASSWORD}@${host}` });
+    for (const format of ['text', 'json'])
+      for (const reference of [
+        `https://${USER}:${PASSWORD}@${host}/x:1`,
+        `${USER}:${PASSWORD}@${host}/x:1`,
+        `${USER}:a/${PASSWORD}@${host}/x:1`,
+        `${host}/x?tok=${SIGNATURE}`,
+      ])
+        await misuse(['doctor', reference, '--format', format], /REFERENCE_INVALID/);
+    await misuse([`https://${USER}:${PASSWORD}@${host}/x:1`], /unknown command/);
+    await assertSecretFree(scene, runs);
+    assert.equal(scene.registry.count(), 0);
+  });
+
+  it('nor a password on the command line, which is told where it is read', async t => {
+    const scene = await openScene(t);
+    await scene.list({ a: '1' });
+    const runs: Ran[] = [];
+    for (const args of [
+      ['sync', `--password=${PASSWORD}`],
+      ['sync', '--username', USER, '--password', PASSWORD],
+      ['sync', `--password=it's ${PASSWORD}`],
+      ['doctor', `-p${PASSWORD}`],
+      [`--password=${PASSWORD}`, 'sync'],
+      ['check', `--password-stdin=${PASSWORD}`],
+    ]) {
+      const ran = await scene.run(args);
+      assert.equal(ran.code, 2, ran.stderr);
+      assert.match(ran.stderr, /--password-stdin or from PLUGIN_MIRROR_PASSWORD/, args.join(' '));
+      runs.push(ran);
+    }
+    const other = await scene.run(['serve', `--auth-password=${PASSWORD}`]);
+    assert.equal(other.code, 2);
+    assert.match(other.stderr, /unknown option '--auth-password'/);
+    const help = await scene.run(['sync', '--help']);
+    assert.doesNotMatch(help.stdout, /--password(?!-stdin)/);
+    await assertSecretFree(scene, [...runs, other, help]);
+  });
 });

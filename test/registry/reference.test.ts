@@ -88,3 +88,28 @@ test('no length makes it slow', () => {
   ])
     assert.throws(() => parseReference(text), ReferenceInvalid);
 });
+
+test('a refusal shows neither a login nor a query, but what else is wrong', () => {
+  const refusal = (text: string): ReferenceInvalid => {
+    try {
+      parseReference(text);
+    } catch (error) {
+      if (error instanceof ReferenceInvalid) return error;
+    }
+    throw new Error(`${text} was taken`);
+  };
+  const shown = (text: string): string => JSON.stringify([refusal(text).message, { ...refusal(text) }]);
+  for (const text of [
+    'https://me:PLANTED@h.example/x:1',
+    'me:PLANTED@h.example/x:1',
+    'me:a/PLANTED@h.example/x:1',
+    'me:a@PLANTED@h.example/x:1',
+    'PLANTED@h.example/x:1',
+    'oci://me:PLANTED@h.example/x@sha256:00',
+    'h.example/x:1?token=PLANTED',
+  ])
+    assert.doesNotMatch(shown(text), /PLANTED/, text);
+  assert.match(shown('https://me:PLANTED@h.example/x:1'), /h\.example\/x:1/);
+  for (const text of ['h.example/x@latest', 'h.example:5000/x:1@latest', 'h.example/x:1@sha256:00', 'h.example/X:1'])
+    assert.ok(refusal(text).message.includes(`"${text}"`), text);
+});
