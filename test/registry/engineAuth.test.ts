@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { RegistryDenied, RegistryProtocol, RegistryUnauthorized } from '../../registry/errors.ts';
+import { RegistryDenied, RegistryProtocol, RegistryRefusal, RegistryUnauthorized } from '../../registry/errors.ts';
 import { expiredToken, status } from '../support/faults.ts';
 import { everythingOf, fetchWhole, openEngine, SIGNAL, sampleImage, setUp } from './engineBench.ts';
 
@@ -172,6 +172,67 @@ test('credentials never follow a redirect to another origin, tokens neither', as
   const stored = bench.registry.requests.filter(({ server }) => server === 'storage');
   assert.ok(stored.length > 0);
   assert.ok(stored.every(({ headers }) => headers.authorization === undefined));
+});
+
+const escapedOutsideAscii = (json: string): string =>
+  json.replace(/[&<>'+]|[^ -~]/g, letter => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`);
+const inXml = (text: string): string =>
+  text.replace(/[&<>"']/g, letter => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[letter] ?? '&#39;');
+
+for (const [form, write] of [
+  ['JSON', (said: string) => JSON.stringify({ errors: [{ code: `DENIED ${said}`, message: said }] })],
+  [
+    'JSON with all that can be escaped',
+    (said: string) => escapedOutsideAscii(JSON.stringify({ error_description: said })),
+  ],
+  ['JSON with its slashes escaped', (said: string) => JSON.stringify({ details: said }).replaceAll('/', '\\/')],
+  ['JSON in JSON', (said: string) => JSON.stringify({ message: JSON.stringify({ error: said }) })],
+  ['XML', (said: string) => `<Error><Message>${inXml(said)}</Message></Error>`],
+] as const)
+  for (const kind of ['manifest', 'token'] as const)
+    test(`a password that a ${kind === 'token' ? 'token server' : 'registry'} repeats as ${form} stays unsaid`, async context => {
+      const password = `pLan"ted\\<&>'/ü+end`;
+      const { engine, reference, registry } = await setUp(
+        context,
+        { auth: { kind: kind === 'token' ? 'bearer' : 'basic', user: 'u', password } },
+        { username: 'u', password, retries: 0 },
+      );
+      const echo = (request: IncomingMessage): string => {
+        const given = Buffer.from(request.headers.authorization?.slice(6) ?? '', 'base64').toString();
+        return `you sent ${given} as a login`;
+      };
+      registry.script({
+        kind,
+        when: ({ headers }) => headers.authorization !== undefined,
+        fault: {
+          name: 'echo',
+          rewrite: (_, { request }) => ({ status: 403, headers: {}, body: Buffer.from(write(echo(request))) }),
+        },
+      });
+      await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
+        assert.ok(error instanceof RegistryRefusal);
+        assert.match(error.registrySaid ?? '', /you sent u:\*\*\* as a login/);
+        assert.doesNotMatch(everythingOf(error), /pLan|ted|end\b/);
+        return true;
+      });
+    });
+
+test('a realm that is no web address is told without its login and its query', async context => {
+  for (const realm of [
+    'file:///x?key=PLANTED',
+    'ftp://me:PLANTED@h/x#PLANTED',
+    'http://me:PLANTED@[h/x?key=PLANTED',
+    'me:PLANTED@h/t',
+  ]) {
+    const registry = await challenger(context, `Bearer realm="${realm}",service="s"`);
+    const { engine } = openEngine(context);
+    await assert.rejects(engine.fetchManifest({ registry, repository: 'a/b', tag: '1' }, SIGNAL), (error: unknown) => {
+      assert.ok(error instanceof RegistryProtocol, realm);
+      assert.doesNotMatch(everythingOf(error), /PLANTED/);
+      assert.match(error.found ?? '', /\w/);
+      return true;
+    });
+  }
 });
 
 /** A registry of one answer: 401 with the given challenge. */

@@ -659,6 +659,26 @@ test('two lengths that differ are refused', async context => {
   await assert.rejects(fetchWhole(bench), RegistryRefusal);
 });
 
+test('storage that lacks a blob at first is asked again, by way of the registry', async context => {
+  const bench = await setUp(context, { blobRedirect: 'cross-origin' });
+  bench.registry.script({ kind: 'blob', server: 'storage', first: 2, fault: status(404) });
+  assert.ok((await fetchWhole(bench)).bytes.equals(bench.blob));
+  assert.equal(bench.registry.count({ kind: 'blob', server: 'storage' }), 3);
+  assert.equal(bench.registry.count({ kind: 'blob', server: 'registry' }), 3);
+});
+
+test('storage that lacks a blob for good is believed the third time; the registry itself at once', async context => {
+  const bench = await setUp(context, { blobRedirect: 'cross-origin' });
+  const refused = (error: unknown): boolean =>
+    error instanceof RegistryNotFound && error.missing === 'blob' && error.status === 404;
+  bench.registry.script({ kind: 'blob', server: 'storage', fault: status(404) });
+  await assert.rejects(fetchWhole(bench), refused);
+  assert.equal(bench.registry.count({ kind: 'blob', server: 'storage' }), 3);
+  bench.registry.script({ kind: 'blob', server: 'registry', fault: status(404) });
+  await assert.rejects(fetchWhole(bench), refused);
+  assert.equal(bench.registry.count({ kind: 'blob', server: 'registry' }), 4);
+});
+
 for (const where of ['query', 'an element', 'percent-encoded'])
   test(`what storage repeats of a signed address stays unsaid (${where})`, async context => {
     const bench = await setUp(context, {}, { retries: 0 });
