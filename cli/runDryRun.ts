@@ -10,6 +10,7 @@ import { layerSizes, type Prepared, prepare } from '../mirror/prepare.ts';
 import { type Extra, versionKey } from '../mirror/report.ts';
 import { selects } from '../mirror/selection.ts';
 import { foreseePruning, gatherCatalog } from '../mirror/settleCatalog.ts';
+import { TreeUnreadable } from '../tree/errors.ts';
 import { openStamps } from '../tree/stamps.ts';
 import { wantsColor } from './colors.ts';
 import { EXIT } from './exit.ts';
@@ -50,7 +51,7 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
       ...(held === undefined ? {} : { locked: held.locked, before: held.before }),
       ...(flags.platform === undefined ? {} : { platform: flags.platform }),
     });
-    const { prepared, aliases, problems } = await foresee(planned, {
+    const { prepared, aliases, ...foreseen } = await foresee(planned, {
       aliases: manifest.aliases,
       treeDir: resolve(flags.out),
       registry: () => registry.get(),
@@ -59,7 +60,8 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
       signal,
     });
     const named = new Set([...list.versions, ...list.aliases].map(versionKey));
-    const { extras, doomed } = await gatherCatalog(resolve(flags.out), stamps, {
+    const problems = [...foreseen.problems];
+    const gathering = gatherCatalog(resolve(flags.out), stamps, {
       settled: prepared.plan.steps.flatMap(step => (step.action === 'keep' ? [step.metadata] : [])),
       named,
       pinned: () => true,
@@ -70,6 +72,11 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
       ]),
       selected: selects(flags.only ?? []),
       inspect: true,
+    });
+    const { extras, doomed } = await gathering.catch((error: unknown) => {
+      if (!(error instanceof TreeUnreadable)) throw error;
+      problems.push(error);
+      return { extras: [], doomed: [] };
     });
     const pruned = await foreseePruning(resolve(flags.out), doomed, stamps);
     const plan = { prepared, aliases, problems, extras: [...pruned, ...extras] };

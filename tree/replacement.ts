@@ -3,7 +3,7 @@ import { readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { setTime, syncFolder } from './durable.ts';
-import { errno, isAbsent, isForbidden } from './errors.ts';
+import { errno, isAbsent, isForbidden, TreeUnreadable } from './errors.ts';
 import { fileNameProblem, METADATA_FILE, MODULE_FILE, nameProblem, OWN_FILES, versionProblem } from './names.ts';
 import { locateVersion } from './readVersion.ts';
 import { readRegular } from './regular.ts';
@@ -101,12 +101,15 @@ export async function recoverReplacements(
   for (const entry of (await readdir(stagingDir)).sort()) {
     if (!entry.endsWith(INTENT_SUFFIX)) continue;
     const intent = await readIntent(join(stagingDir, entry));
-    if (intent === undefined || !(await isStillMeant(treeDir, intent))) continue;
+    if (intent === undefined) continue;
     try {
+      if (!(await isStillMeant(treeDir, intent))) continue;
       await carryOut(treeDir, stagingDir, intent);
     } catch (error) {
-      // Somebody put a folder where a file of ours was. The version is then found damaged, and told of, as any other.
-      if (errno(error) !== 'EISDIR' && errno(error) !== 'ENOTDIR') throw error;
+      // Somebody put a folder where a file of ours was, or took this user the right to the version's folder. The version is
+      // then found damaged, and told of, as any other.
+      const isBarred = error instanceof TreeUnreadable || isForbidden(error);
+      if (!isBarred && errno(error) !== 'EISDIR' && errno(error) !== 'ENOTDIR') throw error;
       continue;
     }
     recovered.push({ name: intent.name, version: intent.version });

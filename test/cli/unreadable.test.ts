@@ -134,6 +134,27 @@ describe('a folder of a version that may not be looked into', { concurrency: 2 }
     assert.match(alias.stdout, /^fail +c x → 1\.1\.0 +This user may not read /m);
   });
 
+  it('or written to, or that of a whole plugin, stops no other plugin, however the last run ended', async t => {
+    const { scene, run, harm } = await owned(t);
+    await harm('c/1.1.0/plugin.wasm');
+    await chmod(scene.path('plugins/c/1.1.0'), 0o555);
+    const codes = async (...args: string[]) =>
+      parsed<SyncJson>(await run('sync', '--format', 'json', ...args)).plugins.map(it => it.error?.code ?? it.status);
+    assert.deepEqual(await codes(), ['fetched', 'kept', 'TREE_NOT_WRITABLE', 'ALIAS_TARGET_FAILED']);
+    await chmod(scene.path('plugins/c/1.1.0'), 0o755);
+    await rm(scene.path('plugins/b'), { recursive: true });
+    await harm('c');
+    const barred = ['TREE_UNREADABLE', 'TREE_UNREADABLE', 'ALIAS_TARGET_FAILED'];
+    const dry = await run('sync', '--dry-run');
+    assert.match(dry.stdout, /^fetch +b 1\.0\.0 /m);
+    assert.match(dry.stderr, /^error TREE_UNREADABLE .*plugins\/c$/m);
+    assert.deepEqual(await codes(), ['fetched', ...barred]);
+    assert.deepEqual(await codes('--only', 'b'), ['kept']);
+    await chmod(scene.path('plugins/c'), 0o755);
+    assert.equal((await run('sync')).code, 0);
+    assert.deepEqual(await listedIn(scene), ALL);
+  });
+
   it('is left alone, and named, where the manifest does not name it', async t => {
     const { scene, run, harm } = await owned(t);
     await scene.list({ b: '1.0.0', c: '1.0.0' });
