@@ -1,4 +1,5 @@
 import { access, constants } from 'node:fs/promises';
+import { withoutLogin } from '../registry/withoutLogin.ts';
 import { OptionConflict, OptionInvalid } from './optionErrors.ts';
 import type { RegistryFlags } from './registryFlags.ts';
 
@@ -82,7 +83,9 @@ async function requireReadable(option: string, file: string): Promise<void> {
     await access(file, constants.R_OK);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-    throw new OptionInvalid(`The file of ${option} cannot be read: ${file}`, {
+    // A path may well have an @ in it; a URL, which is none, may have a login.
+    const shown = /:.*@|\?.*=/s.test(file) ? withoutLogin(file) : file;
+    throw new OptionInvalid(`The file of ${option} cannot be read: ${shown}`, {
       subject: option,
       expected: 'a file that the user who runs this may read',
       found: code === 'ENOENT' ? 'no such file' : code,

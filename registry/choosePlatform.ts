@@ -2,6 +2,7 @@ import { RegistryOptionsInvalid } from './errors.ts';
 import type { Descriptor, Platform } from './image.ts';
 import { ImageNoPlatform } from './imageErrors.ts';
 import { isImageType } from './parseManifest.ts';
+import { withoutLogin } from './withoutLogin.ts';
 
 const SYNONYMS: Readonly<Record<string, string>> = {
   x86_64: 'amd64',
@@ -17,10 +18,10 @@ export function parsePlatform(text: string): Platform {
   const [os = '', architecture = '', variant, ...more] = text.toLowerCase().split('/');
   const parts = variant === undefined ? [os, architecture] : [os, architecture, variant];
   if (more.length > 0 || parts.some(part => !/^[a-z0-9][a-z0-9._-]*$/.test(part)))
-    throw new RegistryOptionsInvalid(`"${text}" is not a platform`, {
-      subject: text,
+    throw new RegistryOptionsInvalid(`"${withoutLogin(text)}" is not a platform`, {
+      subject: withoutLogin(text),
       expected: 'os/architecture or os/architecture/variant',
-      found: text,
+      found: withoutLogin(text),
       hint: 'Write it as linux/amd64 or linux/arm64/v8, or leave it out: plugins run on every platform.',
     });
   return { os, architecture: SYNONYMS[architecture] ?? architecture, ...(variant === undefined ? {} : { variant }) };
