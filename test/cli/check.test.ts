@@ -34,9 +34,9 @@ describe('check beside a lock that says otherwise than the tree', { concurrency:
   it('names what sync would change in it, though every digest fits', async t => {
     const scene = await synced(t, 'a', 'b');
     const lock = JSON.parse(await scene.read('manifest.lock.json')) as {
-      plugins: Record<string, Record<string, object>>;
+      plugins: { a: Record<string, object> };
     };
-    lock.plugins['a'] = { 1: { ...lock.plugins['a']?.[1], platform: 'linux/amd64' } };
+    lock.plugins.a = { 1: { ...lock.plugins.a[1], platform: 'linux/amd64' } };
     await scene.write('manifest.lock.json', `${JSON.stringify(lock, null, 2)}\n`);
     const { code, told } = await check(scene);
     assert.deepEqual([code, told], [3, ['unlocked a']]);
