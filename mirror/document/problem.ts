@@ -72,7 +72,8 @@ function redacted(text: string): string {
   return text
     .replace(/:\/\/\S*@(?!sha\d+:)/g, '://***@')
     .replace(/[^\s/]*:[^\s/]*@(?!sha\d+:)/g, match => (match.startsWith('://') ? match : '***@'))
-    .replace(/(https?:[^\s?]*)\?\S*/g, '$1?…');
+    .replace(/(https?:[^\s?]*)\?\S*/g, '$1?…')
+    .replace(/\?[^\s?]*=\S*/g, '?…');
 }
 
 function distanceAllows(text: string, candidate: string): boolean {

@@ -1,4 +1,5 @@
 import { type Digest, isDigest, isHost, isRegistry, isRepository, isTag } from '../../registry/reference.ts';
+import { withoutLogin } from '../../registry/withoutLogin.ts';
 import { quoted } from '../document/problem.ts';
 
 /** How people write images in the manifest: shorter than a reference, with the rest filled in from elsewhere. */
@@ -29,15 +30,23 @@ export function parseRegistryPlace(text: string): RegistryPlace | Fault {
   const expected = 'a registry, HOST[:PORT] or HOST[:PORT]/PREFIX';
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text);
   if (scheme)
-    return { found: quoted(text), expected, hint: `Leave ${scheme[0].toLowerCase()} out; --plain-http is for http.` };
+    return {
+      found: quoted(withoutLogin(text)),
+      expected,
+      hint: `Leave ${scheme[0].toLowerCase()} out; --plain-http is for http.`,
+    };
   if (text.includes('@'))
-    return { found: quoted(text), expected, hint: 'Credentials come from docker’s config.json, never from this file.' };
+    return {
+      found: quoted(withoutLogin(text)),
+      expected,
+      hint: 'Credentials come from docker’s config.json, never from this file.',
+    };
   const slash = text.indexOf('/');
   const registry = slash < 0 ? text : text.slice(0, slash);
   const prefix = slash < 0 ? '' : text.slice(slash + 1).replace(/\/$/, '');
-  if (!isRegistry(registry)) return { found: quoted(text), expected };
+  if (!isRegistry(registry)) return { found: quoted(withoutLogin(text)), expected };
   if (prefix !== '' && !isRepository(prefix))
-    return { found: quoted(text), expected: `${expected}, the prefix in lower case` };
+    return { found: quoted(withoutLogin(text)), expected: `${expected}, the prefix in lower case` };
   return { registry, prefix };
 }
 

@@ -136,6 +136,8 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     for (const plugins of [
       { a: { image: `me:${PASSWORD}@host/x`, versions: ['1'] } },
       { a: { image: `https://me:${PASSWORD}@h/x`, versions: ['1'] } },
+      { a: { image: `x?tok=${SIGNATURE}`, versions: ['1'] } },
+      { a: { image: `h.example/x?a=b&tok=${SIGNATURE}`, versions: ['1'] } },
     ]) {
       await scene.write('given/manifest.json', JSON.stringify({ plugins }));
       runs.push(await scene.sync('--manifest', 'given/manifest.json'));
@@ -143,6 +145,8 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     await scene.write('given/manifest.json', `{"registry":"me:${PASSWORD}@host","plugins":{"a":"1"}}`);
     runs.push(await scene.sync('--manifest', 'given/manifest.json'));
     runs.push(await scene.sync('--manifest', 'given/manifest.json', '--format', 'json'));
+    await scene.write('given/manifest.json', `{"registry":"me:a/${PASSWORD}@host","plugins":{"a":"1"}}`);
+    runs.push(await scene.sync('--manifest', 'given/manifest.json'));
     for (const { code } of runs) assert.equal(code, 2);
     await scene.write('given/config.json', `{"auths": {"x": {"auth": "${BASIC}" `);
     await scene.list({ a: '1' });
