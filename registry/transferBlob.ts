@@ -66,7 +66,8 @@ export async function transferBlob(
       body = await transfer.engine.fetchBlob(at, descriptor, offset, signal, tries);
     } catch (error) {
       if (whole !== undefined) throw whole.why;
-      if (before === 0 || !mayMindRange(error)) throw error;
+      // Where a body ended in good order just here, it is all that the registry has.
+      if (before === 0 || before === wholeBytes || !mayMindRange(error)) throw error;
       whole = { why: error };
       continue;
     }

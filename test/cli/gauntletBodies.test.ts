@@ -212,6 +212,8 @@ beside('the bodies of blobs', () => {
         name: 'it is too short each time',
         rules: [{ ...BLOB, path: /large/, fault: shortened(700) }],
         fails: { large: 'REGISTRY_UNAVAILABLE' },
+        // Nothing comes of asking for the rest, so all of it is asked for once.
+        bytes: 2.1,
       },
       {
         name: 'it is not there',
@@ -269,6 +271,7 @@ beside('the bodies of blobs', () => {
         name: 'storage has lost it',
         rules: [{ ...BLOB, server: 'storage', fault: status(404, { body: '<Error/>' }) }],
         fails: 'REGISTRY_NOT_FOUND',
+        requests: 40,
       },
       {
         name: 'storage refuses it for ever',
