@@ -1,45 +1,41 @@
-import { z } from 'zod';
-
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
-
-const file = z.object({
-  /** File name within the version's folder. */
-  name: z.string(),
-  sizeBytes: z.int().nonnegative(),
-  sha256,
-});
-
-const version = z.object({
-  version: z.string(),
-  /** Another version of the same plugin, whose bytes these are. */
-  aliasOf: z.string().optional(),
-  /** Path of the module below the tree: `<name>/<version>/plugin.wasm`. */
-  path: z.string(),
-  reference: z.string(),
-  digest: z.string(),
-  /** True if the manifest named this version's digest itself, or a lock does: its bytes will not change under this path. */
-  pinned: z.boolean(),
-  sha256,
-  sizeBytes: z.int().nonnegative(),
-  abi: z.string().nullable(),
-  created: z.string().optional(),
-  /** Every file of the version, plugin.wasm included, sorted by name. */
-  files: z.array(file),
-});
-
 /**
  * `<tree>/index.json`: what is published, written last, so that whoever reads it finds whole what it names. Plugins are
  * sorted by name, versions in semver order. A reader meets newer minor additions with unknown keys and lets them pass;
- * a change that breaks readers raises `schemaVersion`.
+ * a change that breaks readers raises `schemaVersion`. catalogProblem checks a value for this shape.
  */
-export const catalogSchema = z.object({
-  schemaVersion: z.literal(1),
+export interface Catalog {
+  readonly schemaVersion: 1;
   /** `sha256:…` over the canonical JSON of `plugins`: two trees with the same digest hold the same files. */
-  tree: z.string(),
-  plugins: z.array(z.object({ name: z.string(), versions: z.array(version) })),
-});
+  readonly tree: string;
+  readonly plugins: readonly CatalogPlugin[];
+}
 
-export type Catalog = z.infer<typeof catalogSchema>;
-export type CatalogPlugin = Catalog['plugins'][number];
-export type CatalogVersion = CatalogPlugin['versions'][number];
-export type CatalogFile = CatalogVersion['files'][number];
+export interface CatalogPlugin {
+  readonly name: string;
+  readonly versions: readonly CatalogVersion[];
+}
+
+export interface CatalogVersion {
+  readonly version: string;
+  /** Another version of the same plugin, whose bytes these are. */
+  readonly aliasOf?: string;
+  /** Path of the module below the tree: `<name>/<version>/plugin.wasm`. */
+  readonly path: string;
+  readonly reference: string;
+  readonly digest: string;
+  /** True if the manifest named this version's digest itself, or a lock does: its bytes will not change under this path. */
+  readonly pinned: boolean;
+  readonly sha256: string;
+  readonly sizeBytes: number;
+  readonly abi: string | null;
+  readonly created?: string;
+  /** Every file of the version, plugin.wasm included, sorted by name. */
+  readonly files: readonly CatalogFile[];
+}
+
+export interface CatalogFile {
+  /** File name within the version's folder. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}

@@ -1,25 +1,36 @@
 import { readFile, readlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { z } from 'zod';
 import { errno } from './errors.ts';
+import { type Check, fitting, nullable, object, text } from './shape.ts';
 
 /** A lock of another machine that was not written to for this long has lost its process. */
 export const STALE_AFTER_MS = 60_000;
 
-const recordSchema = z.object({
-  token: z.string().regex(/^[0-9a-f-]{36}$/),
-  pid: z.int().positive(),
-  /** Field 22 of /proc/PID/stat: tells a process from a later one with its number. Null where there is no /proc. */
-  startTime: z.string().nullable(),
-  host: z.string(),
-  /** Containers may share a host name, never a process namespace; a boot has its own id. Null where there is no /proc. */
-  pidNamespace: z.string().nullable(),
-  bootId: z.string().nullable(),
-  since: z.string(),
-});
-
 /** What a lock file says of its holder. */
-export type LockRecord = z.infer<typeof recordSchema>;
+export interface LockRecord {
+  readonly token: string;
+  readonly pid: number;
+  /** Field 22 of /proc/PID/stat: tells a process from a later one with its number. Null where there is no /proc. */
+  readonly startTime: string | null;
+  readonly host: string;
+  /** Containers may share a host name, never a process namespace; a boot has its own id. Null where there is no /proc. */
+  readonly pidNamespace: string | null;
+  readonly bootId: string | null;
+  readonly since: string;
+}
+
+const aProcess: Check = value =>
+  Number.isSafeInteger(value) && Number(value) > 0 ? undefined : ': expected the number of a process';
+
+const lockRecord = object({
+  token: fitting(/^[0-9a-f-]{36}$/, 'a UUID'),
+  pid: aProcess,
+  startTime: nullable(text),
+  host: text,
+  pidNamespace: nullable(text),
+  bootId: nullable(text),
+  since: text,
+});
 
 export async function ownRecord(token: string): Promise<LockRecord> {
   const { pidNamespace, bootId } = await machine();
@@ -60,10 +71,10 @@ export async function holderState(text: string, quietMs: number | undefined): Pr
   return { held: alive && sameProcess, certain: true, record };
 }
 
-function parseRecord(text: string): LockRecord | undefined {
+function parseRecord(json: string): LockRecord | undefined {
   try {
-    const result = recordSchema.safeParse(JSON.parse(text));
-    return result.success ? result.data : undefined;
+    const value: unknown = JSON.parse(json);
+    return lockRecord(value) === undefined ? (value as LockRecord) : undefined;
   } catch {
     return undefined;
   }

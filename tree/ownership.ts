@@ -26,7 +26,7 @@ export async function publishedNames(treeDir: string, name: string, version: str
 }
 
 /** The files of a version as its metadata.json says that they were published; empty where that cannot be read. */
-export async function publishedFiles(treeDir: string, name: string, version: string): Promise<CatalogFile[]> {
+export async function publishedFiles(treeDir: string, name: string, version: string): Promise<readonly CatalogFile[]> {
   const read = await readMetadata(treeDir, name, version);
   return 'metadata' in read ? versionFiles(read.metadata) : [];
 }

@@ -1,27 +1,4 @@
-import { z } from 'zod';
-
-const hex = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`));
-const sizeBytes = z.int().nonnegative();
-
-/** The shape of metadata.json. Unknown keys pass: a later version of this program may have written them. */
-export const publishedSchema = z.object({
-  schemaVersion: z.literal(1),
-  name: z.string(),
-  version: z.string(),
-  aliasOf: z.string().optional(),
-  reference: z.string(),
-  digest: z.string(),
-  platform: z.string().optional(),
-  layer: z.object({ digest: z.string(), mediaType: z.string(), sizeBytes }).optional(),
-  sha256: hex(64),
-  md5: hex(32),
-  sizeBytes,
-  abi: z.string().nullable(),
-  created: z.string().optional(),
-  annotations: z.record(z.string(), z.string()).optional(),
-  signature: z.object({ policy: hex(64), signer: z.string(), digest: z.string() }).optional(),
-  files: z.record(z.string(), z.object({ sha256: hex(64), sizeBytes })),
-});
+import { fitting, nullable, object, only, optional, record, sha256, size, text } from './shape.ts';
 
 /**
  * What stands in `<tree>/<name>/<version>/metadata.json`: everything known of one published version. Sorted keys, no time
@@ -59,10 +36,28 @@ export interface PublishedVersion {
   readonly files: Readonly<Record<string, { readonly sha256: string; readonly sizeBytes: number }>>;
 }
 
-/** The value as a PublishedVersion, or in words what is wrong with it. */
+/** The value as a PublishedVersion, or in words what is wrong with it. Unknown keys pass, as in every file of the tree. */
 export function parsePublished(value: unknown): PublishedVersion | string {
-  const result = publishedSchema.safeParse(value);
-  // Zod writes an absent key's type as `T | undefined`; JSON cannot hold undefined, so the value fits the interface.
-  if (result.success) return value as PublishedVersion;
-  return result.error.issues.map(issue => `${issue.path.join('.') || 'the whole'}: ${issue.message}`).join('; ');
+  const problem = published(value);
+  if (problem === undefined) return value as PublishedVersion;
+  return problem.startsWith(':') ? `the whole${problem}` : problem;
 }
+
+const published = object({
+  schemaVersion: only(1),
+  name: text,
+  version: text,
+  aliasOf: optional(text),
+  reference: text,
+  digest: text,
+  platform: optional(text),
+  layer: optional(object({ digest: text, mediaType: text, sizeBytes: size })),
+  sha256,
+  md5: fitting(/^[0-9a-f]{32}$/, 'an md5 in lower-case hex'),
+  sizeBytes: size,
+  abi: nullable(text),
+  created: optional(text),
+  annotations: optional(record(text)),
+  signature: optional(object({ policy: sha256, signer: text, digest: text })),
+  files: record(object({ sha256, sizeBytes: size })),
+});

@@ -1,34 +1,44 @@
 import { createHash } from 'node:crypto';
 import { readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { z } from 'zod';
 import { setTime, syncFolder } from './durable.ts';
 import { errno, isAbsent, isForbidden, TreeUnreadable } from './errors.ts';
 import { fileNameProblem, METADATA_FILE, MODULE_FILE, nameProblem, OWN_FILES, versionProblem } from './names.ts';
 import { locateVersion } from './readVersion.ts';
 import { readRegular } from './regular.ts';
+import { type Check, fitting, list, nullable, object, optional, text } from './shape.ts';
 import { fileTime } from './versionFiles.ts';
 
 const INTENT_SUFFIX = '.intent.json';
 
-const fileName = z.string().refine(name => OWN_FILES.includes(name) || fileNameProblem(name) === undefined);
-
-const intentSchema = z.object({
-  name: z.string().refine(name => nameProblem(name) === undefined),
-  version: z.string().refine(version => versionProblem(version) === undefined),
+/** What is to be done, as it is written down beside the staged folder. */
+export interface Intent {
+  readonly name: string;
+  readonly version: string;
   /** The staged folder, beside the intent. */
-  folder: z.string().regex(/^[a-z]+-\d+$/),
+  readonly folder: string;
   /** sha256 of metadata.json before and after: tells on recovery whether the version is still the one meant. */
-  was: z.string().nullable(),
-  becomes: z.string(),
-  created: z.string().optional(),
+  readonly was: string | null;
+  readonly becomes: string;
+  readonly created?: string;
   /** In the order of renaming: plugin.wasm first, metadata.json last. */
-  files: z.array(fileName),
+  readonly files: readonly string[];
   /** Files of the old version that the new one lacks. */
-  stale: z.array(fileName),
-});
+  readonly stale: readonly string[];
+}
 
-export type Intent = z.infer<typeof intentSchema>;
+const fileName = acceptedBy(name => (OWN_FILES.includes(name) ? undefined : fileNameProblem(name)));
+
+const intentShape = object({
+  name: acceptedBy(nameProblem),
+  version: acceptedBy(versionProblem),
+  folder: fitting(/^[a-z]+-\d+$/, 'a staged folder'),
+  was: nullable(text),
+  becomes: text,
+  created: optional(text),
+  files: list(fileName),
+  stale: list(fileName),
+});
 
 export interface Replacement {
   readonly name: string;
@@ -132,11 +142,16 @@ async function readIntent(path: string): Promise<Intent | undefined> {
   const read = await readRegular(path, 1024 * 1024);
   if (read === undefined || typeof read === 'string') return undefined;
   try {
-    const result = intentSchema.safeParse(JSON.parse(read.bytes.toString('utf8')));
-    return result.success ? result.data : undefined;
+    const value: unknown = JSON.parse(read.bytes.toString('utf8'));
+    return intentShape(value) === undefined ? (value as Intent) : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** A text of which a judge of names has nothing to say. */
+function acceptedBy(problemOf: (name: string) => string | undefined): Check {
+  return value => (typeof value === 'string' && problemOf(value) === undefined ? undefined : ': expected a name');
 }
 
 /** Null where there is none that could be read: it can be replaced all the same. */

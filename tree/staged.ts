@@ -13,7 +13,7 @@ import { fileTime, ownFiles, versionFiles } from './versionFiles.ts';
  * adds the files that are made here, sets modes and times, sees all of it onto the disk. Answers the version's files.
  * @throws TreeStagedWrong, TreeNameUnfit
  */
-export async function completeStaged(dir: string, metadata: PublishedVersion): Promise<CatalogFile[]> {
+export async function completeStaged(dir: string, metadata: PublishedVersion): Promise<readonly CatalogFile[]> {
   requireFit(metadata.name, metadata.version);
   for (const file of Object.keys(metadata.files)) requireFitFile(file);
   const shape = parsePublished(metadata);

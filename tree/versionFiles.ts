@@ -14,8 +14,16 @@ export function ownFiles(metadata: PublishedVersion): ReadonlyMap<string, string
   ]);
 }
 
-/** Every file of a version as it must lie in the tree, sorted by name. */
-export function versionFiles(metadata: PublishedVersion): CatalogFile[] {
+const known = new WeakMap<PublishedVersion, readonly CatalogFile[]>();
+
+/** Every file of a version as it must lie in the tree, sorted by name. Asked for several times in a run, worked out once. */
+export function versionFiles(metadata: PublishedVersion): readonly CatalogFile[] {
+  const files = known.get(metadata) ?? listFiles(metadata);
+  known.set(metadata, files);
+  return files;
+}
+
+function listFiles(metadata: PublishedVersion): readonly CatalogFile[] {
   const files = [{ name: MODULE_FILE, sizeBytes: metadata.sizeBytes, sha256: metadata.sha256 }];
   for (const [name, text] of ownFiles(metadata))
     files.push({ name, sizeBytes: Buffer.byteLength(text), sha256: createHash('sha256').update(text).digest('hex') });

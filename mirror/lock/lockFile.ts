@@ -3,12 +3,11 @@ import type { Node } from 'jsonc-parser';
 import { type Digest, parseReference } from '../../registry/reference.ts';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
 import { formatPlace, type Path, type Problem, quoted } from '../document/problem.ts';
-import { schemaProblems } from '../document/schemaProblems.ts';
 import { type JsonDocument, memberOf, membersOf, parseStrictJson, plainValue } from '../document/strictJson.ts';
 import { readTextFile, replaceTextFile } from '../document/textFile.ts';
 import type { SignatureProof } from '../signatures/policy.ts';
 import { LEADS_NOWHERE, LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './lockErrors.ts';
-import { lockedAnnotationKeys, lockKeysAt, lockSchema, lockVersion, type WrittenLock } from './lockSchema.ts';
+import { isWrittenLock, lockedAnnotationKeys, lockVersion, type WrittenLock } from './lockFormat.ts';
 
 /** What a manifest resolved to, entry by entry, sorted by name and version. */
 export interface LockFile {
@@ -71,7 +70,7 @@ export async function readLock(path: string): Promise<LockFile | undefined> {
 }
 
 /** @throws LockConflict, LockNewer, LockInvalid */
-export function parseLock(text: string, { file }: { readonly file: string }): LockFile {
+export async function parseLock(text: string, { file }: { readonly file: string }): Promise<LockFile> {
   const marker = /^(<{7}|={7}|>{7}|\|{7})(?: .*)?\r?$/m.exec(text);
   if (marker) throw new LockConflict(file, text.slice(0, marker.index).split('\n').length, marker[1] ?? '');
   const untouched = asWritten(text);
@@ -80,14 +79,20 @@ export function parseLock(text: string, { file }: { readonly file: string }): Lo
   const { root } = document;
   const version = memberOf(root, 'lockVersion')?.node.value;
   if (typeof version === 'number' && version > lockVersion) throw new LockNewer(file, version, lockVersion);
-  const problems = [
-    ...document.problems,
-    ...schemaProblems(lockSchema, document, { source: text, keysAt: lockKeysAt }),
-  ];
+  const problems = [...document.problems, ...(await schemaProblemsOf(document, text))];
   if (root !== undefined) problems.push(...entryProblems(root, document));
   if (problems.length > 0 || root === undefined) throw new LockInvalid(file, problems);
   // Checked by the schema just now; parsing it once more would only copy it.
   return { entries: sortEntries(entriesOf(plainValue(root) as WrittenLock)) };
+}
+
+/** Loaded where a lock is not just as it was written. */
+async function schemaProblemsOf(document: JsonDocument, source: string): Promise<Problem[]> {
+  const [{ schemaProblems }, { lockKeysAt, lockSchema }] = await Promise.all([
+    import('../document/schemaProblems.ts'),
+    import('./lockSchema.ts'),
+  ]);
+  return schemaProblems(lockSchema, document, { source, keysAt: lockKeysAt });
 }
 
 /**
@@ -96,16 +101,18 @@ export function parseLock(text: string, { file }: { readonly file: string }): Lo
  */
 function asWritten(text: string): LockFile | undefined {
   try {
-    const read = lockSchema.safeParse(JSON.parse(text));
-    if (!read.success) return undefined;
-    const entries = entriesOf(read.data);
+    const written: unknown = JSON.parse(text);
+    if (!isWrittenLock(written)) return undefined;
+    const entries = entriesOf(written);
     const isFit = entries.every(
       entry =>
+        entry.name !== '__proto__' &&
+        entry.version !== '__proto__' &&
         nameProblem(entry.name) === undefined &&
         versionProblem(entry.version) === undefined &&
         (entry.kind === 'file' || referenceFault(entry.reference, entry.digest) === undefined),
     );
-    return isFit && formatLock({ entries }) === text ? { entries } : undefined;
+    return isFit && formatLock({ entries }) === text ? { entries: sortEntries(entries) } : undefined;
   } catch {
     return undefined;
   }

@@ -1,13 +1,10 @@
 import { z } from 'zod';
+import { lockedAnnotationKeys, lockedDigest, lockVersion } from './lockFormat.ts';
 
 /** The shape of manifest.lock.json. An `error` is what a problem says was expected. */
 
-export const lockVersion = 1;
-
 const digestRule = 'sha256: and 64 lower-case hex digits (or sha512: and 128)';
-const digest = z
-  .string({ error: digestRule })
-  .regex(/^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/, { error: digestRule });
+const digest = z.string({ error: digestRule }).regex(lockedDigest, { error: digestRule });
 const hex = z
   .string({ error: '64 lower-case hex digits' })
   .regex(/^[0-9a-f]{64}$/, { error: '64 lower-case hex digits' });
@@ -15,14 +12,6 @@ const sha256 = hex.describe('sha256 of plugin.wasm.');
 const aSize = 'a whole number of bytes';
 const size = z.int({ error: aSize }).nonnegative({ error: aSize });
 const text = z.string({ error: 'text' });
-
-/** The image annotations worth reviewing beside a digest (OCI image-spec, annotations.md), in this order. */
-export const lockedAnnotationKeys = [
-  'org.opencontainers.image.created',
-  'org.opencontainers.image.revision',
-  'org.opencontainers.image.source',
-  'org.opencontainers.image.version',
-] as const;
 
 const annotations = z
   .strictObject(Object.fromEntries(lockedAnnotationKeys.map(key => [key, text.optional()])), {
@@ -89,8 +78,6 @@ export const lockSchema = z
     description:
       'Exactly which images and bytes a manifest resolved to. Written by plugin-mirror sync; not for editing by hand.',
   });
-
-export type WrittenLock = z.infer<typeof lockSchema>;
 
 /** Keys allowed in an object at this depth of the document; undefined where any key is. */
 export function lockKeysAt(path: readonly (string | number)[]): readonly string[] | undefined {

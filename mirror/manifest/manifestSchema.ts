@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { defaultRegistry } from './defaultRegistry.ts';
 
 /**
  * The shape of manifest.json: types and keys. What the texts say (a version that could leave the tree, an alias that
@@ -12,8 +13,6 @@ const digestPattern = '(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})';
 const versionPattern = '(?!\\.)[A-Za-z0-9._~+:-]{1,128}';
 const versionMeta = { pattern: `^${versionPattern}$` };
 const placePattern = '^[A-Za-z0-9.\\[\\]:-]+(/[a-z0-9._/-]+)?$';
-
-const defaultRegistry = 'higress-registry.cn-hangzhou.cr.aliyuncs.com';
 
 const version = z.string({ error: 'a version in double quotes, such as "2.0.1"' }).meta({
   pattern: `^${versionPattern}(@${digestPattern})?$`,
@@ -162,9 +161,6 @@ export const manifestSchema = z
     title: 'plugin-mirror manifest',
     description: 'Which Higress Wasm plugins to mirror, in which versions, from where.',
   });
-
-/** The registry of images that name none, when the manifest names none either. */
-export { defaultRegistry };
 
 /** Keys allowed in an object at this depth of the document; undefined where any key is. */
 export function manifestKeysAt(path: readonly (string | number)[]): readonly string[] | undefined {

@@ -2,13 +2,20 @@ import { dirname, resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import { type Reference, ReferenceInvalid } from '../../registry/reference.ts';
 import { formatPlace, type Problem, quoted } from '../document/problem.ts';
-import { schemaProblems } from '../document/schemaProblems.ts';
-import { itemsOf, memberOf, membersOf, parseStrictJson } from '../document/strictJson.ts';
+import {
+  itemsOf,
+  type JsonDocument,
+  memberOf,
+  membersOf,
+  parseStrictJson,
+  plainValue,
+} from '../document/strictJson.ts';
 import { readTextFile } from '../document/textFile.ts';
+import { defaultRegistry } from './defaultRegistry.ts';
 import { isFault, parseRegistryPlace, type RegistryPlace } from './imageText.ts';
 import { ManifestInvalid, ManifestMissing, ManifestUnreadable } from './manifestErrors.ts';
 import { readPlugins } from './manifestPlugins.ts';
-import { defaultRegistry, manifestKeysAt, manifestSchema } from './manifestSchema.ts';
+import { isPlainlyFit } from './manifestShape.ts';
 import { readSignatures } from './manifestSignatures.ts';
 import type { Reading } from './manifestVersions.ts';
 import type { PluginManifest } from './wanted.ts';
@@ -36,13 +43,10 @@ export async function readPluginManifest(path: string): Promise<PluginManifest> 
 }
 
 /** Parses the text of a manifest. `file` is where it lies: local modules are relative to its folder. @throws ManifestInvalid */
-export function parsePluginManifest(text: string, { file }: { readonly file: string }): PluginManifest {
+export async function parsePluginManifest(text: string, { file }: { readonly file: string }): Promise<PluginManifest> {
   const document = parseStrictJson(text);
   const { root } = document;
-  const problems: Problem[] = [
-    ...document.problems,
-    ...schemaProblems(manifestSchema, document, { source: text, keysAt: manifestKeysAt }),
-  ];
+  const problems: Problem[] = [...document.problems, ...(await schemaProblemsOf(document, text))];
   const absolute = resolve(file);
   const report: Reading['report'] = (path, node, fault) =>
     void problems.push({ place: formatPlace(path), ...fault, ...document.spot(node.offset) });
@@ -60,6 +64,15 @@ export function parsePluginManifest(text: string, { file }: { readonly file: str
   const mirrors = readMirrors(memberOf(root, 'mirrors')?.node, report);
   if (problems.length > 0) throw new ManifestInvalid(file, inOrder(problems));
   return { file: absolute, registry: formatRegistryPlace(base), ...read, versions, mirrors };
+}
+
+async function schemaProblemsOf(document: JsonDocument, source: string): Promise<Problem[]> {
+  if (document.root === undefined || isPlainlyFit(plainValue(document.root))) return [];
+  const [{ schemaProblems }, { manifestKeysAt, manifestSchema }] = await Promise.all([
+    import('../document/schemaProblems.ts'),
+    import('./manifestSchema.ts'),
+  ]);
+  return schemaProblems(manifestSchema, document, { source, keysAt: manifestKeysAt });
 }
 
 /**

@@ -183,9 +183,10 @@ describe('--frozen', { concurrency: 3 }, () => {
   it('sends no request where the tree is complete, and the locked digests where it is not, never a tag', async t => {
     const scene = await openScene(t);
     const { old } = await moved(scene);
+    const { connections } = scene.registry;
     const { ran, report } = await scene.report('--frozen');
     assert.deepEqual([ran.code, report.totals.kept, report.totals.requests], [0, 2, 0]);
-    assert.equal(scene.registry.connections, scene.registry.connections);
+    assert.equal(scene.registry.connections, connections);
     assert.equal(scene.registry.count(), 0);
     await rm(scene.path('plugins'), { recursive: true });
     await rm(scene.path('home'), { recursive: true });
@@ -194,6 +195,30 @@ describe('--frozen', { concurrency: 3 }, () => {
     for (const { path, kind } of scene.registry.requests)
       if (kind === 'manifest') assert.match(path, /\/manifests\/sha256:/);
     assert.ok(scene.registry.count() > 0);
+  });
+
+  it('loads no code that a sound tree has no use for: neither the network’s nor the schemas’', async t => {
+    const scene = await openScene(t);
+    await moved(scene);
+    const heard = scene.path('loads.txt');
+    const tell = `import{appendFileSync}from'node:fs';export function load(url,context,next){appendFileSync(${JSON.stringify(heard)},url+'\\n');return next(url,context)}`;
+    const hook = `import{register}from'node:module';register('data:text/javascript,'+encodeURIComponent(${JSON.stringify(tell)}))`;
+    const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hook)}` };
+    const modulesOf = async (...words: readonly string[]) => {
+      await rm(heard, { force: true });
+      assert.equal((await scene.run(['sync', ...words], { env })).code, 0);
+      return new Set(
+        [...(await scene.read('loads.txt')).matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)/g)].map(m => m[1]),
+      );
+    };
+    const frozen = await modulesOf('--frozen');
+    assert.ok(frozen.has('commander'));
+    const idle = ['zod', 'undici', 'tar', 'express', 'execa', 'log-update'];
+    assert.deepEqual(
+      idle.filter(name => frozen.has(name)),
+      [],
+    );
+    assert.ok((await modulesOf('--no-frozen')).has('undici'));
   });
 
   it('ends in 3 with every difference in words and the command that mends it, touching nothing', async t => {

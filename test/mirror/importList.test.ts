@@ -16,8 +16,8 @@ function take(text: string): ImportedList {
 }
 
 /** `name version ← reference` and `name alias = version`, as the manifest made of it is read. */
-function paths(list: ImportedList): string[] {
-  const manifest = parsePluginManifest(formatManifest(list.manifest), { file: 'manifest.json' });
+async function paths(list: ImportedList): Promise<string[]> {
+  const manifest = await parsePluginManifest(formatManifest(list.manifest), { file: 'manifest.json' });
   return [
     ...manifest.versions.map(({ name, version, source }) =>
       source.kind === 'image' ? `${name} ${version} ← ${formatReference(source.reference)}` : '',
@@ -64,18 +64,18 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
       },
     });
   });
-  it('keeps digests: as version where there is no tag, as pin beside one', () => {
+  it('keeps digests: as version where there is no tag, as pin beside one', async () => {
     const list = take(`a=oci://r.io/plugins/a@${pin}\nb=oci://r.io/plugins/b:1@${pin}`);
-    assert.deepEqual(paths(list), [
+    assert.deepEqual(await paths(list), [
       `a ${pin} ← r.io/plugins/a@${pin}`,
       `b 1 ← r.io/plugins/b:1@${pin}`,
       `b ${pin} = 1`,
     ]);
   });
-  it('keeps versions of one name from several images', () => {
+  it('keeps versions of one name from several images', async () => {
     const text = `p=oci://r.io/plugins/p:1\np=oci://r.io/x/y:2\np=oci://h.io/z:3@${pin}\np=oci://r.io/single@${other}`;
     assert.deepEqual(
-      paths(take(text)),
+      await paths(take(text)),
       [
         'p 1 ← r.io/plugins/p:1',
         'p 2 ← r.io/x/y:2',
@@ -131,9 +131,9 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
     ],
   ];
   for (const [what, one, two, expected, told] of twice)
-    it(`loses no pin of ${what}`, () => {
+    it(`loses no pin of ${what}`, async () => {
       const list = take(`${one}\n${two}`);
-      assert.deepEqual(paths(list), [...expected].sort());
+      assert.deepEqual(await paths(list), [...expected].sort());
       assert.match(list.notes.join('\n'), told);
       assert.equal(list.lost, 0);
     });
@@ -142,9 +142,9 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
     assert.equal(manifest.registry, 'h.io/team');
     assert.deepEqual(manifest.plugins, { a: '1', b: '1', c: { image: 'h.io/c', versions: ['1'] } });
   });
-  it('writes images so that they are read as what they are', () => {
+  it('writes images so that they are read as what they are', async () => {
     const text = 'a=oci://harbor/plugins/a:1\nb=oci://harbor/x.y/b:1\nc=oci://other/c:1\nd=localhost:5000/d:1';
-    assert.deepEqual(paths(take(text)), [
+    assert.deepEqual(await paths(take(text)), [
       'a 1 ← harbor/plugins/a:1',
       'b 1 ← harbor/x.y/b:1',
       'c 1 ← other/c:1',
@@ -164,16 +164,16 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
     ['another image for the same path', 'ok=oci://r.io/x:1', /^line 1: "ok" "1" was not taken: line 2/],
   ];
   for (const [what, line, told] of lost)
-    it(`names with its line what cannot be taken: ${what}`, () => {
+    it(`names with its line what cannot be taken: ${what}`, async () => {
       const list = take(`ok=oci://r.io/plugins/ok:1\r\n${line}\n`);
       assert.equal(list.lost, 1);
       assert.equal(list.notes.length, 1);
       assert.match(list.notes[0] ?? '', told);
-      assert.equal(paths(list).length, 1);
+      assert.equal((await paths(list)).length, 1);
     });
-  it('takes the same line twice as once', () => {
+  it('takes the same line twice as once', async () => {
     const list = take('a=r.io/a:1\na=r.io/a:1');
-    assert.deepEqual([list.lost, paths(list)], [0, ['a 1 ← r.io/a:1']]);
+    assert.deepEqual([list.lost, await paths(list)], [0, ['a 1 ← r.io/a:1']]);
     assert.deepEqual(list.notes, ['line 2: "a" "1" stands in line 1 already']);
   });
   it('is refused where nothing is left', () => {
@@ -183,7 +183,7 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
       (error: unknown) => error instanceof ImportInvalid && /line 1/.test(error.message),
     );
   });
-  it('loses no line in silence, and the manifest is always right', () => {
+  it('loses no line in silence, and the manifest is always right', async () => {
     const reference = fc
       .tuple(
         fc.constantFrom('r.io', 'r.io', 'h', 'localhost:5000'),
@@ -192,8 +192,8 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
       )
       .map(parts => `oci://${parts[0]}/${parts[1]}${parts[2]}`);
     const line = fc.tuple(fc.constantFrom('a', 'b', 'A', '..', 'constructor', '1'), reference);
-    fc.assert(
-      fc.property(fc.array(line, { minLength: 1, maxLength: 12 }), lines => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(line, { minLength: 1, maxLength: 12 }), async lines => {
         const text = lines.map(([name, image]) => `${name}=${image}`).join('\n');
         let list: ImportedList;
         try {
@@ -202,7 +202,7 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
           assert.ok(error instanceof ImportInvalid, String(error));
           return;
         }
-        const got = paths(list);
+        const got = await paths(list);
         assert.ok(list.notes.length >= list.lost);
         for (const [index, [name, image]] of lines.entries()) {
           const kept = got.some(path => path.startsWith(`${name} `) && path.endsWith(`← ${image.slice(6)}`));
@@ -236,11 +236,11 @@ describe('the JSON snapshot', () => {
     assert.deepEqual(list.manifest.plugins, { 'ai-proxy': `2.0.1@${pin}`, waf: `2.0.1@${pin}` });
     assert.deepEqual([list.manifest.registry, list.notes], [host, []]);
   });
-  it('takes path, key and aliases as names of the same image', () => {
+  it('takes path, key and aliases as names of the same image', async () => {
     const pluginServer = { inventoryKey: 'json-converter', httpPath: 'json-converter', aliases: ['jsonrpc-converter'] };
     const list = take(snapshot(entry('jsonrpc-converter', { consumers: { pluginServer } }), entry('waf')));
     const image = `${host}/plugins/jsonrpc-converter:2.0.1@${pin}`;
-    assert.deepEqual(paths(list).slice(0, 2), [
+    assert.deepEqual((await paths(list)).slice(0, 2), [
       `json-converter 2.0.1 ← ${image}`,
       `jsonrpc-converter 2.0.1 ← ${image}`,
     ]);
@@ -271,9 +271,9 @@ describe('the JSON snapshot', () => {
       /"a" has no digest[\s\S]*"b" was not taken: its digest is "md5:1"[\s\S]*"c" was not taken/,
     );
   });
-  it('of 5,000 plugins is one manifest', () => {
+  it('of 5,000 plugins is one manifest', async () => {
     const many = Array.from({ length: 5000 }, (_, index) => entry(`p${index}`));
-    assert.equal(paths(take(snapshot(...many))).length, 5000);
+    assert.equal((await paths(take(snapshot(...many)))).length, 5000);
   });
 });
 
@@ -324,7 +324,7 @@ describe('JSON that is no list of upstream’s', () => {
         (error: unknown) => error instanceof ImportInvalid && told.test(error.message),
       );
     });
-  it('of any kind is taken or refused, never more', () => {
+  it('of any kind is taken or refused, never more', async () => {
     const word = fc.oneof(fc.constantFrom('a', '..', pin, 'r.io/a:1', 'r.io/a', '1', ''), fc.string());
     const json = fc.record({
       schemaVersion: fc.constant(1),
@@ -347,7 +347,7 @@ describe('JSON that is no list of upstream’s', () => {
         ),
       ),
     });
-    const only = (text: string): void => {
+    const only = async (text: string): Promise<void> => {
       let list: ImportedList;
       try {
         list = take(text);
@@ -355,12 +355,12 @@ describe('JSON that is no list of upstream’s', () => {
         assert.ok(error instanceof ImportInvalid, String(error instanceof Error ? error.stack : error));
         return;
       }
-      paths(list);
+      await paths(list);
     };
-    fc.assert(
-      fc.property(json, value => only(JSON.stringify(value))),
+    await fc.assert(
+      fc.asyncProperty(json, value => only(JSON.stringify(value))),
       { numRuns: 1000 },
     );
-    fc.assert(fc.property(fc.string({ unit: 'binary' }), only), { numRuns: 300 });
+    await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary' }), only), { numRuns: 300 });
   });
 });

@@ -47,9 +47,9 @@ function policies(manifest: PluginManifest): (string | undefined)[] {
   return manifest.versions.map(({ signatures }) => signatures?.place);
 }
 
-function problems(signatures: unknown, plugins?: unknown): readonly Problem[] {
+async function problems(signatures: unknown, plugins?: unknown): Promise<readonly Problem[]> {
   try {
-    parse(signatures, plugins);
+    await parse(signatures, plugins);
   } catch (error) {
     assert.ok(error instanceof ManifestInvalid, String(error));
     return error.problems;
@@ -60,48 +60,51 @@ function problems(signatures: unknown, plugins?: unknown): readonly Problem[] {
 const keyless = { identity: IDENTITY, issuer: ISSUER, trustedRoot: 'root.json' };
 
 describe('signatures in a manifest', () => {
-  it('none asks for none', () => {
+  it('none asks for none', async () => {
     const text = '{"plugins":{"p":"1"}}';
-    const [version] = parsePluginManifest(text, { file: join(folder, 'manifest.json') }).versions;
+    const [version] = (await parsePluginManifest(text, { file: join(folder, 'manifest.json') })).versions;
     assert.equal(version && 'signatures' in version, false);
   });
 
   for (const name of ['p256', 'p384', 'p521', 'ed25519', 'rsa'])
-    it(`a key of ${name} governs every image`, () => {
-      const manifest = parse({ key: `./${name}.pub` });
+    it(`a key of ${name} governs every image`, async () => {
+      const manifest = await parse({ key: `./${name}.pub` });
       assert.deepEqual(policies(manifest), ['signatures', 'signatures', 'signatures']);
     });
 
-  it('an identity, exactly or by pattern', () => {
-    const [exact] = parse(keyless).versions;
+  it('an identity, exactly or by pattern', async () => {
+    const [exact] = (await parse(keyless)).versions;
     assert.ok(exact?.signatures?.kind === 'keyless');
     assert.deepEqual(exact.signatures.identity, { exact: IDENTITY });
     const { identity: _, ...rest } = keyless;
-    const [pattern] = parse({ ...rest, identityPattern: 'a|b' }).versions;
+    const [pattern] = (await parse({ ...rest, identityPattern: 'a|b' })).versions;
     assert.ok(pattern?.signatures?.kind === 'keyless');
     assert.deepEqual(pattern.signatures.identity, { pattern: 'a|b' });
   });
 
-  it('the first of a list that fits an image governs it', () => {
+  it('the first of a list that fits an image governs it', async () => {
     const list = [
       { images: 'h.io/**', key: 'p256.pub' },
       { images: ['r.io/plugins/*'], unsigned: true },
     ];
-    assert.deepEqual(policies(parse(list)), [undefined, 'signatures[0]', 'signatures[0]']);
-    assert.deepEqual(policies(parse([{ images: 'h.io/*', unsigned: true }, { key: 'p256.pub' }])), [
+    assert.deepEqual(policies(await parse(list)), [undefined, 'signatures[0]', 'signatures[0]']);
+    assert.deepEqual(policies(await parse([{ images: 'h.io/*', unsigned: true }, { key: 'p256.pub' }])), [
       'signatures[1]',
       'signatures[1]',
       'signatures[1]',
     ]);
   });
 
-  it('local files are not images', () => {
+  it('local files are not images', async () => {
     const plugins = { p: '1', l: { file: './main.wasm', versions: ['1'] } };
-    assert.deepEqual(policies(parse([{ images: 'r.io/**', key: 'p256.pub' }], plugins)), ['signatures[0]', undefined]);
+    assert.deepEqual(policies(await parse([{ images: 'r.io/**', key: 'p256.pub' }], plugins)), [
+      'signatures[0]',
+      undefined,
+    ]);
   });
 
-  it('an image that no policy governs is a problem, told once', () => {
-    const found = problems([{ images: 'r.io/**', key: 'p256.pub' }]);
+  it('an image that no policy governs is a problem, told once', async () => {
+    const found = await problems([{ images: 'r.io/**', key: 'p256.pub' }]);
     assert.deepEqual(
       found.map(({ place }) => place),
       ['signatures'],
@@ -111,13 +114,13 @@ describe('signatures in a manifest', () => {
   });
 
   it('has one fingerprint for one meaning', async () => {
-    const of = (signatures: unknown): string => {
-      const [version] = parse(signatures).versions;
+    const of = async (signatures: unknown): Promise<string> => {
+      const [version] = (await parse(signatures)).versions;
       assert.ok(version?.signatures);
       return fingerprintOf(version.signatures as SignaturePolicy);
     };
     await writeFile(join(folder, 'copy.pub'), `# a comment\n${publicPem(keys.p256 as KeyObject)}`);
-    assert.equal(of({ key: 'p256.pub' }), of([{ images: '**', key: './copy.pub' }]));
+    assert.equal(await of({ key: 'p256.pub' }), await of([{ images: '**', key: './copy.pub' }]));
     const all = [
       { key: 'p256.pub' },
       { key: 'p384.pub' },
@@ -127,7 +130,7 @@ describe('signatures in a manifest', () => {
       { ...keyless, identity: 'x' },
       { identityPattern: IDENTITY, issuer: ISSUER, trustedRoot: 'root.json' },
     ];
-    assert.equal(new Set(all.map(of)).size, all.length);
+    assert.equal(new Set(await Promise.all(all.map(of))).size, all.length);
   });
 
   const cases: readonly [string, unknown, string, RegExp][] = [
@@ -173,8 +176,8 @@ describe('signatures in a manifest', () => {
     ['a policy behind the last', [{ unsigned: true }, { key: 'p256.pub' }], 'signatures[1]', /governs all the rest/],
   ];
   for (const [what, signatures, place, told] of cases)
-    it(`refuses ${what}`, () => {
-      const found = problems(signatures);
+    it(`refuses ${what}`, async () => {
+      const found = await problems(signatures);
       const own = found.find(problem => problem.place === place);
       assert.ok(own, JSON.stringify(found));
       assert.match(`found ${own.found}, expected ${own.expected}\n${own.hint ?? ''}`, told);

@@ -59,7 +59,7 @@ async function run({ signatures, plugins, frozen = false, at, only = [] }: Wish)
     plugins: plugins ?? { one: '1.0.0', two: '1.0.0' },
     ...(signatures === undefined ? {} : { signatures }),
   });
-  const list = parsePluginManifest(text, { file: join(folder, 'manifest.json') });
+  const list = await parsePluginManifest(text, { file: join(folder, 'manifest.json') });
   return lockedSync({
     list,
     manifest: selectVersions(at === undefined ? list : withRegistry(list, at), only),
@@ -77,7 +77,7 @@ async function run({ signatures, plugins, frozen = false, at, only = [] }: Wish)
 /** What `check` has to say of signatures. */
 async function staleIn(signatures: unknown): Promise<string[]> {
   const text = JSON.stringify({ registry: registry.host, plugins: { one: '1.0.0', two: '1.0.0' }, signatures });
-  const list = parsePluginManifest(text, { file: join(folder, 'manifest.json') });
+  const list = await parsePluginManifest(text, { file: join(folder, 'manifest.json') });
   const { signal } = new AbortController();
   const opened = await openRegistry({ retries: 0 });
   try {

@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { z } from 'zod';
+import { catalogProblem } from '../../tree/checkCatalog.ts';
+import { parsePublished } from '../../tree/published.ts';
+import { either, exactObject, list, only, record, text } from '../../tree/shape.ts';
+import { changed, odd, places } from '../support/odd.ts';
+
+// What the checks of the tree say, said a second time by a library.
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const sizeBytes = z.int().nonnegative();
+const catalogSchema = z.object({
+  schemaVersion: z.literal(1),
+  tree: z.string(),
+  plugins: z.array(
+    z.object({
+      name: z.string(),
+      versions: z.array(
+        z.object({
+          version: z.string(),
+          aliasOf: z.string().optional(),
+          path: z.string(),
+          reference: z.string(),
+          digest: z.string(),
+          pinned: z.boolean(),
+          sha256,
+          sizeBytes,
+          abi: z.string().nullable(),
+          created: z.string().optional(),
+          files: z.array(z.object({ name: z.string(), sizeBytes, sha256 })),
+        }),
+      ),
+    }),
+  ),
+});
+const publishedSchema = z.object({
+  schemaVersion: z.literal(1),
+  name: z.string(),
+  version: z.string(),
+  aliasOf: z.string().optional(),
+  reference: z.string(),
+  digest: z.string(),
+  platform: z.string().optional(),
+  layer: z.object({ digest: z.string(), mediaType: z.string(), sizeBytes }).optional(),
+  sha256,
+  md5: z.string().regex(/^[0-9a-f]{32}$/),
+  sizeBytes,
+  abi: z.string().nullable(),
+  created: z.string().optional(),
+  annotations: z.record(z.string(), z.string()).optional(),
+  signature: z.object({ policy: sha256, signer: z.string(), digest: z.string() }).optional(),
+  files: z.record(z.string(), z.object({ sha256, sizeBytes })),
+});
+
+const hash = 'ab'.repeat(32);
+const file = { name: 'plugin.wasm', sizeBytes: 8, sha256: hash };
+const version = {
+  version: '1.0.0',
+  aliasOf: '2.0.0',
+  path: 'a/1.0.0/plugin.wasm',
+  reference: 'r',
+  digest: `sha256:${hash}`,
+  pinned: true,
+  sha256: hash,
+  sizeBytes: 8,
+  abi: null,
+  created: '2026-01-01T00:00:00Z',
+  files: [file, { ...file, name: 'plugin.wasm.gz' }],
+};
+const catalog = {
+  schemaVersion: 1,
+  tree: 't',
+  plugins: [{ name: 'a', versions: [version, { ...version, abi: '0.2.1' }] }],
+  later: 1,
+};
+const published = {
+  schemaVersion: 1,
+  name: 'a',
+  version: '1.0.0',
+  aliasOf: '2.0.0',
+  reference: 'r',
+  digest: 'd',
+  platform: 'linux/amd64',
+  layer: { digest: 'd', mediaType: 'm', sizeBytes: 1 },
+  sha256: hash,
+  md5: hash.slice(32),
+  sizeBytes: 8,
+  abi: '0.2.1',
+  created: 'c',
+  annotations: { a: 'b', c: 'd' },
+  signature: { policy: hash, signer: 's', digest: 'd' },
+  files: { 'README.md': { sha256: hash, sizeBytes: 3 } },
+};
+const others = odd(hash, hash.toUpperCase(), hash.slice(32), [file], { a: file }, { a: 'b' });
+
+for (const [what, sample, schema, isFit] of [
+  ['catalog', catalog, catalogSchema, (value: unknown) => catalogProblem(value) === undefined],
+  ['metadata', published, publishedSchema, (value: unknown) => typeof parsePublished(value) !== 'string'],
+] as const)
+  test(`the check of a ${what} and a schema that says the same agree about every one`, () => {
+    assert.ok(isFit(sample));
+    fc.assert(
+      fc.property(fc.constantFrom(...places(sample)), others, (path, by) => {
+        const value = changed(sample, path, by);
+        assert.equal(isFit(value), schema.safeParse(value).success);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+test('it names the place', () => {
+  const at = (path: readonly (string | number)[], by: unknown) => catalogProblem(changed(catalog, path, by));
+  assert.equal(at([], []), ': expected an object');
+  assert.equal(at(['plugins'], {}), 'plugins: expected a list');
+  assert.equal(
+    at(['plugins', 0, 'versions', 1, 'files', 1, 'sha256'], 'x'),
+    'plugins.0.versions.1.files.1.sha256: expected a sha256 in lower-case hex',
+  );
+  assert.equal(
+    at(['plugins', 0, 'versions', 0, 'sizeBytes'], -1),
+    'plugins.0.versions.0.sizeBytes: expected a size in bytes',
+  );
+  assert.equal(parsePublished(null), 'the whole: expected an object');
+  assert.equal(parsePublished({ ...published, md5: hash }), 'md5: expected an md5 in lower-case hex');
+});
+
+test('an exact object has no other key, a list may want items, and of several checks one is enough', () => {
+  const check = exactObject({ a: text });
+  assert.equal(check({ a: '' }), undefined);
+  assert.equal(check({ a: '', b: 1 }), 'b: expected no such key');
+  assert.equal(check({ a: '', toString: 1 }), 'toString: expected no such key');
+  assert.equal(check(JSON.parse('{"a":"","__proto__":1}')), '__proto__: expected no such key');
+  assert.equal(record(text)(JSON.parse('{"__proto__":1}')), '__proto__: expected a string');
+  assert.equal(list(text, 1)([]), ': expected a list of at least 1');
+  assert.equal(either(only(1), list(text))(1), undefined);
+  assert.equal(either(only(1), list(text))([2]), '0: expected a string');
+});
