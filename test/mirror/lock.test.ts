@@ -162,7 +162,7 @@ describe('a lock that is wrong', () => {
     ],
     [
       'with a plugin that reaches for a prototype',
-      formatLock({ entries: [image('__proto__', '1')] }),
+      formatLock({ entries: [image('__proto__', '1', { reference: 'r.io/p:1' })] }),
       'plugins.__proto__',
       /another key/,
     ],
