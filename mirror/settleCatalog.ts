@@ -41,6 +41,8 @@ export interface Settled {
   readonly extras: readonly Extra[];
   /** What stays published although this run neither fetched nor kept it: named or not. */
   readonly left: readonly PublishedVersion[];
+  /** What the list names, --only leaves out, and the catalog can no longer list; in words what is wrong with it. */
+  readonly lost: readonly (Published & { readonly damage: string })[];
 }
 
 export interface Gathered extends Settled {
@@ -60,7 +62,7 @@ export interface Gathered extends Settled {
 export async function settleCatalog(publishing: Publishing, options: CatalogOptions): Promise<Settled> {
   const { signal, onEvent } = options;
   const { treeDir, stamps } = publishing;
-  const { entries, extras, doomed, left, isNew } = await gatherCatalog(treeDir, stamps, options);
+  const { entries, extras, doomed, left, lost, isNew } = await gatherCatalog(treeDir, stamps, options);
   if (doomed.length > 0) onEvent({ type: 'pruning', extras: doomed });
   // An empty catalog would turn a server's "not ready", which gateways try again, into a 404, which they do not.
   if (entries.length > 0 || !isNew) await publishing.writeCatalog(entries);
@@ -72,7 +74,7 @@ export async function settleCatalog(publishing: Publishing, options: CatalogOpti
     }
     pruned.push(prunedExtra({ name, version }, await publishing.remove(name, version, listed)));
   }
-  return { extras: [...pruned, ...extras], left };
+  return { extras: [...pruned, ...extras], left, lost };
 }
 
 /** What pruning would make of the doomed; touches nothing. @throws TreeUnreadable, TreeFault */
@@ -98,17 +100,14 @@ export async function gatherCatalog(
   stamps: Stamps,
   options: Omit<CatalogOptions, 'signal' | 'onEvent'>,
 ): Promise<Gathered> {
-  const { settled, named, pinned, prune, inspect, tolerant = false } = options;
+  const { settled, named, pinned, prune, inspect, selected, tolerant = false } = options;
   const old = await readOldCatalog(treeDir, tolerant);
   const catalog = old === 'unreadable' ? undefined : old;
   const done = new Set(settled.map(versionKey));
   const inTree = (await listVersions(treeDir, { tolerant })).filter(it => !done.has(versionKey(it)));
   const others = await pMap(
     inTree.filter(it => named.has(versionKey(it))),
-    async ({ name, version }) =>
-      inspect
-        ? servable(await look(treeDir, name, version, stamps))
-        : readVersion(treeDir, name, version).catch(() => undefined),
+    async it => ({ it, ...(await lookAtNamed(treeDir, it, inspect ? stamps : undefined)) }),
     { concurrency: 8 },
   );
   const found = findExtras(inTree, catalog, new Set([...named, ...done]));
@@ -136,9 +135,32 @@ export async function gatherCatalog(
     },
     { concurrency: 8 },
   );
-  const left = [...others, ...looked.map(({ metadata }) => metadata)].filter(metadata => metadata !== undefined);
+  const left = [...others, ...looked].flatMap(({ metadata }) => metadata ?? []);
   const entries = [...settled, ...left].map(metadata => ({ metadata, pinned: pinned(metadata) }));
-  return { entries, extras: looked.map(({ told }) => told), doomed, left, isNew: old === undefined };
+  const damages = new Map(others.map(({ it, damage }) => [versionKey(it), damage]));
+  const kept = new Set(entries.map(({ metadata }) => versionKey(metadata)));
+  const lost = (inspect ? [...named].sort() : [])
+    .filter(key => !kept.has(key) && (damages.has(key) || listed.has(key)))
+    .map(key => ({ ...publishedAt(key), damage: damages.get(key) ?? 'it is gone from the tree' }))
+    .filter(it => !selected(it));
+  return { entries, extras: looked.map(({ told }) => told), doomed, left, lost, isNew: old === undefined };
+}
+
+function publishedAt(key: string): Published {
+  const slash = key.indexOf('/');
+  return { name: key.slice(0, slash), version: key.slice(slash + 1) };
+}
+
+/** What the list names and this run did not settle is listed as long as gateways get from it what they ask for. */
+async function lookAtNamed(
+  treeDir: string,
+  { name, version }: Published,
+  stamps: Stamps | undefined,
+): Promise<{ readonly metadata: PublishedVersion | undefined; readonly damage: string }> {
+  if (stamps === undefined)
+    return { metadata: await readVersion(treeDir, name, version).catch(() => undefined), damage: '' };
+  const present = await look(treeDir, name, version, stamps);
+  return { metadata: servable(present), damage: present.state === 'damaged' ? present.problems.join('; ') : '' };
 }
 
 /** What the list does not name is served on, if it is whole: nobody who fetches it has to know of the list. */

@@ -13,6 +13,7 @@ import { type Done, publishVersion } from './publishVersion.ts';
 import { type SyncReport, versionKey } from './report.ts';
 import { namedIn, pinnedIn, settleCatalog } from './settleCatalog.ts';
 import type { SyncedReport, SyncOptions } from './syncOptions.ts';
+import { UnselectedDamaged } from './unselectedDamaged.ts';
 
 /**
  * manifest → plan → resolve → fetch → extract → check → publish → compress → catalog. One plugin's failure stops no other; whatever
@@ -58,11 +59,15 @@ export async function sync(asked: SyncOptions): Promise<SyncedReport> {
       signal,
       onEvent,
     });
-    const { extras, left } = await settling.catch((error: unknown) => {
+    const { extras, left, lost } = await settling.catch((error: unknown) => {
       if (!(error instanceof Refusal)) throw error;
       problems.push(error);
-      return { extras: [], left: [] };
+      return { extras: [], left: [], lost: [] };
     });
+    // An alias that is asked for brings its target into the run, whose outcome tells of it.
+    const told = new Set(done.map(({ outcome }) => versionKey(outcome)));
+    const untold = lost.filter(it => !told.has(versionKey(it)));
+    if (untold.length > 0) problems.push(new UnselectedDamaged(untold));
     return {
       tree: publishing.treeDir,
       outcomes: done.map(({ outcome }) => outcome),
