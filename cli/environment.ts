@@ -62,9 +62,13 @@ export function seconds(least: number, most: number): (text: string) => number {
   };
 }
 
-/** For paths: an empty one (`--out "$UNSET"`) would mean the current folder, which nobody wants. */
+/** For paths: an empty one (`--out "$UNSET"`) would mean the current folder, which nobody wants. A URL is none. */
 export function path(text: string): string {
   if (text === '') throw new InvalidArgumentError('Expected a path.');
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(text))
+    throw new InvalidArgumentError(
+      'Expected a path on this machine, not a URL: download it first, with curl -fO or the like.',
+    );
   return text;
 }
 

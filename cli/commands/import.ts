@@ -11,7 +11,7 @@ export interface ImportFlags {
 export function importCommand(): Command {
   return new Command('import')
     .description('Turn a list of upstream’s (plugins.properties, its JSON snapshot or unmanaged lock) into a manifest.')
-    .argument('<file>', 'the list')
+    .argument('<file>', 'the list', path)
     .addOption(new Option('--write', 'write the manifest instead of printing it'))
     .addOption(
       new Option('--manifest <file>', 'where --write writes')

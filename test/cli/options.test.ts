@@ -156,6 +156,22 @@ describe('the command itself', { concurrency: 4 }, () => {
     assert.deepEqual([typo.code, typo.stdout], [2, '']);
     assert.match(typo.stderr, /sync/);
   });
+  it('takes no URL for a path, and does not repeat the login in it', async t => {
+    const scene = await openScene(t);
+    for (const words of [
+      ['sync', '--manifest'],
+      ['sync', '--out'],
+      ['check', '--ca-file'],
+      ['import'],
+      ['serve', '--tree'],
+    ]) {
+      const ran = await scene.run([...words, 'https://bob:pw-in-url@example.com/list']);
+      assert.equal(ran.code, 2, ran.stderr);
+      assert.match(ran.stderr, /Expected a path on this machine, not a URL/);
+      assert.ok(!ran.stderr.includes('pw-in-url'), ran.stderr);
+    }
+  });
+
   it('clears nothing but its own cache where a variable is empty', async t => {
     const scene = await openScene(t);
     await scene.write('precious', 'x');
