@@ -22,7 +22,7 @@ export function syncCommand(): Command {
       new Option('--out <dir>', 'the tree to publish into').env('PLUGIN_MIRROR_OUT').argParser(path).default('plugins'),
     )
     .addOption(
-      new Option('--only <glob...>', 'only plugins whose NAME or NAME/VERSION fits')
+      new Option('--only <glob...>', 'only plugins whose NAME or NAME/VERSION fits; !GLOB takes away')
         .env('PLUGIN_MIRROR_ONLY')
         .argParser(list),
     )

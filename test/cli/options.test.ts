@@ -95,6 +95,42 @@ describe('options of sync', { concurrency: 4 }, () => {
     assert.match((await scene.sync('--only', 'nope')).stderr, /SELECTION_EMPTY/);
   });
 
+  it('--only !GLOB takes away from what the others fit, or from everything', async t => {
+    const scene = await openScene(t);
+    for (const name of ['big-a', 'big-b', 'c', 'd']) scene.push(name, '1.0.0');
+    scene.push('c', '2.0.0');
+    const single = { 'big-a': '1.0.0', 'big-b': '1.0.0', d: '1.0.0' };
+    await scene.list({ ...single, c: { versions: ['1.0.0', '2.0.0'], aliases: { old: '1.0.0' } } });
+    const planned = async (...globs: string[]) => {
+      const ran = await scene.sync('--dry-run', '--format', 'json', ...globs.flatMap(glob => ['--only', glob]));
+      const { plugins } = parsed<{ plugins?: { name: string; version: string }[] }>(ran);
+      return plugins?.map(({ name, version }) => `${name}/${version}`).sort() ?? ran.code;
+    };
+    const small = ['c/1.0.0', 'c/2.0.0', 'c/old', 'd/1.0.0'];
+    for (const [globs, expected] of [
+      [['!big*'], small],
+      [['!(big*)'], small],
+      [['!big-a', '!big-b/1.*'], small],
+      [
+        ['!big*', '!c/2.*'],
+        ['c/1.0.0', 'c/old', 'd/1.0.0'],
+      ],
+      [['!!(c|d)'], ['c/1.0.0', 'c/2.0.0', 'c/old', 'd/1.0.0']],
+      [
+        ['!big-a', 'big*', 'd'],
+        ['big-b/1.0.0', 'd/1.0.0'],
+      ],
+      [['c', '!c/1.0.0'], ['c/2.0.0']],
+      [['c/old', '!c/1.0.0'], 2],
+      [['big*', '!big*'], 2],
+      [['!nope'], 2],
+      [['c', '!nope'], 2],
+      [['!'], 2],
+    ] as const)
+      assert.deepEqual(await planned(...globs), expected, globs.join(' '));
+    assert.match((await scene.sync('--only', '!c', 'c')).stderr, /SELECTION_EMPTY.*\n?.*--only !c c leaves no plugin/);
+  });
+
   it('--registry rewrites every image, prefix included, and the lock keeps the manifest’s own names', async t => {
     const scene = await openScene(t);
     const prefixed = 'team/higress/plugins/a';

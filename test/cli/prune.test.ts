@@ -68,6 +68,18 @@ describe('pruning', { concurrency: 2 }, () => {
     assert.deepEqual(await versionsOf(scene), ['b/2.0.0']);
   });
 
+  it('spares what a !GLOB of --only takes away', async t => {
+    const scene = await published(t, 'big', 'b');
+    await scene.list({ a: '1.0.0' });
+    const { ran, report } = await scene.report('--prune', '--only', '!big*', '!c/1.*');
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.deepEqual(
+      report.extras.filter(({ removed }) => removed).map(({ name }) => name),
+      ['b'],
+    );
+    assert.deepEqual(await versionsOf(scene), ['a/1.0.0', 'big/1.0.0', 'c/1.0.0']);
+  });
+
   it('may be about what has left the manifest altogether', async t => {
     const scene = await published(t, 'b');
     await scene.list({ a: '1.0.0' });
