@@ -108,7 +108,8 @@ class OrasEngine implements Engine {
       return { offset, body };
     } finally {
       // What has come, whether it was what the manifest promised or not.
-      this.#traffic.bytesDownloaded += (await stat(path).catch(() => undefined))?.size ?? 0;
+      const come = await stat(path).catch(() => undefined);
+      this.#traffic.bytesDownloaded += come?.size ?? 0;
       // Once it is open its name is not needed; if it failed, what ORAS left of it is not either.
       await unlink(path).catch(() => {});
     }

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { Refusal } from '../../refusal/refusal.ts';
 import { createOrasEngine } from '../../registry/oras/orasEngine.ts';
 import { refusalOf } from '../../registry/oras/orasRefusal.ts';
-import { parseReference } from '../../registry/reference.ts';
+import { type Digest, parseReference } from '../../registry/reference.ts';
 import { refused } from '../support/refused.ts';
 
 const signal = new AbortController().signal;
@@ -78,6 +78,24 @@ echo ${digest}`);
     });
     await engine.close();
     await assert.rejects(stat((await readFile(join(dir, 'path'), 'utf8')).trim()), { code: 'ENOENT' });
+  });
+
+  it('counts every byte of blobs that come at the same moment', async () => {
+    await install(`while [ "$1" != --output ]; do shift; done
+printf 12345 > "$2"
+echo >> '${dir}/waiting'
+while [ ! -e '${dir}/go' ]; do sleep 0.02; done`);
+    const engine = await createOrasEngine({ env });
+    const descriptor = { mediaType: 'application/octet-stream', digest: digest as Digest, size: 5 };
+    const blobs = Array.from({ length: 8 }, () => engine.fetchBlob(reference, descriptor, 0, signal));
+    const waiting = () => readFile(join(dir, 'waiting'), 'utf8').catch(() => '');
+    while ((await waiting()).length < blobs.length) await new Promise(resolve => setTimeout(resolve, 10));
+    await writeFile(join(dir, 'go'), '');
+    // Nothing is heard for as long as they need to end, then all of them at once.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    for (const { body } of await Promise.all(blobs)) for await (const _ of body);
+    assert.equal(engine.traffic.bytesDownloaded, 5 * blobs.length);
+    await engine.close();
   });
 
   it('ends ORAS with SIGINT, and kills what does not end', async () => {
