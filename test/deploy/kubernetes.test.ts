@@ -21,6 +21,7 @@ interface Deployment {
         readonly terminationGracePeriodSeconds: number;
         readonly securityContext: object;
         readonly automountServiceAccountToken: boolean;
+        readonly enableServiceLinks: boolean;
         readonly containers: readonly [Container, ...Container[]];
       };
     };
@@ -85,6 +86,10 @@ describe('deploy/kubernetes', () => {
       capabilities: { drop: ['ALL'] },
     });
     assert.equal(spec.automountServiceAccountToken, false);
+  });
+
+  it("is given no variables of the namespace's Services, whose names could be those of its options", () => {
+    assert.equal(deployment.spec.template.spec.enableServiceLinks, false);
   });
 
   it('stops later than the server wants to drain', () => {
