@@ -1,9 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { finish } from '../cli/exit.ts';
+import { EXIT, finish } from '../cli/exit.ts';
 import { buildProgram } from '../cli/program.ts';
 import { drip } from '../test/support/faults.ts';
 import { startRegistry, type TestRegistry } from '../test/support/registry.ts';
@@ -17,14 +18,26 @@ const PORTS_TRIED = 20;
  * blob); then `sync` and `serve` themselves, over real HTTP. Ctrl-C ends it and leaves nothing behind.
  */
 async function demo(): Promise<void> {
-  const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-demo-'));
+  endOnSignals();
+  const dir = mkdtempSync(join(tmpdir(), 'plugin-mirror-demo-'));
+  // `serve` ends the process itself, and so does a second Ctrl-C: no `finally` would run. Files may still be on their way.
+  process.once('exit', () => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }));
+  // Blobs, and what sync remembers of a tree.
+  process.env.XDG_CACHE_HOME = join(dir, 'cache');
   const registry = await startRegistry({ auth: { kind: 'bearer', anonymous: true }, latencyMs: 40 });
   try {
     await show(registry, dir);
   } finally {
     await registry.close();
-    await rm(dir, { recursive: true, force: true });
   }
+}
+
+/** Where neither `sync` nor `serve` takes a signal, it would end the process without its `exit` event. */
+function endOnSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      if (process.listenerCount(signal) === 1) process.exit(EXIT.interrupted);
+    });
 }
 
 async function show(registry: TestRegistry, dir: string): Promise<void> {
@@ -36,7 +49,7 @@ async function show(registry: TestRegistry, dir: string): Promise<void> {
 
   say(`An OCI registry is up on ${registry.host}; it holds a few sample plugins, each in another image form.\n`);
   say('$ plugin-mirror sync');
-  await run(['sync', '--manifest', manifest, '--out', tree, '--no-frozen', '--cache-dir', join(dir, 'cache')]);
+  await run(['sync', '--manifest', manifest, '--out', tree, '--no-frozen']);
   if (process.exitCode) return;
 
   const port = await freePort();

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import process from 'node:process';
+import { describe, it, type TestContext } from 'node:test';
+import { type Running, watch } from '../support/cli.ts';
+
+const DEMO = resolve(import.meta.dirname, '../../scripts/demo.ts');
+
+/** The demo with a home and a temporary folder of its own; `left` lists what lies in them. */
+async function start(t: TestContext): Promise<Running & { left: () => Promise<string[]> }> {
+  const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-test-'));
+  for (const part of ['home', 'tmp']) await mkdir(join(dir, part));
+  const env = { PATH: process.env.PATH, HOME: join(dir, 'home'), TMPDIR: join(dir, 'tmp'), TSX_DISABLE_CACHE: '1' };
+  const running = watch(
+    spawn(process.execPath, ['--import', import.meta.resolve('tsx'), DEMO], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
+  );
+  t.after(async () => {
+    running.child.kill('SIGKILL');
+    await running.ended;
+    await rm(dir, { recursive: true, force: true });
+  });
+  return { ...running, left: async () => (await readdir(dir, { recursive: true })).sort() };
+}
+
+async function until({ child, output }: Running, shown: RegExp): Promise<void> {
+  await new Promise<void>((found, reject) => {
+    const look = () => shown.test(output()) && found();
+    child.stdout?.on('data', look);
+    child.stderr?.on('data', look);
+    child.once('exit', () => reject(new Error(`it ended before ${shown}: ${output()}`)));
+  });
+}
+
+describe('the demo leaves nothing behind', { concurrency: 2 }, () => {
+  it('when Ctrl-C ends it while it serves', async t => {
+    const demo = await start(t);
+    await until(demo, /serving \S+ at http/);
+    assert.ok((await demo.left()).some(path => path.endsWith('plugin.wasm')));
+    demo.child.kill('SIGINT');
+    const { code, stderr } = await demo.ended;
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(await demo.left(), ['home', 'tmp']);
+  });
+
+  it('when two signals end it while it syncs', async t => {
+    const demo = await start(t);
+    await until(demo, /plugin-mirror sync/);
+    demo.child.kill('SIGTERM');
+    demo.child.kill('SIGINT');
+    const { code, stderr } = await demo.ended;
+    assert.equal(code, 130, stderr);
+    assert.deepEqual(await demo.left(), ['home', 'tmp']);
+  });
+});
