@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
-import { Refusal } from '../refusal/refusal.ts';
-import type { Image } from '../registry/image.ts';
+import { type Image, platformText } from '../registry/image.ts';
 import { formatReference, type Reference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { asTreeRefusal, TreeDiskFull } from '../tree/errors.ts';
@@ -10,6 +9,7 @@ import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
 import { adoptFile } from './extract/adoptFile.ts';
 import { type ExtractedPlugin, extractPlugin } from './extract/extractPlugin.ts';
+import { LockBytesDiffer } from './lock/lock.ts';
 import type { WantedVersion } from './manifest/wanted.ts';
 import { type HeldModule, isHeldModule } from './plan.ts';
 import type { SignatureProof } from './signatures/policy.ts';
@@ -17,11 +17,6 @@ import type { SignatureProof } from './signatures/policy.ts';
 export interface Fetched {
   readonly metadata: PublishedVersion;
   readonly warnings: readonly string[];
-}
-
-/** What was extracted is not what the lock says it was. */
-export class LockBytesDiffer extends Refusal {
-  readonly code = 'LOCK_BYTES_DIFFER';
 }
 
 export interface FetchRequest {
@@ -41,7 +36,6 @@ export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
   const { wanted, reference, image, registry, publishing, signal } = request;
   const signature = await provenBy(request);
   const created = await whenCreated(image, reference, registry, signal);
-  const { os, architecture, variant } = image.platform ?? {};
   const room = { publishing, neededBytes: request.module?.sizeBytes, leastBytes: layersOf(image) };
   return stageAndPublish(room, async dir => {
     const plugin = await extractPlugin({
@@ -58,9 +52,7 @@ export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
       reference: formatReference(taggedOnly(reference)),
       digest: image.digest,
       layer: { digest, mediaType, sizeBytes: size },
-      ...(os === undefined
-        ? {}
-        : { platform: [os, architecture, variant].filter(part => part !== undefined).join('/') }),
+      ...(image.platform === undefined ? {} : { platform: platformText(image.platform) }),
       ...(created === undefined ? {} : { created }),
       ...(image.manifest.annotations === undefined ? {} : { annotations: image.manifest.annotations }),
       ...(signature === undefined ? {} : { signature }),
@@ -135,20 +127,19 @@ function layersOf({ manifest }: Image): number {
 }
 
 function requireHeld(
-  wanted: WantedVersion,
+  { name, version }: WantedVersion,
   held: HeldModule | undefined,
   found: Pick<PublishedVersion, 'sha256' | 'sizeBytes' | 'layer'>,
 ): void {
   if (held === undefined || isHeldModule(held, found)) return;
   const words = (sha256: string, sizeBytes: number, layer: string) =>
     `sha256 ${sha256}, ${sizeBytes} bytes, out of the layer ${layer}`;
-  const subject = `${wanted.name} ${wanted.version}`;
-  throw new LockBytesDiffer(`${subject}: its plugin.wasm is not the one that the lock holds`, {
-    subject,
-    expected: words(held.sha256, held.sizeBytes, held.layerDigest),
-    found: words(found.sha256, found.sizeBytes, found.layer?.digest ?? 'of another image'),
-    hint: `The image's digest fits, so the lock was edited by hand: restore it, or run plugin-mirror sync --update ${wanted.name}.`,
-  });
+  throw new LockBytesDiffer(
+    name,
+    version,
+    words(held.sha256, held.sizeBytes, held.layerDigest),
+    words(found.sha256, found.sizeBytes, found.layer?.digest ?? 'of another image'),
+  );
 }
 
 function describe(wanted: WantedVersion, plugin: Omit<ExtractedPlugin, 'layer'>) {

@@ -1,5 +1,5 @@
 import { RegistryNotFound } from '../registry/errors.ts';
-import type { Image } from '../registry/image.ts';
+import { type Image, platformText } from '../registry/image.ts';
 import { formatReference } from '../registry/reference.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { WantedVersion } from './manifest/wanted.ts';
@@ -24,6 +24,8 @@ export interface Held {
   readonly digest: string;
   /** What was published from it before, if a lock says so. */
   readonly module?: HeldModule;
+  /** Which image of an index that was, if one was followed. */
+  readonly platform?: string;
   /** The proof that was written down when it was published. */
   readonly signature?: SignatureProof;
 }
@@ -79,6 +81,8 @@ export type PlanStep =
       readonly because: string;
       /** What plugin.wasm must be, if a lock says so. */
       readonly module?: HeldModule;
+      /** Which image of an index, if a lock says so. */
+      readonly platform?: string;
       /** Already at hand if the answer brought it. */
       readonly image?: Image;
     }
@@ -106,16 +110,23 @@ function decide(findings: Findings): PlanStep {
   const vouched = present.state === 'sound' && isVouched(wanted, present.metadata, before);
   if (present.state === 'sound' && vouched && isAsHeld(present.metadata, { ...held, digest }))
     return { action: 'keep', wanted, metadata: present.metadata, warnings: unasked(answer) };
-  const image = answer?.kind === 'digest' && answer.digest === digest ? answer.image : undefined;
-  const module = held?.module;
+  const answered = answer?.kind === 'digest' && answer.digest === digest ? answer.image : undefined;
+  const [module, platform] = [held?.module, held?.platform];
+  // What a tag was asked for is the platform of this run, which need not be the lock's.
+  const image = platform === undefined || platform === platformOf(answered) ? answered : undefined;
   return {
     action: 'fetch',
     wanted,
     digest,
     ...explain(present, digest, vouched),
     ...(module === undefined ? {} : { module }),
+    ...(platform === undefined ? {} : { platform }),
     ...(image === undefined ? {} : { image }),
   };
+}
+
+function platformOf(image: Image | undefined): string | undefined {
+  return image?.platform === undefined ? undefined : platformText(image.platform);
 }
 
 function isAsHeld(metadata: PublishedVersion, { digest, module }: Held): boolean {

@@ -5,7 +5,7 @@ import type { Registry } from '../registry/registry.ts';
 import type { Stamps } from '../tree/stamps.ts';
 import { ask } from './ask.ts';
 import type { SyncListener } from './events.ts';
-import { LockedImageGone } from './lock/lock.ts';
+import { LockBytesDiffer, LockedImageGone } from './lock/lock.ts';
 import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 import { type Held, makePlan, type Plan, type PlanStep } from './plan.ts';
 import { versionKey } from './report.ts';
@@ -69,7 +69,9 @@ async function describe(plan: Plan, options: PrepareOptions): Promise<Prepared> 
       if (step.action !== 'fetch' || step.wanted.source.kind !== 'image') return step;
       const reference = { ...step.wanted.source.reference, digest: step.digest as Digest };
       try {
-        const image = step.image ?? (await (await options.registry()).fetchImage(reference, options.signal));
+        const image =
+          step.image ?? (await (await options.registry()).fetchImage(reference, options.signal, step.platform));
+        requireLayer(step, image);
         images.set(versionKey(step.wanted), { reference, image });
         return step;
       } catch (error) {
@@ -89,6 +91,14 @@ async function describe(plan: Plan, options: PrepareOptions): Promise<Prepared> 
     sizeBytes: [...layerSizes(prepared).values()].reduce((sum, size) => sum + size, 0),
   });
   return prepared;
+}
+
+/** A layer that the lock names and the image lacks need not be downloaded to be missed. */
+function requireLayer({ wanted, module }: PlanStep & { action: 'fetch' }, { manifest }: Image): void {
+  const layer = module?.layerDigest;
+  if (layer === undefined || manifest.layers.some(({ digest }) => digest === layer)) return;
+  const found = manifest.layers.map(({ digest }) => digest).join(', ');
+  throw new LockBytesDiffer(wanted.name, wanted.version, `the layer ${layer}`, found === '' ? 'no layers' : found);
 }
 
 /** Where the lock, and not the manifest itself, wants a digest that is gone, an update is the way out. */

@@ -1,5 +1,5 @@
 import { RegistryOptionsInvalid } from './errors.ts';
-import type { Descriptor, Platform } from './image.ts';
+import { type Descriptor, type Platform, platformText } from './image.ts';
 import { ImageNoPlatform } from './imageErrors.ts';
 import { isImageType } from './parseManifest.ts';
 import { withoutLogin } from './withoutLogin.ts';
@@ -54,6 +54,22 @@ export function choosePlatform(
       : `${subject} has no ${missing}`,
     { subject, expected: wanted, found, hint: hintFor(images.length === 0, attestationsAlone) },
   );
+}
+
+/**
+ * The entry whose platform is this text, as platformText once gave it: the one that a lock says was taken. Of equal ones the
+ * first, as choosePlatform has it. @throws ImageNoPlatform, listing what there is
+ */
+export function findPlatform(entries: readonly Descriptor[], text: string, subject: string): Descriptor {
+  const images = entries.filter(entry => isImageType(entry.mediaType) && !isAttestation(entry));
+  const found = images.find(({ platform }) => platform !== undefined && platformText(platform) === text);
+  if (found !== undefined) return found;
+  throw new ImageNoPlatform(`${subject} has no image for ${text}, which is the one that is locked`, {
+    subject,
+    expected: `an image for ${text}`,
+    found: images.map(describeEntry).join(', ') || 'no image',
+    hint: 'Its digest fits, so the lock was edited by hand: restore it, or lock the image anew with sync --update.',
+  });
 }
 
 function hintFor(noImages: boolean, attestationsAlone: boolean): string {

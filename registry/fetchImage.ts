@@ -1,5 +1,5 @@
 import { digestOf } from './blobVerifier.ts';
-import { choosePlatform, parsePlatform } from './choosePlatform.ts';
+import { choosePlatform, findPlatform, parsePlatform } from './choosePlatform.ts';
 import type { Engine } from './engine.ts';
 import { RegistryDigestMismatch } from './errors.ts';
 import type { Descriptor, Image } from './image.ts';
@@ -18,6 +18,8 @@ export interface ImageSource {
   readonly engine: Engine;
   readonly places: Places;
   readonly platform: string | undefined;
+  /** Exactly this image of an index, as platformText has it, whatever `platform` says. */
+  readonly held?: string | undefined;
 }
 
 interface Fetched {
@@ -35,7 +37,8 @@ export async function fetchImage(source: ImageSource, reference: Reference, sign
   if (parsed.kind === 'image') return { digest, manifestDigest: digest, manifest: parsed.manifest };
   const budget = { left: NESTED_INDEXES };
   const entries = await flatten(source, reference, parsed.index.manifests, 1, budget, signal);
-  const chosen = choosePlatform(entries, platform, subject);
+  const { held } = source;
+  const chosen = held === undefined ? choosePlatform(entries, platform, subject) : findPlatform(entries, held, subject);
   const image = await fetchManifest(source, { ...reference, digest: chosen.digest }, chosen.size, signal);
   if (image.parsed.kind !== 'image') throw misleading(subject, `${chosen.digest} is an index, announced as an image`);
   return {

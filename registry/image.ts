@@ -19,6 +19,11 @@ export interface Platform {
   readonly variant?: string;
 }
 
+/** `os/architecture[/variant]`, as it stands in metadata.json and in locks. */
+export function platformText({ os, architecture, variant }: Platform): string {
+  return [os, architecture, variant].filter(part => part !== undefined).join('/');
+}
+
 /** OCI image-spec, manifest.md; Docker's schema 2 manifest has the same members. */
 export interface ImageManifest {
   readonly mediaType: string;

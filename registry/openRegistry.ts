@@ -74,27 +74,28 @@ class VerifiedRegistry implements Registry {
     );
   }
 
-  async fetchImage(reference: Reference, signal?: AbortSignal): Promise<Image> {
-    if (reference.digest !== undefined) return this.#imageAt(reference, signal);
+  async fetchImage(reference: Reference, signal?: AbortSignal, held?: string): Promise<Image> {
+    if (reference.digest !== undefined) return this.#imageAt(reference, signal, held);
     const name = formatReference(reference);
     // What the tag was resolved to is what is fetched, even if the tag has moved since.
     const digest = await this.#digests.known(name, signal);
     if (digest !== undefined)
       try {
-        return await this.#imageAt({ ...reference, digest }, signal);
+        return await this.#imageAt({ ...reference, digest }, signal, held);
       } catch (error) {
         signal?.throwIfAborted();
         // A header said so, and headers may be wrong: the bytes behind the tag tell.
         if (!leadsNowhere(error)) throw error;
       }
-    const image = await this.#imageAt(reference, signal);
+    const image = await this.#imageAt(reference, signal, held);
     this.#digests.set(name, image.digest);
     return image;
   }
 
-  #imageAt(reference: Reference, signal: AbortSignal | undefined): Promise<Image> {
-    const source = { engine: this.#engine, places: this.#places, platform: this.#platform };
-    return this.#images.get(formatReference(reference), signal, own => fetchImage(source, reference, own));
+  #imageAt(reference: Reference, signal: AbortSignal | undefined, held: string | undefined): Promise<Image> {
+    const source = { engine: this.#engine, places: this.#places, platform: this.#platform, held };
+    const key = `${formatReference(reference)} ${held ?? ''}`;
+    return this.#images.get(key, signal, own => fetchImage(source, reference, own));
   }
 
   async openBlob(reference: Reference, descriptor: Descriptor, signal?: AbortSignal) {

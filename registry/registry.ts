@@ -15,8 +15,11 @@ export interface Registry {
    */
   resolve(reference: Reference, signal?: AbortSignal): Promise<Digest>;
 
-  /** The image manifest behind a reference; an index is followed to the platform asked for (RegistryOptions.platform). */
-  fetchImage(reference: Reference, signal?: AbortSignal): Promise<Image>;
+  /**
+   * The image manifest behind a reference; an index is followed to the platform asked for (RegistryOptions.platform), or to
+   * exactly the one that is `held`, as platformText gave it of an image that was taken before.
+   */
+  fetchImage(reference: Reference, signal?: AbortSignal, held?: string): Promise<Image>;
 
   /**
    * The bytes of a blob as they are stored (a tar+gzip layer comes compressed). The stream errors if they do not hash to

@@ -54,9 +54,14 @@ export async function readHeldVersions({
 function heldBy(entry: LockEntry | undefined): Held | undefined {
   if (entry === undefined) return undefined;
   if (entry.kind === 'file') return { digest: `sha256:${entry.sha256}` };
-  const { digest, sha256, sizeBytes, layer, signature } = entry;
+  const { digest, sha256, sizeBytes, layer, platform, signature } = entry;
   const module = { sha256, sizeBytes, layerDigest: layer.digest };
-  return { digest, module, ...(signature === undefined ? {} : { signature }) };
+  return {
+    digest,
+    module,
+    ...(platform === undefined ? {} : { platform }),
+    ...(signature === undefined ? {} : { signature }),
+  };
 }
 
 function ofPlatform(comparison: LockComparison, platform: string | undefined): LockComparison {

@@ -2,7 +2,15 @@ import { formatReference } from '../../registry/reference.ts';
 import type { PluginManifest, WantedVersion } from '../manifest/wanted.ts';
 import type { LockEntry, LockFile } from './lockFile.ts';
 
-export { LockConflict, LockedImageGone, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './lockErrors.ts';
+export {
+  LockBytesDiffer,
+  LockConflict,
+  LockedImageGone,
+  LockInvalid,
+  LockNewer,
+  LockUnreadable,
+  LockUnwritable,
+} from './lockErrors.ts';
 export type { LockEntry, LockFile } from './lockFile.ts';
 export { isSameEntry, lockPathFor, readLock, writeLock } from './lockFile.ts';
 

@@ -68,6 +68,20 @@ export class LockedImageGone extends Refusal {
   }
 }
 
+/** What the locked image holds is not what the lock says it does. */
+export class LockBytesDiffer extends Refusal {
+  readonly code = 'LOCK_BYTES_DIFFER';
+
+  constructor(name: string, version: string, expected: string, found: string) {
+    super(`${name} ${version}: its plugin.wasm is not the one that the lock holds`, {
+      subject: `${name} ${version}`,
+      expected,
+      found,
+      hint: `The image's digest fits, so the lock was edited by hand: restore it, or run plugin-mirror sync --update ${name}.`,
+    });
+  }
+}
+
 /** What LockUnreadable finds where there is no file, and where there is a link to none. */
 export const NO_FILE = 'no such file';
 export const LEADS_NOWHERE = 'it is a symbolic link that leads nowhere';

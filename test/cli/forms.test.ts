@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { listing, openScene, sha256 } from '../support/cli.ts';
@@ -139,6 +139,13 @@ describe('sync publishes every form of image', () => {
     await scene.list({ f: '1.0.0' });
     assert.equal((await scene.sync('--platform', 'linux/arm64')).code, 0);
     assert.ok(made('arm').equals(await readFile(scene.path('plugins/f/1.0.0/plugin.wasm'))));
+    // The lock says which one it was, and whoever follows it need not say so again.
+    assert.match(await scene.read('manifest.lock.json'), /"platform": "linux\/arm64"/);
+    for (const args of [['--frozen'], []]) {
+      await rm(scene.path('plugins'), { recursive: true });
+      assert.equal((await scene.sync(...args)).code, 0);
+      assert.ok(made('arm').equals(await readFile(scene.path('plugins/f/1.0.0/plugin.wasm'))));
+    }
     const { ran, report } = await scene.report('--platform', 'linux/s390x', '--no-lock');
     assert.equal(ran.code, 1);
     assert.match(JSON.stringify(report.plugins[0]?.error), /linux\/amd64.*linux\/arm64/);
