@@ -69,8 +69,10 @@ export async function runSync(run: SyncRun): Promise<number> {
 /** Options that could be used for nothing are a matter of the command line, though each plugin fails by itself. */
 function failureOf({ outcomes, problems }: SyncReport): number {
   const errors = [...outcomes.map(({ error }) => error), ...problems];
-  const isUsage = outcomes.length > 0 && errors.every(error => error !== undefined && exitCodeOf(error) === EXIT.usage);
-  return isUsage ? EXIT.usage : EXIT.failed;
+  const told = errors.filter(error => error !== undefined);
+  const are = (code: number) => told.every(error => exitCodeOf(error) === code);
+  if (outcomes.length > 0 && told.length === errors.length && are(EXIT.usage)) return EXIT.usage;
+  return told.length > 0 && are(EXIT.drift) ? EXIT.drift : EXIT.failed;
 }
 
 /** Live lines on a terminal, plain ones anywhere else. */

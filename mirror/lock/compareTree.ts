@@ -4,6 +4,7 @@ import { readCatalog } from '../../tree/readCatalog.ts';
 import { readVersion } from '../../tree/readVersion.ts';
 import { type LockEntry, LockUnreadable, readLock } from './lock.ts';
 import { NO_FILE } from './lockErrors.ts';
+import { lockedAnnotationKeys } from './lockFormat.ts';
 
 /** Where a tree's catalog and a lock disagree, each in words; empty if they agree. @throws the lock's and the catalog's refusals */
 export async function compareTree(treeDir: string, lockPath: string): Promise<string[]> {
@@ -45,25 +46,37 @@ export async function compareTree(treeDir: string, lockPath: string): Promise<st
 
 /** What a lock says otherwise of a version than its metadata.json, beside the digests; in words, e.g. `has the platform …`. */
 export function differences(entry: LockEntry, metadata: PublishedVersion): string[] {
+  const origin = entry.kind === 'file' ? `file:${entry.file}` : entry.reference;
+  const isOther = entry.kind === 'file' ? metadata.reference !== origin : !isFrom(metadata, origin);
+  return [...(isOther ? [inWords('the origin', metadata.reference, origin)] : []), ...falseFacts(entry, metadata)];
+}
+
+/** The same, but for the place that it came from, which says nothing of the bytes. */
+export function falseFacts(entry: LockEntry, metadata: PublishedVersion): string[] {
   const { layer } = metadata;
   const facts: [string, unknown, unknown][] = [['the size of plugin.wasm', metadata.sizeBytes, entry.sizeBytes]];
-  if (entry.kind === 'file') {
-    if (metadata.reference !== `file:${entry.file}`)
-      facts.push(['the origin', metadata.reference, `file:${entry.file}`]);
-  } else {
-    if (!isFrom(metadata, entry.reference)) facts.push(['the origin', metadata.reference, entry.reference]);
+  if (entry.kind === 'image') {
     facts.push(
       ['its plugin.wasm from the layer', layer?.digest, entry.layer.digest],
       ['the layer’s size', layer?.sizeBytes, entry.layer.sizeBytes],
       ['the layer’s media type', layer?.mediaType, entry.layer.mediaType],
       ['the platform', metadata.platform, entry.platform],
     );
-    for (const [key, text] of Object.entries(entry.annotations ?? {}))
-      facts.push([`the annotation ${key}`, metadata.annotations?.[key], text]);
+    for (const key of lockedAnnotationKeys)
+      facts.push([`the annotation ${key}`, annotation(metadata, key), annotation(entry, key)]);
   }
-  return facts.flatMap(([what, tree, lock]) =>
-    tree === lock ? [] : [`has ${what} ${tree ?? 'none'} in the tree, ${lock ?? 'none'} in the lock`],
-  );
+  return facts.flatMap(([what, tree, lock]) => (tree === lock ? [] : [inWords(what, tree, lock)]));
+}
+
+function inWords(what: string, tree: unknown, lock: unknown): string {
+  return `has ${what} ${tree ?? 'none'} in the tree, ${lock ?? 'none'} in the lock`;
+}
+
+function annotation(
+  { annotations }: { readonly annotations?: Readonly<Record<string, string>> },
+  key: string,
+): string | undefined {
+  return annotations !== undefined && Object.hasOwn(annotations, key) ? annotations[key] : undefined;
 }
 
 /**

@@ -13,6 +13,21 @@ export class FrozenLockDiffers extends Refusal {
   readonly code = 'FROZEN_LOCK_DIFFERS';
 }
 
+/** What was mirrored has the digests of the lock, and is otherwise not what the lock says of it. */
+export class FrozenLockUntrue extends Refusal {
+  readonly code = 'FROZEN_LOCK_UNTRUE';
+
+  constructor(lockPath: string, differences: readonly string[]) {
+    super(
+      `${lockPath} says otherwise of what its digests lead to:\n${differences.map(line => `  ${line}`).join('\n')}`,
+      {
+        subject: lockPath,
+        hint: 'The bytes are the locked ones, so the lock was edited by hand: restore it, or let plugin-mirror sync --no-frozen write it anew.',
+      },
+    );
+  }
+}
+
 /** `byItself`: frozen since CI is set, not because somebody said so. @throws FrozenLockMissing */
 export function requireLock(lock: LockFile | undefined, lockPath: string, byItself: boolean): LockFile {
   if (lock !== undefined) return lock;

@@ -276,6 +276,82 @@ describe('--frozen', { concurrency: 3 }, () => {
   });
 });
 
+describe('a lock of which something else than a digest was edited', { concurrency: 3 }, () => {
+  type Entry = Record<string, unknown> & { layer: Record<string, unknown>; annotations: Record<string, string> };
+  const revision = 'org.opencontainers.image.revision';
+  const edits: Readonly<Record<string, readonly [(entry: Entry) => void, RegExp]>> = {
+    'a platform of a plain image': [
+      entry => (entry.platform = 'linux/arm64'),
+      /a 1 has the platform none .* linux\/arm64/,
+    ],
+    'a media type': [entry => (entry.layer.mediaType = 'x/y'), /a 1 has the layer’s media type .* x\/y in the lock/],
+    'a size of the layer': [entry => (entry.layer.sizeBytes = 7), /a 1 has the layer’s size \d+ .* 7 in the lock/],
+    'an annotation': [entry => (entry.annotations[revision] = 'x'), /a 1 has the annotation \S+revision \w+ in the tree, x in the lock/],
+    'no annotations': [
+      entry => Reflect.deleteProperty(entry, 'annotations'),
+      /a 1 has the annotation .* none in the lock/,
+    ],
+  };
+  for (const [what, [edit, words]] of Object.entries(edits))
+    it(`${what}: check says so, --frozen ends in 3 with whole plugins, sync mends it`, async t => {
+      const scene = await openScene(t);
+      scene.push('a', '1', imageFormC({ wasm: buildModule({ seed: 'a' }), version: '1' }));
+      await scene.list({ a: '1' });
+      assert.equal((await scene.sync()).code, 0);
+      const text = await scene.read('manifest.lock.json');
+      const lock = JSON.parse(text);
+      edit(lock.plugins.a['1']);
+      await scene.write('manifest.lock.json', `${JSON.stringify(lock, null, 2)}\n`);
+      assert.equal((await scene.run(['check'])).code, 3);
+      for (const isEmpty of [false, true]) {
+        if (isEmpty) await rm(scene.path('plugins'), { recursive: true });
+        const ran = await scene.sync('--frozen');
+        assert.equal(ran.code, 3, ran.stderr);
+        assert.match(ran.stderr, /FROZEN_LOCK_UNTRUE/);
+        assert.match(ran.stderr, words);
+        assert.equal((await scene.run(['verify'])).code, 0);
+      }
+      assert.equal((await scene.sync('--no-frozen')).code, 0);
+      assert.equal(await scene.read('manifest.lock.json'), text);
+    });
+
+  it('an image of an index that is not there: its own refusal, and the images that are', async t => {
+    const scene = await openScene(t);
+    scene.push(
+      'a',
+      '1',
+      indexOf([{ platform: 'linux/amd64', image: imageFormD({ wasm: buildModule({ seed: 'z' }) }) }]),
+    );
+    await scene.list({ a: '1' });
+    assert.equal((await scene.sync()).code, 0);
+    const text = await scene.read('manifest.lock.json');
+    await scene.write('manifest.lock.json', text.replace('linux/amd64', 'linux/s390x'));
+    await rm(scene.path('plugins'), { recursive: true });
+    const ran = await scene.sync('--frozen');
+    assert.equal(ran.code, 1);
+    assert.match(ran.stderr, /no image for linux\/s390x, which is the one that is locked.*linux\/amd64.*restore it/s);
+  });
+
+  it('another layer is missed before anything is downloaded, and by a dry run too', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    assert.equal((await scene.sync()).code, 0);
+    const lock = JSON.parse(await scene.read('manifest.lock.json'));
+    lock.plugins.a['1'].layer.digest = `sha256:${'f'.repeat(64)}`;
+    await scene.write('manifest.lock.json', `${JSON.stringify(lock, null, 2)}\n`);
+    await rm(scene.path('plugins'), { recursive: true });
+    await rm(scene.path('home'), { recursive: true, force: true });
+    scene.registry.reset();
+    for (const args of [['--dry-run'], []]) {
+      const ran = await scene.sync(...args);
+      assert.equal(ran.code, 1);
+      assert.match(`${ran.stdout}${ran.stderr}`, /LOCK_BYTES_DIFFER/);
+    }
+    assert.equal(scene.registry.bytesServed('blob'), 0);
+  });
+});
+
 describe('a lock that cannot be read', { concurrency: 2 }, () => {
   it('is told with the way out that fits', async t => {
     const scene = await openScene(t);
