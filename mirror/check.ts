@@ -167,7 +167,10 @@ async function ofTag(
     const named = formatReference(source.reference);
     const isRenamed = changes.has(versionKey(wanted));
     if (metadata !== undefined && (isRenamed || source.reference.digest !== undefined || !isFrom(metadata, named))) {
-      const detail = `the tree has it from ${metadata.reference} (${metadata.digest}), the manifest names ${named}, another image`;
+      const detail =
+        metadata.reference === named
+          ? `the tree has ${metadata.digest} from ${named}, which is ${foundDigest} now`
+          : `the tree has it from ${metadata.reference} (${metadata.digest}), the manifest names ${named}, another image`;
       return [{ kind: 'stale', name, version, detail, expectedDigest: foundDigest, foundDigest: metadata.digest }];
     }
     const detail = `its tag has moved from ${expectedDigest} to ${foundDigest}`;

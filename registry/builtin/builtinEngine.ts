@@ -165,7 +165,15 @@ class BuiltinEngine implements Engine {
   ): Promise<Digest | undefined> {
     const read = async (answer: HttpAnswer): Promise<Digest | undefined> => {
       await dropBody(answer, signal);
-      return announcedDigest(answer);
+      const digest = announcedDigest(answer);
+      // Where a GET follows, that one tells; a login page must not pass for a registry that says little.
+      if (digest === undefined && this.#headsOnly && isWebPage(answer))
+        throw refusePortal(answer.request.url.host, {
+          subject: formatReference(reference),
+          status: answer.status,
+          request: requestOf(answer),
+        });
+      return digest;
     };
     try {
       return await this.#exchange.ask(manifestQuestion(reference, 'HEAD'), read, signal, retries);
@@ -206,7 +214,7 @@ class BuiltinEngine implements Engine {
     }
     const offset = isRange && range !== undefined ? range.first : 0;
     const expectedBytes = descriptor.size - offset;
-    if (/^\s*text\/html/i.test(headers['content-type']?.toString() ?? '') && length !== expectedBytes) {
+    if (isWebPage(answer) && length !== expectedBytes) {
       answer.body.on('error', () => {}).destroy();
       answer.leave();
       throw refusePortal(answer.request.url.host, { subject: descriptor.digest, status, request: requestOf(answer) });
@@ -247,6 +255,10 @@ function askedFor(reference: Reference): Pick<Asked, 'subject' | 'registry' | 'r
     registry: reference.registry,
     repository: reference.repository,
   };
+}
+
+function isWebPage({ headers }: HttpAnswer): boolean {
+  return /^\s*text\/html/i.test(headers['content-type']?.toString() ?? '');
 }
 
 /** True if the same without a Range may do: some storage refuses ranges by whatever status comes to its mind. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { openScene } from '../support/cli.ts';
+import { openScene, parsed } from '../support/cli.ts';
 import { captivePortal, finish, hang, headers, redirectChain, reset, status, wrongDigest } from '../support/faults.ts';
 import type { FaultRule } from '../support/script.ts';
 
@@ -51,4 +51,21 @@ it('whatever HEAD says, what is there and unchanged is kept and no blob travels'
   assert.equal(ran.code, 0);
   assert.equal(scene.registry.count('blob'), 0);
   assert.ok(scene.registry.count() <= names.length * 5, `${scene.registry.count()} requests`);
+});
+
+it('check takes a login page for no answer, and a registry that leaves the digest out for one that does not tell', async t => {
+  const scene = await openScene(t);
+  scene.push('a', '1');
+  await scene.list({ a: '1' });
+  assert.equal((await scene.sync()).code, 0);
+  const check = async () => {
+    const ran = await scene.run(['check', '--format', 'json', '--retries', '0']);
+    const { findings } = parsed<{ findings: { kind: string; error?: { code: string } }[] }>(ran);
+    return [ran.code, ...findings.map(({ kind, error }) => `${kind} ${error?.code}`)];
+  };
+  scene.registry.script({ kind: 'manifest', method: 'HEAD', fault: headers({ 'docker-content-digest': null }) });
+  assert.deepEqual(await check(), [0, 'untold undefined']);
+  scene.registry.reset();
+  scene.registry.script({ kind: 'manifest', method: 'HEAD', fault: captivePortal() });
+  assert.deepEqual(await check(), [3, 'unreachable REGISTRY_PROTOCOL']);
 });
