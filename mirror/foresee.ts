@@ -42,7 +42,7 @@ export async function foresee(planned: Prepared, options: ForeseeOptions): Promi
   const { questions, signal, treeDir } = options;
   const steps = await pMap(
     planned.plan.steps,
-    async step => withRoom(await withSignature(step, planned, options), treeDir),
+    async step => withRoom(await withModule(await withSignature(step, planned, options)), treeDir),
     { concurrency: questions, signal },
   );
   const failed = new Set(steps.filter(({ action }) => action === 'fail').map(({ wanted }) => versionKey(wanted)));
@@ -74,6 +74,19 @@ async function withSignature(step: PlanStep, { images }: Prepared, options: Fore
   } catch (error) {
     signal.throwIfAborted();
     return { action: 'fail', wanted: step.wanted, error: error instanceof Error ? error : new Error(String(error)) };
+  }
+}
+
+/** A local file can be looked into before it is taken. */
+async function withModule(step: PlanStep): Promise<PlanStep> {
+  const { wanted } = step;
+  if (step.action !== 'fetch' || wanted.source.kind !== 'file') return step;
+  const { inspectModule } = await import('./extract/inspectModule.ts');
+  try {
+    await inspectModule(wanted.source.path, `${wanted.name} ${wanted.version}`);
+    return step;
+  } catch (error) {
+    return { action: 'fail', wanted, error: error instanceof Error ? error : new Error(String(error)) };
   }
 }
 

@@ -79,6 +79,15 @@ describe('sync --dry-run foresees', { concurrency: 3 }, () => {
     assert.match(checked.found.findings[0]?.detail ?? '', /only if its signature satisfies/);
   });
 
+  it('a local file that is no module', async t => {
+    const scene = await openScene(t);
+    await scene.write('page.wasm', '<html></html>');
+    await scene.list({ own: { file: 'page.wasm', versions: ['1'], aliases: { x: '1' } } });
+    const { ran, plan } = await dryRun(scene);
+    assert.equal(ran.code, 1);
+    assert.deepEqual(told(plan), ['fail own 1 MODULE_INVALID', 'fail own x ALIAS_TARGET_FAILED']);
+  });
+
   it('a disk that is too small, with the amount; check does, where the lock knows it', async t => {
     const scene = await openScene(t);
     scene.push('small', '1');
