@@ -18,11 +18,13 @@ export interface VerifyFlags {
 export async function runVerify({ tree, lock, format }: VerifyFlags, signal: AbortSignal): Promise<number> {
   const audit = await auditTree(tree, { signal });
   const disagreements = lock === undefined ? [] : await compareTree(tree, lock);
+  const isIntact = audit.sound;
+  const sound = isIntact && audit.unknown.length + disagreements.length === 0;
   if (format === 'json')
-    process.stdout.write(`${JSON.stringify({ schemaVersion: 1, ...audit, disagreements }, null, 2)}\n`);
+    process.stdout.write(`${JSON.stringify({ schemaVersion: 1, ...audit, disagreements, sound }, null, 2)}\n`);
   else process.stdout.write(render(audit, disagreements, wantsColor(process.stdout)));
-  if (!audit.sound) return EXIT.failed;
-  return audit.unknown.length + disagreements.length > 0 ? EXIT.drift : EXIT.good;
+  if (!isIntact) return EXIT.failed;
+  return sound ? EXIT.good : EXIT.drift;
 }
 
 function render(audit: TreeAudit, disagreements: readonly string[], color: boolean): string {

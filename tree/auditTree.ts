@@ -181,6 +181,10 @@ export async function findStrangers(
   return { unknown, unreadable: damaged };
 }
 
+/** What an NFS client makes of a file that is removed while it is open, until it is closed. */
+const NFS_LEFTOVER = /^\.nfs[0-9a-f]+$/;
+
+/** Beside the plugins' folders, names with a dot in front are the staging's and the file system's own. */
 async function findUnknown(
   treeDir: string,
   expected: ReadonlyMap<string, ExpectedFile>,
@@ -195,7 +199,7 @@ async function findUnknown(
       return [];
     });
     for (const entry of entries) {
-      if (entry.name.startsWith('.')) continue;
+      if (below === '' ? entry.name.startsWith('.') : NFS_LEFTOVER.test(entry.name)) continue;
       const path = below === '' ? entry.name : `${below}/${entry.name}`;
       if (!known.has(path))
         findings.unknown.push({ path, problem: `is ${kindOf(entry)} that the catalog does not know` });

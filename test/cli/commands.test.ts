@@ -127,6 +127,7 @@ describe('verify', { concurrency: 3 }, () => {
     const unknown = await scene.run(['verify']);
     assert.equal(unknown.code, 3);
     assert.match(unknown.stdout, /unknown +stranger\.txt/);
+    assert.equal(parsed<{ sound: boolean }>(await scene.run(['verify', '--format', 'json'])).sound, false);
     const file = scene.path('plugins/a/1.0.0/plugin.wasm');
     const bytes = await readFile(file);
     await writeFile(file, bytes.fill(0xff, 70, 71));

@@ -54,7 +54,11 @@ test('every kind of damage is named, and nothing outside is read', async t => {
   await writeFile(join(dir, 'a/1.0.0/extra'), '');
   await symlink('/', join(dir, 'root'));
   await mkdir(join(dir, 'd/1.0.0'), { recursive: true });
+  // Beside the plugins a dot file may be anybody's; within their folders it is nobody's, but for what NFS keeps of an open file.
   await writeFile(join(dir, '.hidden'), '');
+  await writeFile(join(dir, 'a/1.0.0/.hidden'), '');
+  await writeFile(join(dir, 'a/1.0.0/.nfs00000000000a1b2c00000001'), '');
+  await mkdir(join(dir, 'a/.x'));
   await rm(join(dir, 'snapshot-inventory.json'));
   const audit = await auditTree(dir);
   assert.equal(audit.sound, false);
@@ -70,7 +74,7 @@ test('every kind of damage is named, and nothing outside is read', async t => {
   assert.match(audit.damaged[3]?.problem ?? '', /symbolic link/);
   assert.match(audit.damaged[4]?.problem ?? '', /symbolic link/);
   assert.deepEqual(paths(audit.missing), ['a/2.0.0/plugin.wasm', 'snapshot-inventory.json']);
-  assert.deepEqual(paths(audit.unknown), ['a/1.0.0/extra', 'd', 'root']);
+  assert.deepEqual(paths(audit.unknown), ['a/.x', 'a/1.0.0/.hidden', 'a/1.0.0/extra', 'd', 'root']);
 });
 
 test('a module that is none is damaged even if the catalog agrees with its bytes', async t => {
