@@ -21,8 +21,10 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
       return { level: 'error', line: `the tree cannot be read (${String(event.error)}); ${now}` };
     }
     case 'content': {
-      const { level, what } = CONTENT_STATES[event.state];
-      return { level, line: `${event.paths.join(', ')} (sha256 ${event.sha256}): ${what}` };
+      const files = `${event.paths.join(', ')} (sha256 ${event.sha256})`;
+      if (event.state === 'whole') return info(`${files}: on disk it is whole again`);
+      const { level, served } = TROUBLES[event.state];
+      return { level, line: `${files}: ${FAULTS[event.fault]}; ${served}` };
     }
     case 'tls-loaded':
       return info('another certificate is shown from now on');
@@ -33,17 +35,19 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
   }
 }
 
-const CONTENT_STATES = {
-  damaged: { level: 'error', what: 'the file on disk is not what the catalog names; answering 503' },
-  'copy-damaged': {
-    level: 'error',
-    what: 'this copy on disk is not what the catalog names; the right bytes are served from another one',
-  },
-  displaced: {
-    level: 'warn',
-    what: 'another file lies there now; serving the one that is still open until the catalog names the new one',
-  },
-  whole: { level: 'info', what: 'the file on disk is whole again' },
+const TROUBLES = {
+  damaged: { level: 'error', served: 'answering 503' },
+  'copy-damaged': { level: 'error', served: 'the right bytes are served from another copy' },
+  displaced: { level: 'warn', served: 'serving the file that is still open' },
+} as const;
+
+const FAULTS = {
+  gone: 'it is gone from the disk',
+  forbidden: 'this user may not read it (EACCES)',
+  'no-file': 'what lies there is no file within the tree (a link, a folder or the like)',
+  replaced: 'another file lies there now',
+  altered: 'on disk it has other bytes than the catalog names',
+  unreadable: 'the disk or the system failed to read it',
 } as const;
 
 function info(line: string): { level: LogLevel; line: string } {

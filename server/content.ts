@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib';
+import type { Fault } from './fault.ts';
 import type { FileIdentity, OpenFile } from './openFile.ts';
 
 /** The unit of checksums, and of reads for readers who take little at a time. */
@@ -45,8 +46,11 @@ export class Content {
   proving: Promise<boolean> | undefined;
   /** CRC-32 of every granule, taken while the sha256 was proven: each later read from the disk is held against it. */
   checksums: Uint32Array | undefined;
-  /** The other files with these bytes, as they were when they were looked at last; a bad one holds other bytes by now. */
-  readonly copies = new Map<string, { readonly identity: FileIdentity | undefined; readonly isBad: boolean }>();
+  /** The other files with these bytes, as they were when they were looked at last; `fault`: why the bytes are not to be had there. */
+  readonly copies = new Map<
+    string,
+    { readonly identity: FileIdentity | undefined; readonly fault: Fault | undefined }
+  >();
   /** Its cached chunks, and how often each was asked for lately. */
   readonly chunks: (Chunk | undefined)[] = [];
   readonly uses: Uint8Array;

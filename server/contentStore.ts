@@ -1,10 +1,11 @@
-import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
-import { setImmediate as immediate } from 'node:timers/promises';
-import { crc32 } from 'node:zlib';
 import { CHUNK_BYTES, type ChunkCache } from './chunkCache.ts';
-import { Content, GRANULE_BYTES } from './content.ts';
-import { type FileIdentity, identityOf, OpenFile, sameIdentity } from './openFile.ts';
+import { Content } from './content.ts';
+import type { ContentEvent } from './events.ts';
+import { type Fault, faultOf } from './fault.ts';
+import { Findings } from './findings.ts';
+import { hashContent } from './hashContent.ts';
+import { type FileIdentity, identityOf, OpenFile, sameIdentity, type Unopened } from './openFile.ts';
 
 const PROOFS_AT_ONCE = 2;
 
@@ -12,10 +13,7 @@ export interface ContentStoreSettings {
   readonly cache: ChunkCache;
   /** Files that stay open while nobody reads them. */
   readonly maxOpenFiles: number;
-  /** A content was found damaged (or whole again), or another file was found at its path. */
-  readonly onChange: (content: Content, what: 'damaged' | 'displaced' | 'whole') => void;
-  /** Files of a content that is well were found to hold other bytes. */
-  readonly onBadCopies: (content: Content, paths: readonly string[]) => void;
+  readonly onEvent: (event: ContentEvent) => void;
 }
 
 /**
@@ -25,6 +23,7 @@ export interface ContentStoreSettings {
  */
 export class ContentStore {
   readonly #settings: ContentStoreSettings;
+  readonly #findings: Findings;
   readonly #contents = new Map<string, Content>();
   /** Contents whose file is open, the longest unused first. */
   readonly #open = new Map<Content, true>();
@@ -35,6 +34,7 @@ export class ContentStore {
 
   constructor(settings: ContentStoreSettings) {
     this.#settings = settings;
+    this.#findings = new Findings(settings.onEvent);
   }
 
   get contents(): Iterable<Content> {
@@ -100,45 +100,62 @@ export class ContentStore {
    */
   async checkCopies(content: Content, thorough: boolean): Promise<number> {
     let hashedBytes = 0;
-    const bad: string[] = [];
+    // Of these, all that can be said has been: no path holds the right bytes.
+    if (content.displaced) return hashedBytes;
+    const faults = new Map<string, Fault>();
+    const seen = new Map<string, { readonly identity: FileIdentity | undefined; readonly fault: Fault | undefined }>();
     for (const path of content.paths) {
       if (path === content.source || content.state !== 'proven') continue;
       const file = await OpenFile.open(this.#root, path, content.sizeBytes);
       const known = content.copies.get(path);
-      const isLink = file !== undefined && sameIdentity(file.identity, content.identity);
-      let isBad = file === undefined;
-      if (file !== undefined && !isLink) {
-        if (known !== undefined && !thorough && sameIdentity(file.identity, known.identity)) isBad = known.isBad;
-        else {
-          isBad = (await hashed(content, file)) === undefined;
-          hashedBytes += content.sizeBytes;
-        }
+      const isKnown = known !== undefined && !thorough && sameIdentity(file.identity, known.identity);
+      let fault: Fault | undefined;
+      if (!(file instanceof OpenFile)) fault = faultAt(content, path, file);
+      else if (isKnown) fault = known.fault;
+      else if (!sameIdentity(file.identity, content.identity)) {
+        const result = await hashContent(content, file);
+        if (typeof result === 'string') fault = faultAt(content, path, { fault: result, identity: file.identity });
+        hashedBytes += content.sizeBytes;
       }
-      file?.release();
+      if (file instanceof OpenFile) file.release();
       // A sync may be replacing it just now: what the catalog of then says is looked at in the next round.
       if (this.#contents.get(content.sha256) !== content) return hashedBytes;
-      content.copies.set(path, { identity: file?.identity, isBad });
-      if (isBad && known?.isBad !== true) bad.push(path);
+      seen.set(path, { identity: file.identity, fault });
+      if (fault !== undefined) faults.set(path, fault);
     }
-    for (const path of content.copies.keys())
-      if (path === content.source || !content.paths.includes(path)) content.copies.delete(path);
-    if (bad.length > 0) this.#settings.onBadCopies(content, bad);
+    // The one that is served may be gone with them by now: that is for the next proof to find.
+    if (content.state !== 'proven' || (faults.size > 0 && (await this.hasMoved(content)))) return hashedBytes;
+    content.copies.clear();
+    for (const [path, copy] of seen) content.copies.set(path, copy);
+    this.#findings.trouble(content, 'copy-damaged', faults);
+    this.#findings.whole(
+      content,
+      [...seen.keys()].filter(path => !faults.has(path)),
+    );
     return hashedBytes;
   }
 
   /** What was read is not what was proven: nobody gets any more of it until a proof says otherwise. */
-  distrust(content: Content): void {
-    this.#settings.cache.forget(content);
-    content.file?.release();
-    content.file = undefined;
-    this.#open.delete(content);
-    if (content.state !== 'damaged') this.#settings.onChange(content, 'damaged');
-    content.state = 'damaged';
+  distrust(content: Content, failure: Error): void {
+    const { source, displaced } = content;
+    const fault = 'code' in failure ? faultOf(failure) : 'altered';
+    // What was read is then not what lies at the path; the next proof tells what does.
+    this.#condemn(content, new Map(source === undefined || displaced ? [] : [[source, fault]]));
   }
 
   close(): void {
     for (const content of this.#contents.values()) this.#letGo(content);
     this.#contents.clear();
+  }
+
+  #condemn(content: Content, faults: ReadonlyMap<string, Fault>): void {
+    this.#settings.cache.forget(content);
+    content.file?.release();
+    content.file = undefined;
+    this.#open.delete(content);
+    content.state = 'damaged';
+    content.displaced = false;
+    this.#findings.trouble(content, 'damaged', faults);
   }
 
   #letGo(content: Content): void {
@@ -151,36 +168,40 @@ export class ContentStore {
 
   async #prove(content: Content, thorough: boolean): Promise<boolean> {
     let spoiled = false;
+    const faults = new Map<string, Fault>();
     for (const path of content.paths) {
       const file = await OpenFile.open(this.#root, path, content.sizeBytes);
-      if (file === undefined) continue;
+      if (!(file instanceof OpenFile)) {
+        faults.set(path, faultAt(content, path, file));
+        continue;
+      }
       // The same file by every mark, closed for want of room or looked at again, needs no second hash.
       const known = !thorough && content.state === 'proven' && sameIdentity(file.identity, content.identity);
-      const checksums = known ? content.checksums : await hashed(content, file);
+      const result = (known ? content.checksums : undefined) ?? (await hashContent(content, file));
       if (this.#contents.get(content.sha256) !== content) {
         file.release();
         return false;
       }
-      if (checksums !== undefined) {
-        this.#accept(content, file, path, checksums);
+      if (typeof result !== 'string') {
+        this.#accept(content, file, path, result);
         return true;
       }
+      faults.set(path, faultAt(content, path, { fault: result, identity: file.identity }));
       spoiled ||= sameFile(file.identity, content.identity);
       file.release();
     }
     if (this.#contents.get(content.sha256) !== content) return false;
-    // Another file took the name, as happens while a sync is under way: what is open still holds the right bytes.
+    // Another file took the name, or it is gone, as happens while a sync is under way: what is open still holds the right bytes.
     if (!spoiled && content.state === 'proven' && (await content.file?.isUntouched()) === true) {
-      if (!content.displaced) this.#settings.onChange(content, 'displaced');
       content.displaced = true;
+      this.#findings.trouble(content, 'displaced', faults);
       return true;
     }
-    this.distrust(content);
+    this.#condemn(content, faults);
     return false;
   }
 
   #accept(content: Content, file: OpenFile, path: string, checksums: Uint32Array): void {
-    if (content.state === 'damaged' || content.displaced) this.#settings.onChange(content, 'whole');
     content.file?.release();
     content.file = file;
     content.identity = file.identity;
@@ -190,6 +211,7 @@ export class ContentStore {
     content.state = 'proven';
     content.displaced = false;
     content.provenAtMs = Date.now();
+    this.#findings.whole(content, [path]);
     this.#open.delete(content);
     this.#open.set(content, true);
     for (const idle of this.#open.keys()) {
@@ -215,25 +237,15 @@ export class ContentStore {
   }
 }
 
-function sameFile(a: FileIdentity, b: FileIdentity | undefined): boolean {
-  return a.device === b?.device && a.inode === b.inode;
+/** Tells another file from the one that lay there, where that is known. */
+function faultAt(content: Content, path: string, { fault, identity }: Unopened): Fault {
+  const copy = content.copies.get(path);
+  const was = path === content.source ? content.identity : copy?.identity;
+  if (fault !== 'altered' || was === undefined || identity === undefined) return fault;
+  if (!sameFile(identity, was)) return 'replaced';
+  return path !== content.source && copy?.fault === 'replaced' ? 'replaced' : 'altered';
 }
 
-/** Reads the whole file. Answers its granules' checksums if its sha256 is the content's, else undefined. */
-async function hashed(content: Content, file: OpenFile): Promise<Uint32Array | undefined> {
-  const hash = createHash('sha256');
-  const checksums = new Uint32Array(Math.ceil(content.sizeBytes / GRANULE_BYTES));
-  const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, content.sizeBytes));
-  for (let position = 0; position < content.sizeBytes; position += CHUNK_BYTES) {
-    const length = Math.min(CHUNK_BYTES, content.sizeBytes - position);
-    const error = await new Promise<Error | undefined>(resolve => file.read(buffer, length, position, resolve));
-    if (error !== undefined) return undefined;
-    hash.update(buffer.subarray(0, length));
-    for (let from = 0; from < length; from += GRANULE_BYTES)
-      checksums[(position + from) / GRANULE_BYTES] = crc32(
-        buffer.subarray(from, Math.min(from + GRANULE_BYTES, length)),
-      );
-    await immediate();
-  }
-  return hash.digest('hex') === content.sha256 ? checksums : undefined;
+function sameFile(a: FileIdentity, b: FileIdentity | undefined): boolean {
+  return a.device === b?.device && a.inode === b.inode;
 }

@@ -1,3 +1,24 @@
+import type { Fault } from './fault.ts';
+
+/** What is the case with the files of one content. Each path is told of once, until something else is the case with it. */
+export type ContentEvent =
+  /** damaged: no file at these paths has these bytes, and 503 is answered. displaced: neither, but the right bytes are served
+   *  from the file that is still open. copy-damaged: the right bytes are served from another path. */
+  | {
+      readonly kind: 'content';
+      readonly state: 'damaged' | 'displaced' | 'copy-damaged';
+      readonly fault: Fault;
+      readonly paths: readonly string[];
+      readonly sha256: string;
+    }
+  /** What was told of these paths is over: the right bytes lie there. */
+  | {
+      readonly kind: 'content';
+      readonly state: 'whole';
+      readonly paths: readonly string[];
+      readonly sha256: string;
+    };
+
 /** What the server tells whoever started it. Nothing here ends it. */
 export type ServerEvent =
   | {
@@ -10,15 +31,7 @@ export type ServerEvent =
   /** No index.json lies there. `serving`: what was read before is served on. */
   | { readonly kind: 'tree-missing'; readonly treeDir: string; readonly serving: boolean }
   | { readonly kind: 'tree-unreadable'; readonly error: unknown; readonly serving: boolean }
-  /** damaged: no file at these paths has these bytes, and 503 is answered. displaced: another file lies there, the right
-   *  bytes are served from the one that is still open. copy-damaged: these files hold other bytes, the right ones are served
-   *  from another path. whole: all is well again. */
-  | {
-      readonly kind: 'content';
-      readonly state: 'damaged' | 'displaced' | 'whole' | 'copy-damaged';
-      readonly paths: readonly string[];
-      readonly sha256: string;
-    }
+  | ContentEvent
   /** Another certificate is shown from now on. */
   | { readonly kind: 'tls-loaded' }
   /** The certificate's files cannot be used as they are now; the former one is shown on. */

@@ -154,7 +154,7 @@ export class FileService {
       exchange.end(sentBytes, sentBytes === last - first + 1);
       if (isPlain) pressure.note(sentBytes, performance.now() - startedAtMs);
       if (failure === undefined) return;
-      store.distrust(content);
+      store.distrust(content, failure);
       onEvent({ kind: 'failure', url: exchange.request.url ?? '', error: failure });
     });
   }

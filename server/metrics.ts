@@ -68,7 +68,7 @@ export class Metrics {
       counter(`${p}cache_misses_total`, 'Chunks read from the disk.', gauges.cacheMisses),
       gauge(`${p}cache_bytes`, 'Memory that the chunk cache has taken.', gauges.cacheBytes),
       seenByAll(`${p}damaged_files`, 'Files on disk that are not what the catalog names.', gauges.damagedFiles),
-      seenByAll(`${p}displaced_files`, 'Files replaced while the catalog names the former.', gauges.displacedFiles),
+      seenByAll(`${p}displaced_files`, 'Files replaced or gone; what is still open is served.', gauges.displacedFiles),
       counter(`${p}access_log_dropped_lines_total`, 'Log lines that nobody took.', gauges.logLinesDropped),
       ...aboutTree(view),
       ...aboutProcess(),

@@ -1,6 +1,7 @@
 import { type BigIntStats, close, constants, fstat, open, read, realpath } from 'node:fs';
 import { sep } from 'node:path';
 import { promisify } from 'node:util';
+import { type Fault, faultOf } from './fault.ts';
 
 const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 const openAsync = promisify(open);
@@ -15,6 +16,12 @@ export interface FileIdentity {
   readonly changedNs: bigint;
   readonly modifiedNs: bigint;
   readonly sizeBytes: number;
+}
+
+/** Why there is no such file to be opened, and which one lies there instead, if one does. */
+export interface Unopened {
+  readonly fault: Fault;
+  readonly identity: FileIdentity | undefined;
 }
 
 /**
@@ -33,23 +40,24 @@ export class OpenFile {
 
   /**
    * Opens a regular file of this size below `root` (a real path). A link in its last part is not followed, one that leads
-   * out of `root` is refused. Answers undefined where there is no such file.
+   * out of `root` is refused. Answers what is the matter where there is no such file.
    */
-  static async open(root: string, path: string, sizeBytes: number): Promise<OpenFile | undefined> {
+  static async open(root: string, path: string, sizeBytes: number): Promise<OpenFile | Unopened> {
     const full = `${root}/${path}`;
     let descriptor: number;
     try {
       const real = await realpathAsync(full);
-      if (!real.startsWith(root.endsWith(sep) ? root : root + sep)) return undefined;
+      if (!real.startsWith(root.endsWith(sep) ? root : root + sep)) return { fault: 'no-file', identity: undefined };
       descriptor = await openAsync(full, FLAGS);
-    } catch {
-      return undefined;
+    } catch (error) {
+      return { fault: faultOf(error), identity: undefined };
     }
     const stats = await fstatAsync(descriptor, { bigint: true }).catch(() => undefined);
     if (stats?.isFile() === true && Number(stats.size) === sizeBytes)
       return new OpenFile(descriptor, identityOf(stats));
     await closeAsync(descriptor);
-    return undefined;
+    if (stats === undefined) return { fault: 'unreadable', identity: undefined };
+    return { fault: stats.isFile() ? 'altered' : 'no-file', identity: identityOf(stats) };
   }
 
   retain(): void {

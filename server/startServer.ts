@@ -9,7 +9,6 @@ import { ALLOWED_METHODS } from './allowedMethods.ts';
 import { ChunkCache } from './chunkCache.ts';
 import { rawAnswer, unreadableAnswerer } from './clientErrors.ts';
 import { Connections } from './connections.ts';
-import type { Content } from './content.ts';
 import { ContentStore } from './contentStore.ts';
 import type { Answered } from './exchange.ts';
 import { FileService } from './fileService.ts';
@@ -70,8 +69,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const store = new ContentStore({
     cache,
     maxOpenFiles: 512,
-    onChange: ({ paths, sha256 }: Content, state) => onEvent({ kind: 'content', state, paths, sha256 }),
-    onBadCopies: ({ sha256 }, paths) => onEvent({ kind: 'content', state: 'copy-damaged', paths, sha256 }),
+    onEvent,
   });
   const { treeDir, pollMs, retryAfterSeconds } = settings;
   const follower = new TreeFollower({ treeDir, pollMs, view: settings, onEvent }, store);
@@ -94,7 +92,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const damagedFiles = (): number => counted(store.contents, content => content.state === 'damaged');
   const badCopies = (): number => {
     let number = 0;
-    for (const { copies } of store.contents) number += counted(copies.values(), copy => copy.isBad);
+    for (const { copies, state, displaced } of store.contents)
+      if (state === 'proven' && !displaced) number += counted(copies.values(), copy => copy.fault !== undefined);
     return number;
   };
   const gauges = (): Gauges => ({

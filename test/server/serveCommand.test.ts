@@ -1,46 +1,14 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
-import { describe, type TestContext, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { ENTRY } from '../support/cli.ts';
 import { ask } from './client.ts';
+import { portOf, startServe as start } from './serveProcess.ts';
 import { makeTree, sha256, wasm } from './tree.ts';
-
-interface Started {
-  readonly child: ChildProcess;
-  /** What has been printed so far. */
-  readonly out: { stdout: string; stderr: string };
-  readonly ended: Promise<number | null>;
-}
-
-function start(t: TestContext, args: readonly string[], env: Readonly<Record<string, string>> = {}): Started {
-  const child = spawn(process.execPath, [ENTRY, 'serve', ...args], {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const out = { stdout: '', stderr: '' };
-  child.stdout.on('data', part => {
-    out.stdout += String(part);
-  });
-  child.stderr.on('data', part => {
-    out.stderr += String(part);
-  });
-  t.after(() => child.kill('SIGKILL'));
-  return { child, out, ended: once(child, 'close').then(([code]) => code as number | null) };
-}
-
-async function portOf({ child, out }: Started): Promise<number> {
-  for (;;) {
-    const port = /serving .* at http:\/\/\S+:(\d+)\//.exec(out.stderr)?.[1];
-    if (port !== undefined) return Number(port);
-    assert.equal(child.exitCode, null, out.stderr);
-    await once(child.stderr ?? child, 'data');
-  }
-}
 
 /** Those that run the command. proc_pid_stat(5): the fourth field is the parent. */
 function workersOf(pid: number): number[] {
