@@ -1,6 +1,6 @@
 import pMap from 'p-map';
 import { Refusal } from '../refusal/refusal.ts';
-import { TreeNotWritable } from '../tree/errors.ts';
+import { TreeDiskFull, TreeNotWritable } from '../tree/errors.ts';
 import { requireSpace } from '../tree/freeSpace.ts';
 import { openPublishing, type Publishing } from '../tree/publishing.ts';
 import { LazyRegistry } from './lazyRegistry.ts';
@@ -130,16 +130,23 @@ async function work(
   await requireSpace(publishing.treeDir, neededBytes(prepared));
   const done = new Map<PlanStep, Done>();
   const room = { prepared, registry, publishing, meter, signal };
+  const finish = (step: PlanStep, result: Done): void => {
+    done.set(step, result);
+    onEvent({ type: 'finished', outcome: result.outcome });
+  };
+  const crowded = new Map<PlanStep, Done>();
   await pMap(
     largestFirst(prepared),
     async step => {
       const result = signal.aborted ? undefined : await publishVersion(step, room);
-      if (result === undefined) return;
-      done.set(step, result);
-      onEvent({ type: 'finished', outcome: result.outcome });
+      if (result?.outcome.error instanceof TreeDiskFull) crowded.set(step, result);
+      else if (result !== undefined) finish(step, result);
     },
     { concurrency: concurrency * 2 },
   );
+  // What was staged at the same time took the room of each other; one after the other some of it may fit.
+  for (const [step, result] of crowded)
+    finish(step, (crowded.size === 1 || signal.aborted ? undefined : await publishVersion(step, room)) ?? result);
   stopped.versions = prepared.plan.steps.flatMap(step => done.get(step) ?? []);
 }
 

@@ -51,6 +51,24 @@ describe('a disk that is too small', () => {
     assert.equal((await scene.run(['verify'])).code, 0);
   });
 
+  it('for all, takes one after the other what fits, though side by side none did', async t => {
+    const scene = await smallScene(t, 'size=2m');
+    if (scene === undefined) return;
+    const names = ['a', 'b', 'c'];
+    for (const name of names)
+      scene.push(name, '1', imageFormA({ wasm: buildModule({ seed: name, sizeBytes: 1_200_000 }) }));
+    await scene.list(Object.fromEntries(names.map(name => [name, '1'])));
+    const { ran, report } = await scene.report();
+    assert.equal(ran.code, 1);
+    assert.deepEqual([report.totals.fetched, report.totals.failed], [1, 2], ran.stderr);
+    for (const { error } of report.plugins.filter(({ status }) => status === 'failed')) {
+      const [, needed, free] =
+        /at least ([\d.]+) (?:bytes|MiB) needed, ([\d.]+) (?:bytes|MiB) free/.exec(error?.message ?? '') ?? [];
+      assert.ok(Number(needed) >= Number(free), error?.message);
+    }
+    assert.equal((await scene.run(['verify'])).code, 0);
+  });
+
   it('in the middle of compressing, leaves the plugin served as it is', async t => {
     const scene = await smallScene(t, 'size=690k');
     if (scene === undefined) return;
