@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { Descriptor, ImageManifest } from '../../registry/image.ts';
+import { ArchiveDocuments } from './archiveDocuments.ts';
+import { DocumentFolder } from './documentFolder.ts';
 import { extractDocuments } from './extractDocuments.ts';
 import { moreTelling, nameImage } from './imageKind.ts';
 import { INFLATE_LIMIT_BYTES, inflateLayer } from './inflateLayer.ts';
@@ -15,9 +17,11 @@ import {
   printable,
 } from './layerRefusals.ts';
 import { assignRoles, chooseLayers, type LayerPart, layersOf, refuseEncrypted, roleNotes } from './layerRoles.ts';
+import { chooseLowerLayers, readLowerDocuments } from './lowerDocuments.ts';
 import { isTar, isWasm, nameContent } from './moduleContent.ts';
 import { MODULE_LIMIT_BYTES, ModuleFile, refuseSize, sizeWarning } from './moduleFile.ts';
-import { type Candidate, EntryHostile, PluginSearch } from './pluginSearch.ts';
+import { EntryHostile } from './overlay.ts';
+import { type Candidate, PluginSearch } from './pluginSearch.ts';
 import { readTar, TarDamaged, type TarEntry, TarHostile } from './readTar.ts';
 
 export interface ExtractRequest {
@@ -49,6 +53,8 @@ export interface ExtractedPlugin {
  * extract and check: exactly one plugin.wasm out of an image of any form, and the documents that the image has. Which layers
  * are opened is chooseLayers' rule, which file of them is PluginSearch's; the layer's own bytes say whether it is a raw
  * module or a tar, plain, gzip or zstd. Every layer is read to its end, where its digest is known to fit, or destroyed.
+ * Documents are layers of their own (see extractDocuments) or lie beside the module in its archives (see ArchiveDocuments);
+ * the former win. For them, a few small layers are read below the one with plugin.wasm (see chooseLowerLayers), no others.
  * @throws LayerNoPlugin, LayerAmbiguous, LayerHostile, LayerTooLarge, LayerCorrupt, LayerEncrypted, ModuleInvalid, the
  * signal's reason, and whatever openLayer and its streams throw
  */
@@ -58,26 +64,30 @@ export async function extractPlugin(request: ExtractRequest): Promise<ExtractedP
   const parts = assignRoles(manifest.layers);
   const chosen = chooseLayers(subject, parts, nameImage(manifest, undefined));
   // Beside the module, not after it: each of them costs a round trip.
-  const documents = startDocuments(request, parts);
+  const folder = new DocumentFolder(dir, subject);
+  const documents = startDocuments(request, parts, folder);
   try {
     const module = await ModuleFile.create(join(dir, 'plugin.wasm'), subject);
     const extraction = new Extraction(request, parts, module);
     try {
-      for (const [index, part] of chosen.entries()) {
-        await extraction.readLayer(part, index < chosen.length - 1);
+      let below: readonly LayerPart[] = chosen;
+      for (const part of chosen) {
+        below = below.slice(1);
+        await extraction.readLayer(part, below.length > 0);
         if (extraction.search.settled) break;
       }
-      const layer = extraction.conclude();
+      const { layer, path } = extraction.conclude();
       const written = await module.finish();
       const { abi, warnings } = await inspectModule(module.path, subject);
-      const { files, warnings: notes } = await documents.result();
+      await documents.result();
+      await extraction.writeDocuments(path, below, folder);
       const size = sizeWarning(subject, written.sizeBytes);
       return {
         layer,
         ...written,
         abi,
-        files,
-        warnings: [...warnings, ...(size === undefined ? [] : [size]), ...notes],
+        files: folder.files,
+        warnings: [...warnings, ...(size === undefined ? [] : [size]), ...folder.warnings],
       };
     } finally {
       await module.close();
@@ -91,10 +101,10 @@ export async function extractPlugin(request: ExtractRequest): Promise<ExtractedP
 }
 
 /** Documents on their way while the module is read. `stop` waits until nothing is written any more. */
-function startDocuments(request: ExtractRequest, parts: readonly LayerPart[]) {
+function startDocuments(request: ExtractRequest, parts: readonly LayerPart[], folder: DocumentFolder) {
   const controller = new AbortController();
   const signal = AbortSignal.any([request.signal, controller.signal]);
-  const working = extractDocuments({ ...request, signal }, parts);
+  const working = extractDocuments({ ...request, signal }, parts, folder);
   const ended = working.then(
     () => undefined,
     () => undefined,
@@ -110,6 +120,7 @@ function startDocuments(request: ExtractRequest, parts: readonly LayerPart[]) {
 
 class Extraction {
   readonly search = new PluginSearch();
+  readonly #documents = new ArchiveDocuments(this.search);
   readonly #request: ExtractRequest;
   readonly #parts: readonly LayerPart[];
   readonly #module: ModuleFile;
@@ -134,6 +145,7 @@ class Extraction {
     const number = this.#parts.indexOf(part) + 1;
     const place = `layer ${number} (${describeLayer(layer)})`;
     this.search.enterLayer(number, more);
+    this.#documents.enterLayer(number);
     const source = await openLayer(layer);
     // Whatever goes wrong is told by the reading; a source destroyed afterwards must not crash the process.
     source.on('error', () => {});
@@ -149,8 +161,8 @@ class Extraction {
     this.search.leaveLayer();
   }
 
-  /** Which layer it was; refuses where the layers together show no module or several. */
-  conclude(): Descriptor {
+  /** Which layer it was, and its path there; refuses where the layers together show no module or several. */
+  conclude(): { readonly layer: Descriptor; readonly path: string } {
     const { subject, manifest } = this.#request;
     const { found, candidates, notes } = this.search;
     const refusal = (why: string) => `${subject}: ${why}; ${describeLayers(layersOf(this.#parts), this.#notes)}`;
@@ -178,7 +190,17 @@ class Extraction {
     }
     const tooLarge = this.#tooLarge.get(found);
     if (tooLarge !== undefined) throw refuseSize(subject, `${tooLarge} bytes`);
-    return layer;
+    return { layer, path: found.path };
+  }
+
+  /** What documents the archives have beside the module, those in the layers `below` the ones read so far included. */
+  async writeDocuments(modulePath: string, below: readonly LayerPart[], folder: DocumentFolder): Promise<void> {
+    const { signal } = this.#request;
+    const layers = chooseLowerLayers(below).map(part => ({ ...part, number: this.#parts.indexOf(part) + 1 }));
+    const found = { overlay: this.search.overlay, documents: this.#documents };
+    const warning = await readLowerDocuments(this.#request, layers, found);
+    if (warning !== undefined) folder.warn(warning);
+    await this.#documents.writeBeside(modulePath, folder, signal);
   }
 
   async #readModule(layer: Descriptor, chunks: AsyncIterable<Buffer>): Promise<void> {
@@ -203,7 +225,7 @@ class Extraction {
       if (entry.kind !== 'directory') this.#systemFile = moreTelling(this.#systemFile, entry.path);
       const keep = this.search.offer(entry.path, entry.kind, entry.about);
       const candidate = this.search.candidates.at(-1);
-      if (!keep || candidate === undefined) return undefined;
+      if (!keep || candidate === undefined) return this.#documents.offer(entry);
       module.restart();
       written = 0;
       expected = entry.sizeBytes;

@@ -1,4 +1,5 @@
 import type { Descriptor } from '../../registry/image.ts';
+import { documentFile } from './documentRules.ts';
 import {
   describeLayers,
   LayerAmbiguous,
@@ -146,11 +147,8 @@ function roleOf(layer: Descriptor, file: string | undefined): LayerRole {
 }
 
 function documentName(layer: Descriptor): string | undefined {
-  const title = titleOf(layer) ?? '';
-  const readme = /^readme((?:[._-][a-z0-9]{1,16}){0,3})\.(?:md|markdown)$/i.exec(title);
-  if (readme) return `README${readme[1] ?? ''}.md`;
-  if (/^spec\.ya?ml$/i.test(title)) return 'spec.yaml';
-  if (/^icon\.png$/i.test(title)) return 'icon.png';
+  const titled = documentFile(titleOf(layer) ?? '');
+  if (titled !== undefined) return titled;
   const language = DOC_TYPE.exec(layer.mediaType);
   if (language) return language[1] === undefined ? 'README.md' : `README_${language[1].toUpperCase()}.md`;
   if (/^application\/vnd\.module\.wasm\.spec\.v1\+yaml$/i.test(layer.mediaType)) return 'spec.yaml';

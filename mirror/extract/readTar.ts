@@ -1,5 +1,5 @@
 import { Parser, type ReadEntry } from 'tar';
-import type { EntryKind } from './pluginSearch.ts';
+import type { EntryKind } from './overlay.ts';
 
 /** An archive that breaks off or contradicts itself; thrown only once all of its bytes have been read. */
 export class TarDamaged extends Error {}

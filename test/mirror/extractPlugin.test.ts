@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -216,7 +216,8 @@ test('documents that are too large or no PNG are left out with a warning and, if
 test('only the layers that are needed are opened', async () => {
   const configured = await extract(images['form B'] as TestImage);
   assert.deepEqual(configured.opened, [configured.plugin.layer.digest]);
-  const stacked = await extract(imageFormD({ wasm, layers: [[entry('x', other)], [entry('plugin.wasm')]] }));
+  const base = [entry('usr/bin/x', randomBytes(2_200_000))];
+  const stacked = await extract(imageFormD({ wasm, layers: [[entry('README.md')], base, [entry('plugin.wasm')]] }));
   assert.deepEqual(stacked.opened, [stacked.plugin.layer.digest]);
   const foreign = await extract(images['a foreign layer below'] as TestImage);
   assert.deepEqual(foreign.opened, [foreign.plugin.layer.digest]);

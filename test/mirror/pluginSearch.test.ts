@@ -1,12 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { EntryHostile, type EntryKind, PluginSearch } from '../../mirror/extract/pluginSearch.ts';
-
-interface Entry {
-  readonly path: string;
-  readonly kind: EntryKind;
-}
+import { EntryHostile, type EntryKind } from '../../mirror/extract/overlay.ts';
+import { PluginSearch } from '../../mirror/extract/pluginSearch.ts';
+import { type StackEntry as Entry, layOver } from './layOver.ts';
 
 /** Layers as an image lists them, the bottom first, as extraction reads them. @returns `path@layer`, or how many are equally good */
 function search(layers: readonly (readonly Entry[])[]): string | number {
@@ -19,31 +16,9 @@ function search(layers: readonly (readonly Entry[])[]): string | number {
   return found.found === undefined ? found.candidates.length : `${found.found.path}@${found.found.layer}`;
 }
 
-/** The same by the book: lay the layers on each other in a real tree of names, then look. */
+/** The same, looked up in what the layers show. */
 function naive(layers: readonly (readonly Entry[])[]): string | number {
-  let tree = new Map<string, { kind: EntryKind; layer: number }>();
-  const below = (path: string, root: string) => root === '' || path.startsWith(`${root}/`);
-  layers.forEach((entries, layer) => {
-    for (const { path } of entries) {
-      const name = path.split('/').at(-1) ?? '';
-      const folder = path.split('/').slice(0, -1).join('/');
-      if (!name.startsWith('.wh.')) continue;
-      const target = [...(folder === '' ? [] : [folder]), name.slice(4)].join('/');
-      const gone = (other: string) =>
-        name === '.wh..wh..opq' ? below(other, folder) : other === target || below(other, target);
-      tree = new Map([...tree].filter(([other]) => !gone(other)));
-    }
-    for (const { path, kind } of entries) {
-      const parts = path.split('/');
-      if (parts.at(-1)?.startsWith('.wh.')) continue;
-      for (let depth = 1; depth < parts.length; depth++) {
-        const above = parts.slice(0, depth).join('/');
-        if (tree.get(above)?.kind !== 'directory') tree.set(above, { kind: 'directory', layer });
-      }
-      if (kind !== 'directory') tree = new Map([...tree].filter(([other]) => !below(other, path)));
-      tree.set(path, { kind, layer });
-    }
-  });
+  const tree = layOver(layers);
   const modules = [...tree].filter(([path, { kind }]) => kind === 'file' && path.endsWith('.wasm'));
   const root = modules.find(([path]) => path === 'plugin.wasm');
   const [only] = root ? [root] : modules.length === 1 ? modules : [];
