@@ -61,6 +61,18 @@ export function membersOf(node: Node | undefined): Member[] {
   return node?.type === 'object' ? [...memberMap(node).values()] : [];
 }
 
+/** The members whose key an earlier one has. That they stand twice is reported; what else is wrong with them is not lost. */
+export function twinsOf(node: Node): Member[] {
+  const seen = new Set<string>();
+  return (node.type === 'object' ? (node.children ?? []) : []).flatMap(property => {
+    const [keyNode, value] = property.children ?? [];
+    if (!keyNode || !value || typeof keyNode.value !== 'string') return [];
+    if (seen.has(keyNode.value)) return [{ key: keyNode.value, keyNode, node: value }];
+    seen.add(keyNode.value);
+    return [];
+  });
+}
+
 export function memberOf(node: Node | undefined, key: string): Member | undefined {
   return node?.type === 'object' ? memberMap(node).get(key) : undefined;
 }

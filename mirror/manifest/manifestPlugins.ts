@@ -4,7 +4,7 @@ import type { Node } from 'jsonc-parser';
 import { isDigest } from '../../registry/reference.ts';
 import { nameProblem } from '../../tree/names.ts';
 import { formatPlace, type Path, quoted } from '../document/problem.ts';
-import { type Member, memberOf, membersOf } from '../document/strictJson.ts';
+import { type Member, memberOf, membersOf, twinsOf } from '../document/strictJson.ts';
 import { readAliases } from './manifestAliases.ts';
 import { imageSources } from './manifestImages.ts';
 import {
@@ -41,6 +41,7 @@ export function readPlugins(plugins: Node, reading: Reading): Plugins {
     versions.push(...plugin.versions);
     aliases.push(...plugin.aliases);
   }
+  for (const twin of twinsOf(plugins)) if (nameProblem(twin.key) === undefined) readPlugin(twin, true, reading);
   return { versions, aliases };
 }
 

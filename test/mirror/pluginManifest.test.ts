@@ -435,6 +435,19 @@ describe('text that is no JSON', () => {
       assert.equal(problems.length, 1, JSON.stringify(problems));
       assert.match(`found ${problems[0]?.found}, expected ${problems[0]?.expected}`, told);
     });
+  it('a key twice, and what is wrong with each of its values', async () => {
+    const problems = await problemsOf(
+      '{"plugins":{"p":"1",\n"p":["1/2"],\n"p":{"versions":["3"],"aliases":{"4":"9"}}}}',
+    );
+    assert.deepEqual(
+      problems.map(({ place, line }) => [place, line]),
+      [
+        ['plugins.p', 2],
+        ['plugins.p[0]', 2],
+        ['plugins.p.aliases["4"]', 3],
+      ],
+    );
+  });
 });
 
 describe('readPluginManifest', () => {
