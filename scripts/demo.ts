@@ -32,11 +32,19 @@ async function demo(): Promise<void> {
   }
 }
 
-/** Where neither `sync` nor `serve` takes a signal, it would end the process without its `exit` event. */
+/** A command has been started, and has not ended. */
+let isRunning = false;
+
+/**
+ * A signal by itself would end the process without its `exit` event. `sync` and `serve` take Ctrl-C and SIGTERM and end in
+ * order; all else ends here: a second signal, one that comes between the two, a terminal that is closed.
+ */
 function endOnSignals(): void {
+  let came = 0;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
-      if (process.listenerCount(signal) === 1) process.exit(EXIT.interrupted);
+      came += 1;
+      if (!isRunning || came > 1 || signal === 'SIGHUP') process.exit(EXIT.interrupted);
     });
 }
 
@@ -62,8 +70,10 @@ async function show(registry: TestRegistry, dir: string): Promise<void> {
   await run(['serve', '--tree', tree, '--port', String(port)]);
 }
 
-function run(args: readonly string[]): Promise<unknown> {
-  return buildProgram('demo').parseAsync([...args], { from: 'user' });
+async function run(args: readonly string[]): Promise<void> {
+  isRunning = true;
+  await buildProgram('demo').parseAsync([...args], { from: 'user' });
+  isRunning = false;
 }
 
 async function freePort(): Promise<number> {
