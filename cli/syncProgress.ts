@@ -1,4 +1,5 @@
 import type { WriteStream } from 'node:tty';
+import { stripVTControlCharacters } from 'node:util';
 import { createLogUpdate } from 'log-update';
 import pc from 'picocolors';
 import type { SyncEvent } from '../mirror/events.ts';
@@ -7,6 +8,16 @@ import { formatBytes } from './format.ts';
 const FRAME_MS = 80;
 /** Lines kept for the total and for a line of news. */
 const OTHER_LINES = 3;
+/** `123 MB / 456 MB`, and ` 789 kB/s`; with some air around them where there is room. */
+const NUMBERS_WIDTH = 15;
+const SPEED_WIDTH = 9;
+const AIR = 2;
+/** A name that is cut further tells less than the speed does. */
+const LEAST_NAME = 6;
+const USUAL_NAME = 12;
+const MOST_NAME = 34;
+const LEAST_BAR = 10;
+const MOST_BAR = 24;
 
 interface Row {
   receivedBytes: number;
@@ -25,6 +36,8 @@ export class SyncProgress {
   readonly #rows = new Map<string, Row>();
   readonly #started = performance.now();
   #timer: NodeJS.Timeout | undefined;
+  #drawn: readonly string[] = [];
+  #width = 0;
   #phase = 'reading the tree';
   #news = '';
   #versions = 0;
@@ -58,6 +71,7 @@ export class SyncProgress {
   stop(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
+    this.#wipeIfNarrower(columnsOf(this.#stream));
     this.#draw.clear();
     this.#draw.done();
   }
@@ -80,21 +94,45 @@ export class SyncProgress {
   }
 
   #render(): void {
-    const width = this.#stream.columns || 80;
+    const width = columnsOf(this.#stream);
     const room = Math.max(1, (this.#stream.rows || 24) - OTHER_LINES);
-    const rows = [...this.#rows].slice(0, room).map(([key, row]) => this.#renderRow(key, row, width));
+    const rows = [...this.#rows].slice(0, room).map(([key, row]) => this.#renderRow(key, row, width - 1));
     const news = this.#news === '' ? [] : [this.#paint.dim(fit(this.#news, width - 1))];
-    this.#draw([...rows, ...news, this.#renderTotal(width)].join('\n'));
+    this.#wipeIfNarrower(width);
+    this.#drawn = [...rows, ...news, this.#renderTotal(width)];
+    this.#width = width;
+    this.#draw(this.#drawn.join('\n'));
   }
 
+  /**
+   * A terminal that has become narrower has wrapped what stood in it: more rows are to be taken off than were drawn. (Few
+   * cut the lines off instead; what stands right above is then lost with them.)
+   */
+  #wipeIfNarrower(width: number): void {
+    if (width >= this.#width || this.#drawn.length === 0) return;
+    const lengths = this.#drawn.map(line => stripVTControlCharacters(line).length);
+    const rows = lengths.reduce((sum, length) => sum + Math.max(1, Math.ceil(length / width)), 0);
+    this.#stream.write(`\u001b[${rows}A\r\u001b[J`);
+    this.#drawn = [];
+    this.#draw.done();
+  }
+
+  /** In a narrow terminal the bar goes first, then the end of the name, then the speed. */
   #renderRow(key: string, row: Row, width: number): string {
     const seconds = (performance.now() - row.since) / 1000;
-    const speed = seconds > 0.2 ? `${formatBytes(row.receivedBytes / seconds)}/s` : '';
-    const numbers =
-      `${formatBytes(row.receivedBytes)} / ${formatBytes(row.sizeBytes)}`.padStart(17) + speed.padStart(11);
-    const nameWidth = Math.min(34, Math.max(12, width - 52));
-    const name = fit(key.replace('/', ' '), nameWidth).padEnd(nameWidth);
-    return `${name} ${this.#bar(row.receivedBytes, row.sizeBytes, Math.min(24, width - nameWidth - 32))}${numbers}`;
+    const air = width > USUAL_NAME + NUMBERS_WIDTH + SPEED_WIDTH + 2 * AIR ? AIR : 0;
+    const numbers = `${formatBytes(row.receivedBytes)} / ${formatBytes(row.sizeBytes)}`.padStart(NUMBERS_WIDTH + air);
+    const speed = (seconds > 0.2 ? `${formatBytes(row.receivedBytes / seconds)}/s` : '').padStart(SPEED_WIDTH + air);
+    const text = key.replace('/', ' ');
+    const room = width - 1 - numbers.length - speed.length;
+    if (room < LEAST_NAME) {
+      const nameWidth = Math.max(0, width - 1 - numbers.length);
+      return fit(`${fit(text, nameWidth).padEnd(nameWidth)} ${numbers}`, width);
+    }
+    const nameWidth = Math.min(MOST_NAME, Math.max(Math.min(USUAL_NAME, room), room - LEAST_BAR));
+    const name = fit(text, nameWidth).padEnd(nameWidth);
+    const bar = this.#bar(row.receivedBytes, row.sizeBytes, Math.min(MOST_BAR, room - nameWidth));
+    return `${name} ${bar}${numbers}${speed}`;
   }
 
   #renderTotal(width: number): string {
@@ -113,6 +151,10 @@ export class SyncProgress {
   }
 }
 
+function columnsOf(stream: WriteStream): number {
+  return stream.columns || 80;
+}
+
 function fit(text: string, width: number): string {
-  return text.length <= width ? text : `${text.slice(0, Math.max(1, width - 1))}…`;
+  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`.slice(0, Math.max(1, width));
 }
