@@ -24,6 +24,7 @@ export interface Fault {
   readonly hint?: string;
 }
 
+const credentialsHint = 'Credentials come from docker’s config.json, never from this file.';
 const aDigest = 'sha256: and 64 lower-case hex digits (or sha512: and 128)';
 
 export function parseRegistryPlace(text: string): RegistryPlace | Fault {
@@ -39,7 +40,7 @@ export function parseRegistryPlace(text: string): RegistryPlace | Fault {
     return {
       found: quoted(withoutLogin(text)),
       expected,
-      hint: 'Credentials come from docker’s config.json, never from this file.',
+      hint: credentialsHint,
     };
   const slash = text.indexOf('/');
   const registry = slash < 0 ? text : text.slice(0, slash);
@@ -54,15 +55,17 @@ export function parseRegistryPlace(text: string): RegistryPlace | Fault {
 export function parseImage(text: string, base: RegistryPlace): ImageParts | Fault {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[0];
   const expected = 'an image, [HOST/]REPOSITORY';
+  const login = loginFault(text, expected);
+  if (login !== undefined) return login;
   if (scheme !== undefined && scheme !== 'oci://')
-    return { found: quoted(text), expected, hint: `Leave ${scheme} out, or write oci://.` };
+    return { found: shown(text), expected, hint: `Leave ${scheme} out, or write oci://.` };
   const [path = '', ...digests] = text.slice(scheme?.length ?? 0).split('@');
   const digest = digests.join('@');
-  if (digests.length > 0 && !isDigest(digest)) return { found: quoted(text), expected: `${aDigest} after the @` };
+  if (digests.length > 0 && !isDigest(digest)) return { found: shown(text), expected: `${aDigest} after the @` };
   const colon = path.lastIndexOf(':');
   const hasTag = colon > path.lastIndexOf('/');
   const tag = hasTag ? path.slice(colon + 1) : undefined;
-  if (tag !== undefined && !isTag(tag)) return { found: quoted(text), expected: `${expected}[:TAG], ${tagRule}` };
+  if (tag !== undefined && !isTag(tag)) return { found: shown(text), expected: `${expected}[:TAG], ${tagRule}` };
   const name = hasTag ? path.slice(0, colon) : path;
   const slash = name.indexOf('/');
   const first = slash < 0 ? '' : name.slice(0, slash);
@@ -70,10 +73,10 @@ export function parseImage(text: string, base: RegistryPlace): ImageParts | Faul
   const whole = scheme === undefined ? isHost(first) : isRegistry(first);
   const registry = whole ? first : base.registry;
   const repository = whole ? name.slice(slash + 1) : base.prefix === '' ? name : `${base.prefix}/${name}`;
-  if (scheme !== undefined && !whole) return { found: quoted(text), expected: 'oci://HOST/REPOSITORY' };
+  if (scheme !== undefined && !whole) return { found: shown(text), expected: 'oci://HOST/REPOSITORY' };
   if (!isRepository(repository))
     return {
-      found: quoted(text),
+      found: shown(text),
       expected: `${expected}; a repository has lower-case letters, digits, ".", "_", "-" and "/", at most 255`,
     };
   return {
@@ -91,19 +94,21 @@ export function parseTagText(
   text: string,
   base: RegistryPlace,
 ): ImageParts | { readonly tag?: string; readonly digest?: Digest } | Fault {
+  const login = loginFault(text, 'a tag, a digest or a whole image');
+  if (login !== undefined) return login;
   if (text.includes('/')) {
     const image = parseImage(text, base);
     if (isFault(image) || image.tag !== undefined || image.digest !== undefined) return image;
-    return { found: quoted(text), expected: 'an image with its :TAG or @DIGEST' };
+    return { found: shown(text), expected: 'an image with its :TAG or @DIGEST' };
   }
   if (isDigest(text)) return { digest: text };
   const { before, digest } = splitPin(text);
-  if (digest !== undefined && !isDigest(digest)) return { found: quoted(text), expected: `${aDigest} after the @` };
+  if (digest !== undefined && !isDigest(digest)) return { found: shown(text), expected: `${aDigest} after the @` };
   const pin = digest === undefined ? {} : { digest: digest as Digest };
   if (before === '' && digest !== undefined) return pin;
   if (!isTag(before))
     return {
-      found: quoted(text),
+      found: shown(text),
       expected: `a tag, a digest or a whole image; ${tagRule}`,
       ...(/^sha(256|512):/.test(text) ? { hint: `A digest is ${aDigest}.` } : {}),
     };
@@ -122,5 +127,17 @@ export function isFault<T extends object>(parsed: T | Fault): parsed is Fault {
 
 /** The fault of a pin that is no digest. */
 export function pinFault(text: string): Fault {
-  return { found: quoted(text), expected: `${aDigest} after the @` };
+  return { found: shown(text), expected: `${aDigest} after the @` };
+}
+
+/** A name and a password before a host, or a name alone: `ann:secret@h.io/x`, but not `a/b:1@latest`, nor a digest's `@`. */
+function loginFault(text: string, expected: string): Fault | undefined {
+  const [, before = '', after = ''] = /^(.*)@(?!sha\d+:)(.*)$/is.exec(text) ?? [];
+  const isLogin = before !== '' && (after.includes('/') || (before.includes(':') && isHost(after)));
+  return isLogin ? { found: quoted(withoutLogin(text)), expected, hint: credentialsHint } : undefined;
+}
+
+/** In quotes, without what may be a password. */
+function shown(text: string): string {
+  return quoted(/:.*@(?!sha\d+:)/is.test(text) ? withoutLogin(text) : text);
 }

@@ -389,6 +389,36 @@ trailing`;
       assert.doesNotMatch(JSON.stringify(await problemsOf(text)), /hunter2|ter2/);
   });
 
+  for (const image of [
+    'ann:hunter2@harbor.example.com/x',
+    'ann:hunter2@harbor.example.com',
+    'ann:hunter2@localhost:5000/a/b:1.0',
+    'ann:hunter2@localhost:5000',
+    `ann:hunter2@h.io/x@${pin}`,
+    'oci://ann:hunter2@h.io/x',
+    'ann@hunter2@h.io/x',
+    'ann:hun/hunter2@h.io/x',
+    'ann:hun hunter2@h.io',
+    'hunter2@h.io/x',
+  ])
+    for (const [place, plugin] of [
+      ['plugins.p.image', { image, versions: ['1'] }],
+      ['plugins.p.tags["1"]', { versions: ['1'], tags: { '1': image } }],
+    ] as const)
+      it(`tells that no credentials belong into ${image} of ${place}, without them`, async () => {
+        const [problem, ...more] = await problemsOf(plugins({ p: plugin }));
+        assert.deepEqual([problem?.place, more.length], [place, 0]);
+        assert.match(problem?.hint ?? '', /Credentials come from docker/);
+        assert.doesNotMatch(JSON.stringify(problem), /ann|hun|sha256:? and/);
+      });
+
+  for (const image of ['a/b@latest', 'a/b:1@md5:abc', 'a/b@sha256:abc', '@a/b'])
+    it(`takes no login to be in ${image}`, async () => {
+      const [problem] = await problemsOf(plugins({ p: { image, versions: ['1'] } }));
+      assert.match(problem?.expected ?? '', /after the @/);
+      assert.equal(problem?.hint, undefined);
+    });
+
   it('lets no control character through to the terminal', async () => {
     const text = JSON.stringify({ plugins: { 'a\u001b[31m\u009b\u202e': '1' }, 'k\u001b': 1 });
     await assert.rejects(
