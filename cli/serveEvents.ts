@@ -20,6 +20,8 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
       const now = event.serving ? 'what was read before is served on' : 'answering 503';
       return { level: 'error', line: `the tree cannot be read (${String(event.error)}); ${now}` };
     }
+    case 'tree-back':
+      return info(`the tree is back in ${event.treeDir}, as it was`);
     case 'content': {
       const files = `${event.paths.join(', ')} (sha256 ${event.sha256})`;
       if (event.state === 'whole') return info(`${files}: on disk it is whole again`);

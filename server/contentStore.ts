@@ -65,6 +65,12 @@ export class ContentStore {
     for (const content of former) this.#letGo(content);
   }
 
+  /** The same catalog, and its files, are there again after an absence, or lie behind another path now. */
+  returned(root: string): void {
+    this.#root = root;
+    for (const content of this.#contents.values()) if (content.state === 'damaged') content.state = 'unproven';
+  }
+
   /** True if the content can be read at once: `content.file` is open and proven. */
   isReady(content: Content): boolean {
     if (content.file === undefined || content.state !== 'proven') return false;

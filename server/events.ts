@@ -30,6 +30,8 @@ export type ServerEvent =
     }
   /** No index.json lies there. `serving`: what was read before is served on. */
   | { readonly kind: 'tree-missing'; readonly treeDir: string; readonly serving: boolean }
+  /** What was reported of the tree is over; it is the one that was served all along. */
+  | { readonly kind: 'tree-back'; readonly treeDir: string }
   | { readonly kind: 'tree-unreadable'; readonly error: unknown; readonly serving: boolean }
   | ContentEvent
   /** Another certificate is shown from now on. */

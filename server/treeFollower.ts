@@ -84,7 +84,7 @@ export class TreeFollower {
         const root = await realpath(this.#settings.treeDir);
         const before = await identityAt(root);
         if (before === undefined) break;
-        if (sameIdentity(before, this.#loaded)) return this.#wellAgain();
+        if (sameIdentity(before, this.#loaded)) return this.#stillThere(root);
         const files = await readTreeFiles(root, Number(before.changedNs / 1_000_000n));
         if (files === undefined || !sameIdentity(before, await identityAt(root))) continue;
         // A first tree without a plugin is one that a sync has yet to fill: 503 is asked for again, 404 is not.
@@ -110,6 +110,14 @@ export class TreeFollower {
     const { versions, sizeBytes, catalog } = view;
     const plugins = catalog.plugins.length;
     this.#settings.onEvent({ kind: 'tree-loaded', tree: catalog.tree, plugins, versions, sizeBytes });
+  }
+
+  /** A folder that was moved away may come back behind a link: the same files, but below another real path. */
+  #stillThere(root: string): void {
+    if (this.#reported === undefined && root === this.#store.root) return;
+    this.#store.returned(root);
+    if (this.#reported !== undefined) this.#settings.onEvent({ kind: 'tree-back', treeDir: this.#settings.treeDir });
+    this.#wellAgain();
   }
 
   #wellAgain(): void {

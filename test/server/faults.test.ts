@@ -61,6 +61,32 @@ describe('what is said of files that are not as they should be', () => {
       await until(`${path} is said to be well`, () => about(path).some(line => /whole again/.test(line)));
   });
 
+  test('a folder that comes back behind a link heals, and is said to be back', async t => {
+    const tree = await makeTree(t, [single, twin]);
+    const moved = `${tree}.gone`;
+    t.after(() => rm(moved, { recursive: true, force: true }));
+    const { lines, gauge, get, about } = await watch(t, tree);
+    assert.equal((await get(MODULE)).status, 200);
+    await rename(tree, moved);
+    await until('displaced', () => /gone from the disk; serving/.test(about(MODULE).at(-1) ?? ''));
+    await until('missed', () => lines.some(line => line.includes('are served on')));
+    await symlink(moved, tree);
+    const well = async () => (await gauge('displaced_files')) + (await gauge('damaged_files')) === 0;
+    await until('well', well);
+    await until('said to be well', () => /whole again/.test(about(MODULE).at(-1) ?? ''));
+    assert.equal(lines.filter(line => line.includes('the tree is back')).length, 1, lines.join('\n'));
+    await until('all can be had', async () => (await get('a/1.0.0/metadata.json')).status === 200);
+    // And the other way round, so fast that nobody misses it.
+    await rm(tree);
+    await rename(moved, tree);
+    await until('all can be had from there', async () => {
+      const fresh = (await get('a/2.0.0/metadata.txt')).status === 200;
+      return fresh && (await well());
+    });
+    await put(join(tree, MODULE), wasm(5000));
+    await until('the files are looked at', () => /another file lies|other bytes/.test(about(MODULE).at(-1) ?? ''));
+  });
+
   test('one of two copies: gone, of other bytes, a link, and whole again, each said once', async t => {
     const tree = await makeTree(t, [single, twin]);
     const { about, gauge, get } = await watch(t, tree);
