@@ -83,7 +83,7 @@ async function withModule(step: PlanStep): Promise<PlanStep> {
   if (step.action !== 'fetch' || wanted.source.kind !== 'file') return step;
   const { inspectModule } = await import('./extract/inspectModule.ts');
   try {
-    await inspectModule(wanted.source.path, `${wanted.name} ${wanted.version}`);
+    await inspectModule(wanted.source.path, `${wanted.name} ${wanted.version}`, 'built');
     return step;
   } catch (error) {
     return { action: 'fail', wanted, error: error instanceof Error ? error : new Error(String(error)) };

@@ -33,7 +33,7 @@ export async function adoptFile(request: {
     try {
       await copy(source, module, path, subject, signal);
       const written = await module.finish();
-      const { abi, warnings } = await inspectModule(module.path, subject);
+      const { abi, warnings } = await inspectModule(module.path, subject, 'built');
       const size = sizeWarning(subject, written.sizeBytes);
       return { ...written, abi, files: {}, warnings: [...warnings, ...(size === undefined ? [] : [size])] };
     } finally {

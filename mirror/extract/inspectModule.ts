@@ -16,12 +16,17 @@ export interface ModuleInspection {
 /**
  * Checks that a file is a Wasm core module and finds its Proxy-Wasm ABI version, without compiling it: preamble, then the
  * chain of sections (core spec 5.5.2), which must end exactly with the file, then the names in the export section (5.5.10).
- * Only section headers and the export section are read. @throws ModuleInvalid
+ * Only section headers and the export section are read. `way`: how the module came to be where it was found, for the hint.
+ * @throws ModuleInvalid
  */
-export async function inspectModule(path: string, subject: string): Promise<ModuleInspection> {
+export async function inspectModule(
+  path: string,
+  subject: string,
+  way: 'pushed' | 'built' = 'pushed',
+): Promise<ModuleInspection> {
   const file = await open(path, 'r');
   try {
-    return await inspect(file, subject);
+    return await inspect(file, subject, way);
   } finally {
     await file.close();
   }
@@ -41,7 +46,19 @@ const ABI_EXPORTS: ReadonlyMap<string, string> = new Map([
   ['proxy_abi_version_0_2_1', '0.2.1'],
 ]);
 
-async function inspect(file: FileHandle, subject: string): Promise<ModuleInspection> {
+type Damaged = (found: string) => ModuleInvalid;
+
+async function inspect(file: FileHandle, subject: string, way: 'pushed' | 'built'): Promise<ModuleInspection> {
+  const damaged: Damaged = found =>
+    new ModuleInvalid(`${subject}: plugin.wasm is a damaged Wasm module: ${found}`, {
+      subject,
+      expected: 'a chain of sections that ends exactly with the file',
+      found,
+      hint:
+        way === 'pushed'
+          ? 'The module was cut or altered before it was pushed: build and push it again.'
+          : 'The module was cut or altered after it was built: build it again.',
+    });
   const sizeBytes = (await file.stat()).size;
   const head = await readAt(file, 0, Math.min(SNIFF_BYTES, sizeBytes));
   const kind = nameContent(head);
@@ -53,48 +70,51 @@ async function inspect(file: FileHandle, subject: string): Promise<ModuleInspect
       hint:
         kind === 'a Wasm component'
           ? 'The gateway runs core modules only: build the plugin for wasm32-wasip1 (or wasm32-unknown-unknown), not as a component.'
-          : 'Look at what was pushed: build the plugin to Wasm and push the module itself.',
+          : way === 'pushed'
+            ? 'Look at what was pushed: build the plugin to Wasm and push the module itself.'
+            : 'Look at what was built: the file must be the plugin as a Wasm module, itself and not an archive of it.',
     });
   let exported: Buffer | undefined;
   let rank = -1;
   let offset = 8;
   for (let count = 0; offset < sizeBytes; count++) {
-    if (count === MAX_SECTIONS) throw damaged(subject, `it has more than ${MAX_SECTIONS} sections`);
-    const header = new Cursor(await readAt(file, offset, Math.min(11, sizeBytes - offset)), subject, 'section header');
+    if (count === MAX_SECTIONS) throw damaged(`it has more than ${MAX_SECTIONS} sections`);
+    const header = new Cursor(await readAt(file, offset, Math.min(11, sizeBytes - offset)), 'section header', damaged);
     const id = header.byte();
     const length = header.u32();
     const start = offset + header.at;
     if (length > sizeBytes - start)
-      throw damaged(
-        subject,
-        `section ${id} at byte ${offset} claims ${length} bytes where ${sizeBytes - start} are left`,
-      );
+      throw damaged(`section ${id} at byte ${offset} claims ${length} bytes where ${sizeBytes - start} are left`);
     if (id === 0) {
       // A custom section starts with its name (5.5.3); zero padding after a module looks like sections without one.
       const name = length === 0 ? 0 : header.u32();
       if (length === 0 || header.at - (start - offset) + name > length)
-        throw damaged(subject, `the custom section at byte ${offset} has no room for its name`);
+        throw damaged(`the custom section at byte ${offset} has no room for its name`);
     } else {
       const next = SECTION_ORDER.indexOf(id);
-      if (next < 0) throw damaged(subject, `the section at byte ${offset} has the unknown id ${id}`);
-      if (next <= rank) throw damaged(subject, `section ${id} at byte ${offset} is out of order or there twice`);
+      if (next < 0) throw damaged(`the section at byte ${offset} has the unknown id ${id}`);
+      if (next <= rank) throw damaged(`section ${id} at byte ${offset} is out of order or there twice`);
       rank = next;
     }
     if (id === EXPORT_SECTION) {
       if (length > MAX_EXPORT_SECTION_BYTES)
-        throw damaged(subject, `its export section claims ${length} bytes; ${MAX_EXPORT_SECTION_BYTES} are the most`);
+        throw damaged(`its export section claims ${length} bytes; ${MAX_EXPORT_SECTION_BYTES} are the most`);
       exported = await readAt(file, start, length);
     }
     offset = start + length;
   }
-  return { sizeBytes, ...readAbi(exported, subject) };
+  return { sizeBytes, ...readAbi(exported, subject, damaged) };
 }
 
-function readAbi(exported: Buffer | undefined, subject: string): { abi: string | null; warnings: string[] } {
+function readAbi(
+  exported: Buffer | undefined,
+  subject: string,
+  damaged: Damaged,
+): { abi: string | null; warnings: string[] } {
   let abi: string | null = null;
   let unknown: string | undefined;
   if (exported !== undefined) {
-    const cursor = new Cursor(exported, subject, 'export section');
+    const cursor = new Cursor(exported, 'export section', damaged);
     // Each export takes 3 bytes or more, so the section's own length bounds a lying count.
     for (let left = cursor.u32(); left > 0; left--) {
       const name = cursor.take(cursor.u32());
@@ -105,7 +125,7 @@ function readAbi(exported: Buffer | undefined, subject: string): { abi: string |
       abi ??= ABI_EXPORTS.get(text) ?? null;
       if (/^proxy_abi_version_\d+_\d+_\d+$/.test(text) && !ABI_EXPORTS.has(text)) unknown ??= text;
     }
-    if (cursor.left > 0) throw damaged(subject, `its export section has ${cursor.left} bytes too many`);
+    if (cursor.left > 0) throw damaged(`its export section has ${cursor.left} bytes too many`);
   }
   if (abi !== null) return { abi, warnings: [] };
   const found =
@@ -117,13 +137,13 @@ function readAbi(exported: Buffer | undefined, subject: string): { abi: string |
 class Cursor {
   at = 0;
   readonly #bytes: Buffer;
-  readonly #subject: string;
   readonly #place: string;
+  readonly #damaged: Damaged;
 
-  constructor(bytes: Buffer, subject: string, place: string) {
+  constructor(bytes: Buffer, place: string, damaged: Damaged) {
     this.#bytes = bytes;
-    this.#subject = subject;
     this.#place = place;
+    this.#damaged = damaged;
   }
 
   get left(): number {
@@ -132,7 +152,7 @@ class Cursor {
 
   byte(): number {
     const value = this.#bytes[this.at];
-    if (value === undefined) throw damaged(this.#subject, `its ${this.#place} is cut short`);
+    if (value === undefined) throw this.#damaged(`its ${this.#place} is cut short`);
     this.at += 1;
     return value;
   }
@@ -146,11 +166,11 @@ class Cursor {
       value += (byte & 0x7f) * 2 ** shift;
       if (byte < 0x80) return value;
     }
-    throw damaged(this.#subject, `a number in its ${this.#place} does not fit 32 bits`);
+    throw this.#damaged(`a number in its ${this.#place} does not fit 32 bits`);
   }
 
   take(length: number): Buffer {
-    if (length > this.left) throw damaged(this.#subject, `a name in its ${this.#place} runs past the end`);
+    if (length > this.left) throw this.#damaged(`a name in its ${this.#place} runs past the end`);
     this.at += length;
     return this.#bytes.subarray(this.at - length, this.at);
   }
@@ -165,13 +185,4 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
     filled += bytesRead;
   }
   return buffer.subarray(0, filled);
-}
-
-function damaged(subject: string, found: string): ModuleInvalid {
-  return new ModuleInvalid(`${subject}: plugin.wasm is a damaged Wasm module: ${found}`, {
-    subject,
-    expected: 'a chain of sections that ends exactly with the file',
-    found,
-    hint: 'The module was cut or altered before it was pushed: build and push it again.',
-  });
 }

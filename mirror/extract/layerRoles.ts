@@ -75,7 +75,7 @@ export function chooseLayers(subject: string, parts: readonly LayerPart[], kind:
     {
       subject,
       expected: 'a layer with a Wasm module, or a tar that holds plugin.wasm',
-      found: kind ?? (parts.length === 0 ? 'no layers' : `${parts.length} layers of other kinds`),
+      found: kind ?? otherLayers(parts.length),
       hint: 'Check that the reference names a plugin image, and not a signature, an SBOM or a Helm chart.',
     },
   );
@@ -107,6 +107,10 @@ export function layersOf(parts: readonly LayerPart[]): Descriptor[] {
 
 export function roleNotes(parts: readonly LayerPart[]): Map<Descriptor, string> {
   return new Map(parts.map(part => [part.layer, ROLE_NOTES[part.role]]));
+}
+
+function otherLayers(count: number): string {
+  return count === 0 ? 'no layers' : count === 1 ? 'one layer of another kind' : `${count} layers of other kinds`;
 }
 
 // Container engines stop at 127 layers; each one costs a request.

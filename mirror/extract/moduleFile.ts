@@ -79,7 +79,7 @@ export function refuseSize(subject: string, found: string): LayerTooLarge {
       subject,
       expected: `at most ${MODULE_LIMIT_BYTES} bytes, which is all that Envoy's Wasm fetcher reads`,
       found,
-      hint: 'Strip debug information from the module (wasm-opt --strip-debug, -ldflags "-s -w") and push it again.',
+      hint: 'Strip debug information from the module (wasm-opt --strip-debug, -ldflags "-s -w"), or leave out what it does not need.',
     },
   );
 }

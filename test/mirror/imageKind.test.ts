@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { moreTelling, nameImage } from '../../mirror/extract/imageKind.ts';
+import { LayerNoPlugin } from '../../mirror/extract/layerRefusals.ts';
+import { assignRoles, chooseLayers } from '../../mirror/extract/layerRoles.ts';
 import type { ImageManifest } from '../../registry/image.ts';
 
 function manifestOf(config: string, layers: readonly string[] = [], artifactType?: string): ImageManifest {
@@ -38,4 +40,17 @@ test('a shell tells most', () => {
   assert.equal(paths.reduce(moreTelling, undefined as string | undefined), 'usr/bin/bash');
   assert.equal(moreTelling(undefined, 'plugin.wasm'), undefined);
   assert.equal(moreTelling('etc/passwd', 'lib/x'), 'etc/passwd');
+});
+
+test('layers that cannot be a plugin are counted', () => {
+  const layer = { mediaType: 'text/plain', digest: `sha256:${'0'.repeat(64)}` as const, size: 1 };
+  for (const [count, found] of [
+    [0, 'no layers'],
+    [1, 'one layer of another kind'],
+    [2, '2 layers of other kinds'],
+  ] as const)
+    assert.throws(
+      () => chooseLayers('p 1.0.0', assignRoles(Array.from({ length: count }, () => layer)), undefined),
+      (error: unknown) => error instanceof LayerNoPlugin && error.found === found,
+    );
 });
