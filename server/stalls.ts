@@ -34,13 +34,14 @@ export class Stalls {
 
   /**
    * Ends a connection that made no progress for a whole timeout. A receiver tells of room in its buffer only when a sixteenth
-   * of it is free, so half a timeout would be too short a look.
+   * of it is free, so half a timeout would be too short a look. `isAtWork`: whether the body is still on its way.
    */
-  async look(socket: Socket): Promise<void> {
+  async look(socket: Socket, isAtWork: () => boolean): Promise<void> {
     const before = this.#looks.get(socket);
     const atMs = performance.now();
     const queuedBytes = await queuedAt(socket).catch(() => undefined);
-    if (socket.destroyed) return;
+    // What is over meanwhile has a timeout of its own, for what comes next.
+    if (socket.destroyed || !isAtWork()) return;
     // Seen long ago: it has been at work since.
     const isFresh = before !== undefined && atMs - before.atMs < this.intervalMs * 1.5;
     const hasMoved = queuedBytes !== undefined && queuedBytes < (before?.queuedBytes ?? 0);

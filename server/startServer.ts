@@ -135,8 +135,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // It starts anew whenever the kernel takes more of what is being written.
   server.timeout = stalls.intervalMs;
   server.on('timeout', (socket: Socket) => {
-    if (connections.isIdle(socket)) socket.destroy();
-    else stalls.look(socket).catch(() => socket.destroy());
+    const phase = connections.phaseOf(socket);
+    if (phase === 'idle') socket.destroy();
+    else if (phase === 'body')
+      stalls.look(socket, () => connections.phaseOf(socket) === 'body').catch(() => socket.destroy());
+    // For the header, and for the answer to begin, there are other limits.
+    else socket.setTimeout(stalls.intervalMs);
   });
   const { encoding } = settings;
   const pressure = new Pressure(() => gate.running);

@@ -192,6 +192,18 @@ describe('an orderly stop', () => {
     assert.deepEqual(await closing, { cut: 0 });
   });
 
+  test('the second of two downloads that one connection asked for at once is not cut by a stop', async t => {
+    const server = await serve(t, await makeTree(t, PLAN));
+    const socket = connect(server.port, '127.0.0.1');
+    const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
+    socket.write(request(SMALL) + request(BIG));
+    await until('the second runs', async () => (await metric(server.port, 'bodies_running')) === 1);
+    const closed = server.close();
+    const got = await readAll(socket);
+    assert.ok(got.length > SIZE + small.length, `got ${got.length}`);
+    assert.deepEqual(await closed, { cut: 0 });
+  });
+
   test('while it pauses: not ready, still serving, and every answer closes its connection', async t => {
     const server = await serve(t, await makeTree(t, PLAN));
     const closing = server.close({ pauseMs: 600, graceMs: 5000 });
