@@ -16,6 +16,9 @@ export class EntryHostile extends Error {}
 export class Overlay {
   #remembers = false;
   #rememberedBytes = 0;
+  #comparedBytes = 0;
+  /** The folder whose own name and those above it were covered last. */
+  #covered = '';
   /** Hide the path itself and everything below it. */
   readonly #hidden = new Set<string>();
   /** Hide the path itself only: folders over files. */
@@ -28,6 +31,7 @@ export class Overlay {
   /** Starts the next layer below. `more` says whether others lie below it; if not, what hides need not be kept. */
   enterLayer(more: boolean): void {
     this.#remembers = more;
+    this.#covered = '';
   }
 
   /** Ends a layer: from now on it hides what lies below. */
@@ -48,11 +52,15 @@ export class Overlay {
     return path;
   }
 
-  /** Whether a layer above the present one hides this normalised path. */
+  /** Whether a layer above the present one hides this normalised path. @throws EntryHostile once that has cost too much */
   isHidden(path: string): boolean {
     if (this.#hidden.has(path) || this.#folders.has(path) || this.#opaque.has('')) return true;
+    if (this.#hidden.size + this.#opaque.size === 0) return false;
     for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
       const above = path.slice(0, end);
+      this.#comparedBytes += end;
+      if (this.#comparedBytes > MAX_COMPARED_BYTES)
+        throw new EntryHostile('its files lie in too many too deep folders');
       if (this.#hidden.has(above) || this.#opaque.has(above)) return true;
     }
     return false;
@@ -80,6 +88,9 @@ export class Overlay {
       if (ASKED_FOR.test(nameOf(path))) this.#later(this.#folders, path);
     } else this.#later(this.#hidden, path);
     // An entry makes folders of all the names above it, whether or not they have entries of their own.
+    const folder = folderOf(path);
+    if (folder === this.#covered) return;
+    this.#covered = folder;
     for (let start = 0, end = path.indexOf('/'); end > 0; start = end + 1, end = path.indexOf('/', start))
       if (ASKED_FOR.test(path.slice(start, end))) this.#later(this.#folders, path.slice(0, end));
   }
@@ -88,14 +99,18 @@ export class Overlay {
     if (!this.#remembers) return;
     const paths = this.#pending.get(set) ?? new Set();
     this.#pending.set(set, paths);
-    if (paths.has(path)) return;
+    // Counted even if it is there already: deep folders, in turns, would cost time without end.
     this.remember(path);
     paths.add(path);
   }
 }
 
 const MAX_REMEMBERED_BYTES = 32 * 1024 * 1024;
+/** A second or two; a hundred thousand documents ten folders deep have a tenth of it. */
+const MAX_COMPARED_BYTES = 2 * 1024 * 1024 * 1024;
 const MAX_PATH_LENGTH = 4096;
+/** A name among others that is empty, `.` or `..`. */
+const UNUSUAL = /(?:^|\/)\.{0,2}(?:\/|$)/;
 /** Endings of the files that isHidden is asked about, modules and documents: no other folder can stand over one. */
 const ASKED_FOR = /\.(?:wasm|md|markdown|ya?ml|png)$/i;
 
@@ -104,6 +119,8 @@ export function normalisePath(raw: string): string {
   if (raw.length > MAX_PATH_LENGTH)
     throw new EntryHostile(`an entry's name is longer than ${MAX_PATH_LENGTH} characters`);
   if (raw.startsWith('/')) throw new EntryHostile(`an entry has an absolute name: ${raw}`);
+  const bare = raw.endsWith('/') ? raw.slice(0, -1) : raw;
+  if (!UNUSUAL.test(bare)) return bare;
   const parts = raw.split('/').filter(part => part !== '' && part !== '.');
   if (parts.includes('..')) throw new EntryHostile(`an entry leaves the layer: ${raw}`);
   return parts.join('/');

@@ -95,3 +95,14 @@ test('names by the million end in a refusal, not in a full memory', () => {
     for (let count = 0; count < 1e6; count++) found.offer(`${'n'.repeat(1000)}${count}`, 'file');
   }, EntryHostile);
 });
+
+test('files in deep folders without number end in a refusal, not in hours', () => {
+  const found = new PluginSearch();
+  found.enterLayer(2, true);
+  found.offer('x', 'file');
+  found.leaveLayer();
+  found.enterLayer(1, false);
+  assert.throws(() => {
+    for (let count = 0; count < 1e5; count++) found.offer(`${count}${'/d'.repeat(1900)}/x.wasm`, 'file');
+  }, EntryHostile);
+});
