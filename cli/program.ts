@@ -35,7 +35,14 @@ export function buildProgram(version: string): Command {
     cacheCommand(),
   ])
     program.addCommand(command);
-  return settle(program);
+  return settle(program).hook('preSubcommand', () => warnOfVariables(program));
+}
+
+/** Not by each process that shares the port of `serve`. What there are beside it are known ones nearly always. */
+async function warnOfVariables(program: Command): Promise<void> {
+  if (process.send !== undefined || !Object.keys(process.env).some(name => name.startsWith('PLUGIN_MIRROR_'))) return;
+  const { unknownVariables } = await import('./unknownVariables.ts');
+  for (const line of unknownVariables(program, process.env)) process.stderr.write(`${line}\n`);
 }
 
 /** Usage errors are thrown and end in cli/exit.ts, as everything does. */

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { buildProgram } from '../../cli/program.ts';
+import { unknownVariables } from '../../cli/unknownVariables.ts';
+import { openScene } from '../support/cli.ts';
+
+const KUBERNETES = {
+  PLUGIN_MIRROR_PORT: 'tcp://10.0.0.1:80',
+  PLUGIN_MIRROR_PORT_80_TCP: 'tcp://10.0.0.1:80',
+  PLUGIN_MIRROR_PORT_80_TCP_ADDR: '10.0.0.1',
+  PLUGIN_MIRROR_PORT_80_TCP_PORT: '80',
+  PLUGIN_MIRROR_PORT_80_TCP_PROTO: 'tcp',
+  PLUGIN_MIRROR_SERVICE_HOST: '10.0.0.1',
+  PLUGIN_MIRROR_SERVICE_PORT: '80',
+  PLUGIN_MIRROR_SERVICE_PORT_HTTP: '80',
+  PLUGIN_MIRROR_A_PORT: 'tcp://10.0.0.2:80',
+  PLUGIN_MIRROR_A_SERVICE_HOST: '10.0.0.2',
+};
+
+describe('variables of the environment', { concurrency: 2 }, () => {
+  it('that nobody knows are told where they are near a known one', () => {
+    const near = (env: Record<string, string>) =>
+      unknownVariables(buildProgram('0'), env).map(
+        line => /^warning: \S+ is not known; did you mean (\S+)\?$/.exec(line)?.[1],
+      );
+    for (const [slip, meant] of [
+      ['CONCURENCY', 'CONCURRENCY'],
+      ['concurrency', 'CONCURRENCY'],
+      ['TIMEOUTS', 'TIMEOUT'],
+      ['CACHEDIR', 'CACHE_DIR'],
+      ['PASWORD', 'PASSWORD'],
+      ['AUTH_TOKENS', 'AUTH_TOKEN'],
+      ['MAX_DOWNLOAD', 'MAX_DOWNLOADS'],
+    ])
+      assert.deepEqual(near({ [`PLUGIN_MIRROR_${slip}`]: 'x' }), [`PLUGIN_MIRROR_${meant}`], slip);
+    const own = {
+      PLUGIN_MIRROR_VERSION: '1',
+      PLUGIN_MIRROR_HOME: '/x',
+      PLUGIN_MIRROR_X: 'x',
+      PLUGIN_MIRROR_: '',
+      OTHER: '',
+    };
+    assert.deepEqual(near({ ...own, ...KUBERNETES, PLUGIN_MIRROR_URL: 'http://mirror/' }), []);
+    const secrets = { PLUGIN_MIRROR_PASSWORD: 'x', PLUGIN_MIRROR_AUTH_TOKEN: 'x', PLUGIN_MIRROR_AUTH_PASSWORD: 'x' };
+    assert.deepEqual(near({ ...secrets, PLUGIN_MIRROR_TREE: 'x', PLUGIN_MIRROR_RETRIES: '1' }), []);
+  });
+
+  it('are told on stderr, once, without their values, and stdout stays JSON', async t => {
+    const scene = await openScene(t);
+    await scene.write('plugins/index.json', '');
+    const env = { PLUGIN_MIRROR_PASWORD: 'hunter2', PLUGIN_MIRROR_FROMAT: 'json' };
+    const listed = await scene.run(['cache', 'ls'], { env });
+    assert.equal(listed.code, 0);
+    assert.deepEqual(listed.stderr.trimEnd().split('\n'), [
+      'warning: PLUGIN_MIRROR_PASWORD is not known; did you mean PLUGIN_MIRROR_PASSWORD?',
+      'warning: PLUGIN_MIRROR_FROMAT is not known; did you mean PLUGIN_MIRROR_FORMAT?',
+    ]);
+    const configured = await scene.run(['serve', '--print-config'], { env: { ...env, ...KUBERNETES } });
+    assert.equal(configured.code, 0, configured.stderr);
+    assert.equal((JSON.parse(configured.stdout) as { port: number }).port, 8080, 'what Kubernetes sets is no port');
+    assert.equal(configured.stderr.split('warning').length, 3);
+    assert.doesNotMatch(configured.stdout + configured.stderr, /hunter2/);
+  });
+});
