@@ -1,3 +1,4 @@
+import { Refusal } from '../refusal/refusal.ts';
 import type { ServerEvent } from '../server/events.ts';
 
 export const LOG_LEVELS = ['error', 'warn', 'info'] as const;
@@ -18,7 +19,7 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
       );
     case 'tree-unreadable': {
       const now = event.serving ? 'what was read before is served on' : 'answering 503';
-      return { level: 'error', line: `the tree cannot be read (${String(event.error)}); ${now}` };
+      return { level: 'error', line: `the tree cannot be read, ${now}: ${reasonOf(event.error)}` };
     }
     case 'tree-back':
       return info(`the tree is back in ${event.treeDir}, as it was`);
@@ -35,6 +36,13 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
     case 'failure':
       return { level: 'error', line: `${event.url}: ${String(event.error)}` };
   }
+}
+
+/** On one line: what a refusal says, and what to do about it. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Refusal)) return String(error);
+  const found = error.found === undefined ? '' : `; found ${error.found}`;
+  return `${error.code}: ${error.message}${found}. ${error.hint}`;
 }
 
 const TROUBLES = {

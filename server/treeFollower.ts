@@ -1,8 +1,9 @@
-import { realpath, stat } from 'node:fs/promises';
+import { readlink, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
 import { CatalogInvalid } from '../tree/errors.ts';
 import { CATALOG_FILE, INVENTORY_FILE } from '../tree/names.ts';
 import { parseCatalog } from '../tree/readCatalog.ts';
-import { readRegular } from '../tree/regular.ts';
+import { isFileText, readRegular } from '../tree/regular.ts';
 import type { ContentStore } from './contentStore.ts';
 import type { ServerEvent } from './events.ts';
 import { type FileIdentity, identityOf, sameIdentity } from './openFile.ts';
@@ -145,12 +146,7 @@ async function readTreeFiles(root: string, changedAtMs: number): Promise<TreeFil
   const path = `${root}/${CATALOG_FILE}`;
   const index = await readRegular(path, MAX_CATALOG_BYTES);
   if (index === undefined) return undefined;
-  if (typeof index === 'string')
-    throw new CatalogInvalid(`${path} is not a plugin catalog`, {
-      subject: path,
-      found: index,
-      hint: 'Run sync again to write it anew.',
-    });
+  if (typeof index === 'string') throw await unfitCatalog(path, index);
   const inventory = await readRegular(`${root}/${INVENTORY_FILE}`, MAX_INVENTORY_BYTES);
   return {
     catalog: parseCatalog(index.bytes.toString('utf8'), path),
@@ -158,4 +154,28 @@ async function readTreeFiles(root: string, changedAtMs: number): Promise<TreeFil
     inventoryJson: typeof inventory === 'object' ? inventory.bytes : undefined,
     changedAtMs,
   };
+}
+
+/** `found`: in words, what lies there instead of a file that can be read. */
+async function unfitCatalog(path: string, found: string): Promise<CatalogInvalid> {
+  if (isFileText(found))
+    return new CatalogInvalid(`${path} is larger than a plugin catalog`, {
+      subject: path,
+      found,
+      hint: 'Run sync again to write it anew.',
+    });
+  const target = await readlink(path).catch(() => undefined);
+  if (target === undefined)
+    return new CatalogInvalid(`${path} is no regular file`, {
+      subject: path,
+      found,
+      hint: 'Move it away by hand, then run sync, which writes it anew.',
+    });
+  const folder = resolve(dirname(path), dirname(target));
+  const leadsOut = basename(target) === CATALOG_FILE && folder !== dirname(path);
+  return new CatalogInvalid(`${path} is a link, and none is followed within the tree`, {
+    subject: path,
+    found: `a symbolic link to ${target}`,
+    hint: `Mount the folder so that its files are files: an image or a volume claim, for a ConfigMap, a Secret and a projected volume make links of them.${leadsOut ? ` Or point --tree at ${folder}.` : ''}`,
+  });
 }

@@ -87,6 +87,24 @@ describe('what is said of files that are not as they should be', () => {
     await until('the files are looked at', () => /another file lies|other bytes/.test(about(MODULE).at(-1) ?? ''));
   });
 
+  test('an index.json that is a link, as in a projected volume, is called one, and --tree may lead past it', async t => {
+    const folder = await makeTree(t, []);
+    const real = await makeTree(t, [single]);
+    await rm(join(folder, 'index.json'));
+    await symlink(real, join(folder, '..data'));
+    await symlink('..data/index.json', join(folder, 'index.json'));
+    const { lines, get } = await watch(t, folder);
+    assert.equal((await get(MODULE)).status, 503);
+    const [line = '', ...more] = lines;
+    assert.deepEqual(more, []);
+    assert.match(line, /^the tree cannot be read, answering 503: CATALOG_INVALID: \S+index\.json is a link/);
+    assert.match(line, /a symbolic link to \.\.data\/index\.json\. Mount .*projected volume/);
+    assert.ok(line.endsWith(`Or point --tree at ${join(folder, '..data')}.`), line);
+    assert.doesNotMatch(line, /is not a plugin catalog/);
+    const past = await watch(t, join(folder, '..data'));
+    assert.equal((await past.get(MODULE)).status, 200);
+  });
+
   test('one of two copies: gone, of other bytes, a link, and whole again, each said once', async t => {
     const tree = await makeTree(t, [single, twin]);
     const { about, gauge, get } = await watch(t, tree);
