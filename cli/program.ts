@@ -9,7 +9,7 @@ import { serveCommand } from './commands/serve.ts';
 import { syncCommand } from './commands/sync.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { applyEnvironment } from './environment.ts';
-import { secretFree } from './secretFree.ts';
+import { tellWrongLine } from './wrongLine.ts';
 
 /**
  * The whole command line. The command modules only declare their arguments; what a command needs to work is loaded when it
@@ -51,7 +51,7 @@ function settle(command: Command): Command {
   return command
     .exitOverride()
     .showSuggestionAfterError()
-    .configureOutput({ outputError: (said, write) => write(secretFree(said, command)) })
+    .configureOutput({ outputError: (said, write) => tellWrongLine(said, write, command) })
     .configureHelp({ sortSubcommands: false })
     .hook('preSubcommand', (_command, below) => applyEnvironment(below, process.env));
 }
