@@ -9,6 +9,7 @@ import { serveCommand } from './commands/serve.ts';
 import { syncCommand } from './commands/sync.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { applyEnvironment } from './environment.ts';
+import { tellUnknownVariables } from './unknownVariables.ts';
 import { tellWrongLine } from './wrongLine.ts';
 
 /**
@@ -38,11 +39,10 @@ export function buildProgram(version: string): Command {
   return settle(program).hook('preSubcommand', () => warnOfVariables(program));
 }
 
-/** Not by each process that shares the port of `serve`. What there are beside it are known ones nearly always. */
-async function warnOfVariables(program: Command): Promise<void> {
-  if (process.send !== undefined || !Object.keys(process.env).some(name => name.startsWith('PLUGIN_MIRROR_'))) return;
-  const { unknownVariables } = await import('./unknownVariables.ts');
-  for (const line of unknownVariables(program, process.env)) process.stderr.write(`${line}\n`);
+/** Not by each of the processes that share the port of `serve`. */
+function warnOfVariables(program: Command): Promise<void> | undefined {
+  if (process.send !== undefined) return undefined;
+  return tellUnknownVariables(program, process.env, line => process.stderr.write(`${line}\n`));
 }
 
 /** Usage errors are thrown and end in cli/exit.ts, as everything does. */

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { closest, distance } from 'fastest-levenshtein';
 
 const PREFIX = 'PLUGIN_MIRROR_';
 /** Read without an option of theirs, for what they hold is nobody else's business. */
@@ -7,18 +6,37 @@ const SECRETS = ['PASSWORD', 'AUTH_TOKEN', 'AUTH_PASSWORD'];
 /** What Kubernetes sets in each pod for Services whose names begin with `plugin-mirror`, and what the tests read. */
 const OTHERS = /^(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.+)?)$|^TEST_/;
 
-/** A line for each variable that looks like a slip of the pen: unknown here, and near a known one. Values are not shown. */
-export function unknownVariables(program: Command, env: NodeJS.ProcessEnv): string[] {
+/**
+ * Tells each variable that looks like a slip of the pen: unknown here, and near a known one. Values are not shown.
+ * @returns nothing to wait for where there is none
+ */
+export function tellUnknownVariables(
+  program: Command,
+  env: NodeJS.ProcessEnv,
+  tell: (line: string) => void,
+): Promise<void> | undefined {
+  const names = Object.keys(env).filter(name => /^PLUGIN_MIRROR_\w{2,64}$/.test(name));
+  if (names.length === 0) return undefined;
   const known = [...variablesOf(program), ...SECRETS];
-  return Object.keys(env).flatMap(name => {
+  const unknown = names.filter(name => {
     const own = name.slice(PREFIX.length);
-    if (!/^PLUGIN_MIRROR_\w{2,64}$/.test(name) || known.includes(own) || OTHERS.test(own)) return [];
-    if (/^(?:tcp|udp|sctp):\/\//.test(env[name] ?? '')) return [];
-    const near = closest(own.toUpperCase(), known);
-    const allowed = Math.max(1, Math.floor(Math.max(own.length, near.length) / 3));
-    if (distance(own.toUpperCase(), near) > allowed) return [];
-    return [`warning: ${name} is not known; did you mean ${PREFIX}${near}?`];
+    return !known.includes(own) && !OTHERS.test(own) && !/^(?:tcp|udp|sctp):\/\//.test(env[name] ?? '');
   });
+  return unknown.length === 0 ? undefined : tellNear(unknown, known, tell);
+}
+
+async function tellNear(
+  names: readonly string[],
+  known: readonly string[],
+  tell: (line: string) => void,
+): Promise<void> {
+  const { closest, distance } = await import('fastest-levenshtein');
+  for (const name of names) {
+    const own = name.slice(PREFIX.length).toUpperCase();
+    const near = closest(own, known);
+    const allowed = Math.max(1, Math.floor(Math.max(own.length, near.length) / 3));
+    if (distance(own, near) <= allowed) tell(`warning: ${name} is not known; did you mean ${PREFIX}${near}?`);
+  }
 }
 
 function variablesOf(command: Command): string[] {

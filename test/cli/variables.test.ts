@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { buildProgram } from '../../cli/program.ts';
-import { unknownVariables } from '../../cli/unknownVariables.ts';
+import { tellUnknownVariables } from '../../cli/unknownVariables.ts';
 import { openScene } from '../support/cli.ts';
 
 const KUBERNETES = {
@@ -18,11 +18,12 @@ const KUBERNETES = {
 };
 
 describe('variables of the environment', { concurrency: 2 }, () => {
-  it('that nobody knows are told where they are near a known one', () => {
-    const near = (env: Record<string, string>) =>
-      unknownVariables(buildProgram('0'), env).map(
-        line => /^warning: \S+ is not known; did you mean (\S+)\?$/.exec(line)?.[1],
-      );
+  it('that nobody knows are told where they are near a known one', async () => {
+    const near = async (env: Record<string, string>) => {
+      const lines: string[] = [];
+      await tellUnknownVariables(buildProgram('0'), env, line => lines.push(line));
+      return lines.map(line => /^warning: \S+ is not known; did you mean (\S+)\?$/.exec(line)?.[1]);
+    };
     for (const [slip, meant] of [
       ['CONCURENCY', 'CONCURRENCY'],
       ['concurrency', 'CONCURRENCY'],
@@ -32,7 +33,7 @@ describe('variables of the environment', { concurrency: 2 }, () => {
       ['AUTH_TOKENS', 'AUTH_TOKEN'],
       ['MAX_DOWNLOAD', 'MAX_DOWNLOADS'],
     ])
-      assert.deepEqual(near({ [`PLUGIN_MIRROR_${slip}`]: 'x' }), [`PLUGIN_MIRROR_${meant}`], slip);
+      assert.deepEqual(await near({ [`PLUGIN_MIRROR_${slip}`]: 'x' }), [`PLUGIN_MIRROR_${meant}`], slip);
     const own = {
       PLUGIN_MIRROR_VERSION: '1',
       PLUGIN_MIRROR_HOME: '/x',
@@ -40,9 +41,9 @@ describe('variables of the environment', { concurrency: 2 }, () => {
       PLUGIN_MIRROR_: '',
       OTHER: '',
     };
-    assert.deepEqual(near({ ...own, ...KUBERNETES, PLUGIN_MIRROR_URL: 'http://mirror/' }), []);
+    assert.deepEqual(await near({ ...own, ...KUBERNETES, PLUGIN_MIRROR_URL: 'http://mirror/' }), []);
     const secrets = { PLUGIN_MIRROR_PASSWORD: 'x', PLUGIN_MIRROR_AUTH_TOKEN: 'x', PLUGIN_MIRROR_AUTH_PASSWORD: 'x' };
-    assert.deepEqual(near({ ...secrets, PLUGIN_MIRROR_TREE: 'x', PLUGIN_MIRROR_RETRIES: '1' }), []);
+    assert.deepEqual(await near({ ...secrets, PLUGIN_MIRROR_TREE: 'x', PLUGIN_MIRROR_RETRIES: '1' }), []);
   });
 
   it('are told on stderr, once, without their values, and stdout stays JSON', async t => {
