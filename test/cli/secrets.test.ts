@@ -189,7 +189,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
       ])
         await misuse(['doctor', reference, '--format', format], /REFERENCE_INVALID/);
     for (const option of ['--ca-file', '--registry-config', '--platform'])
-      await misuse(['sync', option, `https://${USER}:${PASSWORD}@${host}/x`], /OPTION/);
+      await misuse(['sync', option, `https://${USER}:${PASSWORD}@${host}/x`], /OPTION|not a URL/);
     await misuse([`https://${USER}:${PASSWORD}@${host}/x:1`], /unknown command/);
     await assertSecretFree(scene, runs);
     assert.equal(scene.registry.count(), 0);

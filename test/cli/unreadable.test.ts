@@ -81,8 +81,9 @@ describe('a published file that may not be read', { concurrency: 2 }, () => {
     const { scene, run, harm } = await owned(t);
     await harm('c/1.1.0/plugin.wasm');
     const ran = await run('sync', '--frozen', '--only', 'b');
-    assert.equal(ran.code, 0, ran.stderr);
-    assert.match(ran.stdout, /✓ 1 of 1/);
+    assert.equal(ran.code, 1, ran.stderr);
+    assert.match(ran.stderr, /UNSELECTED_DAMAGED.*c 1\.1\.0: plugin\.wasm may not be read/s);
+    assert.match(ran.stdout, /1 of 1/);
     assert.ok((await listedIn(scene)).includes('b 1.0.0'));
     assert.equal((await run('sync', '--frozen')).code, 0);
     assert.deepEqual(await listedIn(scene), ALL);
