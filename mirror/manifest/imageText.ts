@@ -131,7 +131,7 @@ export function pinFault(text: string): Fault {
 }
 
 /** A name and a password before a host, or a name alone: `ann:secret@h.io/x`, but not `a/b:1@latest`, nor a digest's `@`. */
-function loginFault(text: string, expected: string): Fault | undefined {
+export function loginFault(text: string, expected: string): Fault | undefined {
   const [, before = '', after = ''] = /^(.*)@(?!sha\d+:)(.*)$/is.exec(text) ?? [];
   const isLogin = before !== '' && (after.includes('/') || (before.includes(':') && isHost(after)));
   return isLogin ? { found: quoted(withoutLogin(text)), expected, hint: credentialsHint } : undefined;

@@ -3,7 +3,7 @@ import { isDigest } from '../../registry/reference.ts';
 import { versionProblem } from '../../tree/names.ts';
 import { formatPlace, type Path, quoted } from '../document/problem.ts';
 import { itemsOf, type Member, memberOf } from '../document/strictJson.ts';
-import { type Fault, pinFault, type RegistryPlace, splitPin } from './imageText.ts';
+import { type Fault, loginFault, pinFault, type RegistryPlace, splitPin } from './imageText.ts';
 
 /** What the reading of a manifest's parts has in common. */
 export interface Reading {
@@ -43,6 +43,12 @@ export function readVersions(written: readonly WrittenVersion[], reading: Readin
   const seen = new Map<string, WrittenVersion>();
   const lower = new Map<string, WrittenVersion>();
   for (const each of written) {
+    // Else a part of it would be taken for a version, and shown.
+    const login = loginFault(String(each.node.value), 'a version');
+    if (login !== undefined) {
+      reading.report(each.path, each.node, login);
+      continue;
+    }
     const unfit = versionProblem(each.version);
     const before = seen.get(each.version);
     const twin = lower.get(each.version.toLowerCase());

@@ -404,6 +404,8 @@ trailing`;
     for (const [place, plugin] of [
       ['plugins.p.image', { image, versions: ['1'] }],
       ['plugins.p.tags["1"]', { versions: ['1'], tags: { '1': image } }],
+      ['plugins.p', image],
+      ['plugins.p.versions[1]', { versions: ['1', image], aliases: { a: '1' } }],
     ] as const)
       it(`tells that no credentials belong into ${image} of ${place}, without them`, async () => {
         const [problem, ...more] = await problemsOf(plugins({ p: plugin }));
