@@ -12,11 +12,7 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
       return info(`tree ${event.tree}: ${event.plugins} plugins, ${event.versions} versions, ${size}`);
     }
     case 'tree-missing':
-      return warn(
-        event.serving
-          ? `no index.json in ${event.treeDir} any more; files that are open or in memory are served on`
-          : `no index.json in ${event.treeDir} yet; answering 503 until \`plugin-mirror sync\` has put one there`,
-      );
+      return warn(treeMissing(event));
     case 'tree-unreadable': {
       const now = event.serving ? 'what was read before is served on' : 'answering 503';
       return { level: 'error', line: `the tree cannot be read, ${now}: ${reasonOf(event.error)}` };
@@ -36,6 +32,20 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
     case 'failure':
       return { level: 'error', line: `${event.url}: ${String(event.error)}` };
   }
+}
+
+function treeMissing({ treeDir, why, serving }: Extract<ServerEvent, { kind: 'tree-missing' }>): string {
+  const when = serving ? 'any more' : 'yet';
+  const what = {
+    'no-folder': `there is no folder ${treeDir} ${when}`,
+    'not-a-folder': `${treeDir} is no folder`,
+    'no-catalog': `no index.json in ${treeDir} ${when}`,
+    'no-plugins': `index.json in ${treeDir} names no plugin yet`,
+  }[why];
+  if (serving) return `${what}; files that are open or in memory are served on`;
+  return why === 'not-a-folder'
+    ? `${what}; answering 503 until one that \`plugin-mirror sync\` has filled takes its place`
+    : `${what}; answering 503 until \`plugin-mirror sync\` has put one there`;
 }
 
 /** On one line: what a refusal says, and what to do about it. */

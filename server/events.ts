@@ -28,8 +28,13 @@ export type ServerEvent =
       readonly versions: number;
       readonly sizeBytes: number;
     }
-  /** No index.json lies there. `serving`: what was read before is served on. */
-  | { readonly kind: 'tree-missing'; readonly treeDir: string; readonly serving: boolean }
+  /** There is no tree. no-plugins: a first catalog that names none. `serving`: what was read before is served on. */
+  | {
+      readonly kind: 'tree-missing';
+      readonly treeDir: string;
+      readonly why: 'no-folder' | 'not-a-folder' | 'no-catalog' | 'no-plugins';
+      readonly serving: boolean;
+    }
   /** What was reported of the tree is over; it is the one that was served all along. */
   | { readonly kind: 'tree-back'; readonly treeDir: string }
   | { readonly kind: 'tree-unreadable'; readonly error: unknown; readonly serving: boolean }

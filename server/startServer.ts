@@ -20,6 +20,7 @@ import { type ServerOptions, type ServerSettings, settleOptions } from './option
 import { Patrol } from './patrol.ts';
 import { Pressure } from './pressure.ts';
 import { asListenRefusal } from './refusals.ts';
+import { requireFolder } from './requireFolder.ts';
 import { Stalls } from './stalls.ts';
 import { readTlsFiles, TlsFollower, type TlsMaterial } from './tlsFiles.ts';
 import { TreeFollower } from './treeFollower.ts';
@@ -60,11 +61,12 @@ export interface StopReport {
 
 /**
  * Serves a tree over HTTP. Resolves when it listens and has read the tree, or found that there is none yet.
- * @throws ServerOptionInvalid, ServerPortTaken, ServerAddressUnusable
+ * @throws ServerOptionInvalid, ServerPortTaken, ServerAddressUnusable, TreeUnusable
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const settings = settleOptions(options);
   const { onEvent } = settings;
+  await requireFolder(settings.treeDir);
   const cache = new ChunkCache(settings.cacheBytes);
   const store = new ContentStore({
     cache,

@@ -1,6 +1,6 @@
 import { readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
-import { CatalogInvalid } from '../tree/errors.ts';
+import { asReadRefusal, CatalogInvalid, isAbsent, TreeUnreadable } from '../tree/errors.ts';
 import { CATALOG_FILE, INVENTORY_FILE } from '../tree/names.ts';
 import { parseCatalog } from '../tree/readCatalog.ts';
 import { isFileText, readRegular } from '../tree/regular.ts';
@@ -12,6 +12,8 @@ import { buildTreeView, type TreeFiles, type TreeView, type ViewSettings } from 
 const MAX_CATALOG_BYTES = 256 * 1024 * 1024;
 const MAX_INVENTORY_BYTES = 16 * 1024 * 1024;
 const ATTEMPTS = 5;
+
+type Missing = Extract<ServerEvent, { kind: 'tree-missing' }>;
 
 export interface TreeFollowerSettings {
   readonly treeDir: string;
@@ -84,23 +86,29 @@ export class TreeFollower {
         // A tree may be swapped as a whole by a link: everything below is read from one real folder.
         const root = await realpath(this.#settings.treeDir);
         const before = await identityAt(root);
-        if (before === undefined) break;
+        if (before === undefined) return this.#missing((await isFolder(root)) ? 'no-catalog' : 'not-a-folder');
         if (sameIdentity(before, this.#loaded)) return this.#stillThere(root);
         const files = await readTreeFiles(root, Number(before.changedNs / 1_000_000n));
         if (files === undefined || !sameIdentity(before, await identityAt(root))) continue;
         // A first tree without a plugin is one that a sync has yet to fill: 503 is asked for again, 404 is not.
-        if (this.#view === undefined && files.catalog.plugins.length === 0) break;
+        if (this.#view === undefined && files.catalog.plugins.length === 0) return this.#missing('no-plugins');
         this.#take(root, files);
         this.#loaded = before;
         return;
       }
-      this.#report({ kind: 'tree-missing', treeDir: this.#settings.treeDir, serving: this.#view !== undefined });
+      // It changes faster than it can be read: there is another look to come.
     } catch (error) {
-      const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-      if (missing)
-        this.#report({ kind: 'tree-missing', treeDir: this.#settings.treeDir, serving: this.#view !== undefined });
-      else this.#report({ kind: 'tree-unreadable', error, serving: this.#view !== undefined });
+      if (isAbsent(error)) this.#missing('no-folder');
+      else {
+        const told = asReadRefusal(error, this.#settings.treeDir);
+        this.#report({ kind: 'tree-unreadable', error: told, serving: this.#view !== undefined });
+      }
     }
+  }
+
+  #missing(why: Missing['why']): void {
+    const { treeDir } = this.#settings;
+    this.#report({ kind: 'tree-missing', treeDir, why, serving: this.#view !== undefined });
   }
 
   #take(root: string, files: TreeFiles): void {
@@ -127,24 +135,36 @@ export class TreeFollower {
   }
 
   /** Says a thing once, not at every look. */
-  #report(event: Extract<ServerEvent, { kind: 'tree-missing' | 'tree-unreadable' }>): void {
-    this.#isGone = event.kind === 'tree-missing' && event.serving;
-    const text = event.kind === 'tree-missing' ? event.kind : String(event.error);
+  #report(event: Missing | Extract<ServerEvent, { kind: 'tree-unreadable' }>): void {
+    const cannotBeHad = event.kind === 'tree-missing' || event.error instanceof TreeUnreadable;
+    this.#isGone = cannotBeHad && event.serving;
+    const text = event.kind === 'tree-missing' ? event.why : String(event.error);
     if (text === this.#reported) return;
     this.#reported = text;
     this.#settings.onEvent(event);
   }
 }
 
+/** Undefined if there is none. */
 async function identityAt(root: string): Promise<FileIdentity | undefined> {
-  const stats = await stat(`${root}/${CATALOG_FILE}`, { bigint: true }).catch(() => undefined);
-  return stats === undefined ? undefined : identityOf(stats);
+  try {
+    return identityOf(await stat(`${root}/${CATALOG_FILE}`, { bigint: true }));
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}
+
+async function isFolder(root: string): Promise<boolean> {
+  return (await stat(root)).isDirectory();
 }
 
 /** The bytes that are served as index.json are the very bytes that were parsed. Undefined if it is gone meanwhile. */
 async function readTreeFiles(root: string, changedAtMs: number): Promise<TreeFiles | undefined> {
   const path = `${root}/${CATALOG_FILE}`;
-  const index = await readRegular(path, MAX_CATALOG_BYTES);
+  const index = await readRegular(path, MAX_CATALOG_BYTES).catch((error: unknown) => {
+    throw asReadRefusal(error, path);
+  });
   if (index === undefined) return undefined;
   if (typeof index === 'string') throw await unfitCatalog(path, index);
   const inventory = await readRegular(`${root}/${INVENTORY_FILE}`, MAX_INVENTORY_BYTES);

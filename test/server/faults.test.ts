@@ -9,7 +9,7 @@ import { describeEvent } from '../../cli/serveEvents.ts';
 import type { ServerOptions } from '../../server/options.ts';
 import { ask, serve } from './client.ts';
 import { portOf, startServe } from './serveProcess.ts';
-import { makeTree, type Planned, put, sha256, wasm } from './tree.ts';
+import { makeTree, type Planned, publish, put, sha256, wasm } from './tree.ts';
 
 const exec = promisify(execFile);
 const bytes = wasm(5000);
@@ -105,6 +105,35 @@ describe('what is said of files that are not as they should be', () => {
     assert.equal((await past.get(MODULE)).status, 200);
   });
 
+  test('a path that is no folder is refused at the start, by each worker, too; one that becomes a file later is called one', async t => {
+    const folder = await makeTree(t, [single]);
+    const file = join(folder, 'index.json');
+    await assert.rejects(serve(t, file), { code: 'TREE_UNUSABLE', subject: file, found: 'a file' });
+    for (const flags of [[], ['--workers', '2']]) {
+      const server = startServe(t, ['--tree', file, '--host', '127.0.0.1', '--port', '0', ...flags]);
+      assert.equal(await server.ended, 1, server.out.stderr);
+      assert.equal(server.out.stderr.split('TREE_UNUSABLE').length, 2, server.out.stderr);
+      assert.doesNotMatch(server.out.stderr, /no index\.json|503/);
+    }
+    const tree = join(folder, 'later');
+    const { lines, get } = await watch(t, tree);
+    assert.match(lines.at(-1) ?? '', /there is no folder \S+later yet; answering 503 until/);
+    await put(tree, 'a file');
+    await until('told', () => /later is no folder; answering 503 until one/.test(lines.at(-1) ?? ''));
+    assert.equal((await get(MODULE)).status, 503);
+    await rm(tree);
+    await mkdir(tree);
+    await until('told', () => /no index\.json in \S+later yet/.test(lines.at(-1) ?? ''));
+    await publish(tree, []);
+    await until('told', () => /index\.json in \S+later names no plugin yet/.test(lines.at(-1) ?? ''));
+    await publish(tree, [single]);
+    await until('served', async () => (await get(MODULE)).status === 200);
+    await rename(tree, `${tree}.away`);
+    await put(tree, 'a file');
+    await until('told', () => lines.some(line => /later is no folder; files that are open/.test(line)));
+    assert.equal((await get(MODULE)).status, 200);
+  });
+
   test('one of two copies: gone, of other bytes, a link, and whole again, each said once', async t => {
     const tree = await makeTree(t, [single, twin]);
     const { about, gauge, get } = await watch(t, tree);
@@ -152,7 +181,7 @@ describe('what is said of files that are not as they should be', () => {
     assert.equal(sha256((await second.get(MODULE)).body), sha256(bytes));
   });
 
-  test('a file that may not be read is told from one that is damaged or gone', async t => {
+  test('a file or a tree that may not be read is told from one that is damaged or gone', async t => {
     const tree = await makeTree(t, [single]);
     // Rights do not bind root: there the server runs as nobody.
     const uid = process.getuid?.() === 0 ? 65_534 : undefined;
@@ -168,5 +197,10 @@ describe('what is said of files that are not as they should be', () => {
     await chmod(join(tree, MODULE), 0o644);
     await until('well', async () => (await ask(port, `/plugins/${MODULE}`)).status === 200);
     assert.match(server.out.stderr, /plugin\.wasm \(sha256 \w+\): on disk it is whole again/);
+    await chmod(tree, 0);
+    const said = /tree cannot be read, what was read before is served on: TREE_UNREADABLE/;
+    // Given back whatever comes of it: a folder that may not be read cannot be cleared away.
+    await until('told', () => said.test(server.out.stderr)).finally(() => chmod(tree, 0o755));
+    assert.doesNotMatch(server.out.stderr, /no index\.json|there is no folder/);
   });
 });

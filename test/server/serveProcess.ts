@@ -22,6 +22,8 @@ export function startServe(
   const child = spawn(process.execPath, [ENTRY, 'serve', ...args], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 60_000, // one that does not end when it should hangs no test
+    killSignal: 'SIGKILL',
     ...(uid === undefined ? {} : { uid }),
   });
   const out = { stdout: '', stderr: '' };
