@@ -18,17 +18,40 @@ code{font:.88em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .pattern{display:inline-block;margin:.6rem 0 1.2rem;padding:.45rem .8rem;background:var(--wash);border:1px solid var(--line);border-radius:6px;overflow-wrap:anywhere;user-select:all}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:8px}
 table{width:100%;border-collapse:collapse}
-th,td{padding:.5rem .9rem;text-align:left;vertical-align:baseline;white-space:nowrap}
+th,td{padding:.5rem clamp(.4rem,.9vw,.9rem);text-align:left;vertical-align:baseline}
+tbody th,td:nth-child(2){overflow-wrap:anywhere}
+.size,.more a,td>a,.tag{white-space:nowrap}
+.tag,.more a{display:inline-block}
+tbody th{min-width:8rem}
+.more{min-width:8rem}
 thead th{background:var(--wash);color:var(--dim);font-weight:500;font-size:.85rem;border-bottom:1px solid var(--line)}
 tbody th{font-weight:600}
 tbody tr.first th,tbody tr.first td{border-top:1px solid var(--line)}
 tbody tr.first:first-child th,tbody tr.first:first-child td{border-top:0}
 .size{text-align:right;font-variant-numeric:tabular-nums}
-.digest{display:inline-block;max-width:17ch;overflow:hidden;text-overflow:ellipsis;vertical-align:bottom;user-select:all;color:var(--dim)}
+.digest{display:inline-block;max-width:17ch;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;vertical-align:bottom;user-select:all;color:var(--dim)}
 .tag{padding:.05rem .45rem;background:var(--tag);border-radius:4px;font-size:.82rem;color:var(--dim)}
 .more{font-size:.88rem}
 .more a{margin-right:.7rem}
-footer{padding-top:1rem;padding-bottom:2.5rem;font-size:.88rem}
+@media(max-width:70rem){.digest{max-width:12ch}}
+@media(max-width:56.2rem){
+header,main,footer{padding-left:1rem;padding-right:1rem}
+table,tbody{display:block}
+thead{display:none}
+tbody tr{display:flex;flex-wrap:wrap;gap:.1rem 1rem;padding:.5rem .9rem}
+tbody tr.first{border-top:1px solid var(--line)}
+tbody tr.first:first-child{border-top:0}
+tbody tr.first th,tbody tr.first td{border:0}
+tbody th,tbody td{padding:0;min-width:0}
+td:empty{display:none}
+tbody th,td:nth-child(n+5){flex:0 0 100%;max-width:100%}
+.digest{max-width:calc(100% - 8ch)}
+td:nth-child(4)::before{content:"ABI "}
+td:nth-child(5)::before{content:"sha256 "}
+td:nth-child(6)::before{content:"image "}
+td:nth-child(n+4)::before{color:var(--dim);font-size:.85rem}
+}
+footer{overflow-wrap:anywhere;padding-top:1rem;padding-bottom:2.5rem;font-size:.88rem}
 footer a{margin-right:1rem}
 `;
 
