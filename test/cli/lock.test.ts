@@ -286,7 +286,10 @@ describe('a lock of which something else than a digest was edited', { concurrenc
     ],
     'a media type': [entry => (entry.layer.mediaType = 'x/y'), /a 1 has the layer’s media type .* x\/y in the lock/],
     'a size of the layer': [entry => (entry.layer.sizeBytes = 7), /a 1 has the layer’s size \d+ .* 7 in the lock/],
-    'an annotation': [entry => (entry.annotations[revision] = 'x'), /a 1 has the annotation \S+revision \w+ in the tree, x in the lock/],
+    'an annotation': [
+      entry => (entry.annotations[revision] = 'x'),
+      /a 1 has the annotation \S+revision \w+ in the tree, x in the lock/,
+    ],
     'no annotations': [
       entry => Reflect.deleteProperty(entry, 'annotations'),
       /a 1 has the annotation .* none in the lock/,
