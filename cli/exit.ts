@@ -22,6 +22,12 @@ export function exitCodeOf(error: unknown): number {
   return EXIT.failed;
 }
 
+/** What a run ends with that met these errors and went on: 3 if all of them are differences, else 1. Undefined without any. */
+export function failureOf(errors: readonly Error[]): number | undefined {
+  if (errors.length === 0) return undefined;
+  return errors.every(error => exitCodeOf(error) === EXIT.drift) ? EXIT.drift : EXIT.failed;
+}
+
 /** Prints what ended the command and sets the exit code; the process ends when its work is done. */
 export function finish(error: unknown): void {
   process.exitCode = exitCodeOf(error);

@@ -41,13 +41,8 @@ export interface CheckRun {
 /** `plugin-mirror check`, once its arguments are read; answers the exit code. */
 export async function runCheck({ flags, ci, registryOptions, stampsFile, signal }: CheckRun): Promise<number> {
   const list = await readPluginManifest(flags.manifest);
-  const held = await readHeldVersions({
-    list,
-    frozen: false,
-    update: false,
-    signal,
-    ...(flags.platform === undefined ? {} : { platform: flags.platform }),
-  });
+  const platform = flags.platform === undefined ? {} : { platform: flags.platform };
+  const held = await readHeldVersions({ list, frozen: false, update: false, signal, ...platform });
   const registry = new LazyRegistry(
     openerOf(list, { ...registryOptions, headsOnly: true }, flags.registry),
     () => undefined,
@@ -59,6 +54,7 @@ export async function runCheck({ flags, ci, registryOptions, stampsFile, signal 
       held,
       registry: () => registry.get(),
       stamps: await openStamps(stampsFile, resolve(flags.out)),
+      ...platform,
       rehash: flags.rehash ?? false,
       concurrency: flags.concurrency * 4,
       signal,

@@ -4,16 +4,18 @@ import pc from 'picocolors';
 import { type AliasStep, foresee } from '../mirror/foresee.ts';
 import { LazyRegistry } from '../mirror/lazyRegistry.ts';
 import { readHeldVersions } from '../mirror/lock/heldVersions.ts';
+import { type KnownVersion, untrueLock } from '../mirror/lock/untrueLock.ts';
 import type { PluginManifest } from '../mirror/manifest/wanted.ts';
 import type { PlanStep } from '../mirror/plan.ts';
 import { layerSizes, type Prepared, prepare } from '../mirror/prepare.ts';
 import { type Extra, versionKey } from '../mirror/report.ts';
 import { selects } from '../mirror/selection.ts';
 import { foreseePruning, gatherCatalog } from '../mirror/settleCatalog.ts';
+import { UnselectedDamaged } from '../mirror/unselectedDamaged.ts';
 import { TreeUnreadable } from '../tree/errors.ts';
 import { openStamps } from '../tree/stamps.ts';
 import { wantsColor } from './colors.ts';
-import { EXIT } from './exit.ts';
+import { EXIT, failureOf } from './exit.ts';
 import { formatBytes } from './format.ts';
 import { openerOf } from './openerOf.ts';
 import { renderDrifts } from './renderDrifts.ts';
@@ -59,6 +61,7 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
       questions: flags.concurrency * 4,
       signal,
     });
+    const asked = new Set([...manifest.versions, ...manifest.aliases].map(versionKey));
     const named = new Set([...list.versions, ...list.aliases].map(versionKey));
     const problems = [...foreseen.problems];
     const gathering = gatherCatalog(resolve(flags.out), stamps, {
@@ -73,11 +76,15 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
       selected: selects(flags.only ?? []),
       inspect: true,
     });
-    const { extras, doomed } = await gathering.catch((error: unknown) => {
+    const { extras, doomed, lost } = await gathering.catch((error: unknown) => {
       if (!(error instanceof TreeUnreadable)) throw error;
       problems.push(error);
-      return { extras: [], doomed: [] };
+      return { extras: [], doomed: [], lost: [] };
     });
+    const untold = lost.filter(it => !asked.has(versionKey(it)));
+    if (untold.length > 0) problems.push(new UnselectedDamaged(untold));
+    const untrue = held?.frozen ? untrueLock(knownIn(prepared), held) : undefined;
+    if (untrue !== undefined) problems.push(untrue);
     const pruned = await foreseePruning(resolve(flags.out), doomed, stamps);
     const plan = { prepared, aliases, problems, extras: [...pruned, ...extras] };
     process.stdout.write(flags.format === 'json' ? `${JSON.stringify(planJson(plan), null, 2)}\n` : renderPlan(plan));
@@ -93,11 +100,20 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
         .map(line => `${line}\n`)
         .join(''),
     );
-    const fails = [...prepared.plan.steps, ...aliases].some(step => step.action === 'fail');
-    return fails || problems.length > 0 ? EXIT.failed : EXIT.good;
+    const errors = [...prepared.plan.steps, ...aliases].flatMap(step => (step.action === 'fail' ? [step.error] : []));
+    return failureOf([...errors, ...problems]) ?? EXIT.good;
   } finally {
     await registry.close();
   }
+}
+
+/** What the run would see of each version without a blob. */
+function knownIn({ plan, images }: Prepared): KnownVersion[] {
+  return plan.steps.flatMap(step => {
+    const key = versionKey(step.wanted);
+    const is = step.action === 'keep' ? step.metadata : step.action === 'fetch' ? images.get(key)?.image : undefined;
+    return is === undefined ? [] : [{ key, is }];
+  });
 }
 
 interface ShownPlan {

@@ -8,7 +8,7 @@ import { requireNamed, selects, selectVersions } from '../mirror/selection.ts';
 import { listVersions } from '../tree/listVersions.ts';
 import { wantsColor } from './colors.ts';
 import { lateBy, SyncDeadline } from './deadline.ts';
-import { EXIT, exitCodeOf } from './exit.ts';
+import { EXIT, exitCodeOf, failureOf } from './exit.ts';
 import { openerOf } from './openerOf.ts';
 import { lockChoiceOf, type SyncRun } from './syncFlags.ts';
 import { syncJson } from './syncJson.ts';
@@ -63,16 +63,15 @@ export async function runSync(run: SyncRun): Promise<number> {
   out.write(figures);
   if (flags.format === 'json') process.stdout.write(`${JSON.stringify(syncJson(report), null, 2)}\n`);
   if (report.interrupted && !(signal.reason instanceof SyncDeadline)) return EXIT.interrupted;
-  return hasFailed(report) ? failureOf(report) : EXIT.good;
+  return hasFailed(report) ? exitOf(report) : EXIT.good;
 }
 
 /** Options that could be used for nothing are a matter of the command line, though each plugin fails by itself. */
-function failureOf({ outcomes, problems }: SyncReport): number {
+function exitOf({ outcomes, problems }: SyncReport): number {
   const errors = [...outcomes.map(({ error }) => error), ...problems];
   const told = errors.filter(error => error !== undefined);
-  const are = (code: number) => told.every(error => exitCodeOf(error) === code);
-  if (outcomes.length > 0 && told.length === errors.length && are(EXIT.usage)) return EXIT.usage;
-  return told.length > 0 && are(EXIT.drift) ? EXIT.drift : EXIT.failed;
+  const isUsage = told.length === errors.length && told.every(error => exitCodeOf(error) === EXIT.usage);
+  return outcomes.length > 0 && isUsage ? EXIT.usage : (failureOf(told) ?? EXIT.failed);
 }
 
 /** Live lines on a terminal, plain ones anywhere else. */

@@ -8,11 +8,12 @@ import { readVersion } from '../tree/readVersion.ts';
 import { hashLocal } from './ask.ts';
 import type { CheckFinding, CheckOptions, VersionFinding } from './checkFinding.ts';
 import { checkTree, oldCatalog } from './checkTree.ts';
-import { differences, isFrom } from './lock/compareTree.ts';
+import { differences } from './lock/compareTree.ts';
 import type { WantedVersion } from './manifest/wanted.ts';
+import { isFrom } from './origin.ts';
 import { type Held, isHeldModule, isVouched, type Present } from './plan.ts';
 import { versionKey } from './report.ts';
-import { asListed, metadataHashes } from './survey.ts';
+import { asListed, metadataHashes, otherPlatform } from './survey.ts';
 
 /** Holds manifest, lock, tree and registry against each other. One HEAD per tag; changes nothing. @throws CatalogNewer */
 export async function check(options: CheckOptions): Promise<CheckFinding[]> {
@@ -79,6 +80,9 @@ async function checkVersion(wanted: WantedVersion, options: Known): Promise<Vers
     });
   const change = changes.get(versionKey(wanted));
   const entry = held.agreeing.get(versionKey(wanted));
+  const other = present.state === 'sound' ? otherPlatform(present.metadata, options.platform) : undefined;
+  // Of a locked one the lock tells.
+  if (other !== undefined && change === undefined) findings.push({ kind: 'stale', name, version, detail: other });
   if (change !== undefined) findings.push({ kind: 'unlocked', name, version, detail: change });
   else if (held.exists && !held.agreeing.has(versionKey(wanted)))
     findings.push({ kind: 'unlocked', name, version, detail: 'in the manifest, not in the lock' });

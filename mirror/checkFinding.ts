@@ -5,7 +5,8 @@ import type { PluginManifest } from './manifest/wanted.ts';
 
 /**
  * - `missing`: not in the tree; `damaged`: there, but not as it was published
- * - `stale`: another image than the lock holds, or one that no lock says was verified under today's signature policy
+ * - `stale`: another image than the lock holds or than --platform asks for, or one that no lock says was verified under today's
+ *   signature policy
  * - `moved`: the tag leads to another digest than the lock (without a lock: the tree) holds
  * - `unlocked`: the lock does not have it, has it from another place, or says otherwise of it than the tree
  * - `extra`: in the tree or the lock, not in the manifest
@@ -62,6 +63,8 @@ export interface CheckOptions {
   readonly held: HeldVersions;
   readonly registry: () => Promise<Registry>;
   readonly stamps?: Stamps;
+  /** Which image of an index is asked for. */
+  readonly platform?: string;
   readonly rehash?: boolean;
   /** Tags asked at once. */
   readonly concurrency: number;

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { type Image, platformText } from '../registry/image.ts';
-import { formatReference, type Reference } from '../registry/reference.ts';
+import type { Reference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { asTreeRefusal, TreeDiskFull } from '../tree/errors.ts';
 import { bytesIn, diskFull, filesExhausted } from '../tree/freeSpace.ts';
@@ -11,6 +11,7 @@ import { adoptFile } from './extract/adoptFile.ts';
 import { type ExtractedPlugin, extractPlugin } from './extract/extractPlugin.ts';
 import { LockBytesDiffer } from './lock/lock.ts';
 import type { WantedVersion } from './manifest/wanted.ts';
+import { originOf } from './origin.ts';
 import { type HeldModule, isHeldModule } from './plan.ts';
 import type { SignatureProof } from './signatures/policy.ts';
 
@@ -49,7 +50,7 @@ export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
     requireHeld(wanted, request.module, { ...plugin, layer: { digest, mediaType, sizeBytes: size } });
     const metadata: PublishedVersion = {
       ...describe(wanted, plugin),
-      reference: formatReference(taggedOnly(reference)),
+      reference: originOf(wanted),
       digest: image.digest,
       layer: { digest, mediaType, sizeBytes: size },
       ...(image.platform === undefined ? {} : { platform: platformText(image.platform) }),
@@ -86,7 +87,7 @@ export async function adoptLocal(
     const plugin = await adoptFile({ subject: `${wanted.name} ${wanted.version}`, path: file.path, dir, signal });
     const metadata = {
       ...describe(wanted, plugin),
-      reference: `file:${file.written}`,
+      reference: originOf(wanted),
       digest: `sha256:${plugin.sha256}`,
     };
     return { metadata, warnings: plugin.warnings };
@@ -145,11 +146,6 @@ function requireHeld(
 function describe(wanted: WantedVersion, plugin: Omit<ExtractedPlugin, 'layer'>) {
   const { sha256, md5, sizeBytes, abi, files } = plugin;
   return { schemaVersion: 1 as const, name: wanted.name, version: wanted.version, sha256, md5, sizeBytes, abi, files };
-}
-
-function taggedOnly({ registry, repository, tag, digest }: Reference): Reference {
-  if (tag !== undefined) return { registry, repository, tag };
-  return { registry, repository, ...(digest === undefined ? {} : { digest }) };
 }
 
 // Image configs that bear a creation time (OCI image-spec, config.md; Docker's is alike).

@@ -1,10 +1,9 @@
 import { Refusal } from '../refusal/refusal.ts';
 import { type Digest, formatReference } from '../registry/reference.ts';
 import type { PublishedVersion } from '../tree/published.ts';
-import { falseFacts } from './lock/compareTree.ts';
-import { FrozenLockUntrue } from './lock/frozen.ts';
 import { type HeldVersions, type LockChoice, readHeldVersions } from './lock/heldVersions.ts';
 import { compareLock, isSameEntry, type LockComparison, type LockEntry, readLock, writeLock } from './lock/lock.ts';
+import { untrueLock } from './lock/untrueLock.ts';
 import type { PluginManifest, WantedVersion } from './manifest/wanted.ts';
 import { type Held, isVouched } from './plan.ts';
 import { type SyncReport, versionKey } from './report.ts';
@@ -39,19 +38,9 @@ export async function lockedSync(options: LockedSyncOptions): Promise<SyncReport
       return ofLock(held);
     },
   });
-  const problem = held.frozen ? untrueLock(report, held) : await renewLock(list, report, held);
+  const published = report.published.map(metadata => ({ key: versionKey(metadata), is: metadata }));
+  const problem = held.frozen ? untrueLock(published, held) : await renewLock(list, report, held);
   return problem === undefined ? report : { ...report, problems: [...report.problems, problem] };
-}
-
-/** A lock that is not written is held to all that it says, not only to its digests. */
-function untrueLock({ published }: SyncedReport, { path, agreeing }: HeldVersions): FrozenLockUntrue | undefined {
-  const words = published.flatMap(metadata => {
-    const entry = agreeing.get(versionKey(metadata));
-    return entry === undefined
-      ? []
-      : falseFacts(entry, metadata).map(fact => `${metadata.name} ${metadata.version} ${fact}`);
-  });
-  return words.length === 0 ? undefined : new FrozenLockUntrue(path, words);
 }
 
 /** Writes what this run settled beside what others have written meanwhile: another run, with another tree, may have the same lock. */

@@ -3,6 +3,7 @@ import { type Image, platformText } from '../registry/image.ts';
 import { formatReference } from '../registry/reference.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { WantedVersion } from './manifest/wanted.ts';
+import { isFrom, originOf } from './origin.ts';
 import { type Drift, versionKey } from './report.ts';
 import { fingerprintOf, type SignatureProof } from './signatures/policy.ts';
 
@@ -70,6 +71,8 @@ export type PlanStep =
       readonly action: 'keep';
       readonly wanted: WantedVersion;
       readonly metadata: PublishedVersion;
+      /** Where it is said to come from now, if its metadata.json says otherwise: the same bytes under another name. */
+      readonly origin?: string;
       readonly warnings: readonly string[];
     }
   | {
@@ -109,7 +112,13 @@ function decide(findings: Findings): PlanStep {
     return { action: 'fail', wanted, error: answer?.kind === 'error' ? answer.error : nobodyAsked(wanted) };
   const vouched = present.state === 'sound' && isVouched(wanted, present.metadata, before);
   if (present.state === 'sound' && vouched && isAsHeld(present.metadata, { ...held, digest }))
-    return { action: 'keep', wanted, metadata: present.metadata, warnings: unasked(answer) };
+    return {
+      action: 'keep',
+      wanted,
+      metadata: present.metadata,
+      ...(isFrom(present.metadata, originOf(wanted)) ? {} : { origin: originOf(wanted) }),
+      warnings: unasked(answer),
+    };
   const answered = answer?.kind === 'digest' && answer.digest === digest ? answer.image : undefined;
   const [module, platform] = [held?.module, held?.platform];
   // What a tag was asked for is the platform of this run, which need not be the lock's.

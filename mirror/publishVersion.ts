@@ -1,8 +1,8 @@
-import { formatReference, type Reference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { PublishedVersion } from '../tree/published.ts';
 import type { Publishing } from '../tree/publishing.ts';
 import type { Fetched } from './fetchPlugin.ts';
+import { originOf } from './origin.ts';
 import type { PlanStep } from './plan.ts';
 import type { Prepared } from './prepare.ts';
 import type { ProgressMeter } from './progressMeter.ts';
@@ -24,10 +24,10 @@ export interface PublishingRoom {
 
 /** Carries one step of the plan out. A failure is an outcome; undefined if the run was aborted in the middle of it. */
 export async function publishVersion(step: PlanStep, room: PublishingRoom): Promise<Done | undefined> {
-  if (step.action === 'keep') return keepVersion(step);
   if (step.action === 'fail') return failed(step, step.error);
   const key = versionKey(step.wanted);
   try {
+    if (step.action === 'keep') return succeeded('kept', await restated(step, room));
     return succeeded('fetched', await fetchStep(step, key, room));
   } catch (error) {
     if (room.signal.aborted) return undefined;
@@ -40,6 +40,17 @@ export async function publishVersion(step: PlanStep, room: PublishingRoom): Prom
 /** What stands in the tree and is to stay there. */
 export function keepVersion({ metadata, warnings }: PlanStep & { action: 'keep' }): Done {
   return succeeded('kept', { metadata, warnings });
+}
+
+/** The bytes are the same: only where they are said to come from is written anew. */
+async function restated(
+  { metadata, origin, warnings }: PlanStep & { action: 'keep' },
+  { publishing }: PublishingRoom,
+): Promise<Fetched> {
+  if (origin === undefined) return { metadata, warnings };
+  const changed = { ...metadata, reference: origin };
+  await publishing.publish(await publishing.stageCopy(metadata), changed);
+  return { metadata: changed, warnings };
 }
 
 async function fetchStep(
@@ -65,12 +76,6 @@ function succeeded(status: 'fetched' | 'kept', { metadata, warnings }: Fetched):
 }
 
 function failed({ wanted }: PlanStep, error: Error): Done {
-  const { name, version, source } = wanted;
-  const reference = source.kind === 'file' ? `file:${source.written}` : written(source.reference);
-  return { outcome: { name, version, status: 'failed', reference, error, warnings: [] } };
-}
-
-function written({ registry, repository, tag, digest }: Reference): string {
-  if (tag !== undefined) return formatReference({ registry, repository, tag });
-  return formatReference({ registry, repository, ...(digest === undefined ? {} : { digest }) });
+  const { name, version } = wanted;
+  return { outcome: { name, version, status: 'failed', reference: originOf(wanted), error, warnings: [] } };
 }

@@ -3,6 +3,7 @@ import type { Catalog } from '../tree/catalog.ts';
 import { CatalogInvalid, TreeUnreadable } from '../tree/errors.ts';
 import { inspectVersion } from '../tree/inspectVersion.ts';
 import { METADATA_FILE } from '../tree/names.ts';
+import type { PublishedVersion } from '../tree/published.ts';
 import { readCatalog } from '../tree/readCatalog.ts';
 import type { Stamps } from '../tree/stamps.ts';
 import { versionFiles } from '../tree/versionFiles.ts';
@@ -87,12 +88,13 @@ export function asListed(state: Present, listed: ReadonlyMap<string, string>): P
 }
 
 function ofOtherPlatform(state: Present, platform: string | undefined): Present {
-  if (state.state !== 'sound' || platform === undefined) return state;
-  const { platform: present } = state.metadata;
-  if (present === undefined || present === platform || present.startsWith(`${platform}/`)) return state;
-  return {
-    state: 'damaged',
-    problems: [`it is the image for ${present}, asked for is ${platform}`],
-    metadata: state.metadata,
-  };
+  if (state.state !== 'sound') return state;
+  const words = otherPlatform(state.metadata, platform);
+  return words === undefined ? state : { state: 'damaged', problems: [words], metadata: state.metadata };
+}
+
+/** In words, if a version is the image of another platform than the one asked for. */
+export function otherPlatform({ platform: has }: PublishedVersion, asked: string | undefined): string | undefined {
+  if (asked === undefined || has === undefined || has === asked || has.startsWith(`${asked}/`)) return undefined;
+  return `it is the image for ${has}, asked for is ${asked}`;
 }

@@ -140,7 +140,10 @@ function tidyDescriptor(raw: z.output<typeof descriptor>): Descriptor {
     digest: digest as Descriptor['digest'],
     size,
     ...(annotations === undefined ? {} : { annotations }),
-    ...(platform === undefined ? {} : { platform: tidyPlatform(platform) }),
+    // Some leave it empty instead of leaving it out.
+    ...(platform === undefined || platform.os + platform.architecture === ''
+      ? {}
+      : { platform: tidyPlatform(platform) }),
     ...(artifactType === undefined ? {} : { artifactType }),
     ...(data === undefined ? {} : { data }),
   };

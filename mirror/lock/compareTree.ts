@@ -2,6 +2,7 @@ import pMap from 'p-map';
 import type { PublishedVersion } from '../../tree/published.ts';
 import { readCatalog } from '../../tree/readCatalog.ts';
 import { readVersion } from '../../tree/readVersion.ts';
+import { isFrom } from '../origin.ts';
 import { type LockEntry, LockUnreadable, readLock } from './lock.ts';
 import { NO_FILE } from './lockErrors.ts';
 import { lockedAnnotationKeys } from './lockFormat.ts';
@@ -47,23 +48,26 @@ export async function compareTree(treeDir: string, lockPath: string): Promise<st
 /** What a lock says otherwise of a version than its metadata.json, beside the digests; in words, e.g. `has the platform …`. */
 export function differences(entry: LockEntry, metadata: PublishedVersion): string[] {
   const origin = entry.kind === 'file' ? `file:${entry.file}` : entry.reference;
-  const isOther = entry.kind === 'file' ? metadata.reference !== origin : !isFrom(metadata, origin);
-  return [...(isOther ? [inWords('the origin', metadata.reference, origin)] : []), ...falseFacts(entry, metadata)];
+  const isSame = isFrom(metadata, origin);
+  return [...(isSame ? [] : [inWords('the origin', metadata.reference, origin)]), ...falseFacts(entry, metadata)];
 }
 
+/** What a lock says of a version beside its digests. */
+export type LockFacts = Pick<PublishedVersion, 'sizeBytes' | 'layer' | 'platform' | 'annotations'>;
+
 /** The same, but for the place that it came from, which says nothing of the bytes. */
-export function falseFacts(entry: LockEntry, metadata: PublishedVersion): string[] {
-  const { layer } = metadata;
-  const facts: [string, unknown, unknown][] = [['the size of plugin.wasm', metadata.sizeBytes, entry.sizeBytes]];
+export function falseFacts(entry: LockEntry, is: LockFacts): string[] {
+  const { layer } = is;
+  const facts: [string, unknown, unknown][] = [['the size of plugin.wasm', is.sizeBytes, entry.sizeBytes]];
   if (entry.kind === 'image') {
     facts.push(
       ['its plugin.wasm from the layer', layer?.digest, entry.layer.digest],
       ['the layer’s size', layer?.sizeBytes, entry.layer.sizeBytes],
       ['the layer’s media type', layer?.mediaType, entry.layer.mediaType],
-      ['the platform', metadata.platform, entry.platform],
+      ['the platform', is.platform, entry.platform],
     );
     for (const key of lockedAnnotationKeys)
-      facts.push([`the annotation ${key}`, annotation(metadata, key), annotation(entry, key)]);
+      facts.push([`the annotation ${key}`, annotation(is, key), annotation(entry, key)]);
   }
   return facts.flatMap(([what, tree, lock]) => (tree === lock ? [] : [inWords(what, tree, lock)]));
 }
@@ -77,19 +81,4 @@ function annotation(
   key: string,
 ): string | undefined {
   return annotations !== undefined && Object.hasOwn(annotations, key) ? annotations[key] : undefined;
-}
-
-/**
- * Whether a version was published from what a reference names. The host and what stands before the repository may be
- * another's: --registry takes images from a mirror, and metadata.json says from where they really came.
- */
-export function isFrom({ reference }: PublishedVersion, named: string): boolean {
-  const [is, asked] = [pathOf(reference), pathOf(named)];
-  return is === asked || is.endsWith(`/${asked}`) || asked.endsWith(`/${is}`);
-}
-
-/** `REPOSITORY:TAG`, or `REPOSITORY@DIGEST` where there is no tag. */
-function pathOf(text: string): string {
-  const path = text.slice(text.indexOf('/') + 1);
-  return /:[^/@]+@/.test(path) ? path.slice(0, path.indexOf('@')) : path;
 }

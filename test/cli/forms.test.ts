@@ -146,6 +146,13 @@ describe('sync publishes every form of image', () => {
       assert.equal((await scene.sync(...args)).code, 0);
       assert.ok(made('arm').equals(await readFile(scene.path('plugins/f/1.0.0/plugin.wasm'))));
     }
+    for (const lock of ['kept', 'gone']) {
+      if (lock === 'gone') await rm(scene.path('manifest.lock.json'));
+      const checked = await scene.run(['check', '--platform', 'linux/amd64']);
+      assert.equal(checked.code, 3, lock);
+      assert.match(checked.stdout, /linux\/arm64, asked for is linux\/amd64/);
+      assert.equal((await scene.run(['check', '--platform', 'linux/arm64'])).code, 0, lock);
+    }
     const { ran, report } = await scene.report('--platform', 'linux/s390x', '--no-lock');
     assert.equal(ran.code, 1);
     assert.match(JSON.stringify(report.plugins[0]?.error), /linux\/amd64.*linux\/arm64/);

@@ -276,6 +276,38 @@ describe('--frozen', { concurrency: 3 }, () => {
   });
 });
 
+describe('the same bytes under another name', { concurrency: 3 }, () => {
+  it('are kept, and said to come from there: sync, check, verify and --frozen agree', async t => {
+    const scene = await openScene(t);
+    const wasm = scene.push('a', '1');
+    scene.registry.push('plugins/a', 'v1', imageFormC({ wasm, version: '1' }));
+    scene.registry.push('other/a', '1', imageFormC({ wasm, version: '1' }));
+    await scene.write('x.wasm', wasm);
+    await scene.write('y.wasm', wasm);
+    const names = [
+      { a: '1', own: { file: 'x.wasm', versions: ['1'] } },
+      { a: { versions: ['1'], tags: { 1: 'v1' } }, own: { file: 'y.wasm', versions: ['1'] } },
+      { a: { image: 'other/a', versions: ['1'], aliases: { x: '1' } }, own: { file: 'y.wasm', versions: ['1'] } },
+    ];
+    for (const [at, list] of names.entries()) {
+      await scene.list(list);
+      scene.registry.reset();
+      const { ran, report } = await scene.report('--compress', 'gzip');
+      assert.equal(ran.code, 0, ran.stderr);
+      assert.deepEqual(
+        report.plugins.map(({ status }) => status).filter(status => status !== 'aliased'),
+        at === 0 ? ['fetched', 'fetched'] : ['kept', 'kept'],
+      );
+      if (at > 0) assert.equal(scene.registry.bytesServed('blob'), 0);
+      assert.equal((await scene.run(['check'])).code, 0);
+      assert.equal((await scene.run(['verify', '--lock', 'manifest.lock.json'])).code, 0);
+      assert.equal((await scene.sync('--frozen', '--compress', 'gzip')).code, 0);
+      assert.equal((await scene.sync('--out', `fresh-${at}`, '--compress', 'gzip')).code, 0);
+      assert.deepEqual(await listing(scene.path('plugins')), await listing(scene.path(`fresh-${at}`)));
+    }
+  });
+});
+
 describe('a lock of which something else than a digest was edited', { concurrency: 3 }, () => {
   type Entry = Record<string, unknown> & { layer: Record<string, unknown>; annotations: Record<string, string> };
   const revision = 'org.opencontainers.image.revision';
@@ -308,6 +340,9 @@ describe('a lock of which something else than a digest was edited', { concurrenc
       assert.equal((await scene.run(['check'])).code, 3);
       for (const isEmpty of [false, true]) {
         if (isEmpty) await rm(scene.path('plugins'), { recursive: true });
+        const dry = await scene.sync('--frozen', '--dry-run');
+        assert.equal(dry.code, 3, dry.stderr);
+        assert.match(dry.stderr, words);
         const ran = await scene.sync('--frozen');
         assert.equal(ran.code, 3, ran.stderr);
         assert.match(ran.stderr, /FROZEN_LOCK_UNTRUE/);

@@ -18,6 +18,9 @@ describe('the tree', { concurrency: 3 }, () => {
     assert.equal((await scene.sync()).code, 0);
     await writeFile(scene.path('plugins/b/1/plugin.wasm'), 'spoiled');
     await rm(scene.path('plugins/c'), { recursive: true });
+    const dry = await scene.sync('--dry-run', '--only', 'a');
+    assert.equal(dry.code, 1);
+    assert.match(dry.stderr, /UNSELECTED_DAMAGED/);
     const { ran, report } = await scene.report('--only', 'a');
     assert.equal(ran.code, 1);
     assert.deepEqual([report.totals.kept, report.totals.failed], [1, 0]);
