@@ -31,7 +31,7 @@ export function syncCommand(): Command {
         'PLUGIN_MIRROR_FROZEN',
       ),
     )
-    .addOption(new Option('--no-frozen', 'ask the tags even where CI is set'))
+    .addOption(new Option('--no-frozen', 'ask the tags even where CI is set').env('PLUGIN_MIRROR_NO_FROZEN'))
     .addOption(
       new Option('--update [names...]', 'resolve the tags of these plugins anew, or of all')
         .env('PLUGIN_MIRROR_UPDATE')

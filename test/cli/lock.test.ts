@@ -244,6 +244,14 @@ describe('--frozen', { concurrency: 3 }, () => {
     const ci = (...args: string[]) => scene.run(['sync', ...args], { env: { CI: 'true' } });
     assert.match((await ci()).stdout, / 0 requests/);
     assert.match((await ci('--no-frozen')).stderr, /drift b 1/);
+    for (const [variable, value, asks] of [
+      ['FROZEN', '0', true],
+      ['NO_FROZEN', '1', true],
+      ['NO_FROZEN', 'false', false],
+    ] as const) {
+      const ran = await scene.run(['sync'], { env: { CI: 'true', [`PLUGIN_MIRROR_${variable}`]: value } });
+      assert.equal(/drift b 1/.test(ran.stderr), asks, `${variable}=${value}: ${ran.stderr}`);
+    }
     assert.match((await scene.run(['sync'], { env: { CI: 'false' } })).stderr, /drift b 1/);
     assert.equal((await ci('--update', 'b')).code, 0);
     await scene.list({ a: '1' });
