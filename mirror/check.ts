@@ -8,9 +8,9 @@ import { readVersion } from '../tree/readVersion.ts';
 import { hashLocal } from './ask.ts';
 import type { CheckFinding, CheckOptions, VersionFinding } from './checkFinding.ts';
 import { checkTree, oldCatalog } from './checkTree.ts';
-import { differences } from './lock/compareTree.ts';
+import { differences, falseFacts } from './lock/compareTree.ts';
 import type { WantedVersion } from './manifest/wanted.ts';
-import { isFrom } from './origin.ts';
+import { isFrom, originOf } from './origin.ts';
 import { type Held, isHeldModule, isVouched, type Present } from './plan.ts';
 import { versionKey } from './report.ts';
 import { asListed, metadataHashes, otherPlatform } from './survey.ts';
@@ -86,15 +86,12 @@ async function checkVersion(wanted: WantedVersion, options: Known): Promise<Vers
   if (change !== undefined) findings.push({ kind: 'unlocked', name, version, detail: change });
   else if (held.exists && !held.agreeing.has(versionKey(wanted)))
     findings.push({ kind: 'unlocked', name, version, detail: 'in the manifest, not in the lock' });
-  else if (entry !== undefined && present.state === 'sound' && !findings.some(({ kind }) => kind === 'stale'))
-    findings.push(
-      ...differences(entry, present.metadata).map(words => ({
-        kind: 'unlocked' as const,
-        name,
-        version,
-        detail: `it ${words}`,
-      })),
-    );
+  else if (entry !== undefined && present.state === 'sound' && !findings.some(({ kind }) => kind === 'stale')) {
+    // The lock has the manifest's own names, `wanted` the place that --registry puts for them.
+    const says = isFrom(present.metadata, originOf(wanted)) ? falseFacts : differences;
+    for (const words of says(entry, present.metadata))
+      findings.push({ kind: 'unlocked', name, version, detail: `it ${words}` });
+  }
   return findings;
 }
 

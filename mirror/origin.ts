@@ -11,13 +11,18 @@ export function originOf({ source }: Pick<WantedVersion, 'source'>): string {
 }
 
 /**
- * Whether a version was published from what is named. The host and what stands before the repository may be another's:
- * --registry takes images from a mirror, and metadata.json says from where they really came.
+ * Whether a version was published from what is named. --registry takes images from a mirror, and metadata.json says from where
+ * they really came: on another host what stands before the image's name may be another's, too.
  */
 export function isFrom({ reference }: Pick<PublishedVersion, 'reference'>, named: string): boolean {
   if (named.startsWith('file:') || reference.startsWith('file:')) return reference === named;
   const [is, asked] = [pathOf(reference), pathOf(named)];
-  return is === asked || is.endsWith(`/${asked}`) || asked.endsWith(`/${is}`);
+  if (is === asked || is.endsWith(`/${asked}`) || asked.endsWith(`/${is}`)) return true;
+  return hostOf(reference) !== hostOf(named) && is.split('/').at(-1) === asked.split('/').at(-1);
+}
+
+function hostOf(text: string): string {
+  return text.slice(0, text.indexOf('/'));
 }
 
 /** `REPOSITORY:TAG`, or `REPOSITORY@DIGEST` where there is no tag. */

@@ -113,6 +113,35 @@ describe('a locked image', { concurrency: 3 }, () => {
     assert.equal((await scene.sync('--registry', `${scene.registry.host}/mirrored`)).code, 0);
     assert.equal((await scene.run(['verify', '--lock', 'manifest.lock.json'])).code, 0);
   });
+
+  it('lets a mirror have a prefix of its own in the place of the manifest’s, and says on from where the bytes came', async t => {
+    const scene = await openScene(t);
+    const { host } = scene.registry;
+    for (const prefix of ['own', 'mirrored'])
+      for (const name of ['plugins/a', 'bare'])
+        scene.registry.push(`${prefix}/${name}`, '1', imageFormC({ wasm: buildModule({ seed: name }), version: '1' }));
+    const plugins = { a: '1', bare: { image: 'bare', versions: ['1'] } };
+    await scene.list(plugins, { registry: `${host}/own` });
+    const elsewhere = ['--registry', `${host.replace('127.0.0.1', 'localhost')}/mirrored`];
+    assert.equal((await scene.sync(...elsewhere)).code, 0);
+    const before = await listing(scene.path('plugins'));
+    for (const words of [
+      ['check', ...elsewhere],
+      ['check'],
+      ['verify', '--lock', 'manifest.lock.json'],
+      ['sync', '--frozen'],
+      ['sync', '--frozen', ...elsewhere],
+    ]) {
+      const ran = await scene.run(words);
+      assert.equal(ran.code, 0, `${words}: ${ran.stdout}${ran.stderr}`);
+    }
+    assert.deepEqual(await listing(scene.path('plugins')), before);
+    // On one host a path is a path, and only who is told of the mirror knows better.
+    await rm(scene.path('plugins'), { recursive: true });
+    assert.equal((await scene.sync('--registry', `${host}/mirrored`)).code, 0);
+    assert.equal((await scene.run(['check', '--registry', `${host}/mirrored`])).code, 0);
+    assert.match((await scene.run(['check'])).stdout, /unlocked +a 1 +it has the origin .*mirrored.*own/);
+  });
 });
 
 describe('what was locked otherwise', { concurrency: 3 }, () => {
