@@ -11,7 +11,7 @@ import { layerSizes, type Prepared, prepare } from '../mirror/prepare.ts';
 import { type Extra, versionKey } from '../mirror/report.ts';
 import { selects } from '../mirror/selection.ts';
 import { foreseePruning, gatherCatalog } from '../mirror/settleCatalog.ts';
-import { UnselectedDamaged } from '../mirror/unselectedDamaged.ts';
+import { lostBeside } from '../mirror/unselectedDamaged.ts';
 import { TreeUnreadable } from '../tree/errors.ts';
 import { openStamps } from '../tree/stamps.ts';
 import { wantsColor } from './colors.ts';
@@ -61,7 +61,6 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
       questions: flags.concurrency * 4,
       signal,
     });
-    const asked = new Set([...manifest.versions, ...manifest.aliases].map(versionKey));
     const named = new Set([...list.versions, ...list.aliases].map(versionKey));
     const problems = [...foreseen.problems];
     const gathering = gatherCatalog(resolve(flags.out), stamps, {
@@ -81,8 +80,7 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
       problems.push(error);
       return { extras: [], doomed: [], lost: [] };
     });
-    const untold = lost.filter(it => !asked.has(versionKey(it)));
-    if (untold.length > 0) problems.push(new UnselectedDamaged(untold));
+    problems.push(...lostBeside(lost, manifest));
     const untrue = held?.frozen ? untrueLock(knownIn(prepared), held) : undefined;
     if (untrue !== undefined) problems.push(untrue);
     const pruned = await foreseePruning(resolve(flags.out), doomed, stamps);

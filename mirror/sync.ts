@@ -13,7 +13,7 @@ import { type Done, publishVersion } from './publishVersion.ts';
 import { type SyncReport, versionKey } from './report.ts';
 import { namedIn, pinnedIn, settleCatalog } from './settleCatalog.ts';
 import type { SyncedReport, SyncOptions } from './syncOptions.ts';
-import { UnselectedDamaged } from './unselectedDamaged.ts';
+import { lostBeside } from './unselectedDamaged.ts';
 
 /**
  * manifest → plan → resolve → fetch → extract → check → publish → compress → catalog. One plugin's failure stops no other; whatever
@@ -64,10 +64,7 @@ export async function sync(asked: SyncOptions): Promise<SyncedReport> {
       problems.push(error);
       return { extras: [], left: [], lost: [] };
     });
-    // An alias that is asked for brings its target into the run, whose outcome tells of it.
-    const told = new Set(done.map(({ outcome }) => versionKey(outcome)));
-    const untold = lost.filter(it => !told.has(versionKey(it)));
-    if (untold.length > 0) problems.push(new UnselectedDamaged(untold));
+    problems.push(...lostBeside(lost, options.manifest));
     return {
       tree: publishing.treeDir,
       outcomes: done.map(({ outcome }) => outcome),
