@@ -23,21 +23,21 @@ ARG NPM_REGISTRY
 WORKDIR /src
 COPY package.json package-lock.json .npmrc ./
 COPY ${CA_FILE:-package.json} /ca.pem
-COPY scripts/npmInstall.sh scripts/
+COPY scripts/image/npmInstall.sh scripts/image/
 
 # One time stamp for all that is shipped: the same sources make the same layer, to the byte.
 FROM packages AS modules
 RUN --mount=type=cache,target=/var/cache/npm --mount=type=secret,id=npmrc \
-    sh scripts/npmInstall.sh --omit=dev \
+    sh scripts/image/npmInstall.sh --omit=dev \
  && find node_modules -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' -o -name '*.md' \) -delete \
  && find node_modules -exec touch -h -d @0 {} +
 
 FROM packages AS program
 RUN --mount=type=cache,target=/var/cache/npm --mount=type=secret,id=npmrc \
-    sh scripts/npmInstall.sh
+    sh scripts/image/npmInstall.sh
 COPY tsconfig.json tsconfig.build.json ./
-COPY scripts/curl.ts scripts/
-COPY refusal refusal
+COPY scripts/image/curl.ts scripts/image/
+COPY base base
 COPY registry registry
 COPY tree tree
 COPY mirror mirror
@@ -50,8 +50,8 @@ FROM packages AS app
 COPY --from=modules /src/node_modules /root-of-image/opt/plugin-mirror/node_modules
 COPY --from=program /src/dist /root-of-image/opt/plugin-mirror/dist
 COPY LICENSE /root-of-image/opt/plugin-mirror/
-COPY --chmod=755 scripts/curl.sh /root-of-image/opt/plugin-mirror/bin/curl
-COPY --chmod=755 scripts/health.sh /root-of-image/opt/plugin-mirror/bin/health
+COPY --chmod=755 scripts/image/curl.sh /root-of-image/opt/plugin-mirror/bin/curl
+COPY --chmod=755 scripts/image/health.sh /root-of-image/opt/plugin-mirror/bin/health
 RUN cd /root-of-image && mkdir -p usr/share/nginx/html/plugins \
  && cp /src/package.json opt/plugin-mirror/ \
  && ln -s ../dist/cli/main.js opt/plugin-mirror/bin/plugin-mirror \
@@ -77,7 +77,7 @@ ARG COMPRESS=
 # More options for sync: `--only 'ai-*'`, `--timeout 60` …
 ARG SYNC_ARGS=
 ARG ENGINE
-COPY scripts/imageSync.sh /
+COPY scripts/image/imageSync.sh /
 RUN --mount=type=bind,target=/context,rw \
     --mount=type=cache,id=plugin-mirror-blobs,target=/var/cache/plugin-mirror \
     --mount=type=secret,id=registry-config \
@@ -90,7 +90,7 @@ COPY --from=sync /mirror/plugins/ /
 
 # What of them goes into the image: no dot files, and nothing at all unless every byte is what the tree's index.json says.
 FROM app AS verify
-COPY scripts/imageTree.sh /
+COPY scripts/image/imageTree.sh /
 COPY --from=tree / /mirror/plugins/
 RUN sh /imageTree.sh /mirror/plugins
 FROM --platform=$BUILDPLATFORM scratch AS verified

@@ -1,8 +1,8 @@
 import process from 'node:process';
 import { CommanderError } from 'commander';
-import { Refusal } from '../refusal/refusal.ts';
-import { wantsColor } from './colors.ts';
-import { renderRefusal } from './renderRefusal.ts';
+import { Refusal } from '../base/refusal.ts';
+import { wantsColor } from './render/colors.ts';
+import { renderRefusal } from './render/refusal.ts';
 
 /** The contract with scripts; the README's table says the same. */
 export const EXIT = { good: 0, failed: 1, usage: 2, drift: 3, interrupted: 130 } as const;

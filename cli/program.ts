@@ -1,16 +1,16 @@
 import process from 'node:process';
 import { Command } from 'commander';
-import { cacheCommand } from './commands/cache.ts';
-import { checkCommand } from './commands/check.ts';
-import { doctorCommand } from './commands/doctor.ts';
-import { importCommand } from './commands/import.ts';
-import { outdatedCommand } from './commands/outdated.ts';
-import { serveCommand } from './commands/serve.ts';
-import { syncCommand } from './commands/sync.ts';
-import { verifyCommand } from './commands/verify.ts';
-import { applyEnvironment } from './environment.ts';
-import { tellUnknownVariables } from './unknownVariables.ts';
-import { tellWrongLine } from './wrongLine.ts';
+import { cacheCommand } from './cache/command.ts';
+import { checkCommand } from './check/command.ts';
+import { doctorCommand } from './doctor/command.ts';
+import { importCommand } from './import/command.ts';
+import { applyEnvironment } from './options/environment.ts';
+import { tellUnknownVariables } from './options/unknownVariables.ts';
+import { tellWrongLine } from './options/wrongLine.ts';
+import { outdatedCommand } from './outdated/command.ts';
+import { serveCommand } from './serve/command.ts';
+import { syncCommand } from './sync/command.ts';
+import { verifyCommand } from './verify/command.ts';
 
 /**
  * The whole command line. The command modules only declare their arguments; what a command needs to work is loaded when it

@@ -1,4 +1,4 @@
-import type { Refusal } from '../refusal/refusal.ts';
+import type { Refusal } from '../base/refusal.ts';
 
 export type OutcomeStatus = 'fetched' | 'kept' | 'aliased' | 'failed';
 

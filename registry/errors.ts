@@ -1,4 +1,4 @@
-import { Refusal, type RefusalDetails } from '../refusal/refusal.ts';
+import { Refusal, type RefusalDetails } from '../base/refusal.ts';
 
 /** One entry of the distribution-spec's error body (Error codes). Text only, bounded, without control characters. */
 export interface Diagnostic {
@@ -125,4 +125,19 @@ export class RegistryCredentials extends RegistryRefusal {
 /** Options or environment that cannot be used: a missing CA file, a certificate without its key, a proxy that is no URL. */
 export class RegistryOptionsInvalid extends RegistryRefusal {
   readonly code = 'REGISTRY_OPTIONS';
+}
+
+/** What stands behind the reference is not a manifest that can be read. */
+export class ImageManifestInvalid extends Refusal {
+  readonly code = 'IMAGE_MANIFEST_INVALID';
+}
+
+/** It is a manifest, of a kind that holds no image: Docker's schema 1, an artifact manifest, something newer. */
+export class ImageTypeUnsupported extends Refusal {
+  readonly code = 'IMAGE_TYPE_UNSUPPORTED';
+}
+
+/** The index has no image for the platform asked for, or none at all. */
+export class ImageNoPlatform extends Refusal {
+  readonly code = 'IMAGE_NO_PLATFORM';
 }

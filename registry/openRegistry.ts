@@ -1,15 +1,15 @@
-import { BlobStore } from './blobStore.ts';
-import { parsePlatform } from './choosePlatform.ts';
+import { BlobStore } from './blobs/blobStore.ts';
+import { SharedWork } from './concurrency/sharedWork.ts';
+import { TransferQueue } from './concurrency/transferQueue.ts';
 import type { Engine } from './engine.ts';
 import { RegistryDigestMismatch, RegistryNotFound } from './errors.ts';
-import { fetchImage, fetchManifest } from './fetchImage.ts';
+import { Places, RegistryAllFailed } from './fallback/mirrors.ts';
 import type { Descriptor, Image } from './image.ts';
-import { withNearestTags } from './nearestTags.ts';
-import { Places, RegistryAllFailed } from './places.ts';
+import { parsePlatform } from './images/choosePlatform.ts';
+import { fetchImage, fetchManifest } from './images/fetchImage.ts';
+import { withNearestTags } from './images/nearestTags.ts';
 import { type Digest, formatReference, type Reference } from './reference.ts';
 import type { Registry, RegistryOptions, TagList, Traffic } from './registry.ts';
-import { SharedWork } from './sharedWork.ts';
-import { TransferQueue } from './transferQueue.ts';
 
 const CONCURRENCY = 8;
 const RETRIES = 5;
@@ -34,10 +34,10 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
 
 async function openEngine(options: RegistryOptions, places: Places): Promise<Engine> {
   if (options.engine === 'oras') {
-    const { createOrasEngine } = await import('./oras/orasEngine.ts');
+    const { createOrasEngine } = await import('./oras/engine.ts');
     return createOrasEngine(options);
   }
-  const { createBuiltinEngine } = await import('./builtin/builtinEngine.ts');
+  const { createBuiltinEngine } = await import('./builtin/engine.ts');
   return createBuiltinEngine({ ...options, onLearned: registry => places.hear(registry) });
 }
 

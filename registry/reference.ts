@@ -1,5 +1,4 @@
-import { Refusal } from '../refusal/refusal.ts';
-import { withoutLogin } from './withoutLogin.ts';
+import { Refusal } from '../base/refusal.ts';
 
 /** `sha256:<64 hex>` or `sha512:<128 hex>`, lower case (OCI image-spec, descriptor.md, Digests). */
 export type Digest = `${'sha256' | 'sha512'}:${string}`;
@@ -97,4 +96,12 @@ function printable(text: string): string {
     /[\u0000-\u001f\u007f]/g,
     character => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
   );
+}
+
+/**
+ * A host, URL or reference that somebody wrote, as a message may show it: without the user name and password before its
+ * `@`, and without what a query string carries. The `@` of a digest is no login's.
+ */
+export function withoutLogin(text: string): string {
+  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@(?!sha\d+:)/is, '$1***@').replace(/\?.*=.*$/s, '?…');
 }

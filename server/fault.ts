@@ -1,4 +1,4 @@
-import { errno, isAbsent, isForbidden } from '../tree/errors.ts';
+import { errno, isAbsent, isForbidden } from '../base/errno.ts';
 
 /**
  * Why the right bytes are not to be had at a path. gone: nothing lies there. forbidden: this user may not read it. no-file:

@@ -1,8 +1,8 @@
-import type { Credentials } from './access.ts';
+import type { Credentials } from './connections/access.ts';
+import type { TlsFilesSettings } from './connections/tlsFiles.ts';
+import { ServerOptionInvalid } from './errors.ts';
 import type { ServerEvent } from './events.ts';
 import type { MetricFamily } from './metricFamily.ts';
-import { ServerOptionInvalid } from './refusals.ts';
-import type { TlsFilesSettings } from './tlsFiles.ts';
 
 /** Everything that a server can be told. Times in milliseconds unless the name says otherwise. */
 export interface ServerOptions {

@@ -4,16 +4,16 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { test } from 'node:test';
 
 const root = resolve(import.meta.dirname, '..');
-const rooms = ['cli', 'mirror', 'registry', 'tree', 'server', 'refusal'] as const;
+const rooms = ['cli', 'mirror', 'registry', 'tree', 'server', 'base'] as const;
 
 /** docs/architecture.md, «Doors»: who may import whom. */
 const doors: Readonly<Record<string, readonly string[]>> = {
-  cli: ['mirror', 'server', 'tree', 'registry', 'refusal'],
-  mirror: ['registry', 'tree', 'refusal'],
-  server: ['tree', 'refusal'],
-  registry: ['refusal'],
-  tree: ['refusal'],
-  refusal: [],
+  cli: ['mirror', 'server', 'tree', 'registry', 'base'],
+  mirror: ['registry', 'tree', 'base'],
+  server: ['tree', 'base'],
+  registry: ['base'],
+  tree: ['base'],
+  base: [],
 };
 
 /** Libraries that live in certain rooms alone. */

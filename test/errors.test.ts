@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { Refusal } from '../base/refusal.ts';
 import { EXIT, exitCodeOf } from '../cli/exit.ts';
-import { Refusal } from '../refusal/refusal.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const rooms = ['cli', 'mirror', 'registry', 'tree', 'server', 'refusal'];

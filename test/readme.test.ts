@@ -7,10 +7,10 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { EXIT } from '../cli/exit.ts';
 import { buildProgram } from '../cli/program.ts';
-import { parsePluginManifest } from '../mirror/manifest/pluginManifest.ts';
-import { renderErrorTable } from '../scripts/errorTable.ts';
-import { renderOptionTable } from '../scripts/optionTable.ts';
-import { withTables } from '../scripts/readmeTables.ts';
+import { parsePluginManifest } from '../mirror/manifest/readManifest.ts';
+import { renderErrorTable } from '../scripts/generate/errorTable.ts';
+import { renderOptionTable } from '../scripts/generate/optionTable.ts';
+import { withTables } from '../scripts/generate/readmeTables.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const read = (name: string) => readFileSync(join(root, name), 'utf8');

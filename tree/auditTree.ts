@@ -1,10 +1,11 @@
 import { readdir } from 'node:fs/promises';
 import pMap from 'p-map';
-import { inventoryText, treeDigest } from './buildCatalog.ts';
-import { compareText } from './canonicalJson.ts';
-import type { Catalog } from './catalog.ts';
-import { asReadRefusal, CatalogMissing, isAbsent, TreeUnreadable } from './errors.ts';
-import { checkFile, type FileProblem, type InspectionOptions } from './inspectVersion.ts';
+import { compareText } from '../base/canonicalJson.ts';
+import { isAbsent } from '../base/errno.ts';
+import { inventoryText, treeDigest } from './catalog/buildCatalog.ts';
+import type { Catalog } from './catalog/catalog.ts';
+import { readCatalog } from './catalog/readCatalog.ts';
+import { asReadRefusal, CatalogMissing, TreeUnreadable } from './errors.ts';
 import {
   CATALOG_FILE,
   fileNameProblem,
@@ -14,10 +15,10 @@ import {
   OWN_FILES,
   versionProblem,
 } from './names.ts';
-import { readCatalog } from './readCatalog.ts';
-import { locateVersion, UNREADABLE } from './readVersion.ts';
-import { isFileText, kindOf, readRegular } from './regular.ts';
+import { isFileText, kindOf, readRegular } from './regularFile.ts';
 import type { Stamps } from './stamps.ts';
+import { checkFile, type FileProblem, type InspectionOptions } from './version/inspectVersion.ts';
+import { locateVersion, UNREADABLE } from './version/readVersion.ts';
 
 export interface AuditOptions {
   readonly signal?: AbortSignal;

@@ -1,4 +1,5 @@
-import { Refusal } from '../refusal/refusal.ts';
+import { errno, isForbidden } from '../base/errno.ts';
+import { Refusal } from '../base/refusal.ts';
 
 /** The path given as the tree is a file, a symlink to nowhere, or cannot be walked to. */
 export class TreeUnusable extends Refusal {
@@ -58,22 +59,6 @@ export class CatalogInvalid extends Refusal {
 /** index.json was written by a later version of this program. */
 export class CatalogNewer extends Refusal {
   readonly code = 'CATALOG_NEWER';
-}
-
-/** The errno of a file system error, or undefined of anything else. */
-export function errno(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
-}
-
-export function isAbsent(error: unknown): boolean {
-  const code = errno(error);
-  return code === 'ENOENT' || code === 'ENOTDIR';
-}
-
-/** True if the file system says that this user may not. */
-export function isForbidden(error: unknown): boolean {
-  const code = errno(error);
-  return code === 'EACCES' || code === 'EPERM';
 }
 
 /** As asTreeRefusal, where something was to be read and nothing written. */

@@ -1,6 +1,7 @@
 import { lstat, readdir, statfs } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { asTreeRefusal, isAbsent, TreeDiskFull } from './errors.ts';
+import { isAbsent } from '../base/errno.ts';
+import { asTreeRefusal, TreeDiskFull } from './errors.ts';
 
 /**
  * Refuses if the file system of `dir` (which need not exist yet) has less than `neededBytes` left for this user. Quotas

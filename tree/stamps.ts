@@ -1,7 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { makeFolder } from './makeFolder.ts';
+import { makeFolder } from '../base/makeFolder.ts';
 
 /**
  * What this machine remembers of files whose bytes it has hashed: size, mtime, ctime and inode, by path below the tree.

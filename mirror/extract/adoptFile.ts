@@ -1,10 +1,10 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Refusal } from '../../refusal/refusal.ts';
+import { Refusal } from '../../base/refusal.ts';
 import type { ExtractedPlugin } from './extractPlugin.ts';
-import { inspectModule } from './inspectModule.ts';
-import { MODULE_LIMIT_BYTES, ModuleFile, refuseSize, sizeWarning } from './moduleFile.ts';
+import { inspectModule } from './module/inspectModule.ts';
+import { MODULE_LIMIT_BYTES, ModuleFile, refuseSize, sizeWarning } from './module/moduleFile.ts';
 
 export class FileUnreadable extends Refusal {
   readonly code = 'FILE_UNREADABLE';

@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { Descriptor, ImageManifest } from '../../registry/image.ts';
-import { ArchiveDocuments } from './archiveDocuments.ts';
-import { DocumentFolder } from './documentFolder.ts';
-import { extractDocuments } from './extractDocuments.ts';
-import { moreTelling, nameImage } from './imageKind.ts';
-import { INFLATE_LIMIT_BYTES, inflateLayer } from './inflateLayer.ts';
-import { inspectModule, ModuleInvalid } from './inspectModule.ts';
+import { ArchiveDocuments } from './documents/archiveDocuments.ts';
+import { DocumentFolder } from './documents/documentFolder.ts';
+import { extractDocuments } from './documents/layerDocuments.ts';
+import { chooseLowerLayers, readLowerDocuments } from './documents/lowerDocuments.ts';
+import { moreTelling, nameImage } from './layers/imageKind.ts';
+import { INFLATE_LIMIT_BYTES, inflateLayer } from './layers/inflateLayer.ts';
 import {
   describeLayer,
   describeLayers,
@@ -15,14 +15,21 @@ import {
   LayerHostile,
   LayerNoPlugin,
   printable,
-} from './layerRefusals.ts';
-import { assignRoles, chooseLayers, type LayerPart, layersOf, refuseEncrypted, roleNotes } from './layerRoles.ts';
-import { chooseLowerLayers, readLowerDocuments } from './lowerDocuments.ts';
-import { isTar, isWasm, nameContent } from './moduleContent.ts';
-import { MODULE_LIMIT_BYTES, ModuleFile, refuseSize, sizeWarning } from './moduleFile.ts';
-import { EntryHostile } from './overlay.ts';
-import { type Candidate, PluginSearch } from './pluginSearch.ts';
-import { readTar, TarDamaged, type TarEntry, TarHostile } from './readTar.ts';
+} from './layers/layerRefusals.ts';
+import {
+  assignRoles,
+  chooseLayers,
+  type LayerPart,
+  layersOf,
+  refuseEncrypted,
+  roleNotes,
+} from './layers/layerRoles.ts';
+import { EntryHostile } from './layers/overlay.ts';
+import { type Candidate, PluginSearch } from './layers/pluginSearch.ts';
+import { readTar, TarDamaged, type TarEntry, TarHostile } from './layers/readTar.ts';
+import { inspectModule, ModuleInvalid } from './module/inspectModule.ts';
+import { isTar, isWasm, nameContent } from './module/moduleContent.ts';
+import { MODULE_LIMIT_BYTES, ModuleFile, refuseSize, sizeWarning } from './module/moduleFile.ts';
 
 export interface ExtractRequest {
   /** What errors are about, e.g. `ai-proxy 2.0.1`. */

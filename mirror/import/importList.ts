@@ -1,8 +1,8 @@
-import { readTextFile } from '../document/textFile.ts';
-import { collectManifest, type WrittenManifest } from './importCollect.ts';
-import { ImportInvalid, ImportUnreadable } from './importErrors.ts';
-import { listFromJson } from './importJson.ts';
-import { listFromProperties } from './importProperties.ts';
+import { readTextFile } from '../json/textFile.ts';
+import { collectManifest, type WrittenManifest } from './collect.ts';
+import { ImportInvalid, ImportUnreadable } from './errors.ts';
+import { listFromProperties } from './properties.ts';
+import { listFromJson } from './snapshot.ts';
 
 export interface ImportedList {
   /** In the format of manifest.json; parsePluginManifest takes it. */

@@ -1,6 +1,13 @@
-import { type Digest, isDigest, isHost, isRegistry, isRepository, isTag } from '../../registry/reference.ts';
-import { withoutLogin } from '../../registry/withoutLogin.ts';
-import { quoted } from '../document/problem.ts';
+import {
+  type Digest,
+  isDigest,
+  isHost,
+  isRegistry,
+  isRepository,
+  isTag,
+  withoutLogin,
+} from '../../registry/reference.ts';
+import { quoted } from '../json/problem.ts';
 
 /** How people write images in the manifest: shorter than a reference, with the rest filled in from elsewhere. */
 export interface ImageParts {

@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers';
 import { RegistryNotFound } from '../../registry/errors.ts';
+import { RegistryAllFailed } from '../../registry/fallback/mirrors.ts';
 import type { Descriptor, Image } from '../../registry/image.ts';
-import { RegistryAllFailed } from '../../registry/places.ts';
 import { type Digest, isTag, type Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { type FoundSignature, NoSignature } from './foundSignature.ts';

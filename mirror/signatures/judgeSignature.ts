@@ -1,4 +1,5 @@
-import { createPublicKey, X509Certificate } from 'node:crypto';
+import { createPublicKey, type KeyObject, verify, X509Certificate } from 'node:crypto';
+import { ed25519ph } from '@noble/curves/ed25519';
 import { TrustedRoot } from '@sigstore/protobuf-specs';
 import { PolicyError, toTrustMaterial, VerificationError, Verifier } from '@sigstore/verify';
 import { type FoundSignature, NoSignature } from './foundSignature.ts';
@@ -33,11 +34,11 @@ async function judgeByKey(policy: KeyPolicy): Promise<Judge> {
   const logs = root === undefined ? 0 : 1;
   const verifier = new Verifier(trust, { ctlogThreshold: 0, tlogThreshold: logs, timestampThreshold: 0 });
   const signer = `key sha256:${keyDigestOf(policy)}`;
-  const ed25519 = publicKey.asymmetricKeyType === 'ed25519' ? await import('./ed25519.ts') : undefined;
+  const isEd25519 = publicKey.asymmetricKeyType === 'ed25519';
   return ({ entity, signed }) => {
     const { signature } = entity.signature;
-    const verifySignature = () => ed25519?.isSignedByEd25519(publicKey, signed, signature) === true;
-    const content = ed25519 === undefined ? {} : { signature: { ...entity.signature, verifySignature } };
+    const verifySignature = () => isSignedByEd25519(publicKey, signed, signature);
+    const content = !isEd25519 ? {} : { signature: { ...entity.signature, verifySignature } };
     const evidence = root === undefined ? { timestamps: [], tlogEntries: [] } : {};
     verifier.verify({ ...entity, ...content, ...evidence, key: { $case: 'public-key', hint: '' } });
     return signer;
@@ -105,4 +106,18 @@ function causeOf(error: Error): string {
 
 function shown(text: string): string {
   return text === '' ? 'nobody' : JSON.stringify(text.slice(0, 300));
+}
+
+/**
+ * Ed25519 (RFC 8032, 5.1) in the prehashed form that cosign makes by default, which Node's crypto does not have, or in
+ * the plain one. A file of its own, since hardly anybody has such a key and everybody else need not load the curve.
+ */
+export function isSignedByEd25519(key: KeyObject, signed: Buffer, signature: Buffer): boolean {
+  try {
+    // The last 32 bytes of a SubjectPublicKeyInfo are the key (RFC 8410, 4).
+    const raw = key.export({ type: 'spki', format: 'der' }).subarray(-32);
+    return verify(null, signed, key, signature) || ed25519ph.verify(signature, signed, raw, { zip215: false });
+  } catch {
+    return false; // what has not even the length of a signature
+  }
 }

@@ -1,4 +1,4 @@
-import { Refusal } from '../../refusal/refusal.ts';
+import { Refusal } from '../../base/refusal.ts';
 import { describePolicy, type SignaturePolicy } from './policy.ts';
 
 /** Nothing that could be a signature stands beside the image. */

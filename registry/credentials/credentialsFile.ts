@@ -1,5 +1,5 @@
-import { isDockerHub } from '../builtin/hosts.ts';
 import { RegistryCredentials } from '../errors.ts';
+import { isDockerHub } from '../hosts/hosts.ts';
 
 /** What is sent to prove who asks; `source` says where it was found, for messages. */
 export type Credential =

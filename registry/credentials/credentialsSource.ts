@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isDockerHub } from '../builtin/hosts.ts';
+import { SharedWork } from '../concurrency/sharedWork.ts';
 import { RegistryCredentials } from '../errors.ts';
+import { isDockerHub } from '../hosts/hosts.ts';
 import type { RegistryOptions } from '../registry.ts';
-import { SharedWork } from '../sharedWork.ts';
 import { askCredentialHelper } from './credentialHelper.ts';
 import {
   type Credential,

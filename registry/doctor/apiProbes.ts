@@ -1,13 +1,13 @@
-import { type Asked, refuseAnswer } from '../builtin/answerFaults.ts';
-import { readBody, requestOf } from '../builtin/bodies.ts';
-import { parseChallenges } from '../builtin/challenges.ts';
-import { readErrorWords } from '../builtin/diagnostics.ts';
-import { endpointOf } from '../builtin/hosts.ts';
-import { redactPlace, redactUrl } from '../builtin/printable.ts';
-import { requestToken, type TokenChallenge } from '../builtin/tokenRequest.ts';
-import type { HttpAnswer, Transport } from '../builtin/transport.ts';
+import { parseChallenges } from '../builtin/auth/challenges.ts';
+import { requestToken, type TokenChallenge } from '../builtin/auth/tokenRequest.ts';
+import { type Asked, refuseAnswer } from '../builtin/faults/answerFaults.ts';
+import { readErrorWords } from '../builtin/faults/diagnostics.ts';
+import { readBody, requestOf } from '../builtin/http/bodies.ts';
+import type { HttpAnswer, Transport } from '../builtin/http/transport.ts';
 import type { CredentialsSource } from '../credentials/credentialsSource.ts';
 import { RegistryProtocol, RegistryRedirect } from '../errors.ts';
+import { endpointOf } from '../hosts/hosts.ts';
+import { redactPlace, redactUrl } from '../hosts/redact.ts';
 import { formatReference, type Reference } from '../reference.ts';
 
 /** What a registry says to whoever knocks at `/v2/`. */

@@ -1,14 +1,14 @@
 import { lookup } from 'node:dns/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
-import type { Attempted } from '../builtin/attempted.ts';
-import { bareHost, includesHost } from '../builtin/hosts.ts';
-import { printable } from '../builtin/printable.ts';
-import { refuseTls } from '../builtin/tlsFaults.ts';
-import { refuseTransport } from '../builtin/transportFaults.ts';
-import { Trust, type TrustOptions } from '../builtin/trust.ts';
-import { openTunnel, TunnelFailed } from '../builtin/tunnel.ts';
+import type { Attempted } from '../builtin/faults/tlsFaults.ts';
+import { refuseTls } from '../builtin/faults/tlsFaults.ts';
+import { refuseTransport } from '../builtin/faults/transportFaults.ts';
+import { openTunnel, TunnelFailed } from '../builtin/http/tunnel.ts';
 import { RegistryTls } from '../errors.ts';
+import { bareHost, includesHost } from '../hosts/hosts.ts';
+import { printable } from '../hosts/redact.ts';
+import { Trust, type TrustOptions } from '../hosts/trust.ts';
 
 /** A server that wants a client certificate and gets none hangs up at once, or says so by an alert. */
 const HANG_UP_MS = 250;

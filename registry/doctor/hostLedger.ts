@@ -1,5 +1,5 @@
-import { bareHost } from '../builtin/hosts.ts';
-import type { Exchanged } from '../builtin/transport.ts';
+import type { Exchanged } from '../builtin/http/transport.ts';
+import { bareHost } from '../hosts/hosts.ts';
 import { portOf } from './connectionProbes.ts';
 import type { HostEntry } from './diagnosis.ts';
 

@@ -1,9 +1,9 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
-import { includesHost } from '../builtin/hosts.ts';
-import { certificatesFor } from '../builtin/trust.ts';
 import { RegistryOptionsInvalid } from '../errors.ts';
+import { includesHost } from '../hosts/hosts.ts';
+import { certificatesFor } from '../hosts/trust.ts';
 import type { RegistryOptions } from '../registry.ts';
 
 /** The flags that tell ORAS whom to trust and which certificate to show, for each registry by itself. */

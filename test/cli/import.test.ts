@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { readPluginManifest } from '../../mirror/manifest/pluginManifest.ts';
+import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { ENTRY } from '../support/cli.ts';
 
 let folder: string;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import type { WriteStream } from 'node:tty';
 import { stripVTControlCharacters } from 'node:util';
-import { SyncProgress } from '../../cli/syncProgress.ts';
+import { SyncProgress } from '../../cli/sync/progress.ts';
 
 const FRAME_MS = 80;
 const MODULE = 15_000_000;

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { lockPathFor } from '../../mirror/lock/lock.ts';
+import { lockPathFor } from '../../mirror/lockfile/compareManifest.ts';
 import { listing, openScene, parsed, type Scene } from '../support/cli.ts';
 import { hang, status } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { tellUnknownVariables } from '../../cli/options/unknownVariables.ts';
 import { buildProgram } from '../../cli/program.ts';
-import { tellUnknownVariables } from '../../cli/unknownVariables.ts';
 import { openScene } from '../support/cli.ts';
 
 const KUBERNETES = {

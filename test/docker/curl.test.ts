@@ -31,13 +31,13 @@ let base: string;
 let dir: string;
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), 'curl-'));
-  for (const part of ['bin', 'dist/scripts']) await mkdir(join(dir, part), { recursive: true });
-  await copyFile(join(root, 'scripts/curl.sh'), join(dir, 'bin/curl'));
+  for (const part of ['bin', 'dist/scripts/image']) await mkdir(join(dir, part), { recursive: true });
+  await copyFile(join(root, 'scripts/image/curl.sh'), join(dir, 'bin/curl'));
   await symlink(join(root, 'node_modules'), join(dir, 'node_modules'));
   await writeFile(join(dir, 'package.json'), '{"type":"module"}');
-  await copyFile(join(root, 'scripts/curl.ts'), join(dir, 'dist/scripts/curl.ts'));
+  await copyFile(join(root, 'scripts/image/curl.ts'), join(dir, 'dist/scripts/image/curl.ts'));
   const flags = ['--target', 'es2023', '--module', 'nodenext', '--types', 'node', '--skipLibCheck'];
-  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), ...flags, 'dist/scripts/curl.ts'], {
+  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), ...flags, 'dist/scripts/image/curl.ts'], {
     cwd: dir,
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -70,7 +70,7 @@ async function ended(program: string, words: readonly string[], env: NodeJS.Proc
 /** The image's command, which does simple things in bash, and the program that it leaves the rest to. */
 const commands = {
   'bin/curl': (...words: string[]) => ended('bash', [join(dir, 'bin/curl'), ...words]),
-  'curl.js': (...words: string[]) => ended(process.execPath, [join(dir, 'dist/scripts/curl.js'), ...words]),
+  'curl.js': (...words: string[]) => ended(process.execPath, [join(dir, 'dist/scripts/image/curl.js'), ...words]),
 };
 
 test('the check of higress-standalone starts no Node process', async () => {

@@ -11,7 +11,7 @@ import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { CertificateAuthority } from '../support/certificates.ts';
 
-const scripts = fileURLToPath(new URL('../../scripts', import.meta.url));
+const scripts = fileURLToPath(new URL('../../scripts/image', import.meta.url));
 
 /** The health check beside a process whose command line is `line`, in a /proc of its own. */
 async function check(

@@ -18,7 +18,7 @@ async function prepare(t: TestContext, tree: string): Promise<Ended> {
   await symlink(join(root, 'dist/cli/main.js'), join(bin, 'plugin-mirror'));
   const env = { ...process.env, PATH: `${bin}:${process.env.PATH}` };
   return new Promise(done => {
-    execFile('sh', [join(root, 'scripts/imageTree.sh'), tree], { env }, (error, stdout, stderr) =>
+    execFile('sh', [join(root, 'scripts/image/imageTree.sh'), tree], { env }, (error, stdout, stderr) =>
       done({ code: Number(error?.code ?? 0), said: stdout + stderr }),
     );
   });

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { adoptFile, FileChanged, FileUnreadable } from '../../mirror/extract/adoptFile.ts';
-import { ModuleInvalid } from '../../mirror/extract/inspectModule.ts';
-import { LayerTooLarge } from '../../mirror/extract/layerRefusals.ts';
+import { LayerTooLarge } from '../../mirror/extract/layers/layerRefusals.ts';
+import { ModuleInvalid } from '../../mirror/extract/module/inspectModule.ts';
 import { buildModule } from '../support/module.ts';
 
 let base = '';

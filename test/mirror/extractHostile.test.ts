@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { crc32, createGzip } from 'node:zlib';
 import fc from 'fast-check';
-import { Refusal } from '../../refusal/refusal.ts';
+import { Refusal } from '../../base/refusal.ts';
 import { gzip, type TarEntry, tarOf, zstd } from '../support/archive.ts';
 import { imageOf, MEDIA, type TestImage, tarLayer } from '../support/image.ts';
 import { imageFormA, imageFormC, imageFormD } from '../support/images.ts';

@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { Refusal } from '../../base/refusal.ts';
 import { type ExtractedPlugin, extractPlugin } from '../../mirror/extract/extractPlugin.ts';
-import { Refusal } from '../../refusal/refusal.ts';
 import type { Descriptor, ImageManifest } from '../../registry/image.ts';
 import type { TestImage } from '../support/image.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { moreTelling, nameImage } from '../../mirror/extract/imageKind.ts';
-import { LayerNoPlugin } from '../../mirror/extract/layerRefusals.ts';
-import { assignRoles, chooseLayers } from '../../mirror/extract/layerRoles.ts';
+import { moreTelling, nameImage } from '../../mirror/extract/layers/imageKind.ts';
+import { LayerNoPlugin } from '../../mirror/extract/layers/layerRefusals.ts';
+import { assignRoles, chooseLayers } from '../../mirror/extract/layers/layerRoles.ts';
 import type { ImageManifest } from '../../registry/image.ts';
 
 function manifestOf(config: string, layers: readonly string[] = [], artifactType?: string): ImageManifest {

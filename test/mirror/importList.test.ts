@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { ImportInvalid } from '../../mirror/import/importErrors.ts';
+import { ImportInvalid } from '../../mirror/import/errors.ts';
 import { type ImportedList, importList } from '../../mirror/import/importList.ts';
-import { parsePluginManifest } from '../../mirror/manifest/pluginManifest.ts';
-import { formatManifest } from '../../mirror/manifest/writeManifest.ts';
+import { formatManifest } from '../../mirror/import/writeManifest.ts';
+import { parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { formatReference } from '../../registry/reference.ts';
 
 const host = 'higress-registry.cn-hangzhou.cr.aliyuncs.com';

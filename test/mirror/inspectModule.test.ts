@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
-import { inspectModule, type ModuleInspection, ModuleInvalid } from '../../mirror/extract/inspectModule.ts';
+import { inspectModule, type ModuleInspection, ModuleInvalid } from '../../mirror/extract/module/inspectModule.ts';
 import { buildComponent, buildModule } from '../support/module.ts';
 
 let dir = '';

@@ -1,4 +1,4 @@
-import type { EntryKind } from '../../mirror/extract/overlay.ts';
+import type { EntryKind } from '../../mirror/extract/layers/overlay.ts';
 
 export interface StackEntry {
   readonly path: string;

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
+import { Refusal } from '../../base/refusal.ts';
 import {
   compareLock,
   LockConflict,
@@ -16,10 +17,9 @@ import {
   lockPathFor,
   readLock,
   writeLock,
-} from '../../mirror/lock/lock.ts';
-import { formatLock, parseLock } from '../../mirror/lock/lockFile.ts';
-import { parsePluginManifest } from '../../mirror/manifest/pluginManifest.ts';
-import { Refusal } from '../../refusal/refusal.ts';
+} from '../../mirror/lockfile/compareManifest.ts';
+import { formatLock, parseLock } from '../../mirror/lockfile/lockfile.ts';
+import { parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
 import type { Digest } from '../../registry/reference.ts';
 
 const hex = 'ab'.repeat(32);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { nearest } from '../../mirror/document/problem.ts';
+import { nearest } from '../../mirror/json/problem.ts';
 
 const KEYS = ['image', 'file', 'versions', 'tags', 'aliases', 'platform', 'signatures'];
 

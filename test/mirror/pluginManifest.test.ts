@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { Problem } from '../../mirror/document/problem.ts';
-import { ManifestInvalid, ManifestMissing, ManifestUnreadable } from '../../mirror/manifest/manifestErrors.ts';
+import type { Problem } from '../../mirror/json/problem.ts';
+import { ManifestInvalid, ManifestMissing, ManifestUnreadable } from '../../mirror/manifest/errors.ts';
 import {
   type PluginManifest,
   parsePluginManifest,
   readPluginManifest,
   withRegistry,
-} from '../../mirror/manifest/pluginManifest.ts';
+} from '../../mirror/manifest/readManifest.ts';
 import { formatReference, ReferenceInvalid } from '../../registry/reference.ts';
 
 const host = 'higress-registry.cn-hangzhou.cr.aliyuncs.com';

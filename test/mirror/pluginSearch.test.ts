@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { EntryHostile, type EntryKind } from '../../mirror/extract/overlay.ts';
-import { PluginSearch } from '../../mirror/extract/pluginSearch.ts';
+import { EntryHostile, type EntryKind } from '../../mirror/extract/layers/overlay.ts';
+import { PluginSearch } from '../../mirror/extract/layers/pluginSearch.ts';
 import { type StackEntry as Entry, layOver } from './layOver.ts';
 
 /** Layers as an image lists them, the bottom first, as extraction reads them. @returns `path@layer`, or how many are equally good */

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { settleCatalog } from '../../mirror/settleCatalog.ts';
-import { openPublishing } from '../../tree/publishing.ts';
+import { settleCatalog } from '../../mirror/publish/publishCatalog.ts';
+import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { code, publish, sample, temporary } from '../tree/fixture.ts';
 
 test('a run that was stopped before it looked at the catalog does not overwrite one of a later version', async t => {

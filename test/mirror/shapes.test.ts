@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { isWrittenLock, lockedAnnotationKeys } from '../../mirror/lock/lockFormat.ts';
-import { lockSchema } from '../../mirror/lock/lockSchema.ts';
-import { manifestSchema } from '../../mirror/manifest/manifestSchema.ts';
-import { isPlainlyFit } from '../../mirror/manifest/manifestShape.ts';
+import { isWrittenLock, lockedAnnotationKeys } from '../../mirror/lockfile/format.ts';
+import { lockSchema } from '../../mirror/lockfile/schema.ts';
+import { manifestSchema } from '../../mirror/manifest/schema.ts';
+import { isPlainlyFit } from '../../mirror/manifest/shape.ts';
 import { changed, odd, places } from '../support/odd.ts';
 
 const hash = 'ab'.repeat(32);

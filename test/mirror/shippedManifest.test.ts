@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { readPluginManifest } from '../../mirror/manifest/pluginManifest.ts';
+import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { formatReference } from '../../registry/reference.ts';
-import { emittedSchemas } from '../../scripts/emittedSchemas.ts';
+import { emittedSchemas } from '../../scripts/generate/emittedSchemas.ts';
 import { consolePlugins } from './consolePlugins.ts';
 
 const root = new URL('../../', import.meta.url);

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { choosePlatform, parsePlatform } from '../../registry/choosePlatform.ts';
 import type { Descriptor } from '../../registry/image.ts';
-import { parseManifest } from '../../registry/parseManifest.ts';
+import { choosePlatform, parsePlatform } from '../../registry/images/choosePlatform.ts';
+import { parseManifest } from '../../registry/images/parseManifest.ts';
 
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 const entry = (platform: string | undefined, extra: Partial<Descriptor> = {}): Descriptor => {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { after, describe, it } from 'node:test';
-import type { Refusal } from '../../refusal/refusal.ts';
+import type { Refusal } from '../../base/refusal.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import { parseReference, type Reference } from '../../registry/reference.ts';
 import type { Registry, RegistryOptions } from '../../registry/registry.ts';

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Readable } from 'node:stream';
 import type { after, TestContext } from 'node:test';
-import { type BuiltinEngineOptions, createBuiltinEngine } from '../../registry/builtin/builtinEngine.ts';
+import { type BuiltinEngineOptions, createBuiltinEngine } from '../../registry/builtin/engine.ts';
 import type { Engine } from '../../registry/engine.ts';
 import type { Descriptor } from '../../registry/image.ts';
 import type { Reference } from '../../registry/reference.ts';

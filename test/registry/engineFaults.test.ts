@@ -4,8 +4,7 @@ import { getEventListeners } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { test } from 'node:test';
-import { HostGate } from '../../registry/builtin/hostGate.ts';
-import { retrying } from '../../registry/builtin/retrying.ts';
+import { HostGate } from '../../registry/concurrency/hostLimit.ts';
 import {
   RegistryDigestMismatch,
   RegistryDns,
@@ -18,6 +17,7 @@ import {
   RegistryTimeout,
   RegistryUnavailable,
 } from '../../registry/errors.ts';
+import { retrying } from '../../registry/hosts/retrying.ts';
 import {
   captivePortal,
   chunked,

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { listCache } from '../../registry/cache.ts';
+import { listCache } from '../../registry/blobs/cache.ts';
 import { drip } from '../support/faults.ts';
 import { type Digest, digestOf, imageOf } from '../support/images.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';

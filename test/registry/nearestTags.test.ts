@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { RegistryNotFound, RegistryRefusal } from '../../registry/errors.ts';
-import { nearestTags } from '../../registry/nearestTags.ts';
+import { nearestTags } from '../../registry/images/nearestTags.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { status } from '../support/faults.ts';

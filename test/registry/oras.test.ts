@@ -3,9 +3,9 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import type { Refusal } from '../../refusal/refusal.ts';
-import { createOrasEngine } from '../../registry/oras/orasEngine.ts';
-import { refusalOf } from '../../registry/oras/orasRefusal.ts';
+import type { Refusal } from '../../base/refusal.ts';
+import { createOrasEngine } from '../../registry/oras/engine.ts';
+import { refusalOf } from '../../registry/oras/refusal.ts';
 import { type Digest, parseReference } from '../../registry/reference.ts';
 import { refused } from '../support/refused.ts';
 

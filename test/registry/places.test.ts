@@ -8,7 +8,7 @@ import {
   RegistryTimeout,
   RegistryUnavailable,
 } from '../../registry/errors.ts';
-import { Places } from '../../registry/places.ts';
+import { Places } from '../../registry/fallback/mirrors.ts';
 import { formatReference, parseReference } from '../../registry/reference.ts';
 
 const signal = new AbortController().signal;

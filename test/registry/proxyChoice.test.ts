@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { endpointOf, isLoopback, isPrivateLiteral } from '../../registry/builtin/hosts.ts';
-import { isExempt, proxyFor } from '../../registry/builtin/proxyChoice.ts';
 import { RegistryOptionsInvalid } from '../../registry/errors.ts';
+import { endpointOf, isLoopback, isPrivateLiteral } from '../../registry/hosts/hosts.ts';
+import { isExempt, proxyFor } from '../../registry/hosts/proxy.ts';
 
 const exempt = (url: string, noProxy: string): boolean => isExempt(new URL(url), noProxy);
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { readErrorWords } from '../../registry/builtin/diagnostics.ts';
-import { secretPatterns } from '../../registry/builtin/secretForms.ts';
+import { readErrorWords } from '../../registry/builtin/faults/diagnostics.ts';
+import { secretPatterns } from '../../registry/builtin/faults/secretForms.ts';
 
 const unicode = (text: string, which: RegExp, digits: (hex: string) => string): string =>
   text.replace(which, unit => `\\u${digits(unit.charCodeAt(0).toString(16).padStart(4, '0'))}`);

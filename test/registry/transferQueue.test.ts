@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { TransferQueue } from '../../registry/transferQueue.ts';
+import { TransferQueue } from '../../registry/concurrency/transferQueue.ts';
 
 const MIB = 1024 * 1024;
 const never = new AbortController().signal;

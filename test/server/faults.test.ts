@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { describe, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
-import { describeEvent } from '../../cli/serveEvents.ts';
+import { describeEvent } from '../../cli/serve/events.ts';
 import type { ServerOptions } from '../../server/options.ts';
 import { ask, serve } from './client.ts';
 import { portOf, startServe } from './serveProcess.ts';

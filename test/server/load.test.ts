@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { describe, test } from 'node:test';
-import { ServerAddressUnusable } from '../../server/refusals.ts';
+import { ServerAddressUnusable } from '../../server/errors.ts';
 import { ask, parseAnswer, readAll, serve } from './client.ts';
 import { makeTree, sha256, wasm } from './tree.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nearNames } from '../../server/nearNames.ts';
+import { nearNames } from '../../server/pages/nearNames.ts';
 import { ask, serve } from './client.ts';
 import { makeTree, wasm } from './tree.ts';
 

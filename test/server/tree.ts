@@ -3,9 +3,9 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from '../../tree/buildCatalog.ts';
-import type { PublishedVersion } from '../../tree/published.ts';
-import { ownFiles } from '../../tree/versionFiles.ts';
+import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from '../../tree/catalog/buildCatalog.ts';
+import type { PublishedVersion } from '../../tree/version/published.ts';
+import { ownFiles } from '../../tree/version/versionFiles.ts';
 
 export interface Planned {
   readonly name: string;

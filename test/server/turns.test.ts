@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setImmediate as loopTurn } from 'node:timers/promises';
-import { SlotQueue } from '../../server/slotQueue.ts';
-import { type Sender, Turns } from '../../server/turns.ts';
+import { SlotQueue } from '../../server/content/slotQueue.ts';
+import { type Sender, Turns } from '../../server/sending/fairScheduler.ts';
 
 describe('turns', () => {
   const senderOf = (pieceKey: number, sent: number[]): Sender => ({ pieceKey, send: () => void sent.push(pieceKey) });

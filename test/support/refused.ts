@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Refusal } from '../../refusal/refusal.ts';
+import { Refusal } from '../../base/refusal.ts';
 
 /** For assert.rejects: a refusal with this code, and with a hint. */
 export const refused =

@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { PublishedVersion } from '../../tree/published.ts';
-import type { Publishing } from '../../tree/publishing.ts';
+import type { Publishing } from '../../tree/publish/openPublisher.ts';
+import type { PublishedVersion } from '../../tree/version/published.ts';
 
 const HEAD = Buffer.from([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
 

@@ -4,10 +4,10 @@ import { chmod, mkdir, open, readdir, readFile, rename, rm, symlink, utimes, wri
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
-import { type InspectionOptions, inspectVersion } from '../../tree/inspectVersion.ts';
-import { openPublishing } from '../../tree/publishing.ts';
-import { readVersion } from '../../tree/readVersion.ts';
+import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { openStamps } from '../../tree/stamps.ts';
+import { type InspectionOptions, inspectVersion } from '../../tree/version/inspectVersion.ts';
+import { readVersion } from '../../tree/version/readVersion.ts';
 import { code, publish, sample, temporary } from './fixture.ts';
 
 const ONE = sample('p', '1.0.0', { files: { 'spec.yaml': 'a: 1\n' } });

@@ -3,9 +3,9 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { inspectVersion } from '../../tree/inspectVersion.ts';
-import { openPublishing } from '../../tree/publishing.ts';
-import { readCatalog } from '../../tree/readCatalog.ts';
+import { readCatalog } from '../../tree/catalog/readCatalog.ts';
+import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { inspectVersion } from '../../tree/version/inspectVersion.ts';
 import { compileWriter, startWriter } from './compiledWriter.ts';
 import { module, publish, sample, temporary } from './fixture.ts';
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { TreeLocked } from '../../tree/errors.ts';
-import { openPublishing } from '../../tree/publishing.ts';
+import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { compileWriter, startWriter } from './compiledWriter.ts';
 import { code, publish, sample, temporary } from './fixture.ts';
 

@@ -7,8 +7,8 @@ import { promisify } from 'node:util';
 import { auditTree } from '../../tree/auditTree.ts';
 import { TreeDiskFull } from '../../tree/errors.ts';
 import { requireSpace } from '../../tree/freeSpace.ts';
-import { inspectVersion } from '../../tree/inspectVersion.ts';
-import { openPublishing } from '../../tree/publishing.ts';
+import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { inspectVersion } from '../../tree/version/inspectVersion.ts';
 import { code, publish, sample, temporary } from './fixture.ts';
 
 const run = promisify(execFile);

@@ -4,10 +4,10 @@ import { chmod, lstat, mkdir, readdir, readFile, readlink, rm, symlink, writeFil
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { inspectVersion } from '../../tree/inspectVersion.ts';
-import { openPublishing } from '../../tree/publishing.ts';
-import { readCatalog } from '../../tree/readCatalog.ts';
-import { readVersion } from '../../tree/readVersion.ts';
+import { readCatalog } from '../../tree/catalog/readCatalog.ts';
+import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { inspectVersion } from '../../tree/version/inspectVersion.ts';
+import { readVersion } from '../../tree/version/readVersion.ts';
 import { code, publish, type Sample, sample, temporary } from './fixture.ts';
 
 const run = promisify(execFile);

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { inspectVersion } from '../../tree/inspectVersion.ts';
-import { openPublishing } from '../../tree/publishing.ts';
-import { declareReplacement, type Intent } from '../../tree/replacement.ts';
-import { completeStaged } from '../../tree/staged.ts';
+import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { declareReplacement, type Intent } from '../../tree/publish/replacement.ts';
+import { completeStaged } from '../../tree/publish/staged.ts';
+import { inspectVersion } from '../../tree/version/inspectVersion.ts';
 import { publish, type Sample, sample, temporary } from './fixture.ts';
 
 const OLD = sample('p', '1.0.0', { seed: 'old', files: { 'spec.yaml': 'old', 'README.md': 'old' } });

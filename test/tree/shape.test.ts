@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { z } from 'zod';
-import { catalogProblem } from '../../tree/checkCatalog.ts';
-import { parsePublished } from '../../tree/published.ts';
-import { either, exactObject, list, only, record, text } from '../../tree/shape.ts';
+import { either, exactObject, list, only, record, text } from '../../base/shape.ts';
+import { catalogProblem } from '../../tree/catalog/catalog.ts';
+import { parsePublished } from '../../tree/version/published.ts';
 import { changed, odd, places } from '../support/odd.ts';
 
 // What the checks of the tree say, said a second time by a library.

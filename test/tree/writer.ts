@@ -2,7 +2,7 @@
  * Publishes into a tree over and over until it is killed: `node writer.ts TREE WAIT_MS`. Every round replaces p 1.0.0 by other
  * bytes and adds a new version of p. Prints "open" when it holds the lock and the code of the refusal when it does not.
  */
-import { openPublishing } from '../../tree/publishing.ts';
+import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { publish, sample } from './fixture.ts';
 
 const [treeDir = '', waitMs = '0'] = process.argv.slice(2);

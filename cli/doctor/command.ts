@@ -1,0 +1,37 @@
+import process from 'node:process';
+import { Command, Option } from 'commander';
+import { interruptible } from '../interruptible.ts';
+import { path } from '../options/environment.ts';
+import { formatOption } from '../options/formatOption.ts';
+import { blobCacheDir } from '../options/paths.ts';
+import { addRegistryOptions, registryOptions } from '../options/registryOptions.ts';
+import type { DoctorFlags } from './run.ts';
+
+export function doctorCommand(): Command {
+  const command = new Command('doctor')
+    .description(
+      'Go the way to each registry step by step: name, connection, TLS, proxy, login, manifest, blob. Says what fails, how to mend it, and what a firewall must allow.',
+    )
+    .argument('[ref]', 'an image, or a registry alone, instead of what the manifest names')
+    .addOption(
+      new Option('--manifest <file>', 'the list of plugins')
+        .env('PLUGIN_MIRROR_MANIFEST')
+        .argParser(path)
+        .default('manifest.json'),
+    );
+  return addRegistryOptions(command)
+    .addOption(formatOption())
+    .addHelpText('after', '\nExit codes: 0 every step went well; 1 one failed.')
+    .action(run);
+}
+
+async function run(ref: string | undefined, flags: DoctorFlags): Promise<void> {
+  const [{ runDoctor }, { withJsonErrors }] = await Promise.all([
+    import('./run.ts'),
+    import('../render/jsonErrors.ts'),
+  ]);
+  process.exitCode = await withJsonErrors(flags.format, async () => {
+    const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+    return interruptible(signal => runDoctor({ ref, flags, registryOptions: options, signal }));
+  });
+}

@@ -1,0 +1,98 @@
+import process from 'node:process';
+import { Refusal } from '../../base/refusal.ts';
+import { readPluginManifest, withRegistry } from '../../mirror/manifest/readManifest.ts';
+import type { PluginManifest } from '../../mirror/manifest/wanted.ts';
+import { diagnose } from '../../registry/doctor/diagnose.ts';
+import type { Diagnosis, DoctorTarget } from '../../registry/doctor/diagnosis.ts';
+import { readOrasVersion } from '../../registry/oras/version.ts';
+import { isRegistry, parseReference, type Reference } from '../../registry/reference.ts';
+import type { RegistryOptions } from '../../registry/registry.ts';
+import { EXIT } from '../exit.ts';
+import type { RegistryFlags } from '../options/registryFlags.ts';
+import { wantsColor } from '../render/colors.ts';
+import { type EngineFinding, renderDiagnosis } from './text.ts';
+
+export interface DoctorFlags extends RegistryFlags {
+  readonly manifest: string;
+  readonly format: 'text' | 'json';
+}
+
+export interface DoctorRun {
+  readonly ref: string | undefined;
+  readonly flags: DoctorFlags;
+  readonly registryOptions: RegistryOptions;
+  readonly signal: AbortSignal;
+}
+
+/** `plugin-mirror doctor`, once its arguments are read; answers the exit code. */
+export async function runDoctor(run: DoctorRun): Promise<number> {
+  const report = await examine(run);
+  if (run.flags.format === 'json') process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+  else process.stdout.write(renderDiagnosis(report, report.engine, wantsColor(process.stdout)));
+  return report.good ? EXIT.good : EXIT.failed;
+}
+
+/** What `--format json` prints. */
+export interface DoctorReport extends Diagnosis {
+  readonly schemaVersion: 1;
+  /** No step failed. */
+  readonly good: boolean;
+  /** Only where ORAS is to speak to the registry. */
+  readonly engine?: EngineFinding;
+}
+
+/** Goes all the ways. @throws what reading the manifest or the reference throws */
+export async function examine({ ref, flags, registryOptions, signal }: DoctorRun): Promise<DoctorReport> {
+  const { targets, own } = ref === undefined ? await targetsOfManifest(flags) : targetOf(ref);
+  const engine = flags.engine === 'oras' ? await findOras(registryOptions, signal) : undefined;
+  const diagnosis = await diagnose(targets, { credentialsFor: [own], ...registryOptions }, signal);
+  const good =
+    engine?.status !== 'failed' && diagnosis.targets.every(({ steps }) => steps.every(it => it.status !== 'failed'));
+  return { schemaVersion: 1, good, ...(engine === undefined ? {} : { engine }), ...diagnosis };
+}
+
+interface Targets {
+  readonly targets: readonly DoctorTarget[];
+  /** The host that the options' user name is meant for. */
+  readonly own: string;
+}
+
+/** Each registry once, with its first plugin, and each of its mirrors. */
+async function targetsOfManifest(flags: DoctorFlags): Promise<Targets> {
+  const list = await readPluginManifest(flags.manifest);
+  const manifest = flags.registry === undefined ? list : withRegistry(list, flags.registry);
+  const firsts = new Map<string, Reference>();
+  for (const { source } of manifest.versions)
+    if (source.kind === 'image' && !firsts.has(source.reference.registry))
+      firsts.set(source.reference.registry, source.reference);
+  const targets = [...firsts.values()].flatMap(reference => [
+    { role: 'registry' as const, registry: reference.registry, reference },
+    ...mirrorsOf(manifest, reference),
+  ]);
+  const [own = ''] = manifest.registry.split('/');
+  return { targets: targets.length > 0 ? targets : [{ role: 'registry', registry: own }], own };
+}
+
+function mirrorsOf({ mirrors }: PluginManifest, reference: Reference): DoctorTarget[] {
+  return (mirrors[reference.registry] ?? []).map(place => {
+    const [registry = '', ...prefix] = place.split('/');
+    const repository = [...prefix, reference.repository].join('/');
+    return { role: 'mirror', registry, reference: { ...reference, registry, repository } };
+  });
+}
+
+function targetOf(ref: string): Targets {
+  if (isRegistry(ref)) return { targets: [{ role: 'registry', registry: ref }], own: ref };
+  const reference = parseReference(ref);
+  return { targets: [{ role: 'registry', registry: reference.registry, reference }], own: reference.registry };
+}
+
+async function findOras(options: RegistryOptions, signal: AbortSignal): Promise<EngineFinding> {
+  try {
+    return { name: 'oras', status: 'ok', found: `ORAS ${await readOrasVersion(options, signal)}` };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof Refusal)) throw error;
+    return { name: 'oras', status: 'failed', found: error.message, hint: error.hint };
+  }
+}

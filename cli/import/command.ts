@@ -1,0 +1,40 @@
+import process from 'node:process';
+import { Command, Option } from 'commander';
+import { path } from '../options/environment.ts';
+
+export interface ImportFlags {
+  readonly write?: boolean;
+  readonly manifest: string;
+  readonly force?: boolean;
+}
+
+export function importCommand(): Command {
+  return new Command('import')
+    .description('Turn a list of upstream’s (plugins.properties, its JSON snapshot or unmanaged lock) into a manifest.')
+    .argument('<file>', 'the list', path)
+    .addOption(new Option('--write', 'write the manifest instead of printing it'))
+    .addOption(
+      new Option('--manifest <file>', 'where --write writes')
+        .env('PLUGIN_MIRROR_MANIFEST')
+        .argParser(path)
+        .default('manifest.json'),
+    )
+    .addOption(new Option('--force', 'replace a manifest that is there'))
+    .action(run);
+}
+
+async function run(file: string, flags: ImportFlags): Promise<void> {
+  const [{ readList }, { formatManifest, writeManifest }] = await Promise.all([
+    import('../../mirror/import/importList.ts'),
+    import('../../mirror/import/writeManifest.ts'),
+  ]);
+  const { manifest, notes, lost } = await readList(file);
+  if (flags.write) {
+    await writeManifest(flags.manifest, manifest, { force: flags.force ?? false });
+    const count = Object.keys(manifest.plugins).length;
+    process.stderr.write(`wrote ${flags.manifest}: ${count} plugin${count === 1 ? '' : 's'}\n`);
+  } else process.stdout.write(formatManifest(manifest));
+  for (const note of notes) process.stderr.write(`${file}, ${note}\n`);
+  // As everywhere: 1 is "all was done but for some plugins".
+  if (lost > 0) process.exitCode = 1;
+}

@@ -1,0 +1,47 @@
+import { readFileSync } from 'node:fs';
+import type { Credentials } from '../../server/connections/access.ts';
+import { OptionConflict, OptionInvalid } from '../options/errors.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface CredentialFlags {
+  readonly authTokenFile?: string;
+  readonly authUser?: string;
+  readonly authPasswordFile?: string;
+}
+
+/**
+ * Token and password come out of files or PLUGIN_MIRROR_AUTH_TOKEN and PLUGIN_MIRROR_AUTH_PASSWORD, never off the command
+ * line, which every user of the machine can read. A line's end after them is none of theirs. @throws OptionInvalid
+ */
+export function readCredentials(flags: CredentialFlags, env: Environment): Credentials | undefined {
+  const token = secret(flags.authTokenFile, '--auth-token-file', env.PLUGIN_MIRROR_AUTH_TOKEN);
+  const password = secret(flags.authPasswordFile, '--auth-password-file', env.PLUGIN_MIRROR_AUTH_PASSWORD);
+  const user = flags.authUser;
+  if ((user === undefined) !== (password === undefined))
+    throw new OptionConflict('A user and a password go together', {
+      expected: '--auth-user with --auth-password-file or PLUGIN_MIRROR_AUTH_PASSWORD',
+      found: user === undefined ? 'a password without a user' : 'a user without a password',
+      hint: 'Give both, or neither.',
+    });
+  if (token === undefined && password === undefined) return undefined;
+  return {
+    ...(token === undefined ? {} : { token }),
+    ...(user === undefined || password === undefined ? {} : { login: { user, password } }),
+  };
+}
+
+function secret(file: string | undefined, option: string, fromEnv: string | undefined): string | undefined {
+  if (file === undefined) return fromEnv === '' ? undefined : fromEnv;
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+  } catch (cause) {
+    throw new OptionInvalid(`${option}: ${file} cannot be read`, {
+      subject: option,
+      expected: 'a file that this user may read',
+      found: cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause),
+      hint: 'Check the path, and the owner of the file.',
+      cause,
+    });
+  }
+}

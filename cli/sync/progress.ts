@@ -1,0 +1,160 @@
+import type { WriteStream } from 'node:tty';
+import { stripVTControlCharacters } from 'node:util';
+import { createLogUpdate } from 'log-update';
+import pc from 'picocolors';
+import type { SyncEvent } from '../../mirror/events.ts';
+import { formatBytes } from '../render/format.ts';
+
+const FRAME_MS = 80;
+/** Lines kept for the total and for a line of news. */
+const OTHER_LINES = 3;
+/** `123 MB / 456 MB`, and ` 789 kB/s`; with some air around them where there is room. */
+const NUMBERS_WIDTH = 15;
+const SPEED_WIDTH = 9;
+const AIR = 2;
+/** A name that is cut further tells less than the speed does. */
+const LEAST_NAME = 6;
+const USUAL_NAME = 12;
+const MOST_NAME = 34;
+const LEAST_BAR = 10;
+const MOST_BAR = 24;
+
+interface Row {
+  receivedBytes: number;
+  sizeBytes: number;
+  readonly since: number;
+}
+
+/**
+ * The live part of a sync on a terminal: one line per running plugin with bytes and speed, and a total. It redraws itself
+ * twelve times a second and leaves nothing behind; the summary that follows it is what stays.
+ */
+export class SyncProgress {
+  readonly #stream: WriteStream;
+  readonly #draw: ReturnType<typeof createLogUpdate>;
+  readonly #paint: ReturnType<typeof pc.createColors>;
+  readonly #rows = new Map<string, Row>();
+  readonly #started = performance.now();
+  #timer: NodeJS.Timeout | undefined;
+  #drawn: readonly string[] = [];
+  #width = 0;
+  #phase = 'reading the tree';
+  #news = '';
+  #versions = 0;
+  #finished = 0;
+  #sizeBytes = 0;
+  #finishedBytes = 0;
+
+  constructor(stream: WriteStream, color: boolean) {
+    this.#stream = stream;
+    this.#draw = createLogUpdate(stream);
+    this.#paint = pc.createColors(color);
+    this.#timer = setInterval(() => this.#render(), FRAME_MS);
+  }
+
+  readonly hear = (event: SyncEvent): void => {
+    if (event.type === 'waiting') this.#phase = event.message;
+    if (event.type === 'asking') this.#phase = `asking for ${event.versions} versions`;
+    if (event.type === 'compressing') this.#phase = `compressing ${event.versions} modules`;
+    if (event.type === 'planned') this.#plan(event.fetch + event.keep + event.fail, event.sizeBytes);
+    if (event.type === 'started')
+      this.#rows.set(event.key, { receivedBytes: 0, sizeBytes: event.sizeBytes, since: performance.now() });
+    if (event.type === 'progress') this.#advance(event.key, event.receivedBytes);
+    // An alias is none of the planned versions: it takes no time.
+    if (event.type === 'finished' && event.outcome.aliasOf === undefined)
+      this.#finish(`${event.outcome.name}/${event.outcome.version}`);
+    if (event.type === 'retry')
+      this.#news = `${event.subject}: ${event.reason}; again in ${(event.delayMs / 1000).toFixed(1)} s`;
+  };
+
+  /** Takes the live part off the screen and gives the cursor back. */
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#wipeIfNarrower(columnsOf(this.#stream));
+    this.#draw.clear();
+    this.#draw.done();
+  }
+
+  #plan(versions: number, sizeBytes: number): void {
+    this.#phase = '';
+    this.#versions = versions;
+    this.#sizeBytes = sizeBytes;
+  }
+
+  #advance(key: string, receivedBytes: number): void {
+    const row = this.#rows.get(key);
+    if (row !== undefined) row.receivedBytes = receivedBytes;
+  }
+
+  #finish(key: string): void {
+    this.#finished += 1;
+    this.#finishedBytes += this.#rows.get(key)?.sizeBytes ?? 0;
+    this.#rows.delete(key);
+  }
+
+  #render(): void {
+    const width = columnsOf(this.#stream);
+    const room = Math.max(1, (this.#stream.rows || 24) - OTHER_LINES);
+    const rows = [...this.#rows].slice(0, room).map(([key, row]) => this.#renderRow(key, row, width - 1));
+    const news = this.#news === '' ? [] : [this.#paint.dim(fit(this.#news, width - 1))];
+    this.#wipeIfNarrower(width);
+    this.#drawn = [...rows, ...news, this.#renderTotal(width)];
+    this.#width = width;
+    this.#draw(this.#drawn.join('\n'));
+  }
+
+  /**
+   * A terminal that has become narrower has wrapped what stood in it: more rows are to be taken off than were drawn. (Few
+   * cut the lines off instead; what stands right above is then lost with them.)
+   */
+  #wipeIfNarrower(width: number): void {
+    if (width >= this.#width || this.#drawn.length === 0) return;
+    const lengths = this.#drawn.map(line => stripVTControlCharacters(line).length);
+    const rows = lengths.reduce((sum, length) => sum + Math.max(1, Math.ceil(length / width)), 0);
+    this.#stream.write(`\u001b[${rows}A\r\u001b[J`);
+    this.#drawn = [];
+    this.#draw.done();
+  }
+
+  /** In a narrow terminal the bar goes first, then the end of the name, then the speed. */
+  #renderRow(key: string, row: Row, width: number): string {
+    const seconds = (performance.now() - row.since) / 1000;
+    const air = width > USUAL_NAME + NUMBERS_WIDTH + SPEED_WIDTH + 2 * AIR ? AIR : 0;
+    const numbers = `${formatBytes(row.receivedBytes)} / ${formatBytes(row.sizeBytes)}`.padStart(NUMBERS_WIDTH + air);
+    const speed = (seconds > 0.2 ? `${formatBytes(row.receivedBytes / seconds)}/s` : '').padStart(SPEED_WIDTH + air);
+    const text = key.replace('/', ' ');
+    const room = width - 1 - numbers.length - speed.length;
+    if (room < LEAST_NAME) {
+      const nameWidth = Math.max(0, width - 1 - numbers.length);
+      return fit(`${fit(text, nameWidth).padEnd(nameWidth)} ${numbers}`, width);
+    }
+    const nameWidth = Math.min(MOST_NAME, Math.max(Math.min(USUAL_NAME, room), room - LEAST_BAR));
+    const name = fit(text, nameWidth).padEnd(nameWidth);
+    const bar = this.#bar(row.receivedBytes, row.sizeBytes, Math.min(MOST_BAR, room - nameWidth));
+    return `${name} ${bar}${numbers}${speed}`;
+  }
+
+  #renderTotal(width: number): string {
+    if (this.#phase !== '') return this.#paint.dim(fit(`${this.#phase} …`, width - 1));
+    const seconds = (performance.now() - this.#started) / 1000;
+    const running = [...this.#rows.values()].reduce((sum, row) => sum + Math.min(row.receivedBytes, row.sizeBytes), 0);
+    const received = Math.min(this.#finishedBytes + running, this.#sizeBytes);
+    const text = `${this.#finished}/${this.#versions} versions  ${formatBytes(received)} of ${formatBytes(this.#sizeBytes)}  ${formatBytes(received / seconds)}/s`;
+    return this.#paint.bold(fit(text, width - 1));
+  }
+
+  #bar(done: number, of: number, width: number): string {
+    if (width < 4) return '';
+    const filled = of === 0 ? width : Math.min(width, Math.floor((done / of) * width));
+    return this.#paint.green('━'.repeat(filled)) + this.#paint.dim('─'.repeat(width - filled));
+  }
+}
+
+function columnsOf(stream: WriteStream): number {
+  return stream.columns || 80;
+}
+
+function fit(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`.slice(0, Math.max(1, width));
+}

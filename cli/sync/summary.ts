@@ -1,0 +1,84 @@
+import pc from 'picocolors';
+import { plural } from '../../mirror/json/problem.ts';
+import { countOutcomes, hasFailed, type Outcome, type SyncReport } from '../../mirror/report.ts';
+import { renderDrifts } from '../render/drifts.ts';
+import { renderExtras } from '../render/extras.ts';
+import { listed, renderFailures } from '../render/failures.ts';
+import { formatBytes, formatDuration } from '../render/format.ts';
+import { renderRefusal } from '../render/refusal.ts';
+
+/** What is told in full, so that the whole fits a screen. */
+const WARNINGS_SHOWN = 6;
+
+export interface SummaryOptions {
+  readonly color: boolean;
+  /** The tree as the user wrote it. */
+  readonly treeDir: string;
+}
+
+/** What stays on the terminal after a run: problems first, grouped by what mends them, then one line with the figures. */
+export function renderSummary(
+  report: SyncReport,
+  { color, treeDir }: SummaryOptions,
+): { problems: string; figures: string } {
+  const paint = pc.createColors(color);
+  const lines = [
+    ...renderWarnings(report.outcomes, paint),
+    ...renderDrifts(report.drift, paint),
+    ...renderFailures(
+      report.outcomes.flatMap(outcome =>
+        outcome.error === undefined ? [] : { what: named(outcome), error: outcome.error },
+      ),
+      paint,
+    ),
+    ...renderUnverified(report, paint),
+    ...report.problems.map(problem => renderRefusal(problem, { color }).trimEnd()),
+  ];
+  return {
+    problems: lines.map(line => `${line}\n`).join(''),
+    figures: `${figures(report, treeDir, paint).join('\n')}\n`,
+  };
+}
+
+function figures(report: SyncReport, treeDir: string, paint: ReturnType<typeof pc.createColors>): string[] {
+  const counts = countOutcomes(report);
+  const whole = counts.fetched + counts.kept + counts.aliased;
+  const parts = (['fetched', 'kept', 'aliased', 'failed'] as const)
+    .filter(status => counts[status] > 0)
+    .map(status => `${counts[status]} ${status}`);
+  const mark = report.interrupted ? paint.yellow('■') : hasFailed(report) ? paint.red('✗') : paint.green('✓');
+  const head = report.interrupted
+    ? `interrupted: ${whole} finished`
+    : `${whole} of ${report.outcomes.length} in ${treeDir}`;
+  const travelled = `${formatBytes(report.bytesDownloaded)} in ${formatDuration(report.durationMs)}, ${report.requests} requests`;
+  return [`${mark} ${paint.bold(head)}  ${[...parts, travelled].join(' · ')}`, ...renderExtras(report.extras)];
+}
+
+/** One line for each text, however many plugins it is about. */
+export function renderWarnings(
+  outcomes: readonly Pick<Outcome, 'name' | 'version' | 'warnings'>[],
+  paint: ReturnType<typeof pc.createColors>,
+): string[] {
+  const groups = new Map<string, string[]>();
+  for (const outcome of outcomes)
+    for (const warning of outcome.warnings) groups.set(warning, [...(groups.get(warning) ?? []), named(outcome)]);
+  const lines = [...groups].map(([warning, names]) => `${paint.yellow('warning')} ${listed(names)}: ${warning}`);
+  const more = lines.length - WARNINGS_SHOWN;
+  return more > 0
+    ? [...lines.slice(0, WARNINGS_SHOWN), `… and ${plural(more, 'more warning')}; --format json lists every one`]
+    : lines;
+}
+
+/** A policy that came after the copies, or a version that this run was not to touch: they are served all the same. */
+function renderUnverified({ unverified }: SyncReport, paint: ReturnType<typeof pc.createColors>): string[] {
+  if (unverified.length === 0) return [];
+  return [
+    `${paint.yellow('warning')} published, and not verified under the manifest’s signature policy: ${listed(unverified.map(named))}`,
+    `  ${paint.cyan('→')} Run plugin-mirror sync over all of the manifest to verify. What fails stays published until you take it out of the manifest and run sync --prune.`,
+  ];
+}
+
+/** Where every tag was pushed again, the first few say all that there is to say. */
+function named({ name, version }: { readonly name: string; readonly version: string }): string {
+  return `${name} ${version}`;
+}

@@ -1,0 +1,53 @@
+import { lstat, realpath } from 'node:fs/promises';
+import { replaceTextFile } from '../json/textFile.ts';
+import type { WrittenManifest } from './collect.ts';
+import { ManifestExists, ManifestUnwritable } from './errors.ts';
+
+const lineWidth = 120;
+
+/** A manifest as text for people: a line per plugin where it fits. */
+export function formatManifest(manifest: WrittenManifest): string {
+  const { plugins, ...rest } = manifest;
+  const head = Object.entries(rest).map(([key, value]) => `  ${JSON.stringify(key)}: ${JSON.stringify(value)},\n`);
+  const lines = Object.entries(plugins).map(([name, plugin]) => {
+    const key = `    ${JSON.stringify(name)}: `;
+    const short = `${key}${onOneLine(plugin)}`;
+    return short.length <= lineWidth ? short : `${key}${JSON.stringify(plugin, null, 2).replaceAll('\n', '\n    ')}`;
+  });
+  return `{\n${head.join('')}  "plugins": {\n${lines.join(',\n')}\n  }\n}\n`;
+}
+
+function onOneLine(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(onOneLine).join(', ')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  return `{ ${Object.entries(value)
+    .map(([key, each]) => `${JSON.stringify(key)}: ${onOneLine(each)}`)
+    .join(', ')} }`;
+}
+
+export interface WriteManifestOptions {
+  /** Replace a manifest that is there. Default false. */
+  readonly force?: boolean;
+}
+
+/** Writes a manifest whole or not at all. @throws ManifestExists, ManifestUnwritable */
+export async function writeManifest(
+  path: string,
+  manifest: WrittenManifest,
+  { force = false }: WriteManifestOptions = {},
+): Promise<void> {
+  if (!force && (await exists(path))) throw new ManifestExists(path);
+  try {
+    await replaceTextFile(await realpath(path).catch(() => path), formatManifest(manifest));
+  } catch (error) {
+    throw new ManifestUnwritable(path, error instanceof Error ? error.message : String(error), error);
+  }
+}
+
+/** A link that leads nowhere counts: writing through it would make a file in an unexpected place. */
+async function exists(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
+}

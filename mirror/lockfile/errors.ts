@@ -1,0 +1,124 @@
+import { Refusal } from '../../base/refusal.ts';
+import type { RegistryNotFound } from '../../registry/errors.ts';
+import { formatProblems, type Problem, plural } from '../json/problem.ts';
+
+const restore =
+  'Restore it from version control. Or delete it and run plugin-mirror sync, which resolves every tag anew and writes a new one.';
+
+/** The lock is not what a sync wrote: cut off, edited by hand, or another file. */
+export class LockInvalid extends Refusal {
+  readonly code = 'LOCK_INVALID';
+  readonly problems: readonly Problem[];
+
+  constructor(file: string, problems: readonly Problem[]) {
+    super(`${file}: ${plural(problems.length, 'problem')}\n${formatProblems(problems)}`, {
+      subject: file,
+      expected: 'the lock as plugin-mirror sync wrote it',
+      ...(problems[0] === undefined ? {} : { found: problems[0].found }),
+      hint: restore,
+    });
+    this.problems = problems;
+  }
+}
+
+/** git left its conflict markers in the lock. */
+export class LockConflict extends Refusal {
+  readonly code = 'LOCK_CONFLICT';
+
+  constructor(file: string, line: number, marker: string) {
+    super(`${file} holds an unresolved merge conflict (line ${line})`, {
+      subject: file,
+      expected: 'JSON without conflict markers',
+      found: `${marker} in line ${line}`,
+      hint: `Take one side whole (git checkout --theirs -- ${file}, or --ours), then run plugin-mirror sync: it adds and removes what the manifest asks for.`,
+    });
+  }
+}
+
+/** The lock was written by a later plugin-mirror. */
+export class LockNewer extends Refusal {
+  readonly code = 'LOCK_NEWER';
+
+  constructor(file: string, lockVersion: number, known: number) {
+    super(`${file} has lockVersion ${lockVersion}, this plugin-mirror knows ${known}`, {
+      subject: file,
+      expected: `lockVersion ${known}`,
+      found: `lockVersion ${lockVersion}`,
+      hint: 'Use the plugin-mirror that wrote it, or a later one.',
+    });
+  }
+}
+
+/** The registry no longer has the image that the lock holds. */
+export class LockedImageGone extends Refusal {
+  readonly code = 'LOCK_IMAGE_GONE';
+
+  constructor(name: string, version: string, digest: string, cause: RegistryNotFound) {
+    super(`${name} ${version}: the registry no longer has the image that the lock holds, ${digest}`, {
+      subject: `${name} ${version}`,
+      expected: `the locked image ${digest}`,
+      found: cause.message,
+      hint:
+        cause.missing === 'repository'
+          ? `The repository itself is not there: check its name, or put the image back. If it has moved, name its new place in the manifest; plugin-mirror sync --update ${name} then locks what is there.`
+          : `Run plugin-mirror sync --update ${name} to lock what its tag leads to now, or push the locked image again.`,
+      ...(cause.registrySaid === undefined ? {} : { registrySaid: cause.registrySaid }),
+      cause,
+    });
+  }
+}
+
+/** What the locked image holds is not what the lock says it does. */
+export class LockBytesDiffer extends Refusal {
+  readonly code = 'LOCK_BYTES_DIFFER';
+
+  constructor(name: string, version: string, expected: string, found: string) {
+    super(`${name} ${version}: its plugin.wasm is not the one that the lock holds`, {
+      subject: `${name} ${version}`,
+      expected,
+      found,
+      hint: `The image's digest fits, so the lock was edited by hand: restore it, or run plugin-mirror sync --update ${name}.`,
+    });
+  }
+}
+
+/** What LockUnreadable finds where there is no file, and where there is a link to none. */
+export const NO_FILE = 'no such file';
+export const LEADS_NOWHERE = 'it is a symbolic link that leads nowhere';
+
+export class LockUnreadable extends Refusal {
+  readonly code = 'LOCK_UNREADABLE';
+
+  constructor(file: string, found: string, cause?: unknown) {
+    super(`${file} cannot be read: ${found}`, {
+      subject: file,
+      expected: 'a JSON file, readable by the user who runs this',
+      found,
+      hint: `${wayOut(file, found)}; without its lock a manifest’s tags could have moved unnoticed.`,
+      cause,
+    });
+  }
+}
+
+export class LockUnwritable extends Refusal {
+  readonly code = 'LOCK_UNWRITABLE';
+
+  constructor(file: string, found: string, cause: unknown) {
+    super(`${file} cannot be written: ${found}`, {
+      subject: file,
+      expected: 'a folder that the user who runs this may write to',
+      found,
+      hint: 'Make its folder writable (or make room on its disk), then run plugin-mirror sync again: what was published is kept. With --no-lock none is written.',
+      cause,
+    });
+  }
+}
+
+/** Rights help where rights are what is missing, and nowhere else. */
+function wayOut(file: string, found: string): string {
+  if (found === NO_FILE)
+    return `Name the lock that is meant, or run plugin-mirror sync, which writes one beside the manifest`;
+  if (found === LEADS_NOWHERE) return `Restore what the link ${file} leads to, or delete the link`;
+  if (found === 'permission denied') return 'Give this user the right to read it';
+  return `Put the lock itself at ${file}, from version control, or move away what is there`;
+}

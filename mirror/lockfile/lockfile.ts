@@ -1,0 +1,233 @@
+import { lstat, readFile, realpath } from 'node:fs/promises';
+import type { Node } from 'jsonc-parser';
+import { type Digest, parseReference } from '../../registry/reference.ts';
+import { nameProblem, versionProblem } from '../../tree/names.ts';
+import { formatPlace, type Path, type Problem, quoted } from '../json/problem.ts';
+import { type JsonDocument, memberOf, membersOf, parseStrictJson, plainValue } from '../json/strictJson.ts';
+import { readTextFile, replaceTextFile } from '../json/textFile.ts';
+import type { SignatureProof } from '../signatures/policy.ts';
+import { LEADS_NOWHERE, LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './errors.ts';
+import { isWrittenLock, lockedAnnotationKeys, lockVersion, type WrittenLock } from './format.ts';
+
+/** What a manifest resolved to, entry by entry, sorted by name and version. */
+export interface LockFile {
+  readonly entries: readonly LockEntry[];
+}
+
+export type LockEntry = LockedImage | LockedFile;
+
+interface Locked {
+  readonly name: string;
+  readonly version: string;
+  /** Of plugin.wasm: bare lower-case hex, and bytes. */
+  readonly sha256: string;
+  readonly sizeBytes: number;
+}
+
+interface LockedImage extends Locked {
+  readonly kind: 'image';
+  /** formatReference of what the manifest asked for. */
+  readonly reference: string;
+  readonly digest: Digest;
+  /** `os/architecture[/variant]`, if an index was followed. */
+  readonly platform?: string;
+  readonly layer: { readonly digest: Digest; readonly mediaType: string; readonly sizeBytes: number };
+  /** Whose signature the manifest's policy asked for and found: the lock's word counts, not the tree's. */
+  readonly signature?: SignatureProof;
+  /** Of lockedAnnotationKeys only; others are not written. */
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+interface LockedFile extends Locked {
+  readonly kind: 'file';
+  /** The path as the manifest says it. */
+  readonly file: string;
+}
+
+const maxSizeBytes = 64 * 1024 * 1024;
+
+/** `manifest.lock.json` beside `manifest.json`. */
+export function lockPathFor(manifestPath: string): string {
+  return `${manifestPath.replace(/\.json$/i, '')}.lock.json`;
+}
+
+/**
+ * Reads a lock; undefined if there is none.
+ * @throws LockConflict, LockNewer, LockInvalid, LockUnreadable
+ */
+export async function readLock(path: string): Promise<LockFile | undefined> {
+  const read = await readTextFile(path, maxSizeBytes);
+  if ('text' in read) return parseLock(read.text, { file: path });
+  if (read.kind === 'missing') {
+    // A link to nothing is not "no lock": somebody meant one to be there.
+    if ((await lstat(path).catch(() => undefined))?.isSymbolicLink())
+      throw new LockUnreadable(path, LEADS_NOWHERE, read.cause);
+    return undefined;
+  }
+  if (read.kind === 'unreadable') throw new LockUnreadable(path, read.found, read.cause);
+  const found = read.kind === 'too large' ? 'more than 64 MiB' : read.found;
+  throw new LockInvalid(path, [{ place: '', found, expected: 'JSON in UTF-8' }]);
+}
+
+/** @throws LockConflict, LockNewer, LockInvalid */
+export async function parseLock(text: string, { file }: { readonly file: string }): Promise<LockFile> {
+  const marker = /^(<{7}|={7}|>{7}|\|{7})(?: .*)?\r?$/m.exec(text);
+  if (marker) throw new LockConflict(file, text.slice(0, marker.index).split('\n').length, marker[1] ?? '');
+  const untouched = asWritten(text);
+  if (untouched !== undefined) return untouched;
+  const document = parseStrictJson(text);
+  const { root } = document;
+  const version = memberOf(root, 'lockVersion')?.node.value;
+  if (typeof version === 'number' && version > lockVersion) throw new LockNewer(file, version, lockVersion);
+  const problems = [...document.problems, ...(await schemaProblemsOf(document, text))];
+  if (root !== undefined) problems.push(...entryProblems(root, document));
+  if (problems.length > 0 || root === undefined) throw new LockInvalid(file, problems);
+  // Checked by the schema just now; parsing it once more would only copy it.
+  return { entries: sortEntries(entriesOf(plainValue(root) as WrittenLock)) };
+}
+
+/** Loaded where a lock is not just as it was written. */
+async function schemaProblemsOf(document: JsonDocument, source: string): Promise<Problem[]> {
+  const [{ schemaProblems }, { lockKeysAt, lockSchema }] = await Promise.all([
+    import('../json/schemaProblems.ts'),
+    import('./schema.ts'),
+  ]);
+  return schemaProblems(lockSchema, document, { source, keysAt: lockKeysAt });
+}
+
+/**
+ * A lock that is to the byte what writeLock writes of it, read without places for messages, which take most of the time of
+ * reading; undefined for any other, whatever is the matter.
+ */
+function asWritten(text: string): LockFile | undefined {
+  try {
+    const written: unknown = JSON.parse(text);
+    if (!isWrittenLock(written)) return undefined;
+    const entries = entriesOf(written);
+    const isFit = entries.every(
+      entry =>
+        entry.name !== '__proto__' &&
+        entry.version !== '__proto__' &&
+        nameProblem(entry.name) === undefined &&
+        versionProblem(entry.version) === undefined &&
+        (entry.kind === 'file' || referenceFault(entry.reference, entry.digest) === undefined),
+    );
+    return isFit && formatLock({ entries }) === text ? { entries: sortEntries(entries) } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Writes the lock whole or not at all, and only if it says something new. Gives back whether it did. @throws LockUnwritable */
+export async function writeLock(path: string, lock: LockFile): Promise<boolean> {
+  const text = formatLock(lock);
+  try {
+    // Where the lock is a link, what it leads to is replaced, not the link.
+    const target = await realpath(path).catch(() => path);
+    if ((await readFile(target, 'utf8').catch(() => undefined)) === text) return false;
+    await replaceTextFile(target, text);
+    return true;
+  } catch (error) {
+    throw new LockUnwritable(path, error instanceof Error ? error.message : String(error), error);
+  }
+}
+
+/** The lock as text: sorted, indented, ending in a newline; equal locks give equal bytes. */
+export function formatLock(lock: LockFile): string {
+  const plugins = new Map<string, [string, unknown][]>();
+  for (const entry of sortEntries(lock.entries)) {
+    const versions = plugins.get(entry.name) ?? [];
+    versions.push([entry.version, writtenEntry(entry)]);
+    plugins.set(entry.name, versions);
+  }
+  const written = [...plugins].map(([name, versions]) => [name, Object.fromEntries(versions)] as const);
+  return `${JSON.stringify({ lockVersion, plugins: Object.fromEntries(written) }, null, 2)}\n`;
+}
+
+/** True if a lock would say the same of both. */
+export function isSameEntry(one: LockEntry, other: LockEntry | undefined): boolean {
+  return other !== undefined && JSON.stringify(writtenEntry(one)) === JSON.stringify(writtenEntry(other));
+}
+
+function writtenEntry(entry: LockEntry): unknown {
+  const { sha256, sizeBytes } = entry;
+  if (entry.kind === 'file') return { file: entry.file, sha256, sizeBytes };
+  const { reference, digest, platform, layer } = entry;
+  const { annotations, signature } = entry;
+  const kept = lockedAnnotationKeys.flatMap(key =>
+    annotations && Object.hasOwn(annotations, key) ? [[key, annotations[key]] as const] : [],
+  );
+  return {
+    reference,
+    digest,
+    ...(platform === undefined ? {} : { platform }),
+    layer: { digest: layer.digest, mediaType: layer.mediaType, sizeBytes: layer.sizeBytes },
+    sha256,
+    sizeBytes,
+    ...(signature === undefined ? {} : { signature: writtenProof(signature) }),
+    ...(kept.length === 0 ? {} : { annotations: Object.fromEntries(kept) }),
+  };
+}
+
+function writtenProof({ policy, signer, digest }: SignatureProof): SignatureProof {
+  return { policy, signer, digest };
+}
+
+function entriesOf(written: WrittenLock): LockEntry[] {
+  return Object.entries(written.plugins).flatMap(([name, versions]) =>
+    Object.entries(versions).map(([version, entry]): LockEntry => {
+      if ('file' in entry) return { kind: 'file', name, version, ...entry };
+      const { digest, layer, platform, annotations, signature, ...rest } = entry;
+      return {
+        kind: 'image',
+        name,
+        version,
+        ...rest,
+        digest: digest as Digest,
+        layer: { ...layer, digest: layer.digest as Digest },
+        ...(platform === undefined ? {} : { platform }),
+        ...(signature === undefined ? {} : { signature }),
+        ...(annotations === undefined ? {} : { annotations: annotations as Record<string, string> }),
+      };
+    }),
+  );
+}
+
+/** By code unit, so that no locale of a machine changes the order. */
+function sortEntries(entries: readonly LockEntry[]): LockEntry[] {
+  const order = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0);
+  return [...entries].sort((one, other) => order(one.name, other.name) || order(one.version, other.version));
+}
+
+/** What a schema cannot say: names fit for the tree, references that parse and agree with their digest. */
+function entryProblems(root: Node, document: JsonDocument): Problem[] {
+  const problems: Problem[] = [];
+  const report = (path: Path, node: Node, found: string, expected: string): void =>
+    void problems.push({ place: formatPlace(path), found, expected, ...document.spot(node.offset) });
+  for (const plugin of membersOf(memberOf(root, 'plugins')?.node)) {
+    const path = ['plugins', plugin.key];
+    const unfit = nameProblem(plugin.key);
+    if (unfit !== undefined) report(path, plugin.keyNode, `the name ${quoted(plugin.key)}, which ${unfit}`, 'a name');
+    for (const version of membersOf(plugin.node)) {
+      const at = [...path, version.key];
+      const wrong = versionProblem(version.key);
+      if (wrong !== undefined)
+        report(at, version.keyNode, `the version ${quoted(version.key)}, which ${wrong}`, 'a version');
+      const reference = memberOf(version.node, 'reference')?.node;
+      if (reference?.type !== 'string') continue;
+      const fault = referenceFault(String(reference.value), memberOf(version.node, 'digest')?.node.value);
+      if (fault) report([...at, 'reference'], reference, quoted(String(reference.value)), fault);
+    }
+  }
+  return problems;
+}
+
+function referenceFault(text: string, digest: unknown): string | undefined {
+  try {
+    const reference = parseReference(text);
+    if (reference.digest === undefined || reference.digest === digest) return undefined;
+    return 'a reference whose digest is the entry’s own';
+  } catch {
+    return 'HOST/REPOSITORY:TAG or HOST/REPOSITORY@DIGEST';
+  }
+}

@@ -1,0 +1,45 @@
+import { Refusal } from '../../base/refusal.ts';
+import { formatProblems, type Problem, plural } from '../json/problem.ts';
+
+/** The user's list says something that cannot be done. All that is wrong in it is told at once. */
+export class ManifestInvalid extends Refusal {
+  readonly code = 'MANIFEST_INVALID';
+  readonly problems: readonly Problem[];
+
+  constructor(file: string, problems: readonly Problem[], cause?: unknown) {
+    super(`${file}: ${plural(problems.length, 'problem')}\n${formatProblems(problems)}`, {
+      subject: file,
+      hint: 'Nothing was changed. With "$schema": "./manifest.schema.json" an editor marks such mistakes while you type.',
+      cause,
+    });
+    this.problems = problems;
+  }
+}
+
+export class ManifestMissing extends Refusal {
+  readonly code = 'MANIFEST_MISSING';
+
+  constructor(file: string, cause: unknown) {
+    super(`${file} is not there`, {
+      subject: file,
+      expected: 'a JSON file that lists plugins',
+      found: 'no such file',
+      hint: 'Name the file with --manifest FILE, or make one from a list of upstream’s with: plugin-mirror import plugins.properties --write',
+      cause,
+    });
+  }
+}
+
+export class ManifestUnreadable extends Refusal {
+  readonly code = 'MANIFEST_UNREADABLE';
+
+  constructor(file: string, found: string, cause?: unknown) {
+    super(`${file} cannot be read: ${found}`, {
+      subject: file,
+      expected: 'a JSON file that lists plugins, readable by the user who runs this',
+      found,
+      hint: 'Name another file with --manifest FILE, or give this user the right to read it.',
+      cause,
+    });
+  }
+}

@@ -1,0 +1,110 @@
+import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Node } from 'jsonc-parser';
+import { isDigest } from '../../registry/reference.ts';
+import { nameProblem } from '../../tree/names.ts';
+import { formatPlace, type Path, quoted } from '../json/problem.ts';
+import { type Member, memberOf, membersOf, twinsOf } from '../json/strictJson.ts';
+import { readAliases } from './aliases.ts';
+import { imageSources } from './images.ts';
+import { nameRule, type Reading, readVersions, refuseTwins, type WrittenVersion, writtenVersions } from './versions.ts';
+import type { VersionSource, WantedAlias, WantedVersion } from './wanted.ts';
+
+interface Plugins {
+  readonly versions: readonly WantedVersion[];
+  readonly aliases: readonly WantedAlias[];
+}
+
+/** Reads `plugins`. Values of a wrong type are passed over: the schema has reported them. */
+export function readPlugins(plugins: Node, reading: Reading): Plugins {
+  const versions: WantedVersion[] = [];
+  const aliases: WantedAlias[] = [];
+  const members = membersOf(plugins).filter(member => member.key !== '__proto__');
+  if (members.length === 0 && plugins.type === 'object' && membersOf(plugins).length === 0)
+    reading.report(['plugins'], plugins, { found: 'no plugin', expected: 'at least one' });
+  refuseTwins(['plugins'], members, 'name', reading);
+  for (const member of members) {
+    const unfit = nameProblem(member.key);
+    if (unfit !== undefined)
+      reading.report(['plugins', member.key], member.keyNode, {
+        found: `the name ${quoted(member.key)}, which ${unfit}`,
+        expected: nameRule,
+      });
+    const plugin = readPlugin(member, unfit === undefined, reading);
+    versions.push(...plugin.versions);
+    aliases.push(...plugin.aliases);
+  }
+  for (const twin of twinsOf(plugins)) if (nameProblem(twin.key) === undefined) readPlugin(twin, true, reading);
+  return { versions, aliases };
+}
+
+function readPlugin(member: Member, nameFits: boolean, reading: Reading): Plugins {
+  const path: Path = ['plugins', member.key];
+  const { node } = member;
+  const written = writtenVersions(node, path);
+  const known = readVersions(written, reading);
+  const file = memberOf(node, 'file');
+  const sources = file
+    ? fileSources(file, known, node, path, reading)
+    : imageSources(member.key, nameFits, known, node, path, reading);
+  const aliases = memberOf(node, 'aliases');
+  // Without a list of versions there is nothing that an alias could be measured against.
+  const found =
+    aliases && written.length > 0
+      ? readAliases([...path, 'aliases'], aliases.node, known, reading).map(alias => ({ name: member.key, ...alias }))
+      : [];
+  if (aliases) refuseTwins([...path, 'aliases'], membersOf(aliases.node), 'version', reading, known);
+  const versions = known.flatMap(each => {
+    const source = sources.get(each.version);
+    return source === undefined
+      ? []
+      : [{ name: member.key, version: each.version, place: formatPlace(each.path), source }];
+  });
+  return { versions, aliases: found };
+}
+
+function fileSources(
+  file: Member,
+  known: readonly WrittenVersion[],
+  node: Node,
+  path: Path,
+  reading: Reading,
+): Map<string, VersionSource> {
+  for (const key of ['image', 'tags']) {
+    const other = memberOf(node, key);
+    if (other)
+      reading.report([...path, key], other.keyNode, {
+        found: `"${key}" beside "file"`,
+        expected: 'either a local file or an image',
+      });
+  }
+  for (const each of known)
+    if (each.pin !== undefined && isDigest(each.pin))
+      reading.report(each.path, each.node, {
+        found: `a pin, @${each.pin}`,
+        expected: 'a version without a pin: a local file has no image digest',
+        hint: 'manifest.lock.json records the sha256 of local files.',
+      });
+  const sources = new Map<string, VersionSource>();
+  if (file.node.type !== 'string' || file.node.value === '') return sources;
+  const written = String(file.node.value);
+  const absolute = resolve(reading.folder, written);
+  const missing = fileProblem(absolute);
+  if (missing !== undefined)
+    reading.report([...path, 'file'], file.node, {
+      found: `${quoted(written)}, ${missing}`,
+      expected: 'a Wasm module, its path relative to the folder of the manifest',
+      hint: `Looked for ${quoted(absolute)}.`,
+    });
+  for (const each of known) sources.set(each.version, { kind: 'file', path: absolute, written });
+  return sources;
+}
+
+function fileProblem(path: string): string | undefined {
+  try {
+    return statSync(path).isFile() ? undefined : 'which is not a file';
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    return code === 'ENOENT' || code === 'ENOTDIR' ? 'which is not there' : 'which cannot be read';
+  }
+}

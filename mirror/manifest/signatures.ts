@@ -1,0 +1,188 @@
+import { createPublicKey } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Node } from 'jsonc-parser';
+import picomatch from 'picomatch';
+import { formatPlace, type Path, quoted } from '../json/problem.ts';
+import { itemsOf, memberOf, membersOf } from '../json/strictJson.ts';
+import type { KeylessPolicy, PolicyFile, SignaturePolicy } from '../signatures/policy.ts';
+import { type Fault, isFault } from './imageText.ts';
+import type { Reading } from './versions.ts';
+import type { WantedVersion } from './wanted.ts';
+
+const mostKeyBytes = 64 * 1024;
+const mostRootBytes = 4 * 1024 * 1024;
+const eitherOr = 'one of "key", "identity", "identityPattern" and "unsigned"';
+
+/** What `signatures` says of the images that fit; `policy` is absent where they may come unsigned. */
+interface Rule {
+  readonly fits: (image: string) => boolean;
+  readonly policy?: SignaturePolicy;
+}
+
+/**
+ * Gives every version from an image the policy that governs it: the first whose `images` fit its HOST/REPOSITORY. An
+ * image that none fits is a problem, as nobody said that it may come unsigned. Local files are no images, and are not checked.
+ */
+export function readSignatures(
+  node: Node | undefined,
+  versions: readonly WantedVersion[],
+  reading: Reading,
+): readonly WantedVersion[] {
+  if (node === undefined) return versions;
+  const list = node.type === 'array';
+  if (list && itemsOf(node).length === 0) return versions; // the schema has reported it
+  const written = list
+    ? itemsOf(node).map((item, index) => ({ item, path: ['signatures', index] }))
+    : [{ item: node, path: ['signatures'] }];
+  let catchAll: Path | undefined;
+  const rules: Rule[] = [];
+  for (const { item, path } of written) {
+    if (catchAll !== undefined)
+      reading.report(path, item, {
+        found: `a policy behind ${formatPlace(catchAll)}, which has no "images" and so governs all the rest`,
+        expected: 'the policy for all the rest at the end',
+      });
+    if (memberOf(item, 'images') === undefined) catchAll ??= path;
+    rules.push(readRule(item, path, reading));
+  }
+  const uncovered = new Set<string>();
+  return versions.map(version => {
+    if (version.source.kind === 'file') return version;
+    const image = `${version.source.reference.registry}/${version.source.reference.repository}`;
+    const rule = rules.find(each => each.fits(image));
+    if (rule === undefined && !uncovered.has(image)) {
+      uncovered.add(image);
+      reading.report(['signatures'], node, {
+        found: `no policy for the image ${quoted(image)} of ${version.place}`,
+        expected: 'one for every image',
+        hint: 'End the list with a policy without "images", or with {"unsigned": true} if the rest need no signature.',
+      });
+    }
+    return rule?.policy === undefined ? version : { ...version, signatures: rule.policy };
+  });
+}
+
+function readRule(node: Node, path: Path, reading: Reading): Rule {
+  const globs = textsOf(memberOf(node, 'images')?.node);
+  const fits = memberOf(node, 'images') === undefined ? () => true : picomatch(globs);
+  const policy = node.type === 'object' ? readPolicy(node, path, reading) : undefined;
+  return { fits, ...(policy === undefined ? {} : { policy }) };
+}
+
+function readPolicy(node: Node, path: Path, reading: Reading): SignaturePolicy | undefined {
+  const report = (key: string, fault: Fault): undefined => {
+    const member = memberOf(node, key);
+    reading.report(member === undefined ? path : [...path, key], member?.node ?? node, fault);
+  };
+  const has = (key: string): boolean => memberOf(node, key) !== undefined;
+  const kinds = membersOf(node).filter(({ key }) => ['key', 'identity', 'identityPattern', 'unsigned'].includes(key));
+  const [kind, second] = kinds;
+  if (kind === undefined) return report('', { found: 'no word on who must have signed', expected: eitherOr });
+  if (second !== undefined)
+    return report(second.key, { found: `"${second.key}" beside "${kind.key}"`, expected: eitherOr });
+  const keyless = kind.key === 'identity' || kind.key === 'identityPattern';
+  if (has('issuer') && !keyless)
+    report('issuer', { found: `"issuer" beside "${kind.key}"`, expected: '"issuer" with "identity" only' });
+  if (has('trustedRoot') && kind.key === 'unsigned')
+    report('trustedRoot', { found: '"trustedRoot" beside "unsigned"', expected: 'nothing beside it but "images"' });
+  if (kind.key === 'unsigned') return undefined;
+  const place = formatPlace(path);
+  const file = (key: string, mostBytes: number, judge: (text: string) => Fault | undefined): PolicyFile | undefined => {
+    const written = textOf(memberOf(node, key)?.node);
+    if (written === undefined) return undefined;
+    const read = readPolicyFile(written, mostBytes, reading.folder);
+    const fault = 'text' in read ? judge(read.text) : read;
+    if (fault !== undefined) return report(key, fault);
+    return 'text' in read ? read : undefined;
+  };
+  const trustedRoot = file('trustedRoot', mostRootBytes, rootFault);
+  if (kind.key === 'key') {
+    const key = file('key', mostKeyBytes, keyFault);
+    if (key === undefined || (has('trustedRoot') && trustedRoot === undefined)) return undefined;
+    return { kind: 'key', place, key, ...(trustedRoot === undefined ? {} : { trustedRoot }) };
+  }
+  for (const [key, expected] of [
+    ['issuer', 'the OIDC issuer that vouched for it, such as "https://token.actions.githubusercontent.com"'],
+    ['trustedRoot', 'the path of a Sigstore trusted_root.json: nothing is trusted by itself, and none is fetched'],
+  ] as const)
+    if (!has(key)) report(kind.key, { found: `no "${key}" beside "${kind.key}"`, expected });
+  const identity = readIdentity(kind.key, textOf(kind.node));
+  if (identity !== undefined && isFault(identity)) return report(kind.key, identity);
+  const issuer = textOf(memberOf(node, 'issuer')?.node);
+  if (identity === undefined || issuer === undefined || trustedRoot === undefined) return undefined;
+  return { kind: 'keyless', place, identity, issuer, trustedRoot };
+}
+
+function readIdentity(key: string, text: string | undefined): KeylessPolicy['identity'] | Fault | undefined {
+  if (text === undefined) return undefined;
+  if (key === 'identity') return { exact: text };
+  try {
+    new RegExp(text);
+    return { pattern: text };
+  } catch (error) {
+    const found = `${quoted(text)}: ${error instanceof Error ? error.message : String(error)}`;
+    return { found, expected: 'a regular expression for the whole identity' };
+  }
+}
+
+function readPolicyFile(written: string, mostBytes: number, folder: string): PolicyFile | Fault {
+  const path = resolve(folder, written);
+  const fault = (what: string): Fault => ({
+    found: `${quoted(written)}, ${what}`,
+    expected: 'a file, its path relative to the folder of the manifest',
+    hint: `Looked for ${quoted(path)}.`,
+  });
+  try {
+    const { size } = statSync(path);
+    if (!statSync(path).isFile()) return fault('which is not a file');
+    if (size > mostBytes) return fault(`which has ${size} bytes, more than ${mostBytes}`);
+    return { written, text: readFileSync(path, 'utf8') };
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    return fault(code === 'ENOENT' || code === 'ENOTDIR' ? 'which is not there' : 'which cannot be read');
+  }
+}
+
+const publicKeys = 'a public key in PEM: ECDSA (P-256, P-384, P-521), RSA of 2048 bits or more, or Ed25519';
+
+function keyFault(text: string): Fault | undefined {
+  const hint = 'cosign generate-key-pair writes it as cosign.pub.';
+  const label = /-----BEGIN ([A-Z ]+)-----/.exec(text)?.[1];
+  if (label !== undefined && /PRIVATE/.test(label))
+    return { found: `a private key ("${label}")`, expected: publicKeys, hint: `It must stay secret. ${hint}` };
+  if (label !== 'PUBLIC KEY' && label !== 'RSA PUBLIC KEY')
+    return { found: label === undefined ? 'no PEM' : `PEM of "${label}"`, expected: publicKeys, hint };
+  try {
+    const { asymmetricKeyType: type, asymmetricKeyDetails: details = {} } = createPublicKey(text);
+    const { namedCurve = '', modulusLength = 0 } = details;
+    if (type === 'ed25519') return undefined;
+    if (type === 'ec' && ['prime256v1', 'secp384r1', 'secp521r1'].includes(namedCurve)) return undefined;
+    if (type === 'rsa' && modulusLength >= 2048) return undefined;
+    const what = [type, namedCurve, modulusLength > 0 ? `${modulusLength} bits` : ''].filter(Boolean).join(', ');
+    return { found: `a key of another kind: ${what}`, expected: publicKeys };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { found: `PEM that cannot be read: ${reason}`, expected: publicKeys, hint };
+  }
+}
+
+function rootFault(text: string): Fault | undefined {
+  const expected = 'Sigstore’s trusted root: JSON with "certificateAuthorities" or "tlogs"';
+  try {
+    const parsed: unknown = JSON.parse(text);
+    const fits =
+      typeof parsed === 'object' && parsed !== null && ('certificateAuthorities' in parsed || 'tlogs' in parsed);
+    return fits ? undefined : { found: 'other JSON', expected };
+  } catch {
+    return { found: 'no JSON', expected };
+  }
+}
+
+function textOf(node: Node | undefined): string | undefined {
+  return node?.type === 'string' && node.value !== '' ? String(node.value) : undefined;
+}
+
+function textsOf(node: Node | undefined): string[] {
+  return (node?.type === 'array' ? itemsOf(node) : [node]).flatMap(each => textOf(each) ?? []);
+}

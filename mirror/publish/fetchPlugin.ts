@@ -1,0 +1,181 @@
+import { stat } from 'node:fs/promises';
+import { buffer } from 'node:stream/consumers';
+import { type Image, platformText } from '../../registry/image.ts';
+import type { Reference } from '../../registry/reference.ts';
+import type { Registry } from '../../registry/registry.ts';
+import { asTreeRefusal, TreeDiskFull } from '../../tree/errors.ts';
+import { bytesIn, diskFull, filesExhausted } from '../../tree/freeSpace.ts';
+import type { Publishing } from '../../tree/publish/openPublisher.ts';
+import type { PublishedVersion } from '../../tree/version/published.ts';
+import { adoptFile } from '../extract/adoptFile.ts';
+import { type ExtractedPlugin, extractPlugin } from '../extract/extractPlugin.ts';
+import { LockBytesDiffer } from '../lockfile/compareManifest.ts';
+import { type HeldModule, isHeldModule } from '../lockfile/held.ts';
+import { originOf } from '../manifest/origin.ts';
+import type { WantedVersion } from '../manifest/wanted.ts';
+import type { SignatureProof } from '../signatures/policy.ts';
+
+export interface Fetched {
+  readonly metadata: PublishedVersion;
+  readonly warnings: readonly string[];
+}
+
+export interface FetchRequest {
+  readonly wanted: WantedVersion;
+  /** With the digest to fetch. */
+  readonly reference: Reference;
+  readonly image: Image;
+  /** What plugin.wasm must be, if a lock says so. */
+  readonly module?: HeldModule;
+  readonly registry: Registry;
+  readonly publishing: Publishing;
+  readonly signal: AbortSignal;
+}
+
+/** verify → fetch → extract → check → publish, for one version from an image. The tree has it whole afterwards, or as it was. */
+export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
+  const { wanted, reference, image, registry, publishing, signal } = request;
+  const signature = await provenBy(request);
+  const created = await whenCreated(image, reference, registry, signal);
+  const room = { publishing, neededBytes: request.module?.sizeBytes, leastBytes: layersOf(image) };
+  return stageAndPublish(room, async dir => {
+    const plugin = await extractPlugin({
+      subject: `${wanted.name} ${wanted.version}`,
+      manifest: image.manifest,
+      openLayer: layer => registry.openBlob(reference, layer, signal),
+      dir,
+      signal,
+    });
+    const { digest, mediaType, size } = plugin.layer;
+    requireHeld(wanted, request.module, { ...plugin, layer: { digest, mediaType, sizeBytes: size } });
+    const metadata: PublishedVersion = {
+      ...describe(wanted, plugin),
+      reference: originOf(wanted),
+      digest: image.digest,
+      layer: { digest, mediaType, sizeBytes: size },
+      ...(image.platform === undefined ? {} : { platform: platformText(image.platform) }),
+      ...(created === undefined ? {} : { created }),
+      ...(image.manifest.annotations === undefined ? {} : { annotations: image.manifest.annotations }),
+      ...(signature === undefined ? {} : { signature }),
+    };
+    return { metadata, warnings: plugin.warnings };
+  });
+}
+
+/** Before any blob travels: what an image is worth nobody need download to learn. */
+async function provenBy({
+  wanted,
+  image,
+  reference,
+  registry,
+  signal,
+}: FetchRequest): Promise<SignatureProof | undefined> {
+  if (wanted.signatures === undefined) return undefined;
+  const { verifySignatures } = await import('../signatures/verifySignatures.ts');
+  return verifySignatures(wanted.signatures, image, reference, registry, signal);
+}
+
+/** The same for a local module. */
+export async function adoptLocal(
+  wanted: WantedVersion,
+  file: { readonly path: string; readonly written: string },
+  publishing: Publishing,
+  signal: AbortSignal,
+): Promise<Fetched> {
+  const { size } = await stat(file.path).catch(() => ({ size: 0 }));
+  return stageAndPublish({ publishing, neededBytes: size, leastBytes: 0 }, async dir => {
+    const plugin = await adoptFile({ subject: `${wanted.name} ${wanted.version}`, path: file.path, dir, signal });
+    const metadata = {
+      ...describe(wanted, plugin),
+      reference: originOf(wanted),
+      digest: `sha256:${plugin.sha256}`,
+    };
+    return { metadata, warnings: plugin.warnings };
+  });
+}
+
+interface StagingRoom {
+  readonly publishing: Publishing;
+  /** What plugin.wasm has, where a lock or a local file says so. */
+  readonly neededBytes: number | undefined;
+  /** What the layers have in the registry, compressed most often: what comes out of them has more. */
+  readonly leastBytes: number;
+}
+
+async function stageAndPublish(room: StagingRoom, fill: (dir: string) => Promise<Fetched>): Promise<Fetched> {
+  const { publishing } = room;
+  const staged = await publishing.stage();
+  try {
+    const fetched = await fill(staged.dir);
+    await publishing.publish(staged, fetched.metadata);
+    return fetched;
+  } catch (error) {
+    const refusal = asTreeRefusal(error, staged.dir);
+    const isFull = refusal instanceof TreeDiskFull && refusal.expected === undefined;
+    // Both are looked at before what was staged makes room again.
+    const noFiles = isFull ? await filesExhausted(publishing.treeDir, refusal.cause) : undefined;
+    const writtenBytes = isFull ? await bytesIn(staged.dir) : 0;
+    await publishing.discard(staged);
+    if (!isFull) throw refusal;
+    const neededBytes = room.neededBytes ?? Math.max(room.leastBytes, writtenBytes);
+    const isLeast = room.neededBytes === undefined;
+    throw noFiles ?? (await diskFull(publishing.treeDir, neededBytes, { cause: refusal.cause, isLeast }));
+  }
+}
+
+function layersOf({ manifest }: Image): number {
+  return manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
+}
+
+function requireHeld(
+  { name, version }: WantedVersion,
+  held: HeldModule | undefined,
+  found: Pick<PublishedVersion, 'sha256' | 'sizeBytes' | 'layer'>,
+): void {
+  if (held === undefined || isHeldModule(held, found)) return;
+  const words = (sha256: string, sizeBytes: number, layer: string) =>
+    `sha256 ${sha256}, ${sizeBytes} bytes, out of the layer ${layer}`;
+  throw new LockBytesDiffer(
+    name,
+    version,
+    words(held.sha256, held.sizeBytes, held.layerDigest),
+    words(found.sha256, found.sizeBytes, found.layer?.digest ?? 'of another image'),
+  );
+}
+
+function describe(wanted: WantedVersion, plugin: Omit<ExtractedPlugin, 'layer'>) {
+  const { sha256, md5, sizeBytes, abi, files } = plugin;
+  return { schemaVersion: 1 as const, name: wanted.name, version: wanted.version, sha256, md5, sizeBytes, abi, files };
+}
+
+// Image configs that bear a creation time (OCI image-spec, config.md; Docker's is alike).
+const CONFIGS = ['application/vnd.oci.image.config.v1+json', 'application/vnd.docker.container.image.v1+json'];
+const CONFIG_LIMIT_BYTES = 1024 * 1024;
+
+/** RFC 3339 as the image says it: its annotation, else its config's `created`; undefined if neither is a date. */
+async function whenCreated(
+  image: Image,
+  reference: Reference,
+  registry: Registry,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { annotations, config } = image.manifest;
+  const annotated = annotations?.['org.opencontainers.image.created'];
+  if (annotated !== undefined) return dateOf(annotated);
+  if (!CONFIGS.includes(config.mediaType) || config.size > CONFIG_LIMIT_BYTES || config.size < 3) return undefined;
+  const bytes = await buffer(await registry.openBlob(reference, config, signal));
+  try {
+    const parsed: unknown = JSON.parse(bytes.toString('utf8'));
+    const created = typeof parsed === 'object' && parsed !== null && 'created' in parsed ? parsed.created : undefined;
+    return typeof created === 'string' ? dateOf(created) : undefined;
+  } catch {
+    return undefined; // not an image config after all: it decides nothing
+  }
+}
+
+/** An RFC 3339 date after 1970, as the file system and HTTP can carry it; anything else is no date. */
+function dateOf(text: string): string | undefined {
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/.test(text)) return undefined;
+  const time = Date.parse(text);
+  return time > 0 && time < 253_402_300_800_000 ? text : undefined;
+}

@@ -1,0 +1,225 @@
+import { constants, type Dirent } from 'node:fs';
+import { copyFile, type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { type Digest, isDigest } from '../reference.ts';
+import { ifThere, onDisk } from './diskFault.ts';
+
+export interface CacheEntry {
+  readonly digest: Digest;
+  readonly kind: 'blob' | 'partial';
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly usedAt: Date;
+}
+
+let serial = 0;
+/** Names of parts that this process has open. */
+const growing = new Set<string>();
+
+/**
+ * The folder of blobs: `blobs/<algorithm>/<hex>` are whole, `parts/<algorithm>-<hex>.<host>.<pid>.<n>.part` are not yet.
+ * Safe for any number of processes and for kill -9 without a lock: a whole blob appears by rename; a part is written by
+ * the one process that made it; what a dead process left is taken over as a copy, since neither a pid nor a host name proves
+ * death where containers share a folder.
+ */
+export class CacheFolder {
+  readonly dir: string;
+  readonly #parts: string;
+  #made: Promise<void> | undefined;
+  #leftovers: Promise<Map<string, string[]>> | undefined;
+  /** Names of parts that this object made and has no file open on. */
+  readonly #left = new Set<string>();
+
+  constructor(dir: string) {
+    this.dir = dir;
+    this.#parts = join(dir, 'parts');
+  }
+
+  blobPath(digest: Digest): string {
+    const [algorithm = '', hex = ''] = digest.split(':');
+    return join(this.dir, 'blobs', algorithm, hex);
+  }
+
+  /** Opens a whole blob to read; undefined if it is not there. Its bytes are not verified. */
+  async openBlob(digest: Digest): Promise<FileHandle | undefined> {
+    return ifThere(async () => {
+      const file = await open(this.blobPath(digest), 'r');
+      if ((await file.stat()).isFile()) return file;
+      await file.close();
+      return undefined;
+    });
+  }
+
+  async removeBlob(digest: Digest): Promise<void> {
+    await ifThere(() => unlink(this.blobPath(digest)));
+  }
+
+  /** A new empty part of this process's own. @throws DiskFault */
+  async createPart(digest: Digest): Promise<{ path: string; file: FileHandle }> {
+    await this.#make();
+    const path = this.#newPartPath(digest);
+    const file = await onDisk(() => open(path, 'wx+', 0o600));
+    growing.add(basename(path));
+    return { path, file };
+  }
+
+  /** The longest part that an earlier process, or this one, left of a blob; now this caller's own. */
+  async adoptPart(digest: Digest): Promise<{ path: string; file: FileHandle; sizeBytes: number } | undefined> {
+    this.#leftovers ??= this.#listLeftovers();
+    const leftovers = await this.#leftovers;
+    const names = leftovers.get(partKey(digest));
+    leftovers.delete(partKey(digest));
+    if (names === undefined) return undefined;
+    const found = await Promise.all(
+      names.map(async name => {
+        const stats = await ifThere(() => stat(join(this.#parts, name)));
+        return { name, sizeBytes: stats?.isFile() ? stats.size : 0 };
+      }),
+    );
+    found.sort((a, b) => b.sizeBytes - a.sizeBytes);
+    const longest = found[0]?.sizeBytes === 0 ? undefined : found.shift();
+    for (const { name } of found) if (!mayBeAlive(name)) await ifThere(() => unlink(join(this.#parts, name)));
+    if (longest === undefined) return undefined;
+    return this.#takeOver(longest.name, digest);
+  }
+
+  async #takeOver(name: string, digest: Digest) {
+    const source = join(this.#parts, name);
+    let path = source;
+    if (!this.#left.delete(name)) {
+      path = this.#newPartPath(digest);
+      const copied = await ifThere(async () => {
+        await copyFile(source, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+        return true;
+      });
+      if (copied === undefined) return undefined;
+      if (!mayBeAlive(name)) await ifThere(() => unlink(source));
+    }
+    const file = await ifThere(() => open(path, 'r+'));
+    if (file === undefined) return undefined;
+    growing.add(basename(path));
+    const { size } = await onDisk(() => file.stat());
+    return { path, file, sizeBytes: size };
+  }
+
+  /** This process may come back to a part that it leaves. */
+  async leavePart(digest: Digest, path: string): Promise<void> {
+    const leftovers = await this.#leftovers;
+    const name = basename(path);
+    growing.delete(name);
+    this.#left.add(name);
+    leftovers?.set(partKey(digest), [...(leftovers.get(partKey(digest)) ?? []), name]);
+  }
+
+  /** Makes a part the whole blob; false if somebody removed it, or a folder is in its place, which harms nobody who has it open. */
+  async commit(digest: Digest, path: string): Promise<boolean> {
+    growing.delete(basename(path));
+    const renamed = await ifThere(async () => {
+      try {
+        await rename(path, this.blobPath(digest));
+        return true;
+      } catch (error) {
+        if (!isFolderInTheWay(error)) throw error;
+        await unlink(path);
+        return false;
+      }
+    });
+    return renamed ?? false;
+  }
+
+  async remove(path: string): Promise<void> {
+    growing.delete(basename(path));
+    await ifThere(() => unlink(path));
+  }
+
+  /** All that lies in the folder, least recently used first; foreign files are not looked at. */
+  async list(): Promise<CacheEntry[]> {
+    const found: CacheEntry[] = [];
+    for (const algorithm of ['sha256', 'sha512']) {
+      const dir = join(this.dir, 'blobs', algorithm);
+      for (const { name } of await filesIn(dir)) await describe(found, 'blob', join(dir, name), `${algorithm}:${name}`);
+    }
+    for (const { name } of await filesIn(this.#parts))
+      await describe(found, 'partial', join(this.#parts, name), name.split('.')[0]?.replace('-', ':') ?? '');
+    return found.sort((a, b) => a.usedAt.getTime() - b.usedAt.getTime() || (a.path < b.path ? -1 : 1));
+  }
+
+  async #make(): Promise<void> {
+    this.#made ??= onDisk(async () => {
+      await makeFolder(this.#parts);
+      for (const algorithm of ['sha256', 'sha512']) await makeFolder(join(this.dir, 'blobs', algorithm));
+    });
+    await this.#made;
+  }
+
+  async #listLeftovers(): Promise<Map<string, string[]>> {
+    await this.#make();
+    const leftovers = new Map<string, string[]>();
+    for (const { name } of await filesIn(this.#parts)) {
+      const key = name.split('.')[0] ?? '';
+      leftovers.set(key, [...(leftovers.get(key) ?? []), name]);
+    }
+    return leftovers;
+  }
+
+  #newPartPath(digest: Digest): string {
+    const own = `${HOST}.${process.pid}.${Date.now().toString(36)}${(serial++).toString(36)}`;
+    return join(this.#parts, `${partKey(digest)}.${own}.part`);
+  }
+}
+
+const HOST = Buffer.from(hostname()).toString('base64url').slice(0, 40) || 'host';
+
+/** False if the maker of a part is, as far as can be seen, a process of this machine that is no more. Only tidiness hangs on it. */
+function mayBeAlive(name: string): boolean {
+  const [, host, pid] = name.split('.');
+  if (host !== HOST || !(Number(pid) > 0)) return true;
+  if (Number(pid) === process.pid) return growing.has(name);
+  try {
+    process.kill(Number(pid), 0);
+    return true;
+  } catch (error) {
+    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
+  }
+}
+
+/** One blob that cannot be kept is no reason to go without the others. */
+function isFolderInTheWay(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && ['EISDIR', 'ENOTEMPTY', 'EEXIST'].includes(String(error.code));
+}
+
+function partKey(digest: Digest): string {
+  return digest.replace(':', '-');
+}
+
+async function filesIn(dir: string): Promise<Dirent[]> {
+  const entries = await ifThere(() => readdir(dir, { withFileTypes: true }));
+  return (entries ?? []).filter(entry => entry.isFile());
+}
+
+async function describe(found: CacheEntry[], kind: CacheEntry['kind'], path: string, digest: string): Promise<void> {
+  if (!isDigest(digest)) return;
+  const stats = await ifThere(() => stat(path));
+  if (stats !== undefined) found.push({ digest, kind, path, sizeBytes: stats.size, usedAt: stats.mtime });
+}
+
+/** Not mkdir's own `recursive`: that never ends where a file system answers ENOENT to whoever wants to create something. */
+async function makeFolder(path: string): Promise<void> {
+  const make = () =>
+    mkdir(path, { mode: 0o700 }).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST' || !(await stat(path)).isDirectory()) throw error;
+    });
+  const above = dirname(path);
+  try {
+    await make();
+  } catch (error) {
+    const isAbove = await stat(above).then(
+      () => true,
+      () => false,
+    );
+    if (isAbove || above === path) throw error;
+    await makeFolder(above);
+    await make();
+  }
+}

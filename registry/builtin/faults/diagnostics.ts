@@ -1,0 +1,137 @@
+import type { Diagnostic } from '../../errors.ts';
+import { printable } from '../../hosts/redact.ts';
+import type { HttpAnswer } from '../http/transport.ts';
+import { secretPatterns } from './secretForms.ts';
+
+/** What an error answer's body says: the distribution-spec's error codes if it has them, else its first words. */
+export interface ErrorWords {
+  readonly diagnostics: readonly Diagnostic[];
+  /** One line for a person; undefined if the body says nothing. */
+  readonly said: string | undefined;
+  readonly isHtml: boolean;
+  /** Of a page in HTML. */
+  readonly title?: string;
+}
+
+const LENGTH = 300;
+
+type Exchanged = Pick<HttpAnswer, 'request' | 'proxy'>;
+
+/** Everything secret that a request carried, as patterns of the forms in which it could come back. */
+function secretsOf({ request: { headers, body, url }, proxy }: Exchanged): RegExp[] {
+  const sent = Object.entries(headers).flatMap(([name, value]) => (/authorization$/i.test(name) ? [value] : []));
+  const bare = sent.map(value => value.replace(/^\w+\s+/, ''));
+  const pairs = bare.map(value => Buffer.from(value, 'base64').toString('utf8')).filter(text => text.includes(':'));
+  const fields = [...new URLSearchParams(body ?? '')].flatMap(([name, value]) =>
+    /token|password/.test(name) ? [value] : [],
+  );
+  const login = proxy?.password ? [proxy.password, decoded(proxy.password)] : [];
+  const query = secretsInQuery(url);
+  const passwords = pairs.map(pair => pair.slice(pair.indexOf(':') + 1));
+  const secrets = [...bare, ...passwords, ...fields, ...login, ...query].filter(secret => secret.length > 3);
+  // The longest first: one may be a part of another.
+  return [...new Set(secrets)].sort((one, other) => other.length - one.length).flatMap(secretPatterns);
+}
+
+/** Signed addresses carry their secrets there. What a token is asked for is none, and tells. */
+function secretsInQuery({ search }: URL): string[] {
+  return search
+    .slice(1)
+    .split('&')
+    .flatMap(pair => {
+      const [, name = '', value = ''] = /^([^=]*)=(.*)$/s.exec(pair) ?? [];
+      if (/^(?:scope|service|client_id|account)$/.test(name)) return [];
+      const forms = [value, decoded(value), decoded(value.replaceAll('+', ' '))];
+      const leastLength = SECRET_NAME.test(name) ? 4 : 8;
+      return decoded(value).length < leastLength ? [] : forms;
+    });
+}
+
+const SECRET_NAME = /sig|token|secret|password|credential|key/i;
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function withoutSecrets(text: string, secrets: readonly RegExp[]): string {
+  const clean = secrets.reduce((rest, secret) => rest.replace(secret, '***'), text).replace(/\*{4,}/g, '***');
+  // A proxy's login travels in a header of its own, made elsewhere; and a token may be one of another request.
+  return clean
+    .replace(/\b(Basic|Bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}/gi, '$1$2***')
+    .replace(/<(AWSAccessKeyId|SignatureProvided|StringToSign\w*|CanonicalRequest\w*)>[^<]*/gi, '<$1>***')
+    .replace(/\b([\w-]*(?:signature|sig|token|credential|accesskeyid))=[^\s&<>"',;]+/gi, '$1=***');
+}
+
+/** A server's words without what careless ones repeat of the secrets that a request carried. */
+export function withoutEchoes(text: string, asked: Exchanged): string {
+  return withoutSecrets(text, secretsOf(asked));
+}
+
+/**
+ * Reads `{"errors":[{code,message,detail}]}` (distribution-spec, Error codes) and the token server's `{"details"}` kin.
+ * What careless servers repeat of the credentials that were sent to them is taken out: of a text as it is, of JSON once
+ * it is read, since whatever is escaped there shows only then.
+ */
+export function readErrorWords(body: Buffer, contentType: string | undefined, asked?: Exchanged): ErrorWords {
+  const secrets = asked === undefined ? [] : secretsOf(asked);
+  const clean = (words: string): string => withoutSecrets(words, secrets);
+  const text = body.toString('utf8').trim();
+  const isHtml = looksLikeHtml(text, contentType);
+  if (isHtml) return { diagnostics: [], said: undefined, isHtml, title: titleOf(clean(text)) };
+  const json = parseJson(text);
+  const diagnostics = diagnosticsOf(json, clean);
+  if (diagnostics.length > 0) {
+    const lines = diagnostics.map(({ code, message }) => (message === '' ? code : `${code}: ${message}`));
+    return { diagnostics, said: printable(lines.join('; '), LENGTH), isHtml };
+  }
+  const words = json === undefined ? text : plainWords(json);
+  return { diagnostics, said: printable(clean(words), LENGTH) || undefined, isHtml };
+}
+
+function titleOf(page: string): string {
+  return printable(/<title>([^<]{0,300})/i.exec(page)?.[1] ?? '', LENGTH);
+}
+
+export function looksLikeHtml(text: string, contentType: string | undefined): boolean {
+  return (
+    /^\s*text\/html|^\s*application\/xhtml/i.test(contentType ?? '') || /^\ufeff?\s*<(?:!doctype html|html)/i.test(text)
+  );
+}
+
+function diagnosticsOf(json: unknown, clean: (words: string) => string): Diagnostic[] {
+  const errors = member(json, 'errors');
+  if (!Array.isArray(errors)) return [];
+  return errors.slice(0, 5).flatMap((error: unknown): Diagnostic[] => {
+    const code = printable(clean(textOf(member(error, 'code'))), 60);
+    const message = printable(clean(textOf(member(error, 'message'))), LENGTH);
+    return code === '' && message === '' ? [] : [{ code: code || 'UNKNOWN', message }];
+  });
+}
+
+function plainWords(json: unknown): string {
+  for (const name of ['error_description', 'details', 'message', 'error']) {
+    const words = textOf(member(json, name));
+    if (words !== '') return words;
+  }
+  return '';
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function member(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+}

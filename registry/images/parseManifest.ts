@@ -1,0 +1,171 @@
+import { z } from 'zod';
+import { ImageManifestInvalid, ImageTypeUnsupported, RegistryProtocol } from '../errors.ts';
+import type { Descriptor, ImageManifest } from '../image.ts';
+import { isDigest } from '../reference.ts';
+
+export interface ImageIndex {
+  readonly mediaType: string;
+  readonly manifests: readonly Descriptor[];
+}
+
+export type ParsedManifest =
+  | { readonly kind: 'image'; readonly manifest: ImageManifest }
+  | { readonly kind: 'index'; readonly index: ImageIndex };
+
+const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
+const IMAGE_TYPES: readonly string[] = [OCI_MANIFEST, 'application/vnd.docker.distribution.manifest.v2+json'];
+const INDEX_TYPES: readonly string[] = [OCI_INDEX, 'application/vnd.docker.distribution.manifest.list.v2+json'];
+const SCHEMA_1 = /^application\/vnd\.docker\.distribution\.manifest\.v1\+(?:pretty)?j(?:son|ws)$/;
+// Media types that say nothing about the content: plain servers and proxies send them.
+const UNTELLING = /^(?:application\/json|application\/octet-stream|text\/plain|)$/;
+
+export const isImageType = (mediaType: string): boolean => IMAGE_TYPES.includes(mediaType);
+export const isIndexType = (mediaType: string): boolean => INDEX_TYPES.includes(mediaType);
+
+// Manifests in the wild carry null where the spec leaves a member out (Go's encoder): read as absent.
+const optional = <T extends z.ZodType>(type: T) => type.nullish().transform(value => value ?? undefined);
+const annotations = optional(z.record(z.string(), z.string()));
+
+const platform = z.object({
+  os: optional(z.string()).transform(os => os ?? ''),
+  architecture: optional(z.string()).transform(architecture => architecture ?? ''),
+  variant: optional(z.string()),
+});
+
+const descriptor = z.object({
+  mediaType: z.string().min(1).max(255),
+  digest: z.string().refine(isDigest, 'is not sha256:<64 lower-case hex digits> or sha512:<128>'),
+  size: z.int().nonnegative(),
+  annotations,
+  platform: optional(platform),
+  artifactType: optional(z.string()),
+  data: optional(z.string()),
+});
+
+const imageShape = z.object({
+  schemaVersion: z.literal(2),
+  artifactType: optional(z.string()),
+  config: descriptor,
+  layers: z.array(descriptor),
+  annotations,
+});
+
+const indexShape = z.object({ schemaVersion: z.literal(2), manifests: z.array(descriptor) });
+
+/**
+ * Reads an OCI image manifest or index, or Docker's schema 2 forms of both (image-spec, manifest.md and image-index.md).
+ * `mediaType` is the Content-Type it came with; the one in the document goes before it.
+ * @throws RegistryProtocol (not JSON at all), ImageManifestInvalid, ImageTypeUnsupported
+ */
+export function parseManifest(bytes: Buffer, mediaType: string, subject: string): ParsedManifest {
+  const document = parseDocument(bytes, mediaType, subject);
+  const type = typeOf(document, mediaType, subject);
+  // A document that is both could be read as either by two clients (CVE-2021-41190): it is neither.
+  if ('manifests' in document && ('layers' in document || 'config' in document))
+    throw invalid(subject, 'either an image manifest or an index', 'one that has members of both');
+  if (isIndexType(type)) {
+    const { manifests } = check(indexShape, document, subject);
+    return { kind: 'index', index: { mediaType: type, manifests: manifests.map(tidyDescriptor) } };
+  }
+  const { config, layers, artifactType, annotations } = check(imageShape, document, subject);
+  const manifest = {
+    mediaType: type,
+    config: tidyDescriptor(config),
+    layers: layers.map(tidyDescriptor),
+    ...(artifactType === undefined ? {} : { artifactType }),
+    ...(annotations === undefined ? {} : { annotations }),
+  };
+  return { kind: 'image', manifest };
+}
+
+function parseDocument(bytes: Buffer, mediaType: string, subject: string): Record<string, unknown> {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    const start = JSON.stringify(bytes.subarray(0, 60).toString('utf8'));
+    const html = /^\s*(?:<!doctype html|<html)/i.test(bytes.subarray(0, 200).toString('utf8'));
+    throw new RegistryProtocol(`What the registry sent for ${subject} is not a manifest`, {
+      subject,
+      expected: 'a JSON document',
+      found:
+        bytes.length === 0 ? 'nothing' : html ? `an HTML page (${mediaType})` : `${start} (${mediaType || 'no type'})`,
+      hint: html
+        ? 'Something between here and the registry answers in its place, such as a login portal or a proxy. Open the registry in a browser to see it.'
+        : 'Check that the host is a registry and nothing on the way rewrites its answers.',
+      cause,
+    });
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+    throw invalid(subject, 'a JSON object', Array.isArray(parsed) ? 'an array' : JSON.stringify(parsed).slice(0, 60));
+  return parsed as Record<string, unknown>;
+}
+
+function typeOf(document: Record<string, unknown>, contentType: string, subject: string): string {
+  const own = typeof document.mediaType === 'string' ? document.mediaType : '';
+  const sent = contentType.split(';')[0]?.trim().toLowerCase() ?? '';
+  const known = [own, sent].find(type => isImageType(type) || isIndexType(type));
+  if (document.schemaVersion === 1 || SCHEMA_1.test(own) || (own === '' && SCHEMA_1.test(sent)))
+    throw unsupported(subject, "Docker's image manifest, schema 1", 'Push it again with a client made after 2017.');
+  if (own !== '' && own !== known)
+    throw unsupported(subject, own, 'Check that the reference names a plugin image and not another artifact.');
+  if (known !== undefined) return known;
+  if (!UNTELLING.test(sent) && !/json/.test(sent))
+    throw unsupported(subject, sent, 'Check that the host is a registry.');
+  if ('manifests' in document) return OCI_INDEX;
+  if ('layers' in document) return OCI_MANIFEST;
+  const members = Object.keys(document).slice(0, 8).join(', ') || 'no members';
+  throw unsupported(subject, `a document with ${members}`, 'Check that the reference names an image.');
+}
+
+function check<T extends z.ZodType>(shape: T, document: unknown, subject: string): z.output<T> {
+  const result = shape.safeParse(document);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const place = issue?.path.map(part => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('') ?? '';
+  throw invalid(
+    subject,
+    'members as the OCI image spec has them',
+    `${place.replace(/^\./, '')}: ${issue?.message ?? ''}`,
+  );
+}
+
+/** Members that are absent are left out, as exactOptionalPropertyTypes has it. */
+function tidyDescriptor(raw: z.output<typeof descriptor>): Descriptor {
+  const { mediaType, digest, size, annotations, platform, artifactType, data } = raw;
+  return {
+    mediaType,
+    digest: digest as Descriptor['digest'],
+    size,
+    ...(annotations === undefined ? {} : { annotations }),
+    // Some leave it empty instead of leaving it out.
+    ...(platform === undefined || platform.os + platform.architecture === ''
+      ? {}
+      : { platform: tidyPlatform(platform) }),
+    ...(artifactType === undefined ? {} : { artifactType }),
+    ...(data === undefined ? {} : { data }),
+  };
+}
+
+function tidyPlatform({ os, architecture, variant }: z.output<typeof platform>) {
+  return { os, architecture, ...(variant === undefined ? {} : { variant }) };
+}
+
+function invalid(subject: string, expected: string, found: string): ImageManifestInvalid {
+  return new ImageManifestInvalid(`The manifest of ${subject} cannot be read: ${found}`, {
+    subject,
+    expected,
+    found,
+    hint: 'Ask whoever pushed the image to push it again; its manifest breaks the OCI image specification.',
+  });
+}
+
+function unsupported(subject: string, found: string, hint: string): ImageTypeUnsupported {
+  return new ImageTypeUnsupported(`${subject} is not an image that can be read: it is ${found}`, {
+    subject,
+    expected: 'an OCI image manifest or index, or Docker schema 2',
+    found,
+    hint,
+  });
+}

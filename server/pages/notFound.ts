@@ -1,0 +1,53 @@
+import type { Catalog } from '../../tree/catalog/catalog.ts';
+import { nearNames } from './nearNames.ts';
+
+/** Why there is nothing at a path, and what there is instead. */
+export interface NotFound {
+  readonly message: string;
+  readonly plugin?: string;
+  /** Of that plugin. */
+  readonly versions?: readonly string[];
+  /** Of that version. */
+  readonly files?: readonly string[];
+  /** Names that may have been meant, if no plugin was recognised. */
+  readonly nearest?: readonly string[];
+  /** How many plugins there are, if none was recognised and none is near; /plugins/ lists them. */
+  readonly pluginCount?: number;
+}
+
+/** `path` is decoded, below the base path. */
+export function explainNotFound(catalog: Catalog, path: string): NotFound {
+  const [top, name, version] = path.split('/').filter(part => part !== '');
+  const names = catalog.plugins.map(plugin => plugin.name);
+  if (top !== 'plugins' || name === undefined)
+    return {
+      message: 'Nothing is served at this path. Plugins are at /plugins/<name>/<version>/plugin.wasm.',
+      ...countOf(names),
+    };
+  const plugin = catalog.plugins.find(candidate => candidate.name === name);
+  if (plugin === undefined) {
+    const message = `There is no plugin "${name}" here.`;
+    const nearest = nearNames(name, names);
+    return nearest.length === 0 ? { message, ...countOf(names) } : { message, nearest };
+  }
+  const versions = plugin.versions.map(known => known.version);
+  const found = plugin.versions.find(known => known.version === version);
+  if (found === undefined)
+    return { message: `There is no version "${version ?? ''}" of ${name} here.`, plugin: name, versions };
+  const files = found.files.map(file => file.name);
+  return { message: `There is no such file in ${name} ${found.version}.`, plugin: name, versions, files };
+}
+
+export function notFoundText({ message, versions, files, nearest, pluginCount }: NotFound): string {
+  const lines = [message];
+  if (versions !== undefined) lines.push(`Versions: ${versions.join(', ')}`);
+  if (files !== undefined) lines.push(`Files: ${files.join(', ')}`);
+  if (nearest !== undefined) lines.push(`Did you mean ${nearest.join(', ')}?`);
+  if (pluginCount !== undefined)
+    lines.push(`There ${pluginCount === 1 ? 'is 1 plugin' : `are ${pluginCount} plugins`} here; /plugins/ lists them.`);
+  return `${lines.join('\n')}\n`;
+}
+
+function countOf(names: readonly string[]): Pick<NotFound, 'pluginCount'> {
+  return { pluginCount: names.length };
+}

@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto';
+import compareBuild from 'semver/functions/compare-build.js';
+import parse from 'semver/functions/parse.js';
+import { canonicalJson, compareText, readableJson } from '../../base/canonicalJson.ts';
+import { modulePath } from '../names.ts';
+import type { PublishedVersion } from '../version/published.ts';
+import { versionFiles } from '../version/versionFiles.ts';
+import type { Catalog, CatalogPlugin, CatalogVersion } from './catalog.ts';
+
+/** One version as writeCatalog is told of it; `pinned` as in the catalog. */
+export interface CatalogEntry {
+  readonly metadata: PublishedVersion;
+  readonly pinned: boolean;
+}
+
+/** The catalog of these versions, in whatever order they come. Of two entries for one path the last one counts. */
+export function buildCatalog(entries: readonly CatalogEntry[]): Catalog {
+  const plugins = new Map<string, Map<string, CatalogVersion>>();
+  for (const { metadata, pinned } of entries) {
+    const versions = plugins.get(metadata.name) ?? new Map<string, CatalogVersion>();
+    plugins.set(metadata.name, versions.set(metadata.version, catalogVersion(metadata, pinned)));
+  }
+  const sorted: CatalogPlugin[] = [...plugins]
+    .sort(([a], [b]) => compareText(a, b))
+    .map(([name, versions]) => ({
+      name,
+      versions: [...versions.values()].sort((a, b) => compareVersions(a.version, b.version)),
+    }));
+  return { schemaVersion: 1, tree: treeDigest(sorted), plugins: sorted };
+}
+
+/** The text of index.json. */
+export function catalogText(catalog: Catalog): string {
+  return `${JSON.stringify(catalog, null, 2)}\n`;
+}
+
+/** `sha256:…` over the canonical JSON of the catalog's `plugins`. */
+export function treeDigest(plugins: Catalog['plugins']): string {
+  return `sha256:${createHash('sha256').update(canonicalJson(plugins)).digest('hex')}`;
+}
+
+/**
+ * The text of snapshot-inventory.json as Higress' acceptance of a plugin server reads it: name → one version. Of several
+ * it is the highest by semver; an alias stands there only where there is nothing else.
+ */
+export function inventoryText(catalog: Catalog): string {
+  const inventory = new Map<string, { version: string; digest: string; wasmSha256: string }>();
+  for (const { name, versions } of catalog.plugins) {
+    const real = versions.filter(version => version.aliasOf === undefined);
+    const highest = real.findLast(version => isSemver(version.version)) ?? real.at(-1) ?? versions.at(-1);
+    if (highest === undefined) continue;
+    inventory.set(name, { version: highest.version, digest: highest.digest, wasmSha256: highest.sha256 });
+  }
+  return readableJson(Object.fromEntries(inventory));
+}
+
+/** Semver order, lowest first (`v1`-like forms are read loosely); what is no semver comes after, by its text. */
+export function compareVersions(a: string, b: string): number {
+  const [left, right] = [parse(a, { loose: true }), parse(b, { loose: true })];
+  if (left !== null && right !== null) return compareBuild(left, right) || compareText(a, b);
+  if (left !== null) return -1;
+  return right === null ? compareText(a, b) : 1;
+}
+
+function isSemver(version: string): boolean {
+  return parse(version, { loose: true }) !== null;
+}
+
+function catalogVersion(metadata: PublishedVersion, pinned: boolean): CatalogVersion {
+  return {
+    version: metadata.version,
+    ...(metadata.aliasOf === undefined ? {} : { aliasOf: metadata.aliasOf }),
+    path: modulePath(metadata.name, metadata.version),
+    reference: metadata.reference,
+    digest: metadata.digest,
+    pinned,
+    sha256: metadata.sha256,
+    sizeBytes: metadata.sizeBytes,
+    abi: metadata.abi,
+    ...(metadata.created === undefined ? {} : { created: metadata.created }),
+    files: versionFiles(metadata),
+  };
+}

@@ -1,0 +1,59 @@
+import { asReadRefusal, CatalogInvalid, CatalogNewer } from '../errors.ts';
+import { CATALOG_FILE } from '../names.ts';
+import { isFileText, readRegular } from '../regularFile.ts';
+import type { Catalog } from './catalog.ts';
+import { catalogProblem } from './catalog.ts';
+
+const MAX_BYTES = 256 * 1024 * 1024;
+
+/**
+ * Reads `<tree>/index.json`; undefined where there is none (or no tree).
+ * @throws CatalogInvalid if it is no JSON, misshapen or no regular file, CatalogNewer if a later version wrote it
+ */
+export async function readCatalog(treeDir: string): Promise<Catalog | undefined> {
+  const path = `${treeDir}/${CATALOG_FILE}`;
+  const read = await readRegular(path, MAX_BYTES).catch(error => {
+    throw asReadRefusal(error, path);
+  });
+  if (read === undefined) return undefined;
+  if (typeof read === 'string') throw invalid(path, read, undefined, isFileText(read) ? undefined : MOVE_AWAY);
+  return parseCatalog(read.bytes.toString('utf8'), path);
+}
+
+/** Parses the text of an index.json; `path` is for the refusals. @throws CatalogInvalid, CatalogNewer */
+export function parseCatalog(text: string, path: string): Catalog {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw invalid(path, text === '' ? 'an empty file' : `no JSON: ${(cause as Error).message}`, cause);
+  }
+  const schemaVersion =
+    typeof value === 'object' && value !== null && 'schemaVersion' in value ? value.schemaVersion : undefined;
+  if (typeof schemaVersion === 'number' && schemaVersion > 1)
+    throw new CatalogNewer(`${path} was written by a later version of plugin-mirror`, {
+      subject: path,
+      expected: 'schemaVersion 1',
+      found: `schemaVersion ${schemaVersion}`,
+      hint: 'Update plugin-mirror, or publish into another folder.',
+    });
+  const problem = catalogProblem(value);
+  if (problem !== undefined) throw invalid(path, problem.startsWith(':') ? `the whole${problem}` : problem);
+  // As it was read, with what a later version of this program may have added: the tree digest covers that, too.
+  return value as Catalog;
+}
+
+const WRITE_ANEW =
+  'Run sync again to write it anew (the plugins stay as they are), or delete it if the folder is not a plugin tree.';
+const MOVE_AWAY =
+  'Move it away by hand, since sync touches nothing that is not its own; then run sync, which writes it anew.';
+
+function invalid(path: string, found: string, cause?: unknown, hint = WRITE_ANEW): CatalogInvalid {
+  return new CatalogInvalid(`${path} is not a plugin catalog`, {
+    subject: path,
+    expected: 'a catalog of schemaVersion 1, as sync writes it',
+    found,
+    hint,
+    ...(cause === undefined ? {} : { cause }),
+  });
+}

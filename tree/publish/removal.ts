@@ -1,0 +1,101 @@
+import { readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { errno } from '../../base/errno.ts';
+import { asReadRefusal, TreeUnreadable } from '../errors.ts';
+import { METADATA_FILE } from '../names.ts';
+import type { Stamps } from '../stamps.ts';
+import { locateVersion } from '../version/readVersion.ts';
+import type { CatalogFile } from '../version/versionFiles.ts';
+import { isPublished, publishedFiles } from './ownership.ts';
+import type { Staging } from './staging.ts';
+
+export interface Removal {
+  /** Paths below the tree that are gone. */
+  readonly removed: readonly string[];
+  /** Paths below the tree that stay because they were not published from here. */
+  readonly foreign: readonly string[];
+}
+
+export interface RemovalOptions {
+  readonly stamps: Stamps;
+  /** The version's files as index.json listed them, while it did. Default: metadata.json says what was published. */
+  readonly listed?: readonly CatalogFile[];
+}
+
+/**
+ * Removes the files of a version that were published from here, and its folders if that empties them. Their bytes decide,
+ * not their names: what somebody has put in the place of a published file is theirs.
+ */
+export async function removeVersion(
+  treeDir: string,
+  staging: Staging,
+  { name, version }: { readonly name: string; readonly version: string },
+  options: RemovalOptions,
+): Promise<Removal> {
+  const removal = await foreseeRemoval(treeDir, { name, version }, options);
+  const { removed, foreign } = removal;
+  if ((await locateVersion(treeDir, name, version)).state !== 'folder') return removal;
+  if (removed.length === 0 && foreign.length > 0) return removal;
+  const folder = join(treeDir, name, version);
+  const ours = removed.map(path => basename(path));
+  // At once if nothing else is in it, so that a kill leaves all or nothing; with metadata.json last otherwise, so that a
+  // later run still knows what of the rest was published from here.
+  if (foreign.length > 0 || !(await moveOut(folder, staging))) {
+    for (const file of [
+      ...ours.filter(entry => entry !== METADATA_FILE),
+      ...ours.filter(entry => entry === METADATA_FILE),
+    ])
+      await rm(join(folder, file), { force: true });
+    await removeEmpty(folder);
+  }
+  await removeEmpty(join(treeDir, name));
+  return removal;
+}
+
+/** What removeVersion would remove, and what it would leave; touches nothing. @throws TreeUnreadable, TreeFault */
+export async function foreseeRemoval(
+  treeDir: string,
+  { name, version }: { readonly name: string; readonly version: string },
+  { stamps, listed }: RemovalOptions,
+): Promise<Removal> {
+  const location = await locateVersion(treeDir, name, version);
+  if (location.state === 'missing') return { removed: [], foreign: [] };
+  if (location.state === 'foreign') return { removed: [], foreign: [location.path] };
+  const folder = join(treeDir, name, version);
+  const entries = await readdir(folder).catch(error => {
+    const refusal = asReadRefusal(error, folder);
+    if (refusal instanceof TreeUnreadable) return undefined;
+    throw refusal;
+  });
+  // What may not be looked into is left to whoever may.
+  if (entries === undefined) return { removed: [], foreign: [`${name}/${version}`] };
+  const published = new Map((listed ?? (await publishedFiles(treeDir, name, version))).map(file => [file.name, file]));
+  const removed: string[] = [];
+  const foreign: string[] = [];
+  for (const entry of entries.sort()) {
+    const path = `${name}/${version}/${entry}`;
+    const file = published.get(entry);
+    const isOurs = file !== undefined && (await isPublished(treeDir, path, file, stamps));
+    (isOurs ? removed : foreign).push(path);
+  }
+  return { removed, foreign };
+}
+
+async function moveOut(folder: string, staging: Staging): Promise<boolean> {
+  const away = join(await staging.dir(), staging.newName('removed'));
+  try {
+    await rename(folder, away);
+  } catch (error) {
+    // A folder in a lower layer of an overlay file system cannot be renamed as a whole.
+    if (errno(error) === 'EXDEV') return false;
+    throw error;
+  }
+  await rm(away, { recursive: true, force: true });
+  return true;
+}
+
+async function removeEmpty(folder: string): Promise<void> {
+  await rmdir(folder).catch(error => {
+    if (errno(error) !== 'ENOTEMPTY' && errno(error) !== 'EEXIST' && errno(error) !== 'ENOENT') throw error;
+  });
+}

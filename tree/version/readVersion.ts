@@ -1,0 +1,85 @@
+import { lstat } from 'node:fs/promises';
+import { isAbsent } from '../../base/errno.ts';
+import { asReadRefusal, TreeUnreadable } from '../errors.ts';
+import { METADATA_FILE, requireFit } from '../names.ts';
+import { isFileText, kindOf, readRegular } from '../regularFile.ts';
+import { type PublishedVersion, parsePublished } from './published.ts';
+
+const MAX_METADATA_BYTES = 8 * 1024 * 1024;
+
+/**
+ * What metadata.json says of a version; undefined if it is not there, not readable as such, or speaks of another version.
+ * Links are not followed. @throws TreeNameUnfit, TreeUnreadable (of a folder), TreeFault
+ */
+export async function readVersion(
+  treeDir: string,
+  name: string,
+  version: string,
+): Promise<PublishedVersion | undefined> {
+  const found = await locateVersion(treeDir, name, version);
+  if (found.state !== 'folder') return undefined;
+  const read = await readMetadata(treeDir, name, version);
+  return 'metadata' in read ? read.metadata : undefined;
+}
+
+export type Location =
+  | { readonly state: 'folder' }
+  | { readonly state: 'missing' }
+  /** Something else stands there: `path` below the tree, and in words what it is. */
+  | { readonly state: 'foreign'; readonly path: string; readonly kind: string };
+
+/** Whether `<tree>/<name>/<version>` is a folder within the tree, reached without a link. */
+export async function locateVersion(treeDir: string, name: string, version: string): Promise<Location> {
+  requireFit(name, version);
+  for (const path of [name, `${name}/${version}`]) {
+    try {
+      const stat = await lstat(`${treeDir}/${path}`);
+      if (!stat.isDirectory()) return { state: 'foreign', path, kind: kindOf(stat) };
+    } catch (error) {
+      if (isAbsent(error)) return { state: 'missing' };
+      throw asReadRefusal(error, `${treeDir}/${path}`);
+    }
+  }
+  return { state: 'folder' };
+}
+
+export type MetadataRead =
+  | { readonly metadata: PublishedVersion; readonly text: string }
+  /**
+   * `foreign`: what stands there was not published from here, and nothing can be published in its place. `unreadable`: this
+   * user may look at the folder, but not read the file.
+   */
+  | { readonly problem: string; readonly foreign?: boolean; readonly unreadable?: true };
+
+/** In words that follow a file's name. */
+export const UNREADABLE = 'may not be read by this user';
+
+/** Reads metadata.json of a version whose folder has been located. @throws TreeUnreadable (of that folder), TreeFault */
+export async function readMetadata(treeDir: string, name: string, version: string): Promise<MetadataRead> {
+  const path = `${treeDir}/${name}/${version}/${METADATA_FILE}`;
+  const read = await readRegular(path, MAX_METADATA_BYTES).catch(async error => {
+    const refusal = asReadRefusal(error, path);
+    if (refusal instanceof TreeUnreadable && (await isThere(path))) return null;
+    throw refusal;
+  });
+  if (read === null) return { problem: `${METADATA_FILE} ${UNREADABLE}`, unreadable: true };
+  if (read === undefined) return { problem: `${METADATA_FILE} is missing` };
+  if (typeof read === 'string') return { problem: `${METADATA_FILE} is ${read}`, foreign: !isFileText(read) };
+  const text = read.bytes.toString('utf8');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return { problem: `${METADATA_FILE} is no JSON` };
+  }
+  const metadata = parsePublished(value);
+  if (typeof metadata === 'string') return { problem: `${METADATA_FILE} is misshapen (${metadata})` };
+  if (metadata.name !== name || metadata.version !== version)
+    return { problem: `${METADATA_FILE} is that of ${metadata.name} ${metadata.version}` };
+  return { metadata, text };
+}
+
+/** Tells a file that may not be read from a folder that may not be looked into. */
+async function isThere(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => undefined)) !== undefined;
+}

@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto';
+import { compareText, readableJson } from '../../base/canonicalJson.ts';
+import { CHECKSUM_FILE, METADATA_FILE, METADATA_TEXT_FILE, MODULE_FILE } from '../names.ts';
+import type { PublishedVersion } from './published.ts';
+
+/** The files of a version that are made here, by name. They follow from the metadata alone. */
+export function ownFiles(metadata: PublishedVersion): ReadonlyMap<string, string> {
+  return new Map([
+    [METADATA_FILE, readableJson(metadata)],
+    [METADATA_TEXT_FILE, metadataText(metadata)],
+    // The format of GNU sha256sum; `sha256sum -c` in the version's folder accepts it.
+    [CHECKSUM_FILE, `${metadata.sha256}  ${MODULE_FILE}\n`],
+  ]);
+}
+
+const known = new WeakMap<PublishedVersion, readonly CatalogFile[]>();
+
+/** Every file of a version as it must lie in the tree, sorted by name. Asked for several times in a run, worked out once. */
+export function versionFiles(metadata: PublishedVersion): readonly CatalogFile[] {
+  const files = known.get(metadata) ?? listFiles(metadata);
+  known.set(metadata, files);
+  return files;
+}
+
+function listFiles(metadata: PublishedVersion): readonly CatalogFile[] {
+  const files = [{ name: MODULE_FILE, sizeBytes: metadata.sizeBytes, sha256: metadata.sha256 }];
+  for (const [name, text] of ownFiles(metadata))
+    files.push({ name, sizeBytes: Buffer.byteLength(text), sha256: createHash('sha256').update(text).digest('hex') });
+  for (const [name, { sizeBytes, sha256 }] of Object.entries(metadata.files)) files.push({ name, sizeBytes, sha256 });
+  return files.sort((a, b) => compareText(a.name, b.name));
+}
+
+/** The lines that the official plugin server's build writes, without the times of a build machine. */
+function metadataText(metadata: PublishedVersion): string {
+  const created = metadata.created ?? 'unknown';
+  return [
+    `Plugin Name: ${metadata.name}`,
+    `Size: ${metadata.sizeBytes} bytes`,
+    `Last Modified: ${created}`,
+    `Created: ${created}`,
+    `MD5: ${metadata.md5}`,
+    '',
+  ].join('\n');
+}
+
+/** What a file has for an mtime if nothing says when its image was made: the first moment that zip can hold, too. */
+export const UNKNOWN_TIME = new Date('1980-01-01T00:00:00Z');
+
+/** The mtime of a version's files and folder: when the image was made, in whole seconds, or UNKNOWN_TIME. */
+export function fileTime(created: string | undefined): Date {
+  const ms = created === undefined ? Number.NaN : Date.parse(created);
+  // Images built reproducibly say 0001-01-01 or 1970-01-01; some file systems and tars hold no such time, or none past 2106.
+  if (!(ms > UNKNOWN_TIME.getTime() && ms < Date.UTC(2106, 0, 1))) return UNKNOWN_TIME;
+  return new Date(Math.floor(ms / 1000) * 1000);
+}
+
+export interface CatalogFile {
+  /** File name within the version's folder. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
