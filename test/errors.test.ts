@@ -6,7 +6,7 @@ import { Refusal } from '../base/refusal.ts';
 import { EXIT, exitCodeOf } from '../cli/exit.ts';
 
 const root = resolve(import.meta.dirname, '..');
-const rooms = ['cli', 'mirror', 'registry', 'tree', 'server', 'refusal'];
+const rooms = ['cli', 'mirror', 'registry', 'tree', 'server', 'base'];
 
 /** Node's own (ECONNRESET …) are no codes of ours. */
 const inSource = rooms

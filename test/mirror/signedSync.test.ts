@@ -255,10 +255,10 @@ describe('sync under a signature policy', () => {
 it('a run without a policy loads nothing of Sigstore', async () => {
   const mirror = new URL('../../mirror/', import.meta.url);
   for (const file of [
-    'fetchPlugin.ts',
-    'plan.ts',
-    'manifest/pluginManifest.ts',
-    'manifest/manifestSignatures.ts',
+    'publish/fetchPlugin.ts',
+    'plan/plan.ts',
+    'manifest/readManifest.ts',
+    'manifest/signatures.ts',
     'signatures/policy.ts',
   ]) {
     const text = (await readFile(new URL(file, mirror), 'utf8')).replace(/^import type .*$/gm, '');
