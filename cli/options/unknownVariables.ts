@@ -30,12 +30,10 @@ async function tellNear(
   known: readonly string[],
   tell: (line: string) => void,
 ): Promise<void> {
-  const { closest, distance } = await import('fastest-levenshtein');
+  const { misspelled } = await import('../../base/nearest.ts');
   for (const name of names) {
-    const own = name.slice(PREFIX.length).toUpperCase();
-    const near = closest(own, known);
-    const allowed = Math.max(1, Math.floor(Math.max(own.length, near.length) / 3));
-    if (distance(own, near) <= allowed) tell(`warning: ${name} is not known; did you mean ${PREFIX}${near}?`);
+    const meant = misspelled(name.slice(PREFIX.length), known);
+    if (meant !== undefined) tell(`warning: ${name} is not known; did you mean ${PREFIX}${meant}?`);
   }
 }
 

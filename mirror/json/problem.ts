@@ -1,5 +1,3 @@
-import { closest, distance } from 'fastest-levenshtein';
-
 /** One thing that is wrong in a file that a user wrote. */
 export interface Problem {
   /** Where, as a path into the document: `plugins.ai-proxy[1]`; empty for the document itself. */
@@ -42,21 +40,6 @@ export function quoted(text: string): string {
   );
 }
 
-/**
- * The candidate that was probably meant, if any is near enough to be worth a guess: a slip or two away, whatever the case,
- * or one that is cut short (`vers`, `img`) or goes on (`imageName`).
- */
-export function nearest(text: string, candidates: readonly string[]): string | undefined {
-  if (candidates.length === 0 || text.length > 64) return undefined;
-  const written = text.toLowerCase();
-  const folded = new Map(candidates.slice(0, 1000).map(candidate => [candidate.toLowerCase(), candidate]));
-  const near = closest(written, [...folded.keys()]);
-  if (distanceAllows(written, near)) return folded.get(near);
-  const alike = [...folded.keys()].filter(it => isCutShort(written, it) || isCutShort(it, written));
-  if (alike.length > 0) return folded.get(closest(written, alike));
-  return candidates.find(candidate => isAbbreviation(written, candidate.toLowerCase()));
-}
-
 /** The problems as lines for people, indented by two. */
 export function formatProblems(problems: readonly Problem[]): string {
   const lines = problems.slice(0, shownProblems).map(problem => {
@@ -80,22 +63,4 @@ function redacted(text: string): string {
     .replace(/[^\s/]*:[^\s/]*@(?!sha\d+:)/g, match => (match.startsWith('://') ? match : '***@'))
     .replace(/(https?:[^\s?]*)\?\S*/g, '$1?…')
     .replace(/\?[^\s?]*=\S*/g, '?…');
-}
-
-function distanceAllows(text: string, candidate: string): boolean {
-  const allowed = Math.max(1, Math.floor(Math.max(text.length, candidate.length) / 3));
-  return distance(text, candidate) <= allowed;
-}
-
-/** Three letters are what it takes: fewer begin too much, and `1.0` begins many a version. */
-function isCutShort(short: string, long: string): boolean {
-  return /^[a-z]{3}/.test(short) && long.startsWith(short);
-}
-
-/** `img` of image: no letter but its own, in its order, from the same first, and half of them at least. */
-function isAbbreviation(short: string, long: string): boolean {
-  if (!/^[a-z]{3,}$/.test(short) || short[0] !== long[0] || short.length * 2 < long.length) return false;
-  let at = 0;
-  for (const letter of long) if (letter === short[at]) at += 1;
-  return at === short.length;
 }

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
-import { formatPlace, nearest, type Path, type Problem, quoted } from './problem.ts';
+import { nearest } from '../../base/nearest.ts';
+import { formatPlace, type Path, type Problem, quoted } from './problem.ts';
 import { describeNode, type JsonDocument, memberOf, nodeAt, plainValue, textOf } from './strictJson.ts';
 
 export interface SchemaProblemsOptions {

@@ -1,6 +1,7 @@
 import type { Node } from 'jsonc-parser';
+import { nearest } from '../../base/nearest.ts';
 import { versionProblem } from '../../tree/names.ts';
-import { formatPlace, nearest, type Path, quoted } from '../json/problem.ts';
+import { formatPlace, type Path, quoted } from '../json/problem.ts';
 import { type Member, membersOf } from '../json/strictJson.ts';
 import { listed, type Reading, versionRule, type WrittenVersion } from './versions.ts';
 

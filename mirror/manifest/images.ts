@@ -1,7 +1,8 @@
 import type { Node } from 'jsonc-parser';
+import { nearest } from '../../base/nearest.ts';
 import { type Digest, isDigest, isTag, type Reference } from '../../registry/reference.ts';
 import { versionProblem } from '../../tree/names.ts';
-import { nearest, type Path, quoted } from '../json/problem.ts';
+import { type Path, quoted } from '../json/problem.ts';
 import { type Member, memberOf, membersOf } from '../json/strictJson.ts';
 import { type ImageParts, isFault, parseImage, parseTagText, tagRule } from './imageText.ts';
 import { listed, type Reading, type WrittenVersion } from './versions.ts';

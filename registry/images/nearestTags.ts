@@ -1,4 +1,4 @@
-import { distance } from 'fastest-levenshtein';
+import { byDistance } from '../../base/nearest.ts';
 import type { Engine } from '../engine.ts';
 import { RegistryNotFound } from '../errors.ts';
 import { formatReference, type Reference } from '../reference.ts';
@@ -38,23 +38,11 @@ export function withNearestTags(engine: Engine, mirrors: Readonly<Record<string,
   };
 }
 
-/** The tags most like the one that was asked for, the nearest first; of equally near ones those that begin like it, the higher first. */
+/** Returns at most three tags, the nearest to `wanted` first; of equally near ones, the highest. Signature tags are left out. */
 export function nearestTags(wanted: string, tags: readonly string[]): string[] {
-  return [...new Set(tags)]
-    .filter(tag => !ATTACHED.test(tag))
-    .map(tag => ({ tag, far: distance(wanted.toLowerCase(), tag.toLowerCase()), alike: commonStart(wanted, tag) }))
-    .sort(
-      (one, other) =>
-        one.far - other.far || other.alike - one.alike || other.tag.localeCompare(one.tag, 'en', { numeric: true }),
-    )
-    .slice(0, MOST_NAMED)
-    .map(({ tag }) => tag);
-}
-
-function commonStart(one: string, other: string): number {
-  let length = 0;
-  while (length < one.length && one[length] === other[length]) length += 1;
-  return length;
+  const images = [...new Set(tags)].filter(tag => !ATTACHED.test(tag));
+  const highestFirst = images.sort((one, other) => other.localeCompare(one, 'en', { numeric: true }));
+  return byDistance(wanted, highestFirst).slice(0, MOST_NAMED);
 }
 
 async function tell(engine: Engine, at: Reference, error: RegistryNotFound, signal: AbortSignal): Promise<Error> {

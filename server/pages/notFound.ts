@@ -1,5 +1,7 @@
+import { similar } from '../../base/nearest.ts';
 import type { Catalog } from '../../tree/catalog/catalog.ts';
-import { nearNames } from './nearNames.ts';
+
+const MOST_NAMES = 5;
 
 /** Why there is nothing at a path, and what there is instead. */
 export interface NotFound {
@@ -27,7 +29,7 @@ export function explainNotFound(catalog: Catalog, path: string): NotFound {
   const plugin = catalog.plugins.find(candidate => candidate.name === name);
   if (plugin === undefined) {
     const message = `There is no plugin "${name}" here.`;
-    const nearest = nearNames(name, names);
+    const nearest = similar(name, names).slice(0, MOST_NAMES);
     return nearest.length === 0 ? { message, ...countOf(names) } : { message, nearest };
   }
   const versions = plugin.versions.map(known => known.version);

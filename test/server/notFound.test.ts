@@ -1,39 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nearNames } from '../../server/pages/nearNames.ts';
 import { ask, serve } from './client.ts';
 import { makeTree, wasm } from './tree.ts';
-
-const shipped = [
-  ...['ai-agent', 'ai-cache', 'ai-proxy', 'ai-quota', 'ai-statistics', 'ai-token-ratelimit', 'basic-auth', 'cors'],
-  ...['hmac-auth', 'json-converter', 'jwt-auth', 'key-auth', 'key-rate-limit', 'mcp-server', 'oauth', 'waf'],
-];
-
-test('only names that are really near are proposed', () => {
-  const near: [string, string[]][] = [
-    ['ai-proxi', ['ai-proxy']],
-    ['AI-Proxy', ['ai-proxy']],
-    ['ai_proxy', ['ai-proxy']],
-    ['proxy', ['ai-proxy']],
-    ['ai-stat', ['ai-statistics']],
-    ['ai-token-rate-limit', ['ai-token-ratelimit']],
-    ['jsonrpc-converter', ['json-converter']],
-    ['mcp-server-v2', ['mcp-server']],
-    ['wafs', ['waf']],
-    ['cor', ['cors']],
-    ['auth', ['oauth', 'jwt-auth', 'key-auth', 'hmac-auth', 'basic-auth']],
-    ['ai', []],
-    ['ai-', []],
-    ['ai-search', []],
-    ['my-plugin', []],
-    ['wp-login.php', []],
-    ['x', []],
-    ['-', []],
-    ['ip-restriction', []],
-    [`ai-proxy${'y'.repeat(200)}`, []],
-  ];
-  for (const [asked, expected] of near) assert.deepEqual(nearNames(asked, shipped), expected, asked);
-});
 
 test('a 404 names near plugins, or says how many there are and where', async t => {
   const tree = await makeTree(
