@@ -1,34 +1,72 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { test } from 'node:test';
 
 const root = resolve(import.meta.dirname, '..');
-const rooms = ['cli', 'mirror', 'registry', 'tree', 'server', 'base'] as const;
+const rooms = ['base', 'layout', 'registry', 'tree', 'mirror', 'server', 'cli'].filter(room =>
+  existsSync(join(root, room)),
+);
 
-/** docs/architecture.md, «Doors»: who may import whom. */
+/** Which rooms a room may import (docs/architecture.md, "Doors"). `higress` is data: no code lives there. */
 const doors: Readonly<Record<string, readonly string[]>> = {
-  cli: ['mirror', 'server', 'tree', 'registry', 'base'],
-  mirror: ['registry', 'tree', 'base'],
-  server: ['tree', 'base'],
-  registry: ['base'],
+  cli: ['mirror', 'server', 'registry', 'tree', 'layout', 'higress', 'base'],
+  mirror: ['registry', 'tree', 'layout', 'higress', 'base'],
+  server: ['tree', 'layout', 'higress', 'base'],
+  registry: ['layout', 'base'],
   tree: ['base'],
+  layout: ['base'],
   base: [],
 };
 
-/** Libraries that live in certain rooms alone. */
+/** Libraries that only certain rooms may import. */
 const homes: Readonly<Record<string, readonly string[]>> = {
   commander: ['cli'],
   picocolors: ['cli'],
   'log-update': ['cli'],
   execa: ['registry'],
   undici: ['registry'],
-  tar: ['mirror', 'tree'],
+  tar: ['layout', 'mirror', 'tree'],
   fzstd: ['mirror'],
   express: ['server'],
   'markdown-it': ['server'],
   'dot-properties': ['mirror'],
   'jsonc-parser': ['mirror'],
+};
+
+/** Folders that may hold fewer than 3 or more than 12 files, and why. */
+const FOLDER_EXCEPTIONS: Readonly<Record<string, string>> = {
+  'mirror/dryRun': 'the dry run is about to become a view of the plan',
+  'mirror/extract': 'its stages are folders of their own; two files put them together',
+  'mirror/manifest': 'one file for each key of the manifest',
+  'registry/builtin': 'the engine is one file over its folders',
+  'server/observe': 'metrics and access log are all that there is to observe',
+  'tree/writerLock': 'the protocol, and the record of its holder',
+};
+
+/** A command of the terminal is a folder of its own, however small it is. */
+const isCommandFolder = (folder: string) => /^cli\/\w+$/.test(folder) && existsSync(join(root, folder, 'command.ts'));
+
+/** Groups of folders that import each other in a circle, and why. */
+const CIRCLE_EXCEPTIONS: readonly (readonly string[])[] = [
+  ['mirror/extract/documents', 'mirror/extract/layers', 'mirror/extract/module'],
+  ['registry/builtin/auth', 'registry/builtin/faults', 'registry/builtin/http'],
+];
+
+/** Files of less than 35 lines with one importer, and why they are files of their own. */
+const SMALL_FILE_EXCEPTIONS: Readonly<Record<string, string>> = {
+  'registry/builtin/answers/contentRange.ts': 'one header, one RFC section',
+  'mirror/manifest/shape.ts': 'goes with the second validator',
+  'mirror/extract/documents/layerDocuments.ts': 'one kind of layer a file',
+  'server/http/acceptEncoding.ts': 'one header, one RFC section',
+  'server/http/representations.ts': 'the choice of a coding apart from the sending',
+  'server/http/byteRange.ts': 'one header, one RFC section',
+  'server/content/hashContent.ts': 'its loop is tested alone',
+  'server/view/mediaTypes.ts': 'a table',
+  'cli/serve/signals.ts': 'process signals apart from the server',
+  'cli/sync/compressOption.ts': 'an option parser',
+  'cli/sync/lines.ts': 'one output format a file',
+  'cli/sync/json.ts': 'one output format a file',
 };
 
 interface Source {
@@ -55,7 +93,7 @@ function importsOf(text: string): string[] {
   ].map(([, , name]) => name ?? '');
 }
 
-/** Those that load another file when the program runs. */
+/** The imports that load another file when the program runs: all but those of types. */
 function loadsOf(text: string): string[] {
   return importsOf(withoutComments(text).replace(/\b(?:im|ex)port type\b[^;]*;/g, ''));
 }
@@ -64,7 +102,7 @@ function withoutComments(text: string): string {
   return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
 }
 
-/** The file inside the checkout that an import means; undefined for packages. */
+/** The file in the checkout that an import names; undefined for a package. */
 function target(source: Source, specifier: string): string | undefined {
   return specifier.startsWith('.') ? relative(root, resolve(root, dirname(source.path), specifier)) : undefined;
 }
@@ -74,7 +112,7 @@ function packageOf(specifier: string): string {
   return first.startsWith('@') ? `${first}/${second}` : first;
 }
 
-test('there is something to look at', () => {
+test('the test finds the sources and their imports', () => {
   for (const room of rooms)
     assert.ok(
       sources.some(source => source.room === room && source.text !== ''),
@@ -98,7 +136,7 @@ test('rooms import only through their doors', () => {
   assert.deepEqual(wrong, []);
 });
 
-test('a library lives where the house says', () => {
+test('only the rooms that may import a library do so', () => {
   const wrong = sources.flatMap(source =>
     source.imports
       .map(packageOf)
@@ -108,7 +146,7 @@ test('a library lives where the house says', () => {
   assert.deepEqual(wrong, []);
 });
 
-test('every package that the program imports is one of its dependencies, not of its development', () => {
+test('every package that the program imports is in dependencies, not in devDependencies', () => {
   const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies: object };
   const known = new Set([...Object.keys(dependencies), '']);
   const wrong = sources.flatMap(source =>
@@ -119,14 +157,14 @@ test('every package that the program imports is one of its dependencies, not of 
   assert.deepEqual(wrong, []);
 });
 
-test('no file waits for itself to be loaded', () => {
+test('no file imports itself through others when the program runs', () => {
   assert.deepEqual(
     circles(({ text }) => loadsOf(text)),
     [],
   );
 });
 
-test('no two files need each other’s types', () => {
+test('no file imports itself through others, types included', () => {
   assert.deepEqual(
     circles(({ imports }) => imports),
     [],
@@ -149,14 +187,14 @@ function circles(wantedBy: (source: Source) => readonly string[]): string[] {
   return found;
 }
 
-/** A circle begins nowhere: told from the first of its names, it is always the same. */
+/** Turns a circle so that it begins with the first of its names: it is then the same in every report. */
 function fromFirst(circle: readonly string[]): string[] {
   const start = circle.indexOf([...circle].sort()[0] ?? '');
   const turned = [...circle.slice(start), ...circle.slice(0, start)];
   return [...turned, ...turned.slice(0, 1)];
 }
 
-test('imports name files that are there', () => {
+test('every relative import names a file that exists', () => {
   const paths = new Set(sources.map(({ path }) => path));
   const wrong = sources.flatMap(source =>
     source.imports.flatMap(specifier => {
@@ -173,4 +211,77 @@ test('only cli reads the environment, prints or ends the process', () => {
     .filter(({ room }) => room !== 'cli')
     .flatMap(({ path, text }) => (withoutComments(text).match(forbidden) ?? []).map(found => `${path}: ${found}`));
   assert.deepEqual(wrong, []);
+});
+
+/** The TypeScript files of each folder. */
+const folders = new Map<string, Source[]>();
+for (const source of sources) {
+  const folder = dirname(source.path);
+  folders.set(folder, [...(folders.get(folder) ?? []), source]);
+}
+const hasSubfolders = (folder: string) => [...folders.keys()].some(other => other.startsWith(`${folder}/`));
+
+test('a folder within a room holds 3 to 12 files', () => {
+  const wrong = [...folders]
+    .filter(([folder]) => folder.includes('/') && !isCommandFolder(folder) && FOLDER_EXCEPTIONS[folder] === undefined)
+    .filter(([, files]) => files.length < 3 || files.length > 12)
+    .map(([folder, files]) => `${folder} holds ${files.length}`);
+  assert.deepEqual(wrong, []);
+});
+
+test('a file of less than 35 lines with one importer is part of that importer', () => {
+  const importers = new Map<string, string[]>();
+  for (const source of sources)
+    for (const path of new Set(source.imports.flatMap(specifier => target(source, specifier) ?? [])))
+      importers.set(path, [...(importers.get(path) ?? []), source.path]);
+  const wrong = sources
+    .filter(({ path, text }) => text.split('\n').length <= 35 && importers.get(path)?.length === 1)
+    .filter(({ path }) => !/^cli\/\w+\/command\.ts$/.test(path) && SMALL_FILE_EXCEPTIONS[path] === undefined)
+    .map(({ path }) => `${path} is used by ${importers.get(path)} alone`);
+  assert.deepEqual(wrong, []);
+});
+
+/**
+ * A folder without subfolders is one thing. The files above it are each a thing of their own: a room's errors.ts lies under
+ * all of its folders, and the file that puts them together lies over them.
+ */
+function unitOf(path: string): string {
+  const folder = dirname(path);
+  return folder.includes('/') && !hasSubfolders(folder) ? folder : path;
+}
+
+test('no circle between the folders of a room', () => {
+  const edges = new Map<string, Set<string>>();
+  for (const source of sources)
+    for (const path of source.imports.flatMap(specifier => target(source, specifier) ?? [])) {
+      const [from, to] = [unitOf(source.path), unitOf(path)];
+      if (from !== to) edges.set(from, (edges.get(from) ?? new Set()).add(to));
+    }
+  const reachable = (from: string): Set<string> => {
+    const found = new Set<string>();
+    const visit = (unit: string) => {
+      for (const next of edges.get(unit) ?? [])
+        if (!found.has(next)) {
+          found.add(next);
+          visit(next);
+        }
+    };
+    visit(from);
+    return found;
+  };
+  const inCircle = [...edges.keys()].filter(unit => reachable(unit).has(unit));
+  const groups = new Set(
+    inCircle.map(unit =>
+      inCircle
+        .filter(other => reachable(unit).has(other))
+        .sort()
+        .join(' '),
+    ),
+  );
+  const isKnown = (group: string) =>
+    CIRCLE_EXCEPTIONS.some(known => group.split(' ').every(unit => known.includes(unit)));
+  assert.deepEqual(
+    [...groups].filter(group => !isKnown(group)),
+    [],
+  );
 });
