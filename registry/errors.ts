@@ -127,6 +127,11 @@ export class RegistryOptionsInvalid extends RegistryRefusal {
   readonly code = 'REGISTRY_OPTIONS';
 }
 
+/** The registry and each of its mirrors failed; `cause` is an AggregateError with one refusal each, in the order asked. */
+export class RegistryAllFailed extends RegistryRefusal {
+  readonly code = 'REGISTRY_ALL_FAILED';
+}
+
 /** What stands behind the reference is not a manifest that can be read. */
 export class ImageManifestInvalid extends Refusal {
   readonly code = 'IMAGE_MANIFEST_INVALID';

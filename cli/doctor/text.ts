@@ -5,7 +5,7 @@ import {
   NOT_TRIED,
   type Step,
   type TargetDiagnosis,
-} from '../../registry/doctor/diagnosis.ts';
+} from '../../registry/doctor/diagnose.ts';
 import { formatReference } from '../../registry/reference.ts';
 
 /** Whether the engine that was asked for is there. */

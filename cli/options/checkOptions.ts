@@ -13,7 +13,7 @@ export async function checkOptions(
   isTerminal: boolean,
 ): Promise<void> {
   const { platform, caFile, certFile, keyFile, certsDir, registryConfig } = flags;
-  if (platform !== undefined) (await import('../../registry/images/choosePlatform.ts')).parsePlatform(platform);
+  if (platform !== undefined) (await import('../../registry/image.ts')).parsePlatform(platform);
   const files = { '--ca-file': caFile, '--cert-file': certFile, '--key-file': keyFile };
   for (const [option, file] of Object.entries({
     ...files,

@@ -1,5 +1,4 @@
-import { RegistryNotFound, RegistryProtocol, RegistryRefusal } from '../../registry/errors.ts';
-import { RegistryAllFailed } from '../../registry/fallback/mirrors.ts';
+import { RegistryAllFailed, RegistryNotFound, RegistryProtocol, RegistryRefusal } from '../../registry/errors.ts';
 
 /**
  * The registry's own word that something is not there, undefined of any other failure. That a mirror lacks it says

@@ -1,6 +1,5 @@
 import { buffer } from 'node:stream/consumers';
-import { RegistryNotFound } from '../../registry/errors.ts';
-import { RegistryAllFailed } from '../../registry/fallback/mirrors.ts';
+import { RegistryAllFailed, RegistryNotFound } from '../../registry/errors.ts';
 import type { Descriptor, Image } from '../../registry/image.ts';
 import { type Digest, isTag, type Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';

@@ -11,13 +11,13 @@ import { type ContentRange, continuesBlob, parseContentRange } from './answers/c
 import { ACCEPTED_MANIFESTS, announcedDigest, readManifest } from './answers/manifest.ts';
 import { readReferrers } from './answers/referrers.ts';
 import { readTags } from './answers/tags.ts';
-import { Authenticator } from './auth/authenticator.ts';
+import { Authenticator } from './client/authenticator.ts';
+import { Exchange, type Question } from './client/registryClient.ts';
 import type { Asked } from './faults/answerFaults.ts';
 import { refusePortal } from './faults/answerFaults.ts';
-import { contentEncoding, dropBody, requestOf } from './http/bodies.ts';
-import { Exchange, type Question } from './http/client.ts';
-import { Schemes } from './http/schemes.ts';
-import { type HttpAnswer, Transport, type TransportOptions } from './http/transport.ts';
+import { contentEncoding, dropBody, requestOf } from './transport/bodies.ts';
+import { Schemes } from './transport/schemes.ts';
+import { type HttpAnswer, Transport, type TransportOptions } from './transport/transport.ts';
 
 export type BuiltinEngineOptions = Pick<
   RegistryOptions,

@@ -1,9 +1,9 @@
-import { parseChallenges } from '../builtin/auth/challenges.ts';
-import { requestToken, type TokenChallenge } from '../builtin/auth/tokenRequest.ts';
+import { requestToken, type TokenChallenge } from '../builtin/client/tokenRequest.ts';
 import { type Asked, refuseAnswer } from '../builtin/faults/answerFaults.ts';
 import { readErrorWords } from '../builtin/faults/diagnostics.ts';
-import { readBody, requestOf } from '../builtin/http/bodies.ts';
-import type { HttpAnswer, Transport } from '../builtin/http/transport.ts';
+import { parseChallenges } from '../builtin/http/challenges.ts';
+import { readBody, requestOf } from '../builtin/transport/bodies.ts';
+import type { HttpAnswer, Transport } from '../builtin/transport/transport.ts';
 import type { CredentialsSource } from '../credentials/credentialsSource.ts';
 import { RegistryProtocol, RegistryRedirect } from '../errors.ts';
 import { endpointOf } from '../hosts/hosts.ts';

@@ -4,7 +4,7 @@ import tls from 'node:tls';
 import type { Attempted } from '../builtin/faults/tlsFaults.ts';
 import { refuseTls } from '../builtin/faults/tlsFaults.ts';
 import { refuseTransport } from '../builtin/faults/transportFaults.ts';
-import { openTunnel, TunnelFailed } from '../builtin/http/tunnel.ts';
+import { openTunnel, TunnelFailed } from '../builtin/transport/tunnel.ts';
 import { RegistryTls } from '../errors.ts';
 import { bareHost, includesHost } from '../hosts/hosts.ts';
 import { printable } from '../hosts/redact.ts';

@@ -1,7 +1,7 @@
 import { Refusal } from '../../base/refusal.ts';
 import { createBuiltinEngine } from '../builtin/engine.ts';
-import { Schemes, speaksTls } from '../builtin/http/schemes.ts';
-import { type Exchanged, Transport } from '../builtin/http/transport.ts';
+import { Schemes, speaksTls } from '../builtin/transport/schemes.ts';
+import { type Exchanged, Transport } from '../builtin/transport/transport.ts';
 import { CredentialsSource } from '../credentials/credentialsSource.ts';
 import type { Engine } from '../engine.ts';
 import { RegistryNotFound, RegistryProtocol, RegistryProxy, RegistryRedirect, RegistryRefusal } from '../errors.ts';
@@ -23,6 +23,10 @@ import {
   type TargetDiagnosis,
 } from './diagnosis.ts';
 import { HostLedger } from './hostLedger.ts';
+
+export { readOrasVersion } from '../oras/version.ts';
+export type { Diagnosis, DoctorTarget, HostEntry, Step, TargetDiagnosis } from './diagnosis.ts';
+export { NOT_TRIED } from './diagnosis.ts';
 
 const TIMEOUT_MS = 10_000;
 /** Certificates and tokens are rarely good for less than this. */

@@ -1,4 +1,4 @@
-import type { Exchanged } from '../builtin/http/transport.ts';
+import type { Exchanged } from '../builtin/transport/transport.ts';
 import { bareHost } from '../hosts/hosts.ts';
 import { portOf } from './connectionProbes.ts';
 import type { HostEntry } from './diagnosis.ts';

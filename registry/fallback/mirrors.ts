@@ -1,12 +1,7 @@
-import { FirstAnswers } from '../concurrency/firstAnswers.ts';
-import { RegistryOptionsInvalid, RegistryRateLimited, RegistryRefusal } from '../errors.ts';
+import { FirstAnswers } from '../concurrency/firstRequest.ts';
+import { RegistryAllFailed, RegistryOptionsInvalid, RegistryRateLimited, RegistryRefusal } from '../errors.ts';
 import { formatReference, isRegistry, isRepository, type Reference } from '../reference.ts';
 import { hostFaultOf, PROBE_AFTER_MS, passedOver } from './hostFaults.ts';
-
-/** Every place that could have had it failed; the message has what each of them said, in the order asked. */
-export class RegistryAllFailed extends RegistryRefusal {
-  readonly code = 'REGISTRY_ALL_FAILED';
-}
 
 /** A mirror that does not answer is not waited for as long as what nothing else can stand in for. */
 const RETRIES_BEFORE_ANOTHER = 1;

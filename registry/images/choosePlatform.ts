@@ -1,30 +1,9 @@
-import { ImageNoPlatform, RegistryOptionsInvalid } from '../errors.ts';
-import { type Descriptor, type Platform, platformText } from '../image.ts';
-import { withoutLogin } from '../reference.ts';
+import { ImageNoPlatform } from '../errors.ts';
+import { architectureOf, type Descriptor, type Platform, platformText } from '../image.ts';
 import { isImageType } from './parseManifest.ts';
 
-const SYNONYMS: Readonly<Record<string, string>> = {
-  x86_64: 'amd64',
-  'x86-64': 'amd64',
-  aarch64: 'arm64',
-  armhf: 'arm',
-};
 // What an entry without a variant means (containerd's and Docker's convention).
 const DEFAULT_VARIANT: Readonly<Record<string, string>> = { arm: 'v7', arm64: 'v8', amd64: 'v1' };
-
-/** Reads `os/architecture[/variant]`. @throws RegistryOptionsInvalid */
-export function parsePlatform(text: string): Platform {
-  const [os = '', architecture = '', variant, ...more] = text.toLowerCase().split('/');
-  const parts = variant === undefined ? [os, architecture] : [os, architecture, variant];
-  if (more.length > 0 || parts.some(part => !/^[a-z0-9][a-z0-9._-]*$/.test(part)))
-    throw new RegistryOptionsInvalid(`"${withoutLogin(text)}" is not a platform`, {
-      subject: withoutLogin(text),
-      expected: 'os/architecture or os/architecture/variant',
-      found: withoutLogin(text),
-      hint: 'Write it as linux/amd64 or linux/arm64/v8, or leave it out: plugins run on every platform.',
-    });
-  return { os, architecture: SYNONYMS[architecture] ?? architecture, ...(variant === undefined ? {} : { variant }) };
-}
 
 /**
  * The entry of an index to take: never an attestation; with a platform asked for, the one that fits it best; else the only
@@ -100,7 +79,7 @@ function best(entries: readonly Descriptor[], asked: Platform): Descriptor | und
 
 /** 0 fits exactly, more is worse, undefined does not fit: an older variant serves a newer one, never the reverse. */
 function misfit(has: Platform, asked: Platform): number | undefined {
-  const architecture = SYNONYMS[has.architecture] ?? has.architecture;
+  const architecture = architectureOf(has.architecture);
   if (has.os !== asked.os || architecture !== asked.architecture) return undefined;
   const own = has.variant || DEFAULT_VARIANT[architecture] || '';
   const wish = asked.variant ?? DEFAULT_VARIANT[architecture] ?? '';

@@ -1,9 +1,9 @@
 import type { Engine } from '../engine.ts';
 import { ImageManifestInvalid, RegistryDigestMismatch } from '../errors.ts';
 import type { Places } from '../fallback/mirrors.ts';
-import type { Descriptor, Image } from '../image.ts';
+import { type Descriptor, type Image, parsePlatform } from '../image.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
-import { choosePlatform, findPlatform, parsePlatform } from './choosePlatform.ts';
+import { choosePlatform, findPlatform } from './choosePlatform.ts';
 import { digestOf } from './digestOf.ts';
 import { isIndexType, type ParsedManifest, parseManifest } from './parseManifest.ts';
 

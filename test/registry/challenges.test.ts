@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseChallenges } from '../../registry/builtin/auth/challenges.ts';
+import { parseChallenges } from '../../registry/builtin/http/challenges.ts';
 
 const read = (header: string | string[] | undefined): unknown[] =>
   parseChallenges(header).map(({ scheme, token68, parameters }) => ({

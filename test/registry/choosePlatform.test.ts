@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Descriptor } from '../../registry/image.ts';
-import { choosePlatform, parsePlatform } from '../../registry/images/choosePlatform.ts';
+import { parsePlatform } from '../../registry/image.ts';
+import { choosePlatform } from '../../registry/images/choosePlatform.ts';
 import { parseManifest } from '../../registry/images/parseManifest.ts';
 
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';

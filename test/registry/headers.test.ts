@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { continuesBlob, parseContentRange } from '../../registry/builtin/answers/contentRange.ts';
-import { parseNextLink } from '../../registry/builtin/answers/nextPage.ts';
 import { readErrorWords } from '../../registry/builtin/faults/diagnostics.ts';
-import { parseWarnings } from '../../registry/builtin/http/client.ts';
+import { parseNextLink } from '../../registry/builtin/http/nextLink.ts';
+import { parseRetryAfter } from '../../registry/builtin/http/retryAfter.ts';
+import { parseWarnings } from '../../registry/builtin/http/warnings.ts';
 import { redactUrl } from '../../registry/hosts/redact.ts';
-import { parseRetryAfter } from '../../registry/hosts/retryAfter.ts';
 
 const NOW_MS = Date.parse('Sun, 06 Nov 1994 08:49:37 GMT');
 

@@ -8,8 +8,8 @@ import {
 } from '../../errors.ts';
 import { printable } from '../../hosts/redact.ts';
 import { refuseTransport } from '../faults/transportFaults.ts';
-import { attemptOf, canDecode, contentEncoding, decodeBody, requestOf } from '../http/bodies.ts';
-import type { HttpAnswer } from '../http/transport.ts';
+import { attemptOf, canDecode, contentEncoding, decodeBody, requestOf } from '../transport/bodies.ts';
+import type { HttpAnswer } from '../transport/transport.ts';
 
 export interface BlobStreamOptions {
   /** How many bytes must still come. */

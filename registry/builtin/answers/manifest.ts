@@ -5,8 +5,8 @@ import { printable } from '../../hosts/redact.ts';
 import { type Digest, isDigest, type Reference } from '../../reference.ts';
 import { type Asked, refusePortal } from '../faults/answerFaults.ts';
 import { looksLikeHtml } from '../faults/diagnostics.ts';
-import { readBody, requestOf } from '../http/bodies.ts';
-import type { HttpAnswer } from '../http/transport.ts';
+import { readBody, requestOf } from '../transport/bodies.ts';
+import type { HttpAnswer } from '../transport/transport.ts';
 
 const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';

@@ -2,10 +2,10 @@ import { RegistryProtocol } from '../../errors.ts';
 import { redactUrl } from '../../hosts/redact.ts';
 import type { Descriptor } from '../../image.ts';
 import { MOST_REFERRERS, parseReferrers } from '../../images/referrers.ts';
-import { dropBody, readBody, requestOf } from '../http/bodies.ts';
-import type { Exchange, Question } from '../http/client.ts';
-import type { HttpAnswer } from '../http/transport.ts';
-import { parseNextLink } from './nextPage.ts';
+import type { Exchange, Question } from '../client/registryClient.ts';
+import { parseNextLink } from '../http/nextLink.ts';
+import { dropBody, readBody, requestOf } from '../transport/bodies.ts';
+import type { HttpAnswer } from '../transport/transport.ts';
 
 const INDEX = /^application\/vnd\.oci\.image\.index\.v1\+json\b/i;
 const MOST_PAGES = 100;

@@ -1,12 +1,12 @@
 import { RegistryNotFound, RegistryProtocol } from '../../errors.ts';
 import { redactUrl } from '../../hosts/redact.ts';
 import { isTag } from '../../reference.ts';
+import type { Exchange, Question } from '../client/registryClient.ts';
 import { refusePortal } from '../faults/answerFaults.ts';
 import { looksLikeHtml } from '../faults/diagnostics.ts';
-import { readBody, requestOf } from '../http/bodies.ts';
-import type { Exchange, Question } from '../http/client.ts';
-import type { HttpAnswer } from '../http/transport.ts';
-import { parseNextLink } from './nextPage.ts';
+import { parseNextLink } from '../http/nextLink.ts';
+import { readBody, requestOf } from '../transport/bodies.ts';
+import type { HttpAnswer } from '../transport/transport.ts';
 
 const MOST_PAGES = 1000;
 const MOST_BYTES = 8 * 1024 * 1024;

@@ -9,10 +9,10 @@ import {
   RegistryUnauthorized,
   RegistryUnavailable,
 } from '../../errors.ts';
-import { parseRetryAfter } from '../../hosts/retryAfter.ts';
-import { parseChallenges } from '../auth/challenges.ts';
-import { requestOf } from '../http/bodies.ts';
-import type { HttpAnswer } from '../http/transport.ts';
+import { parseChallenges } from '../http/challenges.ts';
+import { parseRetryAfter } from '../http/retryAfter.ts';
+import { requestOf } from '../transport/bodies.ts';
+import type { HttpAnswer } from '../transport/transport.ts';
 import type { ErrorWords } from './diagnostics.ts';
 import { refuseProxyStatus } from './transportFaults.ts';
 

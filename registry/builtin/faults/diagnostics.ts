@@ -1,6 +1,6 @@
 import type { Diagnostic } from '../../errors.ts';
 import { printable } from '../../hosts/redact.ts';
-import type { HttpAnswer } from '../http/transport.ts';
+import type { HttpAnswer } from '../transport/transport.ts';
 import { secretPatterns } from './secretForms.ts';
 
 /** What an error answer's body says: the distribution-spec's error codes if it has them, else its first words. */

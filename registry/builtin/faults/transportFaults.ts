@@ -9,7 +9,7 @@ import {
   RegistryUnavailable,
 } from '../../errors.ts';
 import { printable, redactUrl } from '../../hosts/redact.ts';
-import { TunnelFailed } from '../http/tunnel.ts';
+import { TunnelFailed } from '../transport/tunnel.ts';
 import type { Attempted } from './tlsFaults.ts';
 import { refuseTls } from './tlsFaults.ts';
 

@@ -4,8 +4,8 @@ import { bareHost, isLoopback, isPrivateLiteral } from '../../hosts/hosts.ts';
 import { redactPlace, redactUrl } from '../../hosts/redact.ts';
 import { type Asked, refuseAnswer, refusePortal } from '../faults/answerFaults.ts';
 import { looksLikeHtml, readErrorWords } from '../faults/diagnostics.ts';
-import { dropBody, readBody, requestOf } from '../http/bodies.ts';
-import type { HttpAnswer, HttpRequest, Transport } from '../http/transport.ts';
+import { dropBody, readBody, requestOf } from '../transport/bodies.ts';
+import type { HttpAnswer, HttpRequest, Transport } from '../transport/transport.ts';
 
 /** What a Bearer challenge asks for (distribution-spec, token authentication). */
 export interface TokenChallenge {

@@ -3,8 +3,8 @@ import type { Credential } from '../../credentials/credentialsFile.ts';
 import type { CredentialsSource } from '../../credentials/credentialsSource.ts';
 import { RegistryRefusal } from '../../errors.ts';
 import type { Asked } from '../faults/answerFaults.ts';
-import type { Transport } from '../http/transport.ts';
-import { type Challenge, parseChallenges } from './challenges.ts';
+import { type Challenge, parseChallenges } from '../http/challenges.ts';
+import type { Transport } from '../transport/transport.ts';
 import { basic, requestToken, type Token, type TokenChallenge } from './tokenRequest.ts';
 
 /** What to put into `Authorization`, and whose it is. */

@@ -4,10 +4,10 @@ import { buildConnector, type Dispatcher, Pool } from 'undici';
 import { HostGate } from '../../concurrency/hostLimit.ts';
 import { RegistryTimeout } from '../../errors.ts';
 import { proxyFor } from '../../hosts/proxy.ts';
-import { parseRetryAfter } from '../../hosts/retryAfter.ts';
 import { Trust, type TrustOptions } from '../../hosts/trust.ts';
 import type { RegistryOptions } from '../../registry.ts';
 import { refuseTransport } from '../faults/transportFaults.ts';
+import { parseRetryAfter } from '../http/retryAfter.ts';
 import { mendedHeads } from './answerHeads.ts';
 import { proxyAuthorization, tunnelConnector } from './tunnel.ts';
 

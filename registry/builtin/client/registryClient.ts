@@ -2,15 +2,16 @@ import { FirstContacts } from '../../concurrency/firstContacts.ts';
 import { RegistryRedirect, RegistryRefusal } from '../../errors.ts';
 import { StorageHosts } from '../../fallback/storageHosts.ts';
 import type { Endpoint } from '../../hosts/hosts.ts';
-import { printable, redactUrl } from '../../hosts/redact.ts';
+import { redactUrl } from '../../hosts/redact.ts';
 import { type RetryPolicy, retrying } from '../../hosts/retrying.ts';
 import type { RegistryEvent } from '../../registry.ts';
-import type { Authenticator, Place, Proof } from '../auth/authenticator.ts';
 import { type Asked, refuseAnswer } from '../faults/answerFaults.ts';
 import { type ErrorWords, readErrorWords, withoutEchoes } from '../faults/diagnostics.ts';
-import { dropBody, readBody, requestOf } from './bodies.ts';
-import type { Schemes } from './schemes.ts';
-import type { HttpAnswer, HttpRequest, Transport } from './transport.ts';
+import { parseWarnings } from '../http/warnings.ts';
+import { dropBody, readBody, requestOf } from '../transport/bodies.ts';
+import type { Schemes } from '../transport/schemes.ts';
+import type { HttpAnswer, HttpRequest, Transport } from '../transport/transport.ts';
+import type { Authenticator, Place, Proof } from './authenticator.ts';
 
 export interface Question {
   readonly asked: Asked;
@@ -253,15 +254,4 @@ function refuseRedirect(
     hostwide: true,
     hint: 'A login page of the network (captive portal) or a proxy may answer for the registry; else its operator must mend it.',
   });
-}
-
-/** The texts of `Warning: 299 - "…"` headers (distribution-spec, Warnings); other codes are about caches and left out. */
-export function parseWarnings(header: string | readonly string[] | undefined): string[] {
-  const text = header === undefined || typeof header === 'string' ? (header ?? '') : header.join(', ');
-  const texts: string[] = [];
-  for (const match of text.slice(0, 8192).matchAll(/(?:^|,)[ \t]*299[ \t]+[^ \t,"]+[ \t]+"((?:[^"\\]|\\.)*)"/g)) {
-    const message = printable((match[1] ?? '').replace(/\\(.)/g, '$1'), 300);
-    if (message !== '') texts.push(message);
-  }
-  return texts;
 }
