@@ -6,7 +6,7 @@ import { openScene, type Scene, sha256 } from '../support/cli.ts';
 import { drip } from '../support/faults.ts';
 import { imageFormA, imageFormB, imageFormC, type TestImage } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
-import { PEERS } from './gauntletPeer.ts';
+import { PEERS } from './faultInjectionPeer.ts';
 
 /** Each costs two processes: a few moments with every change, many where there is time. */
 const ROUNDS = PEERS ? 200 : 10;

@@ -6,7 +6,7 @@ import { isWrittenLock, lockedAnnotationKeys } from '../../mirror/lockfile/forma
 import { lockSchema } from '../../mirror/lockfile/schema.ts';
 import { manifestSchema } from '../../mirror/manifest/schema.ts';
 import { isPlainlyFit } from '../../mirror/manifest/shape.ts';
-import { changed, odd, places } from '../support/odd.ts';
+import { arbitraryJson, changed, places } from '../support/arbitraryJson.ts';
 
 const hash = 'ab'.repeat(32);
 const digest = `sha256:${hash}`;
@@ -35,9 +35,9 @@ const manifest = {
 
 const keys = ['surprise', 'signatures', 'platform', 'file', 'image', 'tags', 'constructor', 'toString', '0'];
 const texts = ['\n', hash, hash.toUpperCase(), digest];
-const by = odd(...texts, image, file, ['1'], { '1': 'x' }, { versions: ['1'] }, { key: 'k' });
+const by = arbitraryJson(...texts, image, file, ['1'], { '1': 'x' }, { versions: ['1'] }, { key: 'k' });
 
-/** A sample with something odd in one or two of its places, old ones or new ones. */
+/** A sample with something else in one or two of its places, old ones or new ones. */
 function near(sample: unknown): fc.Arbitrary<unknown> {
   const old = fc.constantFrom(...places(sample));
   const place = fc.oneof(

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { either, exactObject, list, only, record, text } from '../../base/shape.ts';
 import { catalogProblem } from '../../tree/catalog/catalog.ts';
 import { parsePublished } from '../../tree/version/published.ts';
-import { changed, odd, places } from '../support/odd.ts';
+import { arbitraryJson, changed, places } from '../support/arbitraryJson.ts';
 
 // What the checks of the tree say, said a second time by a library.
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
@@ -92,7 +92,7 @@ const published = {
   signature: { policy: hash, signer: 's', digest: 'd' },
   files: { 'README.md': { sha256: hash, sizeBytes: 3 } },
 };
-const others = odd(hash, hash.toUpperCase(), hash.slice(32), [file], { a: file }, { a: 'b' });
+const others = arbitraryJson(hash, hash.toUpperCase(), hash.slice(32), [file], { a: file }, { a: 'b' });
 
 for (const [what, sample, schema, isFit] of [
   ['catalog', catalog, catalogSchema, (value: unknown) => catalogProblem(value) === undefined],

@@ -5,7 +5,7 @@ import { captivePortal, corrupt, finish, hang, reset, status } from '../support/
 import { type ProxyOptions, startProxy, type TestProxy } from '../support/proxy.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import type { FaultRule } from '../support/script.ts';
-import { type Arranged, beside, gauntlet, type Images, type Surroundings, type Trial } from './gauntlet.ts';
+import { type Arranged, beside, type Images, injectFaults, type Surroundings, type Trial } from './faultInjection.ts';
 
 const BLOB = { kind: 'blob', method: 'GET' } as const;
 const DAY_MS = 86_400_000;
@@ -37,7 +37,7 @@ const overTls = (options: Parameters<CertificateAuthority['issue']>[0] = {}, fro
 });
 
 beside('the ways to a registry', () => {
-  gauntlet('the way to the registry', { apart: true, args: QUICK }, [
+  injectFaults('the way to the registry', { apart: true, args: QUICK }, [
     {
       name: 'nobody listens for the first three seconds',
       around: { arrange: refused(3000) },
@@ -146,7 +146,7 @@ beside('the ways to a registry', () => {
       },
     ] satisfies Trial[];
   });
-  gauntlet('between us and the registry stands', { apart: true, peer: false, args: QUICK }, proxied);
+  injectFaults('between us and the registry stands', { apart: true, peer: false, args: QUICK }, proxied);
 
   type Mirror = (mirror: TestRegistry, images: Images) => Promise<void> | void;
 
@@ -182,7 +182,7 @@ beside('the ways to a registry', () => {
   const unasked = ({ registry }: Scene): void =>
     assert.equal(registry.count(), 0, 'the registry was asked all the same');
 
-  gauntlet('a mirror', { apart: true, peer: false, args: ['--timeout', '0.7'] }, [
+  injectFaults('a mirror', { apart: true, peer: false, args: ['--timeout', '0.7'] }, [
     { name: 'that has everything leaves the registry in peace', around: mirrored([fine], unasked) },
     { name: 'behind one that is down does', around: mirrored([down, fine], unasked) },
     { name: 'that is down', around: mirrored([down]) },

@@ -16,7 +16,7 @@ export function changed(value: unknown, [key, ...rest]: readonly (string | numbe
 }
 
 /** Values that seldom belong where they are put: near misses of JSON's types, those given, and anything at all. */
-export function odd(...given: readonly unknown[]): fc.Arbitrary<unknown> {
+export function arbitraryJson(...given: readonly unknown[]): fc.Arbitrary<unknown> {
   const near = [undefined, null, '', 0, -1, 1, 1.5, 2 ** 53, Number.NaN, true, false, [], {}, [''], { '': '' }];
   return fc.oneof(fc.constantFrom<unknown>(...near, ...given), fc.anything());
 }

@@ -23,7 +23,7 @@ import {
   wrongContentRange,
 } from '../support/faults.ts';
 import type { Fault, FaultRule } from '../support/script.ts';
-import { beside, gauntlet, type Trial } from './gauntlet.ts';
+import { beside, injectFaults, type Trial } from './faultInjection.ts';
 
 const CUT = 12_000;
 const WHOLE = Number.MAX_SAFE_INTEGER;
@@ -62,7 +62,7 @@ const breaks: readonly Trial[] = Object.entries({ RST: reset, FIN: finish, silen
 ]);
 
 beside('the bodies of blobs', () => {
-  gauntlet(
+  injectFaults(
     'a blob comes whole, and no byte of it twice without need, though',
     { args: ['--timeout', '1', '--retries', '4', '--concurrency', '24'] },
     [
@@ -187,7 +187,7 @@ beside('the bodies of blobs', () => {
   );
 
   // Fewer retries: nothing but waiting lies between the first and the last of them.
-  gauntlet(
+  injectFaults(
     'a blob that does not come is told by name, whether',
     { args: ['--timeout', '1', '--retries', '2', '--concurrency', '24'] },
     [
@@ -223,7 +223,7 @@ beside('the bodies of blobs', () => {
     ],
   );
 
-  gauntlet(
+  injectFaults(
     'a token and storage elsewhere stand between, and',
     {
       registry: { auth: { kind: 'bearer', realm: 'cross-origin' }, blobRedirect: 'cross-origin' },

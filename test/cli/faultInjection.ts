@@ -15,7 +15,7 @@ import { buildModule } from '../support/module.ts';
 import type { RequestRecord } from '../support/records.ts';
 import type { RegistryOptions } from '../support/registry.ts';
 import type { FaultRule } from '../support/script.ts';
-import { type Bill, PEERS, runPeer } from './gauntletPeer.ts';
+import { type Bill, PEERS, runPeer } from './faultInjectionPeer.ts';
 
 /** What surrounds a trial beside its registry. */
 export interface Arranged {
@@ -71,7 +71,7 @@ export function beside(title: string, groups: () => void): void {
  * stays in memory. What can be had must be there to the byte, what cannot must say why, and neither may cost more on the
  * wire than it needs. Trials share one run, in which each meets its own faults only; beside ORAS each runs alone.
  */
-export function gauntlet(title: string, around: Surroundings, trials: readonly Trial[]): void {
+export function injectFaults(title: string, around: Surroundings, trials: readonly Trial[]): void {
   describe(title, { concurrency: 3 }, () => {
     if (PEERS || around.apart === true) {
       for (const about of trials)

@@ -24,7 +24,7 @@ import {
 } from '../support/faults.ts';
 import type { RequestRecord } from '../support/records.ts';
 import type { Fault, FaultRule } from '../support/script.ts';
-import { beside, gauntlet } from './gauntlet.ts';
+import { beside, injectFaults } from './faultInjection.ts';
 
 const EACH = { per: 'path' } as const;
 const MANIFEST = { kind: 'manifest', per: 'path' } as const;
@@ -51,7 +51,7 @@ const emptied = rewrite('empty', (said): Answer => ({ ...said, body: Buffer.allo
 const inSeconds = (seconds: number): Date => new Date(Date.now() + seconds * 1000);
 
 beside('answers', () => {
-  gauntlet('answers that are put right', QUICK, [
+  injectFaults('answers that are put right', QUICK, [
     {
       name: '503 with Retry-After: 0, four times on each manifest',
       rules: [manifest(4, status(503, { retryAfter: 0 }))],
@@ -143,7 +143,7 @@ beside('answers', () => {
     { name: 'a late answer', rules: [always(delay(300))] },
   ]);
 
-  gauntlet('answers that stay wrong are told by name, and stop no other plugin:', HOPELESS, [
+  injectFaults('answers that stay wrong are told by name, and stop no other plugin:', HOPELESS, [
     { name: 'the others are well' },
     { name: '500 for ever', rules: [always(status(500))], fails: 'REGISTRY_UNAVAILABLE' },
     { name: '503 for ever', rules: [always(status(503))], fails: 'REGISTRY_UNAVAILABLE' },
@@ -239,7 +239,7 @@ beside('answers', () => {
     }),
   });
 
-  gauntlet(
+  injectFaults(
     'the token server has its moods, and',
     { registry: BEARER, args: ['--timeout', '1', '--retries', '4', '--concurrency', '24'] },
     [
