@@ -1,5 +1,9 @@
 #!/usr/bin/env node
-// An old Node.js ends in the first import. It could not even parse some of the modules that the second one loads.
+// An old Node.js ends in this import, the only static one: it cannot even parse some of the other modules.
 import './requireNode.cjs';
 
-import('./start.ts');
+// Node.js 22 and later keep compiled code between runs. No other module may be loaded before.
+const module = process.getBuiltinModule('node:module');
+if ('enableCompileCache' in module && typeof module.enableCompileCache === 'function') module.enableCompileCache();
+
+import('./program.ts').then(({ runProgram }) => runProgram());

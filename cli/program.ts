@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { Command } from 'commander';
 import { cacheCommand } from './cache/command.ts';
 import { checkCommand } from './check/command.ts';
 import { doctorCommand } from './doctor/command.ts';
+import { finish } from './exit.ts';
 import { importCommand } from './import/command.ts';
 import { applyEnvironment } from './options/environment.ts';
 import { tellUnknownVariables } from './options/unknownVariables.ts';
@@ -11,6 +13,34 @@ import { outdatedCommand } from './outdated/command.ts';
 import { serveCommand } from './serve/command.ts';
 import { syncCommand } from './sync/command.ts';
 import { verifyCommand } from './verify/command.ts';
+
+/** Runs the command that this process was started for. The process ends, with an exit code of cli/exit.ts, when it is done. */
+export async function runProgram(): Promise<void> {
+  finishWithoutReader();
+  const file = new URL('../../package.json', import.meta.url);
+  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string };
+  try {
+    await buildProgram(version).parseAsync(process.argv);
+  } catch (error) {
+    finish(error);
+  }
+}
+
+/**
+ * Lets a command finish its work although its output cannot be written. A reader that went away (`plugin-mirror … | head`)
+ * is no failure; any other error, such as a log file on a full disk, is reported once on stderr and by the exit code.
+ */
+function finishWithoutReader(): void {
+  let isReported = false;
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE' || isReported) return;
+      isReported = true;
+      process.once('exit', code => (process.exitCode = code || 1));
+      if (stream === process.stdout)
+        process.stderr.write(`plugin-mirror: the output cannot be written: ${error.message}\n`);
+    });
+}
 
 /**
  * The whole command line. The command modules only declare their arguments; what a command needs to work is loaded when it
