@@ -4,12 +4,14 @@ import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } fro
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import process from 'node:process';
+import { ENTRY, requireCurrentBuild } from './build.ts';
 import { imageFormC, type TestImage } from './images.ts';
 import { buildModule } from './module.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from './registry.ts';
 
-/** The built command: it starts in a third of the time that a loader for TypeScript takes. `npm test` builds it first. */
-export const ENTRY = process.env.PLUGIN_MIRROR_TEST_CLI ?? resolve(import.meta.dirname, '../../dist/cli/main.js');
+requireCurrentBuild();
+
+export { ENTRY };
 
 /** No test's command runs longer: one that hangs is killed and its exit code is null. */
 const LIMIT_MS = 60_000;

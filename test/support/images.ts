@@ -2,7 +2,7 @@ import { gzip, type TarEntry, tarOf } from './archive.ts';
 import { digestOf, imageOf, type LayerInput, MEDIA, type PluginInput, type TestImage, tarLayer } from './image.ts';
 
 export { gzip, type TarEntry, tarOf, zstd } from './archive.ts';
-export { type Digest, digestOf, imageOf, indexOf, type LayerInput, MEDIA, type TestImage, tarLayer } from './image.ts';
+export { type Digest, digestOf, imageOf, indexOf, type LayerInput, MEDIA, type TestImage } from './image.ts';
 
 /** Form A: `oras push` of README_EN.md, README.md, spec.yaml (those that are given) and plugin.tar.gz. */
 export function imageFormA(input: PluginInput): TestImage {

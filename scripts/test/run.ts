@@ -1,0 +1,63 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import process from 'node:process';
+import { staleSource } from '../../test/support/build.ts';
+
+/*
+ * npm test                     the fast tests: every `*.test.ts` but `*.slow.test.ts`
+ * npm run test:all             every test. The slow ones are long series of kills, faults met by ORAS too, fuzzing,
+ *                              load, and images built by Docker
+ * npm run test:one -- WORD…    the test files with one of these words in their path, slow ones included
+ *
+ * Each builds dist/ first. What else begins with `--` goes to `node --test`, e.g. --test-name-pattern=….
+ */
+const root = resolve(import.meta.dirname, '../..');
+const args = process.argv.slice(2);
+const runsAll = args.includes('--all');
+const runsOne = args.includes('--one');
+const words = args.filter(arg => !arg.startsWith('--'));
+const options = args.filter(arg => arg.startsWith('--') && arg !== '--all' && arg !== '--one');
+// Most of a test's time is waiting.
+const concurrency = availableParallelism() + 2;
+
+const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
+  .filter(name => name.endsWith('.test.ts'))
+  .map(name => join('test', name))
+  .filter(path => (runsOne ? words.some(word => path.includes(word)) : runsAll || !path.endsWith('.slow.test.ts')))
+  .sort();
+if (files.length === 0) {
+  process.stderr.write(`No test file has ${words.join(' or ') || 'no word'} in its path: npm run test:one -- WORD…\n`);
+  process.exit(2);
+}
+
+build();
+// Whoever builds images wants the machine for itself.
+const needsAll = (path: string): boolean => /^test\/docker\/.*\.slow\./.test(path);
+const [shared, alone] = [files.filter(path => !needsAll(path)), files.filter(needsAll)];
+if (shared.length > 0) process.exitCode = await run(shared, concurrency);
+if (alone.length > 0) process.exitCode = (await run(alone, 1)) || process.exitCode;
+
+function build(): void {
+  if (staleSource() === undefined) return;
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  // Types are checked by `npm run types`.
+  const built = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--noCheck'], {
+    cwd: root,
+    stdio: 'inherit',
+  });
+  if (built.status !== 0) process.exit(built.status ?? 1);
+  chmodSync(join(root, 'dist/cli/main.js'), 0o755);
+}
+
+async function run(paths: readonly string[], atOnce: number): Promise<number> {
+  const reporter = ['--test-reporter=./scripts/test/reporter.js', '--test-reporter-destination=stdout'];
+  const command = ['--import', 'tsx', '--test', `--test-concurrency=${atOnce}`, ...reporter, ...options, ...paths];
+  const env = { ...process.env, PLUGIN_MIRROR_TEST_BUILT: '1' };
+  const child = spawn(process.execPath, command, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal));
+  const [code] = (await once(child, 'close')) as [number | null];
+  return code ?? 1;
+}
