@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { setTimeout } from 'node:timers/promises';
 import { EXIT, finish } from '../cli/exit.ts';
 import { buildProgram } from '../cli/program.ts';
 import { drip } from '../test/support/faults.ts';
@@ -14,60 +15,70 @@ const FIRST_PORT = 8080;
 const PORTS_TRIED = 20;
 
 /**
- * `npm run demo`: an OCI registry in this process, as far away as a real one (anonymous tokens, 40 ms, about 3 MB/s a
- * blob); then `sync` and `serve` themselves, over real HTTP. Ctrl-C ends it and leaves nothing behind.
+ * `npm run demo`: starts an OCI registry in this process, as far away as a real one (anonymous tokens, 40 ms, about 3 MB/s
+ * for each blob), then runs `sync` and `serve` against it over real HTTP. Ctrl-C ends it and removes all its files.
  */
 async function demo(): Promise<void> {
   endOnSignals();
   const dir = mkdtempSync(join(tmpdir(), 'plugin-mirror-demo-'));
-  // `serve` ends the process itself, and so does a second Ctrl-C: no `finally` would run. Files may still be on their way.
+  // Not in a `finally`: `serve` ends the process, and so does a second Ctrl-C. A download may still be writing its file.
   process.once('exit', () => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }));
-  // Blobs, and what sync remembers of a tree.
+  process.chdir(dir);
   process.env.XDG_CACHE_HOME = join(dir, 'cache');
   const registry = await startRegistry({ auth: { kind: 'bearer', anonymous: true }, latencyMs: 40 });
   try {
-    await show(registry, dir);
+    await show(registry);
   } finally {
     await registry.close();
   }
 }
 
-/** A command has been started, and has not ended. */
+/** True while a command runs. */
 let isRunning = false;
 
 /**
- * A signal by itself would end the process without its `exit` event. `sync` and `serve` take Ctrl-C and SIGTERM and end in
- * order; all else ends here: a second signal, one that comes between the two, a terminal that is closed.
+ * Without a listener a signal ends the process without its `exit` event. `sync` and `serve` end in order on a first SIGINT or
+ * SIGTERM. Every other signal ends the process here: a second one, one between the two commands, a closed terminal.
  */
 function endOnSignals(): void {
-  let came = 0;
+  let received = 0;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
-      came += 1;
-      if (!isRunning || came > 1 || signal === 'SIGHUP') process.exit(EXIT.interrupted);
+      received += 1;
+      if (!isRunning || received > 1 || signal === 'SIGHUP') process.exit(EXIT.interrupted);
     });
 }
 
-async function show(registry: TestRegistry, dir: string): Promise<void> {
-  const list = pushSamples(registry);
+async function show(registry: TestRegistry): Promise<void> {
+  const manifest = pushSamples(registry);
   registry.script({ kind: 'blob', fault: drip({ bytes: 65_536, everyMs: 20 }) });
-  const manifest = join(dir, 'manifest.json');
-  await writeFile(manifest, `${JSON.stringify(list, null, 2)}\n`);
-  const tree = join(dir, 'plugins');
+  await writeFile('manifest.json', `${JSON.stringify(manifest, null, 2)}\n`);
+  say(`An OCI registry runs at ${registry.host}. It holds sample plugins, each in another image form.\n`);
 
-  say(`An OCI registry is up on ${registry.host}; it holds a few sample plugins, each in another image form.\n`);
   say('$ plugin-mirror sync');
-  await run(['sync', '--manifest', manifest, '--out', tree, '--no-frozen']);
+  await run(['sync', '--manifest', 'manifest.json', '--out', 'plugins', '--no-frozen']);
   if (process.exitCode) return;
 
   const port = await freePort();
-  const [name = '', versions] = Object.entries(list.plugins)[0] ?? [];
   say(`\n$ plugin-mirror serve --port ${port}`);
-  if (port !== FIRST_PORT) say(`Port ${FIRST_PORT} is taken, so it is ${port} this time.`);
-  say(
-    `Try:  curl -sO http://localhost:${port}/plugins/${name}/${String(versions)}/plugin.wasm      (Ctrl-C ends the demo)`,
-  );
-  await run(['serve', '--tree', tree, '--port', String(port)]);
+  if (port !== FIRST_PORT) say(`(port ${FIRST_PORT} is in use)`);
+  const quiet = ['--access-log', 'off', '--log-level', 'error'];
+  const ended = new AbortController();
+  const serving = run(['serve', '--tree', 'plugins', '--port', String(port), ...quiet]).finally(() => ended.abort());
+  await Promise.race([serving, untilReady(port, ended.signal)]);
+  const [name = '', versions] = Object.entries(manifest.plugins)[0] ?? [];
+  say(`Gateways fetch http://localhost:${port}/plugins/${name}/${String(versions)}/plugin.wasm`);
+  say(`Open http://localhost:${port}/ in a browser. Ctrl-C ends the demo.`);
+  await serving;
+}
+
+async function untilReady(port: number, signal: AbortSignal): Promise<void> {
+  const isReady = () =>
+    fetch(`http://127.0.0.1:${port}/readyz`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  while (!(await isReady())) await setTimeout(50, undefined, { signal });
 }
 
 async function run(args: readonly string[]): Promise<void> {
@@ -78,7 +89,7 @@ async function run(args: readonly string[]): Promise<void> {
 
 async function freePort(): Promise<number> {
   for (let port = FIRST_PORT; port < FIRST_PORT + PORTS_TRIED; port += 1) if (await isFree(port)) return port;
-  throw new Error(`ports ${FIRST_PORT} to ${FIRST_PORT + PORTS_TRIED - 1} are all taken`);
+  throw new Error(`ports ${FIRST_PORT} to ${FIRST_PORT + PORTS_TRIED - 1} are all in use`);
 }
 
 function isFree(port: number): Promise<boolean> {

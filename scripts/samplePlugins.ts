@@ -19,7 +19,7 @@ interface Sample {
 
 const CREATED = '2026-01-15T08:00:00Z';
 
-/** Real modules in the forms in which real plugins are pushed, and about as big. */
+/** Valid modules in the image forms and about the sizes of real plugins. */
 const SAMPLES: Readonly<Record<string, Sample>> = {
   'sample-ai-proxy': {
     versions: ['2.0.1'],
@@ -55,7 +55,7 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   },
 };
 
-/** Pushes the samples and answers the manifest that lists them. */
+/** Pushes the samples. Returns a manifest that names them. */
 export function pushSamples(registry: TestRegistry): { registry: string; plugins: Record<string, unknown> } {
   const plugins: Record<string, unknown> = {};
   for (const [name, { versions, aliases, image, sizeBytes }] of Object.entries(SAMPLES)) {

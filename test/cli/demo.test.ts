@@ -9,7 +9,7 @@ import { type Running, watch } from '../support/cli.ts';
 
 const DEMO = resolve(import.meta.dirname, '../../scripts/demo.ts');
 
-/** The demo with a home and a temporary folder of its own; `left` lists what lies in them. */
+/** The demo with a home and a temporary folder of its own; `left` lists their files. */
 async function start(t: TestContext): Promise<Running & { left: () => Promise<string[]> }> {
   const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-test-'));
   for (const part of ['home', 'tmp']) await mkdir(join(dir, part));
@@ -37,18 +37,28 @@ async function until({ child, output }: Running, shown: RegExp): Promise<void> {
   });
 }
 
-describe('the demo leaves nothing behind', { concurrency: 2 }, () => {
-  it('when Ctrl-C ends it while it serves', async t => {
+const OPEN = /^Open (http:\/\/localhost:\d+\/) in a browser\. Ctrl-C ends the demo\.$/m;
+
+describe('the demo', { concurrency: 2 }, () => {
+  it('ends with the address to open, prints nothing more, and leaves no file behind when Ctrl-C ends it', async t => {
     const demo = await start(t);
-    await until(demo, /serving \S+ at http/);
+    await until(demo, OPEN);
     assert.ok((await demo.left()).some(path => path.endsWith('plugin.wasm')));
+    const shown = demo.output();
+    const [last = '', url = ''] = OPEN.exec(shown) ?? [];
+    assert.equal(shown.trimEnd().split('\n').at(-1), last);
+    for (const line of shown.split('\n').filter(each => each.includes('http'))) assert.ok(line.length <= 80, line);
+    const module = /Gateways fetch (\S+)/.exec(shown)?.[1] ?? '';
+    for (const address of [url, `${url}plugins/`, module]) assert.equal((await fetch(address)).status, 200, address);
+    assert.equal((await fetch(`${url}nowhere`)).status, 404);
     demo.child.kill('SIGINT');
-    const { code, stderr } = await demo.ended;
-    assert.equal(code, 0, stderr);
+    const { code } = await demo.ended;
+    assert.equal(code, 0, demo.output());
+    assert.equal(demo.output(), shown);
     assert.deepEqual(await demo.left(), ['home', 'tmp']);
   });
 
-  it('when two signals end it while it syncs', async t => {
+  it('leaves no file behind when two signals end it while it syncs', async t => {
     const demo = await start(t);
     await until(demo, /plugin-mirror sync/);
     demo.child.kill('SIGTERM');
