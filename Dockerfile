@@ -28,7 +28,7 @@ COPY scripts/image/npmInstall.sh scripts/image/
 # One time stamp for all that is shipped: the same sources make the same layer, to the byte.
 FROM packages AS modules
 RUN --mount=type=cache,target=/var/cache/npm --mount=type=secret,id=npmrc \
-    sh scripts/image/npmInstall.sh --omit=dev \
+    sh scripts/image/npmInstall.sh --omit=dev --omit=optional \
  && find node_modules -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' -o -name '*.md' \) -delete \
  && find node_modules -exec touch -h -d @0 {} +
 

@@ -56,7 +56,6 @@ const CIRCLE_EXCEPTIONS: readonly (readonly string[])[] = [
 /** Files of less than 35 lines with one importer, and why they are files of their own. */
 const SMALL_FILE_EXCEPTIONS: Readonly<Record<string, string>> = {
   'registry/builtin/answers/contentRange.ts': 'one header, one RFC section',
-  'mirror/manifest/shape.ts': 'goes with the second validator',
   'mirror/extract/documents/layerDocuments.ts': 'one kind of layer a file',
   'server/http/acceptEncoding.ts': 'one header, one RFC section',
   'server/http/representations.ts': 'the choice of a coding apart from the sending',

@@ -1,5 +1,6 @@
-import type { z } from 'zod';
+import * as v from 'valibot';
 import { nearest } from '../../base/nearest.ts';
+import { isUnknownKey } from '../../base/strictSchema.ts';
 import { formatPlace, type Path, type Problem, quoted } from './problem.ts';
 import { describeNode, type JsonDocument, memberOf, nodeAt, plainValue, textOf } from './strictJson.ts';
 
@@ -10,32 +11,18 @@ export interface SchemaProblemsOptions {
   readonly keysAt: (path: Path) => readonly string[] | undefined;
 }
 
-/** What a schema says of a document, as problems with their places. The schema's `error` texts are what was expected. */
-export function schemaProblems(schema: z.ZodType, document: JsonDocument, options: SchemaProblemsOptions): Problem[] {
+/** Every mistake that the schema finds in a document, with its line and column. The schema's messages are what was expected. */
+export function schemaProblems(
+  schema: v.GenericSchema,
+  document: JsonDocument,
+  options: SchemaProblemsOptions,
+): Problem[] {
   const { root } = document;
   if (root === undefined) return [];
-  const result = schema.safeParse(plainValue(root));
-  return result.success ? [] : result.error.issues.flatMap(issue => problemsOf(issue, [], document, options));
-}
-
-type Issue = z.core.$ZodIssue;
-
-function problemsOf(issue: Issue, above: Path, document: JsonDocument, options: SchemaProblemsOptions): Problem[] {
-  const path = [...above, ...issue.path.map(part => (typeof part === 'symbol' ? String(part) : part))];
-  if (issue.code === 'unrecognized_keys') return issue.keys.flatMap(key => unknownKey(key, path, document, options));
-  if (issue.code === 'invalid_union') {
-    // Of the branches whose own type fits, the one with the fewest mistakes was meant; the others would only confuse.
-    const [meant] = issue.errors
-      .filter(errors => errors.every(error => error.path.length > 0 || !isWrongType(error)))
-      .sort((one, other) => one.length - other.length);
-    if (meant !== undefined && meant.length > 0)
-      return meant.flatMap(inner => problemsOf(inner, path, document, options));
-  }
-  return [problem(path, document, options, issue.message)];
-}
-
-function isWrongType(issue: Issue): boolean {
-  return issue.code === 'invalid_type' || issue.code === 'invalid_value';
+  return (v.safeParse(schema, plainValue(root)).issues ?? []).flatMap(issue => {
+    const path = (issue.path ?? []).map(({ key }) => (typeof key === 'number' ? key : String(key)));
+    return isUnknownKey(issue) ? unknownKey(path, document, options) : problem(path, document, options, issue.message);
+  });
 }
 
 function problem(path: Path, document: JsonDocument, options: SchemaProblemsOptions, expected: string): Problem {
@@ -54,15 +41,17 @@ function problem(path: Path, document: JsonDocument, options: SchemaProblemsOpti
   return { place, found: describeNode(node, options.source), expected, ...hint, ...document.spot(node.offset) };
 }
 
-function unknownKey(key: string, path: Path, document: JsonDocument, options: SchemaProblemsOptions): Problem[] {
-  // Told already, wherever it stands.
+function unknownKey(path: Path, document: JsonDocument, options: SchemaProblemsOptions): Problem[] {
+  const key = String(path.at(-1));
+  // parseStrictJson has reported it.
   if (key === '__proto__') return [];
-  const known = options.keysAt(path) ?? [];
+  const parent = path.slice(0, -1);
+  const known = options.keysAt(parent) ?? [];
   const near = nearest(key, known);
-  const keyNode = memberOf(nodeAt(document.root, path), key)?.keyNode;
+  const keyNode = memberOf(nodeAt(document.root, parent), key)?.keyNode;
   return [
     {
-      place: formatPlace([...path, key]),
+      place: formatPlace(path),
       found: `the unknown key ${quoted(key)}`,
       expected: `one of ${known.join(', ')}`,
       ...(near === undefined ? {} : { hint: `Did you mean "${near}"?` }),

@@ -5,7 +5,7 @@ import { readVersion } from '../../tree/version/readVersion.ts';
 import { isFrom } from '../manifest/origin.ts';
 import { type LockEntry, LockUnreadable, readLock } from './compareManifest.ts';
 import { NO_FILE } from './errors.ts';
-import { lockedAnnotationKeys } from './format.ts';
+import { lockedAnnotationKeys } from './schema.ts';
 
 /** Where a tree's catalog and a lock disagree, each in words; empty if they agree. @throws the lock's and the catalog's refusals */
 export async function compareTree(treeDir: string, lockPath: string): Promise<string[]> {

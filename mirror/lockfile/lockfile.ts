@@ -1,13 +1,15 @@
 import { lstat, readFile, realpath } from 'node:fs/promises';
 import type { Node } from 'jsonc-parser';
+import * as v from 'valibot';
 import { type Digest, parseReference } from '../../registry/reference.ts';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
 import { formatPlace, type Path, type Problem, quoted } from '../json/problem.ts';
+import { schemaProblems } from '../json/schemaProblems.ts';
 import { type JsonDocument, memberOf, membersOf, parseStrictJson, plainValue } from '../json/strictJson.ts';
 import { readTextFile, replaceTextFile } from '../json/textFile.ts';
 import type { SignatureProof } from '../signatures/policy.ts';
 import { LEADS_NOWHERE, LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './errors.ts';
-import { isWrittenLock, lockedAnnotationKeys, lockVersion, type WrittenLock } from './format.ts';
+import { lockedAnnotationKeys, lockKeysAt, lockSchema, lockVersion, type WrittenLock } from './schema.ts';
 
 /** What a manifest resolved to, entry by entry, sorted by name and version. */
 export interface LockFile {
@@ -79,20 +81,14 @@ export async function parseLock(text: string, { file }: { readonly file: string 
   const { root } = document;
   const version = memberOf(root, 'lockVersion')?.node.value;
   if (typeof version === 'number' && version > lockVersion) throw new LockNewer(file, version, lockVersion);
-  const problems = [...document.problems, ...(await schemaProblemsOf(document, text))];
+  const problems = [
+    ...document.problems,
+    ...schemaProblems(lockSchema, document, { source: text, keysAt: lockKeysAt }),
+  ];
   if (root !== undefined) problems.push(...entryProblems(root, document));
   if (problems.length > 0 || root === undefined) throw new LockInvalid(file, problems);
   // Checked by the schema just now; parsing it once more would only copy it.
   return { entries: sortEntries(entriesOf(plainValue(root) as WrittenLock)) };
-}
-
-/** Loaded where a lock is not just as it was written. */
-async function schemaProblemsOf(document: JsonDocument, source: string): Promise<Problem[]> {
-  const [{ schemaProblems }, { lockKeysAt, lockSchema }] = await Promise.all([
-    import('../json/schemaProblems.ts'),
-    import('./schema.ts'),
-  ]);
-  return schemaProblems(lockSchema, document, { source, keysAt: lockKeysAt });
 }
 
 /**
@@ -102,7 +98,7 @@ async function schemaProblemsOf(document: JsonDocument, source: string): Promise
 function asWritten(text: string): LockFile | undefined {
   try {
     const written: unknown = JSON.parse(text);
-    if (!isWrittenLock(written)) return undefined;
+    if (!v.is(lockSchema, written)) return undefined;
     const entries = entriesOf(written);
     const isFit = entries.every(
       entry =>

@@ -1,90 +1,113 @@
-import { z } from 'zod';
-import { lockedAnnotationKeys, lockedDigest, lockVersion } from './format.ts';
+import * as v from 'valibot';
+import { oneOf, record, strictObject } from '../../base/strictSchema.ts';
 
-/** The shape of manifest.lock.json. An `error` is what a problem says was expected. */
+/** The schema of manifest.lock.json. Each message is what a problem reports as expected. */
 
-const digestRule = 'sha256: and 64 lower-case hex digits (or sha512: and 128)';
-const digest = z.string({ error: digestRule }).regex(lockedDigest, { error: digestRule });
-const hex = z
-  .string({ error: '64 lower-case hex digits' })
-  .regex(/^[0-9a-f]{64}$/, { error: '64 lower-case hex digits' });
-const sha256 = hex.describe('sha256 of plugin.wasm.');
+export const lockVersion = 1;
+
+/** The image annotations worth reviewing next to a digest (OCI image-spec, annotations.md), in this order. */
+export const lockedAnnotationKeys = [
+  'org.opencontainers.image.created',
+  'org.opencontainers.image.revision',
+  'org.opencontainers.image.source',
+  'org.opencontainers.image.version',
+] as const;
+
+const aDigest = 'sha256: and 64 lower-case hex digits (or sha512: and 128)';
+const digest = v.pipe(v.string(aDigest), v.regex(/^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/, aDigest));
+const hex = v.pipe(v.string('64 lower-case hex digits'), v.regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits'));
+const sha256 = v.pipe(hex, v.description('sha256 of plugin.wasm.'));
 const aSize = 'a whole number of bytes';
-const size = z.int({ error: aSize }).nonnegative({ error: aSize });
-const text = z.string({ error: 'text' });
+const size = v.pipe(v.number(aSize), v.safeInteger(aSize), v.minValue(0, aSize));
+const moduleSize = v.pipe(size, v.description('Size of plugin.wasm.'));
+const text = v.string('text');
 
-const annotations = z
-  .strictObject(Object.fromEntries(lockedAnnotationKeys.map(key => [key, text.optional()])), {
-    error: 'an object of annotations',
-  })
-  .optional()
-  .describe('What the image says of itself.');
+const annotations = v.pipe(
+  strictObject(
+    Object.fromEntries(lockedAnnotationKeys.map(key => [key, v.exactOptional(text)])),
+    'an object of annotations',
+  ),
+  v.description('Annotations of the image.'),
+);
 
-const layer = z
-  .strictObject({ digest, mediaType: text, sizeBytes: size }, { error: 'an object' })
-  .describe('The layer that holds plugin.wasm, as it is stored in the registry.');
+const layer = v.pipe(
+  strictObject({ digest, mediaType: text, sizeBytes: size }, 'an object'),
+  v.description('The layer that contains plugin.wasm, as it is stored in the registry.'),
+);
 
-const signature = z
-  .strictObject(
+const signature = v.pipe(
+  strictObject(
     {
-      policy: hex.describe('Fingerprint of the policy that was satisfied.'),
-      signer: text.describe('Who signed.'),
-      digest: digest.describe('What was signed: the index or the manifest.'),
+      policy: v.pipe(hex, v.description('Fingerprint of the policy that was satisfied.')),
+      signer: v.pipe(text, v.description('The signer.')),
+      digest: v.pipe(digest, v.description('The digest that was signed: of the index or of the manifest.')),
     },
-    { error: 'an object' },
-  )
-  .describe('The signature that the manifest’s policy asked for, verified when the image was mirrored.');
+    'an object',
+  ),
+  v.description('The signature that the manifest’s policy requires, verified when the image was mirrored.'),
+);
 
-const image = z.strictObject(
+const image = strictObject(
   {
-    reference: text.describe('What the manifest asked for: HOST/REPOSITORY:TAG, with @DIGEST if it is pinned there.'),
-    digest: digest.describe('What the reference resolved to; an index’s digest where there is one.'),
-    platform: text.optional().describe('os/architecture[/variant], if an index was followed.'),
+    reference: v.pipe(
+      text,
+      v.description('What the manifest asked for: HOST/REPOSITORY:TAG, with @DIGEST if it is pinned there.'),
+    ),
+    digest: v.pipe(digest, v.description('What the reference resolved to; the digest of an index if there is one.')),
+    platform: v.exactOptional(v.pipe(text, v.description('os/architecture[/variant], if an index was followed.'))),
     layer,
     sha256,
-    sizeBytes: size.describe('Size of plugin.wasm.'),
-    signature: signature.optional(),
-    annotations,
+    sizeBytes: moduleSize,
+    signature: v.exactOptional(signature),
+    annotations: v.exactOptional(annotations),
   },
-  { error: 'an object' },
+  'an object',
 );
 
-const file = z.strictObject(
+const file = strictObject(
   {
-    file: text.describe('Path of the local module as the manifest says it.'),
+    file: v.pipe(text, v.description('Path of the local module, as in the manifest.')),
     sha256,
-    sizeBytes: size.describe('Size of plugin.wasm.'),
+    sizeBytes: moduleSize,
   },
-  { error: 'an object' },
+  'an object',
 );
 
-const entry = z.union([image, file], { error: 'an object with "reference" or "file"' });
-
-export const lockSchema = z
-  .strictObject(
+export const lockSchema = v.pipe(
+  strictObject(
     {
-      $schema: text.optional(),
-      lockVersion: z.literal(lockVersion, { error: String(lockVersion) }),
-      plugins: z
-        .record(z.string(), z.record(z.string(), entry, { error: 'an object of version → entry' }), {
-          error: 'an object of plugin name → versions',
-        })
-        .describe('Plugin name → version → the exact image and bytes.'),
+      $schema: v.exactOptional(text),
+      lockVersion: v.literal(lockVersion, String(lockVersion)),
+      plugins: v.pipe(
+        record(
+          v.string(),
+          record(
+            v.string(),
+            oneOf([image, file], 'an object with "reference" or "file"'),
+            'an object of version → entry',
+          ),
+          'an object of plugin name → versions',
+        ),
+        v.description('Plugin name → version → the exact image and bytes.'),
+      ),
     },
-    { error: 'an object with "lockVersion" and "plugins"' },
-  )
-  .meta({
-    title: 'plugin-mirror lock',
-    description:
-      'Exactly which images and bytes a manifest resolved to. Written by plugin-mirror sync; not for editing by hand.',
-  });
+    'an object with "lockVersion" and "plugins"',
+  ),
+  v.title('plugin-mirror lock'),
+  v.description(
+    'The exact images and bytes that a manifest resolved to. Written by plugin-mirror sync; not to be edited by hand.',
+  ),
+);
 
-/** Keys allowed in an object at this depth of the document; undefined where any key is. */
+/** manifest.lock.json as parsed JSON. */
+export type WrittenLock = v.InferOutput<typeof lockSchema>;
+
+/** Keys that an object at this path may have; undefined where any key is allowed. */
 export function lockKeysAt(path: readonly (string | number)[]): readonly string[] | undefined {
-  if (path.length === 0) return Object.keys(lockSchema.shape);
-  if (path.length === 3) return [...new Set([...Object.keys(image.shape), ...Object.keys(file.shape)])];
+  if (path.length === 0) return Object.keys(lockSchema.entries);
+  if (path.length === 3) return [...new Set([...Object.keys(image.entries), ...Object.keys(file.entries)])];
   if (path.length !== 4) return undefined;
-  if (path[3] === 'layer') return Object.keys(layer.shape);
-  if (path[3] === 'signature') return ['policy', 'signer', 'digest'];
+  if (path[3] === 'layer') return Object.keys(layer.entries);
+  if (path[3] === 'signature') return Object.keys(signature.entries);
   return lockedAnnotationKeys;
 }

@@ -2,12 +2,13 @@ import { dirname, resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import { type Reference, ReferenceInvalid } from '../../registry/reference.ts';
 import { formatPlace, type Problem, quoted } from '../json/problem.ts';
-import { itemsOf, type JsonDocument, memberOf, membersOf, parseStrictJson, plainValue } from '../json/strictJson.ts';
+import { schemaProblems } from '../json/schemaProblems.ts';
+import { itemsOf, memberOf, membersOf, parseStrictJson } from '../json/strictJson.ts';
 import { readTextFile } from '../json/textFile.ts';
 import { ManifestInvalid, ManifestMissing, ManifestUnreadable } from './errors.ts';
 import { isFault, parseRegistryPlace, type RegistryPlace } from './imageText.ts';
 import { readPlugins } from './plugins.ts';
-import { isPlainlyFit } from './shape.ts';
+import { manifestKeysAt, manifestSchema } from './schema.ts';
 import { readSignatures } from './signatures.ts';
 import type { Reading } from './versions.ts';
 import type { PluginManifest } from './wanted.ts';
@@ -39,7 +40,10 @@ export async function readPluginManifest(path: string): Promise<PluginManifest> 
 export async function parsePluginManifest(text: string, { file }: { readonly file: string }): Promise<PluginManifest> {
   const document = parseStrictJson(text);
   const { root } = document;
-  const problems: Problem[] = [...document.problems, ...(await schemaProblemsOf(document, text))];
+  const problems: Problem[] = [
+    ...document.problems,
+    ...schemaProblems(manifestSchema, document, { source: text, keysAt: manifestKeysAt }),
+  ];
   const absolute = resolve(file);
   const report: Reading['report'] = (path, node, fault) =>
     void problems.push({ place: formatPlace(path), ...fault, ...document.spot(node.offset) });
@@ -57,15 +61,6 @@ export async function parsePluginManifest(text: string, { file }: { readonly fil
   const mirrors = readMirrors(memberOf(root, 'mirrors')?.node, report);
   if (problems.length > 0) throw new ManifestInvalid(file, inOrder(problems));
   return { file: absolute, registry: formatRegistryPlace(base), ...read, versions, mirrors };
-}
-
-async function schemaProblemsOf(document: JsonDocument, source: string): Promise<Problem[]> {
-  if (document.root === undefined || isPlainlyFit(plainValue(document.root))) return [];
-  const [{ schemaProblems }, { manifestKeysAt, manifestSchema }] = await Promise.all([
-    import('../json/schemaProblems.ts'),
-    import('./schema.ts'),
-  ]);
-  return schemaProblems(manifestSchema, document, { source, keysAt: manifestKeysAt });
 }
 
 /**

@@ -1,18 +1,19 @@
 import { createHash } from 'node:crypto';
 import { type Bundle, bundleFromJSON } from '@sigstore/bundle';
 import { toSignedEntity } from '@sigstore/verify';
-import { z } from 'zod';
+import * as v from 'valibot';
+import { looseObject, record } from '../../base/strictSchema.ts';
 import { type FoundSignature, NoSignature, signedContent } from './foundSignature.ts';
 
 /** What cosign 3 says of an image when it signs it; other predicates (provenance, scans) attest, they do not sign. */
 export const SIGN_PREDICATE = 'https://sigstore.dev/cosign/sign/v1';
 const IN_TOTO = 'application/vnd.in-toto+json';
 
-const hexDigest = z.string().regex(/^[0-9a-f]+$/);
-const statementShape = z.object({
-  _type: z.enum(['https://in-toto.io/Statement/v1', 'https://in-toto.io/Statement/v0.1']),
-  predicateType: z.string(),
-  subject: z.array(z.object({ digest: z.record(z.string(), hexDigest) })),
+const hexDigest = v.pipe(v.string(), v.regex(/^[0-9a-f]+$/));
+const statementSchema = looseObject({
+  _type: v.picklist(['https://in-toto.io/Statement/v1', 'https://in-toto.io/Statement/v0.1']),
+  predicateType: v.string(),
+  subject: v.array(looseObject({ digest: record(v.string(), hexDigest, 'not an object') })),
 });
 
 /** True for the bundles of Sigstore, all versions (sigstore/protobuf-specs, sigstore_bundle.proto, media_type). */
@@ -60,9 +61,9 @@ function parse(bytes: Buffer) {
 }
 
 function digestsIn(payload: Buffer): string[] {
-  let statement: z.output<typeof statementShape>;
+  let statement: v.InferOutput<typeof statementSchema>;
   try {
-    statement = statementShape.parse(JSON.parse(payload.toString('utf8')));
+    statement = v.parse(statementSchema, JSON.parse(payload.toString('utf8')));
   } catch (error) {
     throw new NoSignature('an envelope without an in-toto statement', { cause: error });
   }

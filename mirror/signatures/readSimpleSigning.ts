@@ -1,7 +1,8 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { bundleFromJSON } from '@sigstore/bundle';
 import { toSignedEntity } from '@sigstore/verify';
-import { z } from 'zod';
+import * as v from 'valibot';
+import { looseObject } from '../../base/strictSchema.ts';
 import { type FoundSignature, NoSignature, signedContent } from './foundSignature.ts';
 
 /** Layers of this type are cosign's signatures: the payload is the blob, all else stands in the layer's annotations. */
@@ -14,23 +15,25 @@ const annotationOf = {
   timestamp: 'dev.sigstore.cosign/rfc3161timestamp',
 } as const;
 
-const payloadShape = z.object({
-  critical: z.object({
-    image: z.object({ 'docker-manifest-digest': z.string() }),
-    type: z.literal('cosign container image signature'),
+const payloadSchema = looseObject({
+  critical: looseObject({
+    image: looseObject({ 'docker-manifest-digest': v.string() }),
+    type: v.literal('cosign container image signature'),
   }),
 });
-const rekorShape = z.object({
-  SignedEntryTimestamp: z.base64(),
-  Payload: z.object({
-    body: z.base64(),
-    integratedTime: z.int(),
-    logIndex: z.int(),
-    logID: z.string().regex(/^[0-9a-f]{64}$/),
+const base64 = v.pipe(v.string(), v.base64());
+const whole = v.pipe(v.number(), v.safeInteger());
+const rekorSchema = looseObject({
+  SignedEntryTimestamp: base64,
+  Payload: looseObject({
+    body: base64,
+    integratedTime: whole,
+    logIndex: whole,
+    logID: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
   }),
 });
-const entryShape = z.object({ kind: z.string(), apiVersion: z.string() });
-const timestampShape = z.object({ SignedRFC3161Timestamp: z.base64() });
+const entrySchema = looseObject({ kind: v.string(), apiVersion: v.string() });
+const timestampSchema = looseObject({ SignedRFC3161Timestamp: base64 });
 
 /**
  * Reads one layer of cosign's first format (cosign, specs/SIGNATURE_SPEC.md) and turns it into a Sigstore bundle, so that
@@ -40,7 +43,7 @@ const timestampShape = z.object({ SignedRFC3161Timestamp: z.base64() });
 export function readSimpleSigning(payload: Buffer, annotations: Readonly<Record<string, string>> = {}): FoundSignature {
   const signature = Buffer.from(annotations[annotationOf.signature] ?? '', 'base64');
   if (signature.length === 0) throw new NoSignature('a payload without a signature');
-  const { critical } = read(payloadShape, payload.toString('utf8'), 'payload');
+  const { critical } = read(payloadSchema, payload.toString('utf8'), 'payload');
   const certificate = certificateIn(annotations[annotationOf.certificate]);
   const logged = createHash('sha256').update(payload).digest();
   const bundle = bundleOf(annotations, signature, logged, certificate);
@@ -60,7 +63,7 @@ function bundleOf(
 ) {
   const timestamp = annotations[annotationOf.timestamp];
   const stamps = timestamp
-    ? [{ signedTimestamp: read(timestampShape, timestamp, 'timestamp').SignedRFC3161Timestamp }]
+    ? [{ signedTimestamp: read(timestampSchema, timestamp, 'timestamp').SignedRFC3161Timestamp }]
     : [];
   try {
     return bundleFromJSON({
@@ -87,8 +90,8 @@ function bundleOf(
 /** Rekor's answer as cosign keeps it: the entry, and the log's promise to take it up (the "set"). */
 function entriesIn(text: string | undefined): object[] {
   if (!text) return [];
-  const { SignedEntryTimestamp, Payload } = read(rekorShape, text, 'log entry');
-  const { kind, apiVersion } = read(entryShape, Buffer.from(Payload.body, 'base64').toString('utf8'), 'log entry');
+  const { SignedEntryTimestamp, Payload } = read(rekorSchema, text, 'log entry');
+  const { kind, apiVersion } = read(entrySchema, Buffer.from(Payload.body, 'base64').toString('utf8'), 'log entry');
   return [
     {
       logIndex: String(Payload.logIndex),
@@ -110,9 +113,9 @@ function certificateIn(text: string | undefined): Buffer | undefined {
   }
 }
 
-function read<T extends z.ZodType>(shape: T, text: string, what: string): z.output<T> {
+function read<T extends v.GenericSchema>(schema: T, text: string, what: string): v.InferOutput<T> {
   try {
-    return shape.parse(JSON.parse(text));
+    return v.parse(schema, JSON.parse(text));
   } catch (error) {
     throw new NoSignature(`a signature whose ${what} is not cosign's`, { cause: error });
   }

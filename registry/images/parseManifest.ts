@@ -1,4 +1,5 @@
-import { z } from 'zod';
+import * as v from 'valibot';
+import { looseObject, record } from '../../base/strictSchema.ts';
 import { ImageManifestInvalid, ImageTypeUnsupported, RegistryProtocol } from '../errors.ts';
 import type { Descriptor, ImageManifest } from '../image.ts';
 import { isDigest } from '../reference.ts';
@@ -23,35 +24,34 @@ const UNTELLING = /^(?:application\/json|application\/octet-stream|text\/plain|)
 export const isImageType = (mediaType: string): boolean => IMAGE_TYPES.includes(mediaType);
 export const isIndexType = (mediaType: string): boolean => INDEX_TYPES.includes(mediaType);
 
-// Manifests in the wild carry null where the spec leaves a member out (Go's encoder): read as absent.
-const optional = <T extends z.ZodType>(type: T) => type.nullish().transform(value => value ?? undefined);
-const annotations = optional(z.record(z.string(), z.string()));
+// Manifests in the wild have null where the spec leaves a member out (Go's encoder): nullish, and read as absent.
+const annotations = v.nullish(record(v.string(), v.string(), 'not an object'));
 
-const platform = z.object({
-  os: optional(z.string()).transform(os => os ?? ''),
-  architecture: optional(z.string()).transform(architecture => architecture ?? ''),
-  variant: optional(z.string()),
+const platform = looseObject({
+  os: v.nullish(v.string()),
+  architecture: v.nullish(v.string()),
+  variant: v.nullish(v.string()),
 });
 
-const descriptor = z.object({
-  mediaType: z.string().min(1).max(255),
-  digest: z.string().refine(isDigest, 'is not sha256:<64 lower-case hex digits> or sha512:<128>'),
-  size: z.int().nonnegative(),
+const descriptor = looseObject({
+  mediaType: v.pipe(v.string(), v.minLength(1), v.maxLength(255)),
+  digest: v.pipe(v.string(), v.check(isDigest, 'is not sha256:<64 lower-case hex digits> or sha512:<128>')),
+  size: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
   annotations,
-  platform: optional(platform),
-  artifactType: optional(z.string()),
-  data: optional(z.string()),
+  platform: v.nullish(platform),
+  artifactType: v.nullish(v.string()),
+  data: v.nullish(v.string()),
 });
 
-const imageShape = z.object({
-  schemaVersion: z.literal(2),
-  artifactType: optional(z.string()),
+const imageShape = looseObject({
+  schemaVersion: v.literal(2),
+  artifactType: v.nullish(v.string()),
   config: descriptor,
-  layers: z.array(descriptor),
+  layers: v.array(descriptor),
   annotations,
 });
 
-const indexShape = z.object({ schemaVersion: z.literal(2), manifests: z.array(descriptor) });
+const indexShape = looseObject({ schemaVersion: v.literal(2), manifests: v.array(descriptor) });
 
 /**
  * Reads an OCI image manifest or index, or Docker's schema 2 forms of both (image-spec, manifest.md and image-index.md).
@@ -73,8 +73,8 @@ export function parseManifest(bytes: Buffer, mediaType: string, subject: string)
     mediaType: type,
     config: tidyDescriptor(config),
     layers: layers.map(tidyDescriptor),
-    ...(artifactType === undefined ? {} : { artifactType }),
-    ...(annotations === undefined ? {} : { annotations }),
+    ...(artifactType == null ? {} : { artifactType }),
+    ...(annotations == null ? {} : { annotations }),
   };
   return { kind: 'image', manifest };
 }
@@ -119,37 +119,30 @@ function typeOf(document: Record<string, unknown>, contentType: string, subject:
   throw unsupported(subject, `a document with ${members}`, 'Check that the reference names an image.');
 }
 
-function check<T extends z.ZodType>(shape: T, document: unknown, subject: string): z.output<T> {
-  const result = shape.safeParse(document);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const place = issue?.path.map(part => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('') ?? '';
-  throw invalid(
-    subject,
-    'members as the OCI image spec has them',
-    `${place.replace(/^\./, '')}: ${issue?.message ?? ''}`,
-  );
+function check<T extends v.GenericSchema>(shape: T, document: unknown, subject: string): v.InferOutput<T> {
+  const result = v.safeParse(shape, document);
+  if (result.success) return result.output;
+  const [{ message, path = [] }] = result.issues;
+  const place = path.map(({ key }) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('');
+  throw invalid(subject, 'members as the OCI image spec has them', `${place.replace(/^\./, '')}: ${message}`);
 }
 
 /** Members that are absent are left out, as exactOptionalPropertyTypes has it. */
-function tidyDescriptor(raw: z.output<typeof descriptor>): Descriptor {
+function tidyDescriptor(raw: v.InferOutput<typeof descriptor>): Descriptor {
   const { mediaType, digest, size, annotations, platform, artifactType, data } = raw;
+  const { os, architecture, variant } = platform ?? {};
   return {
     mediaType,
     digest: digest as Descriptor['digest'],
     size,
-    ...(annotations === undefined ? {} : { annotations }),
+    ...(annotations == null ? {} : { annotations }),
     // Some leave it empty instead of leaving it out.
-    ...(platform === undefined || platform.os + platform.architecture === ''
-      ? {}
-      : { platform: tidyPlatform(platform) }),
-    ...(artifactType === undefined ? {} : { artifactType }),
-    ...(data === undefined ? {} : { data }),
+    ...(os || architecture
+      ? { platform: { os: os ?? '', architecture: architecture ?? '', ...(variant == null ? {} : { variant }) } }
+      : {}),
+    ...(artifactType == null ? {} : { artifactType }),
+    ...(data == null ? {} : { data }),
   };
-}
-
-function tidyPlatform({ os, architecture, variant }: z.output<typeof platform>) {
-  return { os, architecture, ...(variant === undefined ? {} : { variant }) };
 }
 
 function invalid(subject: string, expected: string, found: string): ImageManifestInvalid {

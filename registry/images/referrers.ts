@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as v from 'valibot';
 import { RegistryProtocol } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
 import { type Digest, isTag, type Reference } from '../reference.ts';
@@ -29,11 +29,11 @@ export function parseReferrers(bytes: Buffer, mediaType: string, subject: string
   });
 }
 
-const discovered = z.object({ referrers: z.array(z.unknown()).nullish() });
+const discovered = v.looseObject({ referrers: v.nullish(v.array(v.unknown())) });
 
 /** What `oras discover --format json` prints (ORAS 1.3): the same entries under another key. */
 export function parseDiscovered(text: string, subject: string): readonly Descriptor[] {
-  const { referrers } = discovered.parse(JSON.parse(text));
+  const { referrers } = v.parse(discovered, JSON.parse(text));
   const index = { schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: referrers ?? [] };
   return parseReferrers(Buffer.from(JSON.stringify(index)), index.mediaType, subject);
 }

@@ -1,4 +1,5 @@
-import { z } from 'zod';
+import { toJsonSchema } from '@valibot/to-json-schema';
+import type { GenericSchema } from 'valibot';
 import { lockSchema } from '../../mirror/lockfile/schema.ts';
 import { manifestSchema } from '../../mirror/manifest/schema.ts';
 
@@ -10,7 +11,7 @@ export function emittedSchemas(): Readonly<Record<string, string>> {
   };
 }
 
-/** Draft 7: what editors know best. */
-function emit(schema: z.ZodType): string {
-  return `${JSON.stringify(z.toJSONSchema(schema, { target: 'draft-7', io: 'input' }), null, 2)}\n`;
+/** Draft 7, which editors support best. */
+function emit(schema: GenericSchema): string {
+  return `${JSON.stringify(toJsonSchema(schema, { target: 'draft-07' }), null, 2)}\n`;
 }
