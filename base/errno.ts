@@ -1,14 +1,15 @@
-/** The errno of a file system error, or undefined of anything else. */
+/** The code of a file system error (`ENOENT`); undefined for other values. */
 export function errno(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
+/** Whether the path, or a folder above it, does not exist. */
 export function isAbsent(error: unknown): boolean {
   const code = errno(error);
   return code === 'ENOENT' || code === 'ENOTDIR';
 }
 
-/** True if the file system says that this user may not. */
+/** Whether this user lacks the permission. */
 export function isForbidden(error: unknown): boolean {
   const code = errno(error);
   return code === 'EACCES' || code === 'EPERM';

@@ -3,8 +3,8 @@ import { dirname } from 'node:path';
 import { errno } from './errno.ts';
 
 /**
- * Makes a folder and those above it. mkdir's own `recursive` would do, but that it hides what was wrong, and never ends where
- * a file system answers ENOENT to whoever wants to create something (/proc).
+ * Makes a folder and its parents. Not mkdir with `recursive`, which hides the error of a parent, and never returns on a file
+ * system that refuses creation with ENOENT (/proc). @throws the error of stat or mkdir
  */
 export async function makeFolder(path: string): Promise<'made' | 'there'> {
   const found = await stat(path).catch(error => {
@@ -16,7 +16,7 @@ export async function makeFolder(path: string): Promise<'made' | 'there'> {
     await mkdir(path);
     return 'made';
   } catch (error) {
-    // Another process that makes the same folder is welcome to be first.
+    // Another process may have made the same folder meanwhile.
     if (errno(error) === 'EEXIST' && (await isFolder(path))) return 'there';
     if (errno(error) !== 'ENOENT' || dirname(path) === path) throw error;
   }

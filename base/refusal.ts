@@ -1,20 +1,19 @@
-/** What a refusal tells beside its message. Text only, and never a secret: all of it is printed and logged. */
+/** The details of a refusal. Text only and never a secret, because all of it is printed and logged. */
 export interface RefusalDetails {
-  /** Which plugin, reference, file or option this is about. */
+  /** The plugin, reference, file or option that this is about. */
   readonly subject?: string;
   readonly expected?: string;
   readonly found?: string;
-  /** What the user does next, as a full sentence. */
+  /** The next step for the user, as a full sentence. */
   readonly hint: string;
-  /** The registry's own words, shown as such. */
+  /** The registry's own error text, shown as a quotation. */
   readonly registrySaid?: string;
   readonly cause?: unknown;
 }
 
 /**
- * An error that a user can meet. Each kind is a small subclass with a stable `code` that carries its stage
- * (`MANIFEST_INVALID`, `REGISTRY_UNAUTHORIZED`); docs/errors.md lists every code. This is the ground floor of the
- * house: every room may import it, it imports nothing.
+ * An error that a user can meet. Each kind is a small subclass with a stable `code` that begins with its stage
+ * (`MANIFEST_INVALID`, `REGISTRY_UNAUTHORIZED`); docs/errors.md lists every code. The original error is the `cause`.
  */
 export abstract class Refusal extends Error {
   abstract readonly code: string;

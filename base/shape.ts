@@ -1,46 +1,46 @@
 /**
- * Says what is wrong with a value that came out of JSON: the place and what was expected there ("files.0.sha256: expected a
- * sha256 in lower-case hex"), undefined if nothing is. A place that begins with a colon is the value itself.
+ * Returns the problem of a value that was parsed from JSON, path first ("files.0.sha256: expected a sha256 in lower-case
+ * hex"), or undefined. A problem that begins with a colon is about the value itself.
  *
- * The files of a tree are written by this program and read in every run; these checks take no part of the time that the
- * schema library's code takes to load, and none of its 15 MiB. What a person writes has a schema, and words for its mistakes.
+ * These checks are for files that this program writes and reads in every run: they load no schema library. Files that people
+ * write have a schema, which reports all mistakes.
  */
 export type Check = (value: unknown) => string | undefined;
 
-/** Any text. */
+/** Accepts any text. */
 export const text: Check = value => (typeof value === 'string' ? undefined : ': expected a string');
 
-/** A whole number of bytes, 0 or more, that a double holds exactly. */
+/** Accepts a size in bytes: a safe integer, 0 or more. */
 export const size: Check = value =>
   Number.isSafeInteger(value) && Number(value) >= 0 ? undefined : ': expected a size in bytes';
 
-/** True or false. */
+/** Accepts true and false. */
 export const yesOrNo: Check = value => (typeof value === 'boolean' ? undefined : ': expected true or false');
 
-/** A text that fits the pattern; `what` says what that is. */
+/** Accepts a text that matches the pattern; `what` names it in the problem. */
 export function fitting(pattern: RegExp, what: string): Check {
   return value => (typeof value === 'string' && pattern.test(value) ? undefined : `: expected ${what}`);
 }
 
-/** A bare sha256: 64 digits of lower-case hex. */
+/** Accepts a sha256 as 64 digits of lower-case hex. */
 export const sha256: Check = fitting(/^[0-9a-f]{64}$/, 'a sha256 in lower-case hex');
 
-/** This value and no other. */
+/** Accepts this value only. */
 export function only(expected: string | number | boolean | null): Check {
   return value => (value === expected ? undefined : `: expected ${expected}`);
 }
 
-/** Undefined, which is what an absent key has, or what the check takes. */
+/** Accepts undefined (an absent key), and what the check accepts. */
 export function optional(check: Check): Check {
   return value => (value === undefined ? undefined : check(value));
 }
 
-/** Null or what the check takes. */
+/** Accepts null, and what the check accepts. */
 export function nullable(check: Check): Check {
   return value => (value === null ? undefined : check(value));
 }
 
-/** What one of the checks takes; what the last one says, if none does. */
+/** Accepts what one of the checks accepts; otherwise returns the problem of the last one. */
 export function either(...checks: readonly Check[]): Check {
   return value => {
     let problem: string | undefined;
@@ -52,7 +52,7 @@ export function either(...checks: readonly Check[]): Check {
   };
 }
 
-/** A list of at least so many items. */
+/** Accepts a list of at least `minItems` items that the check accepts. */
 export function list(check: Check, minItems = 0): Check {
   return value => {
     if (!Array.isArray(value)) return ': expected a list';
@@ -65,7 +65,7 @@ export function list(check: Check, minItems = 0): Check {
   };
 }
 
-/** An object with any keys, each of whose values the check takes. */
+/** Accepts an object with any keys whose values the check accepts. */
 export function record(check: Check): Check {
   return value => {
     if (!isObject(value)) return ': expected an object';
@@ -77,7 +77,7 @@ export function record(check: Check): Check {
   };
 }
 
-/** An object with these keys. Others pass, as a later version of this program may have written them. */
+/** Accepts an object with these keys, and further ones, which a later version of this program may have written. */
 export function object(parts: Readonly<Record<string, Check>>): Check {
   const checks = Object.entries(parts);
   return value => {
@@ -90,7 +90,7 @@ export function object(parts: Readonly<Record<string, Check>>): Check {
   };
 }
 
-/** An object with these keys and no others. */
+/** Accepts an object with these keys and no others. */
 export function exactObject(parts: Readonly<Record<string, Check>>): Check {
   const known = object(parts);
   return value => {

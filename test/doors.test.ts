@@ -41,7 +41,6 @@ const FOLDER_EXCEPTIONS: Readonly<Record<string, string>> = {
   'mirror/manifest': 'one file for each key of the manifest',
   'registry/builtin': 'the engine is one file over its folders',
   'server/observe': 'metrics and access log are all that there is to observe',
-  'tree/writerLock': 'the protocol, and the record of its holder',
 };
 
 /** A command of the terminal is a folder of its own, however small it is. */

@@ -22,7 +22,7 @@ import { locateVersion, UNREADABLE } from './version/readVersion.ts';
 
 export interface AuditOptions {
   readonly signal?: AbortSignal;
-  /** Files read side by side, at most 1 MiB of memory for each. Default 16: hashing goes on while others are opened. */
+  /** How many files are read at the same time, with at most 1 MiB of memory each. Default 16. */
   readonly concurrency?: number;
   /** Hash every byte. Default true; false trusts `stamps`. */
   readonly rehash?: boolean;
@@ -30,37 +30,37 @@ export interface AuditOptions {
 }
 
 export interface AuditFinding {
-  /** Below the tree. */
+  /** Relative to the tree. */
   readonly path: string;
-  /** Whose it is, where it is a version's. */
+  /** Name and version, if the path belongs to a version. */
   readonly name?: string;
   readonly version?: string;
-  /** In words that follow the path: "is missing". */
+  /** A predicate about the path: "is missing". */
   readonly problem: string;
-  /** True where something stands that was not published from here, which sync leaves alone: move it away by hand. */
+  /** True if sync did not publish what is there: sync leaves it alone, and the user has to move it away. */
   readonly foreign?: boolean;
-  /** True where this user may not look. */
+  /** True if this user may not read it. */
   readonly unreadable?: boolean;
 }
 
 export interface TreeAudit {
-  /** `sha256:…` of the catalog, as index.json says it. */
+  /** The tree digest in index.json, `sha256:…`. */
   readonly tree: string;
   readonly versions: number;
   readonly files: number;
   readonly sizeBytes: number;
-  /** There, but not what the catalog says: other bytes, another size, a folder or a link in place of a file. */
+  /** Present, but different from the catalog: other bytes, another size, a folder or a link instead of a file. */
   readonly damaged: readonly AuditFinding[];
   readonly missing: readonly AuditFinding[];
-  /** Not in the catalog. Dot files (the lock, the staging) are not looked at. */
+  /** Not in the catalog. Dot files (the writer lock, the staging folder) are skipped. */
   readonly unknown: readonly AuditFinding[];
-  /** Nothing damaged and nothing missing; unknown things harm no reader of the catalog. */
+  /** True if nothing is damaged or missing. Unknown files do not matter: no reader of the catalog sees them. */
   readonly sound: boolean;
 }
 
 /**
- * Compares a tree with its index.json, byte by byte. Writes nothing (a read-only mount will do), sends nothing, follows no
- * link. @throws CatalogMissing, CatalogInvalid, CatalogNewer, TreeUnreadable (index.json), TreeFault
+ * Compares a tree with its index.json, byte by byte. Writes nothing (a read-only mount is enough), uses no network, follows
+ * no link. @throws CatalogMissing, CatalogInvalid, CatalogNewer, TreeUnreadable (index.json), TreeFault
  */
 export async function auditTree(treeDir: string, options: AuditOptions = {}): Promise<TreeAudit> {
   const catalog = await readCatalog(treeDir);
@@ -77,7 +77,7 @@ export async function auditTree(treeDir: string, options: AuditOptions = {}): Pr
   await findUnknown(treeDir, expected, findings);
   const concurrency = options.concurrency ?? 16;
   const inspection: InspectionOptions = { ...options, rehash: options.rehash ?? true };
-  // Large files first: the small ones then fill the gaps that they leave.
+  // Large files first, so that none of them is left to be hashed alone at the end.
   const files = [...expected.values()].sort((a, b) => b.sizeBytes - a.sizeBytes);
   const located = await locateVersions(treeDir, files, findings);
   await pMap(located, file => auditFile(treeDir, file, inspection, findings), { concurrency });
@@ -109,7 +109,7 @@ class Findings {
     this.#treeDir = treeDir;
   }
 
-  /** What may not be read is a finding, told once; the rest of the tree is looked at all the same. @throws TreeFault */
+  /** Records a path that this user may not read, once for a folder and all below it. @throws TreeFault for other errors */
   unreadable(error: unknown, path: string): void {
     const refusal = asReadRefusal(error, `${this.#treeDir}/${path}`);
     if (!(refusal instanceof TreeUnreadable)) throw refusal;
@@ -131,17 +131,17 @@ class Findings {
   }
 }
 
-/** By path below the tree. A path that the catalog could lead out of the tree with is a finding and is never opened. */
+/** The files that the catalog lists, by path. An entry whose path would leave the tree is a finding and is never opened. */
 function expectedFiles(catalog: Catalog, findings: Findings): Map<string, ExpectedFile> {
   const expected = new Map<string, ExpectedFile>();
   const index = (problem: string): void => void findings.damaged.push({ path: CATALOG_FILE, problem });
-  if (treeDigest(catalog.plugins) !== catalog.tree) index('does not hash to the tree digest that it gives');
+  if (treeDigest(catalog.plugins) !== catalog.tree) index('does not hash to the tree digest that it contains');
   for (const { name, versions } of catalog.plugins) {
     for (const { version, path, files } of versions) {
       const problem = nameProblem(name) ?? versionProblem(version);
       const unfit = files.find(file => !OWN_FILES.includes(file.name) && fileNameProblem(file.name) !== undefined);
       if (problem !== undefined || unfit !== undefined || path !== modulePath(name, version)) {
-        index(`has an entry that cannot be: ${JSON.stringify([name, version, unfit?.name ?? path])}`);
+        index(`has an impossible entry: ${JSON.stringify([name, version, unfit?.name ?? path])}`);
         continue;
       }
       for (const { name: file, sizeBytes, sha256 } of files)
@@ -169,10 +169,10 @@ async function auditRoot(treeDir: string, catalog: Catalog, findings: Findings):
 }
 
 /**
- * The quick part of an audit, which opens no file: what the catalog does not know, and (`unreadable`) which folders could not
- * be looked into. @throws TreeFault
+ * The quick part of an audit, which opens no file. Returns what is not in the catalog, and the folders that this user may not
+ * read. @throws TreeFault
  */
-export async function findStrangers(
+export async function findUnknownFiles(
   treeDir: string,
   catalog: Catalog,
 ): Promise<{ readonly unknown: readonly AuditFinding[]; readonly unreadable: readonly AuditFinding[] }> {
@@ -182,10 +182,10 @@ export async function findStrangers(
   return { unknown, unreadable: damaged };
 }
 
-/** What an NFS client makes of a file that is removed while it is open, until it is closed. */
+/** An NFS client renames an open file to this when it is removed, until the file is closed. */
 const NFS_LEFTOVER = /^\.nfs[0-9a-f]+$/;
 
-/** Beside the plugins' folders, names with a dot in front are the staging's and the file system's own. */
+/** Skips dot files next to the plugins' folders: they belong to the staging and to the file system. */
 async function findUnknown(
   treeDir: string,
   expected: ReadonlyMap<string, ExpectedFile>,
@@ -202,15 +202,14 @@ async function findUnknown(
     for (const entry of entries) {
       if (below === '' ? entry.name.startsWith('.') : NFS_LEFTOVER.test(entry.name)) continue;
       const path = below === '' ? entry.name : `${below}/${entry.name}`;
-      if (!known.has(path))
-        findings.unknown.push({ path, problem: `is ${kindOf(entry)} that the catalog does not know` });
+      if (!known.has(path)) findings.unknown.push({ path, problem: `is ${kindOf(entry)} that is not in the catalog` });
       else if (entry.isDirectory() && !expected.has(path)) await walk(path);
     }
   };
   await walk('');
 }
 
-/** The files whose folders can be gone into without a link; what stands in the way of the others is a finding. */
+/** Returns the files whose folders are reached without a link; the other folders become findings. */
 async function locateVersions(
   treeDir: string,
   files: readonly ExpectedFile[],

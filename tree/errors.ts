@@ -1,7 +1,7 @@
 import { errno, isForbidden } from '../base/errno.ts';
 import { Refusal } from '../base/refusal.ts';
 
-/** The path given as the tree is a file, a symlink to nowhere, or cannot be walked to. */
+/** The path given as the tree is a file, a dangling symlink, or cannot be reached. */
 export class TreeUnusable extends Refusal {
   readonly code = 'TREE_UNUSABLE';
 }
@@ -10,7 +10,7 @@ export class TreeNotWritable extends Refusal {
   readonly code = 'TREE_NOT_WRITABLE';
 }
 
-/** This user may not read something of the tree. */
+/** A file or folder of the tree is not readable for this user. */
 export class TreeUnreadable extends Refusal {
   readonly code = 'TREE_UNREADABLE';
 }
@@ -19,7 +19,7 @@ export class TreeLocked extends Refusal {
   readonly code = 'TREE_LOCKED';
 }
 
-/** Somebody took the lock over while this process was held up for longer than a lock lives without a heartbeat. */
+/** Another process took the writer lock over, because this one gave no heartbeat for longer than a lock stays valid. */
 export class TreeLockLost extends Refusal {
   readonly code = 'TREE_LOCK_LOST';
 }
@@ -28,22 +28,22 @@ export class TreeDiskFull extends Refusal {
   readonly code = 'TREE_DISK_FULL';
 }
 
-/** Something that was not published from here lies where a plugin is to be. It is neither followed nor deleted. */
+/** A file that sync did not publish is where a plugin is to be published. It is neither followed nor deleted. */
 export class TreeForeign extends Refusal {
   readonly code = 'TREE_FOREIGN';
 }
 
-/** A name, a version or a file name that is not fit to be a part of a path. */
+/** A name, a version or a file name that cannot be a part of a path. */
 export class TreeNameUnfit extends Refusal {
   readonly code = 'TREE_NAME_UNFIT';
 }
 
-/** What was staged is not what its metadata says. */
+/** The staged files differ from their metadata. */
 export class TreeStagedWrong extends Refusal {
   readonly code = 'TREE_STAGED_WRONG';
 }
 
-/** The file system failed in a way that has no refusal of its own (EIO, ESTALE, …). */
+/** A file system error without a code of its own here (EIO, ESTALE, …). */
 export class TreeFault extends Refusal {
   readonly code = 'TREE_FAULT';
 }
@@ -61,7 +61,7 @@ export class CatalogNewer extends Refusal {
   readonly code = 'CATALOG_NEWER';
 }
 
-/** As asTreeRefusal, where something was to be read and nothing written. */
+/** As asTreeRefusal, for operations that only read: a missing right is TREE_UNREADABLE. */
 export function asReadRefusal(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || error instanceof Refusal || !isForbidden(error)) return asTreeRefusal(error, path);
   return new TreeUnreadable(`This user may not read ${path}`, {
@@ -74,8 +74,8 @@ export function asReadRefusal(error: unknown, path: string): unknown {
 }
 
 /**
- * The refusal for a file system error met at `path`; a refusal, an abort and whatever is no file system error come back
- * as they are. For callers who write into a staged folder by themselves, too.
+ * Returns the refusal for a file system error at `path`. Refusals, aborts and other errors are returned unchanged. Callers
+ * who write into a staged folder themselves use it as well.
  */
 export function asTreeRefusal(error: unknown, path: string): unknown {
   const code = errno(error);
@@ -85,19 +85,19 @@ export function asTreeRefusal(error: unknown, path: string): unknown {
   if (code === 'ENOSPC' || code === 'EDQUOT')
     return new TreeDiskFull(`No space is left while writing ${path}`, {
       ...details,
-      hint: 'Free some space, raise the quota or choose another folder with --out, then run it again: what was published before is as it was.',
+      hint: 'Free some space, raise the quota or choose another folder with --out, then run it again: plugins that were published before are unchanged.',
     });
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
     return new TreeNotWritable(
       code === 'EROFS' ? `${path} is on a read-only file system` : `There is no permission for ${path}`,
       {
         ...details,
-        expected: 'files that this user may read, in a folder that it may write',
+        expected: 'files that this user may read, in a folder where this user may write',
         hint: 'Change its owner or mode, or choose another folder with --out.',
       },
     );
   return new TreeFault(`The file system failed at ${path}: ${code}`, {
     ...details,
-    hint: 'Look at the disk or the mount (the kernel log says more), then run it again.',
+    hint: 'Check the disk or the mount (the kernel log has more), then run it again.',
   });
 }

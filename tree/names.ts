@@ -2,39 +2,39 @@ import { TreeNameUnfit } from './errors.ts';
 
 export const MODULE_FILE = 'plugin.wasm';
 export const METADATA_FILE = 'metadata.json';
-/** The metadata file of the official plugin server, with its line names. */
+/** The metadata file of Higress' own plugin server, with its line names. */
 export const METADATA_TEXT_FILE = 'metadata.txt';
 export const CHECKSUM_FILE = 'plugin.wasm.sha256';
 export const CATALOG_FILE = 'index.json';
-/** What Higress' acceptance of a plugin server fetches: name → version, digest, wasmSha256. */
+/** Fetched by Higress' acceptance test of a plugin server: name → version, digest, wasmSha256. */
 export const INVENTORY_FILE = 'snapshot-inventory.json';
-/** Names within the tree that are this program's while a run lasts. */
-export const LOCK_FILE = '.lock';
+/** These two exist in a tree while a run writes to it. */
+export const WRITER_LOCK_FILE = '.lock';
 export const STAGING_FOLDER = '.staging';
 
-/** The files of every version that are made here; nothing from an image may take their names. */
+/** The files that sync makes for every version. A file of an image may not have one of these names. */
 export const OWN_FILES: readonly string[] = [MODULE_FILE, METADATA_FILE, METADATA_TEXT_FILE, CHECKSUM_FILE];
 
 const MAX_LENGTH = 128;
 
 /**
- * Why a text cannot be a plugin's name, in words that follow it ("is empty"); undefined if it can. What is allowed
- * needs no escape in a URL's path (RFC 3986, 3.3), in a shell or on any file system of Linux and macOS.
+ * Why a text cannot be a plugin's name, as a predicate ("is empty"); undefined if it can. Every allowed character is valid
+ * without an escape in a URL's path (RFC 3986, section 3.3), in a shell, and on the file systems of Linux and macOS.
  */
 export function nameProblem(name: string): string | undefined {
   const lower = name.toLowerCase();
-  if (lower === CATALOG_FILE || lower === INVENTORY_FILE) return 'is the name of a file that stands in the tree itself';
+  if (lower === CATALOG_FILE || lower === INVENTORY_FILE) return 'is the name of a file of the tree itself';
   return partProblem(name, '');
 }
 
-/** As nameProblem, for a version. ":" is allowed here, for lists that have a digest (`sha256:…`) for a version. */
+/** As nameProblem, for a version. ":" is allowed as well, because upstream's lists use digests (`sha256:…`) as versions. */
 export function versionProblem(version: string): string | undefined {
   return partProblem(version, ':');
 }
 
-/** As nameProblem, for a file that an image brings along (spec.yaml, README.md, icon.png). */
+/** As nameProblem, for a further file of an image (spec.yaml, README.md, icon.png). */
 export function fileNameProblem(file: string): string | undefined {
-  if (OWN_FILES.includes(file.toLowerCase())) return 'is the name of a file that is made here';
+  if (OWN_FILES.includes(file.toLowerCase())) return 'is the name of a file that sync makes';
   return partProblem(file, '');
 }
 
@@ -46,16 +46,16 @@ export function modulePath(name: string, version: string): string {
 
 /** @throws TreeNameUnfit */
 export function requireFit(name: string, version: string): void {
-  refuse('plugin name', name, nameProblem(name));
-  refuse('version', version, versionProblem(version));
+  requireNoProblem('plugin name', name, nameProblem(name));
+  requireNoProblem('version', version, versionProblem(version));
 }
 
 /** @throws TreeNameUnfit */
 export function requireFitFile(file: string): void {
-  refuse('file name', file, fileNameProblem(file));
+  requireNoProblem('file name', file, fileNameProblem(file));
 }
 
-function refuse(what: string, text: string, problem: string | undefined): void {
+function requireNoProblem(what: string, text: string, problem: string | undefined): void {
   if (problem === undefined) return;
   const shown = JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text);
   throw new TreeNameUnfit(`The ${what} ${shown} ${problem}`, {
@@ -80,12 +80,12 @@ function partProblem(part: string, alsoAllowed: string): string | undefined {
 
 function characterProblem(character: string): string {
   const code = character.codePointAt(0) ?? 0;
-  if (character === '/' || character === '\\') return `holds a ${character === '/' ? 'slash' : 'backslash'}`;
-  if (character === '%') return 'holds a "%", which URLs use for escapes';
-  if (code < 0x20 || code === 0x7f) return `holds a control character (${codePoint(code)})`;
-  if (/\s/u.test(character)) return 'holds white space';
-  if (code > 0x7e) return `holds a character that is not ASCII (${codePoint(code)})`;
-  return `holds "${character}", which not every URL, shell or file system takes`;
+  if (character === '/' || character === '\\') return `contains a ${character === '/' ? 'slash' : 'backslash'}`;
+  if (character === '%') return 'contains a "%", which URLs use for escapes';
+  if (code < 0x20 || code === 0x7f) return `contains a control character (${codePoint(code)})`;
+  if (/\s/u.test(character)) return 'contains white space';
+  if (code > 0x7e) return `contains a character that is not ASCII (${codePoint(code)})`;
+  return `contains "${character}", which not every URL, shell or file system accepts`;
 }
 
 function codePoint(code: number): string {

@@ -6,7 +6,7 @@ import { errno, isAbsent } from '../base/errno.ts';
 /** Windows has neither flag; there, 0 leaves them out. */
 const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 
-/** In words what a directory entry is that should be something else. */
+/** Names the kind of a directory entry, for messages. */
 export function kindOf(stat: Pick<Stats, 'isDirectory' | 'isSymbolicLink' | 'isFile'>): string {
   if (stat.isSymbolicLink()) return 'a symbolic link';
   if (stat.isDirectory()) return 'a folder';
@@ -14,8 +14,8 @@ export function kindOf(stat: Pick<Stats, 'isDirectory' | 'isSymbolicLink' | 'isF
 }
 
 /**
- * Opens a regular file for reading and nothing else: a link is not followed, a pipe does not hold it up. Answers the open
- * file, undefined if there is none, or in words what is there instead.
+ * Opens a regular file for reading. Does not follow a link and does not block on a pipe. Returns the open file, undefined if
+ * the path does not exist, or the kind of what is there instead (see kindOf).
  */
 export async function openRegular(path: string): Promise<FileHandle | string | undefined> {
   const opened = await openSized(path);
@@ -40,14 +40,15 @@ async function openSized(path: string): Promise<{ handle: FileHandle; sizeBytes:
   return kindOf(stat);
 }
 
-/** Of what readRegular says is there instead: true if it is a file all the same, but a larger one. */
+/** Whether a text that readRegular returned is about a file that is too large, not about a link or a folder. */
 export function isFileText(text: string): boolean {
   return text.startsWith('a file of ');
 }
 
 /**
- * The bytes of a regular file of at most `maxBytes`, undefined if there is none, or in words what is there instead. Not more
- * of it than it had when it was opened. Each call to the file system counts here: a run reads thousands of small files.
+ * Returns the bytes of a regular file of at most `maxBytes`, undefined if the path does not exist, or the kind of what is
+ * there instead. Reads no more bytes than the file had when it was opened. Makes as few system calls as possible, because a
+ * run reads thousands of small files.
  */
 export async function readRegular(
   path: string,
@@ -71,7 +72,7 @@ export async function readRegular(
   }
 }
 
-/** Larger reads keep the hash busy and the event loop's share small; measured best on both old and new processors. */
+/** Large reads keep the hash busy and the event loop free; 1 MiB was the fastest size measured. */
 const CHUNK_BYTES = 1024 * 1024;
 
 export interface FileHash {
@@ -81,7 +82,7 @@ export interface FileHash {
   readonly head: Buffer;
 }
 
-/** Hashes an open file from its beginning, in memory of at most CHUNK_BYTES. `sizeHint` in bytes spares small files that. */
+/** Hashes an open file from its beginning. The buffer has 1 MiB, or less if `sizeHint` (in bytes) is less. */
 export async function hashFile(handle: FileHandle, sizeHint: number, signal?: AbortSignal): Promise<FileHash> {
   const hash = createHash('sha256');
   const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, Math.max(sizeHint + 1, 64)));
@@ -101,7 +102,7 @@ export async function hashFile(handle: FileHandle, sizeHint: number, signal?: Ab
 
 const WASM_HEAD = Buffer.from([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
 
-/** Core spec, 5.5.16: magic and version of a module. A component has another version and is none. */
+/** Wasm core specification, section 5.5.16: magic and version of a module. A component has another version. */
 export function isModuleHead(head: Buffer): boolean {
   return head.equals(WASM_HEAD);
 }

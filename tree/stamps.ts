@@ -4,13 +4,13 @@ import { dirname } from 'node:path';
 import { makeFolder } from '../base/makeFolder.ts';
 
 /**
- * What this machine remembers of files whose bytes it has hashed: size, mtime, ctime and inode, by path below the tree.
- * While all four are the same the bytes are taken to be the same (ctime cannot be set back by a program). One file
- * outside the tree, read once and written once: it is about this machine's inodes and would be noise in the tree.
- * It is a cache: unreadable or foreign, it counts as empty, and a failure to write it is no failure of the run.
+ * Remembers files whose bytes this machine has hashed: size, mtime, ctime and inode, by path below the tree. While all four
+ * are the same, the bytes are taken to be the same, because no program can set ctime back. The stamps are one file outside
+ * the tree, because inodes are a fact of this machine. They are a cache: a file that cannot be read counts as empty, and a
+ * failure to write it is no failure of the run.
  */
 export interface Stamps {
-  /** True if the file at `path` (below the tree) had this sha256 when it last looked as it looks now. */
+  /** Whether the file at `path` (below the tree) had this sha256 when it was hashed, and has not changed since. */
   matches(path: string, stat: BigIntStats, sha256: string): boolean;
   record(path: string, stat: BigIntStats, sha256: string): void;
   forget(path: string): void;
@@ -20,7 +20,7 @@ export interface Stamps {
 
 const FORMAT = 'plugin-mirror stamps 1';
 
-/** @param file where they are kept; undefined: for the length of the process only. @param treeDir resolved */
+/** @param file where the stamps are kept; undefined keeps them in memory only. @param treeDir the resolved path */
 export async function openStamps(file: string | undefined, treeDir: string): Promise<Stamps> {
   return new StampFile(file, treeDir, file === undefined ? undefined : await readStamps(file, treeDir));
 }
@@ -76,7 +76,7 @@ function stamp(stat: BigIntStats, sha256: string): string {
 async function readStamps(file: string, treeDir: string): Promise<Map<string, string> | undefined> {
   const text = await readFile(file, 'utf8').catch(() => '');
   const [format, tree, ...lines] = text.split('\n');
-  // A file cut short by a crash lacks its last newline; what it has of lines is then not to be trusted either.
+  // A file that was cut short by a crash lacks its last newline; then none of its lines can be trusted.
   if (format !== FORMAT || tree !== treeDir || lines.pop() !== '') return undefined;
   const stamps = new Map<string, string>();
   for (const line of lines) {

@@ -1,4 +1,4 @@
-import { type AuditFinding, findStrangers } from '../../tree/auditTree.ts';
+import { type AuditFinding, findUnknownFiles } from '../../tree/auditTree.ts';
 import { buildCatalog } from '../../tree/catalog/buildCatalog.ts';
 import type { Catalog } from '../../tree/catalog/catalog.ts';
 import { differingFiles } from '../../tree/catalog/differingFiles.ts';
@@ -72,7 +72,7 @@ export async function checkTree(
       ];
     return [{ kind: 'damaged', path: file, detail: unread ?? problem, ...(foreign ? { foreign: [file] } : {}) }];
   });
-  const { unknown, unreadable } = await findStrangers(treeDir, typeof old === 'string' ? buildCatalog(entries) : old);
+  const { unknown, unreadable } = await findUnknownFiles(treeDir, typeof old === 'string' ? buildCatalog(entries) : old);
   const told = placesOf([...found, ...ofExtras, ...ofFiles]);
   const isNews = ({ path }: AuditFinding) => !told.has(path) && !told.has(path.split('/').slice(0, 2).join('/'));
   const strangers = unknown.filter(isNews);

@@ -4,7 +4,7 @@ import { type Image, platformText } from '../../registry/image.ts';
 import type { Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { asTreeRefusal, TreeDiskFull } from '../../tree/errors.ts';
-import { bytesIn, diskFull, filesExhausted } from '../../tree/freeSpace.ts';
+import { bytesIn, diskFullError, inodesUsedUpError } from '../../tree/freeSpace.ts';
 import type { Publishing } from '../../tree/publish/openPublisher.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { adoptFile } from '../extract/adoptFile.ts';
@@ -113,13 +113,13 @@ async function stageAndPublish(room: StagingRoom, fill: (dir: string) => Promise
     const refusal = asTreeRefusal(error, staged.dir);
     const isFull = refusal instanceof TreeDiskFull && refusal.expected === undefined;
     // Both are looked at before what was staged makes room again.
-    const noFiles = isFull ? await filesExhausted(publishing.treeDir, refusal.cause) : undefined;
+    const noFiles = isFull ? await inodesUsedUpError(publishing.treeDir, refusal.cause) : undefined;
     const writtenBytes = isFull ? await bytesIn(staged.dir) : 0;
     await publishing.discard(staged);
     if (!isFull) throw refusal;
     const neededBytes = room.neededBytes ?? Math.max(room.leastBytes, writtenBytes);
     const isLeast = room.neededBytes === undefined;
-    throw noFiles ?? (await diskFull(publishing.treeDir, neededBytes, { cause: refusal.cause, isLeast }));
+    throw noFiles ?? (await diskFullError(publishing.treeDir, neededBytes, { cause: refusal.cause, isLeast }));
   }
 }
 

@@ -5,7 +5,7 @@ import { readCatalog } from '../../tree/catalog/readCatalog.ts';
 import { CatalogInvalid, TreeUnreadable } from '../../tree/errors.ts';
 import { METADATA_FILE, MODULE_FILE } from '../../tree/names.ts';
 import type { Publishing } from '../../tree/publish/openPublisher.ts';
-import { foreseeRemoval, type Removal } from '../../tree/publish/removal.ts';
+import { previewRemoval, type Removal } from '../../tree/publish/removal.ts';
 import type { Stamps } from '../../tree/stamps.ts';
 import { type Inspection, inspectVersion } from '../../tree/version/inspectVersion.ts';
 import { listVersions } from '../../tree/version/listVersions.ts';
@@ -83,7 +83,7 @@ export function foreseePruning(treeDir: string, doomed: readonly FoundExtra[], s
     doomed,
     async ({ name, version, listed }) => {
       const known = { stamps, ...(listed === undefined ? {} : { listed }) };
-      return prunedExtra({ name, version }, await foreseeRemoval(treeDir, { name, version }, known));
+      return prunedExtra({ name, version }, await previewRemoval(treeDir, { name, version }, known));
     },
     { concurrency: 8 },
   );

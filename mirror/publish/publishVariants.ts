@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import pMap from 'p-map';
 import { asTreeRefusal, TreeDiskFull } from '../../tree/errors.ts';
-import { diskFull } from '../../tree/freeSpace.ts';
+import { diskFullError } from '../../tree/freeSpace.ts';
 import { MODULE_FILE } from '../../tree/names.ts';
 import type { Publishing } from '../../tree/publish/openPublisher.ts';
 import { type Coding, codingOf, variantFile } from '../../tree/version/codings.ts';
@@ -68,7 +68,7 @@ async function withVariants(
     await publishing.discard(staged);
     const refusal = asTreeRefusal(error, staged.dir);
     if (!(refusal instanceof TreeDiskFull) || refusal.expected !== undefined) throw refusal;
-    throw await diskFull(publishing.treeDir, metadata.sizeBytes, { cause: refusal.cause, isLeast: true });
+    throw await diskFullError(publishing.treeDir, metadata.sizeBytes, { cause: refusal.cause, isLeast: true });
   }
 }
 

@@ -1,5 +1,5 @@
 import { realpath } from 'node:fs/promises';
-import { standsCatalog } from '../../tree/catalog/differingFiles.ts';
+import { isCatalogUnchanged } from '../../tree/catalog/differingFiles.ts';
 import { openStamps, type Stamps } from '../../tree/stamps.ts';
 import { inspectVersion } from '../../tree/version/inspectVersion.ts';
 import type { WantedAlias } from '../manifest/wanted.ts';
@@ -35,7 +35,7 @@ export async function reportStanding(options: SyncOptions): Promise<SyncedReport
   const selected = options.selected ?? (() => true);
   const settled = { settled: published, named, pinned, prune, inspect: true, failed: new Set<string>(), selected };
   const { entries, extras, doomed, left } = await gatherCatalog(treeDir, stamps, settled);
-  if (doomed.length > 0 || !(await standsCatalog(treeDir, entries))) return undefined;
+  if (doomed.length > 0 || !(await isCatalogUnchanged(treeDir, entries))) return undefined;
   for (const { outcome } of done) onEvent({ type: 'finished', outcome });
   return {
     tree: treeDir,

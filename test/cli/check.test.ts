@@ -67,12 +67,12 @@ describe('check of the tree itself', { concurrency: 2 }, () => {
     assert.deepEqual((await check(scene)).told, []);
   });
 
-  it('sees that index.json or the inventory is not what sync would write, and one that is missing or broken once', async t => {
+  it('sees that index.json or the inventory differs from what sync would write, and one that is missing or broken once', async t => {
     const scene = await synced(t, 'a', 'b');
     const index = await scene.read('plugins/index.json');
     for (const [file, content, detail] of [
-      ['snapshot-inventory.json', '{}', /not what sync would write/],
-      ['index.json', index.replace('"pinned": true', '"pinned": false'), /not what sync would write/],
+      ['snapshot-inventory.json', '{}', /differs from what sync would write/],
+      ['index.json', index.replace('"pinned": true', '"pinned": false'), /differs from what sync would write/],
       ['index.json', undefined, /^is missing$/],
       ['index.json', '{', /^is no catalog that can be read$/],
     ] as const) {

@@ -30,7 +30,7 @@ async function tree(t: TestContext): Promise<string> {
 
 const paths = (findings: readonly { path: string }[]): string[] => findings.map(finding => finding.path);
 
-test('a tree as it was published is sound', async t => {
+test('an unchanged tree is sound', async t => {
   const audit = await auditTree(await tree(t));
   assert.equal(audit.sound, true);
   assert.equal(audit.versions, 4);
@@ -38,7 +38,7 @@ test('a tree as it was published is sound', async t => {
   assert.deepEqual([audit.damaged, audit.missing, audit.unknown], [[], [], []]);
 });
 
-test('every kind of damage is named, and nothing outside is read', async t => {
+test('every kind of damage is reported, and nothing outside the tree is read', async t => {
   const dir = await tree(t);
   const wasm = await readFile(join(dir, 'a/1.0.0/plugin.wasm'));
   wasm[20] = (wasm[20] ?? 0) ^ 1;
@@ -54,7 +54,7 @@ test('every kind of damage is named, and nothing outside is read', async t => {
   await writeFile(join(dir, 'a/1.0.0/extra'), '');
   await symlink('/', join(dir, 'root'));
   await mkdir(join(dir, 'd/1.0.0'), { recursive: true });
-  // Beside the plugins a dot file may be anybody's; within their folders it is nobody's, but for what NFS keeps of an open file.
+  // Dot files next to the plugins' folders may belong to other programs. Within those folders only NFS leftovers may exist.
   await writeFile(join(dir, '.hidden'), '');
   await writeFile(join(dir, 'a/1.0.0/.hidden'), '');
   await writeFile(join(dir, 'a/1.0.0/.nfs00000000000a1b2c00000001'), '');
@@ -77,7 +77,7 @@ test('every kind of damage is named, and nothing outside is read', async t => {
   assert.deepEqual(paths(audit.unknown), ['a/.x', 'a/1.0.0/.hidden', 'a/1.0.0/extra', 'd', 'root']);
 });
 
-test('a module that is none is damaged even if the catalog agrees with its bytes', async t => {
+test('a file that is not a Wasm module is damaged even if the catalog has its sha256', async t => {
   const dir = await temporary(t);
   const publishing = await openPublishing(dir);
   const one = sample('a', '1.0.0');
@@ -88,10 +88,10 @@ test('a module that is none is damaged even if the catalog agrees with its bytes
   await publish(publishing, { metadata, contents: new Map([['plugin.wasm', page]]) });
   await publishing.writeCatalog([{ metadata, pinned: false }]);
   await publishing.close();
-  assert.deepEqual((await auditTree(dir)).damaged[0]?.problem, 'is no Wasm module');
+  assert.deepEqual((await auditTree(dir)).damaged[0]?.problem, 'is not a Wasm module');
 });
 
-test('a catalog that leads out of the tree, or was edited, is damaged itself', async t => {
+test('a catalog with a path out of the tree, or that was edited, is damaged itself', async t => {
   const dir = await tree(t);
   const index = JSON.parse(await readFile(join(dir, 'index.json'), 'utf8'));
   index.plugins[0].versions[0].pinned = true;
@@ -108,7 +108,7 @@ test('a catalog that leads out of the tree, or was edited, is damaged itself', a
   assert.match(damaged.find(finding => finding.path === 'index.json')?.problem ?? '', /passwd/);
 });
 
-test('keys that a later version may add to the catalog do no harm', async t => {
+test('unknown keys in the catalog are allowed', async t => {
   const dir = await tree(t);
   const index = JSON.parse(await readFile(join(dir, 'index.json'), 'utf8'));
   index.plugins[0].versions[0].signed = true;
@@ -118,7 +118,7 @@ test('keys that a later version may add to the catalog do no harm', async t => {
   assert.equal((await auditTree(dir)).sound, true);
 });
 
-test('what is no catalog is refused by what it is', async t => {
+test('a file that is not a catalog is refused with what it is', async t => {
   const dir = await temporary(t);
   await assert.rejects(auditTree(dir), code('CATALOG_MISSING'));
   await assert.rejects(auditTree(join(dir, 'nowhere')), code('CATALOG_MISSING'));
@@ -140,7 +140,7 @@ test('what is no catalog is refused by what it is', async t => {
   await assert.rejects(auditTree(dir), code('CATALOG_INVALID'));
 });
 
-test('an audit ends when it is told to', async t => {
+test('an audit can be aborted', async t => {
   const controller = new AbortController();
   controller.abort(new Error('enough'));
   await assert.rejects(auditTree(await tree(t), { signal: controller.signal }), /enough/);

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 
-/** writer.ts as JavaScript in `dir`: it starts in a third of the time that a loader for TypeScript takes. */
+/** Compiles writer.ts into `dir`: as JavaScript it starts in a third of the time. */
 export async function compileWriter(dir: string): Promise<string> {
   const root = resolve(import.meta.dirname, '../..');
   const compiler = join(root, 'node_modules/typescript/bin/tsc');
@@ -30,7 +30,7 @@ export interface Writer {
   readonly pid: number;
   /** The first line that it prints: "open", "wait" or the code of a refusal. */
   readonly said: string;
-  /** Lets it close the tree and end. */
+  /** Closes the tree and waits for the process to end. */
   finish(): Promise<void>;
   kill(): Promise<void>;
 }

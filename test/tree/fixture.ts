@@ -8,7 +8,7 @@ import type { PublishedVersion } from '../../tree/version/published.ts';
 
 const HEAD = Buffer.from([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
 
-/** A temporary folder that goes with its test, and with it whatever a killed writer left beside it. */
+/** A temporary folder that is removed after the test, with whatever a killed writer left next to it. */
 export async function temporary(t: TestContext): Promise<string> {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'plugin-mirror-tree-')));
   t.after(() => rm(dir, { recursive: true, force: true }));
@@ -17,7 +17,7 @@ export async function temporary(t: TestContext): Promise<string> {
   return inner;
 }
 
-/** A module of `sizeBytes`, told from others by its seed. */
+/** A module of `sizeBytes`; different seeds give different bytes. */
 export function module(seed: string, sizeBytes = 64): Buffer {
   const body = Buffer.alloc(Math.max(0, sizeBytes - HEAD.length), `${seed};`);
   return Buffer.concat([HEAD, body]);

@@ -33,7 +33,7 @@ async function problems(tree: string, options: InspectionOptions = {}): Promise<
   return inspection.state === 'damaged' ? inspection.problems : [inspection.state];
 }
 
-test('each kind of damage is named by its file', async t => {
+test('each kind of damage is reported with its file', async t => {
   const other = sample('q', '1.0.0').metadata;
   const cases: [string, (folder: string) => Promise<unknown>, RegExp][] = [
     [
@@ -46,14 +46,18 @@ test('each kind of damage is named by its file', async t => {
     ['text edited', folder => writeFile(join(folder, 'metadata.txt'), 'x'), /^metadata\.txt has 1 bytes/],
     ['checksum gone', folder => rm(join(folder, 'plugin.wasm.sha256')), /^plugin\.wasm\.sha256 is missing/],
     ['metadata gone', folder => rm(join(folder, 'metadata.json')), /^metadata\.json is missing/],
-    ['metadata cut', folder => writeFile(join(folder, 'metadata.json'), '{"a":'), /^metadata\.json is no JSON/],
-    ['metadata misshapen', folder => writeFile(join(folder, 'metadata.json'), '{"schemaVersion":1}'), /misshapen/],
-    ['of another', folder => writeFile(join(folder, 'metadata.json'), JSON.stringify(other)), /is that of q 1\.0\.0/],
+    ['metadata cut', folder => writeFile(join(folder, 'metadata.json'), '{"a":'), /^metadata\.json is not JSON/],
+    [
+      'metadata misshapen',
+      folder => writeFile(join(folder, 'metadata.json'), '{"schemaVersion":1}'),
+      /metadata\.json is invalid/,
+    ],
+    ['of another', folder => writeFile(join(folder, 'metadata.json'), JSON.stringify(other)), /belongs to q 1\.0\.0/],
     [
       'leading out',
       folder =>
         writeFile(join(folder, 'metadata.json'), JSON.stringify({ ...ONE.metadata, files: { '../x': ONE.metadata } })),
-      /names a file that cannot be/,
+      /has an impossible file name/,
     ],
     [
       'reformatted',
@@ -103,7 +107,7 @@ test('each kind of damage is named by its file', async t => {
   }
 });
 
-test('what is not there is missing, and a name that leads out is refused', async t => {
+test('a version that does not exist is missing, and a name with a path out of the tree is refused', async t => {
   const { tree } = await published(t);
   assert.equal((await inspectVersion(tree, 'p', '2.0.0')).state, 'missing');
   assert.equal((await inspectVersion(tree, 'q', '1.0.0')).state, 'missing');
@@ -113,7 +117,7 @@ test('what is not there is missing, and a name that leads out is refused', async
   await assert.rejects(readVersion(tree, 'p', '../../etc'), code('TREE_NAME_UNFIT'));
 });
 
-test('stamps spare the hashing of what has not changed, and of nothing else', async t => {
+test('unchanged files are not hashed again, changed ones are', async t => {
   const { tree, folder, stampsFile } = await published(t);
   const wasm = join(folder, 'plugin.wasm');
   const matching = async (): Promise<boolean> => {
@@ -122,7 +126,7 @@ test('stamps spare the hashing of what has not changed, and of nothing else', as
     return stamps.matches('p/1.0.0/plugin.wasm', await stat(wasm, { bigint: true }), ONE.metadata.sha256);
   };
   assert.equal(await matching(), true);
-  // Rewritten in place with its size and mtime put back: ctime tells.
+  // Rewritten in place with the old size and mtime: ctime differs.
   const handle = await open(wasm, 'r+');
   const { mtime } = await handle.stat();
   await handle.write(Buffer.from([0xff]), 0, 1, 40);
@@ -133,10 +137,10 @@ test('stamps spare the hashing of what has not changed, and of nothing else', as
   assert.match((await problems(tree, { stamps }))[0] ?? '', /^plugin\.wasm has sha256/);
 });
 
-test('with stamps nothing is read that they know; rehash reads it all the same', async t => {
+test('a file with a current stamp is not read, unless rehash is set', async t => {
   const { tree, folder, stampsFile } = await published(t);
   const stamps = await openStamps(stampsFile, tree);
-  // The stamps are made to vouch for a damaged file, which shows who looks at the bytes.
+  // The stamps are forged for a damaged file, which shows whether the bytes are read.
   const { stat } = await import('node:fs/promises');
   await writeFile(join(folder, 'plugin.wasm'), Buffer.alloc(64));
   stamps.record('p/1.0.0/plugin.wasm', await stat(join(folder, 'plugin.wasm'), { bigint: true }), ONE.metadata.sha256);
@@ -145,7 +149,7 @@ test('with stamps nothing is read that they know; rehash reads it all the same',
   assert.match((await problems(tree))[0] ?? '', /^plugin\.wasm has sha256/);
 });
 
-test('stamps that are foreign, torn or about another tree count for nothing and break nothing', async t => {
+test('stamps that are foreign, cut short or of another tree count as empty', async t => {
   const { tree, stampsFile } = await published(t);
   const good = await readFile(stampsFile, 'utf8');
   const { stat } = await import('node:fs/promises');
@@ -165,7 +169,7 @@ test('stamps that are foreign, torn or about another tree count for nothing and 
   assert.equal(await unwritable.save(), false);
 });
 
-test('what an inspection finds sound is known to the next one', async t => {
+test('an inspection records the sound files for the next one', async t => {
   const { tree, stampsFile } = await published(t);
   await rm(stampsFile);
   const stamps = await openStamps(stampsFile, tree);
@@ -175,7 +179,7 @@ test('what an inspection finds sound is known to the next one', async t => {
   assert.equal((await readFile(stampsFile, 'utf8')).trimEnd().split('\n').length, 2 + 5);
 });
 
-test('times and modes are no damage: a checkout or a COPY may change them', async t => {
+test('other times and modes are no damage: a checkout or a COPY may change them', async t => {
   const { tree, folder } = await published(t);
   await utimes(join(folder, 'plugin.wasm'), 1, 1);
   await chmod(join(folder, 'plugin.wasm'), 0o755);

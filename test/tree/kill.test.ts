@@ -11,14 +11,14 @@ import { module, publish, sample, temporary } from './fixture.ts';
 
 const ROUNDS = process.env.PLUGIN_MIRROR_TEST_PEERS === '1' ? 100 : 8;
 
-/** Throws unless it is all of one module, from its first byte to its last. */
+/** Throws unless all bytes belong to one module. */
 function requireWhole(bytes: Buffer): void {
   const seed = bytes.subarray(8, bytes.indexOf(';')).toString();
   assert.ok(bytes.length >= 20_000, `${bytes.length} bytes`);
   assert.ok(bytes.equals(module(seed, bytes.length)), `a mixture that begins with ${seed}`);
 }
 
-test('a kill at any moment leaves every plugin.wasm whole, and the next run mends the rest', async t => {
+test('a kill at any moment leaves every plugin.wasm complete, and the next run repairs the rest', async t => {
   const dir = await temporary(t);
   const script = await compileWriter(dir);
   const recovered = { replacements: 0 };
@@ -26,7 +26,7 @@ test('a kill at any moment leaves every plugin.wasm whole, and the next run mend
     for (let round = 0; round < ROUNDS; round++) {
       const writer = await startWriter(script, treeDir);
       assert.equal(writer.said, 'open');
-      // Where the kill meets the loop is to be different each time; nothing hangs on how long this takes.
+      // The kill has to hit the loop at a different point each time; no assertion depends on the time.
       await delay(Math.random() * 40);
       await writer.kill();
       const versions = await readdir(join(treeDir, 'p')).catch(() => []);
@@ -50,10 +50,10 @@ test('a kill at any moment leaves every plugin.wasm whole, and the next run mend
     (await readdir(dir)).filter(entry => entry.startsWith('.')),
     [],
   );
-  t.diagnostic(`${2 * ROUNDS} kills, ${recovered.replacements} replacements ended by the next run`);
+  t.diagnostic(`${2 * ROUNDS} kills, ${recovered.replacements} replacements completed by the next run`);
 });
 
-test('readers meet the old module or the new one, never none and never a mixture', async t => {
+test('readers see the old module or the new one, never none and never a mixture', async t => {
   const dir = await temporary(t);
   const publishing = await openPublishing(dir);
   await publish(publishing, sample('p', '1.0.0', { seed: 'first', sizeBytes: 50_000 }));

@@ -13,7 +13,7 @@ import { code, publish, sample, temporary } from './fixture.ts';
 
 const run = promisify(execFile);
 
-/** A temporary folder in which `tree` may be a mount: that goes first, since hooks run in the order of their making. */
+/** A temporary folder in which `tree` may be a mount. It is unmounted first: hooks run in the order of their registration. */
 async function temporaryForMounts(t: TestContext): Promise<string> {
   const mounted: { dir?: string } = {};
   t.after(async () => {
@@ -23,7 +23,7 @@ async function temporaryForMounts(t: TestContext): Promise<string> {
   return mounted.dir;
 }
 
-/** Mounts at a folder, or skips the test where that is not allowed; where peers are demanded it must be. */
+/** Mounts at a folder, or skips the test if this user may not. With PLUGIN_MIRROR_TEST_PEERS=1 it must be possible. */
 async function mount(t: TestContext, at: string, ...options: string[]): Promise<boolean> {
   await mkdir(at, { recursive: true });
   try {
@@ -36,7 +36,7 @@ async function mount(t: TestContext, at: string, ...options: string[]): Promise<
   return true;
 }
 
-test('a full disk is told with what was needed, and leaves the tree as it was', async t => {
+test('a full disk is reported with the bytes needed, and leaves the tree unchanged', async t => {
   const dir = await temporaryForMounts(t);
   const tree = join(dir, 'tree');
   if (!(await mount(t, tree, '-t', 'tmpfs', '-o', 'size=512k,mode=755', 'tmpfs'))) return;
@@ -54,7 +54,7 @@ test('a full disk is told with what was needed, and leaves the tree as it was', 
   await assert.rejects(publishing.publishAlias(old, '1.0.0'), full);
   await assert.rejects(requireSpace(join(tree, 'not/yet'), 400_000), code('TREE_DISK_FULL'));
   await requireSpace(tree, 10_000);
-  // The staged files themselves fit, what is made beside them does not.
+  // The staged files fit; the files that sync makes do not.
   const staged = await publishing.stage();
   const { metadata, contents } = sample('q', '1.0.0', { sizeBytes: 8 });
   for (const [file, bytes] of contents) await writeFile(join(staged.dir, file), bytes);
@@ -91,7 +91,7 @@ test('a tree on a read-only mount can be audited and inspected, and not opened f
   await assert.rejects(openPublishing(join(tree, 'below')), code('TREE_NOT_WRITABLE'));
 });
 
-test('a tree that is a mount of its own, even of the same device, is staged in itself', async t => {
+test('a tree that is a mount point, even of the same device, has its staging folder inside', async t => {
   const dir = await temporaryForMounts(t);
   const [source, tree] = [join(dir, 'source'), join(dir, 'tree')];
   await mkdir(source);

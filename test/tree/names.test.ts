@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { fileNameProblem, modulePath, nameProblem, versionProblem } from '../../tree/names.ts';
 import { code } from './fixture.ts';
 
-test('names and versions of real lists are fit', () => {
+test('names and versions of real lists are valid', () => {
   for (const name of ['ai-proxy', 'mcp-server', 'a', 'A_b.c~d', 'x'.repeat(128), '1', '__proto__', 'index', 'a..b'])
     assert.equal(nameProblem(name), undefined, name);
   for (const version of ['1.0.0', 'v2.0.0-rc.1+build.5', 'latest', `sha256:${'0'.repeat(64)}`])
@@ -12,7 +12,7 @@ test('names and versions of real lists are fit', () => {
     assert.equal(fileNameProblem(file), undefined, file);
 });
 
-test('what could leave the tree, hide in it or break a URL is told by what is wrong', () => {
+test('a name that could leave the tree, hide in it or break a URL is refused with its problem', () => {
   const cases: [string, RegExp][] = [
     ['', /empty/],
     ['.', /path/],
@@ -32,20 +32,20 @@ test('what could leave the tree, hide in it or break a URL is told by what is wr
     ['é', /ASCII/],
     ['插件', /ASCII/],
     ['😀', /ASCII \(U\+1F600\)/],
-    ...[...'*?"<>|#&;$`\'(){}[]!^=,'].map(character => [`a${character}b`, /holds/] as [string, RegExp]),
+    ...[...'*?"<>|#&;$`\'(){}[]!^=,'].map(character => [`a${character}b`, /contains/] as [string, RegExp]),
   ];
   for (const [text, expected] of cases) {
     assert.match(nameProblem(text) ?? 'fit', expected, JSON.stringify(text));
     assert.match(versionProblem(text) ?? 'fit', expected, JSON.stringify(text));
     assert.match(fileNameProblem(text) ?? 'fit', expected, JSON.stringify(text));
   }
-  assert.match(nameProblem('a:b') ?? '', /holds ":"/);
-  assert.match(nameProblem('Index.json') ?? '', /stands in the tree/);
-  assert.match(nameProblem('snapshot-inventory.json') ?? '', /stands in the tree/);
-  assert.match(fileNameProblem('Plugin.wasm') ?? '', /made here/);
+  assert.match(nameProblem('a:b') ?? '', /contains ":"/);
+  assert.match(nameProblem('Index.json') ?? '', /file of the tree itself/);
+  assert.match(nameProblem('snapshot-inventory.json') ?? '', /file of the tree itself/);
+  assert.match(fileNameProblem('Plugin.wasm') ?? '', /that sync makes/);
 });
 
-test('a path is made of fit parts only', () => {
+test('a path is made of valid parts only', () => {
   assert.equal(modulePath('a', '1.0.0'), 'a/1.0.0/plugin.wasm');
   assert.throws(() => modulePath('..', '1.0.0'), code('TREE_NAME_UNFIT'));
   assert.throws(() => modulePath('a', '../..'), code('TREE_NAME_UNFIT'));

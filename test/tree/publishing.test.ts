@@ -40,7 +40,7 @@ async function build(treeDir: string, samples: readonly Sample[], mask: number):
   }
 }
 
-test('two trees are the same to the byte, mode and mtime, in whatever order and under whatever umask', async t => {
+test('two trees are equal in bytes, modes and mtimes, whatever the order and the umask', async t => {
   const dir = await temporary(t);
   await build(join(dir, 'a'), SAMPLES, 0o022);
   await build(join(dir, 'b'), [...SAMPLES].reverse(), 0o077);
@@ -74,7 +74,7 @@ test('a second run over the same versions leaves the same tree', async t => {
   assert.ok((await tar('a')).equals(await tar('b')));
 });
 
-test('the files of a version are what other tools expect', async t => {
+test('the files of a version have the formats that other tools expect', async t => {
   const dir = await temporary(t);
   await build(dir, SAMPLES, 0o022);
   const folder = join(dir, 'ai-proxy/2.0.1');
@@ -100,7 +100,7 @@ test('the files of a version are what other tools expect', async t => {
   assert.equal(inventory['ai-proxy'].wasmSha256, SAMPLES[1]?.metadata.sha256);
 });
 
-test('the catalog is sorted by name and semver, what is no semver last, aliases marked', async t => {
+test('the catalog is sorted by name and semver, other versions last, aliases marked', async t => {
   const dir = await temporary(t);
   await build(dir, SAMPLES, 0o022);
   const catalog = await readCatalog(dir);
@@ -118,7 +118,7 @@ test('the catalog is sorted by name and semver, what is no semver last, aliases 
       assert.equal((await inspectVersion(dir, plugin.name, version.version)).state, 'sound');
 });
 
-test('a replacement keeps what it does not know, and drops what the new version lacks', async t => {
+test('a replacement keeps unknown files, and removes files that the new version does not have', async t => {
   const dir = await temporary(t);
   const old = sample('p', '1.0.0', { seed: 'old', files: { 'spec.yaml': 'old', 'README.md': 'old' } });
   const fresh = sample('p', '1.0.0', { seed: 'new', files: { 'spec.yaml': 'new' } });
@@ -140,7 +140,7 @@ test('a replacement keeps what it does not know, and drops what the new version 
   assert.deepEqual(await inspectVersion(dir, 'p', '1.0.0'), { state: 'sound', metadata: fresh.metadata });
 });
 
-test('what was not published from here is neither overwritten, followed nor deleted', async t => {
+test('a file that sync did not publish is neither overwritten, followed nor deleted', async t => {
   const dir = await temporary(t);
   const outside = join(dir, 'outside');
   const tree = join(dir, 'tree');
@@ -166,7 +166,7 @@ test('what was not published from here is neither overwritten, followed nor dele
   assert.equal((await inspectVersion(tree, 'fine', '1.0.0')).state, 'sound');
 });
 
-test('a file of ours that became a folder or a link is refused, the rest of the version stays', async t => {
+test('a published file that became a folder or a link is refused, the rest of the version stays', async t => {
   const dir = await temporary(t);
   const first = await openPublishing(dir);
   await publish(first, sample('p', '1.0.0', { files: { 'spec.yaml': 'a' } }));
@@ -187,7 +187,7 @@ test('a file of ours that became a folder or a link is refused, the rest of the 
   );
 });
 
-test('a version whose metadata.json is damaged is known by the catalog and published anew', async t => {
+test('a version with a damaged metadata.json is known from the catalog and published again', async t => {
   const dir = await temporary(t);
   const one = sample('p', '1.0.0');
   const first = await openPublishing(dir);
@@ -203,7 +203,7 @@ test('a version whose metadata.json is damaged is known by the catalog and publi
   assert.equal((await inspectVersion(dir, 'p', '1.0.0')).state, 'sound');
 });
 
-test('removal takes what was published, empties folders, and reports what stays', async t => {
+test('removal deletes published files and empty folders, and reports what stays', async t => {
   const dir = await temporary(t);
   const publishing = await openPublishing(dir);
   await publish(publishing, sample('p', '1.0.0', { files: { 'README.md': 'r' } }));
@@ -221,7 +221,7 @@ test('removal takes what was published, empties folders, and reports what stays'
   assert.deepEqual(await readdir(join(dir, 'p/2.0.0')), ['notes.txt']);
 });
 
-test('what is staged must be what the metadata says', async t => {
+test('staged files that differ from the metadata are refused', async t => {
   const dir = await temporary(t);
   const publishing = await openPublishing(dir);
   t.after(() => publishing.close());
@@ -244,7 +244,7 @@ test('what is staged must be what the metadata says', async t => {
   );
 });
 
-test('a path that cannot be a tree is refused by what it is', async t => {
+test('a path that cannot be a tree is refused with what it is', async t => {
   const dir = await temporary(t);
   await writeFile(join(dir, 'file'), '');
   await symlink(join(dir, 'nowhere'), join(dir, 'dangling'));
@@ -261,7 +261,7 @@ test('a path that cannot be a tree is refused by what it is', async t => {
   assert.equal((await inspectVersion(join(dir, 'real'), 'p', '1.0.0')).state, 'sound');
 });
 
-test('something that is no folder in the place of the staging is refused', async t => {
+test('anything but a folder at the path of the staging folder is refused', async t => {
   const dir = await temporary(t);
   await symlink(dir, join(dir, '.tree.staging'));
   await assert.rejects(openPublishing(join(dir, 'tree')), code('TREE_FOREIGN'));
@@ -281,7 +281,7 @@ test('a folder that this user may not write is refused', {
   }
 });
 
-test('after an abort nothing more is begun, and closing still cleans up', async t => {
+test('after an abort no further work begins, and close still cleans up', async t => {
   const dir = await temporary(t);
   const controller = new AbortController();
   const publishing = await openPublishing(join(dir, 'tree'), { signal: controller.signal });

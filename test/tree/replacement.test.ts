@@ -21,7 +21,7 @@ interface Killed {
   readonly intent: Intent;
 }
 
-/** A tree as a run leaves it that was killed after `renames` files of the replacement had been renamed. */
+/** The tree of a run that was killed after `renames` renames of a replacement. */
 async function killedAfter(t: TestContext, renames: number, inside: boolean): Promise<Killed> {
   const tree = join(await temporary(t), 'tree');
   await publishOnly(tree, OLD);
@@ -49,7 +49,7 @@ async function publishOnly(tree: string, one: Sample): Promise<void> {
   await publishing.close();
 }
 
-test('a replacement that was killed after any of its steps is ended by the next run', async t => {
+test('a replacement that was killed after any of its steps is completed by the next run', async t => {
   for (const inside of [true, false]) {
     for (let renames = 0; renames <= 6; renames++) {
       const { tree, intent } = await killedAfter(t, renames, inside);
@@ -66,7 +66,7 @@ test('a replacement that was killed after any of its steps is ended by the next 
   }
 });
 
-test('an intent that has been overtaken, or is none, is dropped with its staging', async t => {
+test('an intent that is outdated or invalid is dropped with its staging folder', async t => {
   const later = sample('p', '1.0.0', { seed: 'later' });
   const overtaken = await killedAfter(t, 0, false);
   await rename(overtaken.staging, `${overtaken.staging}.away`);

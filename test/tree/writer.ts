@@ -1,6 +1,6 @@
 /**
- * Publishes into a tree over and over until it is killed: `node writer.ts TREE WAIT_MS`. Every round replaces p 1.0.0 by other
- * bytes and adds a new version of p. Prints "open" when it holds the lock and the code of the refusal when it does not.
+ * Publishes into a tree in a loop until it is killed: `node writer.ts TREE WAIT_MS`. Every round replaces p 1.0.0 by other
+ * bytes and adds a new version of p. Prints "open" when it holds the writer lock, otherwise the code of the refusal.
  */
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { publish, sample } from './fixture.ts';

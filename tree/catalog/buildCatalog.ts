@@ -7,13 +7,13 @@ import type { PublishedVersion } from '../version/published.ts';
 import { versionFiles } from '../version/versionFiles.ts';
 import type { Catalog, CatalogPlugin, CatalogVersion } from './catalog.ts';
 
-/** One version as writeCatalog is told of it; `pinned` as in the catalog. */
+/** One version for writeCatalog; `pinned` as in CatalogVersion. */
 export interface CatalogEntry {
   readonly metadata: PublishedVersion;
   readonly pinned: boolean;
 }
 
-/** The catalog of these versions, in whatever order they come. Of two entries for one path the last one counts. */
+/** Builds the catalog of these versions, given in any order. Of two entries for one path the last one counts. */
 export function buildCatalog(entries: readonly CatalogEntry[]): Catalog {
   const plugins = new Map<string, Map<string, CatalogVersion>>();
   for (const { metadata, pinned } of entries) {
@@ -40,8 +40,8 @@ export function treeDigest(plugins: Catalog['plugins']): string {
 }
 
 /**
- * The text of snapshot-inventory.json as Higress' acceptance of a plugin server reads it: name → one version. Of several
- * it is the highest by semver; an alias stands there only where there is nothing else.
+ * The text of snapshot-inventory.json, which Higress' acceptance test of a plugin server reads: name → one version. Of several
+ * versions the highest by semver is listed, and an alias only if the plugin has nothing else.
  */
 export function inventoryText(catalog: Catalog): string {
   const inventory = new Map<string, { version: string; digest: string; wasmSha256: string }>();
@@ -54,7 +54,7 @@ export function inventoryText(catalog: Catalog): string {
   return readableJson(Object.fromEntries(inventory));
 }
 
-/** Semver order, lowest first (`v1`-like forms are read loosely); what is no semver comes after, by its text. */
+/** Compares in semver order, lowest first (`v1.2.3` is accepted); versions that are not semver come last, in text order. */
 export function compareVersions(a: string, b: string): number {
   const [left, right] = [parse(a, { loose: true }), parse(b, { loose: true })];
   if (left !== null && right !== null) return compareBuild(left, right) || compareText(a, b);

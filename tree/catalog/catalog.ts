@@ -2,9 +2,9 @@ import { type Check, list, nullable, object, only, optional, sha256, size, text,
 import type { CatalogFile } from '../version/versionFiles.ts';
 
 /**
- * `<tree>/index.json`: what is published, written last, so that whoever reads it finds whole what it names. Plugins are
- * sorted by name, versions in semver order. A reader meets newer minor additions with unknown keys and lets them pass;
- * a change that breaks readers raises `schemaVersion`. catalogProblem checks a value for this shape.
+ * `<tree>/index.json`, the list of what is published. It is written last, so that a reader finds every file that it names.
+ * Plugins are sorted by name, versions in semver order. Later versions of this program may add keys, which readers ignore; a
+ * change that breaks readers raises `schemaVersion`.
  */
 export interface Catalog {
   readonly schemaVersion: 1;
@@ -20,13 +20,13 @@ export interface CatalogPlugin {
 
 export interface CatalogVersion {
   readonly version: string;
-  /** Another version of the same plugin, whose bytes these are. */
+  /** Set on an alias: the version of the same plugin whose bytes these are. */
   readonly aliasOf?: string;
-  /** Path of the module below the tree: `<name>/<version>/plugin.wasm`. */
+  /** Path of the module relative to the tree: `<name>/<version>/plugin.wasm`. */
   readonly path: string;
   readonly reference: string;
   readonly digest: string;
-  /** True if the manifest named this version's digest itself, or a lock does: its bytes will not change under this path. */
+  /** True if the manifest or the lockfile names the version's digest: the bytes under this path will then not change. */
   readonly pinned: boolean;
   readonly sha256: string;
   readonly sizeBytes: number;
@@ -36,7 +36,7 @@ export interface CatalogVersion {
   readonly files: readonly CatalogFile[];
 }
 
-/** What is wrong with a value that is to be a catalog of schemaVersion 1: where, and what; undefined if nothing is. */
+/** Returns the problem of a value that should be a catalog of schemaVersion 1, with its path; undefined if it is one. */
 export function catalogProblem(value: unknown): string | undefined {
   return catalog(value);
 }

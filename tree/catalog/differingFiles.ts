@@ -3,20 +3,20 @@ import { CATALOG_FILE, INVENTORY_FILE } from '../names.ts';
 import { isFileText, readRegular } from '../regularFile.ts';
 import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from './buildCatalog.ts';
 
-/** Whether the files that writeCatalog would write for these versions lie in the tree already, byte by byte. */
-export async function standsCatalog(treeDir: string, entries: readonly CatalogEntry[]): Promise<boolean> {
+/** Whether the tree already has, byte by byte, the files that writeCatalog would write for these versions. */
+export async function isCatalogUnchanged(treeDir: string, entries: readonly CatalogEntry[]): Promise<boolean> {
   return (await differingFiles(treeDir, entries)).length === 0;
 }
 
 export interface DifferingFile {
   readonly file: string;
-  /** In words that follow its name. */
+  /** A predicate about the file. */
   readonly problem: string;
-  /** True of what is no file, which writeCatalog would refuse to replace. */
+  /** True for a link or a folder, which writeCatalog would refuse to replace. */
   readonly foreign?: true;
 }
 
-/** Which of the files that writeCatalog would write for these versions do not lie in the tree byte by byte. */
+/** Returns the files that writeCatalog would change for these versions. @throws TreeUnreadable, TreeFault */
 export async function differingFiles(treeDir: string, entries: readonly CatalogEntry[]): Promise<DifferingFile[]> {
   const differing: DifferingFile[] = [];
   const catalog = buildCatalog(entries);
@@ -33,7 +33,7 @@ export async function differingFiles(treeDir: string, entries: readonly CatalogE
     else if (typeof found === 'string' && !isFileText(found))
       differing.push({ file, problem: `is ${found}, not a file`, foreign: true });
     else if (typeof found === 'string' || !found.bytes.equals(bytes))
-      differing.push({ file, problem: 'is not what sync would write of this tree' });
+      differing.push({ file, problem: 'differs from what sync would write' });
   }
   return differing;
 }

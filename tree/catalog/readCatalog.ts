@@ -7,8 +7,9 @@ import { catalogProblem } from './catalog.ts';
 const MAX_BYTES = 256 * 1024 * 1024;
 
 /**
- * Reads `<tree>/index.json`; undefined where there is none (or no tree).
- * @throws CatalogInvalid if it is no JSON, misshapen or no regular file, CatalogNewer if a later version wrote it
+ * Reads `<tree>/index.json`; undefined if it does not exist.
+ * @throws CatalogInvalid if it is not JSON, not a catalog or not a regular file; CatalogNewer if a later version wrote it;
+ * TreeUnreadable, TreeFault
  */
 export async function readCatalog(treeDir: string): Promise<Catalog | undefined> {
   const path = `${treeDir}/${CATALOG_FILE}`;
@@ -16,17 +17,18 @@ export async function readCatalog(treeDir: string): Promise<Catalog | undefined>
     throw asReadRefusal(error, path);
   });
   if (read === undefined) return undefined;
-  if (typeof read === 'string') throw invalid(path, read, undefined, isFileText(read) ? undefined : MOVE_AWAY);
+  if (typeof read === 'string')
+    throw catalogInvalidError(path, read, undefined, isFileText(read) ? undefined : MOVE_AWAY);
   return parseCatalog(read.bytes.toString('utf8'), path);
 }
 
-/** Parses the text of an index.json; `path` is for the refusals. @throws CatalogInvalid, CatalogNewer */
+/** Parses the text of an index.json; errors name `path`. @throws CatalogInvalid, CatalogNewer */
 export function parseCatalog(text: string, path: string): Catalog {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw invalid(path, text === '' ? 'an empty file' : `no JSON: ${(cause as Error).message}`, cause);
+    throw catalogInvalidError(path, text === '' ? 'an empty file' : `not JSON: ${(cause as Error).message}`, cause);
   }
   const schemaVersion =
     typeof value === 'object' && value !== null && 'schemaVersion' in value ? value.schemaVersion : undefined;
@@ -38,17 +40,17 @@ export function parseCatalog(text: string, path: string): Catalog {
       hint: 'Update plugin-mirror, or publish into another folder.',
     });
   const problem = catalogProblem(value);
-  if (problem !== undefined) throw invalid(path, problem.startsWith(':') ? `the whole${problem}` : problem);
-  // As it was read, with what a later version of this program may have added: the tree digest covers that, too.
+  if (problem !== undefined) throw catalogInvalidError(path, problem.startsWith(':') ? `the whole${problem}` : problem);
+  // Unknown keys are kept: the tree digest covers what a later version of this program may have added.
   return value as Catalog;
 }
 
-const WRITE_ANEW =
-  'Run sync again to write it anew (the plugins stay as they are), or delete it if the folder is not a plugin tree.';
+const WRITE_AGAIN =
+  'Run sync again to rewrite it (the plugins stay unchanged), or delete it if the folder is not a plugin tree.';
 const MOVE_AWAY =
-  'Move it away by hand, since sync touches nothing that is not its own; then run sync, which writes it anew.';
+  'Move it away by hand, because sync replaces only files that it published; then run sync, which writes the file again.';
 
-function invalid(path: string, found: string, cause?: unknown, hint = WRITE_ANEW): CatalogInvalid {
+function catalogInvalidError(path: string, found: string, cause?: unknown, hint = WRITE_AGAIN): CatalogInvalid {
   return new CatalogInvalid(`${path} is not a plugin catalog`, {
     subject: path,
     expected: 'a catalog of schemaVersion 1, as sync writes it',

@@ -5,33 +5,33 @@ import { makeFolder } from '../../base/makeFolder.ts';
 import { asTreeRefusal, TreeUnusable } from '../errors.ts';
 import { openStamps } from '../stamps.ts';
 import { UNKNOWN_TIME } from '../version/versionFiles.ts';
-import { type LockHolder, lockTree } from '../writerLock/writerLock.ts';
-import { settleFolder } from './durable.ts';
+import { takeWriterLock, type WriterLockHolder } from '../writerLock/writerLock.ts';
+import { finishFolder } from './durable.ts';
 import { OpenTree, type Publishing, type VersionKey } from './publisher.ts';
 import { recoverReplacements } from './replacement.ts';
-import { isStaging, STAGING_PROBE, stagingPlaces } from './staging.ts';
+import { isStaging, STAGING_PROBE, stagingDirs } from './staging.ts';
 
 export interface PublishingOptions {
-  /** Ends the wait for the lock and refuses further work. What has begun is brought to its end. Default: never. */
+  /** Ends the wait for the writer lock and refuses further work. Work that has begun is completed. Default: none. */
   readonly signal?: AbortSignal;
-  /** How long to wait for another process that publishes into the same tree. Default 0: refuse at once. */
+  /** How long to wait for another run that publishes into the same tree, in milliseconds. Default 0: refuse immediately. */
   readonly waitMs?: number;
-  /** Called once when the wait begins. */
-  readonly onWait?: (holder: LockHolder) => void;
-  /** Where the stamps of the published files are kept between runs (see Stamps). Default: nowhere. */
+  /** Called once, when the wait begins. */
+  readonly onWait?: (holder: WriterLockHolder) => void;
+  /** The file that keeps the stamps of published files between runs (see Stamps). Default: none. */
   readonly stampsFile?: string;
 }
 
 export type { Publishing } from './publisher.ts';
 
 /**
- * Opens a tree for writing: makes the folder if need be, takes its lock, ends what a killed run had begun.
+ * Opens a tree for writing: makes the folder if it does not exist, takes the writer lock, completes what a killed run began.
  * @throws TreeLocked, TreeUnusable, TreeNotWritable, TreeDiskFull, TreeForeign
  */
 export async function openPublishing(treeDir: string, options: PublishingOptions = {}): Promise<Publishing> {
   const dir = await makeTree(treeDir);
   try {
-    const lock = await lockTree(dir, options);
+    const lock = await takeWriterLock(dir, options);
     try {
       const recovered = await cleanUp(dir);
       return new OpenTree(dir, lock, recovered, await openStamps(options.stampsFile, dir), options.signal);
@@ -44,27 +44,27 @@ export async function openPublishing(treeDir: string, options: PublishingOptions
   }
 }
 
-/** The tree's path without symlinks; made with everything above it if it is not there. */
+/** Returns the tree's path without symlinks. Makes the folder and its parents if they do not exist. */
 async function makeTree(treeDir: string): Promise<string> {
   const path = resolve(treeDir);
   const unusable = (found: string, cause: unknown): TreeUnusable =>
-    new TreeUnusable(`${path} cannot be the folder of the plugins: ${found}`, {
+    new TreeUnusable(`${path} cannot be the folder of plugins: ${found}`, {
       subject: path,
-      expected: 'a folder, or a path where one can be made',
+      expected: 'a folder, or a path where sync can make one',
       found,
       hint: 'Choose another folder with --out, or move away what is there.',
       cause,
     });
   try {
     const isNew = (await makeFolder(path)) === 'made';
-    // Not what an umask leaves of it: this folder is copied into images and read there by other users.
-    if (isNew) await settleFolder(path, UNKNOWN_TIME);
+    // Independent of the umask, because the folder is copied into images and read there by other users.
+    if (isNew) await finishFolder(path, UNKNOWN_TIME);
     return await realpath(path);
   } catch (error) {
     const code = errno(error);
     const found = await lstat(path).catch(() => undefined);
     if (found?.isSymbolicLink() && (code === 'ENOENT' || code === 'EEXIST' || code === 'ELOOP'))
-      throw unusable('it is a symbolic link that leads nowhere', error);
+      throw unusable('it is a symbolic link to a path that does not exist', error);
     if (code === 'EEXIST') throw unusable('it is a file', error);
     if (code === 'ENOTDIR') throw unusable('a part of the path is a file', error);
     if (code === 'ELOOP') throw unusable('its symbolic links go in a circle', error);
@@ -73,13 +73,13 @@ async function makeTree(treeDir: string): Promise<string> {
   }
 }
 
-/** What killed runs left: replacements are brought to their end, everything else goes. */
+/** Completes the replacements that killed runs began and removes everything else that they left. */
 async function cleanUp(treeDir: string): Promise<VersionKey[]> {
   const recovered: VersionKey[] = [];
-  for (const place of stagingPlaces(treeDir)) {
-    if (!(await isStaging(place))) continue;
-    recovered.push(...(await recoverReplacements(treeDir, place)));
-    await rm(place, { recursive: true, force: true });
+  for (const dir of stagingDirs(treeDir)) {
+    if (!(await isStaging(dir))) continue;
+    recovered.push(...(await recoverReplacements(treeDir, dir)));
+    await rm(dir, { recursive: true, force: true });
   }
   await rmdir(join(treeDir, STAGING_PROBE)).catch(() => undefined);
   return recovered;

@@ -10,13 +10,13 @@ import { type Location, locateVersion, readMetadata } from '../version/readVersi
 import { type CatalogFile, versionFiles } from '../version/versionFiles.ts';
 
 /**
- * The names of the files that were published from here into a version's folder, by its metadata.json or, where that is
- * damaged, by the tree's catalog. Empty if neither knows the version: then all of it is somebody else's.
+ * The names of the files that sync published into a version's folder, from its metadata.json or, if that is damaged, from the
+ * tree's catalog. Empty if neither knows the version: sync then published none of it.
  */
 export async function publishedNames(treeDir: string, name: string, version: string): Promise<ReadonlySet<string>> {
   const read = await readMetadata(treeDir, name, version);
   if ('metadata' in read) return new Set([...OWN_FILES, ...Object.keys(read.metadata.files).filter(isFit)]);
-  // A catalog that cannot be read knows nothing; that it is damaged is told by whoever has to read it.
+  // A damaged catalog is reported by the code that needs it.
   const catalog = await readCatalog(treeDir).catch(() => undefined);
   const known = catalog?.plugins
     .find(plugin => plugin.name === name)
@@ -24,13 +24,13 @@ export async function publishedNames(treeDir: string, name: string, version: str
   return new Set(known === undefined ? [] : [...OWN_FILES, ...known.files.map(file => file.name).filter(isFit)]);
 }
 
-/** The files of a version as its metadata.json says that they were published; empty where that cannot be read. */
+/** The published files of a version, from its metadata.json; empty if that cannot be read. */
 export async function publishedFiles(treeDir: string, name: string, version: string): Promise<readonly CatalogFile[]> {
   const read = await readMetadata(treeDir, name, version);
   return 'metadata' in read ? versionFiles(read.metadata) : [];
 }
 
-/** Whether a file has the bytes that were published; what may not be looked at has not. */
+/** Whether a file has the bytes that were published. False if this user may not read it. */
 export async function isPublished(treeDir: string, path: string, file: CatalogFile, stamps: Stamps): Promise<boolean> {
   const full = join(treeDir, path);
   try {
@@ -44,8 +44,8 @@ export async function isPublished(treeDir: string, path: string, file: CatalogFi
 }
 
 /**
- * Refuses if publishing these files would overwrite something that is not from here. What happens to have the very bytes
- * that are to be published is taken for ours. @throws TreeForeign
+ * Throws if publishing these files would overwrite a file that sync did not publish. A file that already has the bytes to be
+ * published counts as published. @throws TreeForeign
  */
 export async function requireOurs(
   treeDir: string,
@@ -60,28 +60,28 @@ export async function requireOurs(
       throw error;
     });
     if (stat === undefined || (stat.isFile() && owned.has(file.name))) continue;
-    if (!stat.isFile()) throw foreign(treeDir, path, kindOf(stat));
+    if (!stat.isFile()) throw foreignError(treeDir, path, kindOf(stat));
     if (!(await hasBytes(join(treeDir, path), file)))
-      throw foreign(treeDir, path, 'a file that was not published from here');
+      throw foreignError(treeDir, path, 'a file that sync did not publish');
   }
 }
 
-/** @throws TreeForeign if the location says so */
-export function refuseForeign(treeDir: string, location: Location): void {
-  if (location.state === 'foreign') throw foreign(treeDir, location.path, location.kind);
+/** @throws TreeForeign if something other than a folder is there */
+export function requireNotForeign(treeDir: string, location: Location): void {
+  if (location.state === 'foreign') throw foreignError(treeDir, location.path, location.kind);
 }
 
-/** The refusal of what lies at `path`, below the tree. */
-export function foreign(treeDir: string, path: string, kind: string): TreeForeign {
-  return new TreeForeign(`${path} in ${treeDir} is ${kind}; it is left alone, and nothing can be published there`, {
+/** Returns the refusal of what is at `path`, relative to the tree. */
+export function foreignError(treeDir: string, path: string, kind: string): TreeForeign {
+  return new TreeForeign(`${path} in ${treeDir} is ${kind}; sync keeps it, so it cannot publish there`, {
     subject: path,
-    expected: 'nothing, or what an earlier sync has published',
+    expected: 'nothing, or the files of an earlier sync',
     found: kind,
     hint: `Move ${join(treeDir, path)} away, or choose another folder with --out.`,
   });
 }
 
-/** Whether a regular file has the bytes that were, or are to be, published; one that may not be read has not. */
+/** Whether a regular file has these bytes. False if this user may not read it. */
 export async function hasBytes(path: string, file: CatalogFile): Promise<boolean> {
   const handle = await openRegular(path).catch(error => {
     if (isForbidden(error)) return undefined;
@@ -100,9 +100,9 @@ function isFit(file: string): boolean {
 }
 
 /**
- * What publishing a version here would be refused for, told beforehand: something that was not published from here in the
- * place of its folders or of the files that every version has. Of a plugin.wasm whose folder nobody knows the bytes would
- * decide, so `moduleSha256` is what is to be published, where that is known. @throws TreeUnreadable, TreeFault
+ * Returns the refusal that publishing a version would meet: something that sync did not publish, at the path of the version's
+ * folders or of the files that every version has. A plugin.wasm in an unknown folder is judged by its bytes, against
+ * `moduleSha256`, the module to be published, if that is known. @throws TreeUnreadable, TreeFault
  */
 export async function foreignInTheWay(
   treeDir: string,
@@ -111,34 +111,34 @@ export async function foreignInTheWay(
   moduleSha256?: string,
 ): Promise<TreeForeign | undefined> {
   const location = await locateVersion(treeDir, name, version);
-  if (location.state === 'foreign') return foreign(treeDir, location.path, location.kind);
+  if (location.state === 'foreign') return foreignError(treeDir, location.path, location.kind);
   if (location.state === 'missing') return undefined;
   const owned = await publishedNames(treeDir, name, version);
   for (const file of OWN_FILES) {
     const path = join(name, version, file);
-    const stat = await standing(treeDir, path);
+    const stat = await statIfPresent(treeDir, path);
     if (stat === undefined || (stat.isFile() && owned.has(file))) continue;
-    if (!stat.isFile()) return foreign(treeDir, path, kindOf(stat));
-    // What else is made here may have the very bytes that are to be published; these two tell.
+    if (!stat.isFile()) return foreignError(treeDir, path, kindOf(stat));
+    // The other files may already have the bytes to be published; only these two show whether they do.
     if (file !== METADATA_FILE && file !== MODULE_FILE) continue;
     const same = { name: file, sizeBytes: stat.size, sha256: moduleSha256 ?? '' };
     if (file === MODULE_FILE && moduleSha256 !== undefined && (await hasBytes(join(treeDir, path), same))) continue;
-    return foreign(treeDir, path, 'a file that was not published from here');
+    return foreignError(treeDir, path, 'a file that sync did not publish');
   }
   return undefined;
 }
 
-/** The same of the files of the tree itself. */
+/** As foreignInTheWay, for the files of the tree itself. */
 export async function foreignRootFiles(treeDir: string): Promise<TreeForeign[]> {
   const found: TreeForeign[] = [];
   for (const file of [CATALOG_FILE, INVENTORY_FILE]) {
-    const stat = await standing(treeDir, file);
-    if (stat !== undefined && !stat.isFile()) found.push(foreign(treeDir, file, kindOf(stat)));
+    const stat = await statIfPresent(treeDir, file);
+    if (stat !== undefined && !stat.isFile()) found.push(foreignError(treeDir, file, kindOf(stat)));
   }
   return found;
 }
 
-function standing(treeDir: string, path: string) {
+function statIfPresent(treeDir: string, path: string) {
   return lstat(join(treeDir, path)).catch((error: unknown) => {
     if (isAbsent(error)) return undefined;
     throw asReadRefusal(error, join(treeDir, path));

@@ -4,22 +4,22 @@ import { errno, isAbsent, isForbidden } from '../../base/errno.ts';
 import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from '../catalog/buildCatalog.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { asTreeRefusal, TreeDiskFull } from '../errors.ts';
-import { diskFull } from '../freeSpace.ts';
+import { diskFullError } from '../freeSpace.ts';
 import { CATALOG_FILE, INVENTORY_FILE, MODULE_FILE, requireFit, requireFitFile } from '../names.ts';
 import { kindOf, readRegular } from '../regularFile.ts';
 import type { Stamps } from '../stamps.ts';
 import type { PublishedVersion } from '../version/published.ts';
 import { locateVersion } from '../version/readVersion.ts';
 import { type CatalogFile, UNKNOWN_TIME } from '../version/versionFiles.ts';
-import type { TreeLock } from '../writerLock/writerLock.ts';
-import { setTime, settleFile, settleFolder, syncFolder } from './durable.ts';
-import { publishedNames, refuseForeign, requireOurs } from './ownership.ts';
+import type { WriterLock } from '../writerLock/writerLock.ts';
+import { finishFile, finishFolder, setTime, syncFolder } from './durable.ts';
+import { publishedNames, requireNotForeign, requireOurs } from './ownership.ts';
 import { type Removal, removeVersion } from './removal.ts';
 import { carryOut, declareReplacement } from './replacement.ts';
-import { completeStaged, stagedWrong } from './staged.ts';
+import { completeStaged, stagedWrongError } from './staged.ts';
 import { Staging } from './staging.ts';
 
-/** A private folder on the tree's file system. The caller writes plugin.wasm and the image's other files into it. */
+/** A private folder on the tree's file system, into which the caller writes plugin.wasm and the image's other files. */
 export interface Staged {
   readonly dir: string;
 }
@@ -31,66 +31,72 @@ export interface VersionKey {
 
 export type { Removal };
 
-/** The one writer of a tree: whoever has one holds the tree's lock. Calls for different versions may run side by side. */
+/** The only writer of a tree: it holds the writer lock. Calls for different versions may run at the same time. */
 export interface Publishing {
-  /** The tree, absolute, symlinks resolved. */
+  /** The absolute path of the tree, symlinks resolved. */
   readonly treeDir: string;
-  /** Replacements that a killed run had begun and that opening brought to their end. */
+  /** Replacements that a killed run began and that opening the tree completed. */
   readonly recovered: readonly VersionKey[];
-  /** To be given to inspectVersion, so that a run hashes each file at most once. Saved by close. */
+  /** To be passed to inspectVersion, so that a run hashes each file at most once. close saves them. */
   readonly stamps: Stamps;
 
   stage(): Promise<Staged>;
 
   /**
-   * Publishes what was staged as `metadata.name`/`metadata.version`. metadata.json, metadata.txt and plugin.wasm.sha256
-   * are written here; plugin.wasm and everything in `metadata.files` must lie in the staged folder, hashed by the caller.
-   * A new version appears by one rename; in an existing one each file is replaced by one rename, so that plugin.wasm is
-   * there and whole at every moment. The staged folder is gone afterwards, on success and on failure.
+   * Publishes a staged folder as `metadata.name`/`metadata.version`. Writes metadata.json, metadata.txt and
+   * plugin.wasm.sha256; the caller has put plugin.wasm and the files of `metadata.files` into the folder and hashed them. A
+   * new version appears by one rename. In an existing version each file is replaced by one rename, so that plugin.wasm is
+   * complete at every moment. The staged folder is removed afterwards, on success and on failure.
    * @throws TreeForeign, TreeStagedWrong, TreeDiskFull, TreeNameUnfit
    */
   publish(staged: Staged, metadata: PublishedVersion): Promise<void>;
 
-  /** Stages a copy of a published version without the files named, to be published again with others. Errors as publish. */
+  /** Stages a copy of a published version without some of its files, to be published again with others. Throws as publish. */
   stageCopy(published: PublishedVersion, without?: ReadonlySet<string>): Promise<Staged>;
 
-  /** Publishes a copy of a published version under another version; answers its metadata. Errors as publish. */
+  /** Publishes a copy of a published version under another version and returns its metadata. Throws as publish. */
   publishAlias(target: PublishedVersion, version: string): Promise<PublishedVersion>;
 
   /**
-   * Removes the files of a version that were published from here, by their bytes: `listed` is what index.json said of
-   * them, by default it is metadata.json that tells. Call it after writeCatalog without that version, so that no reader of
-   * the catalog meets a hole. A version that is not there is no error.
+   * Removes the published files of a version, compared by their bytes. `listed` are the files as index.json listed them;
+   * default: as metadata.json lists them. To be called after writeCatalog has left the version out, so that no reader of the
+   * catalog misses a file. Does nothing if the version does not exist.
    */
   remove(name: string, version: string, listed?: readonly CatalogFile[]): Promise<Removal>;
 
-  /** Deletes a staged folder. Needed only where publish is never reached; close would do it, too. */
+  /** Removes a staged folder that will not be published; close does so as well. */
   discard(staged: Staged): Promise<void>;
 
-  /** Writes snapshot-inventory.json and then index.json, durably. Unchanged files are left alone. After an abort, too. */
+  /** Writes snapshot-inventory.json and then index.json and syncs them to the disk. Works after an abort as well. */
   writeCatalog(versions: readonly CatalogEntry[]): Promise<Catalog>;
 
-  /** Removes the staging, saves the stamps, gives the lock back. May be called twice. */
+  /** Removes the staging folder, saves the stamps and releases the writer lock. Can be called twice. */
   close(): Promise<void>;
 }
 
-/** A tree whose lock is held. See Publishing for what each method promises. */
+/** The implementation of Publishing, which documents the methods. */
 export class OpenTree implements Publishing {
   readonly treeDir: string;
   readonly recovered: readonly VersionKey[];
   readonly stamps: Stamps;
-  readonly #lock: TreeLock;
+  readonly #lock: WriterLock;
   readonly #signal: AbortSignal | undefined;
   readonly #staging: Staging;
-  /** Name folders in which something appeared or went away: not yet seen onto the disk. */
+  /** Plugin folders whose entries have changed and are not yet synced to the disk. */
   readonly #touched = new Set<string>();
-  /** Staged folders whose replacement has been declared and not carried out: the next run ends them if this one cannot. */
+  /** Staged folders with an intent that is not carried out yet; the next run does it if this one cannot. */
   readonly #declared = new Set<string>();
-  /** What has begun and not ended: closing waits for it. */
+  /** Work in progress, which close awaits. */
   readonly #running = new Set<Promise<unknown>>();
   #closed = false;
 
-  constructor(treeDir: string, lock: TreeLock, recovered: readonly VersionKey[], stamps: Stamps, signal?: AbortSignal) {
+  constructor(
+    treeDir: string,
+    lock: WriterLock,
+    recovered: readonly VersionKey[],
+    stamps: Stamps,
+    signal?: AbortSignal,
+  ) {
     this.treeDir = treeDir;
     this.recovered = recovered;
     this.stamps = stamps;
@@ -149,9 +155,9 @@ export class OpenTree implements Publishing {
       (async () => {
         for (const { name } of catalog.plugins) this.#touched.add(name);
         await this.#lock.assertHeld();
-        // What the catalog names has to be on the disk before it does.
-        await this.#settleNames();
-        // Both are written before either takes its place: a disk that is full shall not leave half of the change.
+        // The versions must be on the disk before the catalog that names them.
+        await this.#syncTouched();
+        // Both are written before the first rename, so that a full disk does not leave half of the change.
         const changed = [await this.#stageFile(INVENTORY_FILE, inventory), await this.#stageFile(CATALOG_FILE, text)];
         for (const file of changed) if (file !== undefined) await rename(file.from, file.to);
         await syncFolder(this.treeDir);
@@ -165,13 +171,13 @@ export class OpenTree implements Publishing {
     this.#closed = true;
     await Promise.allSettled(this.#running);
     try {
-      await this.#orRefuse(0, this.#settleNames());
+      await this.#orRefuse(0, this.#syncTouched());
       await this.#staging.close(this.#declared.size > 0);
       await this.stamps.save();
     } finally {
       await this.#lock.release();
     }
-    // Last, since the lock itself was an entry of this folder.
+    // Last, because the lock file was an entry of this folder.
     await setTime(this.treeDir, UNKNOWN_TIME).catch(() => undefined);
   }
 
@@ -180,7 +186,7 @@ export class OpenTree implements Publishing {
     const files = await completeStaged(stagedDir, metadata);
     await this.#lock.assertHeld();
     const location = await locateVersion(this.treeDir, name, version);
-    refuseForeign(this.treeDir, location);
+    requireNotForeign(this.treeDir, location);
     if (location.state === 'missing') await this.#addVersion(stagedDir, name, version);
     else await this.#replaceVersion(stagedDir, metadata, files);
     for (const file of files) {
@@ -194,7 +200,7 @@ export class OpenTree implements Publishing {
     this.#touched.add(name);
     try {
       await mkdir(folder);
-      await settleFolder(folder, UNKNOWN_TIME);
+      await finishFolder(folder, UNKNOWN_TIME);
     } catch (error) {
       if (errno(error) !== 'EEXIST') throw error;
     }
@@ -239,14 +245,14 @@ export class OpenTree implements Publishing {
     requireFit(name, version);
     for (const file of Object.keys(target.files)) requireFitFile(file);
     const location = await locateVersion(this.treeDir, name, version);
-    refuseForeign(this.treeDir, location);
-    if (location.state === 'missing') throw stagedWrong(target, 'a published version to be copied', 'none');
+    requireNotForeign(this.treeDir, location);
+    if (location.state === 'missing') throw stagedWrongError(target, 'a published version to copy', 'none');
     for (const file of [MODULE_FILE, ...Object.keys(target.files)]) {
       if (without.has(file)) continue;
       const from = join(this.treeDir, name, version, file);
       const stat = await lstat(from);
       if (!stat.isFile())
-        refuseForeign(this.treeDir, { state: 'foreign', path: `${name}/${version}/${file}`, kind: kindOf(stat) });
+        requireNotForeign(this.treeDir, { state: 'foreign', path: `${name}/${version}/${file}`, kind: kindOf(stat) });
       await copyFile(from, join(dir, file), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
     }
   }
@@ -260,7 +266,7 @@ export class OpenTree implements Publishing {
     return removal;
   }
 
-  async #settleNames(): Promise<void> {
+  async #syncTouched(): Promise<void> {
     for (const name of this.#touched) {
       this.#touched.delete(name);
       const folder = join(this.treeDir, name);
@@ -274,11 +280,11 @@ export class OpenTree implements Publishing {
     }
   }
 
-  /** Writes a file of the tree itself beside its place; undefined if it is there already with these bytes. */
+  /** Writes a file of the tree itself into the staging folder; undefined if the tree already has it with these bytes. */
   async #stageFile(file: string, text: string): Promise<{ from: string; to: string } | undefined> {
     const to = join(this.treeDir, file);
     const old = await readRegular(to, Buffer.byteLength(text)).catch(error => {
-      // It is replaced by a rename, which asks for rights on the folder only.
+      // The rename that replaces it needs rights on the folder only.
       if (isForbidden(error)) return undefined;
       throw error;
     });
@@ -288,9 +294,9 @@ export class OpenTree implements Publishing {
     }
     const stat = await lstat(to).catch(() => undefined);
     if (stat !== undefined && !stat.isFile())
-      refuseForeign(this.treeDir, { state: 'foreign', path: file, kind: kindOf(stat) });
+      requireNotForeign(this.treeDir, { state: 'foreign', path: file, kind: kindOf(stat) });
     const from = join(await this.#staging.dir(), this.#staging.newName('file'));
-    await settleFile(from, UNKNOWN_TIME, text);
+    await finishFile(from, UNKNOWN_TIME, text);
     return { from, to };
   }
 
@@ -300,10 +306,10 @@ export class OpenTree implements Publishing {
   }
 
   #requireNotClosed(): void {
-    if (this.#closed) throw new Error(`The publishing into ${this.treeDir} has been closed`);
+    if (this.#closed) throw new Error(`The tree ${this.treeDir} has been closed for writing`);
   }
 
-  /** File system errors become refusals; a full disk is told with what was needed. */
+  /** Turns file system errors into refusals; the one of a full disk names the bytes needed. */
   async #orRefuse<T>(neededBytes: number, work: Promise<T>): Promise<T> {
     this.#running.add(work);
     try {
@@ -311,7 +317,7 @@ export class OpenTree implements Publishing {
     } catch (error) {
       const refusal = asTreeRefusal(error, this.treeDir);
       throw refusal instanceof TreeDiskFull
-        ? await diskFull(this.treeDir, neededBytes, { cause: refusal.cause })
+        ? await diskFullError(this.treeDir, neededBytes, { cause: refusal.cause })
         : refusal;
     } finally {
       this.#running.delete(work);

@@ -10,21 +10,21 @@ import { isPublished, publishedFiles } from './ownership.ts';
 import type { Staging } from './staging.ts';
 
 export interface Removal {
-  /** Paths below the tree that are gone. */
+  /** Removed paths, relative to the tree. */
   readonly removed: readonly string[];
-  /** Paths below the tree that stay because they were not published from here. */
+  /** Paths that were kept because sync did not publish them, relative to the tree. */
   readonly foreign: readonly string[];
 }
 
 export interface RemovalOptions {
   readonly stamps: Stamps;
-  /** The version's files as index.json listed them, while it did. Default: metadata.json says what was published. */
+  /** The version's files as index.json listed them. Default: the files that metadata.json lists. */
   readonly listed?: readonly CatalogFile[];
 }
 
 /**
- * Removes the files of a version that were published from here, and its folders if that empties them. Their bytes decide,
- * not their names: what somebody has put in the place of a published file is theirs.
+ * Removes the published files of a version, and its folders if they are then empty. Compares bytes, not names: a file that a
+ * user has put in place of a published one is kept.
  */
 export async function removeVersion(
   treeDir: string,
@@ -32,14 +32,14 @@ export async function removeVersion(
   { name, version }: { readonly name: string; readonly version: string },
   options: RemovalOptions,
 ): Promise<Removal> {
-  const removal = await foreseeRemoval(treeDir, { name, version }, options);
+  const removal = await previewRemoval(treeDir, { name, version }, options);
   const { removed, foreign } = removal;
   if ((await locateVersion(treeDir, name, version)).state !== 'folder') return removal;
   if (removed.length === 0 && foreign.length > 0) return removal;
   const folder = join(treeDir, name, version);
   const ours = removed.map(path => basename(path));
-  // At once if nothing else is in it, so that a kill leaves all or nothing; with metadata.json last otherwise, so that a
-  // later run still knows what of the rest was published from here.
+  // By one rename if nothing else is in the folder, so that a kill leaves all or nothing. Otherwise with metadata.json last,
+  // so that a later run still knows which of the remaining files were published.
   if (foreign.length > 0 || !(await moveOut(folder, staging))) {
     for (const file of [
       ...ours.filter(entry => entry !== METADATA_FILE),
@@ -52,8 +52,8 @@ export async function removeVersion(
   return removal;
 }
 
-/** What removeVersion would remove, and what it would leave; touches nothing. @throws TreeUnreadable, TreeFault */
-export async function foreseeRemoval(
+/** Returns what removeVersion would remove and keep, without touching anything. @throws TreeUnreadable, TreeFault */
+export async function previewRemoval(
   treeDir: string,
   { name, version }: { readonly name: string; readonly version: string },
   { stamps, listed }: RemovalOptions,
@@ -67,7 +67,7 @@ export async function foreseeRemoval(
     if (refusal instanceof TreeUnreadable) return undefined;
     throw refusal;
   });
-  // What may not be looked into is left to whoever may.
+  // A folder that this user may not read is kept.
   if (entries === undefined) return { removed: [], foreign: [`${name}/${version}`] };
   const published = new Map((listed ?? (await publishedFiles(treeDir, name, version))).map(file => [file.name, file]));
   const removed: string[] = [];
@@ -86,7 +86,7 @@ async function moveOut(folder: string, staging: Staging): Promise<boolean> {
   try {
     await rename(folder, away);
   } catch (error) {
-    // A folder in a lower layer of an overlay file system cannot be renamed as a whole.
+    // overlayfs refuses to rename a folder of a lower layer.
     if (errno(error) === 'EXDEV') return false;
     throw error;
   }

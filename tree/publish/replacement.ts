@@ -12,19 +12,19 @@ import { setTime, syncFolder } from './durable.ts';
 
 const INTENT_SUFFIX = '.intent.json';
 
-/** What is to be done, as it is written down beside the staged folder. */
+/** A replacement as it is recorded next to the staged folder, in the intent log. */
 export interface Intent {
   readonly name: string;
   readonly version: string;
-  /** The staged folder, beside the intent. */
+  /** The name of the staged folder, next to the intent. */
   readonly folder: string;
-  /** sha256 of metadata.json before and after: tells on recovery whether the version is still the one meant. */
+  /** sha256 of metadata.json before and after: recovery uses them to see whether the version has changed since. */
   readonly was: string | null;
   readonly becomes: string;
   readonly created?: string;
   /** In the order of renaming: plugin.wasm first, metadata.json last. */
   readonly files: readonly string[];
-  /** Files of the old version that the new one lacks. */
+  /** Files of the old version that the new one does not have. */
   readonly stale: readonly string[];
 }
 
@@ -51,9 +51,9 @@ export interface Replacement {
 }
 
 /**
- * Replacing the files of a published version goes in two steps, so that plugin.wasm is never absent (a gateway closes the
- * route of a plugin that it cannot get) and no kill leaves a mixture. First, here, what is to be done is written down.
- * Once this has returned, the staged folder must stay until carryOut or, in a later process, recoverReplacements is done.
+ * The first of two steps that replace the files of a published version: writes the intent to the disk. plugin.wasm is never
+ * absent in between (a gateway closes the route of a plugin that it cannot download), and a kill leaves no mixture of old and
+ * new. After this returns, the staged folder must be kept until carryOut or, in a later process, recoverReplacements is done.
  */
 export async function declareReplacement(
   treeDir: string,
@@ -84,13 +84,13 @@ export async function declareReplacement(
   return intent;
 }
 
-/** The second step: each file by one rename, metadata.json last. May be repeated. */
+/** The second step: replaces each file by one rename, metadata.json last. Can be repeated after a kill. */
 export async function carryOut(treeDir: string, stagingDir: string, intent: Intent): Promise<void> {
   await syncFolder(stagingDir);
   const target = join(treeDir, intent.name, intent.version);
   for (const file of intent.files) {
     await rename(join(stagingDir, intent.folder, file), join(target, file)).catch(error => {
-      // Renamed before the kill.
+      // An earlier attempt has renamed it.
       if (!isAbsent(error)) throw error;
     });
   }
@@ -98,12 +98,12 @@ export async function carryOut(treeDir: string, stagingDir: string, intent: Inte
     await rm(join(target, file), { force: true });
   }
   await setTime(target, fileTime(intent.created));
-  // The intent may go only when nothing of this can be undone by a power cut.
+  // The intent is removed only after the renames are on the disk, so that a power cut cannot undo half of them.
   await syncFolder(target);
   await rm(intentPath(stagingDir, intent), { force: true });
 }
 
-/** Ends the replacements that a killed run had begun in this staging folder; answers which. */
+/** Completes the replacements that a killed run began in this staging folder and returns them. */
 export async function recoverReplacements(
   treeDir: string,
   stagingDir: string,
@@ -117,10 +117,10 @@ export async function recoverReplacements(
       if (!(await isStillMeant(treeDir, intent))) continue;
       await carryOut(treeDir, stagingDir, intent);
     } catch (error) {
-      // Somebody put a folder where a file of ours was, or took this user the right to the version's folder. The version is
-      // then found damaged, and told of, as any other.
-      const isBarred = error instanceof TreeUnreadable || isForbidden(error);
-      if (!isBarred && errno(error) !== 'EISDIR' && errno(error) !== 'ENOTDIR') throw error;
+      // A user has replaced a file by a folder, or removed this user's right to the version's folder. The run then reports
+      // the version as damaged, like any other.
+      const isDenied = error instanceof TreeUnreadable || isForbidden(error);
+      if (!isDenied && errno(error) !== 'EISDIR' && errno(error) !== 'ENOTDIR') throw error;
       continue;
     }
     recovered.push({ name: intent.name, version: intent.version });
@@ -132,7 +132,7 @@ function intentPath(stagingDir: string, { folder }: Intent): string {
   return join(stagingDir, `${folder}${INTENT_SUFFIX}`);
 }
 
-/** False if the version was removed or published anew since, by a run that did not see this staging folder. */
+/** False if another run, which did not see this staging folder, has removed or replaced the version since. */
 async function isStillMeant(treeDir: string, { name, version, was, becomes }: Intent): Promise<boolean> {
   if ((await locateVersion(treeDir, name, version)).state !== 'folder') return false;
   const now = await metadataHash(join(treeDir, name, version));
@@ -150,12 +150,12 @@ async function readIntent(path: string): Promise<Intent | undefined> {
   }
 }
 
-/** A text of which a judge of names has nothing to say. */
+/** Accepts the texts for which a name check reports no problem. */
 function acceptedBy(problemOf: (name: string) => string | undefined): Check {
   return value => (typeof value === 'string' && problemOf(value) === undefined ? undefined : ': expected a name');
 }
 
-/** Null where there is none that could be read: it can be replaced all the same. */
+/** Null if the file does not exist or cannot be read: it can be replaced nevertheless. */
 async function metadataHash(folder: string): Promise<string | null> {
   const read = await readRegular(join(folder, METADATA_FILE), 64 * 1024 * 1024).catch(error => {
     if (isForbidden(error)) return undefined;

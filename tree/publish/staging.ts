@@ -7,9 +7,9 @@ import { kindOf } from '../regularFile.ts';
 import { syncFolder } from './durable.ts';
 
 /**
- * Where versions are put together before they appear in the tree: a hidden sibling of the tree, so that neither a reader
- * nor a Docker COPY of the tree takes it for content. Where there can be none (the tree is a mount point, or the folder
- * above it is not ours), a hidden folder in the tree. Made when first needed.
+ * The folder where versions are put together before they appear in the tree: a hidden sibling of the tree, so that neither a
+ * reader nor a Docker COPY of the tree takes it for content. If the tree is a mount point, or this user may not write above
+ * it, a hidden folder in the tree. It is made when it is first needed.
  */
 export class Staging {
   readonly #treeDir: string;
@@ -31,39 +31,39 @@ export class Staging {
     return folder;
   }
 
-  /** The lock has made this process the only one here, so counting is enough. */
+  /** The writer lock excludes other processes, so a counter makes unique names. */
   newName(what: string): string {
     this.#folders += 1;
     return `${what}-${this.#folders}`;
   }
 
-  /** @param keep leaves it for the next run to recover from */
+  /** @param keep leaves the folder, for the next run to recover from */
   async close(keep: boolean): Promise<void> {
     if (keep) return;
     const dir = await this.#dir?.catch(() => undefined);
-    // Tried again where a caller, interrupted, is just writing another file into what it staged.
+    // Retries, because an interrupted caller may still be writing into a staged folder.
     if (dir !== undefined) await rm(dir, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
 export const STAGING_PROBE = `${STAGING_FOLDER}-probe`;
 
-/** Both places where a run may have left its staging. */
-export function stagingPlaces(treeDir: string): string[] {
+/** Both folders in which a run may have left staged versions. */
+export function stagingDirs(treeDir: string): string[] {
   const inside = join(treeDir, STAGING_FOLDER);
   return dirname(treeDir) === treeDir ? [inside] : [sibling(treeDir), inside];
 }
 
-/** Whether there is a staging folder at this place. @throws TreeForeign if it is something else */
-export async function isStaging(place: string): Promise<boolean> {
-  const found = await lstat(place).catch(error => {
-    // A sibling that cannot be looked at is none of this user's.
+/** Whether a staging folder exists at this path. @throws TreeForeign if the path is something else */
+export async function isStaging(dir: string): Promise<boolean> {
+  const found = await lstat(dir).catch(error => {
+    // A sibling that this user may not see was made by another user.
     if (isAbsent(error) || errno(error) === 'EACCES') return undefined;
     throw error;
   });
   if (found === undefined || found.isDirectory()) return found !== undefined;
-  throw new TreeForeign(`${place} is ${kindOf(found)}; the folder for unfinished versions belongs there`, {
-    subject: place,
+  throw new TreeForeign(`${dir} is ${kindOf(found)}; sync needs that path for the folder of unfinished versions`, {
+    subject: dir,
     expected: 'a folder, or nothing',
     found: kindOf(found),
     hint: 'Move it away, or choose another folder with --out.',
@@ -75,30 +75,30 @@ function sibling(treeDir: string): string {
 }
 
 async function makeStaging(treeDir: string): Promise<string> {
-  const [place = '', fallback] = stagingPlaces(treeDir);
+  const [preferred = '', fallback] = stagingDirs(treeDir);
   if (fallback !== undefined) {
     const [above, tree] = await Promise.all([stat(dirname(treeDir)), stat(treeDir)]);
-    if (above.dev === tree.dev && (await canStageAt(place, treeDir))) return place;
+    if (above.dev === tree.dev && (await canStageAt(preferred, treeDir))) return preferred;
   }
-  const inside = fallback ?? place;
+  const inside = fallback ?? preferred;
   await mkdir(inside, { mode: 0o700 });
   await syncFolder(treeDir);
   return inside;
 }
 
-/** Two mounts of one device have the same device number and yet allow no rename: only trying tells. */
-async function canStageAt(place: string, treeDir: string): Promise<boolean> {
-  const probe = join(place, 'probe');
+/** Tries a rename into the tree: two mounts of one device share a device number but allow no rename between them. */
+async function canStageAt(dir: string, treeDir: string): Promise<boolean> {
+  const probe = join(dir, 'probe');
   const probeInTree = join(treeDir, STAGING_PROBE);
   try {
-    await mkdir(place, { mode: 0o700 });
+    await mkdir(dir, { mode: 0o700 });
     await mkdir(probe);
     await rename(probe, probeInTree);
     await rmdir(probeInTree);
-    await syncFolder(dirname(place));
+    await syncFolder(dirname(dir));
     return true;
   } catch (error) {
-    await rm(place, { recursive: true, force: true }).catch(() => undefined);
+    await rm(dir, { recursive: true, force: true }).catch(() => undefined);
     if (['EACCES', 'EPERM', 'EROFS', 'EXDEV'].includes(errno(error) ?? '')) return false;
     throw error;
   }

@@ -11,9 +11,9 @@ import { type CatalogFile, versionFiles } from './versionFiles.ts';
 export type Inspection =
   | { readonly state: 'sound'; readonly metadata: PublishedVersion }
   /**
-   * `metadata` is there if metadata.json itself can be read. Each problem names its file. `foreign` are the paths below the
-   * tree where something stands that was not published from here: it has to be moved away by hand. `unreadable` is true if
-   * this user may not read a file of it; whoever owns the folder may replace that file all the same.
+   * `metadata` is set if metadata.json can be read. Each problem names its file. `foreign` lists the paths, relative to the
+   * tree, of what sync did not publish: the user has to move it away. `unreadable` is true if this user may not read one of
+   * the files; the owner of the folder may replace it nevertheless.
    */
   | {
       readonly state: 'damaged';
@@ -25,16 +25,16 @@ export type Inspection =
   | { readonly state: 'missing' };
 
 export interface InspectionOptions {
-  /** Hash even what the stamps know. Default false. */
+  /** Hash files even if their stamps are unchanged. Default false. */
   readonly rehash?: boolean;
-  /** Without them every file is hashed. What is found sound is recorded in them; the caller saves them. */
+  /** Without stamps every file is hashed. Sound files are recorded in them; the caller saves them. */
   readonly stamps?: Stamps;
   readonly signal?: AbortSignal;
 }
 
 /**
- * Compares a version's files with what its metadata.json says of them, and metadata.json with how it is written. Writes
- * nothing, follows no link. @throws TreeNameUnfit, TreeUnreadable (of a folder; a file is a problem of the version), TreeFault
+ * Compares a version's files with its metadata.json, and metadata.json with the text that sync would write. Writes nothing,
+ * follows no link. @throws TreeNameUnfit, TreeUnreadable (of a folder; a file is a problem of the version), TreeFault
  */
 export async function inspectVersion(
   treeDir: string,
@@ -64,7 +64,7 @@ export async function inspectVersion(
   if (unfit.length > 0)
     return {
       state: 'damaged',
-      problems: [`${METADATA_FILE} names a file that cannot be: ${JSON.stringify(unfit[0])}`],
+      problems: [`${METADATA_FILE} has an impossible file name: ${JSON.stringify(unfit[0])}`],
     };
   const folder = `${name}/${version}`;
   const problems: string[] = [];
@@ -94,14 +94,14 @@ export async function inspectVersion(
 
 export interface FileProblem {
   readonly kind: 'missing' | 'damaged';
-  /** To follow the file's name: "is missing". */
+  /** A predicate about the file: "is missing". */
   readonly text: string;
-  /** True of a link or a folder in the place of the file: nothing can be published there until it is moved away. */
+  /** True for a link or a folder at the path of the file: sync cannot publish there until it is moved away. */
   readonly foreign?: boolean;
 }
 
 /**
- * What is wrong with one published file; undefined if nothing is. The folders above it have been located.
+ * Returns the problem of a published file; undefined if it is sound. The caller has located the folders above it.
  * @throws TreeUnreadable, TreeFault
  */
 export async function checkFile(
@@ -123,7 +123,7 @@ export async function checkFile(
       const opened = await handle.stat({ bigint: true });
       const hash = await hashFile(handle, sizeBytes, signal);
       if (hash.sha256 !== sha256) return damaged(`has sha256 ${hash.sha256} instead of ${sha256}`);
-      if (name === MODULE_FILE && !isModuleHead(hash.head)) return damaged('is no Wasm module');
+      if (name === MODULE_FILE && !isModuleHead(hash.head)) return damaged('is not a Wasm module');
       stamps?.record(path, opened, sha256);
       return undefined;
     } finally {

@@ -5,13 +5,13 @@ import { asReadRefusal, TreeUnreadable } from '../errors.ts';
 import { METADATA_FILE, nameProblem, versionProblem } from '../names.ts';
 
 export interface ListingOptions {
-  /** Pass over the folders of plugins that this user may not read. Default false: they are refused. */
+  /** Skip the folders of plugins that this user may not read. Default false: throw. */
   readonly tolerant?: boolean;
 }
 
 /**
- * Every `<name>/<version>` folder of a tree that has a metadata.json, sorted: what was published here, whatever the catalog
- * says. @throws TreeUnreadable, TreeFault
+ * Returns every `<name>/<version>` folder of a tree that has a metadata.json, sorted. The catalog is not read: the folders
+ * show what was published. @throws TreeUnreadable, TreeFault
  */
 export async function listVersions(
   treeDir: string,

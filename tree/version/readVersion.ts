@@ -8,8 +8,8 @@ import { type PublishedVersion, parsePublished } from './published.ts';
 const MAX_METADATA_BYTES = 8 * 1024 * 1024;
 
 /**
- * What metadata.json says of a version; undefined if it is not there, not readable as such, or speaks of another version.
- * Links are not followed. @throws TreeNameUnfit, TreeUnreadable (of a folder), TreeFault
+ * Returns the metadata.json of a version; undefined if it does not exist, is invalid, or belongs to another version. Does not
+ * follow links. @throws TreeNameUnfit, TreeUnreadable (of a folder), TreeFault
  */
 export async function readVersion(
   treeDir: string,
@@ -25,10 +25,10 @@ export async function readVersion(
 export type Location =
   | { readonly state: 'folder' }
   | { readonly state: 'missing' }
-  /** Something else stands there: `path` below the tree, and in words what it is. */
+  /** Something else is there: its path relative to the tree, and its kind (see kindOf). */
   | { readonly state: 'foreign'; readonly path: string; readonly kind: string };
 
-/** Whether `<tree>/<name>/<version>` is a folder within the tree, reached without a link. */
+/** Whether `<tree>/<name>/<version>` is a folder that can be reached without following a link. @throws TreeNameUnfit */
 export async function locateVersion(treeDir: string, name: string, version: string): Promise<Location> {
   requireFit(name, version);
   for (const path of [name, `${name}/${version}`]) {
@@ -46,15 +46,15 @@ export async function locateVersion(treeDir: string, name: string, version: stri
 export type MetadataRead =
   | { readonly metadata: PublishedVersion; readonly text: string }
   /**
-   * `foreign`: what stands there was not published from here, and nothing can be published in its place. `unreadable`: this
-   * user may look at the folder, but not read the file.
+   * `foreign`: sync did not publish what is there and cannot publish over it. `unreadable`: this user may list the folder but
+   * not read the file.
    */
   | { readonly problem: string; readonly foreign?: boolean; readonly unreadable?: true };
 
-/** In words that follow a file's name. */
+/** A predicate about a file. */
 export const UNREADABLE = 'may not be read by this user';
 
-/** Reads metadata.json of a version whose folder has been located. @throws TreeUnreadable (of that folder), TreeFault */
+/** Reads metadata.json of a version whose folder the caller has located. @throws TreeUnreadable (of that folder), TreeFault */
 export async function readMetadata(treeDir: string, name: string, version: string): Promise<MetadataRead> {
   const path = `${treeDir}/${name}/${version}/${METADATA_FILE}`;
   const read = await readRegular(path, MAX_METADATA_BYTES).catch(async error => {
@@ -70,16 +70,16 @@ export async function readMetadata(treeDir: string, name: string, version: strin
   try {
     value = JSON.parse(text);
   } catch {
-    return { problem: `${METADATA_FILE} is no JSON` };
+    return { problem: `${METADATA_FILE} is not JSON` };
   }
   const metadata = parsePublished(value);
-  if (typeof metadata === 'string') return { problem: `${METADATA_FILE} is misshapen (${metadata})` };
+  if (typeof metadata === 'string') return { problem: `${METADATA_FILE} is invalid (${metadata})` };
   if (metadata.name !== name || metadata.version !== version)
-    return { problem: `${METADATA_FILE} is that of ${metadata.name} ${metadata.version}` };
+    return { problem: `${METADATA_FILE} belongs to ${metadata.name} ${metadata.version}` };
   return { metadata, text };
 }
 
-/** Tells a file that may not be read from a folder that may not be looked into. */
+/** Distinguishes a file that may not be read from a folder that may not be listed. */
 async function isThere(path: string): Promise<boolean> {
   return (await lstat(path).catch(() => undefined)) !== undefined;
 }

@@ -3,7 +3,7 @@ import { compareText, readableJson } from '../../base/canonicalJson.ts';
 import { CHECKSUM_FILE, METADATA_FILE, METADATA_TEXT_FILE, MODULE_FILE } from '../names.ts';
 import type { PublishedVersion } from './published.ts';
 
-/** The files of a version that are made here, by name. They follow from the metadata alone. */
+/** The files of a version that sync makes, by name. Their text depends on the metadata only. */
 export function ownFiles(metadata: PublishedVersion): ReadonlyMap<string, string> {
   return new Map([
     [METADATA_FILE, readableJson(metadata)],
@@ -15,7 +15,7 @@ export function ownFiles(metadata: PublishedVersion): ReadonlyMap<string, string
 
 const known = new WeakMap<PublishedVersion, readonly CatalogFile[]>();
 
-/** Every file of a version as it must lie in the tree, sorted by name. Asked for several times in a run, worked out once. */
+/** All files of a version as they must be in the tree, sorted by name. Cached, because a run needs them several times. */
 export function versionFiles(metadata: PublishedVersion): readonly CatalogFile[] {
   const files = known.get(metadata) ?? listFiles(metadata);
   known.set(metadata, files);
@@ -30,7 +30,7 @@ function listFiles(metadata: PublishedVersion): readonly CatalogFile[] {
   return files.sort((a, b) => compareText(a.name, b.name));
 }
 
-/** The lines that the official plugin server's build writes, without the times of a build machine. */
+/** The lines that the build of Higress' own plugin server writes, without the times of a build machine. */
 function metadataText(metadata: PublishedVersion): string {
   const created = metadata.created ?? 'unknown';
   return [
@@ -43,19 +43,19 @@ function metadataText(metadata: PublishedVersion): string {
   ].join('\n');
 }
 
-/** What a file has for an mtime if nothing says when its image was made: the first moment that zip can hold, too. */
+/** The mtime of files whose image has no creation time: the earliest time that zip can store. */
 export const UNKNOWN_TIME = new Date('1980-01-01T00:00:00Z');
 
-/** The mtime of a version's files and folder: when the image was made, in whole seconds, or UNKNOWN_TIME. */
+/** The mtime of a version's files and folder: the image's creation time in whole seconds, or UNKNOWN_TIME. */
 export function fileTime(created: string | undefined): Date {
   const ms = created === undefined ? Number.NaN : Date.parse(created);
-  // Images built reproducibly say 0001-01-01 or 1970-01-01; some file systems and tars hold no such time, or none past 2106.
+  // Reproducible builds use 0001-01-01 or 1970-01-01, which some file systems and tar cannot store; nor times after 2106.
   if (!(ms > UNKNOWN_TIME.getTime() && ms < Date.UTC(2106, 0, 1))) return UNKNOWN_TIME;
   return new Date(Math.floor(ms / 1000) * 1000);
 }
 
 export interface CatalogFile {
-  /** File name within the version's folder. */
+  /** Name within the version's folder. */
   readonly name: string;
   readonly sizeBytes: number;
   readonly sha256: string;

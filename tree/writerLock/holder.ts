@@ -3,17 +3,17 @@ import { hostname } from 'node:os';
 import { errno } from '../../base/errno.ts';
 import { type Check, fitting, nullable, object, text } from '../../base/shape.ts';
 
-/** A lock of another machine that was not written to for this long has lost its process. */
+/** A lock of another machine counts as stale when its file was not written to for this long. */
 export const STALE_AFTER_MS = 60_000;
 
-/** What a lock file says of its holder. */
+/** The content of a lock file. */
 export interface LockRecord {
   readonly token: string;
   readonly pid: number;
-  /** Field 22 of /proc/PID/stat: tells a process from a later one with its number. Null where there is no /proc. */
+  /** Field 22 of /proc/PID/stat: distinguishes a process from a later one with the same number. Null without /proc. */
   readonly startTime: string | null;
   readonly host: string;
-  /** Containers may share a host name, never a process namespace; a boot has its own id. Null where there is no /proc. */
+  /** Containers may share a host name but not a process namespace; each boot has its own id. Null without /proc. */
   readonly pidNamespace: string | null;
   readonly bootId: string | null;
   readonly since: string;
@@ -32,6 +32,7 @@ const lockRecord = object({
   since: text,
 });
 
+/** The record of this process under a new token. */
 export async function ownRecord(token: string): Promise<LockRecord> {
   const { pidNamespace, bootId } = await machine();
   const { startTime } = await processState(process.pid);
@@ -48,15 +49,15 @@ export async function ownRecord(token: string): Promise<LockRecord> {
 
 export interface HolderState {
   readonly held: boolean;
-  /** False if it was judged by the lock's age and not by looking at the process. */
+  /** False if the answer rests on the lock's age, not on a look at the process. */
   readonly certain: boolean;
-  /** Undefined if the file is none of ours, or not yet whole. */
+  /** Undefined if the file is not a lock of this program, or is still being written. */
   readonly record: LockRecord | undefined;
 }
 
 /**
- * Whether the process that wrote this lock file may still be at work. `quietMs`: how long ago the file was written, by its
- * file server's clock; undefined if not known, which speaks for the holder.
+ * Whether the process that wrote this lock file may still be running. `quietMs` is how long ago the file was written, in
+ * milliseconds of the file server's clock; if it is undefined, the lock counts as fresh.
  */
 export async function holderState(text: string, quietMs: number | undefined): Promise<HolderState> {
   const record = parseRecord(text);
@@ -93,13 +94,13 @@ async function machine(): Promise<{ pidNamespace: string | null; bootId: string 
 
 async function processState(pid: number): Promise<{ alive: boolean; startTime: string | null }> {
   const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined);
-  if (stat === undefined) return { alive: answersSignals(pid), startTime: null };
-  // proc_pid_stat(5): "pid (comm) state ppid …"; comm may hold anything, parentheses too.
+  if (stat === undefined) return { alive: acceptsSignals(pid), startTime: null };
+  // proc_pid_stat(5): "pid (comm) state ppid …"; comm may contain anything, parentheses included.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return { alive: fields[0] !== 'Z' && fields[0] !== 'X', startTime: fields[19] ?? null };
 }
 
-function answersSignals(pid: number): boolean {
+function acceptsSignals(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

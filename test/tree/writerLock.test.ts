@@ -17,7 +17,7 @@ before(async () => {
 });
 after(() => rm(scriptDir, { recursive: true, force: true }));
 
-/** What a lock of this process looks like, as a value to be forged from. */
+/** The record of a lock of this process, from which the tests forge others. */
 async function record(dir: string): Promise<Record<string, unknown>> {
   const publishing = await openPublishing(dir);
   const text = await readFile(join(dir, '.lock'), 'utf8');
@@ -49,12 +49,12 @@ test('the second writer is refused with the pid, the host and the time of the fi
     });
     assert.equal((await startWriter(script, dir)).said, 'TREE_LOCKED');
   } finally {
-    // Before its folder is removed: hooks run in the order they were made.
+    // Hooks run in the order of their registration: this one before the folder is removed.
     await writer.kill();
   }
 });
 
-test('a writer in the same process is refused just so', async t => {
+test('a second writer in the same process is refused as well', async t => {
   const dir = await temporary(t);
   const publishing = await openPublishing(dir);
   await assert.rejects(openPublishing(dir), code('TREE_LOCKED'));
@@ -62,7 +62,7 @@ test('a writer in the same process is refused just so', async t => {
   await opens(dir);
 });
 
-test('who waits is told of it once and goes on when the first is done', async t => {
+test('a waiting writer is notified once and continues when the first is done', async t => {
   const dir = await temporary(t);
   const writer = await startWriter(script, dir);
   const told: (number | undefined)[] = [];
@@ -87,7 +87,7 @@ test('a wait can be aborted', async t => {
   await opens(dir);
 });
 
-test('the lock of a killed process is taken over at once, that of a stopped one is not', async t => {
+test('the lock of a killed process is taken over immediately, that of a stopped one is not', async t => {
   const dir = await temporary(t);
   const writer = await startWriter(script, dir);
   writer.process.kill('SIGSTOP');
@@ -96,13 +96,15 @@ test('the lock of a killed process is taken over at once, that of a stopped one 
   await (await openPublishing(dir)).close();
 });
 
-test('a stale lock is told from a held one', { skip: process.platform !== 'linux' && 'needs /proc' }, async t => {
+test('a stale lock is distinguished from a held one', {
+  skip: process.platform !== 'linux' && 'needs /proc',
+}, async t => {
   const dir = await temporary(t);
   const own = await record(dir);
   const text = (change: Record<string, unknown>): string => JSON.stringify({ ...own, ...change });
   const fresh = 1000;
   const old = 61_000;
-  // A process that has this number now, but began at another time.
+  // Another process has this number now: its start time differs.
   await forge(dir, text({ startTime: '1' }), fresh);
   await opens(dir);
   await forge(dir, text({ pid: 4_194_304 + 1 }), fresh);
@@ -119,18 +121,18 @@ test('a stale lock is told from a held one', { skip: process.platform !== 'linux
     await forge(dir, garbage, old);
     await opens(dir);
   }
-  // This very process holds it: however old the file, a live process of this machine is believed.
+  // This process holds it: a live process of this machine keeps its lock, however old the file is.
   await forge(dir, text({}), old);
   await assert.rejects(openPublishing(dir), code('TREE_LOCKED'));
 });
 
-test('of many who find a stale lock at once exactly one gets it', async t => {
+test('of many writers that find a stale lock at the same time exactly one gets it', async t => {
   const dir = await temporary(t);
   const own = await record(dir);
   for (let round = 0; round < 30; round++) {
     const stale = { ...own, token: crypto.randomUUID(), pid: 4_194_304 + 1 };
     await forge(dir, JSON.stringify(stale), 0);
-    // In every third round somebody died while taking it over, and left the right to it behind.
+    // In every third round a process died while it took the lock over, and left its right to it.
     const heir = { ...stale, token: crypto.randomUUID() };
     if (round % 3 === 0) await writeFile(join(dir, `.lock.${stale.token}`), JSON.stringify(heir));
     const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => openPublishing(dir)));
@@ -143,7 +145,7 @@ test('of many who find a stale lock at once exactly one gets it', async t => {
   }
 });
 
-test('of many processes that find a stale lock at once exactly one gets it', async t => {
+test('of many processes that find a stale lock at the same time exactly one gets it', async t => {
   const dir = await temporary(t);
   const own = await record(dir);
   for (let round = 0; round < 2; round++) {
@@ -154,7 +156,7 @@ test('of many processes that find a stale lock at once exactly one gets it', asy
   }
 });
 
-test('a writer whose lock was taken away publishes nothing more, and leaves the new lock alone', async t => {
+test('a writer that lost its lock publishes nothing more and keeps the new lock in place', async t => {
   const dir = await temporary(t);
   const first = await openPublishing(dir);
   await rm(join(dir, '.lock'));
