@@ -72,7 +72,10 @@ export async function checkTree(
       ];
     return [{ kind: 'damaged', path: file, detail: unread ?? problem, ...(foreign ? { foreign: [file] } : {}) }];
   });
-  const { unknown, unreadable } = await findUnknownFiles(treeDir, typeof old === 'string' ? buildCatalog(entries) : old);
+  const { unknown, unreadable } = await findUnknownFiles(
+    treeDir,
+    typeof old === 'string' ? buildCatalog(entries) : old,
+  );
   const told = placesOf([...found, ...ofExtras, ...ofFiles]);
   const isNews = ({ path }: AuditFinding) => !told.has(path) && !told.has(path.split('/').slice(0, 2).join('/'));
   const strangers = unknown.filter(isNews);
