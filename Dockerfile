@@ -36,7 +36,6 @@ FROM packages AS program
 RUN --mount=type=cache,target=/var/cache/npm --mount=type=secret,id=npmrc \
     sh scripts/image/npmInstall.sh
 COPY tsconfig.json tsconfig.build.json ./
-COPY scripts/image/curl.ts scripts/image/
 COPY base base
 COPY registry registry
 COPY tree tree
