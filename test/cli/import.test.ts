@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
-import { ENTRY } from '../support/cli.ts';
+import { ENTRY, plainEnvironment } from '../support/cli.ts';
 
 let folder: string;
 before(async () => {
@@ -22,9 +22,11 @@ interface Ran {
 
 function run(...args: string[]): Promise<Ran> {
   return new Promise(resolve => {
-    const env = { ...process.env, PLUGIN_MIRROR_MANIFEST: undefined };
-    execFile(process.execPath, [ENTRY, 'import', ...args], { cwd: folder, env }, (error, stdout, stderr) =>
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
+    execFile(
+      process.execPath,
+      [ENTRY, 'import', ...args],
+      { cwd: folder, env: plainEnvironment() },
+      (error, stdout, stderr) => resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
     );
   });
 }

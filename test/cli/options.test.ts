@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { type SpawnOptions, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import process from 'node:process';
@@ -237,7 +237,8 @@ describe('the command itself', { concurrency: 4 }, () => {
     await mkdir(scene.path('gone'));
     const script = 'cd "$1" && rmdir "$1" && exec "$2" "$3" sync';
     const node = [scene.path('gone'), process.execPath, ENTRY];
-    const ran = await watch(spawn('sh', ['-c', script, 'sh', ...node], { stdio: ['ignore', 'pipe', 'pipe'] })).ended;
+    const options: SpawnOptions = { env: scene.environment(), stdio: ['ignore', 'pipe', 'pipe'] };
+    const ran = await watch(spawn('sh', ['-c', script, 'sh', ...node], options)).ended;
     assert.notEqual(ran.code, 0);
     assert.match(ran.stderr, /^plugin-mirror: the current folder does not exist any more/);
   });

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';
 import type { TestContext } from 'node:test';
-import { ENTRY } from '../support/cli.ts';
+import { ENTRY, plainEnvironment } from '../support/cli.ts';
 
 export interface Started {
   readonly child: ChildProcess;
@@ -20,7 +20,7 @@ export function startServe(
   uid?: number,
 ): Started {
   const child = spawn(process.execPath, [ENTRY, 'serve', ...args], {
-    env: { ...process.env, ...env },
+    env: plainEnvironment(env),
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: 60_000, // one that does not end when it should hangs no test
     killSignal: 'SIGKILL',

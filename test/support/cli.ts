@@ -41,6 +41,12 @@ export interface Running {
   readonly output: () => string;
 }
 
+/** This process's environment without what changes how the command behaves, such as FORCE_COLOR or PLUGIN_MIRROR_*. */
+export function plainEnvironment(changes: RunOptions['env'] = {}): NodeJS.ProcessEnv {
+  const { PATH, HOME, TMPDIR } = process.env;
+  return { PATH, HOME, TMPDIR, ...changes };
+}
+
 /** A folder with a manifest and a tree, a home of its own, and a registry in this process; all gone after the test. */
 export class Scene {
   readonly dir: string;
@@ -83,8 +89,7 @@ export class Scene {
 
   environment(changes: RunOptions['env'] = {}): NodeJS.ProcessEnv {
     const home = this.path('home');
-    const clean = { PATH: process.env.PATH, HOME: home, XDG_CACHE_HOME: join(home, 'cache'), TMPDIR: this.path('tmp') };
-    return { ...clean, ...changes };
+    return plainEnvironment({ HOME: home, XDG_CACHE_HOME: join(home, 'cache'), TMPDIR: this.path('tmp'), ...changes });
   }
 
   /** What node is to run for this command line. */

@@ -165,6 +165,11 @@ function wordsFor(code: string): string | undefined {
       return 'its name is unknown';
     case 'ETIMEDOUT':
       return 'it did not answer in time';
+    case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
+    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
+    case 'SELF_SIGNED_CERT_IN_CHAIN':
+    case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
+      return 'no known authority signed its TLS certificate';
     default:
       return undefined;
   }
