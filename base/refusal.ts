@@ -9,6 +9,10 @@ export interface RefusalDetails {
   /** The registry's own error text, shown as a quotation. */
   readonly registrySaid?: string;
   readonly cause?: unknown;
+  /** The host, folder, file or image that has the fault, where it is not the subject. */
+  readonly faultIn?: string;
+  /** The error that this one only follows from. It becomes the cause, and reports show it instead of this one. */
+  readonly consequenceOf?: Error | undefined;
 }
 
 /**
@@ -22,14 +26,30 @@ export abstract class Refusal extends Error {
   readonly found: string | undefined;
   readonly hint: string;
   readonly registrySaid: string | undefined;
+  readonly faultIn: string | undefined;
+  readonly consequenceOf: Error | undefined;
 
   constructor(message: string, details: RefusalDetails) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    const cause = details.cause ?? details.consequenceOf;
+    super(message, cause === undefined ? undefined : { cause });
     this.name = new.target.name;
     this.subject = details.subject;
     this.expected = details.expected;
     this.found = details.found;
     this.hint = details.hint;
     this.registrySaid = details.registrySaid;
+    this.faultIn = details.faultIn ?? details.subject;
+    this.consequenceOf = details.consequenceOf;
   }
+}
+
+/** Returns the error that a report shows for this one: the one that it follows from, over several steps if need be. */
+export function rootOf(error: Error): Error {
+  return error instanceof Refusal && error.consequenceOf !== undefined ? rootOf(error.consequenceOf) : error;
+}
+
+/** Two errors of one run have the same cause if their keys are equal: their roots have one code, and the fault is in one thing. */
+export function causeKeyOf(error: Error): string {
+  const root = rootOf(error);
+  return root instanceof Refusal ? `${root.code} ${root.faultIn ?? ''}` : root.message;
 }

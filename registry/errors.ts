@@ -35,7 +35,7 @@ export abstract class RegistryRefusal extends Refusal {
   elsewhere = false;
 
   constructor(message: string, details: RegistryRefusalDetails) {
-    super(message, details);
+    super(message, { faultIn: hostOf(details), ...details });
     this.status = details.status;
     this.diagnostics = details.diagnostics ?? [];
     this.request = details.request;
@@ -62,7 +62,7 @@ export class RegistryNotFound extends RegistryRefusal {
   readonly missing: 'repository' | 'manifest' | 'blob' | 'unknown';
 
   constructor(message: string, details: RegistryRefusalDetails & { readonly missing: RegistryNotFound['missing'] }) {
-    super(message, details);
+    super(message, details.missing === 'repository' ? details : ofOneImage(details));
     this.missing = details.missing;
   }
 }
@@ -110,6 +110,10 @@ export class RegistryRedirect extends RegistryRefusal {
 /** Bytes that do not hash to what was asked for or announced. */
 export class RegistryDigestMismatch extends RegistryRefusal {
   readonly code = 'REGISTRY_DIGEST_MISMATCH';
+
+  constructor(message: string, details: RegistryRefusalDetails) {
+    super(message, ofOneImage(details));
+  }
 }
 
 /** An answer that no registry may give: HTML, a broken header, a manifest that is none. */
@@ -145,4 +149,15 @@ export class ImageTypeUnsupported extends Refusal {
 /** The index has no image for the platform asked for, or none at all. */
 export class ImageNoPlatform extends Refusal {
   readonly code = 'IMAGE_NO_PLATFORM';
+}
+
+/** The host that was asked last, which is not always the registry: a token server, blob storage. */
+function hostOf({ request, subject = '' }: RegistryRefusalDetails): string {
+  const url = request?.split(' ')[1];
+  if (url !== undefined && URL.canParse(url)) return new URL(url).host;
+  return subject.split('/')[0] ?? '';
+}
+
+function ofOneImage(details: RegistryRefusalDetails): RegistryRefusalDetails {
+  return details.subject === undefined ? details : { faultIn: details.subject, ...details };
 }

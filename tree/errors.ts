@@ -85,6 +85,7 @@ export function asTreeRefusal(error: unknown, path: string): unknown {
   if (code === 'ENOSPC' || code === 'EDQUOT')
     return new TreeDiskFull(`No space is left while writing ${path}`, {
       ...details,
+      faultIn: code,
       hint: 'Free some space, raise the quota or choose another folder with --out, then run it again: plugins that were published before are unchanged.',
     });
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
@@ -92,6 +93,7 @@ export function asTreeRefusal(error: unknown, path: string): unknown {
       code === 'EROFS' ? `${path} is on a read-only file system` : `There is no permission for ${path}`,
       {
         ...details,
+        ...(code === 'EROFS' ? { faultIn: code } : {}),
         expected: 'files that this user may read, in a folder where this user may write',
         hint: 'Change its owner or mode, or choose another folder with --out.',
       },

@@ -101,7 +101,7 @@ function placeJson({ registry, error }: { readonly registry: string; readonly er
 
 function print(rows: readonly OutdatedRow[], asked: number): void {
   const paint = pc.createColors(wantsColor(process.stdout));
-  const failures = rows.flatMap(({ name, error }) => (error === undefined ? [] : { what: name, error }));
+  const failures = rows.flatMap(({ name, error }) => (error === undefined ? [] : { name, error }));
   const told = renderFailures(failures, pc.createColors(wantsColor(process.stderr)));
   process.stderr.write(told.map(line => `${line}\n`).join(''));
   const listed = rows.filter(row => row.error === undefined);

@@ -1,44 +1,108 @@
 import type pc from 'picocolors';
-import { Refusal } from '../../base/refusal.ts';
+import { causeKeyOf, Refusal, rootOf } from '../../base/refusal.ts';
+import { plural } from '../../mirror/json/problem.ts';
 import { refusalDetails } from './refusal.ts';
+
+type Paint = ReturnType<typeof pc.createColors>;
 
 /** Names that one line lists before it says how many more there are. */
 const NAMES_SHOWN = 6;
-/** Kinds of failure that are told in full; with their hints they still fit a screen. */
-const KINDS_SHOWN = 6;
+const NAMES_OF_A_CAUSE = 3;
+/** Blocks that are shown in full. With their hints they still fit a screen. */
+const BLOCKS_SHOWN = 6;
+/** More causes than this with one code share a block: forty images that are no plugins need the same remedy. */
+const CAUSES_APART = 3;
 
+/** Codes of failures that `plugin-mirror doctor` narrows down to a step: name, connection, TLS, proxy, login. */
+const DOCTOR_HELPS: ReadonlySet<string> = new Set(
+  ['DNS', 'REFUSED', 'TLS', 'TIMEOUT', 'PROXY', 'UNAUTHORIZED', 'ALL_FAILED'].map(code => `REGISTRY_${code}`),
+);
+
+/** A plugin, or one version of it, that failed. */
 export interface Failure {
-  /** `NAME VERSION`, or what else failed. */
-  readonly what: string;
+  readonly name: string;
+  readonly version?: string;
+  /** True of an alias. It is counted, not named, if it failed since its target did. */
+  readonly isAlias?: boolean;
   readonly error: Error;
 }
 
-/** Failures of one kind with one remedy are one paragraph: a registry that is down is told once, not for each plugin. */
-export function renderFailures(failures: readonly Failure[], paint: ReturnType<typeof pc.createColors>): string[] {
-  const groups = new Map<string, Failure[]>();
-  for (const failure of failures) {
-    const { error } = failure;
-    const key = error instanceof Refusal ? `${error.code}\n${error.hint}` : error.message;
-    groups.set(key, [...(groups.get(key) ?? []), failure]);
-  }
-  const shown = [...groups.values()].slice(0, KINDS_SHOWN).flatMap(group => renderGroup(group, paint));
-  const more = groups.size - KINDS_SHOWN;
-  return more > 0 ? [...shown, `… and ${more} more kinds of failure; --format json lists every one`] : shown;
+/** The failures that one cause has. */
+interface Block {
+  readonly error: Error;
+  readonly failures: readonly Failure[];
+  /** How many different causes share this block. */
+  readonly causes: number;
 }
 
-function renderGroup(group: readonly Failure[], paint: ReturnType<typeof pc.createColors>): string[] {
-  const error = group[0]?.error;
-  if (error === undefined) return [];
-  const code = error instanceof Refusal ? error.code : 'INTERNAL';
-  const names = listed(group.map(({ what }) => what));
-  const lines = [`${paint.red('failed')} ${paint.bold(code)}  ${names}`, `  ${error.message}`];
+/** Returns one block for each cause: what happened, which plugins it hit, what to do. A registry that is down is one cause. */
+export function renderFailures(failures: readonly Failure[], paint: Paint): string[] {
+  const blocks = blocksOf(failures);
+  const shown = blocks.slice(0, BLOCKS_SHOWN).flatMap(block => renderBlock(block, paint));
+  const more = blocks.length - BLOCKS_SHOWN;
+  return more > 0 ? [`… and ${plural(more, 'more cause')} of failure; --format json lists every one`, ...shown] : shown;
+}
+
+function blocksOf(failures: readonly Failure[]): Block[] {
+  const causes = groupBy(failures, ({ error }) => causeKeyOf(error));
+  const codes = groupBy(causes, ([first]) => codeOf(first?.error));
+  return codes.flatMap(ofCode =>
+    ofCode.length > CAUSES_APART ? blockOf(ofCode.flat(), ofCode.length) : ofCode.flatMap(group => blockOf(group, 1)),
+  );
+}
+
+function blockOf(failures: readonly Failure[], causes: number): Block[] {
+  const [first] = failures;
+  return first === undefined ? [] : [{ error: rootOf(first.error), failures, causes }];
+}
+
+function renderBlock({ error, failures, causes }: Block, paint: Paint): string[] {
+  const head = [
+    `${paint.red('failed')} ${paint.bold(codeOf(error))}  ${subjectsOf(failures)}`,
+    `  ${error.message}`,
+    ...(causes === 1 ? [] : ['  The others failed alike, each for itself; --format json lists every one.']),
+  ];
   if (!(error instanceof Refusal))
-    return [...lines, `  ${paint.cyan('→')} This is a fault in plugin-mirror, please report it.`];
-  return [...lines, ...refusalDetails(error, paint)];
+    return [...head, `  ${paint.cyan('→')} This is a fault in plugin-mirror, please report it.`];
+  const doctor = `  ${paint.cyan('→')} plugin-mirror doctor shows at which step the way to the registry ends.`;
+  return [...head, ...refusalDetails(error, paint), ...(DOCTOR_HELPS.has(error.code) ? [doctor] : [])];
 }
 
-/** The first few of a list of names, and how many more there are. */
-export function listed(names: readonly string[]): string {
-  const shown = names.slice(0, NAMES_SHOWN).join(', ');
-  return names.length > NAMES_SHOWN ? `${shown} and ${names.length - NAMES_SHOWN} more` : shown;
+/** `a 1.0.0, b 1.0.0`; of more than three, `12 versions of 5 plugins, 2 aliases: a 1.0.0, … and 11 more`. */
+function subjectsOf(failures: readonly Failure[]): string {
+  const isConsequence = ({ isAlias, error }: Failure) => isAlias === true && rootOf(error) !== error;
+  const aliases = failures.filter(isConsequence);
+  const direct = failures.filter(failure => !isConsequence(failure));
+  const names = [...direct, ...aliases].map(({ name, version }) =>
+    version === undefined ? name : `${name} ${version}`,
+  );
+  if (names.length <= NAMES_OF_A_CAUSE) return names.join(', ');
+  const versions = direct.filter(({ version }) => version !== undefined).length;
+  const plugins = plural(new Set(failures.map(({ name }) => name)).size, 'plugin');
+  const counts = [
+    versions === 0 ? plugins : `${plural(versions, 'version')} of ${plugins}`,
+    ...(aliases.length === 0 ? [] : [aliases.length === 1 ? '1 alias' : `${aliases.length} aliases`]),
+  ];
+  return `${counts.join(', ')}: ${listed(names, NAMES_OF_A_CAUSE)}`;
+}
+
+/** In the order in which each key came first. */
+function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    groups.set(key, [...(groups.get(key) ?? []), item]);
+  }
+  return [...groups.values()];
+}
+
+function codeOf(error: Error | undefined): string {
+  const root = error === undefined ? undefined : rootOf(error);
+  return root instanceof Refusal ? root.code : 'INTERNAL';
+}
+
+/** Returns the first few of a list of names, and how many more there are. */
+export function listed(names: readonly string[], most = NAMES_SHOWN): string {
+  const shown = names.slice(0, most).join(', ');
+  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
 }

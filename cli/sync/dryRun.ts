@@ -88,7 +88,7 @@ export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: Pl
     process.stdout.write(flags.format === 'json' ? `${JSON.stringify(planJson(plan), null, 2)}\n` : renderPlan(plan));
     const color = wantsColor(process.stderr);
     const failures = prepared.plan.steps.flatMap(step =>
-      step.action === 'fail' ? [{ what: `${step.wanted.name} ${step.wanted.version}`, error: step.error }] : [],
+      step.action === 'fail' ? [{ ...step.wanted, error: step.error }] : [],
     );
     process.stderr.write(
       [

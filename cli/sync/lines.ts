@@ -1,21 +1,46 @@
+import { causeKeyOf, rootOf } from '../../base/refusal.ts';
 import type { SyncEvent } from '../../mirror/events.ts';
 import { withoutSubject } from '../../mirror/report.ts';
 import { formatBytes } from '../render/format.ts';
 
-/** The plain form of a run's progress, for logs: a line when a version is done, and for what an operator would miss. */
-export function syncLine(event: SyncEvent): string | undefined {
+/**
+ * Returns the plain form of a run's progress, for logs: a line for each version that is done, and for all else that an
+ * operator needs to see. A cause of failure and a reason to retry get a line when they first appear; the summary counts
+ * the plugins that they hit.
+ */
+export function syncLines(): (event: SyncEvent) => string | undefined {
+  const shown = new Set<string>();
+  const once = (key: string, line: string): string | undefined => {
+    if (shown.has(key)) return undefined;
+    shown.add(key);
+    return line;
+  };
+  return event => {
+    if (event.type === 'retry') {
+      const { subject, attempt, delayMs, reason } = event;
+      const line = `retry ${attempt}: ${subject}: ${reason}; again in ${(delayMs / 1000).toFixed(1)} s`;
+      return once(`retry ${subject.split('/')[0]} ${reason}`, line);
+    }
+    if (event.type === 'finished' && event.outcome.error !== undefined) {
+      const { name, version, error } = event.outcome;
+      const message = withoutSubject(rootOf(error).message, event.outcome);
+      return once(causeKeyOf(error), `failed   ${name} ${version}: ${message}`);
+    }
+    return lineOf(event);
+  };
+}
+
+function lineOf(event: SyncEvent): string | undefined {
   if (event.type === 'waiting') return event.message;
   if (event.type === 'warning') return `warning: ${event.subject}: ${event.message}`;
-  if (event.type === 'retry')
-    return `retry ${event.attempt}: ${event.subject}: ${event.reason}; again in ${(event.delayMs / 1000).toFixed(1)} s`;
-  if (event.type === 'planned')
-    return `${event.fetch} to fetch (up to ${formatBytes(event.sizeBytes)}), ${event.keep} to keep`;
+  if (event.type === 'planned') {
+    const { fetch, keep, sizeBytes } = event;
+    return fetch + keep === 0 ? undefined : `${fetch} to fetch (up to ${formatBytes(sizeBytes)}), ${keep} to keep`;
+  }
   if (event.type === 'compressing') return `compressing ${event.versions} modules`;
   if (event.type === 'pruning')
     return `pruning ${event.extras.map(extra => `${extra.name}/${extra.version}`).join(', ')}`;
   if (event.type !== 'finished') return undefined;
-  const { status, name, version, sizeBytes, aliasOf, error } = event.outcome;
-  if (error !== undefined) return `failed   ${name} ${version}: ${withoutSubject(error.message, event.outcome)}`;
-  const detail = aliasOf === undefined ? formatBytes(sizeBytes ?? 0) : `→ ${aliasOf}`;
-  return `${status.padEnd(8)} ${name} ${version}  ${detail}`;
+  const { status, name, version, sizeBytes, aliasOf } = event.outcome;
+  return `${status.padEnd(8)} ${name} ${version}  ${aliasOf === undefined ? formatBytes(sizeBytes ?? 0) : `→ ${aliasOf}`}`;
 }

@@ -12,7 +12,7 @@ import { wantsColor } from '../render/colors.ts';
 import { lateBy, SyncDeadline } from './deadline.ts';
 import { lockChoiceOf, type SyncRun } from './flags.ts';
 import { syncJson } from './json.ts';
-import { syncLine } from './lines.ts';
+import { syncLines } from './lines.ts';
 import { renderSummary } from './summary.ts';
 
 /** `plugin-mirror sync`, once its arguments are read; answers the exit code. */
@@ -80,8 +80,9 @@ async function showProgress(out: NodeJS.WriteStream): Promise<{ hear: SyncListen
     const { SyncProgress } = await import('./progress.ts');
     return new SyncProgress(out, wantsColor(out));
   }
+  const lineOf = syncLines();
   const hear: SyncListener = event => {
-    const line = syncLine(event);
+    const line = lineOf(event);
     if (line !== undefined) out.write(`${line}\n`);
   };
   return { hear, stop: () => undefined };

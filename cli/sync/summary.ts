@@ -3,11 +3,11 @@ import { plural } from '../../mirror/json/problem.ts';
 import { countOutcomes, hasFailed, type Outcome, type SyncReport } from '../../mirror/report.ts';
 import { renderDrifts } from '../render/drifts.ts';
 import { renderExtras } from '../render/extras.ts';
-import { listed, renderFailures } from '../render/failures.ts';
+import { type Failure, listed, renderFailures } from '../render/failures.ts';
 import { formatBytes, formatDuration } from '../render/format.ts';
 import { renderRefusal } from '../render/refusal.ts';
 
-/** What is told in full, so that the whole fits a screen. */
+/** Warnings that are shown in full, so that all of the summary fits a screen. */
 const WARNINGS_SHOWN = 6;
 
 export interface SummaryOptions {
@@ -16,7 +16,10 @@ export interface SummaryOptions {
   readonly treeDir: string;
 }
 
-/** What stays on the terminal after a run: problems first, grouped by what mends them, then one line with the figures. */
+/**
+ * Returns the text that stays on the terminal after a run. The causes of failure and the line with the figures come last, so
+ * that the tail of a build log holds both.
+ */
 export function renderSummary(
   report: SyncReport,
   { color, treeDir }: SummaryOptions,
@@ -25,14 +28,9 @@ export function renderSummary(
   const lines = [
     ...renderWarnings(report.outcomes, paint),
     ...renderDrifts(report.drift, paint),
-    ...renderFailures(
-      report.outcomes.flatMap(outcome =>
-        outcome.error === undefined ? [] : { what: named(outcome), error: outcome.error },
-      ),
-      paint,
-    ),
     ...renderUnverified(report, paint),
     ...report.problems.map(problem => renderRefusal(problem, { color }).trimEnd()),
+    ...renderFailures(failuresOf(report.outcomes), paint),
   ];
   return {
     problems: lines.map(line => `${line}\n`).join(''),
@@ -51,10 +49,16 @@ function figures(report: SyncReport, treeDir: string, paint: ReturnType<typeof p
     ? `interrupted: ${whole} finished`
     : `${whole} of ${report.outcomes.length} in ${treeDir}`;
   const travelled = `${formatBytes(report.bytesDownloaded)} in ${formatDuration(report.durationMs)}, ${report.requests} requests`;
-  return [`${mark} ${paint.bold(head)}  ${[...parts, travelled].join(' · ')}`, ...renderExtras(report.extras)];
+  return [...renderExtras(report.extras), `${mark} ${paint.bold(head)}  ${[...parts, travelled].join(' · ')}`];
 }
 
-/** One line for each text, however many plugins it is about. */
+export function failuresOf(outcomes: readonly Outcome[]): Failure[] {
+  return outcomes.flatMap(({ name, version, aliasOf, error }) =>
+    error === undefined ? [] : { name, version, isAlias: aliasOf !== undefined, error },
+  );
+}
+
+/** Returns one line for each text, however many plugins have it. */
 export function renderWarnings(
   outcomes: readonly Pick<Outcome, 'name' | 'version' | 'warnings'>[],
   paint: ReturnType<typeof pc.createColors>,
@@ -69,16 +73,15 @@ export function renderWarnings(
     : lines;
 }
 
-/** A policy that came after the copies, or a version that this run was not to touch: they are served all the same. */
+/** The policy is newer than these copies, or --only left them out. They are served all the same. */
 function renderUnverified({ unverified }: SyncReport, paint: ReturnType<typeof pc.createColors>): string[] {
   if (unverified.length === 0) return [];
   return [
-    `${paint.yellow('warning')} published, and not verified under the manifest’s signature policy: ${listed(unverified.map(named))}`,
-    `  ${paint.cyan('→')} Run plugin-mirror sync over all of the manifest to verify. What fails stays published until you take it out of the manifest and run sync --prune.`,
+    `${paint.yellow('warning')} published, but not verified under the manifest’s signature policy: ${listed(unverified.map(named))}`,
+    `  ${paint.cyan('→')} Run plugin-mirror sync without --only to verify them. A version that fails stays published until you remove it from the manifest and run sync --prune.`,
   ];
 }
 
-/** Where every tag was pushed again, the first few say all that there is to say. */
 function named({ name, version }: { readonly name: string; readonly version: string }): string {
   return `${name} ${version}`;
 }

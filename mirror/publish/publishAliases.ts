@@ -84,7 +84,7 @@ export function targetFailed(alias: WantedAlias, cause: Error | undefined): Alia
     subject: versionKey(alias),
     expected: `a published ${alias.name}/${alias.target}`,
     hint: `Mend ${alias.name}/${alias.target}; the alias follows by itself.`,
-    cause,
+    consequenceOf: cause,
   });
 }
 

@@ -8,6 +8,7 @@ export class SignatureMissing extends Refusal {
   constructor(subject: string, digest: string, policy: SignaturePolicy) {
     super(`${subject} is not signed`, {
       subject,
+      faultIn: describePolicy(policy),
       expected: describePolicy(policy),
       found: `no signature beside ${digest}`,
       hint: `Sign it with cosign, or copy the signature along with the image (cosign copy). If it is to come unsigned, except it in "signatures" of the manifest. A copy from before the policy stays published until you take it out of the manifest and run sync --prune.`,
@@ -22,6 +23,7 @@ export class SignatureInvalid extends Refusal {
   constructor(subject: string, policy: SignaturePolicy, reasons: readonly string[], cause?: unknown) {
     super(`${subject} has no signature that satisfies the manifest's "${policy.place}": ${listed(reasons)}`, {
       subject,
+      faultIn: describePolicy(policy),
       expected: describePolicy(policy),
       found: listed(reasons),
       hint: 'This run published nothing of it; a copy from before the policy stays published until you take it out of the manifest and run sync --prune. Ask whoever pushed the image how it is signed, before you change the policy: the image may not be theirs.',

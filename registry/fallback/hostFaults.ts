@@ -51,7 +51,7 @@ export function passedOver(
     hint: error.hint,
     ...(error.registrySaid === undefined ? {} : { registrySaid: error.registrySaid }),
     ...(error.request === undefined ? {} : { request: error.request }),
-    cause: error,
+    consequenceOf: error,
     ...worth,
   });
 }

@@ -1,3 +1,4 @@
+import { causeKeyOf, rootOf } from '../../base/refusal.ts';
 import { FirstAnswers } from '../concurrency/firstRequest.ts';
 import { RegistryAllFailed, RegistryOptionsInvalid, RegistryRateLimited, RegistryRefusal } from '../errors.ts';
 import { formatReference, isRegistry, isRepository, type Reference } from '../reference.ts';
@@ -195,13 +196,16 @@ function parseMirror(host: string, place: string): { registry: string; prefix: s
 function allFailed(reference: Reference, failures: readonly Failure[]): RegistryAllFailed {
   const subject = formatReference(reference);
   const last = failures.at(-1)?.error;
-  const told = failures.map(({ at, error }) => `${at.registry}/${at.repository}: ${error.message} (${error.code})`);
+  const told = failures.map(
+    ({ at, error }) => `${at.registry}/${at.repository}: ${rootOf(error).message} (${error.code})`,
+  );
   return new RegistryAllFailed(`No place could give ${subject}. ${told.join('; ')}`, {
     subject,
     hint: last?.hint ?? 'Check the mirrors of this registry.',
     temporary: failures.some(({ error }) => error.temporary),
     ...(last?.status === undefined ? {} : { status: last.status }),
     ...(last?.registrySaid === undefined ? {} : { registrySaid: last.registrySaid }),
+    faultIn: failures.map(({ error }) => causeKeyOf(error)).join(' '),
     cause: new AggregateError(failures.map(({ error }) => error)),
   });
 }

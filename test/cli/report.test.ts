@@ -108,7 +108,7 @@ describe('the text of a run', { concurrency: 4 }, () => {
     assert.ok(!`${plain.stdout}${plain.stderr}`.includes(ESCAPE));
   });
 
-  it('tells a registry that is down once, however many plugins fail of it', async t => {
+  it('names one cause in one block, however many plugins it hits', async t => {
     const scene = await openScene(t);
     const names = Array.from({ length: 40 }, (_, index) => `plugin-${index}`);
     scene.registry.script({ fault: status(401, { code: 'UNAUTHORIZED', message: 'no' }) });
@@ -116,8 +116,49 @@ describe('the text of a run', { concurrency: 4 }, () => {
     const ran = await scene.sync();
     assert.equal(ran.code, 1);
     assert.equal(ran.stderr.match(/REGISTRY_/g)?.length, 1, ran.stderr);
-    assert.match(ran.stderr, /and 34 more/);
+    assert.match(ran.stderr, /REGISTRY_UNAUTHORIZED {2}40 versions of 40 plugins: .* and 37 more/);
     assert.ok(ran.stderr.split('\n').length < 12, ran.stderr);
+  });
+
+  it('keeps causes apart: one that several versions have, and one of each image, up to three', async t => {
+    const scene = await openScene(t);
+    scene.push('good', '1.0.0');
+    const dead = 'no-such-host.invalid';
+    await scene.write('wrong.wasm', 'no module');
+    await scene.list({
+      good: '1.0.0',
+      far: { image: `${dead}/x/far`, versions: ['1', '2', '3'], aliases: { stable: '3', old: '1' } },
+      gone: ['1', '2'],
+      wrong: { file: './wrong.wasm', versions: ['1'] },
+    });
+    const { code, stderr } = await scene.sync('--retries', '0');
+    assert.equal(code, 1);
+    const heads = stderr.split('\n').filter(line => line.startsWith('failed '));
+    assert.deepEqual(heads, [
+      'failed REGISTRY_DNS  3 versions of 1 plugin, 2 aliases: far 1, far 2, far 3 and 2 more',
+      'failed REGISTRY_NOT_FOUND  gone 1, gone 2',
+      'failed MODULE_INVALID  wrong 1',
+    ]);
+    assert.doesNotMatch(stderr, /ALIAS_TARGET_FAILED|failed before/);
+  });
+
+  it('has at most one line for each cause as it comes, and never says that there is nothing to fetch', async t => {
+    const scene = await openScene(t);
+    const aliases = { x: '1.0.0' };
+    const names = Array.from({ length: 60 }, (_, index) => `plugin-${index}`);
+    await scene.list(Object.fromEntries(names.map(name => [name, { versions: ['1.0.0'], aliases }])));
+    await scene.registry.down();
+    for (const registry of ['no-such-host.invalid', scene.registry.host]) {
+      const env = { CI: 'true' };
+      const ran = await scene.run(['sync', '--no-frozen', '--registry', registry], { env });
+      assert.equal(ran.code, 1);
+      const lines = [...ran.stdout.trimEnd().split('\n'), ...ran.stderr.trimEnd().split('\n')];
+      assert.ok(lines.length <= 15, lines.join('\n'));
+      assert.equal(lines.filter(line => line.startsWith('failed   plugin-')).length, 1);
+      assert.doesNotMatch(ran.stdout, /0 to fetch/);
+      assert.match(ran.stderr, /60 versions of 60 plugins, 60 aliases: .* and 117 more/);
+      assert.match(ran.stderr, /plugin-mirror doctor/);
+    }
   });
 
   it('may have no reader, or no room: the work is done all the same', async t => {
@@ -172,6 +213,23 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 const skip = spawnSync('python3', ['-c', 'import pty']).status === 0 ? false : 'needs python3 for a terminal';
 
 describe('on a terminal', { skip }, () => {
+  it('a run without a network ends with its cause, within 15 rows of 80 columns', async t => {
+    const scene = await openScene(t);
+    const names = Array.from({ length: 60 }, (_, index) => `plugin-with-a-name-of-its-own-${index}`);
+    await scene.list(Object.fromEntries(names.map(name => [name, { versions: ['1.0.0'], aliases: { x: '1.0.0' } }])));
+    const env = scene.environment({ TERM: 'xterm-256color', COLS: '80' });
+    const entry = scene.command(['sync', '--registry', 'higress-registry.cn-hangzhou.example.invalid']);
+    const child = spawn('python3', ['-c', PTY, process.execPath, ...entry], { cwd: scene.dir, env });
+    const { code, stdout } = await watch(child).ended;
+    assert.equal(code, 1, stdout);
+    const shown = stripVTControlCharacters(stdout);
+    const remains = shown.slice(shown.lastIndexOf('failed REGISTRY'));
+    const lines = remains.trimEnd().split(/\r?\n/);
+    assert.match(lines.at(-1) ?? '', /^✗ 0 of 120 in plugins/);
+    const rows = lines.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / 80)), 0);
+    assert.ok(rows <= 15, remains);
+  });
+
   for (const columns of [80, 36])
     it(`a run redraws one line for each running plugin and a total, within ${columns} columns`, async t => {
       const scene = await openScene(t);

@@ -38,7 +38,13 @@ export function refuseProxyStatus(status: number, at: Attempted): RegistryRefusa
 function refuseProxy(fault: TunnelFailed, { url, proxy }: Attempted, request: string): RegistryRefusal {
   const name = proxy?.host ?? 'the proxy';
   const variable = url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
-  const details = { subject: url.host, request, cause: fault, ...(fault.status ? { status: fault.status } : {}) };
+  const details = {
+    subject: url.host,
+    faultIn: name,
+    request,
+    cause: fault,
+    ...(fault.status ? { status: fault.status } : {}),
+  };
   if (fault.status === 407)
     return new RegistryProxy(`The proxy ${name} wants credentials before it connects to ${url.host}`, {
       ...details,
