@@ -66,12 +66,12 @@ export function buildProgram(version: string): Command {
     cacheCommand(),
   ])
     program.addCommand(command);
-  return settle(program).hook('preSubcommand', () => warnOfVariables(program));
+  return settle(program).hook('preSubcommand', (_program, command) => warnOfVariables(program, command.name()));
 }
 
-/** Not by each of the processes that share the port of `serve`. */
-function warnOfVariables(program: Command): Promise<void> | undefined {
-  if (process.send !== undefined) return undefined;
+/** `serve` warns in the format of its log. */
+function warnOfVariables(program: Command, command: string): Promise<void> | undefined {
+  if (command === 'serve') return undefined;
   return tellUnknownVariables(program, process.env, line => process.stderr.write(`${line}\n`));
 }
 

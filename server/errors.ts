@@ -1,46 +1,44 @@
-import { Refusal, type RefusalDetails } from '../base/refusal.ts';
+import { errno } from '../base/errno.ts';
+import { Refusal } from '../base/refusal.ts';
 
-/** Another process listens there already. */
+/** Another process listens on the port. */
 export class ServerPortTaken extends Refusal {
   readonly code = 'SERVER_PORT_TAKEN';
 }
 
-/** The host or the port cannot be listened on: no such address here, or not allowed. */
+/** The server cannot listen on the address: this machine does not have it, or the user may not use the port. */
 export class ServerAddressUnusable extends Refusal {
   readonly code = 'SERVER_ADDRESS_UNUSABLE';
 }
 
-/** The files for TLS are missing, unreadable, or do not fit together. */
+/** The files for TLS are missing or unreadable, or certificate and key do not match. */
 export class ServerTlsUnusable extends Refusal {
   readonly code = 'SERVER_TLS_UNUSABLE';
 }
 
-/** An option that no server can work with. */
+/** An option has a value that the server cannot work with. */
 export class ServerOptionInvalid extends Refusal {
   readonly code = 'OPTION_INVALID';
 }
 
-/** Turns what listen() failed with into what a user can act on; other errors stay as they are. */
-export function asListenRefusal(error: unknown, host: string, port: number): unknown {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+/** Returns the refusal for an error of listen(); other errors are returned unchanged. */
+export function listenError(error: unknown, host: string, port: number): unknown {
+  const code = errno(error);
   const subject = `${host}:${port}`;
   if (code === 'EADDRINUSE')
-    return new ServerPortTaken(`Another process listens on ${subject} already`, {
+    return new ServerPortTaken(`Another process already listens on ${subject}`, {
       subject,
       hint: 'End that process, or choose another port with --port (0 takes any free one).',
       cause: error,
     });
-  if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
-    const details: RefusalDetails = {
-      subject,
-      found: code,
-      hint:
-        code === 'EACCES'
-          ? 'Ports below 1024 need a privilege; choose a higher one with --port.'
-          : 'Choose an address of this machine with --host (0.0.0.0 is all of them).',
-      cause: error,
-    };
-    return new ServerAddressUnusable(`Cannot listen on ${subject}`, details);
-  }
-  return error;
+  if (code !== 'EACCES' && code !== 'EADDRNOTAVAIL' && code !== 'ENOTFOUND' && code !== 'EAI_AGAIN') return error;
+  return new ServerAddressUnusable(`Cannot listen on ${subject}`, {
+    subject,
+    found: code,
+    hint:
+      code === 'EACCES'
+        ? 'Ports below 1024 need a privilege; choose a higher one with --port.'
+        : 'Choose an address of this machine with --host (0.0.0.0 is all of them).',
+    cause: error,
+  });
 }

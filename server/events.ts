@@ -1,9 +1,20 @@
-import type { Fault } from './fault.ts';
+/**
+ * Why the expected bytes cannot be read at a path:
+ * - gone: the path does not exist.
+ * - forbidden: this user may not read the file.
+ * - no-file: the path is a link, a folder or another non-file, or it leads out of the tree.
+ * - replaced: another file with other bytes has taken the path.
+ * - altered: the file has other bytes than the catalog lists.
+ * - unreadable: the disk or the system failed to read it.
+ */
+export type Fault = 'gone' | 'forbidden' | 'no-file' | 'replaced' | 'altered' | 'unreadable';
 
-/** What is the case with the files of one content. Each path is told of once, until something else is the case with it. */
+/** A change in the state of the files of one content. Reported once for each path, until its state changes again. */
 export type ContentEvent =
-  /** damaged: no file at these paths has these bytes, and 503 is answered. displaced: neither, but the right bytes are served
-   *  from the file that is still open. copy-damaged: the right bytes are served from another path. */
+  /**
+   * damaged: the file at each of these paths has a fault, and requests get 503. displaced: the same, but the right bytes are
+   * served from the file that is still open. copy-damaged: the right bytes are served from another path.
+   */
   | {
       readonly kind: 'content';
       readonly state: 'damaged' | 'displaced' | 'copy-damaged';
@@ -11,7 +22,7 @@ export type ContentEvent =
       readonly paths: readonly string[];
       readonly sha256: string;
     }
-  /** What was told of these paths is over: the right bytes lie there. */
+  /** The files at these paths, of which a fault was reported, have the right bytes again. */
   | {
       readonly kind: 'content';
       readonly state: 'whole';
@@ -19,7 +30,18 @@ export type ContentEvent =
       readonly sha256: string;
     };
 
-/** What the server tells whoever started it. Nothing here ends it. */
+/** Why no tree can be loaded. `serving`: the tree that was loaded before is still served. */
+export type TreeProblem =
+  /** no-plugins: the first catalog lists no plugin. */
+  | {
+      readonly kind: 'tree-missing';
+      readonly treeDir: string;
+      readonly why: 'no-folder' | 'not-a-folder' | 'no-catalog' | 'no-plugins';
+      readonly serving: boolean;
+    }
+  | { readonly kind: 'tree-unreadable'; readonly treeDir: string; readonly error: unknown; readonly serving: boolean };
+
+/** What a server reports while it runs. None of these events ends it. */
 export type ServerEvent =
   | {
       readonly kind: 'tree-loaded';
@@ -28,20 +50,30 @@ export type ServerEvent =
       readonly versions: number;
       readonly sizeBytes: number;
     }
-  /** There is no tree. no-plugins: a first catalog that names none. `serving`: what was read before is served on. */
-  | {
-      readonly kind: 'tree-missing';
-      readonly treeDir: string;
-      readonly why: 'no-folder' | 'not-a-folder' | 'no-catalog' | 'no-plugins';
-      readonly serving: boolean;
-    }
-  /** What was reported of the tree is over; it is the one that was served all along. */
+  /** Reported when the problem appears and every minute while it lasts. */
+  | TreeProblem
+  /** A reported problem is over; the tree is the one that was served all the time. */
   | { readonly kind: 'tree-back'; readonly treeDir: string }
-  | { readonly kind: 'tree-unreadable'; readonly error: unknown; readonly serving: boolean }
   | ContentEvent
-  /** Another certificate is shown from now on. */
+  /** New connections get a new certificate. */
   | { readonly kind: 'tls-loaded' }
-  /** The certificate's files cannot be used as they are now; the former one is shown on. */
+  /** The certificate's files cannot be used; new connections still get the former certificate. */
   | { readonly kind: 'tls-unusable'; readonly error: unknown }
-  /** A request met a mistake of this program, or a disk that gave in. */
+  /** A request failed because of a defect of this program or of the disk. */
   | { readonly kind: 'failure'; readonly url: string; readonly error: unknown };
+
+/** Returns one sentence, without a full stop, for the log and for /readyz. */
+export function describeTreeProblem(problem: TreeProblem): string {
+  if (problem.kind === 'tree-unreadable') return `the tree in ${problem.treeDir} cannot be read`;
+  const { treeDir, why, serving } = problem;
+  switch (why) {
+    case 'no-folder':
+      return serving ? `the folder ${treeDir} is gone` : `the folder ${treeDir} does not exist`;
+    case 'not-a-folder':
+      return `${treeDir} is not a folder`;
+    case 'no-catalog':
+      return serving ? `index.json in ${treeDir} is gone` : `${treeDir} has no index.json`;
+    case 'no-plugins':
+      return `index.json in ${treeDir} lists no plugin`;
+  }
+}

@@ -1,190 +1,128 @@
-import { createServer, type Server } from 'node:http';
-import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Express } from 'express';
 import { Access } from './connections/access.ts';
 import { Connections } from './connections/connections.ts';
-import { Gate } from './connections/downloadLimit.ts';
-import { Stalls } from './connections/stalls.ts';
-import { readTlsFiles, TlsFollower, type TlsMaterial } from './connections/tlsFiles.ts';
+import { createHttpServer, isSecure, listen } from './connections/httpServer.ts';
+import { readTlsFiles, TlsFollower } from './connections/tlsFiles.ts';
 import { ChunkCache } from './content/chunkCache.ts';
 import { ContentStore } from './content/contentStore.ts';
-import { Patrol } from './content/scrubber.ts';
-import { asListenRefusal } from './errors.ts';
-import type { Answered } from './http/answer.ts';
-import { ALLOWED_METHODS, rawAnswer, unreadableAnswerer } from './http/clientErrors.ts';
+import { Scrubber } from './content/scrubber.ts';
+import type { AnswerReport } from './http/answer.ts';
+import { clientErrorHandler, refuseConnect } from './http/clientErrors.ts';
 import { FileService } from './http/fileService.ts';
-import { createListener } from './http/listener.ts';
-import { type MetricFamily, renderFamilies } from './metricFamily.ts';
+import { createListener, type Pages } from './http/listener.ts';
 import { AccessLog } from './observe/accessLog.ts';
-import { type Gauges, Metrics } from './observe/metrics.ts';
-import { type ServerOptions, type ServerSettings, settleOptions } from './options.ts';
-import { Turns } from './sending/fairScheduler.ts';
+import { Metrics } from './observe/metrics.ts';
+import { Status } from './observe/status.ts';
+import { resolveOptions, type ServerOptions, type ServerSettings } from './options.ts';
+import { DownloadLimit } from './sending/downloadLimit.ts';
+import { FairScheduler } from './sending/fairScheduler.ts';
 import { Pressure } from './sending/pressure.ts';
-import { requireFolder, TreeFollower } from './view/treeFollower.ts';
+import { requireFolder } from './view/readTree.ts';
+import { TreeFollower } from './view/treeFollower.ts';
 
-const MAX_HEADER_BYTES = 16 * 1024;
-const TIMEOUT_CHECK_MS = 1000;
-/** Gateways that start together come together; the kernel would let those beyond it wait for seconds. */
-const BACKLOG = 4096;
-/** A connection in the midst of its handshake holds up a stop for no longer. */
-const MAX_HANDSHAKE_MS = 10_000;
+/** Files that stay open between downloads. */
+const MAX_OPEN_FILES = 512;
 
 export interface RunningServer {
-  /** `http://localhost:8080`, plus the base path; the address it listens on where that is a particular one. */
+  /** `http://localhost:8080` with the base path, or with the address that the server listens on if it is a particular one. */
   readonly url: string;
   readonly port: number;
-  /** Whether /readyz says so. */
+  /** Whether /readyz answers 200. */
   readonly isReady: () => boolean;
-  /** What /metrics is made of. */
-  readonly collectMetrics: () => readonly MetricFamily[];
-  /** Looks for a new tree now instead of at the next poll. */
+  /** Checks the tree now instead of at the next poll. */
   reload(): Promise<void>;
-  /** Stops: see Stop. Answers when everything is closed. A second call shares the first one's end. */
+  /** Stops the server: see Stop. Resolves when everything is closed. Further calls return the same promise. */
   close(stop?: Stop): Promise<StopReport>;
 }
 
 export interface Stop {
-  /** Still serving while /readyz says no, so that others notice and stop sending. Default 0. */
+  /** Time to keep serving while /readyz answers 503, so that load balancers stop sending clients. Default 0. */
   readonly pauseMs?: number;
-  /** How long running answers may take to end after that. Default 25 s. */
+  /** Time for running downloads to end after the pause. Default 25 s. */
   readonly graceMs?: number;
 }
 
 export interface StopReport {
-  /** Connections that were cut because the grace was over. */
+  /** Connections that were cut when the grace ended. */
   readonly cut: number;
 }
 
 /**
- * Serves a tree over HTTP. Resolves when it listens and has read the tree, or found that there is none yet.
- * @throws ServerOptionInvalid, ServerPortTaken, ServerAddressUnusable, TreeUnusable
+ * Serves a tree over HTTP. Resolves when the server listens and has read the tree, or has found that there is none yet.
+ * @throws ServerOptionInvalid, ServerPortTaken, ServerAddressUnusable, ServerTlsUnusable, TreeUnusable
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const settings = settleOptions(options);
-  const { onEvent } = settings;
-  await requireFolder(settings.treeDir);
-  const cache = new ChunkCache(settings.cacheBytes);
-  const store = new ContentStore({
-    cache,
-    maxOpenFiles: 512,
-    onEvent,
-  });
-  const { treeDir, pollMs, retryAfterSeconds } = settings;
-  const follower = new TreeFollower({ treeDir, pollMs, view: settings, onEvent }, store);
-  const patrol = new Patrol(store, {
-    roundMs: settings.patrolMs,
-    proofMaxAgeMs: settings.verifyMs,
-    bytesPerSecond: settings.verifyBytesPerSecond,
-  });
-  const gate = new Gate(settings.maxBodies, settings.maxWaitingBodies, settings.maxBodyWaitMs);
-  const metrics = new Metrics();
-  const { writeAccessLog, logSampleEvery } = settings;
-  const log =
-    writeAccessLog === undefined ? undefined : new AccessLog({ write: writeAccessLog, sampleEvery: logSampleEvery });
-  let isDraining = false;
-  let connectionsDropped = 0;
-  const onAnswered = (answered: Answered): void => {
-    metrics.add(answered);
-    log?.add(answered);
-  };
-  const damagedFiles = (): number => counted(store.contents, content => content.state === 'damaged');
-  const badCopies = (): number => {
-    let number = 0;
-    for (const { copies, state, displaced } of store.contents)
-      if (state === 'proven' && !displaced) number += counted(copies.values(), copy => copy.fault !== undefined);
-    return number;
-  };
-  const gauges = (): Gauges => ({
-    connections: connections.open,
-    bodiesRunning: gate.running,
-    bodiesWaiting: gate.waiting,
-    cacheHits: cache.hits,
-    cacheMisses: cache.misses,
-    cacheBytes: cache.sizeBytes,
-    damagedFiles: damagedFiles() + badCopies(),
-    displacedFiles: counted(store.contents, content => content.displaced),
-    logLinesDropped: log?.droppedLines ?? 0,
-    connectionsDropped,
-  });
-  const collect = (): MetricFamily[] => metrics.collect(follower.view, gauges());
-  const notReady = (): string | undefined => {
-    if (isDraining) return 'The server is stopping.';
-    if (follower.view === undefined) return 'No plugin tree has been loaded yet.';
-    return follower.isGone && damagedFiles() > 0 ? 'The plugin tree is gone, and files of it with it.' : undefined;
-  };
-  const parts = {
-    view: () => follower.view,
-    retryAfterSeconds,
-    latest: settings.latest,
-    programVersion: settings.programVersion,
-    renderMetrics: async () => renderFamilies(await settings.gatherMetrics(collect())),
-    onFailure: (url: string, error: unknown) => onEvent({ kind: 'failure', url, error }),
-  };
-  let loading: Promise<Express> | undefined;
-  const app = (): Promise<Express> => {
-    loading ??= import('./pages/app.ts').then(({ createApp }) => createApp(parts));
-    return loading;
-  };
-  const { tls, credentials } = settings;
+  const settings = resolveOptions(options);
+  const { treeDir, pollMs, retryAfterSeconds, credentials, tls, encoding, onEvent } = settings;
+  await requireFolder(treeDir);
   const material = tls === undefined ? undefined : await readTlsFiles(tls);
-  const server = createHttpServer(settings, material);
-  const connections = new Connections(server);
-  const stalls = new Stalls(settings.stallTimeoutMs);
-  // It starts anew whenever the kernel takes more of what is being written.
-  server.timeout = stalls.intervalMs;
-  server.on('timeout', (socket: Socket) => {
-    const phase = connections.phaseOf(socket);
-    if (phase === 'idle') socket.destroy();
-    else if (phase === 'body')
-      stalls.look(socket, () => connections.phaseOf(socket) === 'body').catch(() => socket.destroy());
-    // For the header, and for the answer to begin, there are other limits.
-    else socket.setTimeout(stalls.intervalMs);
+
+  const cache = new ChunkCache(settings.cacheBytes);
+  const store = new ContentStore({ cache, maxOpenFiles: MAX_OPEN_FILES, onEvent });
+  const view = { ...settings, isPublic: credentials === undefined };
+  const follower = new TreeFollower({ ...settings, view }, store);
+  const scrubber = new Scrubber(store, {
+    pauseMs: settings.scrubPauseMs,
+    maxHashAgeMs: settings.maxHashAgeMs,
+    bytesPerSecond: settings.scrubBytesPerSecond,
   });
-  const { encoding } = settings;
-  const pressure = new Pressure(() => gate.running);
-  const turns = new Turns();
-  server.on('connection', () => turns.welcome());
-  const files = new FileService({ store, cache, turns, gate, follower, encoding, pressure, onEvent });
-  const rules = { isDraining: () => isDraining, retryAfterSeconds, onAnswered };
-  const access = credentials === undefined ? undefined : new Access(credentials);
-  const wantsCertificate = tls?.clientCaFile !== undefined;
+  const downloads = new DownloadLimit(settings.maxDownloads, settings.maxWaitingDownloads, settings.maxDownloadWaitMs);
+  const pressure = new Pressure(() => downloads.running);
+  const scheduler = new FairScheduler();
+
+  const server = createHttpServer(settings, material);
+  const connections = new Connections(server, settings);
+  const metrics = new Metrics();
+  const log = createAccessLog(settings);
+  const status = new Status({ follower, store, cache, downloads, connections, log });
+  const pages = lazyPages(settings, () => metrics.render(follower.view, status.gauges()));
   const listener = createListener({
     settings,
-    app,
-    notReady,
-    access,
-    wantsCertificate,
-    files,
+    pages,
+    notReady: () => status.notReady(),
+    access: credentials === undefined ? undefined : new Access(credentials),
+    requiresCertificate: tls?.clientCaFile !== undefined,
+    files: new FileService({ store, cache, scheduler, downloads, follower, encoding, pressure, onEvent }),
     follower,
     connections,
-    rules,
+    rules: {
+      isDraining: () => status.isDraining,
+      retryAfterSeconds,
+      onAnswered: (report: AnswerReport) => {
+        metrics.add(report);
+        log?.add(report);
+      },
+    },
   });
-  // Nobody's body is waited for, so nobody is told to send it; what else one may expect, the listener refuses.
+  // The server reads no request body, so it never sends 100 Continue. The listener refuses other expectations.
   for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, listener);
-  const answerUnreadable = unreadableAnswerer((status, client) => {
-    metrics.addUnreadable(status);
-    log?.addUnreadable(status, client);
+  const isAnswering = connections.isAnswering.bind(connections);
+  const onClientError = clientErrorHandler(isAnswering, (code, client) => {
+    metrics.addUnreadable(code);
+    log?.addUnreadable(code, client);
   });
-  server.on('clientError', answerUnreadable);
-  server.on('drop', () => connectionsDropped++);
+  server.on('clientError', onClientError);
+  server.on('connect', refuseConnect);
+  server.on('connection', () => scheduler.connectionArrived());
+  server.on('drop', () => status.connectionsDropped++);
+
   await listen(server, settings.host, settings.port);
   await follower.start();
-  patrol.start();
-  const certificate =
-    tls === undefined || material === undefined || !('setSecureContext' in server)
+  scrubber.start();
+  const certificates =
+    tls === undefined || material === undefined || !isSecure(server)
       ? undefined
-      : new TlsFollower(tls, material, { pollMs, take: found => server.setSecureContext(found), onEvent });
-  const { port } = server.address() as AddressInfo;
+      : new TlsFollower(tls, material, { pollMs, onChange: found => server.setSecureContext(found), onEvent });
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : settings.port;
 
   const stop = async ({ pauseMs = 0, graceMs = 25_000 }: Stop): Promise<StopReport> => {
-    isDraining = true;
+    status.isDraining = true;
     if (pauseMs > 0) await wait(pauseMs);
     const closed = new Promise<void>(resolve => server.close(() => resolve()));
-    const giveUp = new AbortController();
+    const drained = new AbortController();
     let cut = 0;
-    const grace = wait(graceMs, undefined, { signal: giveUp.signal }).then(
+    const grace = wait(graceMs, undefined, { signal: drained.signal }).then(
       () => {
         cut = connections.open;
         server.closeAllConnections();
@@ -193,8 +131,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       () => {},
     );
     await connections.drain();
-    giveUp.abort();
-    await Promise.all([grace, closed, follower.stop(), patrol.stop(), certificate?.stop()]);
+    drained.abort();
+    await Promise.all([grace, closed, follower.stop(), scrubber.stop(), certificates?.stop()]);
     store.close();
     await log?.close();
     return { cut };
@@ -203,8 +141,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   return {
     url: urlOf(settings, port),
     port,
-    isReady: () => !isDraining && follower.view !== undefined,
-    collectMetrics: collect,
+    isReady: () => status.notReady() === undefined,
     reload: () => follower.check(),
     close: (how = {}) => {
       stopping ??= stop(how);
@@ -213,55 +150,25 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
-function createHttpServer(settings: ServerSettings, material: TlsMaterial | undefined): Server | SecureServer {
-  const rules = {
-    maxHeaderSize: MAX_HEADER_BYTES,
-    headersTimeout: Math.min(settings.headersTimeoutMs, settings.requestTimeoutMs),
-    requestTimeout: settings.requestTimeoutMs,
-    keepAliveTimeout: settings.keepAliveTimeoutMs,
-    connectionsCheckingInterval: TIMEOUT_CHECK_MS,
-    insecureHTTPParser: false,
-    noDelay: true,
-    // The listener refuses a request without a Host: then it is counted, and in the log.
-    requireHostHeader: false,
-  };
-  const server =
-    material === undefined
-      ? createServer(rules)
-      : createSecureServer({
-          ...rules,
-          ...material,
-          handshakeTimeout: Math.min(settings.headersTimeoutMs, MAX_HANDSHAKE_MS),
-          // Health checks have none; the listener looks whether it is there, and good.
-          requestCert: material.ca !== undefined,
-          rejectUnauthorized: false,
-        });
-  // Lines past a count would be dropped unseen, a second Host among them; the listener refuses what is too much.
-  server.maxHeadersCount = 0;
-  server.maxConnections = settings.maxConnections;
-  // RFC 9112, 9.6: who has ended its side may still read; what is under way is sent to its end.
-  Object.assign(server, { httpAllowHalfOpen: true });
-  server.on('connect', (_request, socket) =>
-    socket.end(rawAnswer('405 Method Not Allowed', `Allow: ${ALLOWED_METHODS}\r\n`)),
-  );
-  return server;
+function createAccessLog({ accessLog: kind, writeAccessLog: write }: ServerSettings): AccessLog | undefined {
+  return write === undefined ? undefined : new AccessLog({ kind, write });
 }
 
-async function listen(server: Server | SecureServer, host: string, port: number): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', error => reject(asListenRefusal(error, host, port)));
-    server.listen({ host, port, backlog: BACKLOG }, resolve);
-  });
+/** Returns a function that loads Express at its first call. */
+function lazyPages(settings: ServerSettings, renderMetrics: () => string): () => Promise<Pages> {
+  const { latest, programVersion, onEvent } = settings;
+  const onFailure = (url: string, error: unknown): void => onEvent({ kind: 'failure', url, error });
+  let loading: Promise<Pages> | undefined;
+  return () => {
+    loading ??= import('./pages/app.ts').then(({ createPages }) =>
+      createPages({ latest, programVersion, renderMetrics, onFailure }),
+    );
+    return loading;
+  };
 }
 
 function urlOf({ host, basePath, tls }: ServerSettings, port: number): string {
-  const anywhere = host === '0.0.0.0' || host === '::';
-  const name = anywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host;
+  const isAnyAddress = host === '0.0.0.0' || host === '::';
+  const name = isAnyAddress ? 'localhost' : host.includes(':') ? `[${host}]` : host;
   return `${tls === undefined ? 'http' : 'https'}://${name}:${port}${basePath}`;
-}
-
-function counted<T>(among: Iterable<T>, fits: (one: T) => boolean): number {
-  let number = 0;
-  for (const one of among) if (fits(one)) number++;
-  return number;
 }

@@ -40,7 +40,6 @@ const FOLDER_EXCEPTIONS: Readonly<Record<string, string>> = {
   'mirror/extract': 'its stages are folders of their own; two files put them together',
   'mirror/manifest': 'one file for each key of the manifest',
   'registry/builtin': 'the engine is one file over its folders',
-  'server/observe': 'metrics and access log are all that there is to observe',
 };
 
 /** A command of the terminal is a folder of its own, however small it is. */
@@ -57,12 +56,6 @@ const SMALL_FILE_EXCEPTIONS: Readonly<Record<string, string>> = {
   'registry/builtin/http/warnings.ts': 'one header, one RFC section',
   'registry/builtin/answers/contentRange.ts': 'one header, one RFC section',
   'mirror/extract/documents/layerDocuments.ts': 'one kind of layer a file',
-  'server/http/acceptEncoding.ts': 'one header, one RFC section',
-  'server/http/representations.ts': 'the choice of a coding apart from the sending',
-  'server/http/byteRange.ts': 'one header, one RFC section',
-  'server/content/hashContent.ts': 'its loop is tested alone',
-  'server/view/mediaTypes.ts': 'a table',
-  'cli/serve/signals.ts': 'process signals apart from the server',
   'cli/sync/compressOption.ts': 'an option parser',
   'cli/sync/lines.ts': 'one output format a file',
   'cli/sync/json.ts': 'one output format a file',

@@ -120,6 +120,8 @@ test('every variable that the program reads has its row', () => {
       ...read(name).matchAll(/\benv\??\.([A-Z][A-Z_]+)|['"](?=PLUGIN_MIRROR_[A-Z_]+['"])([A-Z_]+)|read\(env, '(\w+)'/g),
     ])
     .map(([, dotted, quoted, proxy]) => dotted ?? quoted ?? proxy?.toUpperCase() ?? '');
+  for (const command of buildProgram('').commands)
+    inSource.push(...command.options.flatMap(({ envVar }) => envVar ?? []));
   assert.ok(inSource.length > 60, 'the search finds variables');
   // What the system itself sets, and nobody for this program.
   const systems = ['HOME', 'USERPROFILE', 'TERM'];

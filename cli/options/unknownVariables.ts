@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { removedVariable } from './removedOptions.ts';
 
 const PREFIX = 'PLUGIN_MIRROR_';
 /** Read without an option of theirs, for what they hold is nobody else's business. */
@@ -7,7 +8,8 @@ const SECRETS = ['PASSWORD', 'AUTH_TOKEN', 'AUTH_PASSWORD'];
 const OTHERS = /^(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.+)?)$|^TEST_/;
 
 /**
- * Tells each variable that looks like a slip of the pen: unknown here, and near a known one. Values are not shown.
+ * Tells each variable that looks like a slip of the pen (unknown here, and near a known one) and each that belongs to a
+ * removed option. Values are not shown.
  * @returns nothing to wait for where there is none
  */
 export function tellUnknownVariables(
@@ -32,6 +34,11 @@ async function tellNear(
 ): Promise<void> {
   const { misspelled } = await import('../../base/nearest.ts');
   for (const name of names) {
+    const removed = removedVariable(name);
+    if (removed !== undefined) {
+      tell(`warning: ${removed}`);
+      continue;
+    }
     const meant = misspelled(name.slice(PREFIX.length), known);
     if (meant !== undefined) tell(`warning: ${name} is not known; did you mean ${PREFIX}${meant}?`);
   }

@@ -1,6 +1,7 @@
 import process from 'node:process';
 import type { Command } from 'commander';
 import { withoutLogin } from '../../registry/reference.ts';
+import { removedFlag } from './removedOptions.ts';
 
 /**
  * Says what is wrong with a command line, as commander words it but without secrets: on stderr, and under `--format json`
@@ -40,6 +41,8 @@ export function secretFree(said: string, command: Command): string {
     return said.replace(ECHOED, (_, what: string, text: string) => `${what} '${withoutLogin(text)}'`);
   // One letter, and whatever is written after it is its value.
   const name = /^-[^-]/.test(option) ? option.slice(0, 2) : option;
+  const removed = removedFlag(command.name(), name);
+  if (removed !== undefined) return `error: ${removed}\n`;
   if (!PASSWORD.test(name) || !readsPassword(command)) return `error: unknown option '${name}'${suggestion}`;
   return (
     `error: no password is taken from the command line, where everybody on this machine can read it ('${name}'):` +

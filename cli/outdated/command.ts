@@ -1,8 +1,8 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
 import { interruptible } from '../interruptible.ts';
+import { formatOption } from '../options/declare.ts';
 import { path } from '../options/environment.ts';
-import { formatOption } from '../options/formatOption.ts';
 import { blobCacheDir } from '../options/paths.ts';
 import { addRegistryOptions, registryOptions } from '../options/registryOptions.ts';
 import type { OutdatedFlags } from './run.ts';

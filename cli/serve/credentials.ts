@@ -1,18 +1,19 @@
 import { readFileSync } from 'node:fs';
-import type { Credentials } from '../../server/connections/access.ts';
+import type { Credentials } from '../../server/options.ts';
 import { OptionConflict, OptionInvalid } from '../options/errors.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface CredentialFlags {
-  readonly authTokenFile?: string;
-  readonly authUser?: string;
-  readonly authPasswordFile?: string;
+  readonly authTokenFile?: string | undefined;
+  readonly authUser?: string | undefined;
+  readonly authPasswordFile?: string | undefined;
 }
 
 /**
- * Token and password come out of files or PLUGIN_MIRROR_AUTH_TOKEN and PLUGIN_MIRROR_AUTH_PASSWORD, never off the command
- * line, which every user of the machine can read. A line's end after them is none of theirs. @throws OptionInvalid
+ * Reads token and password from files or from PLUGIN_MIRROR_AUTH_TOKEN and PLUGIN_MIRROR_AUTH_PASSWORD, never from the
+ * command line, which every user of the machine can read. A line break at the end of a file is not a part of the secret.
+ * @throws OptionInvalid, OptionConflict
  */
 export function readCredentials(flags: CredentialFlags, env: Environment): Credentials | undefined {
   const token = secret(flags.authTokenFile, '--auth-token-file', env.PLUGIN_MIRROR_AUTH_TOKEN);

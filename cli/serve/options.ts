@@ -1,60 +1,83 @@
-import { isIP } from 'node:net';
-import type { Credentials } from '../../server/connections/access.ts';
-import type { TlsFilesSettings } from '../../server/connections/tlsFiles.ts';
-import type { ServerOptions } from '../../server/options.ts';
-import { OptionConflict } from '../options/errors.ts';
-import type { ServeFlags } from './flags.ts';
+import {
+  action,
+  choice,
+  count,
+  duration,
+  file,
+  parsed,
+  several,
+  text,
+  toggle,
+  type ValuesOf,
+} from '../options/declare.ts';
+import { wholeNumber } from '../options/environment.ts';
 
-const MIB = 1024 * 1024;
+const DEFAULT_PORT = 8080;
 
-/** What the server is told for these flags; of what is counted or measured as a whole, each worker gets its share. */
-export function serverOptions(
-  flags: ServeFlags,
-  programVersion: string,
-  credentials: Credentials | undefined,
-): ServerOptions {
-  const share = (whole: number): number => Math.ceil(whole / flags.workers);
-  const address = flags.host.replace(/^\[(.*)\]$/, '$1');
-  const tls = tlsFiles(flags);
-  return {
-    treeDir: flags.tree,
-    programVersion,
-    host: isIP(address) === 0 ? flags.host : address,
-    port: flags.port,
-    basePath: flags.basePath.replace(/\/+$/, ''),
-    urlPatterns: flags.urlPattern ?? [],
-    latest: flags.latest === true,
-    encoding: flags.encoding,
-    ...(flags.cachePinned === undefined ? {} : { cachePinned: flags.cachePinned }),
-    cacheOther: flags.cacheOther,
-    cacheBytes: share(flags.memoryCache) * MIB,
-    maxBodies: share(flags.maxDownloads),
-    maxWaitingBodies: share(flags.maxQueue),
-    maxBodyWaitMs: flags.queueTimeout,
-    maxConnections: share(flags.maxConnections),
-    retryAfterSeconds: flags.retryAfter,
-    headersTimeoutMs: flags.headersTimeout,
-    requestTimeoutMs: flags.requestTimeout,
-    stallTimeoutMs: flags.stallTimeout,
-    keepAliveTimeoutMs: flags.keepAliveTimeout,
-    pollMs: flags.pollInterval,
-    patrolMs: flags.checkInterval,
-    verifyMs: flags.verifyInterval,
-    verifyBytesPerSecond: share(flags.verifyRate) * MIB,
-    trustedProxies: flags.trustedProxies,
-    logSampleEvery: flags.accessLog === 'errors' ? 0 : flags.logSample,
-    ...(tls === undefined ? {} : { tls }),
-    ...(credentials === undefined ? {} : { credentials }),
-  };
-}
+/** All options of `serve`. Limits that no option sets are constants in server/options.ts. */
+export const SERVE_OPTIONS = {
+  tree: file('--tree <dir>', 'folder that sync publishes into', 'plugins'),
+  host: text('--host <address>', 'address to listen on', '0.0.0.0'),
+  port: parsed('--port <number>', 'port to listen on; 0 takes any free one', portNumber, DEFAULT_PORT),
+  basePath: text('--base-path <path>', 'prefix of all paths, such as /mirror', ''),
+  urlPattern: several(
+    '--url-pattern <pattern>',
+    "further path of each plugin.wasm, such as '/wasm-plugins/${name}.wasm' (repeatable; without ${version}: the highest version)",
+  ),
+  latest: toggle('--latest', 'serve the highest version also as /plugins/<name>/latest/'),
+  encoding: choice(
+    '--encoding <when>',
+    'when to send plugin.wasm.gz, .br or .zst to clients that accept it: never, under load or over slow links, or always',
+    ['off', 'auto', 'on'],
+    'auto',
+  ),
+  memoryCache: count('--memory-cache <MiB>', 'memory for parts of files', [1, 65_536], 48),
+  maxDownloads: count('--max-downloads <n>', 'concurrent downloads; more wait in a queue', [1, 100_000], 1536),
+  stallTimeout: duration(
+    '--stall-timeout',
+    'cut a connection whose client takes nothing of its answer for so long',
+    [0.1, 3600],
+    60,
+  ),
+  trustedProxies: count('--trusted-proxies <n>', 'proxies in front whose X-Forwarded-For is trusted', [0, 16], 0),
+  tlsCert: file('--tls-cert <file>', 'serve HTTPS with this certificate (PEM); the file is read again when it changes'),
+  tlsKey: file('--tls-key <file>', "the certificate's key (PEM)"),
+  tlsClientCa: file('--tls-client-ca <file>', 'require client certificates of these authorities (PEM); others get 403'),
+  authTokenFile: file(
+    '--auth-token-file <file>',
+    'require this token (Authorization: Bearer); PLUGIN_MIRROR_AUTH_TOKEN may hold it instead',
+  ),
+  authUser: text('--auth-user <name>', 'require this user and a password (Authorization: Basic)'),
+  authPasswordFile: file(
+    '--auth-password-file <file>',
+    'that password; PLUGIN_MIRROR_AUTH_PASSWORD may hold it instead',
+  ),
+  logLevel: choice('--log-level <level>', 'least level of messages on stderr', ['error', 'warn', 'info'], 'info'),
+  logFormat: choice(
+    '--log-format <format>',
+    'format of messages on stderr; auto is text in a terminal and JSON lines otherwise',
+    ['auto', 'text', 'json'],
+    'auto',
+  ),
+  accessLog: choice(
+    '--access-log <kind>',
+    'JSON lines on stdout: one per answer except successful health checks (json), per failed answer (errors), per answer (all), or none (off)',
+    ['json', 'errors', 'all', 'off'],
+    'json',
+  ),
+  drainDelay: duration(
+    '--drain-delay',
+    'after SIGTERM, how long to keep serving while /readyz answers 503',
+    [0, 600],
+    3,
+  ),
+  grace: duration('--grace', 'after that, how long running downloads may take to end', [0, 3600], 25),
+  printConfig: action('--print-config', 'print the effective options as JSON and exit'),
+} as const;
 
-function tlsFiles({ tlsCert, tlsKey, tlsClientCa }: ServeFlags): TlsFilesSettings | undefined {
-  if (tlsCert === undefined && tlsKey === undefined && tlsClientCa === undefined) return undefined;
-  if (tlsCert === undefined || tlsKey === undefined)
-    throw new OptionConflict('--tls-cert and --tls-key belong together', {
-      expected: 'both of them; --tls-client-ca only beside them',
-      found: `no ${tlsCert === undefined ? '--tls-cert' : '--tls-key'}`,
-      hint: 'Name the other file as well, or none.',
-    });
-  return { certFile: tlsCert, keyFile: tlsKey, ...(tlsClientCa === undefined ? {} : { clientCaFile: tlsClientCa }) };
+export type ServeFlags = ValuesOf<typeof SERVE_OPTIONS>;
+
+/** Kubernetes sets PLUGIN_MIRROR_PORT=tcp://… in pods next to a Service named plugin-mirror: such a value is ignored. */
+function portNumber(value: string): number {
+  return /^(?:tcp|udp|sctp):\/\//.test(value) ? DEFAULT_PORT : wholeNumber(0, 65_535)(value);
 }

@@ -1,14 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Credentials } from '../options.ts';
 
-/** What a client must show to see the tree; either will do where both are set. Never from a command line: others read that. */
-export interface Credentials {
-  /** RFC 6750: `Authorization: Bearer …`. */
-  readonly token?: string;
-  /** RFC 7617: `Authorization: Basic …`. */
-  readonly login?: { readonly user: string; readonly password: string };
-}
-
-/** Tells who may see the tree. Comparing takes the same time whatever is wrong with what was shown. */
+/** Checks the credentials of requests. A comparison takes the same time whatever part of them is wrong. */
 export class Access {
   /** Header lines of a 401. */
   readonly challenge: readonly string[];
@@ -25,21 +18,21 @@ export class Access {
     this.challenge = schemes.flatMap(scheme => ['WWW-Authenticate', scheme]);
   }
 
-  /** `authorization`: the field as it came. */
+  /** `authorization`: the field's value, as the client sent it. */
   admits(authorization: string | undefined): boolean {
     const match = /^(bearer|basic) +([A-Za-z0-9._~+/=-]+) *$/i.exec(authorization ?? '');
     if (match === null) return false;
-    const [, scheme = '', shown = ''] = match;
-    if (scheme.toLowerCase() === 'bearer') return isSame(this.#token, shown);
-    return isSame(this.#login, Buffer.from(shown, 'base64'));
+    const [, scheme = '', sent = ''] = match;
+    if (scheme.toLowerCase() === 'bearer') return isSame(this.#token, sent);
+    return isSame(this.#login, Buffer.from(sent, 'base64'));
   }
 }
 
-function isSame(expected: Buffer | undefined, shown: string | Buffer): boolean {
-  return expected !== undefined && timingSafeEqual(expected, fingerprint(shown));
+function isSame(expected: Buffer | undefined, sent: string | Buffer): boolean {
+  return expected !== undefined && timingSafeEqual(expected, fingerprint(sent));
 }
 
-/** Of one length, whatever went in. */
+/** Returns a value whose length does not depend on the secret, as timingSafeEqual requires. */
 function fingerprint(secret: string | Buffer): Buffer {
   return createHash('sha256').update(secret).digest();
 }

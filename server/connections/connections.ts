@@ -1,92 +1,114 @@
-import { type IncomingMessage, type Server, ServerResponse } from 'node:http';
-import type { Server as SecureServer } from 'node:https';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { type HttpServer, isSecure, TIMEOUT_CHECK_MS } from './httpServer.ts';
 
-/** A connection without any request yet gets this long to bring one when the server is about to stop. */
-const NEWCOMER_MS = 1000;
+/** When the server is about to stop, a connection without a request yet gets this long to send one. */
+const NEW_CONNECTION_MS = 1000;
 
-/** Knows which connections are at work, so that a stop ends the others at once and waits only for those. */
+export interface ConnectionTimeouts {
+  readonly headersTimeoutMs: number;
+  readonly keepAliveTimeoutMs: number;
+}
+
+interface Connection {
+  /** Responses that have not been closed, in the order of their requests: the first one is being sent. */
+  readonly responses: ServerResponse[];
+  /** Whether no request has arrived yet. */
+  isNew: boolean;
+  /** When the last response was closed, and how many bytes the client had sent by then. */
+  idleSinceMs: number;
+  idleAtBytes: number;
+}
+
+/**
+ * Knows what each connection is doing. A connection whose client takes nothing of its answer for a whole stall timeout is
+ * cut, an idle one is closed, and a stop closes idle connections and waits for the others. Half-sent headers are the matter
+ * of Node's `headersTimeout`, which ends in a `clientError` event and a 408.
+ */
 export class Connections {
-  readonly #all = new Set<Socket>();
-  /** Connections with no request under way: none yet, or none any more. (But for one that came before the former was answered.) */
-  readonly #idle = new Map<Socket, 'new' | 'kept'>();
+  readonly #all = new Map<Socket, Connection>();
+  readonly #maxIdleMs: number;
   #isDraining = false;
-  #empty: (() => void) | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #onEmpty: (() => void) | undefined;
 
-  constructor(server: Server | SecureServer) {
-    // Over TLS a request knows the socket that was made of the connection, not the connection.
-    server.on('setSecureContext' in server ? 'secureConnection' : 'connection', (socket: Socket) => {
-      this.#all.add(socket);
-      this.#idle.set(socket, 'new');
+  /** `server.timeout` must be the stall timeout: sockets start it again whenever the kernel takes bytes. */
+  constructor(server: HttpServer, { headersTimeoutMs, keepAliveTimeoutMs }: ConnectionTimeouts) {
+    // A part of the next header may have come together with the last request, which only Node's parser knows. Its check
+    // for half-sent headers comes first.
+    this.#maxIdleMs = Math.max(keepAliveTimeoutMs, headersTimeoutMs + 2 * TIMEOUT_CHECK_MS);
+    // Over TLS, requests belong to the TLS socket, not to the connection below it.
+    server.on(isSecure(server) ? 'secureConnection' : 'connection', (socket: Socket) => {
+      this.#all.set(socket, { responses: [], isNew: true, idleSinceMs: 0, idleAtBytes: 0 });
       socket.once('close', () => {
-        this.#idle.delete(socket);
         this.#all.delete(socket);
-        if (this.#all.size === 0) this.#empty?.();
+        if (this.#all.size === 0) this.#onEmpty?.();
       });
     });
+    server.on('timeout', (socket: Socket) => this.#timedOut(socket));
   }
 
   get open(): number {
     return this.#all.size;
   }
 
-  /**
-   * What a connection is at, for a timer that has run out. header: a request is to come, or comes. waiting: it is there, the
-   * answer is not yet. body: the answer is on its way. idle: all that was asked has been answered.
-   */
-  phaseOf(socket: Socket): 'header' | 'waiting' | 'body' | 'idle' {
-    const response = answering(socket);
-    if (response !== undefined) return response.headersSent ? 'body' : 'waiting';
-    const kind = this.#idle.get(socket);
-    if (kind === undefined) return 'body';
-    return kind === 'new' || hasBegunRequest(socket) ? 'header' : 'idle';
+  /** Whether an answer is under way or a complete request waits for one. */
+  isAnswering(socket: Socket): boolean {
+    return (this.#all.get(socket)?.responses.length ?? 0) > 0;
   }
 
   /** To be called for every request. */
-  note(request: IncomingMessage, response: ServerResponse): void {
-    const { socket } = request;
-    this.#idle.delete(socket);
+  note({ socket }: IncomingMessage, response: ServerResponse): void {
+    const connection = this.#all.get(socket);
+    if (connection === undefined) return;
+    const { responses } = connection;
+    connection.isNew = false;
+    responses.push(response);
     response.once('close', () => {
-      if (socket.destroyed) return;
-      this.#idle.set(socket, 'kept');
-      // A request that came with this one may wait on the socket; it is answered, with "Connection: close".
-      if (this.#isDraining) setImmediate(() => this.#isIdle(socket) && socket.end());
+      responses.splice(responses.indexOf(response), 1);
+      if (responses.length > 0 || socket.destroyed) return;
+      connection.idleSinceMs = performance.now();
+      connection.idleAtBytes = socket.bytesRead;
+      // Node may be about to parse a request that was sent together with this one.
+      if (this.#isDraining) setImmediate(() => responses.length === 0 && socket.end());
     });
   }
 
-  /** Ends what is idle, waits for the others. Resolves when no connection is left. */
+  /** Closes idle connections and waits for the others. Resolves when no connection is left. */
   async drain(): Promise<void> {
     this.#isDraining = true;
-    for (const [socket, kind] of this.#idle) if (kind === 'kept' && this.#isIdle(socket)) socket.destroy();
-    this.#timer = setTimeout(() => {
-      for (const socket of this.#idle.keys()) if (this.#isIdle(socket)) socket.destroy();
-    }, NEWCOMER_MS);
+    this.#closeIdle(({ isNew }) => !isNew);
+    const timer = setTimeout(() => this.#closeIdle(), NEW_CONNECTION_MS);
     if (this.#all.size > 0)
       await new Promise<void>(resolve => {
-        this.#empty = resolve;
+        this.#onEmpty = resolve;
       });
-    clearTimeout(this.#timer);
+    clearTimeout(timer);
   }
 
   closeAll(): void {
-    for (const socket of this.#all) socket.destroy();
+    for (const socket of this.#all.keys()) socket.destroy();
   }
 
-  #isIdle(socket: Socket): boolean {
-    return this.#idle.has(socket) && answering(socket) === undefined;
+  #closeIdle(filter: (connection: Connection) => boolean = () => true): void {
+    for (const [socket, connection] of this.#all)
+      if (connection.responses.length === 0 && filter(connection)) socket.destroy();
   }
-}
 
-/** The answer that Node is writing to this connection. Of several that were asked for at once, the first. */
-function answering(socket: Socket): ServerResponse | undefined {
-  const response = '_httpMessage' in socket ? socket._httpMessage : undefined;
-  return response instanceof ServerResponse ? response : undefined;
-}
-
-/** Whether the parser is within a request. Node tells nobody else; where it does not tell at all, it is not. */
-function hasBegunRequest(socket: Socket): boolean {
-  const parser = 'parser' in socket ? socket.parser : undefined;
-  if (typeof parser !== 'object' || parser === null || !('duration' in parser)) return false;
-  return typeof parser.duration === 'function' && parser.duration() > 0;
+  /** The kernel has neither taken nor delivered bytes for a timeout. Every later byte starts the timeout again. */
+  #timedOut(socket: Socket): void {
+    const connection = this.#all.get(socket);
+    if (connection === undefined) return;
+    const [response] = connection.responses;
+    if (response !== undefined) {
+      // Before its header, an answer waits for the disk or in the queue for downloads, which have limits of their own.
+      if (response.headersSent) socket.destroy();
+      return;
+    }
+    // The client has sent nothing or a part of a header: Node's headersTimeout applies.
+    if (connection.isNew || socket.bytesRead > connection.idleAtBytes) return;
+    const leftMs = connection.idleSinceMs + this.#maxIdleMs - performance.now();
+    if (leftMs > 0) socket.setTimeout(leftMs);
+    else socket.destroy();
+  }
 }

@@ -1,16 +1,9 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { ServerTlsUnusable } from '../errors.ts';
 import type { ServerEvent } from '../events.ts';
-
-/** PEM files. They are read again when they change, as a renewed certificate does. */
-export interface TlsFilesSettings {
-  /** The certificate and what leads from it to its authority. */
-  readonly certFile: string;
-  readonly keyFile: string;
-  /** Authorities of clients: who shows no certificate of theirs sees nothing but the health checks. Default: none. */
-  readonly clientCaFile?: string;
-}
+import type { TlsFilesSettings } from '../options.ts';
 
 export interface TlsMaterial {
   readonly cert: string;
@@ -22,7 +15,7 @@ export interface TlsMaterial {
 export async function readTlsFiles({ certFile, keyFile, clientCaFile }: TlsFilesSettings): Promise<TlsMaterial> {
   const read = (path: string): Promise<string> =>
     readFile(path, 'utf8').catch(cause => {
-      throw unusable(path, 'cannot be read', cause);
+      throw tlsError(path, 'cannot be read', cause);
     });
   const [cert, key, ca] = await Promise.all([
     read(certFile),
@@ -32,76 +25,84 @@ export async function readTlsFiles({ certFile, keyFile, clientCaFile }: TlsFiles
   const material = { cert, key, ...(ca === undefined ? {} : { ca }) };
   try {
     createSecureContext(material);
+    // Node accepts an empty key, with which every handshake fails.
+    if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) throw new Error('they do not match');
   } catch (cause) {
-    throw unusable(certFile, `and ${keyFile} make no certificate with its key`, cause);
+    throw tlsError(certFile, `and ${keyFile} are not a certificate and its key`, cause);
+  }
+  try {
+    // Node takes a file without certificates for no file at all, and then trusts all public authorities.
+    if (ca !== undefined) new X509Certificate(ca);
+  } catch (cause) {
+    throw tlsError(clientCaFile ?? '', 'contains no certificate', cause);
   }
   return material;
 }
 
-/** Looks at the files every `pollMs`; what cannot be used changes nothing but what is reported. */
+/** Reads the files every `pollMs` and passes on new material. Files that cannot be used are only reported. */
 export class TlsFollower {
   readonly #files: TlsFilesSettings;
-  readonly #take: (material: TlsMaterial) => void;
+  readonly #onChange: (material: TlsMaterial) => void;
   readonly #onEvent: (event: ServerEvent) => void;
   readonly #pollMs: number;
-  #now: TlsMaterial;
+  #current: TlsMaterial;
   #timer: NodeJS.Timeout | undefined;
-  #looking: Promise<void> | undefined;
+  #checking: Promise<void> | undefined;
   #reported = '';
   #stopped = false;
 
   constructor(
     files: TlsFilesSettings,
-    now: TlsMaterial,
-    how: {
+    current: TlsMaterial,
+    options: {
       readonly pollMs: number;
-      readonly take: (material: TlsMaterial) => void;
+      readonly onChange: (material: TlsMaterial) => void;
       readonly onEvent: (event: ServerEvent) => void;
     },
   ) {
     this.#files = files;
-    this.#now = now;
-    this.#pollMs = how.pollMs;
-    this.#take = how.take;
-    this.#onEvent = how.onEvent;
+    this.#current = current;
+    this.#pollMs = options.pollMs;
+    this.#onChange = options.onChange;
+    this.#onEvent = options.onEvent;
     this.#schedule();
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    await this.#looking;
+    await this.#checking;
   }
 
   #schedule(): void {
     if (this.#stopped) return;
     this.#timer = setTimeout(() => {
-      this.#looking = this.#look().finally(() => this.#schedule());
+      this.#checking = this.#check().finally(() => this.#schedule());
     }, this.#pollMs);
   }
 
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     try {
       const found = await readTlsFiles(this.#files);
       this.#reported = '';
-      if (found.cert === this.#now.cert && found.key === this.#now.key && found.ca === this.#now.ca) return;
-      this.#take(found);
-      this.#now = found;
+      if (found.cert === this.#current.cert && found.key === this.#current.key && found.ca === this.#current.ca) return;
+      this.#onChange(found);
+      this.#current = found;
       this.#onEvent({ kind: 'tls-loaded' });
     } catch (error) {
-      // In the midst of a renewal, certificate and key may not fit for a moment.
+      // During a renewal, certificate and key may not match for a moment; each error is reported once.
       if (String(error) !== this.#reported) this.#onEvent({ kind: 'tls-unusable', error });
       this.#reported = String(error);
     }
   }
 }
 
-function unusable(path: string, what: string, cause: unknown): ServerTlsUnusable {
-  return new ServerTlsUnusable(`${path} ${what}`, {
+function tlsError(path: string, problem: string, cause: unknown): ServerTlsUnusable {
+  return new ServerTlsUnusable(`${path} ${problem}`, {
     subject: path,
-    expected: 'PEM files: a certificate, its key, and authorities of clients if they are to show one',
+    expected: 'PEM files: a certificate, its key and, if clients need certificates, their authorities',
     found: cause instanceof Error ? cause.message : String(cause),
-    hint: 'Check --tls-cert, --tls-key and --tls-client-ca, and that this user may read them.',
+    hint: 'Check --tls-cert, --tls-key and --tls-client-ca, and that this user may read the files.',
     cause,
   });
 }

@@ -1,34 +1,33 @@
-import { type Chunk, type Content, GRANULE_BYTES } from './content.ts';
+import { CHUNK_BYTES, type Chunk, type Content, GRANULE_BYTES } from './content.ts';
 import type { OpenFile } from './openFile.ts';
 import { SlotQueue } from './slotQueue.ts';
 
-export const CHUNK_BYTES = 512 * 1024;
-/** The share of slots that newcomers pass through; the others are for what was asked for more often than what it replaces. */
-const NEWCOMERS_SHARE = 0.25;
+/** The share of slots in the probation segment. */
+const PROBATION_SHARE = 0.25;
 
 type Waiter = (chunk: Chunk | undefined, error: Error | undefined) => void;
 
 /**
- * A memory of at most `maxBytes` for pieces of files, in slots of one size that are never given back to the allocator, so
- * that neither fragments nor the garbage collector decide how much there is.
+ * Keeps chunks of files in at most `maxBytes` of memory. The memory consists of slots of one size that are never returned to
+ * the allocator, so that neither fragmentation nor the garbage collector decides how much is used.
  *
- * What goes when a slot is needed: newcomers queue in a quarter of the slots. The oldest of them takes the place of the
- * longest unused settled chunk only if it was asked for more often lately; otherwise it goes itself. A walk through more
- * than fits thus costs newcomers, not what is asked for again and again.
+ * Eviction is a segmented LRU with counts of recent requests: a new chunk enters the probation segment, a quarter of the
+ * slots. When its oldest chunk has to leave, it replaces the least recently used protected chunk if it was requested more
+ * often lately, and is evicted otherwise. A scan over more files than fit therefore evicts only the chunks of that scan.
  */
 export class ChunkCache {
-  /** For readers whom acquire() had no slot for. */
+  /** For downloads that got no slot from acquire(). */
   readonly queue = new SlotQueue();
   readonly #maxSlots: number;
   readonly #free: Buffer[] = [];
-  /** In order of last use (a Map keeps the order of insertion). */
-  readonly #newcomers = new Map<Chunk, true>();
-  readonly #settled = new Map<Chunk, true>();
+  /** Both segments in order of last use (a Map keeps the order of insertion). */
+  readonly #probation = new Map<Chunk, true>();
+  readonly #protected = new Map<Chunk, true>();
   readonly #loading = new Map<Chunk, Waiter[]>();
   #slots = 0;
-  /** Chunks with a holder. */
+  /** Number of chunks with at least one holder. */
   #held = 0;
-  #asked = 0;
+  #requests = 0;
   #age = 0;
   hits = 0;
   misses = 0;
@@ -42,9 +41,9 @@ export class ChunkCache {
   }
 
   /**
-   * Takes hold of a chunk. Answers it if it is in memory; otherwise undefined, and `waiter` is called when it has been
-   * read, with undefined and no error if every slot is held by someone (the caller waits in `queue`, or reads a little for
-   * itself).
+   * Returns the chunk, with one more holder, if it is in memory. Otherwise returns undefined, reads the chunk and passes it
+   * to `waiter`. `waiter` gets neither chunk nor error if all slots have holders: the caller then waits in `queue` or reads
+   * a granule without the cache.
    */
   acquire(content: Content, index: number, file: OpenFile, waiter: Waiter): Chunk | undefined {
     this.#count(content, index);
@@ -61,9 +60,9 @@ export class ChunkCache {
       waiters.push(waiter);
       return undefined;
     }
-    const home = known.settled ? this.#settled : this.#newcomers;
-    home.delete(known);
-    home.set(known, true);
+    const segment = known.isProtected ? this.#protected : this.#probation;
+    segment.delete(known);
+    segment.set(known, true);
     return known;
   }
 
@@ -74,12 +73,12 @@ export class ChunkCache {
     this.queue.free();
   }
 
-  /** True if readers hold so much that a slow one should take a copy of what it can use soon, and let go of the rest. */
+  /** Whether holders occupy so many slots that a slow client should copy the bytes it can take soon and release the chunk. */
   get isTight(): boolean {
     return this.#held > this.#maxSlots / 4;
   }
 
-  /** Drops what is cached of a content that is no longer served. Whoever reads it keeps it until then. */
+  /** Drops the chunks of a content that is no longer served. Holders keep theirs until they release them. */
   forget(content: Content): void {
     for (const chunk of content.chunks) if (chunk !== undefined) this.#drop(chunk);
     content.chunks.length = 0;
@@ -94,10 +93,10 @@ export class ChunkCache {
     this.#held++;
     const position = index * CHUNK_BYTES;
     const length = Math.min(CHUNK_BYTES, content.sizeBytes - position);
-    const chunk: Chunk = { content, index, slot, bytes: slot.subarray(0, length), holders: 1, settled: false };
+    const chunk: Chunk = { content, index, slot, bytes: slot.subarray(0, length), holders: 1, isProtected: false };
     const waiters = [waiter];
     content.chunks[index] = chunk;
-    this.#newcomers.set(chunk, true);
+    this.#probation.set(chunk, true);
     this.#loading.set(chunk, waiters);
     file.read(slot, length, position, error => {
       this.#loading.delete(chunk);
@@ -128,36 +127,37 @@ export class ChunkCache {
   }
 
   #victim(): Chunk | undefined {
-    const settled = oldestIdle(this.#settled);
-    const newcomer = oldestIdle(this.#newcomers);
-    if (newcomer === undefined || this.#newcomers.size <= this.#maxSlots * NEWCOMERS_SHARE) return settled ?? newcomer;
-    if (this.#settled.size < this.#maxSlots * (1 - NEWCOMERS_SHARE)) {
-      this.#settle(newcomer);
-      return oldestIdle(this.#newcomers) ?? oldestIdle(this.#settled);
+    const leastRecent = oldestIdle(this.#protected);
+    const newcomer = oldestIdle(this.#probation);
+    if (newcomer === undefined || this.#probation.size <= this.#maxSlots * PROBATION_SHARE)
+      return leastRecent ?? newcomer;
+    if (this.#protected.size < this.#maxSlots * (1 - PROBATION_SHARE)) {
+      this.#protect(newcomer);
+      return oldestIdle(this.#probation) ?? oldestIdle(this.#protected);
     }
-    if (settled === undefined || usesOf(newcomer) <= usesOf(settled)) return newcomer;
-    this.#settle(newcomer);
-    return settled;
+    if (leastRecent === undefined || usesOf(newcomer) <= usesOf(leastRecent)) return newcomer;
+    this.#protect(newcomer);
+    return leastRecent;
   }
 
-  #settle(chunk: Chunk): void {
-    this.#newcomers.delete(chunk);
-    this.#settled.set(chunk, true);
-    chunk.settled = true;
+  #protect(chunk: Chunk): void {
+    this.#probation.delete(chunk);
+    this.#protected.set(chunk, true);
+    chunk.isProtected = true;
   }
 
   #drop(chunk: Chunk): void {
-    this.#newcomers.delete(chunk);
-    this.#settled.delete(chunk);
+    this.#probation.delete(chunk);
+    this.#protected.delete(chunk);
     if (chunk.content.chunks[chunk.index] !== chunk) return;
     chunk.content.chunks[chunk.index] = undefined;
     if (chunk.holders === 0) this.#free.push(chunk.slot);
   }
 
-  /** Counts a use. All counts are halved now and then (each content's when it is next met), so that yesterday's fade. */
+  /** Counts a request. All counts are halved from time to time (each content's at its next request), so that old requests fade. */
   #count(content: Content, index: number): void {
-    if (++this.#asked >= this.#maxSlots * 16) {
-      this.#asked = 0;
+    if (++this.#requests >= this.#maxSlots * 16) {
+      this.#requests = 0;
       this.#age++;
     }
     const { uses } = content;
@@ -168,15 +168,15 @@ export class ChunkCache {
   }
 }
 
-/** What was read from the disk is not what was proven to be there. */
+/** The bytes read from disk are not the bytes that were hashed. */
 export class BytesDiffer extends Error {
   constructor() {
     super(`A part of the file has changed since its sha256 was proven (in steps of ${GRANULE_BYTES} bytes)`);
   }
 }
 
-function oldestIdle(home: ReadonlyMap<Chunk, true>): Chunk | undefined {
-  for (const chunk of home.keys()) if (chunk.holders === 0) return chunk;
+function oldestIdle(segment: ReadonlyMap<Chunk, true>): Chunk | undefined {
+  for (const chunk of segment.keys()) if (chunk.holders === 0) return chunk;
   return undefined;
 }
 

@@ -1,71 +1,74 @@
+import { createHash } from 'node:crypto';
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import type { Fault } from '../fault.ts';
-import type { FileIdentity, OpenFile } from './openFile.ts';
+import type { Fault } from '../events.ts';
+import { type FileIdentity, faultOf, type OpenFile, type Unopened } from './openFile.ts';
 
-/** The unit of checksums, and of reads for readers who take little at a time. */
+/** The unit in which the cache reads and keeps files. */
+export const CHUNK_BYTES = 512 * 1024;
+/** The unit of checksums, and of reads for slow clients. Divides CHUNK_BYTES. */
 export const GRANULE_BYTES = 64 * 1024;
 
 let created = 0;
 
-/** A piece of a content in memory, shared by every reader that is at it. */
+/** A chunk of a content in memory, shared by all clients that are receiving it. */
 export interface Chunk {
   readonly content: Content;
   readonly index: number;
   readonly slot: Buffer;
-  /** The piece within its slot. */
+  /** The part of `slot` that the chunk fills. */
   readonly bytes: Buffer;
-  /** Readers that hold it; only a chunk without any may go. */
+  /** Clients that are receiving it. Only a chunk without holders may be evicted. */
   holders: number;
-  settled: boolean;
+  /** Whether the chunk is in the cache's protected segment. */
+  isProtected: boolean;
 }
 
 /**
- * Bytes known by their sha256, wherever they lie in the tree: an alias, or the same file in two versions, is one content
- * with several paths. It stays the same object over a reload as long as the catalog names its sha256.
+ * Bytes identified by their sha256. An alias, or the same file in two versions, is one content with several paths. A reload
+ * keeps the object as long as the catalog lists its sha256.
  */
 export class Content {
   readonly sha256: string;
   readonly sizeBytes: number;
-  /** Apart from every other content's by more than its chunks: number + index is a chunk's own. */
+  /** A range of keys of its own: `number + index` identifies a chunk among the chunks of all contents. */
   readonly number: number;
-  /** Where it lies, below the tree's root. */
+  /** Below the tree's root. */
   paths: readonly string[];
-  /** unproven: nobody has hashed it yet. proven: `file` held these bytes. damaged: no path holds them. */
+  /** unproven: not hashed yet. proven: `file` had these bytes. damaged: the file at each path has other bytes, or none. */
   state: 'unproven' | 'proven' | 'damaged' = 'unproven';
-  /** True if another file lies at its path, while `file` still holds the right bytes. */
+  /** Whether another file has taken the path while `file`, still open, has the right bytes. */
   displaced = false;
   file: OpenFile | undefined;
-  /** Of the file that was proven last, open or not. */
+  /** Of the file that was proven last, whether it is still open or not. */
   identity: FileIdentity | undefined;
-  /** The path that `file` was opened at. */
+  /** The path at which `file` was opened. */
   source: string | undefined;
-  /** When these bytes came to that path (ctime). */
+  /** The ctime of `file`, in milliseconds. */
   arrivedAtMs = 0;
-  /** When it was hashed last, 0 if never. */
+  /** The time of the last hash, 0 if there was none. */
   provenAtMs = 0;
   proving: Promise<boolean> | undefined;
-  /** CRC-32 of every granule, taken while the sha256 was proven: each later read from the disk is held against it. */
+  /** CRC-32 of every granule, computed together with the sha256. Every later read from disk is compared with it. */
   checksums: Uint32Array | undefined;
-  /** The other files with these bytes, as they were when they were looked at last; `fault`: why the bytes are not to be had there. */
-  readonly copies = new Map<
-    string,
-    { readonly identity: FileIdentity | undefined; readonly fault: Fault | undefined }
-  >();
-  /** Its cached chunks, and how often each was asked for lately. */
+  /** The paths at which the last proof or check found a fault, and the file there, if there is one. */
+  readonly faults = new Map<string, Unopened>();
+  /** Cached chunks by index. */
   readonly chunks: (Chunk | undefined)[] = [];
+  /** Recent requests for each chunk; the cache halves them from time to time. */
   readonly uses: Uint8Array;
-  /** How often the cache had halved all counts when it last halved these. */
+  /** How many halvings `uses` has had. */
   age = 0;
 
-  constructor(sha256: string, sizeBytes: number, chunkBytes: number) {
+  constructor(sha256: string, sizeBytes: number) {
     this.sha256 = sha256;
     this.sizeBytes = sizeBytes;
     this.number = created++ * 2 ** 24;
     this.paths = [];
-    this.uses = new Uint8Array(Math.ceil(sizeBytes / chunkBytes));
+    this.uses = new Uint8Array(Math.ceil(sizeBytes / CHUNK_BYTES));
   }
 
-  /** True if `bytes`, read from `position` (a multiple of GRANULE_BYTES), are what the proof saw there. */
+  /** Returns whether `bytes`, read from `position` (a multiple of GRANULE_BYTES), are the bytes that were hashed there. */
   matches(bytes: Buffer, position: number): boolean {
     const { checksums } = this;
     if (checksums === undefined) return false;
@@ -75,4 +78,24 @@ export class Content {
         return false;
     return true;
   }
+}
+
+/** Reads the whole file. Returns the checksums of its granules if it has the content's sha256, otherwise the fault. */
+export async function hashContent(content: Content, file: OpenFile): Promise<Uint32Array | Fault> {
+  const hash = createHash('sha256');
+  const checksums = new Uint32Array(Math.ceil(content.sizeBytes / GRANULE_BYTES));
+  const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, content.sizeBytes));
+  for (let position = 0; position < content.sizeBytes; position += CHUNK_BYTES) {
+    const length = Math.min(CHUNK_BYTES, content.sizeBytes - position);
+    const error = await new Promise<Error | undefined>(resolve => file.read(buffer, length, position, resolve));
+    // An error without an errno means that the file has become shorter.
+    if (error !== undefined) return 'code' in error ? faultOf(error) : 'altered';
+    hash.update(buffer.subarray(0, length));
+    for (let from = 0; from < length; from += GRANULE_BYTES)
+      checksums[(position + from) / GRANULE_BYTES] = crc32(
+        buffer.subarray(from, Math.min(from + GRANULE_BYTES, length)),
+      );
+    await eventLoopTurn();
+  }
+  return hash.digest('hex') === content.sha256 ? checksums : 'altered';
 }

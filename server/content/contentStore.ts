@@ -1,31 +1,29 @@
 import { stat } from 'node:fs/promises';
-import type { ContentEvent } from '../events.ts';
-import { type Fault, faultOf } from '../fault.ts';
-import { CHUNK_BYTES, type ChunkCache } from './chunkCache.ts';
-import { Content } from './content.ts';
-import { Findings } from './findings.ts';
-import { hashContent } from './hashContent.ts';
-import { type FileIdentity, identityOf, OpenFile, sameIdentity, type Unopened } from './openFile.ts';
+import type { ContentEvent, Fault } from '../events.ts';
+import type { ChunkCache } from './chunkCache.ts';
+import { Content, hashContent } from './content.ts';
+import { FaultReports } from './faultReports.ts';
+import { type FileIdentity, faultOf, identityOf, OpenFile, sameIdentity, type Unopened } from './openFile.ts';
 
 const PROOFS_AT_ONCE = 2;
 
 export interface ContentStoreSettings {
   readonly cache: ChunkCache;
-  /** Files that stay open while nobody reads them. */
+  /** Files that stay open without a reader. */
   readonly maxOpenFiles: number;
   readonly onEvent: (event: ContentEvent) => void;
 }
 
 /**
- * Every content that the catalog names, and what is known of it. A content is served only from a file that was hashed to
- * its sha256 while open, so that ETag, digest and body can only be of one piece: a sync that is half done, a damaged disk
- * or a link that leads elsewhere makes a content unservable, never wrong.
+ * All contents that the catalog lists, with their state. A content is served only from an open file that was hashed to its
+ * sha256, so that ETag, digest and body always describe the same bytes. A half-finished sync, a damaged disk or a link to
+ * another file can make a content unavailable, never wrong.
  */
 export class ContentStore {
   readonly #settings: ContentStoreSettings;
-  readonly #findings: Findings;
+  readonly #reports: FaultReports;
   readonly #contents = new Map<string, Content>();
-  /** Contents whose file is open, the longest unused first. */
+  /** Contents with an open file, the least recently used first. */
   readonly #open = new Map<Content, true>();
   readonly #urgent: (() => void)[] = [];
   readonly #waiting: (() => void)[] = [];
@@ -34,7 +32,7 @@ export class ContentStore {
 
   constructor(settings: ContentStoreSettings) {
     this.#settings = settings;
-    this.#findings = new Findings(settings.onEvent);
+    this.#reports = new FaultReports(settings.onEvent);
   }
 
   get contents(): Iterable<Content> {
@@ -45,33 +43,34 @@ export class ContentStore {
     return this.#root;
   }
 
-  /** The content of this sha256, known already or new. `paths` are added when the catalog that names them is taken. */
+  /** Returns the known content with this sha256, or a new one. adopt() adds it to the store and sets its paths. */
   get(sha256: string, sizeBytes: number): Content {
     const known = this.#contents.get(sha256);
-    return known?.sizeBytes === sizeBytes ? known : new Content(sha256, sizeBytes, CHUNK_BYTES);
+    return known?.sizeBytes === sizeBytes ? known : new Content(sha256, sizeBytes);
   }
 
-  /** Takes over what a newly read catalog names; forgets the rest, except for readers that still hold it. */
+  /** Replaces all contents by those of a new catalog. Running downloads of a removed content go on. */
   adopt(root: string, contents: ReadonlyMap<Content, readonly string[]>): void {
     this.#root = root;
     const former = new Set(this.#contents.values());
     this.#contents.clear();
     for (const [content, paths] of contents) {
       content.paths = paths;
+      for (const path of content.faults.keys()) if (!paths.includes(path)) content.faults.delete(path);
       if (content.state === 'damaged') content.state = 'unproven';
       former.delete(content);
       this.#contents.set(content.sha256, content);
     }
-    for (const content of former) this.#letGo(content);
+    for (const content of former) this.#drop(content);
   }
 
-  /** The same catalog, and its files, are there again after an absence, or lie behind another path now. */
-  returned(root: string): void {
+  /** The folder of the unchanged catalog has returned or has a new real path: all damaged contents are tried again. */
+  relocate(root: string): void {
     this.#root = root;
     for (const content of this.#contents.values()) if (content.state === 'damaged') content.state = 'unproven';
   }
 
-  /** True if the content can be read at once: `content.file` is open and proven. */
+  /** Returns whether the content can be sent without further checks: `content.file` is open and proven. */
   isReady(content: Content): boolean {
     if (content.file === undefined || content.state !== 'proven') return false;
     this.#open.delete(content);
@@ -80,8 +79,8 @@ export class ContentStore {
   }
 
   /**
-   * Opens and proves the content if need be. Answers whether it can be served. Concurrent calls share one proof.
-   * `urgent`: a request waits for it. `thorough`: hash it even if the file looks as it did when it was proven.
+   * Opens the content and hashes it if necessary. Returns whether it can be served. Concurrent calls share one proof.
+   * `urgent`: a request is waiting. `thorough`: hash the file even if its identity has not changed since the last hash.
    */
   prove(content: Content, how: { readonly urgent?: boolean; readonly thorough?: boolean } = {}): Promise<boolean> {
     content.proving ??= this.#inTurn(() => this.#prove(content, how.thorough === true), how.urgent === true).finally(
@@ -92,7 +91,7 @@ export class ContentStore {
     return content.proving;
   }
 
-  /** True if the file of a proven content is no longer, by its marks, the one that was proven. */
+  /** Returns whether the file at the path of a proven content is, by its identity, no longer the one that was hashed. */
   async hasMoved(content: Content): Promise<boolean> {
     const { source, identity } = content;
     if (source === undefined || content.displaced || !content.paths.includes(source)) return true;
@@ -101,70 +100,76 @@ export class ContentStore {
   }
 
   /**
-   * Looks at the files beside the one that a proven content is read from, an alias's for instance: nobody is sent what they
-   * hold, but whoever copies the tree is. Hashes those that have changed since, or all if `thorough`; answers the bytes read.
+   * Checks the paths again at which an earlier proof found a fault, while the content is served from another path. Hashes a
+   * file only if it has changed since. Returns the number of hashed bytes.
    */
-  async checkCopies(content: Content, thorough: boolean): Promise<number> {
+  async recheckFaults(content: Content): Promise<number> {
     let hashedBytes = 0;
-    // Of these, all that can be said has been: no path holds the right bytes.
-    if (content.displaced) return hashedBytes;
     const faults = new Map<string, Fault>();
-    const seen = new Map<string, { readonly identity: FileIdentity | undefined; readonly fault: Fault | undefined }>();
-    for (const path of content.paths) {
-      if (path === content.source || content.state !== 'proven') continue;
+    const repaired: string[] = [];
+    for (const [path, known] of content.faults) {
+      if (content.state !== 'proven' || content.displaced) break;
       const file = await OpenFile.open(this.#root, path, content.sizeBytes);
-      const known = content.copies.get(path);
-      const isKnown = known !== undefined && !thorough && sameIdentity(file.identity, known.identity);
-      let fault: Fault | undefined;
-      if (!(file instanceof OpenFile)) fault = faultAt(content, path, file);
-      else if (isKnown) fault = known.fault;
+      let found: Unopened | undefined;
+      if (!(file instanceof OpenFile)) found = file;
+      else if (sameIdentity(file.identity, known.identity) && known.fault !== 'unreadable') found = known;
       else if (!sameIdentity(file.identity, content.identity)) {
         const result = await hashContent(content, file);
-        if (typeof result === 'string') fault = faultAt(content, path, { fault: result, identity: file.identity });
+        if (typeof result === 'string') found = { fault: result, identity: file.identity };
         hashedBytes += content.sizeBytes;
       }
       if (file instanceof OpenFile) file.release();
-      // A sync may be replacing it just now: what the catalog of then says is looked at in the next round.
-      if (this.#contents.get(content.sha256) !== content) return hashedBytes;
-      seen.set(path, { identity: file.identity, fault });
-      if (fault !== undefined) faults.set(path, fault);
+      // A reload has replaced the catalog or another proof the faults: the next round starts from those.
+      if (this.#contents.get(content.sha256) !== content || content.faults.get(path) !== known) break;
+      if (found === undefined) {
+        content.faults.delete(path);
+        repaired.push(path);
+      } else {
+        const fault = faultAt(content, path, found);
+        content.faults.set(path, { fault, identity: found.identity });
+        faults.set(path, fault);
+      }
     }
-    // The one that is served may be gone with them by now: that is for the next proof to find.
-    if (content.state !== 'proven' || (faults.size > 0 && (await this.hasMoved(content)))) return hashedBytes;
-    content.copies.clear();
-    for (const [path, copy] of seen) content.copies.set(path, copy);
-    this.#findings.trouble(content, 'copy-damaged', faults);
-    this.#findings.whole(
-      content,
-      [...seen.keys()].filter(path => !faults.has(path)),
-    );
+    this.#reports.faults(content, 'copy-damaged', faults);
+    this.#reports.whole(content, repaired);
     return hashedBytes;
   }
 
-  /** What was read is not what was proven: nobody gets any more of it until a proof says otherwise. */
+  /** A read returned other bytes than the hash saw, or failed: the content is not served again until a new proof succeeds. */
   distrust(content: Content, failure: Error): void {
     const { source, displaced } = content;
     const fault = 'code' in failure ? faultOf(failure) : 'altered';
-    // What was read is then not what lies at the path; the next proof tells what does.
-    this.#condemn(content, new Map(source === undefined || displaced ? [] : [[source, fault]]));
+    // The file of a displaced content is no longer the one at the path; the next proof reports on that one.
+    const faults = new Map<string, Unopened>();
+    if (source !== undefined && !displaced) faults.set(source, { fault, identity: content.identity });
+    this.#markDamaged(content, faults);
   }
 
   close(): void {
-    for (const content of this.#contents.values()) this.#letGo(content);
+    for (const content of this.#contents.values()) this.#drop(content);
     this.#contents.clear();
   }
 
-  #condemn(content: Content, faults: ReadonlyMap<string, Fault>): void {
+  #markDamaged(content: Content, faults: ReadonlyMap<string, Unopened>): void {
     this.#settings.cache.forget(content);
     content.file?.release();
     content.file = undefined;
     this.#open.delete(content);
     content.state = 'damaged';
     content.displaced = false;
-    this.#findings.trouble(content, 'damaged', faults);
+    this.#noteFaults(content, 'damaged', faults);
   }
 
-  #letGo(content: Content): void {
+  #noteFaults(
+    content: Content,
+    state: 'damaged' | 'displaced' | 'copy-damaged',
+    faults: ReadonlyMap<string, Unopened>,
+  ) {
+    for (const [path, found] of faults) content.faults.set(path, found);
+    this.#reports.faults(content, state, new Map([...faults].map(([path, { fault }]) => [path, fault])));
+  }
+
+  #drop(content: Content): void {
     this.#settings.cache.forget(content);
     this.#open.delete(content);
     content.file?.release();
@@ -173,37 +178,39 @@ export class ContentStore {
   }
 
   async #prove(content: Content, thorough: boolean): Promise<boolean> {
-    let spoiled = false;
-    const faults = new Map<string, Fault>();
-    for (const path of content.paths) {
+    let isOverwritten = false;
+    const faults = new Map<string, Unopened>();
+    for (const path of servedPathFirst(content)) {
       const file = await OpenFile.open(this.#root, path, content.sizeBytes);
       if (!(file instanceof OpenFile)) {
-        faults.set(path, faultAt(content, path, file));
+        faults.set(path, { ...file, fault: faultAt(content, path, file) });
         continue;
       }
-      // The same file by every mark, closed for want of room or looked at again, needs no second hash.
+      // The same file by its identity, closed to limit open files or checked again, needs no second hash.
       const known = !thorough && content.state === 'proven' && sameIdentity(file.identity, content.identity);
       const result = (known ? content.checksums : undefined) ?? (await hashContent(content, file));
       if (this.#contents.get(content.sha256) !== content) {
         file.release();
         return false;
       }
+      const { identity } = file;
       if (typeof result !== 'string') {
         this.#accept(content, file, path, result);
+        this.#noteFaults(content, 'copy-damaged', faults);
         return true;
       }
-      faults.set(path, faultAt(content, path, { fault: result, identity: file.identity }));
-      spoiled ||= sameFile(file.identity, content.identity);
+      faults.set(path, { identity, fault: faultAt(content, path, { fault: result, identity }) });
+      isOverwritten ||= sameFile(identity, content.identity);
       file.release();
     }
     if (this.#contents.get(content.sha256) !== content) return false;
-    // Another file took the name, or it is gone, as happens while a sync is under way: what is open still holds the right bytes.
-    if (!spoiled && content.state === 'proven' && (await content.file?.isUntouched()) === true) {
+    // Another file has taken the path, or it is gone, as during a sync: the open file still has the right bytes.
+    if (!isOverwritten && content.state === 'proven' && (await content.file?.isUntouched()) === true) {
       content.displaced = true;
-      this.#findings.trouble(content, 'displaced', faults);
+      this.#noteFaults(content, 'displaced', faults);
       return true;
     }
-    this.#condemn(content, faults);
+    this.#markDamaged(content, faults);
     return false;
   }
 
@@ -217,7 +224,8 @@ export class ContentStore {
     content.state = 'proven';
     content.displaced = false;
     content.provenAtMs = Date.now();
-    this.#findings.whole(content, [path]);
+    content.faults.delete(path);
+    this.#reports.whole(content, [path]);
     this.#open.delete(content);
     this.#open.set(content, true);
     for (const idle of this.#open.keys()) {
@@ -228,7 +236,7 @@ export class ContentStore {
     }
   }
 
-  /** Few proofs at a time, those that a request waits for first. */
+  /** Limits concurrent proofs; those that a request waits for go first. */
   async #inTurn(work: () => Promise<boolean>, urgent: boolean): Promise<boolean> {
     if (this.#proofs >= PROOFS_AT_ONCE)
       await new Promise<void>(resolve => (urgent ? this.#urgent : this.#waiting).push(resolve));
@@ -243,13 +251,19 @@ export class ContentStore {
   }
 }
 
-/** Tells another file from the one that lay there, where that is known. */
+/** A proof tries the served path first, so that a fault there is noticed although another path has the right bytes. */
+function servedPathFirst({ paths, source }: Content): readonly string[] {
+  if (source === undefined || source === paths[0] || !paths.includes(source)) return paths;
+  return [source, ...paths.filter(path => path !== source)];
+}
+
+/** Returns 'replaced' instead of 'altered' if the file is known to be another one than before. */
 function faultAt(content: Content, path: string, { fault, identity }: Unopened): Fault {
-  const copy = content.copies.get(path);
-  const was = path === content.source ? content.identity : copy?.identity;
+  const earlier = content.faults.get(path);
+  const was = path === content.source ? content.identity : earlier?.identity;
   if (fault !== 'altered' || was === undefined || identity === undefined) return fault;
   if (!sameFile(identity, was)) return 'replaced';
-  return path !== content.source && copy?.fault === 'replaced' ? 'replaced' : 'altered';
+  return path !== content.source && earlier?.fault === 'replaced' ? 'replaced' : 'altered';
 }
 
 function sameFile(a: FileIdentity, b: FileIdentity | undefined): boolean {

@@ -1,7 +1,8 @@
 import { type BigIntStats, close, constants, fstat, open, read, realpath } from 'node:fs';
 import { sep } from 'node:path';
 import { promisify } from 'node:util';
-import { type Fault, faultOf } from '../fault.ts';
+import { errno, isAbsent, isForbidden } from '../../base/errno.ts';
+import type { Fault } from '../events.ts';
 
 const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 const openAsync = promisify(open);
@@ -9,7 +10,15 @@ const closeAsync = promisify(close);
 const realpathAsync = promisify(realpath.native);
 const fstatAsync = promisify<number, { bigint: true }, BigIntStats>(fstat);
 
-/** Which file this is, and in which state: what a rename and what a write in place change. An mtime alone tells neither. */
+/** Returns the fault that an error of open(2), realpath(3) or read(2) stands for. */
+export function faultOf(error: unknown): Fault {
+  if (isAbsent(error)) return 'gone';
+  if (isForbidden(error)) return 'forbidden';
+  // ELOOP: O_NOFOLLOW met a link. ENXIO: a socket.
+  return ['ELOOP', 'ENXIO'].includes(errno(error) ?? '') ? 'no-file' : 'unreadable';
+}
+
+/** Identifies a file and its state. Changes with a rename over the path and with a write in place; an mtime alone may not. */
 export interface FileIdentity {
   readonly device: bigint;
   readonly inode: bigint;
@@ -18,15 +27,16 @@ export interface FileIdentity {
   readonly sizeBytes: number;
 }
 
-/** Why there is no such file to be opened, and which one lies there instead, if one does. */
+/** The result of an open that failed. */
 export interface Unopened {
   readonly fault: Fault;
+  /** What exists at the path instead, if anything does. */
   readonly identity: FileIdentity | undefined;
 }
 
 /**
- * An open file that several readers share. It is closed when its owner has let go of it and the last read has ended, so
- * that no read ever meets a descriptor that belongs to another file by now.
+ * An open file shared by several readers. The descriptor is closed after the owner and the last read have released it, so
+ * that no read ever uses a descriptor number that has been reused for another file.
  */
 export class OpenFile {
   readonly identity: FileIdentity;
@@ -39,8 +49,8 @@ export class OpenFile {
   }
 
   /**
-   * Opens a regular file of this size below `root` (a real path). A link in its last part is not followed, one that leads
-   * out of `root` is refused. Answers what is the matter where there is no such file.
+   * Opens a regular file of exactly `sizeBytes` below `root`, which must be a real path. Does not follow a link in the last
+   * part of `path`, and refuses a path that leads out of `root`. Returns the fault if no such file can be opened.
    */
   static async open(root: string, path: string, sizeBytes: number): Promise<OpenFile | Unopened> {
     const full = `${root}/${path}`;
@@ -64,12 +74,12 @@ export class OpenFile {
     this.#users++;
   }
 
-  /** The last one out closes the file. */
+  /** Closes the file when nothing uses it any more. */
   release(): void {
     if (--this.#users === 0) close(this.#descriptor, () => {});
   }
 
-  /** Fills `buffer` up to `length` from `position`; fewer bytes are an error, for the size is known. */
+  /** Fills the first `length` bytes of `buffer` from `position`. Reports an error if the file ends before that. */
   read(buffer: Buffer, length: number, position: number, done: (error: Error | undefined) => void): void {
     this.retain();
     let filled = 0;
@@ -85,7 +95,7 @@ export class OpenFile {
     read(this.#descriptor, buffer, 0, length, position, next);
   }
 
-  /** True if what was opened still has the size and the mtime it had. (Its ctime moves when another file takes its name.) */
+  /** Returns whether the open file still has its size and mtime. (Its ctime changes when another file takes its name.) */
   async isUntouched(): Promise<boolean> {
     this.retain();
     try {

@@ -2,75 +2,74 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Content } from './content.ts';
 import type { ContentStore } from './contentStore.ts';
 
-export interface PatrolSettings {
-  /** From the end of one round to the start of the next. */
-  readonly roundMs: number;
-  /** How old a proof may get before the file is hashed again. */
-  readonly proofMaxAgeMs: number;
-  /** How fast files are hashed when no request waits for them. */
+export interface ScrubberSettings {
+  /** The pause between two rounds. */
+  readonly pauseMs: number;
+  /** The age at which a hash is taken again. */
+  readonly maxHashAgeMs: number;
   readonly bytesPerSecond: number;
 }
 
-/** Files looked at before the patrol rests a moment, so that thousands of them do not come as one burst of work. */
-const STEP = 64;
-const STEP_REST_MS = 50;
-/** A damaged file is hashed again every so many rounds; one that was replaced is seen by the reload at once. */
+/** After so many files that needed no hash, the scrubber pauses, so that a large tree does not block the event loop. */
+const FILES_PER_STEP = 64;
+const STEP_PAUSE_MS = 50;
+/** A damaged file is hashed again in every sixth round. (A sync that replaces it causes a reload, which hashes it at once.) */
 const ROUNDS_PER_RETRY = 6;
 
 /**
- * Goes round all files of the tree, again and again: proves those that nobody has asked for yet, notices those that were
- * written to or replaced, and hashes all of them anew once in a while, for a disk forgets in silence.
+ * Checks all files of the tree, round after round. Hashes those that no client has requested yet and those that were changed
+ * or replaced, and hashes every file again after `maxHashAgeMs`, because a disk can lose bits without an error.
  */
-export class Patrol {
+export class Scrubber {
   readonly #store: ContentStore;
-  readonly #settings: PatrolSettings;
+  readonly #settings: ScrubberSettings;
   readonly #stop = new AbortController();
-  #walking: Promise<void> | undefined;
+  #running: Promise<void> | undefined;
   #round = 0;
 
-  constructor(store: ContentStore, settings: PatrolSettings) {
+  constructor(store: ContentStore, settings: ScrubberSettings) {
     this.#store = store;
     this.#settings = settings;
   }
 
   start(): void {
-    this.#walking ??= this.#walk().catch(() => {}); // only the abort of stop() ends it
+    this.#running ??= this.#run().catch(() => {}); // only the abort of stop() ends it
   }
 
   async stop(): Promise<void> {
     this.#stop.abort();
-    await this.#walking;
+    await this.#running;
   }
 
-  async #walk(): Promise<void> {
+  async #run(): Promise<void> {
     const { signal } = this.#stop;
     for (;;) {
       this.#round++;
-      let looked = 0;
+      let unhashed = 0;
       for (const content of [...this.#store.contents]) {
         signal.throwIfAborted();
-        const readBytes = await this.#visit(content);
-        if (readBytes > 0) await this.#rest((readBytes / this.#settings.bytesPerSecond) * 1000);
-        else if (++looked % STEP === 0) await this.#rest(STEP_REST_MS);
+        const hashedBytes = await this.#check(content);
+        if (hashedBytes > 0) await this.#pause((hashedBytes / this.#settings.bytesPerSecond) * 1000);
+        else if (++unhashed % FILES_PER_STEP === 0) await this.#pause(STEP_PAUSE_MS);
       }
-      await this.#rest(this.#settings.roundMs);
+      await this.#pause(this.#settings.pauseMs);
     }
   }
 
-  /** Answers how many bytes were hashed. */
-  async #visit(content: Content): Promise<number> {
-    let readBytes = 0;
-    if (content.proving !== undefined) return readBytes;
-    if (content.state === 'damaged' && this.#round % ROUNDS_PER_RETRY !== 0) return readBytes;
-    const aged = Date.now() - content.provenAtMs > this.#settings.proofMaxAgeMs;
-    if (content.state !== 'proven' || aged || (await this.#store.hasMoved(content))) {
-      await this.#store.prove(content, { thorough: aged });
-      readBytes = content.sizeBytes;
+  /** Returns the number of hashed bytes. */
+  async #check(content: Content): Promise<number> {
+    let hashedBytes = 0;
+    if (content.proving !== undefined) return hashedBytes;
+    if (content.state === 'damaged' && this.#round % ROUNDS_PER_RETRY !== 0) return hashedBytes;
+    const isAged = Date.now() - content.provenAtMs > this.#settings.maxHashAgeMs;
+    if (content.state !== 'proven' || isAged || (await this.#store.hasMoved(content))) {
+      await this.#store.prove(content, { thorough: isAged });
+      hashedBytes = content.sizeBytes;
     }
-    return content.paths.length > 1 ? readBytes + (await this.#store.checkCopies(content, aged)) : readBytes;
+    return content.faults.size > 0 ? hashedBytes + (await this.#store.recheckFaults(content)) : hashedBytes;
   }
 
-  async #rest(ms: number): Promise<void> {
+  async #pause(ms: number): Promise<void> {
     await wait(ms, undefined, { signal: this.#stop.signal });
   }
 }

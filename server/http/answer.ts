@@ -2,56 +2,59 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { ServedFile } from '../view/treeView.ts';
 
-/** What is known of an answer when it is over. */
-export interface Answered {
+/** A finished answer, for metrics and access log. */
+export interface AnswerReport {
   readonly request: IncomingMessage;
-  /** As the request had it, without a query: nothing here reads one, and it may hold what is not for logs. */
+  /** As in the request, without the query: it has no meaning here and may contain secrets. */
   readonly path: string;
-  /** The address of whoever asked, as far as the proxies that are trusted tell. */
+  /** The client's address, or the one that the trusted proxies report. */
   readonly client: string;
   readonly file: ServedFile | undefined;
+  /** Whether it answers a health check. */
+  readonly isProbe: boolean;
   readonly status: number;
   readonly sentBytes: number;
   readonly durationMs: number;
-  /** False if the client went away, or was cut, before the end. */
+  /** False if the connection was closed before the end. */
   readonly complete: boolean;
 }
 
-export interface ExchangeRules {
-  /** True while the server is about to stop: whoever asks now should come back over a new connection, to another one. */
+export interface AnswerRules {
+  /** Whether the server is about to stop: clients should then open a new connection, to another server. */
   readonly isDraining: () => boolean;
   readonly retryAfterSeconds: number;
-  readonly onAnswered: (answered: Answered) => void;
+  readonly onAnswered: (report: AnswerReport) => void;
 }
 
-/** One request and its answer outside Express: the few ways in which an answer can be given, each reported once. */
-export class Exchange {
+/** The answer to one request. Each way to give it reports the answer exactly once. */
+export class Answer {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   file: ServedFile | undefined;
-  readonly #rules: ExchangeRules;
+  isProbe = false;
+  readonly #rules: AnswerRules;
   readonly #closes: boolean;
   readonly #client: string;
   readonly #path: string;
   readonly #startedAtMs = performance.now();
   #status = 0;
 
-  /** `about.closes`: the connection is not to be used again (a request body that nobody reads would be in the way). */
+  /** `closes`: the connection ends with this answer, for example because a request body follows that the server does not read. */
   constructor(
     request: IncomingMessage,
     response: ServerResponse,
-    rules: ExchangeRules,
-    about: { readonly closes: boolean; readonly client: string },
+    rules: AnswerRules,
+    { closes, client }: { readonly closes: boolean; readonly client: string },
   ) {
     this.request = request;
     this.response = response;
     this.#rules = rules;
-    this.#closes = about.closes;
-    this.#client = about.client;
-    this.#path = pathOf(request.url ?? '/');
+    this.#closes = closes;
+    this.#client = client;
+    this.#path = withoutQuery(request.url ?? '/');
   }
 
-  /** Sets status and header; the body follows, then end(). */
+  /** Sends status and header. The caller sends the body and calls end(). */
   begin(status: number, headers: readonly string[]): void {
     this.#status = status;
     const closes = this.#closes || this.#rules.isDraining();
@@ -59,30 +62,30 @@ export class Exchange {
   }
 
   end(sentBytes: number, complete: boolean): void {
-    const { request, file } = this;
-    const durationMs = performance.now() - this.#startedAtMs;
+    const { request, file, isProbe } = this;
     this.#rules.onAnswered({
       request,
       path: this.#path,
       client: this.#client,
       file,
+      isProbe,
       status: this.#status,
       sentBytes,
-      durationMs,
+      durationMs: performance.now() - this.#startedAtMs,
       complete,
     });
   }
 
-  /** An answer that is over in one go. */
-  finish(status: number, headers: readonly string[], body?: string | Buffer): void {
+  /** Sends a whole answer. */
+  send(status: number, headers: readonly string[], body?: string | Buffer): void {
     this.begin(status, headers);
     const sent = body === undefined || this.request.method === 'HEAD' ? undefined : body;
     this.response.end(sent);
     this.end(sent === undefined ? 0 : Buffer.byteLength(sent), true);
   }
 
-  /** Express gives the answer; it is reported when the response is closed. */
-  leaveToOthers(): void {
+  /** To be called before Express sends the answer: it is then reported when the response is closed. */
+  leaveToExpress(): void {
     const { response, request } = this;
     if (this.#closes || this.#rules.isDraining()) response.setHeader('Connection', 'close');
     response.once('close', () => {
@@ -94,21 +97,17 @@ export class Exchange {
 
   text(status: number, text: string, headers: readonly string[] = []): void {
     const length = ['Content-Type', 'text/plain; charset=utf-8', 'Content-Length', String(Buffer.byteLength(text))];
-    this.finish(
-      status,
-      [...length, 'X-Content-Type-Options', 'nosniff', 'Cache-Control', 'no-store', ...headers],
-      text,
-    );
+    this.send(status, [...length, 'X-Content-Type-Options', 'nosniff', 'Cache-Control', 'no-store', ...headers], text);
   }
 
-  /** Gateways try again after 503, and never after 404 or 429. */
+  /** Sends 503: gateways retry after it, but never after 404 or 429. */
   unavailable(why: string): void {
     if (this.response.destroyed) return;
     this.text(503, `${why}\n`, ['Retry-After', String(this.#rules.retryAfterSeconds)]);
   }
 }
 
-function pathOf(url: string): string {
+function withoutQuery(url: string): string {
   const mark = url.indexOf('?');
   return mark < 0 ? url : url.slice(0, mark);
 }

@@ -1,4 +1,6 @@
-/** Both ends included. */
+import { parseHttpDate, type Validators } from './preconditions.ts';
+
+/** A part of a representation; both ends are inclusive. */
 export interface ByteRange {
   readonly first: number;
   readonly last: number;
@@ -7,8 +9,9 @@ export interface ByteRange {
 const SPEC = /^(?:(\d+)-(\d*)|-(\d+))$/;
 
 /**
- * RFC 9110, 14.1.2 and 14.2, for one range. Undefined where the field is to be ignored: another unit, not a valid range,
- * or several ranges (which a server may answer with the whole). `unsatisfiable` is for 416.
+ * Parses a Range field with one range (RFC 9110, sections 14.1.2 and 14.2). Returns undefined if the field is to be ignored:
+ * another unit, an invalid range, or several ranges, which a server may answer with the whole. Returns `unsatisfiable` if
+ * the answer is 416.
  */
 export function parseByteRange(field: string, sizeBytes: number): ByteRange | 'unsatisfiable' | undefined {
   const unit = /^bytes=/i.exec(field);
@@ -31,4 +34,12 @@ export function parseByteRange(field: string, sizeBytes: number): ByteRange | 'u
   const last = to === undefined || to === '' ? Number.POSITIVE_INFINITY : Number(to);
   if (last < first) return undefined;
   return first >= sizeBytes ? 'unsatisfiable' : { first, last: Math.min(last, sizeBytes - 1) };
+}
+
+/** Whether If-Range allows a range: it must identify exactly this representation (RFC 9110, section 13.1.5). */
+export function rangeApplies(ifRange: string | undefined, current: Validators): boolean {
+  if (ifRange === undefined) return true;
+  const text = ifRange.trim();
+  if (text.startsWith('"')) return text === current.etag;
+  return parseHttpDate(text) === current.lastModifiedMs;
 }

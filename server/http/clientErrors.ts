@@ -1,24 +1,36 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
-/** RFC 9112 on requests that cannot be read: said once, in HTTP, and the connection is over. `told` hears of each answer. */
-export function unreadableAnswerer(
-  told: (status: number, client: string) => void,
+/** The value of Allow for every path. */
+export const ALLOWED_METHODS = 'GET, HEAD, OPTIONS';
+
+/**
+ * Returns a handler of `clientError` events: requests that cannot be parsed (RFC 9112) or do not arrive in time. It sends
+ * one answer, reports it and closes the connection. `isAnswering`: whether an answer is under way on the connection; a second
+ * header would then be taken for a part of its body.
+ */
+export function clientErrorHandler(
+  isAnswering: (socket: Socket) => boolean,
+  report: (status: number, client: string) => void,
 ): (error: NodeJS.ErrnoException, socket: Duplex) => void {
   return (error, socket) => {
-    // After a reset nobody listens; in the midst of a body, a second header would be taken for a part of it.
-    const busy = '_httpMessage' in socket && socket._httpMessage !== null && socket._httpMessage !== undefined;
-    if (error.code === 'ECONNRESET' || !socket.writable || busy) {
+    const isBusy = socket instanceof Socket && isAnswering(socket);
+    if (error.code === 'ECONNRESET' || !socket.writable || isBusy) {
       socket.destroy();
       return;
     }
     const status = statusFor(error.code);
-    told(Number.parseInt(status, 10), socket instanceof Socket ? (socket.remoteAddress ?? '') : '');
+    report(Number.parseInt(status, 10), socket instanceof Socket ? (socket.remoteAddress ?? '') : '');
     socket.end(rawAnswer(status), () => socket.destroy());
   };
 }
 
-export function rawAnswer(status: string, headers = ''): string {
+/** Refuses CONNECT, for which Node emits an event of its own. */
+export function refuseConnect(_request: unknown, socket: Duplex): void {
+  socket.end(rawAnswer('405 Method Not Allowed', `Allow: ${ALLOWED_METHODS}\r\n`));
+}
+
+function rawAnswer(status: string, headers = ''): string {
   const body = `${status}\n`;
   return `HTTP/1.1 ${status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${body.length}\r\n${headers}Connection: close\r\n\r\n${body}`;
 }
@@ -35,6 +47,3 @@ function statusFor(code: string | undefined): string {
       return '400 Bad Request';
   }
 }
-
-/** The value of Allow, for whatever is served here. */
-export const ALLOWED_METHODS = 'GET, HEAD, OPTIONS';

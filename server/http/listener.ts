@@ -1,146 +1,174 @@
-import type { IncomingMessage, RequestListener } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { isIP, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type { Express } from 'express';
 import type { Access } from '../connections/access.ts';
 import type { Connections } from '../connections/connections.ts';
 import type { ServerSettings } from '../options.ts';
 import type { TreeFollower } from '../view/treeFollower.ts';
-import type { ServedFile } from '../view/treeView.ts';
-import { Exchange, type ExchangeRules } from './answer.ts';
+import type { ServedFile, TreeView } from '../view/treeView.ts';
+import { Answer, type AnswerRules } from './answer.ts';
 import { ALLOWED_METHODS } from './clientErrors.ts';
 import type { FileService } from './fileService.ts';
 import { type RequestHead, readRequestHead } from './requestHead.ts';
-import { readTarget } from './requestPath.ts';
+import { readTarget } from './requestTarget.ts';
+
+/** Answers a request with a page, or explains a 404. `view` is undefined if no tree has been loaded. */
+export type Pages = (request: IncomingMessage, response: ServerResponse, view: TreeView | undefined) => void;
 
 export interface ListenerParts {
   readonly settings: Pick<ServerSettings, 'basePath' | 'trustedProxies'>;
-  /** Loads Express when the first page is asked for: a server of files alone has no need of it, nor of its memory. */
-  readonly app: () => Promise<Express>;
-  /** Why the server wants no new clients just now; undefined when it does. */
+  /** Loads Express at the first request for a page, so that a server of files alone does not need its memory. */
+  readonly pages: () => Promise<Pages>;
+  /** Returns why the server wants no new clients, or undefined if it does. */
   readonly notReady: () => string | undefined;
-  /** Undefined: everybody may see everything. */
+  /** Undefined: clients need no credentials. */
   readonly access: Access | undefined;
-  /** Whether clients have to show a certificate. */
-  readonly wantsCertificate: boolean;
+  readonly requiresCertificate: boolean;
   readonly files: FileService;
   readonly follower: TreeFollower;
   readonly connections: Connections;
-  readonly rules: ExchangeRules;
+  readonly rules: AnswerRules;
 }
 
 const MAX_HEADER_LINES = 256;
-/** Health checks of a container know nothing of a base path. */
-const ROOT_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
+/** The health checks of a container do not know the base path. */
+const HEALTH_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
+/** Pages that are answered without a tree. */
+const TREELESS_PATHS: ReadonlySet<string> = new Set([...HEALTH_PATHS, '/metrics', '/version']);
+/** A tree whose folder does not answer for so long cannot be checked, and the request gets 503. */
+const MAX_REFRESH_MS = 1000;
 
 /**
- * The first to see a request. A path that the catalog knows is answered at once: Express would first give every request
- * and response new prototypes, which costs more than the rest of a small answer. Everything else goes through Express.
+ * Returns the server's request listener. It answers files of the catalog without Express, which would cost more per request
+ * than a small answer itself, and leaves everything else to the pages.
+ *
+ * Gateways do not retry after 404, so a 404 is only given on evidence: while no tree is loaded the answer is 503, and before
+ * a path is declared unknown, index.json is checked once more and the path is looked up in the view that explains the 404.
  */
 export function createListener(parts: ListenerParts): RequestListener {
-  const { app, files, follower, connections, rules, settings, access, wantsCertificate } = parts;
+  const { pages, files, follower, connections, rules, settings, access, requiresCertificate } = parts;
   const { basePath } = settings;
-  /** Connections whose last answer has been begun: what follows on them is nobody's request. */
-  const over = new WeakSet<Socket>();
+  /** Connections that end with the answer under way. Bytes that follow on them are not requests. */
+  const ending = new WeakSet<Socket>();
   return (request, response) => {
-    if (over.has(request.socket)) return;
+    if (ending.has(request.socket)) return;
     connections.note(request, response);
     const head = readRequestHead(request);
     const client = clientOf(request, settings.trustedProxies);
-    const begin = (closes = head.hasBody): Exchange => {
-      if (closes) over.add(request.socket);
-      return new Exchange(request, response, rules, { closes, client });
+    const begin = (closes = head.hasBody): Answer => {
+      if (closes) ending.add(request.socket);
+      return new Answer(request, response, rules, { closes, client });
     };
     const url = request.url ?? '/';
-    // As most requests have it: the very text that the catalog knows.
-    const known = basePath === '' ? follower.view?.files.get(url) : undefined;
-    if (request.httpVersionMajor !== 1) begin(true).text(505, 'This server speaks HTTP/1.1.\n');
+    // Most requests have the path in exactly the form of the catalog.
+    const file = basePath === '' ? follower.view?.files.get(url) : undefined;
+    if (request.httpVersionMajor !== 1) begin(true).text(505, 'This server supports HTTP/1.1.\n');
     else if (request.rawHeaders.length > 2 * MAX_HEADER_LINES)
-      begin(true).text(431, 'These are too many header lines.\n');
+      begin(true).text(431, `The header has more than ${MAX_HEADER_LINES} lines.\n`);
     else if (head.hosts > 1 || (head.hosts === 0 && request.httpVersionMinor > 0))
-      begin(true).text(400, 'A request names one host.\n');
-    else if (head.isUnclear) begin(true).text(400, 'This header cannot be read: Host or Transfer-Encoding.\n');
+      begin(true).text(400, 'A request must have exactly one Host field.\n');
+    else if (head.isInvalid) begin(true).text(400, 'The Host or Transfer-Encoding field is invalid.\n');
     else if (head.expect !== undefined && !/^100-continue$/i.test(head.expect))
-      begin(true).text(417, 'Nothing can be expected of this server.\n');
-    else if (known !== undefined) {
-      const exchange = begin();
-      if (isAdmitted(exchange)) answerFile(exchange, head, url, known);
-    } else if (url === '*' && request.method === 'OPTIONS') begin().finish(204, ['Allow', ALLOWED_METHODS]);
-    else answerDecoded(begin, head, url);
+      begin(true).text(417, 'This server supports no expectation but 100-continue.\n');
+    else if (file !== undefined) {
+      const answer = begin();
+      if (isAdmitted(answer)) serveFile(answer, head, url, file);
+    } else if (url === '*' && request.method === 'OPTIONS') begin().send(204, ['Allow', ALLOWED_METHODS]);
+    else serveTarget(begin, head, url);
   };
 
-  function answerDecoded(begin: (closes?: boolean) => Exchange, head: RequestHead, url: string): void {
+  function serveTarget(begin: (closes?: boolean) => Answer, head: RequestHead, url: string): void {
     const target = readTarget(url);
     if (target === undefined) {
-      begin(true).text(400, 'This path cannot be read.\n');
+      begin(true).text(400, 'The path of this request is invalid.\n');
       return;
     }
+    const { query } = target;
     const path = withoutBase(target.path, basePath);
+    const answer = begin();
     const file = path === undefined ? undefined : follower.view?.files.get(path);
-    const exchange = begin();
-    if (path !== undefined && ROOT_PATHS.has(path) && isRead(exchange)) answerHealth(exchange, path);
-    else if (!isAdmitted(exchange)) return;
-    else if (path !== undefined && file !== undefined) answerFile(exchange, head, path, file);
-    else if (path === '')
-      exchange.text(301, 'The folder ends with a slash.\n', ['Location', `${basePath}/${target.query}`]);
-    else {
-      // Below another path there is nothing; Express says so for a name that no route has.
-      const below = (path ?? '/-').replaceAll('%', '%25').replaceAll('?', '%3F');
-      exchange.leaveToOthers();
-      exchange.request.url = below + target.query;
-      app().then(
-        answer => answer(exchange.request, exchange.response),
-        () => exchange.response.destroy(),
+    if (path !== undefined && HEALTH_PATHS.has(path) && isRead(answer)) sendHealth(answer, path);
+    else if (!isAdmitted(answer)) return;
+    else if (path !== undefined && file !== undefined) serveFile(answer, head, path, file);
+    else if (!isRead(answer) || (path !== undefined && TREELESS_PATHS.has(path)))
+      servePage(answer, path, query, follower.view);
+    else if (follower.view === undefined) answer.unavailable('No plugin tree has been loaded yet.');
+    else
+      follower.refresh(MAX_REFRESH_MS).then(
+        () => serveFresh(answer, head, path, query),
+        () => answer.unavailable('The plugin tree cannot be checked. Try again shortly.'),
       );
-    }
   }
 
-  function answerHealth(exchange: Exchange, path: string): void {
-    const why = path === '/readyz' ? parts.notReady() : undefined;
-    if (why !== undefined) exchange.unavailable(why);
-    else exchange.text(200, path === '/readyz' ? 'ready\n' : 'ok\n');
+  /** Looks the path up in the view that is current now. */
+  function serveFresh(answer: Answer, head: RequestHead, path: string | undefined, query: string): void {
+    const { view } = follower;
+    const file = path === undefined ? undefined : view?.files.get(path);
+    if (answer.response.destroyed) return;
+    if (path !== undefined && file !== undefined) serveFile(answer, head, path, file);
+    else if (path === '') answer.text(301, 'The folder ends with a slash.\n', ['Location', `${basePath}/${query}`]);
+    else servePage(answer, path, query, view);
   }
 
-  /** False if the answer has been given: who may not see the tree is told so. */
-  function isAdmitted(exchange: Exchange): boolean {
-    const { socket, headers } = exchange.request;
-    if (wantsCertificate && !(socket instanceof TLSSocket && socket.authorized))
-      exchange.text(403, 'This server answers clients with a certificate that it trusts.\n');
+  /** `path` is undefined outside the base path, where nothing exists. */
+  function servePage(answer: Answer, path: string | undefined, query: string, view: TreeView | undefined): void {
+    answer.leaveToExpress();
+    // "/-" matches no route. Express decodes the path again.
+    answer.request.url = (path ?? '/-').replaceAll('%', '%25').replaceAll('?', '%3F') + query;
+    pages().then(
+      send => send(answer.request, answer.response, view),
+      () => answer.response.destroy(),
+    );
+  }
+
+  function sendHealth(answer: Answer, path: string): void {
+    answer.isProbe = true;
+    const reason = path === '/readyz' ? parts.notReady() : undefined;
+    if (reason !== undefined) answer.unavailable(reason);
+    else answer.text(200, path === '/readyz' ? 'ready\n' : 'ok\n');
+  }
+
+  /** Returns false after refusing a client without the required certificate or credentials. */
+  function isAdmitted(answer: Answer): boolean {
+    const { socket, headers } = answer.request;
+    if (requiresCertificate && !(socket instanceof TLSSocket && socket.authorized))
+      answer.text(403, 'This server requires a client certificate of an authority that it trusts.\n');
     else if (access?.admits(headers.authorization) === false)
-      exchange.text(401, 'This server asks for a token or a password.\n', access.challenge);
+      answer.text(401, 'This server requires a token or a password.\n', access.challenge);
     else return true;
     return false;
   }
 
-  function answerFile(exchange: Exchange, head: RequestHead, path: string, file: ServedFile): void {
-    const { method } = exchange.request;
-    if (method === 'GET' || method === 'HEAD') files.answer(exchange, head, path, file);
-    else if (method === 'OPTIONS') exchange.finish(204, ['Allow', ALLOWED_METHODS]);
+  function serveFile(answer: Answer, head: RequestHead, path: string, file: ServedFile): void {
+    const { method } = answer.request;
+    if (method === 'GET' || method === 'HEAD') files.serve(answer, head, path, file);
+    else if (method === 'OPTIONS') answer.send(204, ['Allow', ALLOWED_METHODS]);
     else
-      exchange.text(405, `${method} is not for this server; it answers ${ALLOWED_METHODS}.\n`, [
+      answer.text(405, `This server does not support ${method}, only ${ALLOWED_METHODS}.\n`, [
         'Allow',
         ALLOWED_METHODS,
       ]);
   }
 }
 
-function isRead({ request: { method } }: Exchange): boolean {
+function isRead({ request: { method } }: Answer): boolean {
   return method === 'GET' || method === 'HEAD';
 }
 
+/** Returns an empty path for the base path itself, and undefined outside it. */
 function withoutBase(path: string, basePath: string): string | undefined {
-  if (basePath === '' || ROOT_PATHS.has(path)) return path;
+  if (basePath === '' || HEALTH_PATHS.has(path)) return path;
   if (path === basePath) return '';
   return path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : undefined;
 }
 
-/** The address that the outermost trusted proxy saw. */
+/** Returns the address that the outermost trusted proxy saw. */
 function clientOf(request: IncomingMessage, trustedProxies: number): string {
   const peer = request.socket.remoteAddress ?? '';
   if (trustedProxies === 0) return peer;
   const forwarded = request.headers['x-forwarded-for'];
   const hops = (Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? '')).split(',').map(hop => hop.trim());
   const chain = [...hops.filter(hop => hop !== ''), peer];
-  const told = chain[Math.max(0, chain.length - 1 - trustedProxies)] ?? '';
-  return isIP(told) === 0 ? peer : told;
+  const reported = chain[Math.max(0, chain.length - 1 - trustedProxies)] ?? '';
+  return isIP(reported) === 0 ? peer : reported;
 }

@@ -1,43 +1,35 @@
 import type { RequestHead } from './requestHead.ts';
 
-/** What a representation can be told by. */
+/** Identify the current representation. */
 export interface Validators {
-  /** With its quotes; always a strong one. */
+  /** With its quotes; always a strong entity tag. */
   readonly etag: string;
   /** In whole seconds. */
   readonly lastModifiedMs: number;
 }
 
 /**
- * RFC 9110, 13.2.2: the preconditions in their order of precedence, for GET and HEAD of something that exists.
- * If-Range is not among them: it decides about the range alone (rangeApplies).
+ * Evaluates the preconditions of a GET or HEAD of an existing file in the order of RFC 9110, section 13.2.2. Returns what the
+ * answer is: the file, 304 (`unchanged`) or 412 (`failed`). If-Range concerns only the range: see rangeApplies.
  */
-export function evaluatePreconditions(head: RequestHead, has: Validators): 'go' | 'unchanged' | 'failed' {
+export function evaluatePreconditions(head: RequestHead, current: Validators): 'send' | 'unchanged' | 'failed' {
   if (head.ifMatch !== undefined) {
-    if (!namesEtag(head.ifMatch, has.etag, 'strong')) return 'failed';
+    if (!namesEtag(head.ifMatch, current.etag, 'strong')) return 'failed';
   } else if (head.ifUnmodifiedSince !== undefined) {
     const since = parseHttpDate(head.ifUnmodifiedSince);
-    if (since !== undefined && has.lastModifiedMs > since) return 'failed';
+    if (since !== undefined && current.lastModifiedMs > since) return 'failed';
   }
-  if (head.ifNoneMatch !== undefined) return namesEtag(head.ifNoneMatch, has.etag, 'weak') ? 'unchanged' : 'go';
+  if (head.ifNoneMatch !== undefined) return namesEtag(head.ifNoneMatch, current.etag, 'weak') ? 'unchanged' : 'send';
   if (head.ifModifiedSince !== undefined) {
     const since = parseHttpDate(head.ifModifiedSince);
-    if (since !== undefined && has.lastModifiedMs <= since) return 'unchanged';
+    if (since !== undefined && current.lastModifiedMs <= since) return 'unchanged';
   }
-  return 'go';
-}
-
-/** RFC 9110, 13.1.5: a range is sent only of the very representation that If-Range names. */
-export function rangeApplies(ifRange: string | undefined, has: Validators): boolean {
-  if (ifRange === undefined) return true;
-  const text = ifRange.trim();
-  if (text.startsWith('"')) return text === has.etag;
-  return parseHttpDate(text) === has.lastModifiedMs;
+  return 'send';
 }
 
 const ENTITY_TAG = /[\t ]*(?:(W\/)?("[\x21\x23-\x7e\x80-\xff]*"))?[\t ]*(?:,|$)/y;
 
-/** RFC 9110, 8.8.3.2 and 13.1.1: `*`, or a list of entity tags. What is no such list names nothing. */
+/** Whether `*` or a list of entity tags includes `etag` (RFC 9110, sections 8.8.3.2 and 13.1.1). False for any other text. */
 export function namesEtag(list: string, etag: string, comparison: 'strong' | 'weak'): boolean {
   if (list === etag || list.trim() === '*') return true;
   ENTITY_TAG.lastIndex = 0;
@@ -58,7 +50,7 @@ const FIXDATE = new RegExp(`^${DAY}, (\\d\\d) ${MONTH} (\\d{4}) ${TIME} GMT$`);
 const RFC850 = new RegExp(`^(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (\\d\\d)-${MONTH}-(\\d\\d) ${TIME} GMT$`);
 const ASCTIME = new RegExp(`^${DAY} ${MONTH} ([ \\d]\\d) ${TIME} (\\d{4})$`);
 
-/** RFC 9110, 5.6.7: the one form to write and the two old ones to read. Anything else is no date. In milliseconds. */
+/** Parses the current and the two obsolete formats of RFC 9110, section 5.6.7. Returns milliseconds, or undefined. */
 export function parseHttpDate(text: string): number | undefined {
   const fix = FIXDATE.exec(text);
   if (fix !== null) return moment(fix[3], fix[2], fix[1], fix.slice(4));
@@ -66,13 +58,13 @@ export function parseHttpDate(text: string): number | undefined {
   if (asc !== null) return moment(asc[6], asc[1], asc[2], asc.slice(3, 6));
   const old = RFC850.exec(text);
   if (old === null) return undefined;
-  // Two digits of a year that would lie more than 50 years ahead mean the century before.
+  // A two-digit year that would be more than 50 years in the future belongs to the century before.
   const now = new Date().getUTCFullYear();
   const year = now - (now % 100) + Number(old[3]);
   return moment(String(year > now + 50 ? year - 100 : year), old[2], old[1], old.slice(4));
 }
 
-/** In the form of RFC 9110's IMF-fixdate, which is that of toUTCString. */
+/** Returns an IMF-fixdate (RFC 9110, section 5.6.7), which is the format of toUTCString. */
 export function formatHttpDate(ms: number): string {
   return new Date(ms).toUTCString();
 }

@@ -1,11 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 
-/** What the server reads of a request's header, gathered in one pass: `headers` would parse all of it for every request. */
+/** The fields of a request's header that the server uses, collected in one pass. (`headers` would parse all fields of every request.) */
 export interface RequestHead {
   hosts: number;
   hasBody: boolean;
-  /** A Host that names none, or a Transfer-Encoding that does not end in chunked: 400 (RFC 9112, 3.2 and 6.3). */
-  isUnclear: boolean;
+  /** An invalid Host, or a Transfer-Encoding that does not end in chunked: 400 (RFC 9112, sections 3.2 and 6.3). */
+  isInvalid: boolean;
   expect: string | undefined;
   ifMatch: string | undefined;
   ifNoneMatch: string | undefined;
@@ -16,13 +16,13 @@ export interface RequestHead {
   acceptEncoding: string | undefined;
 }
 
-/** Several lines of a list field are one list (RFC 9110, 5.3); a second line of any other field makes it void. */
+/** Joins several lines of a list field (RFC 9110, section 5.3). A second line of any other field makes that field invalid. */
 export function readRequestHead(request: IncomingMessage): RequestHead {
   const raw = request.rawHeaders;
   const head: RequestHead = {
     hosts: 0,
     hasBody: false,
-    isUnclear: false,
+    isInvalid: false,
     expect: undefined,
     ifMatch: undefined,
     ifNoneMatch: undefined,
@@ -39,7 +39,7 @@ export function readRequestHead(request: IncomingMessage): RequestHead {
       case 4:
         if (is(name, 'host')) {
           head.hosts++;
-          head.isUnclear ||= !HOST.test(value);
+          head.isInvalid ||= !HOST.test(value);
         }
         break;
       case 5:
@@ -65,7 +65,7 @@ export function readRequestHead(request: IncomingMessage): RequestHead {
         if (is(name, 'if-modified-since')) head.ifModifiedSince = single(head.ifModifiedSince, value);
         else if (is(name, 'transfer-encoding')) {
           head.hasBody = true;
-          head.isUnclear ||= !/(?:^|,)[ \t]*chunked[ \t]*$/i.test(value);
+          head.isInvalid ||= !/(?:^|,)[ \t]*chunked[ \t]*$/i.test(value);
         }
         break;
       case 19:
@@ -76,7 +76,7 @@ export function readRequestHead(request: IncomingMessage): RequestHead {
   return head;
 }
 
-/** What RFC 3986 lets a host and a port be made of (3.2.2, 3.2.3); whether they are this server's does not matter. */
+/** The characters of a host and a port (RFC 3986, sections 3.2.2 and 3.2.3). The server answers for any host. */
 const HOST = /^[A-Za-z0-9._~!$&'()*+,;=%:[\]-]*$/;
 
 function is(name: string, lower: string): boolean {
@@ -87,7 +87,7 @@ function joined(former: string | undefined, value: string): string {
   return former === undefined ? value : `${former}, ${value}`;
 }
 
-/** Void is a value that no grammar takes, so that a doubled field is ignored where it is read. */
+/** A doubled field becomes empty, which no grammar accepts, so that it is ignored where it is parsed. */
 function single(former: string | undefined, value: string): string {
   return former === undefined ? value : '';
 }

@@ -1,26 +1,27 @@
-import type { Answered } from '../http/answer.ts';
+import type { AnswerReport } from '../http/answer.ts';
 
 const FLUSH_BYTES = 64 * 1024;
 const FLUSH_MS = 1000;
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
+/** Of a request line of up to 16 KiB. */
+const MAX_FIELD_LENGTH = 2048;
 
 export interface AccessLogSettings {
-  /** Writes text where the log goes; the next is written when this is done. */
+  /** `json` leaves out successful health checks, `errors` all successful answers. */
+  readonly kind: 'all' | 'json' | 'errors';
+  /** Writes text to the log's destination. Called again only after the returned promise has resolved. */
   readonly write: (text: string) => Promise<void>;
-  /** Of answers below 400, one in so many is logged; 0: none. */
-  readonly sampleEvery: number;
 }
 
 /**
- * One JSON line per answer, gathered and written in batches, one write at a time: a line costs a request next to nothing,
- * and a reader of the log who stalls costs lines (counted), never memory or downloads.
+ * Writes one JSON line per answer. Lines are collected and written in batches, one write at a time. If the destination does
+ * not take them, lines are dropped and counted; memory and downloads are not affected.
  */
 export class AccessLog {
   readonly #settings: AccessLogSettings;
   #lines = '';
   #writing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #seen = 0;
   #dropped = 0;
   #second = 0;
   #time = '';
@@ -33,11 +34,25 @@ export class AccessLog {
     return this.#dropped;
   }
 
-  add(answered: Answered): void {
-    const { status, complete } = answered;
-    const { sampleEvery } = this.#settings;
-    if (status < 400 && complete && (sampleEvery === 0 || this.#seen++ % sampleEvery !== 0)) return;
-    this.#append(this.#line(answered));
+  add(report: AnswerReport): void {
+    const { kind } = this.#settings;
+    const isFailed = report.status >= 400 || !report.complete;
+    if (isFailed || kind === 'all' || (kind === 'json' && !report.isProbe)) this.#append(this.#line(report));
+  }
+
+  /** For a request that could not be parsed: its method and its path are unknown. */
+  addUnreadable(status: number, client: string): void {
+    this.#append(
+      `{"time":"${this.#now()}","client":${quote(client)},"status":${status},"bytes":0,"unreadable":true}\n`,
+    );
+  }
+
+  /** Writes the remaining lines. */
+  async close(): Promise<void> {
+    while (this.#lines !== '' || this.#writing !== undefined) {
+      this.#flush();
+      await this.#writing;
+    }
   }
 
   #append(line: string): void {
@@ -50,21 +65,6 @@ export class AccessLog {
     else this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
   }
 
-  /** A request that could not be read: neither its method nor its path is known. */
-  addUnreadable(status: number, client: string): void {
-    this.#append(
-      `{"time":"${this.#now()}","client":${quote(client)},"status":${status},"bytes":0,"unreadable":true}\n`,
-    );
-  }
-
-  /** Writes what is left. */
-  async close(): Promise<void> {
-    while (this.#lines !== '' || this.#writing !== undefined) {
-      this.#flush();
-      await this.#writing;
-    }
-  }
-
   #now(): string {
     const ms = Date.now();
     const second = Math.floor(ms / 1000);
@@ -75,7 +75,7 @@ export class AccessLog {
     return `${this.#time}.${String(ms % 1000).padStart(3, '0')}Z`;
   }
 
-  #line({ request, path, file, status, sentBytes, durationMs, complete, client }: Answered): string {
+  #line({ request, path, file, status, sentBytes, durationMs, complete, client }: AnswerReport): string {
     const plugin = file?.plugin === undefined ? '' : `,"plugin":"${file.plugin}","version":"${file.version}"`;
     const agent = request.headers['user-agent'];
     const userAgent = agent === undefined ? '' : `,"userAgent":${quote(agent)}`;
@@ -92,7 +92,7 @@ export class AccessLog {
     this.#writing = this.#settings
       .write(text)
       .catch(() => {
-        this.#dropped += text.split('\n').length - 1; // nowhere to say it but in the metric
+        this.#dropped += text.split('\n').length - 1; // only the metric can report it
       })
       .finally(() => {
         this.#writing = undefined;
@@ -103,8 +103,7 @@ export class AccessLog {
 
 const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
 
-/** At most 2 KiB of it: a request line may be 16 KiB long. */
 function quote(text: string): string {
-  const short = text.length > 2048 ? text.slice(0, 2048) : text;
+  const short = text.length > MAX_FIELD_LENGTH ? text.slice(0, MAX_FIELD_LENGTH) : text;
   return PLAIN.test(short) ? `"${short}"` : JSON.stringify(short);
 }

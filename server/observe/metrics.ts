@@ -1,27 +1,22 @@
 import process from 'node:process';
-import type { Answered } from '../http/answer.ts';
-import type { MetricFamily } from '../metricFamily.ts';
+import type { AnswerReport } from '../http/answer.ts';
 import type { ServedFile, TreeView } from '../view/treeView.ts';
+import type { Gauges } from './status.ts';
 
 const BOUNDS_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30, 60];
 
-/** What is read at the moment of a scrape, from where it is known anyway. */
-export interface Gauges {
-  readonly connections: number;
-  readonly bodiesRunning: number;
-  readonly bodiesWaiting: number;
-  readonly cacheHits: number;
-  readonly cacheMisses: number;
-  readonly cacheBytes: number;
-  readonly damagedFiles: number;
-  readonly displacedFiles: number;
-  readonly logLinesDropped: number;
-  readonly connectionsDropped: number;
+/** One metric with its samples. */
+interface MetricFamily {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly help: string;
+  /** The part after the name (`_bucket{le="1"}`, `{status="200"}`, or empty) and the value. */
+  readonly samples: readonly (readonly [suffix: string, value: number])[];
 }
 
 /**
- * Counts in plain numbers, on the file that was asked for; what Prometheus wants is made of them when somebody scrapes, so
- * that an answer costs a few additions. Labels come from the catalog alone, so strangers cannot make more.
+ * Counts answers in plain numbers, most of them at the file that was sent, and converts them for Prometheus only when it
+ * scrapes: an answer costs a few additions. Labels come from the catalog, so that clients cannot create new series.
  */
 export class Metrics {
   readonly #others = new Map<number, number>();
@@ -31,7 +26,7 @@ export class Metrics {
   #durationCount = 0;
   #incomplete = 0;
 
-  add({ file, status, sentBytes, durationMs, complete }: Answered): void {
+  add({ file, status, sentBytes, durationMs, complete }: AnswerReport): void {
     const seconds = durationMs / 1000;
     let bucket = 0;
     while (bucket < BOUNDS_SECONDS.length && seconds > (BOUNDS_SECONDS[bucket] ?? 0)) bucket++;
@@ -49,29 +44,39 @@ export class Metrics {
     }
   }
 
-  /** A request that could not be read, or was refused before anybody looked at it. */
+  /** For a request that could not be parsed or did not arrive in time. */
   addUnreadable(status: number): void {
     count(this.#others, status);
   }
 
-  collect(view: TreeView | undefined, gauges: Gauges): MetricFamily[] {
+  /** Returns all metrics in Prometheus' text format, version 0.0.4. */
+  render(view: TreeView | undefined, gauges: Gauges): string {
+    const lines = this.#collect(view, gauges).flatMap(({ name, type, help, samples }) => [
+      `# HELP ${name} ${help}`,
+      `# TYPE ${name} ${type}`,
+      ...samples.map(([suffix, value]) => `${name}${suffix} ${value}`),
+    ]);
+    return `${lines.join('\n')}\n`;
+  }
+
+  #collect(view: TreeView | undefined, gauges: Gauges): MetricFamily[] {
     const p = 'plugin_mirror_';
     return [
       ...this.#answers(view),
       this.#durations(),
-      counter(`${p}incomplete_answers_total`, 'Answers that were cut before their end.', this.#incomplete),
+      counter(`${p}incomplete_answers_total`, 'Answers cut off before their end.', this.#incomplete),
       gauge(`${p}connections`, 'Open connections.', gauges.connections),
       counter(`${p}connections_dropped_total`, 'Connections refused at the limit.', gauges.connectionsDropped),
       gauge(`${p}bodies_running`, 'Downloads under way.', gauges.bodiesRunning),
-      gauge(`${p}bodies_waiting`, 'Downloads that wait for their turn.', gauges.bodiesWaiting),
+      gauge(`${p}bodies_waiting`, 'Downloads in the queue.', gauges.bodiesWaiting),
       counter(`${p}cache_hits_total`, 'Chunks found in memory.', gauges.cacheHits),
-      counter(`${p}cache_misses_total`, 'Chunks read from the disk.', gauges.cacheMisses),
-      gauge(`${p}cache_bytes`, 'Memory that the chunk cache has taken.', gauges.cacheBytes),
-      seenByAll(`${p}damaged_files`, 'Files on disk that are not what the catalog names.', gauges.damagedFiles),
-      seenByAll(`${p}displaced_files`, 'Files replaced or gone; what is still open is served.', gauges.displacedFiles),
-      counter(`${p}access_log_dropped_lines_total`, 'Log lines that nobody took.', gauges.logLinesDropped),
-      ...aboutTree(view),
-      ...aboutProcess(),
+      counter(`${p}cache_misses_total`, 'Chunks read from disk.', gauges.cacheMisses),
+      gauge(`${p}cache_bytes`, 'Memory allocated by the chunk cache.', gauges.cacheBytes),
+      gauge(`${p}damaged_files`, 'Files on disk that differ from the catalog.', gauges.damagedFiles),
+      gauge(`${p}displaced_files`, 'Files replaced or gone; the open file is still served.', gauges.displacedFiles),
+      counter(`${p}access_log_dropped_lines_total`, 'Log lines that could not be written.', gauges.logLinesDropped),
+      ...treeMetrics(view),
+      ...processMetrics(),
     ];
   }
 
@@ -106,7 +111,7 @@ export class Metrics {
     return {
       name: 'plugin_mirror_request_duration_seconds',
       type: 'histogram',
-      help: 'From the header of a request to the end of its answer.',
+      help: "From the end of a request's header to the end of its answer.",
       samples: [...buckets, ['_sum', this.#durationSum], ['_count', this.#durationCount]],
     };
   }
@@ -118,13 +123,8 @@ function counter(name: string, help: string, value: number): MetricFamily {
   return { name, type: 'counter', help, samples: [['', value]] };
 }
 
-function gauge(name: string, help: string, value: number): MetricFamily {
-  return { name, type: 'gauge', help, samples: [['', value]] };
-}
-
-/** Of one and the same tree: workers do not add up. */
-function seenByAll(name: string, help: string, value: number, suffix = ''): MetricFamily {
-  return { name, type: 'gauge', help, merge: 'max', samples: [[suffix, value]] };
+function gauge(name: string, help: string, value: number, suffix = ''): MetricFamily {
+  return { name, type: 'gauge', help, samples: [[suffix, value]] };
 }
 
 function count(by: Map<number, number>, status: number): void {
@@ -136,11 +136,11 @@ interface Counted {
   sentBytes: number;
 }
 
-/** By plugin, version and coding, over all the paths that lead there; files of no plugin count with `others`. */
+/** Groups by plugin, version and coding, over all paths of a file. Files without a plugin count with `others`. */
 function grouped(view: TreeView | undefined, others: Counted): Map<string, Counted> {
   const groups = new Map([[NO_FILE, { answers: new Map(others.answers), sentBytes: others.sentBytes }]]);
-  const seen = [...(view?.files.values() ?? [])].flatMap((file): ServedFile[] => [file, ...file.variants]);
-  for (const { plugin = '', version = '', coding = 'identity', answers, sentBytes } of seen) {
+  const files = [...(view?.files.values() ?? [])].flatMap((file): ServedFile[] => [file, ...file.variants]);
+  for (const { plugin = '', version = '', coding = 'identity', answers, sentBytes } of files) {
     if (answers === undefined) continue;
     const labels = `plugin="${plugin}",version="${version}",coding="${coding}"`;
     const group = groups.get(labels) ?? { answers: new Map<number, number>(), sentBytes: 0 };
@@ -151,23 +151,22 @@ function grouped(view: TreeView | undefined, others: Counted): Map<string, Count
   return groups;
 }
 
-function aboutTree(view: TreeView | undefined): MetricFamily[] {
+function treeMetrics(view: TreeView | undefined): MetricFamily[] {
   if (view === undefined) return [];
   const p = 'plugin_mirror_tree_';
   return [
-    seenByAll(`${p}info`, 'The tree that is served.', 1, `{digest="${view.catalog.tree}"}`),
-    seenByAll(`${p}versions`, 'Versions in the tree, aliases included.', view.versions),
-    seenByAll(`${p}bytes`, 'Size of all files in the tree.', view.sizeBytes),
-    seenByAll(`${p}loaded_timestamp_seconds`, 'When the tree was read.', view.loadedAtMs / 1000),
+    gauge(`${p}info`, 'The loaded tree.', 1, `{digest="${view.catalog.tree}"}`),
+    gauge(`${p}versions`, 'Versions in the tree, including aliases.', view.versions),
+    gauge(`${p}bytes`, 'Size of all files in the tree.', view.sizeBytes),
+    gauge(`${p}loaded_timestamp_seconds`, 'When the tree was loaded.', view.loadedAtMs / 1000),
   ];
 }
 
-function aboutProcess(): MetricFamily[] {
+function processMetrics(): MetricFamily[] {
   const { user, system } = process.cpuUsage();
-  const started = gauge('process_start_time_seconds', 'When it started.', Date.now() / 1000 - process.uptime());
   return [
     counter('process_cpu_seconds_total', 'CPU time spent.', (user + system) / 1e6),
     gauge('process_resident_memory_bytes', 'Resident memory.', process.memoryUsage.rss()),
-    { ...started, merge: 'min' },
+    gauge('process_start_time_seconds', 'When the process started.', Date.now() / 1000 - process.uptime()),
   ];
 }

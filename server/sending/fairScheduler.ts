@@ -1,33 +1,33 @@
 import { performance } from 'node:perf_hooks';
 
-/** How long senders may keep the event loop before requests, timers and other sockets get their turn. */
+/** How long downloads may keep the event loop before requests, timers and other sockets get it. */
 const TURN_MS = 2;
 
-/** Something that has a piece to send. */
+/** A download that has its next bytes ready to send. */
 export interface Sender {
-  /** Senders of one piece have one key. */
-  readonly pieceKey: number;
+  /** Downloads of the same chunk have the same key. */
+  readonly chunkKey: number;
   send(): void;
 }
 
 /**
- * Takes senders in turns. Those that are at the same piece of the same file go one after the other, for what was just
- * copied is still in the processor's cache; and after two milliseconds (after one piece, while
- * connections are coming) the rest waits until the event loop has seen to everything else. Within a round nobody is passed over, so a piece that many want does not starve the others.
+ * Lets downloads send in rounds; within a round each sends once, so none starves. Those that send the same chunk go one
+ * after the other, because its bytes are then still in the processor's cache. After two milliseconds (after one chunk, while
+ * connections arrive) the rest of the round waits until the event loop has handled everything else.
  */
-export class Turns {
-  #coming: Sender[] = [];
+export class FairScheduler {
+  #next: Sender[] = [];
   #round: Sender[] = [];
   #isScheduled = false;
-  #hasNewcomers = false;
+  #hasArrivals = false;
 
-  /** A connection came: the event loop takes in one at a time, so the others at the door should not wait for a whole turn. */
-  welcome(): void {
-    this.#hasNewcomers = true;
+  /** A connection arrived. The event loop accepts one at a time, so further ones should not wait for a whole turn each. */
+  connectionArrived(): void {
+    this.#hasArrivals = true;
   }
 
   add(sender: Sender): void {
-    this.#coming.push(sender);
+    this.#next.push(sender);
     this.#schedule();
   }
 
@@ -40,16 +40,16 @@ export class Turns {
   #run = (): void => {
     this.#isScheduled = false;
     if (this.#round.length === 0) {
-      // Taken from the end, so sorted backwards; sort is stable, which keeps equals in their order of arrival reversed.
-      this.#round = this.#coming.sort((a, b) => b.pieceKey - a.pieceKey);
-      this.#coming = [];
+      // In descending order, because senders are taken from the end.
+      this.#round = this.#next.sort((a, b) => b.chunkKey - a.chunkKey);
+      this.#next = [];
     }
-    const endsAtMs = performance.now() + (this.#hasNewcomers ? 0 : TURN_MS);
-    this.#hasNewcomers = false;
+    const endsAtMs = performance.now() + (this.#hasArrivals ? 0 : TURN_MS);
+    this.#hasArrivals = false;
     for (let sender = this.#round.pop(); sender !== undefined; sender = this.#round.pop()) {
       sender.send();
       if (performance.now() > endsAtMs) break;
     }
-    if (this.#round.length > 0 || this.#coming.length > 0) this.#schedule();
+    if (this.#round.length > 0 || this.#next.length > 0) this.#schedule();
   };
 }

@@ -1,32 +1,34 @@
 import { performance } from 'node:perf_hooks';
 
 /**
- * So many bodies under way at once share half a core's 1 to 1.5 GB/s in portions below what pays (docs/performance.md).
+ * With this many concurrent downloads, each gets less of half a core's 1 to 1.5 GB/s than BREAK_EVEN_BYTES_PER_MS
+ * (docs/performance.md).
  */
-const CROWD = 8;
-/** A client inflates gzip at about 180 MB/s, so that plain bytes win for whoever gets more of them than about this. */
+const MANY_DOWNLOADS = 8;
+/** Clients decompress gzip at about 180 MB/s, so uncompressed bytes are faster for a client that gets more than this. */
 const BREAK_EVEN_BYTES_PER_MS = 100_000;
-/** Bodies that fit into the kernel's buffers say nothing of the way behind them. */
-const TELLING_BYTES = 8 * 1024 * 1024;
-/** How long one slow body speaks for the link; then plain bytes get another chance to be fast. */
+/** Smaller bodies fit into the kernel's buffers, so their duration does not measure the link. */
+const MEASURABLE_BYTES = 8 * 1024 * 1024;
+/** How long one slow download counts; after that, uncompressed bytes are tried again. */
 const MEMORY_MS = 10_000;
 
-/** Whether plain bytes are what clients wait for: many of them share the processor, or the way to them is narrow. */
+/** Estimates whether clients would get compressed bytes faster: many downloads share the processor, or the link is slow. */
 export class Pressure {
   readonly #running: () => number;
-  #narrowUntilMs = 0;
+  #slowUntilMs = 0;
 
+  /** `running`: returns the number of downloads that are under way. */
   constructor(running: () => number) {
     this.#running = running;
   }
 
   get isHigh(): boolean {
-    return this.#running() >= CROWD || performance.now() < this.#narrowUntilMs;
+    return this.#running() >= MANY_DOWNLOADS || performance.now() < this.#slowUntilMs;
   }
 
-  /** To be told of every body that was sent plain, once it is over. */
+  /** To be called at the end of every download of uncompressed bytes. */
   note(sentBytes: number, durationMs: number): void {
-    if (sentBytes >= TELLING_BYTES && sentBytes < durationMs * BREAK_EVEN_BYTES_PER_MS)
-      this.#narrowUntilMs = performance.now() + MEMORY_MS;
+    if (sentBytes >= MEASURABLE_BYTES && sentBytes < durationMs * BREAK_EVEN_BYTES_PER_MS)
+      this.#slowUntilMs = performance.now() + MEMORY_MS;
   }
 }

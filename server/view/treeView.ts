@@ -5,32 +5,32 @@ import { CATALOG_FILE, INVENTORY_FILE, MODULE_FILE } from '../../tree/names.ts';
 import { CODINGS, type Coding, variantFile } from '../../tree/version/codings.ts';
 import type { Content } from '../content/content.ts';
 import type { ContentStore } from '../content/contentStore.ts';
-import { mediaTypeOf } from './mediaTypes.ts';
+import type { TreeFiles } from './readTree.ts';
 
-/** One path of the server and what is sent for it. */
+/** What one path of the server sends. */
 export interface ServedFile {
-  /** The last part of its name. */
+  /** The last part of the path. */
   readonly name: string;
-  /** Absent for files of the tree itself (index.json). */
+  /** Undefined for files of the tree itself (index.json). */
   readonly plugin: string | undefined;
   readonly version: string | undefined;
-  /** In a tree, a content of the store; the small files of the tree itself are kept in memory. */
+  /** A content of the store, or a Buffer for the small files of the tree itself. */
   readonly body: Content | Buffer;
   readonly sha256: string;
-  /** Undefined: the plain bytes. */
+  /** Undefined for the uncompressed bytes. */
   readonly coding: Coding | undefined;
-  /** The same in compressed forms, smallest first; empty where there are none, or none are to be sent. */
+  /** The compressed forms that may be sent instead, smallest first. */
   readonly variants: readonly ServedFile[];
-  /** Whether what is sent depends on Accept-Encoding. */
+  /** Whether the answer depends on Accept-Encoding. */
   readonly varies: boolean;
   readonly mediaType: string;
   readonly cacheControl: string;
-  /** Bytes changed under this path at that moment, in milliseconds; never later than its Last-Modified. */
+  /** When the path last got other bytes, in milliseconds; never later than its Last-Modified. */
   readonly changedAtMs: number;
-  /** Answers by status, for the metrics. */
+  /** Number of answers by status, for the metrics. */
   answers: Map<number, number> | undefined;
   sentBytes: number;
-  /** The header lines of 200 and 304, made when the file is first known to be whole. */
+  /** Created when the file is sent for the first time. */
   headers: FileHeaders | undefined;
 }
 
@@ -38,15 +38,17 @@ export interface FileHeaders {
   readonly etag: string;
   readonly lastModifiedMs: number;
   readonly lastModified: string;
+  /** The header lines of a 200. */
   readonly whole: readonly string[];
+  /** The header lines of a 304. */
   readonly unchanged: readonly string[];
 }
 
-/** A catalog, made ready to be served. Immutable but for the counters of its files. */
+/** A catalog, prepared for serving. Immutable except for the counters of its files. */
 export interface TreeView {
   readonly catalog: Catalog;
   readonly loadedAtMs: number;
-  /** By the path of the request, from `/plugins/…` on. */
+  /** By the path of the request below the base path: `/plugins/…`, and the paths of --url-pattern. */
   readonly files: ReadonlyMap<string, ServedFile>;
   readonly contents: ReadonlyMap<Content, readonly string[]>;
   readonly versions: number;
@@ -54,34 +56,28 @@ export interface TreeView {
 }
 
 export interface ViewSettings {
-  /** `/wasm-plugins/${name}.wasm` and the like: further paths of plugin.wasm. */
+  /** Further paths of plugin.wasm, such as `/wasm-plugins/${name}.wasm`. */
   readonly urlPatterns: readonly string[];
-  /** Whether `latest` stands for a plugin's highest version. */
+  /** Whether `latest` is a path of each plugin's highest version. */
   readonly latest: boolean;
-  /** Whether compressed forms are sent in place of the plain bytes; `auto` leaves it to the moment. */
+  /** With `off`, compressed forms are not sent. */
   readonly encoding: 'off' | 'auto' | 'on';
-  /** Cache-Control of versions whose digest is pinned. */
-  readonly cachePinned: string;
-  /** Cache-Control of everything else. */
-  readonly cacheOther: string;
+  /** Whether shared caches may store answers that clients get without credentials. */
+  readonly isPublic: boolean;
 }
 
-export interface TreeFiles {
-  readonly catalog: Catalog;
-  readonly indexJson: Buffer;
-  readonly inventoryJson: Buffer | undefined;
-  /** When index.json came there: at the start of a server nobody else knows since when a path has led to what it leads to. */
-  readonly changedAtMs: number;
-}
-
-/** One form of a file, plain or compressed. */
+/** One form of a file, uncompressed or compressed. */
 type Form = Pick<ServedFile, 'coding' | 'body' | 'sha256'>;
-/** What a path is to be served with; the plain form comes first. */
-type Laid = Pick<ServedFile, 'name' | 'plugin' | 'version' | 'mediaType' | 'cacheControl'> & {
+
+/** A file at a path; the uncompressed form comes first. */
+type PlacedFile = Pick<ServedFile, 'name' | 'plugin' | 'version' | 'mediaType' | 'cacheControl'> & {
   readonly forms: readonly Form[];
 };
 
-/** Lays out every path of the server for a catalog. `former` is what was served before, if anything was. */
+/** A path whose bytes may change: caches ask the server each time. */
+const REVALIDATE = 'no-cache';
+
+/** Returns a view with every path that the server has for a catalog. `former`: the view that it replaces. */
 export function buildTreeView(
   read: TreeFiles,
   store: ContentStore,
@@ -91,9 +87,11 @@ export function buildTreeView(
   const files = new Map<string, ServedFile>();
   const paths = new Map<string, { content: Content; paths: string[] }>();
   const now = Date.now();
+  // RFC 9111, section 3.5: "public" would allow a shared cache to send the file to clients without credentials.
+  const immutable = `${settings.isPublic ? 'public' : 'private'}, max-age=31536000, immutable`;
   let sizeBytes = 0;
   let versions = 0;
-  const put = (url: string, { name, plugin, version, mediaType, cacheControl, forms }: Laid): void => {
+  const put = (url: string, { name, plugin, version, mediaType, cacheControl, forms }: PlacedFile): void => {
     const before = former?.files.get(url);
     const served = forms.map(({ coding, body, sha256 }): ServedFile => {
       const was = coding === undefined ? before : before?.variants.find(variant => variant.coding === coding);
@@ -121,7 +119,7 @@ export function buildTreeView(
     for (const version of plugin.versions) {
       versions++;
       const pinned = version.pinned && version.aliasOf === undefined;
-      const cacheControl = pinned ? settings.cachePinned : settings.cacheOther;
+      const cacheControl = pinned ? immutable : REVALIDATE;
       for (const { name, sha256, sizeBytes: size } of version.files) {
         if (!isPlain(plugin.name) || !isPlain(version.version) || !isPlain(name)) continue;
         const path = `${plugin.name}/${version.version}/${name}`;
@@ -132,17 +130,16 @@ export function buildTreeView(
           for (const form of smallerForms(version, contentOf, `${plugin.name}/${version.version}`)) forms.push(form);
         const file = { name, plugin: plugin.name, version: version.version, mediaType: mediaTypeOf(name), forms };
         put(`/plugins/${path}`, { ...file, cacheControl });
-        if (version === highest)
-          put(`/plugins/${plugin.name}/latest/${name}`, { ...file, cacheControl: settings.cacheOther });
+        if (version === highest) put(`/plugins/${plugin.name}/latest/${name}`, { ...file, cacheControl: REVALIDATE });
       }
     }
   }
-  for (const pattern of settings.urlPatterns) addPattern(pattern, read.catalog, files, put, settings);
+  for (const pattern of settings.urlPatterns) addPattern(pattern, read.catalog, files, put);
   const own = {
     plugin: undefined,
     version: undefined,
     mediaType: 'application/json',
-    cacheControl: settings.cacheOther,
+    cacheControl: REVALIDATE,
   };
   const inMemory = (url: string, name: string, body: Buffer): void => {
     const sha256 = createHash('sha256').update(body).digest('hex');
@@ -155,7 +152,7 @@ export function buildTreeView(
   return { catalog: read.catalog, loadedAtMs: now, files, contents, versions, sizeBytes };
 }
 
-/** The compressed forms of a version's module that are worth sending. */
+/** Returns the compressed forms of a version's module that are smaller than the module. */
 function smallerForms(
   version: CatalogVersion,
   contentOf: (sha256: string, sizeBytes: number, path: string) => Content,
@@ -169,7 +166,7 @@ function smallerForms(
   }).sort((a, b) => a.body.sizeBytes - b.body.sizeBytes);
 }
 
-/** The highest release, or the highest of all if there is no release; aliases do not count while there is anything else. */
+/** Returns the highest release, or the highest prerelease if there is no release. Aliases count only if all versions are. */
 export function highestVersion(plugin: CatalogPlugin): CatalogVersion | undefined {
   const own = plugin.versions.filter(version => version.aliasOf === undefined);
   const among = own.length > 0 ? own : plugin.versions;
@@ -180,8 +177,7 @@ function addPattern(
   pattern: string,
   catalog: Catalog,
   files: ReadonlyMap<string, ServedFile>,
-  put: (url: string, file: Laid) => void,
-  settings: ViewSettings,
+  put: (url: string, file: PlacedFile) => void,
 ): void {
   const perVersion = pattern.includes('${version}');
   for (const plugin of catalog.plugins) {
@@ -189,12 +185,12 @@ function addPattern(
     for (const version of perVersion ? plugin.versions : highest === undefined ? [] : [highest]) {
       const file = files.get(`/plugins/${plugin.name}/${version.version}/${MODULE_FILE}`);
       const url = pattern.replaceAll('${name}', () => plugin.name).replaceAll('${version}', () => version.version);
-      // What the tree itself has under that path comes first.
+      // A path of the tree itself has precedence.
       if (file === undefined || files.has(url)) continue;
       put(url, {
         ...file,
         forms: [file, ...file.variants],
-        cacheControl: perVersion ? file.cacheControl : settings.cacheOther,
+        cacheControl: perVersion ? file.cacheControl : REVALIDATE,
       });
     }
   }
@@ -205,7 +201,25 @@ function isRelease(version: string): boolean {
   return parsed !== null && parsed.prerelease.length === 0;
 }
 
-/** A part of a path that is only a name. A catalog that says otherwise was not written by this program. */
+/** Whether a part of a path is a plain name. A catalog with other names was not written by this program. */
 function isPlain(part: string): boolean {
   return /^[A-Za-z0-9_~+@:-][A-Za-z0-9._~+@:-]*$/.test(part);
+}
+
+const MEDIA_TYPES: Readonly<Record<string, string>> = {
+  wasm: 'application/wasm',
+  json: 'application/json',
+  txt: 'text/plain; charset=utf-8',
+  sha256: 'text/plain; charset=utf-8',
+  md: 'text/markdown; charset=utf-8',
+  yaml: 'application/yaml; charset=utf-8',
+  yml: 'application/yaml; charset=utf-8',
+  png: 'image/png',
+  gz: 'application/gzip',
+  zst: 'application/zstd',
+};
+
+/** By the extension. Types that a browser would execute (HTML, SVG) are not in the list and are sent as plain bytes. */
+function mediaTypeOf(fileName: string): string {
+  return MEDIA_TYPES[fileName.slice(fileName.lastIndexOf('.') + 1).toLowerCase()] ?? 'application/octet-stream';
 }

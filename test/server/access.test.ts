@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { rename, symlink, writeFile } from 'node:fs/promises';
+import { readFile, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
@@ -202,5 +202,21 @@ describe('TLS', () => {
     await writeFile(keyFile, 'no key');
     await assert.rejects(serve(t, tree, { tls: { certFile, keyFile } }), { code: 'SERVER_TLS_UNUSABLE' });
     await assert.rejects(serve(t, tree, { tls: { certFile, keyFile: '/nowhere' } }), { code: 'SERVER_TLS_UNUSABLE' });
+  });
+
+  test('an empty key, another key, and authorities without a certificate are refused', async t => {
+    const { certFile, keyFile, caFile } = await certificateFiles(t);
+    const tree = await makeTree(t, PLAN);
+    const key = await readFile(keyFile, 'utf8');
+    for (const unusable of ['', authority.issue().key]) {
+      await writeFile(keyFile, unusable);
+      await assert.rejects(serve(t, tree, { tls: { certFile, keyFile } }), { code: 'SERVER_TLS_UNUSABLE' });
+    }
+    await writeFile(keyFile, key);
+    for (const unusable of ['', 'no certificate']) {
+      await writeFile(caFile, unusable);
+      const tls = { certFile, keyFile, clientCaFile: caFile };
+      await assert.rejects(serve(t, tree, { tls }), { code: 'SERVER_TLS_UNUSABLE', subject: caFile });
+    }
   });
 });

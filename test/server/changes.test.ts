@@ -3,21 +3,12 @@ import { open, readFile, rename, rm, truncate, utimes, writeFile } from 'node:fs
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { ServerEvent } from '../../server/events.ts';
-import { ask, serve } from './client.ts';
+import { ask, serve, until } from './client.ts';
 import { emptyFolder, makeTree, publish, put, sha256, wasm } from './tree.ts';
 
 const MODULE = '/plugins/a/1.0.0/plugin.wasm';
 const plan = (bytes: Buffer) => ({ name: 'a', version: '1.0.0', bytes });
 const fixed = new Date('1980-01-01T00:00:00Z');
-
-/** Asks until `fits`, a bounded number of times. */
-async function until(what: string, fits: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
-    if (await fits()) return;
-    await new Promise(resolve => setTimeout(resolve, 10));
-  }
-  assert.fail(`never: ${what}`);
-}
 
 describe('a tree that changes beneath the server', () => {
   test('without a tree: alive, not ready, 503; picked up when it comes', async t => {
@@ -60,7 +51,7 @@ describe('a tree that changes beneath the server', () => {
 
   test('a tree that is taken away: not ready once something of it cannot be had', async t => {
     const tree = await makeTree(t, [plan(wasm(5000)), { name: 'b', version: '1.0.0', bytes: wasm(5000) }]);
-    const { port } = await serve(t, tree, { patrolMs: 20 });
+    const { port } = await serve(t, tree, { scrubPauseMs: 20 });
     assert.equal((await ask(port, MODULE)).status, 200);
     await rm(tree, { recursive: true });
     await until('not ready', async () => (await ask(port, '/readyz')).status === 503);
@@ -74,7 +65,7 @@ describe('a tree that changes beneath the server', () => {
     const onEvent = (event: ServerEvent): void => {
       if (event.kind === 'content') told.push(`${event.state} ${event.paths.join()}`);
     };
-    const { port } = await serve(t, tree, { patrolMs: 20, onEvent });
+    const { port } = await serve(t, tree, { scrubPauseMs: 20, onEvent });
     const paths = [MODULE, '/plugins/a/2.0.0/plugin.wasm'];
     for (const path of paths) assert.equal((await ask(port, path)).status, 200);
     const damaged = async () =>
@@ -107,7 +98,7 @@ describe('a tree that changes beneath the server', () => {
     const variants = [wasm(1_200_000), wasm(1_200_000), wasm(900_000)];
     const digests = new Map(variants.map(bytes => [`"${sha256(bytes)}"`, bytes]));
     const tree = await makeTree(t, [plan(variants[0] ?? Buffer.alloc(0))]);
-    const { port } = await serve(t, tree, { cacheBytes: 1024 * 1024, patrolMs: 10 });
+    const { port } = await serve(t, tree, { cacheBytes: 1024 * 1024, scrubPauseMs: 10 });
     let done = false;
     let good = 0;
     const seen = new Set<string>();
@@ -140,7 +131,7 @@ describe('a tree that changes beneath the server', () => {
   test('a sync that is half done: the old bytes, or 503, and never 404', async t => {
     const bytes = wasm(600_000);
     const tree = await makeTree(t, [plan(bytes)]);
-    const { port } = await serve(t, tree, { patrolMs: 10 });
+    const { port } = await serve(t, tree, { scrubPauseMs: 10 });
     assert.equal((await ask(port, MODULE)).status, 200);
     await put(join(tree, 'a/1.0.0/plugin.wasm'), wasm(600_000)); // index.json still names the former
     await until('the patrol has seen it', async () =>
@@ -248,7 +239,7 @@ describe('a disk that lies', () => {
       const bytes = wasm(1_200_000);
       const tree = await makeTree(t, [plan(bytes), { name: 'b', version: '1.0.0', bytes: wasm(3000) }]);
       const path = join(tree, 'a/1.0.0/plugin.wasm');
-      const { port } = await serve(t, tree, { patrolMs: 10, cacheBytes: 1024 * 1024 });
+      const { port } = await serve(t, tree, { scrubPauseMs: 10, cacheBytes: 1024 * 1024 });
       assert.equal((await ask(port, MODULE)).status, 200);
       await spoil(path, await readFile(path));
       await until('noticed', async () => {
@@ -271,7 +262,7 @@ describe('a disk that lies', () => {
     const spoilt = Buffer.from(bytes);
     spoilt[600_000] = (spoilt[600_000] ?? 0) ^ 1;
     await put(join(tree, 'a/1.0.0/plugin.wasm'), spoilt);
-    const { port } = await serve(t, tree, { patrolMs: 60_000 });
+    const { port } = await serve(t, tree, { scrubPauseMs: 60_000 });
     for (const method of ['GET', 'HEAD']) {
       const answer = await ask(port, MODULE, { method });
       assert.equal(answer.status, 503);

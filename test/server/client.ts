@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import type { ServerOptions } from '../../server/options.ts';
@@ -5,30 +6,54 @@ import { type RunningServer, startServer } from '../../server/startServer.ts';
 
 export interface Answer {
   readonly status: number;
-  /** By lower-case name; several lines of one name are joined with a comma. */
+  /** By lower-case name; several lines with one name are joined by commas. */
   readonly headers: ReadonlyMap<string, string>;
   readonly body: Buffer;
 }
 
-/** A server on a free port of the loopback, closed when the test ends. */
+/** What the command line passes without any option, but on a free port of the loopback. */
+export const OPTIONS: Omit<ServerOptions, 'treeDir'> = {
+  programVersion: '0.0.0',
+  host: '127.0.0.1',
+  port: 0,
+  basePath: '',
+  urlPatterns: [],
+  latest: false,
+  encoding: 'auto',
+  cacheBytes: 48 * 1024 * 1024,
+  maxDownloads: 1536,
+  stallTimeoutMs: 60_000,
+  trustedProxies: 0,
+};
+
+/** Starts a server that notices a changed tree within 20 ms, and closes it when the test ends. */
 export async function serve(
   t: TestContext,
   treeDir: string,
   options: Partial<ServerOptions> = {},
 ): Promise<RunningServer> {
-  const server = await startServer({
-    treeDir,
-    programVersion: '0.0.0',
-    host: '127.0.0.1',
-    port: 0,
-    pollMs: 20,
-    ...options,
-  });
+  const server = await startServer({ ...OPTIONS, treeDir, pollMs: 20, ...options });
   t.after(() => server.close({ graceMs: 0 }));
   return server;
 }
 
-/** Sends exactly these bytes over a new connection and reads until the server closes it. */
+/** Waits until `fits` returns true, for at most ten seconds. */
+export async function until(what: string, fits: () => boolean | Promise<boolean>): Promise<void> {
+  const endsAtMs = Date.now() + 10_000;
+  while (Date.now() < endsAtMs) {
+    if (await fits()) return;
+    await new Promise(resolve => setTimeout(resolve, 5));
+  }
+  assert.fail(`not within ten seconds: ${what}`);
+}
+
+/** Returns the value of a metric without labels, by its name without `plugin_mirror_`. */
+export async function metric(port: number, name: string): Promise<number> {
+  const text = (await ask(port, '/metrics')).body.toString();
+  return Number(new RegExp(`^plugin_mirror_${name} (.+)$`, 'm').exec(text)?.[1]);
+}
+
+/** Sends exactly these bytes over a new connection and returns all that the server sends until it closes the connection. */
 export async function sendRaw(port: number, text: string): Promise<Buffer> {
   const socket = connect(port, '127.0.0.1');
   socket.write(text, 'latin1');
@@ -48,7 +73,7 @@ export function readAll(socket: Socket): Promise<Buffer> {
   });
 }
 
-/** One request over a connection of its own. Lines of `headers` come as they are; Host and Connection are added. */
+/** Sends one request over a new connection. Lines of `headers` are sent unchanged, after Host and Connection. */
 export async function ask(
   port: number,
   target: string,

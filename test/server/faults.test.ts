@@ -7,87 +7,80 @@ import { describe, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { describeEvent } from '../../cli/serve/events.ts';
 import type { ServerOptions } from '../../server/options.ts';
-import { ask, serve } from './client.ts';
-import { portOf, startServe } from './serveProcess.ts';
+import { ask, metric, serve, until } from './client.ts';
 import { makeTree, type Planned, publish, put, sha256, wasm } from './tree.ts';
 
 const exec = promisify(execFile);
+const NOBODY = 65_534;
 const bytes = wasm(5000);
 const single: Planned = { name: 'a', version: '1.0.0', bytes };
-const twin: Planned = { name: 'a', version: '2.0.0', bytes };
+const copy: Planned = { name: 'a', version: '2.0.0', bytes };
 const MODULE = 'a/1.0.0/plugin.wasm';
 
-async function until(what: string, fits: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
-    if (await fits()) return;
-    await new Promise(resolve => setTimeout(resolve, 10));
-  }
-  assert.fail(`never: ${what}`);
-}
-
-/** Serves, and waits until the patrol has seen each file once. */
+/** Starts a server with a fast scrubber and collects its log messages. */
 async function watch(t: TestContext, tree: string, options: Partial<ServerOptions> = {}) {
   const lines: string[] = [];
   const onEvent: ServerOptions['onEvent'] = event => lines.push(describeEvent(event).line);
-  const { port } = await serve(t, tree, { patrolMs: 20, onEvent, ...options });
-  const gauge = async (name: string): Promise<number> =>
-    Number(new RegExp(`^plugin_mirror_${name} (\\d+)$`, 'm').exec((await ask(port, '/metrics')).body.toString())?.[1]);
+  const { port } = await serve(t, tree, { scrubPauseMs: 20, onEvent, ...options });
+  const gauge = (name: string) => metric(port, name);
   const get = (path: string) => ask(port, `/plugins/${path}`);
   const about = (path: string): string[] =>
     lines.filter(line => line.split(' (sha256')[0]?.split(', ').includes(path) === true);
   return { lines, about, gauge, get, port };
 }
 
-describe('what is said of files that are not as they should be', () => {
-  test('a folder that was moved away: its files are gone, no other lies there, no copy is damaged', async t => {
-    const tree = await makeTree(t, [single, twin, { name: 'b', version: '1.0.0', bytes: wasm(3000) }]);
+describe('messages about files with faults', () => {
+  test('a folder that was moved away: its files are gone; none is called replaced or a damaged copy', async t => {
+    const tree = await makeTree(t, [single, copy, { name: 'b', version: '1.0.0', bytes: wasm(3000) }]);
     const { lines, gauge, get, about } = await watch(t, tree);
     for (const path of [MODULE, 'a/2.0.0/plugin.wasm', 'b/1.0.0/plugin.wasm'])
       assert.equal((await get(path)).status, 200);
     await rename(tree, `${tree}.gone`);
     t.after(() => rm(`${tree}.gone`, { recursive: true, force: true }));
     await until('displaced', async () => (await gauge('displaced_files')) > 0 && about(MODULE).length > 0);
-    await until('both told', () => about('b/1.0.0/plugin.wasm').length > 0);
+    await until('both reported', () => about('b/1.0.0/plugin.wasm').length > 0);
     for (const line of lines)
-      assert.doesNotMatch(line, /another file lies there|other bytes|what the catalog names|from another copy/);
+      assert.doesNotMatch(line, /another file has replaced|other bytes|than the catalog lists|from another copy/);
     assert.ok(
-      about(MODULE).some(line => /gone from the disk; serving the file that is still open/.test(line)),
+      about(MODULE).some(line => /gone from the disk; the file that is still open is served/.test(line)),
       lines.join('\n'),
     );
     assert.equal((await get(MODULE)).status, 200);
     await rename(`${tree}.gone`, tree);
     await until('well', async () => (await gauge('displaced_files')) === 0 && (await gauge('damaged_files')) === 0);
     for (const path of [MODULE, 'a/2.0.0/plugin.wasm', 'b/1.0.0/plugin.wasm'])
-      await until(`${path} is said to be well`, () => about(path).some(line => /whole again/.test(line)));
+      await until(`${path} is reported whole`, () => about(path).some(line => /whole again/.test(line)));
   });
 
-  test('a folder that comes back behind a link heals, and is said to be back', async t => {
-    const tree = await makeTree(t, [single, twin]);
+  test('a folder that returns behind a link is served again and reported to be back', async t => {
+    const tree = await makeTree(t, [single, copy]);
     const moved = `${tree}.gone`;
     t.after(() => rm(moved, { recursive: true, force: true }));
     const { lines, gauge, get, about } = await watch(t, tree);
     assert.equal((await get(MODULE)).status, 200);
     await rename(tree, moved);
-    await until('displaced', () => /gone from the disk; serving/.test(about(MODULE).at(-1) ?? ''));
-    await until('missed', () => lines.some(line => line.includes('are served on')));
+    await until('displaced', () => /gone from the disk; the file that/.test(about(MODULE).at(-1) ?? ''));
+    await until('missed', () => lines.some(line => line.includes('are still served')));
     await symlink(moved, tree);
     const well = async () => (await gauge('displaced_files')) + (await gauge('damaged_files')) === 0;
     await until('well', well);
-    await until('said to be well', () => /whole again/.test(about(MODULE).at(-1) ?? ''));
+    await until('reported whole', () => /whole again/.test(about(MODULE).at(-1) ?? ''));
     assert.equal(lines.filter(line => line.includes('the tree is back')).length, 1, lines.join('\n'));
-    await until('all can be had', async () => (await get('a/1.0.0/metadata.json')).status === 200);
-    // And the other way round, so fast that nobody misses it.
+    await until('all files are served', async () => (await get('a/1.0.0/metadata.json')).status === 200);
+    // The folder takes the place of the link, too fast for a check in between.
     await rm(tree);
     await rename(moved, tree);
-    await until('all can be had from there', async () => {
+    await until('all files are served from there', async () => {
       const fresh = (await get('a/2.0.0/metadata.txt')).status === 200;
       return fresh && (await well());
     });
     await put(join(tree, MODULE), wasm(5000));
-    await until('the files are looked at', () => /another file lies|other bytes/.test(about(MODULE).at(-1) ?? ''));
+    await until('the files are checked', () =>
+      /another file has replaced|other bytes/.test(about(MODULE).at(-1) ?? ''),
+    );
   });
 
-  test('an index.json that is a link, as in a projected volume, is called one, and --tree may lead past it', async t => {
+  test('an index.json that is a link, as in a projected volume, is reported as a link with a way out', async t => {
     const folder = await makeTree(t, []);
     const real = await makeTree(t, [single]);
     await rm(join(folder, 'index.json'));
@@ -97,7 +90,7 @@ describe('what is said of files that are not as they should be', () => {
     assert.equal((await get(MODULE)).status, 503);
     const [line = '', ...more] = lines;
     assert.deepEqual(more, []);
-    assert.match(line, /^the tree cannot be read, answering 503: CATALOG_INVALID: \S+index\.json is a link/);
+    assert.match(line, /^the tree in \S+ cannot be read, requests get 503: CATALOG_INVALID: \S+index\.json is a link/);
     assert.match(line, /a symbolic link to \.\.data\/index\.json\. Mount .*projected volume/);
     assert.ok(line.endsWith(`Or point --tree at ${join(folder, '..data')}.`), line);
     assert.doesNotMatch(line, /is not a plugin catalog/);
@@ -105,45 +98,42 @@ describe('what is said of files that are not as they should be', () => {
     assert.equal((await past.get(MODULE)).status, 200);
   });
 
-  test('a path that is no folder is refused at the start, by each worker, too; one that becomes a file later is called one', async t => {
+  test('a path that is not a folder is refused at the start, and reported when it becomes a file later', async t => {
     const folder = await makeTree(t, [single]);
     const file = join(folder, 'index.json');
     await assert.rejects(serve(t, file), { code: 'TREE_UNUSABLE', subject: file, found: 'a file' });
-    for (const flags of [[], ['--workers', '2']]) {
-      const server = startServe(t, ['--tree', file, '--host', '127.0.0.1', '--port', '0', ...flags]);
-      assert.equal(await server.ended, 1, server.out.stderr);
-      assert.equal(server.out.stderr.split('TREE_UNUSABLE').length, 2, server.out.stderr);
-      assert.doesNotMatch(server.out.stderr, /no index\.json|503/);
-    }
     const tree = join(folder, 'later');
     const { lines, get } = await watch(t, tree);
-    assert.match(lines.at(-1) ?? '', /there is no folder \S+later yet; answering 503 until/);
+    assert.match(lines.at(-1) ?? '', /the folder \S+later does not exist; requests get 503 until/);
     await put(tree, 'a file');
-    await until('told', () => /later is no folder; answering 503 until one/.test(lines.at(-1) ?? ''));
+    await until('told', () => /later is not a folder; requests get 503 until a folder/.test(lines.at(-1) ?? ''));
     assert.equal((await get(MODULE)).status, 503);
     await rm(tree);
     await mkdir(tree);
-    await until('told', () => /no index\.json in \S+later yet/.test(lines.at(-1) ?? ''));
+    await until('told', () => /\S+later has no index\.json/.test(lines.at(-1) ?? ''));
     await publish(tree, []);
-    await until('told', () => /index\.json in \S+later names no plugin yet/.test(lines.at(-1) ?? ''));
+    await until('told', () => /index\.json in \S+later lists no plugin/.test(lines.at(-1) ?? ''));
     await publish(tree, [single]);
     await until('served', async () => (await get(MODULE)).status === 200);
     await rename(tree, `${tree}.away`);
     await put(tree, 'a file');
-    await until('told', () => lines.some(line => /later is no folder; files that are open/.test(line)));
+    await until('told', () => lines.some(line => /later is not a folder; files that are open/.test(line)));
     assert.equal((await get(MODULE)).status, 200);
   });
 
-  test('one of two copies: gone, of other bytes, a link, and whole again, each said once', async t => {
-    const tree = await makeTree(t, [single, twin]);
+  test('one of two copies: gone, with other bytes, a link, and whole again, each reported once', async t => {
+    const tree = await makeTree(t, [single, copy]);
     const { about, gauge, get } = await watch(t, tree);
     assert.equal((await get(MODULE)).status, 200);
     for (const path of [MODULE, 'a/2.0.0/plugin.wasm']) {
       const full = join(tree, path);
       const harms: readonly (readonly [RegExp, () => Promise<void>])[] = [
         [/gone from the disk; the right bytes are served from another copy/, () => rename(full, `${full}.away`)],
-        [/(?:another file lies there|other bytes).*served from another copy/, () => put(full, wasm(5000))],
-        [/no file within the tree.*served from another copy/, () => rm(full).then(() => symlink('/dev/null', full))],
+        [/(?:another file has replaced|other bytes).*served from another copy/, () => put(full, wasm(5000))],
+        [
+          /not a regular file within the tree.*served from another copy/,
+          () => rm(full).then(() => symlink('/dev/null', full)),
+        ],
       ];
       for (const [said, harm] of harms) {
         await harm();
@@ -158,22 +148,26 @@ describe('what is said of files that are not as they should be', () => {
     }
   });
 
-  test('the only file: replaced while it is open, and of other bytes, and whole again', async t => {
+  test('the only file: replaced while it is open, with other bytes, and whole again', async t => {
     const tree = await makeTree(t, [single]);
     const { about, get } = await watch(t, tree);
     assert.equal((await get(MODULE)).status, 200);
     await put(join(tree, MODULE), wasm(5000));
-    await until('replaced', () => /another file lies there now; serving/.test(about(MODULE).at(-1) ?? ''));
+    await until('replaced', () =>
+      /another file has replaced it; the file that is still open/.test(about(MODULE).at(-1) ?? ''),
+    );
     await put(join(tree, MODULE), bytes);
     await until('whole', () => /whole again/.test(about(MODULE).at(-1) ?? ''));
     const fresh = await makeTree(t, [single]);
     await put(join(fresh, MODULE), wasm(4999));
     const second = await watch(t, fresh);
-    await until('altered', () => /has other bytes.*answering 503/.test(second.about(MODULE).at(-1) ?? ''));
+    await until('altered', () => /has other bytes.*requests get 503/.test(second.about(MODULE).at(-1) ?? ''));
     await rm(join(fresh, MODULE));
-    await until('gone', () => /gone from the disk; answering 503/.test(second.about(MODULE).at(-1) ?? ''));
+    await until('gone', () => /gone from the disk; requests get 503/.test(second.about(MODULE).at(-1) ?? ''));
     await mkdir(join(fresh, MODULE));
-    await until('a folder', () => /no file within the tree.*answering 503/.test(second.about(MODULE).at(-1) ?? ''));
+    await until('a folder', () =>
+      /not a regular file within the tree.*requests get 503/.test(second.about(MODULE).at(-1) ?? ''),
+    );
     assert.equal((await second.get(MODULE)).status, 503);
     await rm(join(fresh, MODULE), { recursive: true });
     await put(join(fresh, MODULE), bytes);
@@ -181,26 +175,31 @@ describe('what is said of files that are not as they should be', () => {
     assert.equal(sha256((await second.get(MODULE)).body), sha256(bytes));
   });
 
-  test('a file or a tree that may not be read is told from one that is damaged or gone', async t => {
+  test('a file or a tree that this user may not read is not called damaged or gone', async t => {
     const tree = await makeTree(t, [single]);
-    // Rights do not bind root: there the server runs as nobody.
-    const uid = process.getuid?.() === 0 ? 65_534 : undefined;
-    if (uid !== undefined) await exec('chown', ['-R', String(uid), tree]);
-    await chmod(join(tree, MODULE), 0);
-    const flags = ['--check-interval', '0.02', '--poll-interval', '0.02', '--access-log', 'off'];
-    const server = startServe(t, ['--tree', tree, '--host', '127.0.0.1', '--port', '0', ...flags], {}, uid);
-    const port = await portOf(server);
-    await until('told', () => server.out.stderr.includes(MODULE));
-    assert.match(server.out.stderr, /plugin\.wasm \(sha256 \w+\): this user may not read it \(EACCES\); answering 503/);
-    assert.doesNotMatch(server.out.stderr, /other bytes|what the catalog names|gone/);
-    assert.equal((await ask(port, `/plugins/${MODULE}`)).status, 503);
-    await chmod(join(tree, MODULE), 0o644);
-    await until('well', async () => (await ask(port, `/plugins/${MODULE}`)).status === 200);
-    assert.match(server.out.stderr, /plugin\.wasm \(sha256 \w+\): on disk it is whole again/);
+    const module = join(tree, MODULE);
+    await actAsUser(t, tree);
+    await chmod(module, 0);
+    const { lines, about, get } = await watch(t, tree);
+    await until('reported', () => about(MODULE).length > 0);
+    const [line = ''] = about(MODULE);
+    assert.match(line, /plugin\.wasm \(sha256 \w+\): this user may not read the file \(EACCES\); requests get 503/);
+    assert.doesNotMatch(lines.join('\n'), /other bytes|than the catalog lists|gone/);
+    assert.equal((await get(MODULE)).status, 503);
+    await chmod(module, 0o644);
+    await until('served', async () => (await get(MODULE)).status === 200);
+    assert.match(about(MODULE).at(-1) ?? '', /plugin\.wasm \(sha256 \w+\): the file on disk is whole again/);
     await chmod(tree, 0);
-    const said = /tree cannot be read, what was read before is served on: TREE_UNREADABLE/;
-    // Given back whatever comes of it: a folder that may not be read cannot be cleared away.
-    await until('told', () => said.test(server.out.stderr)).finally(() => chmod(tree, 0o755));
-    assert.doesNotMatch(server.out.stderr, /no index\.json|there is no folder/);
+    const unreadable = /the tree in \S+ cannot be read, the tree loaded before is still served: TREE_UNREADABLE/;
+    await until('reported', () => lines.some(text => unreadable.test(text))).finally(() => chmod(tree, 0o755));
+    assert.doesNotMatch(lines.join('\n'), /no index\.json|does not exist/);
   });
 });
+
+/** Permissions do not apply to root: such a process gives the tree to another user and acts as that user until the test ends. */
+async function actAsUser(t: TestContext, tree: string): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  await exec('chown', ['-R', String(NOBODY), tree]);
+  process.seteuid?.(NOBODY);
+  t.after(() => process.seteuid?.(0));
+}

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { describe, test } from 'node:test';
 import { ServerAddressUnusable } from '../../server/errors.ts';
-import { ask, parseAnswer, readAll, serve } from './client.ts';
+import { ask, metric, parseAnswer, readAll, serve, until } from './client.ts';
 import { makeTree, sha256, wasm } from './tree.ts';
 
 const SIZE = 30_000_000;
@@ -29,19 +29,6 @@ async function begin(port: number, path = BIG, connection = 'close'): Promise<So
   socket.pause();
   socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: ${connection}\r\n\r\n`);
   return socket;
-}
-
-async function metric(port: number, name: string): Promise<number> {
-  const text = (await ask(port, '/metrics')).body.toString();
-  return Number(new RegExp(`^plugin_mirror_${name} (.+)$`, 'm').exec(text)?.[1]);
-}
-
-async function until(what: string, fits: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
-    if (await fits()) return;
-    await new Promise(resolve => setTimeout(resolve, 10));
-  }
-  assert.fail(`never: ${what}`);
 }
 
 describe('many readers', () => {
@@ -78,7 +65,7 @@ describe('many readers', () => {
   });
 
   test('aborted downloads free everything at once', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN), { maxBodies: 10, maxWaitingBodies: 5 });
+    const { port } = await serve(t, await makeTree(t, PLAN), { maxDownloads: 10, maxWaitingDownloads: 5 });
     for (let round = 0; round < 5; round++) {
       const sockets = await Promise.all(Array.from({ length: 15 }, () => begin(port)));
       await until(
@@ -97,9 +84,9 @@ describe('many readers', () => {
 
   test('too many: in line, then 503 with Retry-After; small answers pass by', async t => {
     const { port } = await serve(t, await makeTree(t, PLAN), {
-      maxBodies: 2,
-      maxWaitingBodies: 1,
-      maxBodyWaitMs: 30_000,
+      maxDownloads: 2,
+      maxWaitingDownloads: 1,
+      maxDownloadWaitMs: 30_000,
     });
     const running = [await begin(port), await begin(port)];
     t.after(() => running.map(socket => socket.destroy()));
@@ -116,7 +103,7 @@ describe('many readers', () => {
   });
 
   test('who waits too long in line is told 503', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN), { maxBodies: 1, maxBodyWaitMs: 50 });
+    const { port } = await serve(t, await makeTree(t, PLAN), { maxDownloads: 1, maxDownloadWaitMs: 50 });
     const running = await begin(port);
     t.after(() => running.destroy());
     await until('running', async () => (await metric(port, 'bodies_running')) === 1);

@@ -188,14 +188,14 @@ describe('requests that no server should guess about (RFC 9112)', () => {
     };
     const server = await serve(t, await makeTree(t, [plan]), { writeAccessLog });
     const next = 'GET /next HTTP/1.1\r\nHost: a\r\n\r\n';
-    await sendRaw(server.port, `GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc${next}`);
+    await sendRaw(server.port, `GET /version HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc${next}`);
     await server.close();
     assert.deepEqual(
       log
         .trimEnd()
         .split('\n')
         .map(line => JSON.parse(line).url),
-      ['/healthz'],
+      ['/version'],
     );
   });
 

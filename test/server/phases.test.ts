@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
-import { ask, sendRaw, serve } from './client.ts';
+import { ask, sendRaw, serve, until } from './client.ts';
 import { makeTree, wasm } from './tree.ts';
 
 const PLAN = [
@@ -11,14 +11,6 @@ const PLAN = [
 ];
 const BIG = '/plugins/big/1.0.0/plugin.wasm';
 const SMALL = '/plugins/small/1.0.0/plugin.wasm';
-
-async function until(what: string, fits: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
-    if (await fits()) return;
-    await new Promise(resolve => setTimeout(resolve, 10));
-  }
-  assert.fail(`never: ${what}`);
-}
 
 describe('each phase of a connection has its own limit', { concurrency: true }, () => {
   const limits = { stallTimeoutMs: 200, headersTimeoutMs: 1500, keepAliveTimeoutMs: 1400 };
@@ -59,16 +51,16 @@ describe('each phase of a connection has its own limit', { concurrency: true }, 
 
   test('who waits in line is not taken for a body that makes no progress', async t => {
     const { port } = await serve(t, await makeTree(t, PLAN), {
-      stallTimeoutMs: 200,
-      maxBodies: 1,
-      maxBodyWaitMs: 1200,
+      stallTimeoutMs: 500,
+      maxDownloads: 1,
+      maxDownloadWaitMs: 1200,
     });
     const running = connect(port, '127.0.0.1');
     t.after(() => running.destroy());
     running.write(`GET ${BIG} HTTP/1.1\r\nHost: a\r\n\r\n`);
     // Little by little, so that it goes on for as long as this takes.
     await once(running, 'readable');
-    const timer = setInterval(() => running.read(100_000), 20);
+    const timer = setInterval(() => running.read(200_000), 20);
     t.after(() => clearInterval(timer));
     assert.equal((await ask(port, BIG)).status, 503);
   });

@@ -12,19 +12,17 @@ export interface Started {
   readonly ended: Promise<number | null>;
 }
 
-/** `plugin-mirror serve` as a process of its own, `uid`'s if one is given; killed when the test ends. */
+/** Starts `plugin-mirror serve` as a process, and kills it when the test ends. */
 export function startServe(
   t: TestContext,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
-  uid?: number,
 ): Started {
   const child = spawn(process.execPath, [ENTRY, 'serve', ...args], {
     env: plainEnvironment(env),
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 60_000, // one that does not end when it should hangs no test
+    timeout: 60_000, // a process that does not end must not block the test
     killSignal: 'SIGKILL',
-    ...(uid === undefined ? {} : { uid }),
   });
   const out = { stdout: '', stderr: '' };
   child.stdout.on('data', part => {

@@ -1,16 +1,16 @@
-/** A request's target, taken apart. `path` is decoded and plain: no empty, `.` or `..` part, no escape left. */
+/** A parsed request target. `path` is decoded and normalized: it has no escapes and no empty, `.` or `..` part. */
 export interface RequestTarget {
   readonly path: string;
-  /** With its `?`, or empty. */
+  /** Including its `?`, or empty. */
   readonly query: string;
 }
 
 const ABSOLUTE = /^https?:\/\/[^/?#]*/i;
 
 /**
- * Reads the origin form and the absolute form (RFC 9112, 3.2). Double slashes count as one, as with nginx. Undefined if
- * there is no telling which path is meant, or only one that no file can have: broken escapes, an escaped slash, control
- * characters, a backslash, `..`.
+ * Parses the origin form and the absolute form (RFC 9112, section 3.2). Double slashes count as one, as in nginx. Returns
+ * undefined for a path that is ambiguous or that no file can have: invalid escapes, an escaped slash, control characters, a
+ * backslash, `..`.
  */
 export function readTarget(url: string): RequestTarget | undefined {
   let target = url;

@@ -1,0 +1,104 @@
+import { Option } from 'commander';
+import { list, path, seconds, wholeNumber } from './environment.ts';
+
+/**
+ * An option of a command, declared in one place: flag, help, range and default. The environment variable follows from the
+ * flag: `--url-pattern` is PLUGIN_MIRROR_URL_PATTERN.
+ */
+export interface Declared<Value> {
+  readonly option: Option;
+  /** Only for the type of the value; never set. */
+  readonly value?: Value;
+}
+
+/** The values of declared options, as commander passes them to a command. */
+export type ValuesOf<Options extends Readonly<Record<string, Declared<unknown>>>> = {
+  readonly [Name in keyof Options]: Options[Name] extends Declared<infer Value> ? Value : never;
+};
+
+/** A text; undefined if it is not given and has no default. */
+export function text(flag: string, help: string): Declared<string | undefined>;
+export function text(flag: string, help: string, byDefault: string): Declared<string>;
+export function text(flag: string, help: string, byDefault?: string): Declared<string | undefined> {
+  return { option: withDefault(declare(flag, help), byDefault) };
+}
+
+/** A path on this machine, not a URL; undefined if it is not given and has no default. */
+export function file(flag: string, help: string): Declared<string | undefined>;
+export function file(flag: string, help: string, byDefault: string): Declared<string>;
+export function file(flag: string, help: string, byDefault?: string): Declared<string | undefined> {
+  return { option: withDefault(declare(flag, help).argParser(path), byDefault) };
+}
+
+/** A whole number within a range. */
+export function count(
+  flag: string,
+  help: string,
+  [least, most]: readonly [number, number],
+  byDefault: number,
+): Declared<number> {
+  return { option: declare(flag, help).argParser(wholeNumber(least, most)).default(byDefault) };
+}
+
+/** A duration in seconds, fractions allowed; the value is in milliseconds. */
+export function duration(
+  flag: string,
+  help: string,
+  [least, most]: readonly [number, number],
+  byDefaultSeconds: number,
+): Declared<number> {
+  const option = declare(`${flag} <seconds>`, help).argParser(seconds(least, most));
+  return { option: option.default(byDefaultSeconds * 1000, String(byDefaultSeconds)) };
+}
+
+/** One of several words. */
+export function choice<Word extends string>(
+  flag: string,
+  help: string,
+  words: readonly Word[],
+  byDefault: Word,
+): Declared<Word> {
+  return { option: declare(flag, help).choices(words).default(byDefault) };
+}
+
+/** A value that `parse` reads. `parse` throws an InvalidArgumentError for a text that it does not accept. */
+export function parsed<Value>(
+  flag: string,
+  help: string,
+  parse: (given: string) => Value,
+  byDefault: Value,
+): Declared<Value> {
+  return { option: declare(flag, help).argParser(parse).default(byDefault) };
+}
+
+/** A flag without a value. */
+export function toggle(flag: string, help: string): Declared<boolean | undefined> {
+  return { option: declare(flag, help) };
+}
+
+/** A flag without a value and without a variable: what it does is only meant for this one call. */
+export function action(flag: string, help: string): Declared<boolean | undefined> {
+  return { option: new Option(flag, help) };
+}
+
+/** A list: the flag may be repeated, and the variable separates its values by commas or spaces. */
+export function several(flag: string, help: string): Declared<readonly string[] | undefined> {
+  return { option: declare(flag, help).argParser(list) };
+}
+
+function declare(flag: string, help: string): Option {
+  const option = new Option(flag, help);
+  return option.env(`PLUGIN_MIRROR_${option.name().replaceAll('-', '_').toUpperCase()}`);
+}
+
+function withDefault(option: Option, byDefault: string | undefined): Option {
+  return byDefault === undefined ? option : option.default(byDefault);
+}
+
+/** `--format text|json`, the same in every command that has it. */
+export function formatOption(): Option {
+  return new Option('--format <kind>', 'what stdout gets')
+    .env('PLUGIN_MIRROR_FORMAT')
+    .choices(['text', 'json'])
+    .default('text');
+}

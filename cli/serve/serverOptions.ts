@@ -1,0 +1,53 @@
+import { isIP } from 'node:net';
+import type { Credentials, ServerOptions, TlsFilesSettings } from '../../server/options.ts';
+import { OptionConflict } from '../options/errors.ts';
+import type { ServeFlags } from './options.ts';
+
+const MIB = 1024 * 1024;
+
+/** Returns the server's options for these flags. @throws OptionConflict */
+export function serverOptions(
+  flags: ServeFlags,
+  programVersion: string,
+  credentials: Credentials | undefined,
+): ServerOptions {
+  const address = flags.host.replace(/^\[(.*)\]$/, '$1');
+  const tls = tlsFiles(flags);
+  return {
+    treeDir: flags.tree,
+    programVersion,
+    host: isIP(address) === 0 ? flags.host : address,
+    port: flags.port,
+    basePath: flags.basePath.replace(/\/+$/, ''),
+    urlPatterns: flags.urlPattern ?? [],
+    latest: flags.latest === true,
+    encoding: flags.encoding,
+    cacheBytes: flags.memoryCache * MIB,
+    maxDownloads: flags.maxDownloads,
+    stallTimeoutMs: flags.stallTimeout,
+    trustedProxies: flags.trustedProxies,
+    ...(flags.accessLog === 'off' ? {} : { accessLog: flags.accessLog }),
+    ...(tls === undefined ? {} : { tls }),
+    ...(credentials === undefined ? {} : { credentials }),
+  };
+}
+
+/** Returns the text of --print-config: the effective options, without secrets. */
+export function renderConfig(options: ServerOptions, flags: ServeFlags): string {
+  const { onEvent: _, writeAccessLog: __, credentials, maxDownloads: maxBodies, accessLog: ___, ...plain } = options;
+  const asksFor = { token: credentials?.token !== undefined, user: credentials?.login?.user ?? null };
+  const { accessLog, logLevel, logFormat, drainDelay: drainDelayMs, grace: graceMs } = flags;
+  const config = { ...plain, maxBodies, asksFor, accessLog, logLevel, logFormat, drainDelayMs, graceMs };
+  return `${JSON.stringify(config, null, 2)}\n`;
+}
+
+function tlsFiles({ tlsCert, tlsKey, tlsClientCa }: ServeFlags): TlsFilesSettings | undefined {
+  if (tlsCert === undefined && tlsKey === undefined && tlsClientCa === undefined) return undefined;
+  if (tlsCert === undefined || tlsKey === undefined)
+    throw new OptionConflict('--tls-cert and --tls-key go together', {
+      expected: 'both of them; --tls-client-ca only together with them',
+      found: `no ${tlsCert === undefined ? '--tls-cert' : '--tls-key'}`,
+      hint: 'Give both --tls-cert and --tls-key, or neither of the three.',
+    });
+  return { certFile: tlsCert, keyFile: tlsKey, ...(tlsClientCa === undefined ? {} : { clientCaFile: tlsClientCa }) };
+}

@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { setImmediate as loopTurn } from 'node:timers/promises';
+import { FairScheduler, type Sender } from '../../server/sending/fairScheduler.ts';
+
+describe('the fair scheduler', () => {
+  const senderOf = (chunkKey: number, sent: number[]): Sender => ({ chunkKey, send: () => void sent.push(chunkKey) });
+
+  test('senders of one chunk send one after the other, and no sender is passed over', async () => {
+    const scheduler = new FairScheduler();
+    const sent: number[] = [];
+    for (const chunk of [7, 3, 7, 3, 5]) scheduler.add(senderOf(chunk, sent));
+    while (sent.length < 5) await loopTurn();
+    assert.deepEqual(sent, [3, 3, 5, 7, 7]);
+  });
+
+  test('while connections arrive, the event loop gets its turn after each chunk', async () => {
+    const scheduler = new FairScheduler();
+    const sent: number[] = [];
+    for (let chunk = 0; chunk < 4; chunk++) scheduler.add(senderOf(chunk, sent));
+    const perTurn: number[] = [];
+    for (let before = 0; before < 4; before = sent.length) {
+      scheduler.connectionArrived();
+      await loopTurn();
+      perTurn.push(sent.length - before);
+    }
+    assert.ok(perTurn.length >= 3, `sent in each turn: ${perTurn}`);
+    assert.ok(Math.max(...perTurn) <= 2);
+  });
+});
