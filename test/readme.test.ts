@@ -1,21 +1,30 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { EXIT } from '../cli/exit.ts';
 import { buildProgram } from '../cli/program.ts';
 import { parsePluginManifest } from '../mirror/manifest/readManifest.ts';
-import { renderErrorTable } from '../scripts/generate/errorTable.ts';
 import { renderOptionTable } from '../scripts/generate/optionTable.ts';
-import { withTables } from '../scripts/generate/readmeTables.ts';
+import { withOptionTable } from '../scripts/generate/writeOptions.ts';
+import { openScene } from './support/cli.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const read = (name: string) => readFileSync(join(root, name), 'utf8');
-const readmes = { 'README.md': read('README.md'), 'README.zh-CN.md': read('README.zh-CN.md') };
-const [english, chinese] = [readmes['README.md'], readmes['README.zh-CN.md']];
+const [english, chinese] = [read('README.md'), read('README.zh-CN.md')];
+const docs = readdirSync(join(root, 'docs'))
+  .filter(name => name.endsWith('.md'))
+  .map(name => `docs/${name}`);
+const rooms = ['base', 'registry', 'tree', 'mirror', 'server', 'cli', 'higress', 'test'];
+const documents = [
+  ...['README.md', 'README.zh-CN.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'],
+  ...docs,
+  ...rooms.map(room => `${room}/README.md`),
+].filter(name => existsSync(join(root, name)));
 
 /** Fenced blocks without their comments, which are translated. */
 function codeBlocks(text: string): string[] {
@@ -26,25 +35,51 @@ function withoutCode(text: string): string {
   return text.replace(/^```[\s\S]*?^```$/gm, '');
 }
 
-/** What stands in the first cell of every row, headings of tables aside. */
+/** The first cell of every row of a table, if it is code or a number. */
 function firstCells(text: string): string[] {
   return [...withoutCode(text).matchAll(/^\| (`[^|]*|\d+) \|/gm)].map(([, cell = '']) => cell.trim());
 }
 
-for (const [name, text] of Object.entries(readmes)) {
-  test(`${name} lists options as the command line has them, and error codes as docs/errors.md has them`, () => {
-    assert.equal(text, withTables(text), 'npm run options writes the tables anew');
-  });
+/** As GitHub and npm make them of a heading. */
+function anchorsOf(text: string): string[] {
+  return [...withoutCode(text).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
 
-  test(`${name} links to files that are there`, () => {
-    const links = [...withoutCode(text).matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, path = '']) => path);
-    assert.ok(links.length > 4);
+for (const name of documents)
+  test(`${name} links to files and headings that exist`, () => {
+    const links = [...withoutCode(read(name)).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)];
+    const broken = links.filter(([, path = '', anchor]) => {
+      const file = path === '' ? join(root, name) : join(root, dirname(name), path);
+      if (!existsSync(file)) return true;
+      return anchor !== undefined && !anchorsOf(readFileSync(file, 'utf8')).includes(anchor);
+    });
     assert.deepEqual(
-      links.filter(path => !existsSync(join(root, path))),
+      broken.map(([link]) => link),
       [],
     );
   });
-}
+
+test('the READMEs link to every document', () => {
+  for (const text of [english, chinese])
+    assert.deepEqual(
+      docs.filter(path => !text.includes(`](${path})`)),
+      [],
+    );
+});
+
+test('the README fits on a few screens', () => {
+  for (const text of [english, chinese]) assert.ok(text.split('\n').length <= 170, `${text.split('\n').length} lines`);
+});
+
+test('docs/options.md lists the options of the command line', () => {
+  const text = read('docs/options.md');
+  assert.equal(text, withOptionTable(text), 'npm run options writes the table');
+});
 
 test('both languages have the same sections, commands and rows', () => {
   const levels = (text: string) => [...withoutCode(text).matchAll(/^(#+) /gm)].map(([, marks]) => marks);
@@ -53,8 +88,32 @@ test('both languages have the same sections, commands and rows', () => {
   assert.deepEqual(firstCells(chinese), firstCells(english));
 });
 
-test('the two commands that a newcomer needs stand first', () => {
+test('the README begins with the two commands for newcomers', () => {
   assert.deepEqual(codeBlocks(english)[0]?.trim().split('\n'), ['npm ci && npm run demo', 'npm ci && npm test']);
+});
+
+test('the README shows what serve prints', { timeout: 60_000 }, async t => {
+  const scene = await openScene(t);
+  scene.push('a', '1.0.0');
+  await scene.list({ a: '1.0.0' });
+  assert.equal((await scene.sync()).code, 0);
+  const shown = /^\$ npx plugin-mirror serve\n(.*)$/m.exec(english)?.[1] ?? '';
+  assert.match(shown, /:8080\/$/);
+  const serving = scene.start(['serve', '--port', '0', '--host', '127.0.0.1', '--access-log', 'off']);
+  t.after(() => serving.child.kill('SIGKILL'));
+  // Fails with the test's own time limit if the line never comes.
+  const printed = () =>
+    serving
+      .output()
+      .split('\n')
+      .map(line => line.replace(/(?:localhost|127\.0\.0\.1):\d+/, 'localhost:8080'));
+  while (!printed().includes(shown)) await once(serving.child.stderr ?? serving.child, 'data');
+});
+
+test('docs/errors.md shows an error as it is printed', async t => {
+  const scene = await openScene(t);
+  const { stderr } = await scene.sync('--manifest', 'nope.json');
+  assert.equal(codeBlocks(read('docs/errors.md'))[0]?.trim(), stderr.trim().split('\n✗')[0]?.trim());
 });
 
 test('every key of the manifest has its row', () => {
@@ -74,16 +133,18 @@ test('every key of the manifest has its row', () => {
     ...ofPlugin.map(key => `plugins.*.${key}`),
     ...ofPolicy.map(key => `signatures.${key}`),
   ];
-  const rows = firstCells(english);
+  const rows = firstCells(read('docs/manifest.md'));
   assert.deepEqual(
     keys.filter(key => !rows.includes(`\`${key}\``)),
     [],
   );
 });
 
-test('the manifests shown are good ones', async () => {
-  const shown = codeBlocks(english).filter(block => block.startsWith('{'));
-  assert.equal(shown.length, 2);
+test('the manifests shown are valid', async () => {
+  const shown = ['README.md', 'docs/manifest.md', 'docs/signatures.md'].flatMap(name =>
+    codeBlocks(read(name)).filter(block => block.startsWith('{')),
+  );
+  assert.equal(shown.length, 3);
   const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-readme-'));
   try {
     const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -104,13 +165,13 @@ test('the manifests shown are good ones', async () => {
   }
 });
 
-test('every command below a command has its options in the table', () => {
+test('the option table has the options of nested commands', () => {
   const table = renderOptionTable();
   assert.match(table, /^\| `--cache-dir <dir>` \| `PLUGIN_MIRROR_CACHE_DIR` \|.*\| cache ls, cache clean \|/m);
   assert.match(table, /^\| `--keep <MiB>` \|.*\| cache clean \|/m);
 });
 
-test('every variable that the program reads has its row', () => {
+test('every variable that the program reads has its row in docs/options.md', () => {
   const inSource = ['cli', 'registry', 'server', 'mirror', 'tree']
     .flatMap(room =>
       readdirSync(join(root, room), { recursive: true, encoding: 'utf8' }).map(name => `${room}/${name}`),
@@ -123,54 +184,49 @@ test('every variable that the program reads has its row', () => {
   for (const command of buildProgram('').commands)
     inSource.push(...command.options.flatMap(({ envVar }) => envVar ?? []));
   assert.ok(inSource.length > 60, 'the search finds variables');
-  // What the system itself sets, and nobody for this program.
+  // Set by the system, not for this program.
   const systems = ['HOME', 'USERPROFILE', 'TERM'];
-  const cells = new Set([...english.matchAll(/^\|.*\|$/gm)].flatMap(([row]) => row.match(/(?<=`)[A-Z_]+(?=`)/g) ?? []));
+  const rows = read('docs/options.md').matchAll(/^\|.*\|$/gm);
+  const cells = new Set([...rows].flatMap(([row]) => row.match(/(?<=`)[A-Z_]+(?=`)/g) ?? []));
   assert.deepEqual(
     [...new Set(inSource)].filter(name => !systems.includes(name) && !cells.has(name)),
     [],
   );
 });
 
-test('every error code is in the table, once, beside its exit code and a link to its section', () => {
-  const errors = read('docs/errors.md');
-  const table = renderErrorTable(errors);
-  const told = [...table.matchAll(/`([A-Z_]+)`/g)].map(([, code]) => code).sort();
-  assert.ok(told.length > 50);
-  assert.deepEqual(told, [...errors.matchAll(/^\| `([A-Z_]+)`/gm)].map(([, code]) => code).sort());
-  assert.match(table, /^\| \[The lock\]\(docs\/errors\.md#the-lock\) \| 3 \| `FROZEN_LOCK_MISSING`/m);
-  assert.match(table, /^\| .*\(docs\/errors\.md#what-you-wrote-manifest-options-lists\) \| 2 \| `MANIFEST_INVALID`/m);
-});
-
-test('docker is told to wait for as long as the server wants to drain', () => {
+test('docker waits longer than the server drains', () => {
   const serve = buildProgram('').commands.find(command => command.name() === 'serve');
   const seconds = (name: string) => Number(serve?.options.find(({ long }) => long === name)?.defaultValue) / 1000;
   const drain = seconds('--drain-delay') + seconds('--grace');
-  for (const text of [english, chinese])
+  for (const text of [english, chinese, read('docs/image.md')])
     for (const wait of [/--stop-timeout (\d+)/, /stop_grace_period: (\d+)s/])
       assert.ok(Number(wait.exec(text)?.[1]) > drain + 5, `${wait} is more than ${drain}`);
-  assert.ok(english.includes(`${drain} s (\`--drain-delay\` ${seconds('--drain-delay')} s`));
+  assert.ok(
+    english.includes(
+      `${drain} s\n(\`--drain-delay\` ${seconds('--drain-delay')} s and \`--grace\` ${seconds('--grace')} s)`,
+    ),
+  );
 });
 
-test('every exit code and every build argument has its row', () => {
+test('every exit code and every command has its row in the README', () => {
   const rows = firstCells(english);
   assert.deepEqual(
     Object.values(EXIT).filter(code => !rows.includes(String(code))),
     [],
   );
-  const declared = new Set([...read('Dockerfile').matchAll(/^ARG (\w+)/gm)].map(([, name]) => name ?? ''));
-  const told = rows.flatMap(row => row.match(/[A-Z_]{4,}/g) ?? []);
+  const names = buildProgram('').commands.map(command => command.name());
   assert.deepEqual(
-    [...declared].filter(name => !told.includes(name)),
+    names.filter(name => !rows.some(row => row.startsWith(`\`${name}`))),
     [],
   );
 });
 
-test('every command has its row', () => {
-  const rows = firstCells(english);
-  const names = buildProgram('').commands.map(command => command.name());
+test('every build argument has its row in docs/image.md', () => {
+  const declared = new Set([...read('Dockerfile').matchAll(/^ARG (\w+)/gm)].map(([, name]) => name ?? ''));
+  const listed = firstCells(read('docs/image.md')).flatMap(row => row.match(/[A-Z_]{4,}/g) ?? []);
+  assert.ok(declared.size > 10);
   assert.deepEqual(
-    names.filter(name => !rows.some(row => row.startsWith(`\`${name}`))),
+    [...declared].filter(name => !listed.includes(name)),
     [],
   );
 });

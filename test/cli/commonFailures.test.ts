@@ -13,9 +13,9 @@ import { startProxy } from '../support/proxy.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from '../support/registry.ts';
 import type { Fault } from '../support/script.ts';
 
-// docs/common-failures.md says word for word what these failures print. After a wanted change of words:
+// docs/troubleshooting.md quotes the messages of these failures. After a deliberate change of a message:
 // PLUGIN_MIRROR_UPDATE_DOCS=1 node --import tsx --test test/cli/commonFailures.test.ts
-const DOCUMENT = resolve(import.meta.dirname, '../../docs/common-failures.md');
+const DOCUMENT = resolve(import.meta.dirname, '../../docs/troubleshooting.md');
 const [BEGIN, END] = ['<!-- failures: begin -->', '<!-- failures: end -->'];
 
 type Row = readonly [title: string, error: ErrorJson];
@@ -39,11 +39,11 @@ describe('the commonest failures', () => {
     it('of a full disk', async t => keep(...(await ofDisk(t))));
   });
 
-  it('read as docs/common-failures.md says', async () => {
+  it('print the messages that docs/troubleshooting.md quotes', async () => {
     const document = await readFile(DOCUMENT, 'utf8');
     const [before = '', rest = ''] = document.split(BEGIN);
     const [table = '', after = ''] = rest.split(END);
-    // What could not be tried here stays as it was.
+    // Rows that cannot be provoked on this machine stay unchanged.
     const former = new Map(table.split('\n').map(line => [/^\| (.*?) \|/.exec(line)?.[1] ?? '', line]));
     const lines = TITLES.map(title => {
       const error = rows.get(title);
@@ -62,13 +62,13 @@ describe('the commonest failures', () => {
 });
 
 const TITLES: readonly string[] = [
-  'The tag is not there',
-  'The repository is not there',
-  'The repository is not there, or needs a login (Aliyun answers the same for both)',
+  'The tag does not exist',
+  'The repository does not exist',
+  'The repository does not exist or needs a login (Aliyun returns the same for both)',
   'The password is wrong',
-  'A log-in page of the network answers (captive portal)',
-  'https is spoken to a port that speaks http',
-  'http is spoken to a port that speaks https',
+  'A login page of the network answers (captive portal)',
+  'The client uses https, the port speaks http',
+  'The client uses http, the port speaks https',
   'The certificate is signed by an unknown authority',
   'The certificate has expired, or the clock is wrong',
   'The certificate is not valid yet, or the clock is wrong',
@@ -78,19 +78,19 @@ const TITLES: readonly string[] = [
   'No answer (timeout)',
   'The connection breaks',
   'Too many requests (429)',
-  'The registry is out of order (503)',
-  'A blob is damaged on the way',
-  'A manifest is damaged on the way',
+  'The registry fails (503)',
+  'A blob was damaged in transit',
+  'A manifest was damaged in transit',
   'The image is a container, not a plugin',
   'The image is a Helm chart',
   'The proxy refuses the host',
-  'The proxy wants credentials',
-  'The proxy is not there',
-  'The proxy looks into TLS with a certificate that nobody knows',
-  'The certificate of an https proxy is unknown',
+  'The proxy requires credentials',
+  'The proxy does not run',
+  'The proxy inspects TLS with an unknown certificate',
+  'An https proxy has an unknown certificate',
   'The disk is full',
   'manifest.json has a mistake',
-  'The lock does not fit the list (--frozen)',
+  'The lockfile disagrees with the manifest (--frozen)',
   'A user name without a password',
 ];
 
@@ -98,14 +98,14 @@ async function ofRegistries(t: TestContext): Promise<Row[]> {
   const scene = await openScene(t);
   const lab = new Lab(scene, t);
   for (const tag of ['1.0.0', '1.1.0', '2.0.0']) scene.registry.push('plugins/a', tag, plugin);
-  lab.want('The tag is not there', scene.registry.host, '1.0.1');
-  await lab.open('The repository is not there', {}, { repository: 'team/other' });
+  lab.want('The tag does not exist', scene.registry.host, '1.0.1');
+  await lab.open('The repository does not exist', {}, { repository: 'team/other' });
   await lab.open(TITLES[2] ?? '', { aliyunStyle: true, auth: { kind: 'bearer' } }, { repository: 'team/other' });
   const locked = await lab.open('The password is wrong', { auth: { kind: 'basic', user: 'me', password: 'right' } });
   const auth = Buffer.from('me:wrong').toString('base64');
   await scene.write('config.json', JSON.stringify({ auths: { [locked.host]: { auth } } }));
-  await lab.open('A log-in page of the network answers (captive portal)', {}, { fault: captivePortal() });
-  const tls = await lab.open('http is spoken to a port that speaks https', { tls: authority.issue() });
+  await lab.open('A login page of the network answers (captive portal)', {}, { fault: captivePortal() });
+  const tls = await lab.open('The client uses http, the port speaks https', { tls: authority.issue() });
   const dated = (notBefore: number, notAfter: number) =>
     authority.issue({ notBefore: new Date(Date.now() + notBefore), notAfter: new Date(Date.now() + notAfter) });
   for (const [title, certificate] of [
@@ -124,9 +124,9 @@ async function ofRegistries(t: TestContext): Promise<Row[]> {
     {},
     { fault: status(429, { code: 'TOOMANYREQUESTS', message: 'slow down' }) },
   );
-  await lab.open('The registry is out of order (503)', {}, { fault: status(503) });
-  (await lab.open('A blob is damaged on the way')).script({ kind: 'blob', fault: corrupt({ atByte: 5000 }) });
-  await lab.open('A manifest is damaged on the way', {}, { fault: wrongDigest(`sha256:${'0'.repeat(64)}`) });
+  await lab.open('The registry fails (503)', {}, { fault: status(503) });
+  (await lab.open('A blob was damaged in transit')).script({ kind: 'blob', fault: corrupt({ atByte: 5000 }) });
+  await lab.open('A manifest was damaged in transit', {}, { fault: wrongDigest(`sha256:${'0'.repeat(64)}`) });
   const container = imageFormD({ layers: [tarOf([{ name: 'bin/sh', body: Buffer.from('#!') }])] });
   (await lab.open('The image is a container, not a plugin')).push('plugins/a', '1.0.0', container);
   const chart = imageOf({
@@ -138,7 +138,7 @@ async function ofRegistries(t: TestContext): Promise<Row[]> {
   t.after(() => plain.close());
   const proxy = await startProxy({ routes: { 'registry.example.com:443': plain.host }, closed: true });
   t.after(() => proxy.close());
-  lab.want('https is spoken to a port that speaks http', 'registry.example.com');
+  lab.want('The client uses https, the port speaks http', 'registry.example.com');
   lab.want('The proxy refuses the host', 'other.example.com');
   lab.know(proxy.host, 'proxy.example.com:3128');
   const env = { HTTPS_PROXY: proxy.url, NO_PROXY: '127.0.0.1,invalid' };
@@ -151,10 +151,10 @@ async function ofProxies(t: TestContext): Promise<Row[]> {
   const routes = { 'registry.example.com:443': server.host };
   const rows: Row[] = [];
   for (const [title, options, isThere] of [
-    ['The proxy wants credentials', { user: 'me', password: 'x' }, true],
-    ['The proxy is not there', {}, false],
-    ['The proxy looks into TLS with a certificate that nobody knows', {}, true],
-    ['The certificate of an https proxy is unknown', { tls: stranger.issue() }, true],
+    ['The proxy requires credentials', { user: 'me', password: 'x' }, true],
+    ['The proxy does not run', {}, false],
+    ['The proxy inspects TLS with an unknown certificate', {}, true],
+    ['An https proxy has an unknown certificate', { tls: stranger.issue() }, true],
   ] as const) {
     const proxy = await startProxy({ ...options, routes });
     if (isThere) t.after(() => proxy.close());
@@ -185,7 +185,7 @@ async function ofFiles(t: TestContext): Promise<Row[]> {
   await scene.list({ a: '1.1.0' });
   return [
     ['manifest.json has a mistake', mistaken],
-    ['The lock does not fit the list (--frozen)', await failing(['--frozen'], 3)],
+    ['The lockfile disagrees with the manifest (--frozen)', await failing(['--frozen'], 3)],
     ['A user name without a password', await failing(['--username', 'me'], 2)],
   ];
 }

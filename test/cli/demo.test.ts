@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -37,6 +38,18 @@ async function until({ child, output }: Running, shown: RegExp): Promise<void> {
   });
 }
 
+/** What the README shows of the same run, without the lines that it leaves out. */
+const TRANSCRIPT =
+  /\$ npx plugin-mirror sync\n([\s\S]*?)\n\n/
+    .exec(readFileSync(resolve(import.meta.dirname, '../../README.md'), 'utf8'))?.[1]
+    ?.split('\n')
+    .filter(line => line !== '…') ?? [];
+
+/** A line without times, sizes and numbers of requests, which differ between runs and releases. */
+function shapeOf(line: string): string {
+  return line.replace(/\d+(?:\.\d+)? (?:KB|MB|s\b|ms\b|requests?)/g, 'N').replace(/ +/g, ' ');
+}
+
 const OPEN = /^Open (http:\/\/localhost:\d+\/) in a browser\. Ctrl-C ends the demo\.$/m;
 
 describe('the demo', { concurrency: 2 }, () => {
@@ -45,6 +58,8 @@ describe('the demo', { concurrency: 2 }, () => {
     await until(demo, OPEN);
     assert.ok((await demo.left()).some(path => path.endsWith('plugin.wasm')));
     const shown = demo.output();
+    for (const line of TRANSCRIPT)
+      assert.ok(shown.split('\n').map(shapeOf).includes(shapeOf(line)), `${line}\n\n${shown}`);
     const [last = '', url = ''] = OPEN.exec(shown) ?? [];
     assert.equal(shown.trimEnd().split('\n').at(-1), last);
     for (const line of shown.split('\n').filter(each => each.includes('http'))) assert.ok(line.length <= 80, line);
