@@ -99,7 +99,17 @@ test('the README shows what serve prints', { timeout: 60_000 }, async t => {
   assert.equal((await scene.sync()).code, 0);
   const shown = /^\$ npx plugin-mirror serve\n(.*)$/m.exec(english)?.[1] ?? '';
   assert.match(shown, /:8080\/$/);
-  const serving = scene.start(['serve', '--port', '0', '--host', '127.0.0.1', '--access-log', 'off']);
+  const serving = scene.start([
+    'serve',
+    '--port',
+    '0',
+    '--host',
+    '127.0.0.1',
+    '--access-log',
+    'off',
+    '--log-format',
+    'text',
+  ]);
   t.after(() => serving.child.kill('SIGKILL'));
   // Fails with the test's own time limit if the line never comes.
   const printed = () =>
