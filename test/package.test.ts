@@ -7,6 +7,7 @@ import process from 'node:process';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { publint } from 'publint';
+import { slow } from './support/slow.ts';
 
 const execute = promisify(execFile);
 const root = resolve(import.meta.dirname, '..');
@@ -62,7 +63,7 @@ describe('the package', () => {
     );
   });
 
-  it('works where it is installed', async () => {
+  it('works where it is installed', slow, async () => {
     await writeFile(join(dir, 'package.json'), '{"private":true}');
     const quietly = ['--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund'];
     await npm(dir, 'install', ...quietly, `./${packed.filename}`);

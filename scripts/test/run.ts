@@ -7,10 +7,9 @@ import process from 'node:process';
 import { staleSource } from '../../test/support/build.ts';
 
 /*
- * npm test                     the fast tests: every `*.test.ts` but `*.slow.test.ts`
- * npm run test:all             every test. The slow ones are long series of kills, faults met by ORAS too, fuzzing,
- *                              load, and images built by Docker
- * npm run test:one -- WORD…    the test files with one of these words in their path, slow ones included
+ * npm test                     every test but those that are marked as slow (test/support/slow.ts)
+ * npm run test:all             every test
+ * npm run test:one -- WORD…    every test of the files with one of these words in their path
  *
  * Each builds dist/ first. What else begins with `--` goes to `node --test`, e.g. --test-name-pattern=….
  */
@@ -26,7 +25,7 @@ const concurrency = availableParallelism() + 2;
 const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
   .filter(name => name.endsWith('.test.ts'))
   .map(name => join('test', name))
-  .filter(path => (runsOne ? words.some(word => path.includes(word)) : runsAll || !path.endsWith('.slow.test.ts')))
+  .filter(path => !runsOne || words.some(word => path.includes(word)))
   .sort();
 if (files.length === 0) {
   process.stderr.write(`No test file has ${words.join(' or ') || 'no word'} in its path: npm run test:one -- WORD…\n`);
@@ -34,11 +33,14 @@ if (files.length === 0) {
 }
 
 build();
-// Whoever builds images wants the machine for itself.
-const needsAll = (path: string): boolean => /^test\/docker\/.*\.slow\./.test(path);
-const [shared, alone] = [files.filter(path => !needsAll(path)), files.filter(needsAll)];
+// Building images takes the whole machine, and tests that measure time would notice.
+const [shared, alone] = [files.filter(path => !buildsImages(path)), files.filter(buildsImages)];
 if (shared.length > 0) process.exitCode = await run(shared, concurrency);
 if (alone.length > 0) process.exitCode = (await run(alone, 1)) || process.exitCode;
+
+function buildsImages(path: string): boolean {
+  return process.env.PLUGIN_MIRROR_TEST_PEERS === '1' && /^test\/docker\/(?:build|image)\./.test(path);
+}
 
 function build(): void {
   if (staleSource() === undefined) return;
@@ -55,7 +57,11 @@ function build(): void {
 async function run(paths: readonly string[], atOnce: number): Promise<number> {
   const reporter = ['--test-reporter=./scripts/test/reporter.js', '--test-reporter-destination=stdout'];
   const command = ['--import', 'tsx', '--test', `--test-concurrency=${atOnce}`, ...reporter, ...options, ...paths];
-  const env = { ...process.env, PLUGIN_MIRROR_TEST_BUILT: '1' };
+  const env = {
+    ...process.env,
+    PLUGIN_MIRROR_TEST_BUILT: '1',
+    PLUGIN_MIRROR_TEST_SLOW: runsAll || runsOne ? '1' : '0',
+  };
   const child = spawn(process.execPath, command, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal));
   const [code] = (await once(child, 'close')) as [number | null];

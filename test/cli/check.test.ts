@@ -6,6 +6,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { openScene, parsed, type Scene } from '../support/cli.ts';
 import { headers, status } from '../support/faults.ts';
+import { slow } from '../support/slow.ts';
 
 const exec = promisify(execFile);
 
@@ -59,7 +60,7 @@ describe('check beside a lock that says otherwise than the tree', { concurrency:
 });
 
 describe('check of the tree itself', { concurrency: 2 }, () => {
-  it('tells a tree that a run without the lock has written from a damaged one', async t => {
+  it('tells a tree that a run without the lock has written from a damaged one', slow, async t => {
     const scene = await synced(t, 'a', 'b');
     assert.equal((await scene.sync('--no-lock')).code, 0);
     assert.deepEqual((await check(scene)).told, ['stale index.json']);
@@ -67,25 +68,29 @@ describe('check of the tree itself', { concurrency: 2 }, () => {
     assert.deepEqual((await check(scene)).told, []);
   });
 
-  it('sees that index.json or the inventory differs from what sync would write, and one that is missing or broken once', async t => {
-    const scene = await synced(t, 'a', 'b');
-    const index = await scene.read('plugins/index.json');
-    for (const [file, content, detail] of [
-      ['snapshot-inventory.json', '{}', /differs from what sync would write/],
-      ['index.json', index.replace('"pinned": true', '"pinned": false'), /differs from what sync would write/],
-      ['index.json', undefined, /^is missing$/],
-      ['index.json', '{', /^is no catalog that can be read$/],
-    ] as const) {
-      if (content === undefined) await rm(scene.path('plugins', file));
-      else await scene.write(`plugins/${file}`, content);
-      const { code, told, findings } = await check(scene);
-      assert.deepEqual([code, told], [3, [`damaged ${file}`]]);
-      assert.match(findings[0]?.detail ?? '', detail);
-      assert.equal((await scene.sync()).code, 0);
-    }
-  });
+  it(
+    'sees that index.json or the inventory differs from what sync would write, and one that is missing or broken once',
+    slow,
+    async t => {
+      const scene = await synced(t, 'a', 'b');
+      const index = await scene.read('plugins/index.json');
+      for (const [file, content, detail] of [
+        ['snapshot-inventory.json', '{}', /differs from what sync would write/],
+        ['index.json', index.replace('"pinned": true', '"pinned": false'), /differs from what sync would write/],
+        ['index.json', undefined, /^is missing$/],
+        ['index.json', '{', /^is no catalog that can be read$/],
+      ] as const) {
+        if (content === undefined) await rm(scene.path('plugins', file));
+        else await scene.write(`plugins/${file}`, content);
+        const { code, told, findings } = await check(scene);
+        assert.deepEqual([code, told], [3, [`damaged ${file}`]]);
+        assert.match(findings[0]?.detail ?? '', detail);
+        assert.equal((await scene.sync()).code, 0);
+      }
+    },
+  );
 
-  it('takes a tree that was synced without a lock for what it is', async t => {
+  it('takes a tree that was synced without a lock for what it is', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
@@ -93,7 +98,7 @@ describe('check of the tree itself', { concurrency: 2 }, () => {
     assert.deepEqual((await check(scene)).told, []);
   });
 
-  it('names what nobody published, and an extra only once', async t => {
+  it('names what nobody published, and an extra only once', slow, async t => {
     const scene = await synced(t, 'a', 'extra');
     await scene.list({ a: '1' });
     await scene.write('plugins/a/1/notes.txt', 'mine');
@@ -106,7 +111,7 @@ describe('check of the tree itself', { concurrency: 2 }, () => {
     assert.match((await scene.run(['check'])).stdout, /What is unknown is never touched/);
   });
 
-  it('names a damaged extra as such', async t => {
+  it('names a damaged extra as such', slow, async t => {
     const scene = await synced(t, 'a', 'extra');
     await scene.list({ a: '1' });
     await scene.write('plugins/extra/1/plugin.wasm', 'spoiled');
@@ -219,7 +224,7 @@ describe('a folder that may not be read', { concurrency: 2 }, () => {
 });
 
 describe('a registry whose HEAD does not tell', { concurrency: 2 }, () => {
-  it('is neither unreachable nor another: what it knows by GET alone is no difference', async t => {
+  it('is neither unreachable nor another: what it knows by GET alone is no difference', slow, async t => {
     const scene = await synced(t, 'a', 'b');
     for (const fault of [headers({ 'docker-content-digest': null }), status(405)]) {
       scene.registry.reset();

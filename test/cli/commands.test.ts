@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import { listing, openScene, parsed, type Scene } from '../support/cli.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { slow } from '../support/slow.ts';
 
 interface Findings {
   readonly findings: readonly { readonly kind: string; readonly name: string; readonly version: string }[];
@@ -62,27 +63,31 @@ describe('check', { concurrency: 3 }, () => {
     assert.deepEqual(await listing(scene.dir), before);
   });
 
-  it('sees a local file that changed, an alias that fell behind and an index.json that is not the tree’s', async t => {
-    const scene = await openScene(t);
-    scene.push('a', '1');
-    await scene.write('own.wasm', buildModule({ seed: 'own' }));
-    await scene.list({ a: { versions: ['1'], aliases: { x: '1' } }, own: { file: 'own.wasm', versions: ['1'] } });
-    assert.equal((await scene.sync()).code, 0);
-    assert.equal((await scene.run(['check'])).code, 0);
-    await scene.write('own.wasm', buildModule({ seed: 'other' }));
-    const changed = await scene.run(['check']);
-    assert.equal(changed.code, 3);
-    assert.match(changed.stdout, /stale +own 1 +own\.wasm has changed/);
-    await scene.sync();
-    await scene.write('plugins/index.json', '{"schemaVersion":1,"tree":"","plugins":[]}');
-    const unlisted = parsed<Findings>(await scene.run(['check', '--format', 'json']));
-    assert.deepEqual(
-      unlisted.findings.map(({ kind, name, version }) => `${kind} ${name} ${version}`),
-      ['damaged a 1', 'damaged own 1', 'damaged a x'],
-    );
-    assert.equal((await scene.sync()).code, 0);
-    assert.equal((await scene.run(['check'])).code, 0);
-  });
+  it(
+    'sees a local file that changed, an alias that fell behind and an index.json that is not the tree’s',
+    slow,
+    async t => {
+      const scene = await openScene(t);
+      scene.push('a', '1');
+      await scene.write('own.wasm', buildModule({ seed: 'own' }));
+      await scene.list({ a: { versions: ['1'], aliases: { x: '1' } }, own: { file: 'own.wasm', versions: ['1'] } });
+      assert.equal((await scene.sync()).code, 0);
+      assert.equal((await scene.run(['check'])).code, 0);
+      await scene.write('own.wasm', buildModule({ seed: 'other' }));
+      const changed = await scene.run(['check']);
+      assert.equal(changed.code, 3);
+      assert.match(changed.stdout, /stale +own 1 +own\.wasm has changed/);
+      await scene.sync();
+      await scene.write('plugins/index.json', '{"schemaVersion":1,"tree":"","plugins":[]}');
+      const unlisted = parsed<Findings>(await scene.run(['check', '--format', 'json']));
+      assert.deepEqual(
+        unlisted.findings.map(({ kind, name, version }) => `${kind} ${name} ${version}`),
+        ['damaged a 1', 'damaged own 1', 'damaged a x'],
+      );
+      assert.equal((await scene.sync()).code, 0);
+      assert.equal((await scene.run(['check'])).code, 0);
+    },
+  );
 });
 
 describe('sync --dry-run', { concurrency: 3 }, () => {
@@ -147,7 +152,7 @@ describe('verify', { concurrency: 3 }, () => {
     assert.match(nowhere.stderr, /→/);
   });
 
-  it('ends in 3 where the lock says otherwise', async t => {
+  it('ends in 3 where the lock says otherwise', slow, async t => {
     const scene = await openScene(t);
     await synced(scene, 'a', 'b');
     const lock = await scene.read('manifest.lock.json');
@@ -204,7 +209,7 @@ describe('cache and import', { concurrency: 3 }, () => {
     }
   });
 
-  it('an imported list is one that sync takes', async t => {
+  it('an imported list is one that sync takes', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0');
     await scene.write('plugins.properties', `# upstream\na=oci://${scene.registry.host}/plugins/a:1.0.0\n`);

@@ -6,6 +6,7 @@ import { describe, it } from 'node:test';
 import zlib from 'node:zlib';
 import type { Catalog } from '../../tree/catalog/catalog.ts';
 import { openScene, type Scene } from '../support/cli.ts';
+import { slow } from '../support/slow.ts';
 
 async function twoVersions(scene: Scene): Promise<Buffer> {
   const wasm = scene.push('ai-proxy', '2.0.0');
@@ -39,7 +40,7 @@ describe('sync --compress', { concurrency: 4 }, () => {
     assert.equal(verified.code, 0, verified.stderr);
   });
 
-  it('makes the same tree each time, without time or system in it', async t => {
+  it('makes the same tree each time, without time or system in it', slow, async t => {
     const scene = await openScene(t);
     await twoVersions(scene);
     assert.equal((await scene.sync('--compress', 'gzip,br', '--out', 'one')).code, 0);
@@ -55,7 +56,7 @@ describe('sync --compress', { concurrency: 4 }, () => {
     assert.deepEqual([...head.subarray(4, 8), head[9]], [0, 0, 0, 0, 255]);
   });
 
-  it('completes, keeps and removes without a download', async t => {
+  it('completes, keeps and removes without a download', slow, async t => {
     const scene = await openScene(t);
     await twoVersions(scene);
     const env = { PLUGIN_MIRROR_CACHE_SIZE: '0' };
@@ -82,7 +83,7 @@ describe('sync --compress', { concurrency: 4 }, () => {
     assert.ok(!(await filesOf(scene, '2.0.0')).includes('plugin.wasm.br'));
   });
 
-  it('mends a compressed form that was damaged', async t => {
+  it('mends a compressed form that was damaged', slow, async t => {
     const scene = await openScene(t);
     const wasm = await twoVersions(scene);
     assert.equal((await scene.sync('--compress', 'gzip')).code, 0);

@@ -5,6 +5,7 @@ import { openScene, parsed, type SyncJson, sha256 } from '../support/cli.ts';
 import { hang, status } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { slow } from '../support/slow.ts';
 
 describe('--deadline', { concurrency: 3 }, () => {
   it('stops a run like Ctrl-C, ends in 1 and tells what was finished; the next run goes on from there', async t => {
@@ -48,17 +49,21 @@ describe('--deadline', { concurrency: 3 }, () => {
     assert.match(ran.stderr, /nothing was finished; not finished: a\/1\.0\.0/);
   });
 
-  it('that passes before anything is settled leaves the lock as it is, whatever the manifest has dropped', async t => {
-    const scene = await openScene(t);
-    for (const name of ['a', 'b']) scene.push(name, '1.0.0');
-    await scene.list({ a: '1.0.0' });
-    assert.equal((await scene.sync()).code, 0);
-    const lock = await readFile(scene.path('manifest.lock.json'), 'utf8');
-    await scene.list({ b: '1.0.0' });
-    scene.registry.script({ kind: 'manifest', fault: hang() });
-    assert.match((await scene.sync('--deadline', '1')).stderr, /SYNC_DEADLINE/);
-    assert.equal(await readFile(scene.path('manifest.lock.json'), 'utf8'), lock);
-  });
+  it(
+    'that passes before anything is settled leaves the lock as it is, whatever the manifest has dropped',
+    slow,
+    async t => {
+      const scene = await openScene(t);
+      for (const name of ['a', 'b']) scene.push(name, '1.0.0');
+      await scene.list({ a: '1.0.0' });
+      assert.equal((await scene.sync()).code, 0);
+      const lock = await readFile(scene.path('manifest.lock.json'), 'utf8');
+      await scene.list({ b: '1.0.0' });
+      scene.registry.script({ kind: 'manifest', fault: hang() });
+      assert.match((await scene.sync('--deadline', '1')).stderr, /SYNC_DEADLINE/);
+      assert.equal(await readFile(scene.path('manifest.lock.json'), 'utf8'), lock);
+    },
+  );
 
   it('ends waiting between retries, and is no failure of a run that was quicker', async t => {
     const scene = await openScene(t);

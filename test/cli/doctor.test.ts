@@ -10,6 +10,7 @@ import { captivePortal, headers, redirect, reset, status } from '../support/faul
 import { readFlags } from '../support/flags.ts';
 import { type ProxyOptions, startProxy } from '../support/proxy.ts';
 import { type RegistryOptions, startRegistry } from '../support/registry.ts';
+import { slow, slowUnless } from '../support/slow.ts';
 
 const authority = new CertificateAuthority('The test authority');
 const AUTH = { kind: 'bearer', realm: 'cross-origin' } as const;
@@ -86,22 +87,26 @@ describe('doctor', { concurrency: 4 }, () => {
       'REGISTRY_TLS',
     ],
   ] as const)
-    it(`stops at ${name}, tells the certificate, and --insecure goes on with a warning in words`, async t => {
-      const scene = await withPlugin(t, { tls: certificate() });
-      const report = await look(scene, args(scene));
-      assert.equal(report.good, false);
-      assert.equal(failure(report)?.step, 'tls');
-      assert.equal(failure(report)?.code, code);
-      assert.match(failure(report)?.found ?? '', /issued by/);
-      assert.equal(outcome(report).api, 'skipped');
-      assert.deepEqual(
-        report.hosts.map(it => it.answered),
-        [false],
-      );
-      const loose = await look(scene, ['--insecure', scene.registry.host]);
-      assert.ok(loose.good, JSON.stringify(loose));
-      assert.match(JSON.stringify(loose), /unproven/);
-    });
+    it(
+      `stops at ${name}, tells the certificate, and --insecure goes on with a warning in words`,
+      slowUnless(name === 'an unknown authority'),
+      async t => {
+        const scene = await withPlugin(t, { tls: certificate() });
+        const report = await look(scene, args(scene));
+        assert.equal(report.good, false);
+        assert.equal(failure(report)?.step, 'tls');
+        assert.equal(failure(report)?.code, code);
+        assert.match(failure(report)?.found ?? '', /issued by/);
+        assert.equal(outcome(report).api, 'skipped');
+        assert.deepEqual(
+          report.hosts.map(it => it.answered),
+          [false],
+        );
+        const loose = await look(scene, ['--insecure', scene.registry.host]);
+        assert.ok(loose.good, JSON.stringify(loose));
+        assert.match(JSON.stringify(loose), /unproven/);
+      },
+    );
 
   it('tells the proxy from the hosts behind it, and no password', async t => {
     const server = await startRegistry({ tls: authority.issue({ hosts: ['registry.example'] }) });
@@ -259,7 +264,7 @@ describe('doctor', { concurrency: 4 }, () => {
     assert.ok(rewritten.good, JSON.stringify(rewritten));
   });
 
-  it('takes an image or a host by name, without a manifest', async t => {
+  it('takes an image or a host by name, without a manifest', slow, async t => {
     const scene = await withPlugin(t);
     const { host } = scene.registry;
     const cwd = scene.path('home');
@@ -278,7 +283,7 @@ describe('doctor', { concurrency: 4 }, () => {
     assert.deepEqual([failure(down)?.step, failure(down)?.code], ['tcp', 'REGISTRY_REFUSED']);
   });
 
-  it('says with --engine oras whether ORAS is there, and looks at the network all the same', async t => {
+  it('says with --engine oras whether ORAS is there, and looks at the network all the same', slow, async t => {
     const scene = await withPlugin(t);
     const { ran, report } = await run(scene, ['--engine', 'oras'], { env: { PATH: '/nowhere' } });
     assert.equal(ran.code, 1);

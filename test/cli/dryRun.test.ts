@@ -6,6 +6,7 @@ import { payloadFor, publicPem, signatureImage, sigTag, simpleLayer } from '../m
 import { type ErrorJson, listing, openScene, parsed, type Scene } from '../support/cli.ts';
 import { imageFormC, imageOf, MEDIA } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { slow } from '../support/slow.ts';
 
 interface PlanJson {
   readonly plugins: readonly {
@@ -112,7 +113,7 @@ describe('sync --dry-run foresees', { concurrency: 3 }, () => {
     assert.equal(checked.found.errors?.[0]?.code, 'TREE_DISK_FULL');
   });
 
-  it('a registry that is down, once; check does too', async t => {
+  it('a registry that is down, once; check does too', slow, async t => {
     const scene = await openScene(t);
     const names = ['a', 'b', 'c'];
     for (const name of names) scene.push(name, '1');
@@ -133,7 +134,7 @@ describe('sync --dry-run foresees', { concurrency: 3 }, () => {
     assert.equal(bare.stderr.match(/REGISTRY_REFUSED/g)?.length, 1, bare.stderr);
   });
 
-  it('aliases that would be published, moved or left', async t => {
+  it('aliases that would be published, moved or left', slow, async t => {
     const scene = await openScene(t);
     for (const version of ['1', '2']) scene.push('a', version);
     await scene.list({ a: { versions: ['1', '2'], aliases: { same: '1', moved: '1' } } });
@@ -153,29 +154,33 @@ describe('sync --dry-run foresees', { concurrency: 3 }, () => {
 });
 
 describe('check', { concurrency: 3 }, () => {
-  it('tells another image in the manifest from a tag that moved, and a tag that is gone from a registry that is', async t => {
-    const scene = await openScene(t);
-    for (const name of ['a', 'b', 'c']) scene.push(name, '1');
-    await scene.list({ a: '1', b: '1', c: '1' });
-    await scene.sync();
-    scene.registry.push('fork/a', '1', imageFormC({ wasm: buildModule({ seed: 'fork' }) }));
-    scene.registry.remove('plugins/b', '1');
-    scene.push('b', '1.0.0');
-    scene.push('c', '1', undefined, 'again');
-    await scene.list({ a: { image: 'fork/a', versions: ['1'] }, b: '1', c: '1' });
-    for (const lock of [true, false]) {
-      if (!lock) await rm(scene.path('manifest.lock.json'));
-      const { found } = await check(scene);
-      const kinds = found.findings.map(({ kind, name }) => `${kind} ${name}`);
-      assert.deepEqual(kinds, [...(lock ? ['stale a', 'unlocked a'] : ['stale a']), 'gone b', 'moved c']);
-      assert.match(found.findings[0]?.detail ?? '', /the manifest names .*fork\/a:1, another image/);
-    }
-    assert.match((await scene.run(['check'])).stdout, /sync --dry-run --only b names the nearest/);
-    await scene.list({ b: '1' });
-    const dry = await scene.sync('--dry-run');
-    assert.match(dry.stdout, /has no tag 1 of plugins\/b/);
-    assert.match(dry.stderr, /did you mean 1\.0\.0/);
-  });
+  it(
+    'tells another image in the manifest from a tag that moved, and a tag that is gone from a registry that is',
+    slow,
+    async t => {
+      const scene = await openScene(t);
+      for (const name of ['a', 'b', 'c']) scene.push(name, '1');
+      await scene.list({ a: '1', b: '1', c: '1' });
+      await scene.sync();
+      scene.registry.push('fork/a', '1', imageFormC({ wasm: buildModule({ seed: 'fork' }) }));
+      scene.registry.remove('plugins/b', '1');
+      scene.push('b', '1.0.0');
+      scene.push('c', '1', undefined, 'again');
+      await scene.list({ a: { image: 'fork/a', versions: ['1'] }, b: '1', c: '1' });
+      for (const lock of [true, false]) {
+        if (!lock) await rm(scene.path('manifest.lock.json'));
+        const { found } = await check(scene);
+        const kinds = found.findings.map(({ kind, name }) => `${kind} ${name}`);
+        assert.deepEqual(kinds, [...(lock ? ['stale a', 'unlocked a'] : ['stale a']), 'gone b', 'moved c']);
+        assert.match(found.findings[0]?.detail ?? '', /the manifest names .*fork\/a:1, another image/);
+      }
+      assert.match((await scene.run(['check'])).stdout, /sync --dry-run --only b names the nearest/);
+      await scene.list({ b: '1' });
+      const dry = await scene.sync('--dry-run');
+      assert.match(dry.stdout, /has no tag 1 of plugins\/b/);
+      assert.match(dry.stderr, /did you mean 1\.0\.0/);
+    },
+  );
 });
 
 describe('what is in the way of a file', { concurrency: 3 }, () => {

@@ -15,6 +15,7 @@ import { buildModule } from '../support/module.ts';
 import type { RequestRecord } from '../support/records.ts';
 import type { RegistryOptions } from '../support/registry.ts';
 import type { FaultRule } from '../support/script.ts';
+import { slowUnless } from '../support/slow.ts';
 import { type Bill, PEERS, runPeer } from './faultInjectionPeer.ts';
 
 /** What surrounds a trial beside its registry. */
@@ -74,8 +75,8 @@ export function beside(title: string, groups: () => void): void {
 export function injectFaults(title: string, around: Surroundings, trials: readonly Trial[]): void {
   describe(title, { concurrency: 3 }, () => {
     if (PEERS || around.apart === true) {
-      for (const about of trials)
-        it(about.name, async t => {
+      for (const [index, about] of trials.entries())
+        it(about.name, slowUnless(index < 2), async t => {
           const course = await openCourse(t, { ...around, ...about.around }, [about]);
           await run(course);
           await judge(course, about, 0);

@@ -8,6 +8,7 @@ import { type ErrorJson, listing, openScene, parsed, type Scene } from '../suppo
 import { corrupt, drip, finish, hang, reset, status, wrongDigest } from '../support/faults.ts';
 import { imageFormA, imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { slow } from '../support/slow.ts';
 
 describe('when a part fails', { concurrency: 3 }, () => {
   it('the others are published, the failed one’s former version is served on, and the run ends in 1', async t => {
@@ -57,7 +58,7 @@ describe('when a part fails', { concurrency: 3 }, () => {
     assert.deepEqual({ ...after, 'index.json': '' }, { ...before, 'index.json': '' });
   });
 
-  it('a catalog that cannot be written is told beside what was published', async t => {
+  it('a catalog that cannot be written is told beside what was published', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
@@ -76,7 +77,7 @@ describe('when a part fails', { concurrency: 3 }, () => {
     await assert.rejects(scene.read('plugins/index.json'));
   });
 
-  it('a plugin whose README was spoiled, and cannot be mended, stays in the catalog', async t => {
+  it('a plugin whose README was spoiled, and cannot be mended, stays in the catalog', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1', imageFormA({ wasm: buildModule(), readme: '# a' }));
     await scene.list({ a: '1' });
@@ -89,7 +90,7 @@ describe('when a part fails', { concurrency: 3 }, () => {
     assert.match(JSON.stringify(await scene.json('plugins/index.json')), /a\/1\/plugin\.wasm/);
   });
 
-  it('a pipe in the place of the manifest, or a cache folder that cannot be made, holds nobody up', async t => {
+  it('a pipe in the place of the manifest, or a cache folder that cannot be made, holds nobody up', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });

@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import { openScene, type Scene, sha256 } from '../support/cli.ts';
 import { imageFormA, imageFormC, imageFormD, indexOf } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { slow } from '../support/slow.ts';
 
 const statuses = ({ plugins }: { plugins: readonly { name: string; status: string }[] }) =>
   Object.fromEntries(plugins.map(({ name, status }) => [name, status]));
@@ -52,7 +53,7 @@ describe('what travels', { concurrency: 4 }, () => {
     }
   });
 
-  it('is the damaged file’s blob alone, and from the cache not even that', async t => {
+  it('is the damaged file’s blob alone, and from the cache not even that', slow, async t => {
     const scene = await openScene(t);
     const pushed = scene.push('a', '1.0.0');
     scene.push('b', '1.0.0');
@@ -82,7 +83,7 @@ describe('what travels', { concurrency: 4 }, () => {
     assert.equal((await scene.run(['verify'])).code, 0);
   });
 
-  it('is asked for again with --cache-size 0, and nothing is kept', async t => {
+  it('is asked for again with --cache-size 0, and nothing is kept', slow, async t => {
     const scene = await openScene(t);
     const pushed = scene.push('a', '1.0.0');
     await scene.list({ a: '1.0.0' });
@@ -93,7 +94,7 @@ describe('what travels', { concurrency: 4 }, () => {
     assert.match((await scene.run(['cache', 'ls'])).stdout, /^0 entries/m);
   });
 
-  it('is another image when its tag has moved and there is no lock; the new bytes replace the old', async t => {
+  it('is another image when its tag has moved and there is no lock; the new bytes replace the old', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0', imageFormA({ wasm: buildModule({ seed: 'old' }), readme: '# old', spec: 'a: 1\n' }));
     await scene.list({ a: '1.0.0' });

@@ -17,6 +17,7 @@ import {
   type TestImage,
 } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { slow } from '../support/slow.ts';
 
 const PNG = Buffer.from('89504e470d0a1a0a0000000d49484452', 'hex');
 const SPEC = 'info:\n  name: a\n';
@@ -131,7 +132,7 @@ describe('sync publishes every form of image', () => {
     assert.match(ran.stderr, /warning.*bare 1\.0\.0/);
   });
 
-  it('takes the image of an index that --platform names, and says which there are if none fits', async t => {
+  it('takes the image of an index that --platform names, and says which there are if none fits', slow, async t => {
     const scene = await openScene(t);
     const { 'f-index': image } = everyForm();
     assert.ok(image);

@@ -7,6 +7,7 @@ import { drip, hang } from '../support/faults.ts';
 import { imageFormA, imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import type { RequestRecord } from '../support/records.ts';
+import { slow } from '../support/slow.ts';
 
 /** Resolves when the registry has been asked for what fits. */
 async function asked(scene: Scene, fits: (record: RequestRecord) => boolean): Promise<void> {
@@ -114,35 +115,39 @@ describe('a sync that is stopped', () => {
     await assert.rejects(scene.read('manifest.lock.json'));
   });
 
-  it('by SIGKILL at any moment leaves whole files only; the next one heals it and no whole blob travels twice', async t => {
-    const scene = await openScene(t);
-    const modules = await manyPlugins(scene, 8);
-    scene.registry.script({ kind: 'blob', fault: drip({ bytes: 16_384, everyMs: 4 }) });
-    const records: RequestRecord[] = [];
-    const rounds = 8;
-    let killed = 0;
-    for (let round = 0; round < rounds; round += 1) {
-      const running = scene.start(['sync', '--concurrency', `${1 + (round % 8)}`]);
-      const ended = running.ended.then(() => true);
-      // Up to its first request nothing happens that a test could tear.
-      await Promise.race([ended, asked(scene, () => true)]);
-      if (!(await Promise.race([ended, sleep(round * 36, false)]))) killed += 1;
-      running.child.kill('SIGKILL');
-      await ended;
+  it(
+    'by SIGKILL at any moment leaves whole files only; the next one heals it and no whole blob travels twice',
+    slow,
+    async t => {
+      const scene = await openScene(t);
+      const modules = await manyPlugins(scene, 8);
+      scene.registry.script({ kind: 'blob', fault: drip({ bytes: 16_384, everyMs: 4 }) });
+      const records: RequestRecord[] = [];
+      const rounds = 8;
+      let killed = 0;
+      for (let round = 0; round < rounds; round += 1) {
+        const running = scene.start(['sync', '--concurrency', `${1 + (round % 8)}`]);
+        const ended = running.ended.then(() => true);
+        // Up to its first request nothing happens that a test could tear.
+        await Promise.race([ended, asked(scene, () => true)]);
+        if (!(await Promise.race([ended, sleep(round * 36, false)]))) killed += 1;
+        running.child.kill('SIGKILL');
+        await ended;
+        await assertWhole(scene, modules);
+        records.push(...scene.registry.requests);
+        scene.registry.reset();
+      }
+      assert.ok(killed > 2, `only ${killed} of ${rounds} were killed in time`);
+      const { ran } = await scene.report();
+      assert.equal(ran.code, 0, ran.stderr);
       await assertWhole(scene, modules);
-      records.push(...scene.registry.requests);
-      scene.registry.reset();
-    }
-    assert.ok(killed > 2, `only ${killed} of ${rounds} were killed in time`);
-    const { ran } = await scene.report();
-    assert.equal(ran.code, 0, ran.stderr);
-    await assertWhole(scene, modules);
-    const audit = await scene.run(['verify', '--lock', 'manifest.lock.json']);
-    assert.equal(audit.code, 0, audit.stdout);
-    // What the registry had sent and a killed process had not yet taken in is lost with it: one blob a kill, hardly more.
-    const again = wholeTwice(scene, records);
-    assert.ok(again.length <= killed, `${again.length} blobs travelled again after ${killed} kills: ${again}`);
-    const left = (await readdir(scene.path('plugins'))).filter(name => name.startsWith('.'));
-    assert.deepEqual(left, [], 'staging and locks are cleaned up');
-  });
+      const audit = await scene.run(['verify', '--lock', 'manifest.lock.json']);
+      assert.equal(audit.code, 0, audit.stdout);
+      // What the registry had sent and a killed process had not yet taken in is lost with it: one blob a kill, hardly more.
+      const again = wholeTwice(scene, records);
+      assert.ok(again.length <= killed, `${again.length} blobs travelled again after ${killed} kills: ${again}`);
+      const left = (await readdir(scene.path('plugins'))).filter(name => name.startsWith('.'));
+      assert.deepEqual(left, [], 'staging and locks are cleaned up');
+    },
+  );
 });

@@ -6,10 +6,11 @@ import { openScene, type Scene, sha256 } from '../support/cli.ts';
 import { drip } from '../support/faults.ts';
 import { imageFormA, imageFormB, imageFormC, type TestImage } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { times } from '../support/slow.ts';
 import { PEERS } from './faultInjectionPeer.ts';
 
 /** Each costs two processes: a few moments with every change, many where there is time. */
-const ROUNDS = PEERS ? 200 : 10;
+const ROUNDS = PEERS ? 200 : times(4, 10);
 const LANES = 4;
 const WASM = { spec: 'info:\n  name: x\n', readme: '# x' };
 const module = (seed: string, sizeBytes: number): Buffer => buildModule({ seed, sizeBytes });

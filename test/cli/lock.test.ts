@@ -7,6 +7,7 @@ import { listing, openScene, type Scene } from '../support/cli.ts';
 import { drip } from '../support/faults.ts';
 import { imageFormC, imageFormD, indexOf } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { slow, slowUnless } from '../support/slow.ts';
 
 const CREATED = '2026-02-02T00:00:00Z';
 
@@ -81,7 +82,7 @@ describe('the lock', { concurrency: 3 }, () => {
     assert.ok((await scene.read('manifest.lock.json')).includes(foundDigest));
   });
 
-  it('where none is kept, a tag that moved is followed, and said to have moved', async t => {
+  it('where none is kept, a tag that moved is followed, and said to have moved', slow, async t => {
     const scene = await openScene(t);
     const old = scene.push('b', '1');
     await scene.list({ b: '1' });
@@ -158,7 +159,7 @@ describe('a lock that another run renews meanwhile', { concurrency: 2 }, () => {
     }
   });
 
-  it('keeps what a run with another tree has put there', async t => {
+  it('keeps what a run with another tree has put there', slow, async t => {
     const scene = await openScene(t);
     for (const name of ['a', 'b']) scene.push(name, '1', large(`${name} one`));
     await scene.list({ a: '1', b: '1' });
@@ -238,7 +239,7 @@ describe('--frozen', { concurrency: 3 }, () => {
     assert.match(missing.stderr, /FROZEN_LOCK_MISSING/);
   });
 
-  it('is the default where CI is true; --no-frozen, --update and --no-lock say otherwise', async t => {
+  it('is the default where CI is true; --no-frozen, --update and --no-lock say otherwise', slow, async t => {
     const scene = await openScene(t);
     await moved(scene);
     const ci = (...args: string[]) => scene.run(['sync', ...args], { env: { CI: 'true' } });
@@ -285,7 +286,7 @@ describe('--frozen', { concurrency: 3 }, () => {
 });
 
 describe('the same bytes under another name', { concurrency: 3 }, () => {
-  it('are kept, and said to come from there: sync, check, verify and --frozen agree', async t => {
+  it('are kept, and said to come from there: sync, check, verify and --frozen agree', slow, async t => {
     const scene = await openScene(t);
     const wasm = scene.push('a', '1');
     scene.registry.push('plugins/a', 'v1', imageFormC({ wasm, version: '1' }));
@@ -335,31 +336,35 @@ describe('a lock of which something else than a digest was edited', { concurrenc
       /a 1 has the annotation .* none in the lock/,
     ],
   };
-  for (const [what, [edit, words]] of Object.entries(edits))
-    it(`${what}: check says so, --frozen ends in 3 with whole plugins, sync mends it`, async t => {
-      const scene = await openScene(t);
-      scene.push('a', '1', imageFormC({ wasm: buildModule({ seed: 'a' }), version: '1' }));
-      await scene.list({ a: '1' });
-      assert.equal((await scene.sync()).code, 0);
-      const text = await scene.read('manifest.lock.json');
-      const lock = JSON.parse(text);
-      edit(lock.plugins.a['1']);
-      await scene.write('manifest.lock.json', `${JSON.stringify(lock, null, 2)}\n`);
-      assert.equal((await scene.run(['check'])).code, 3);
-      for (const isEmpty of [false, true]) {
-        if (isEmpty) await rm(scene.path('plugins'), { recursive: true });
-        const dry = await scene.sync('--frozen', '--dry-run');
-        assert.equal(dry.code, 3, dry.stderr);
-        assert.match(dry.stderr, words);
-        const ran = await scene.sync('--frozen');
-        assert.equal(ran.code, 3, ran.stderr);
-        assert.match(ran.stderr, /FROZEN_LOCK_UNTRUE/);
-        assert.match(ran.stderr, words);
-        assert.equal((await scene.run(['verify'])).code, 0);
-      }
-      assert.equal((await scene.sync('--no-frozen')).code, 0);
-      assert.equal(await scene.read('manifest.lock.json'), text);
-    });
+  for (const [index, [what, [edit, words]]] of Object.entries(edits).entries())
+    it(
+      `${what}: check says so, --frozen ends in 3 with whole plugins, sync mends it`,
+      slowUnless(index === 0),
+      async t => {
+        const scene = await openScene(t);
+        scene.push('a', '1', imageFormC({ wasm: buildModule({ seed: 'a' }), version: '1' }));
+        await scene.list({ a: '1' });
+        assert.equal((await scene.sync()).code, 0);
+        const text = await scene.read('manifest.lock.json');
+        const lock = JSON.parse(text);
+        edit(lock.plugins.a['1']);
+        await scene.write('manifest.lock.json', `${JSON.stringify(lock, null, 2)}\n`);
+        assert.equal((await scene.run(['check'])).code, 3);
+        for (const isEmpty of [false, true]) {
+          if (isEmpty) await rm(scene.path('plugins'), { recursive: true });
+          const dry = await scene.sync('--frozen', '--dry-run');
+          assert.equal(dry.code, 3, dry.stderr);
+          assert.match(dry.stderr, words);
+          const ran = await scene.sync('--frozen');
+          assert.equal(ran.code, 3, ran.stderr);
+          assert.match(ran.stderr, /FROZEN_LOCK_UNTRUE/);
+          assert.match(ran.stderr, words);
+          assert.equal((await scene.run(['verify'])).code, 0);
+        }
+        assert.equal((await scene.sync('--no-frozen')).code, 0);
+        assert.equal(await scene.read('manifest.lock.json'), text);
+      },
+    );
 
   it('an image of an index that is not there: its own refusal, and the images that are', async t => {
     const scene = await openScene(t);
@@ -378,7 +383,7 @@ describe('a lock of which something else than a digest was edited', { concurrenc
     assert.match(ran.stderr, /no image for linux\/s390x, which is the one that is locked.*linux\/amd64.*restore it/s);
   });
 
-  it('another layer is missed before anything is downloaded, and by a dry run too', async t => {
+  it('another layer is missed before anything is downloaded, and by a dry run too', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });

@@ -6,6 +6,7 @@ import process from 'node:process';
 import { describe, it } from 'node:test';
 import { ENTRY, type ErrorJson, listing, openScene, parsed, type Scene, watch } from '../support/cli.ts';
 import { imageFormC } from '../support/images.ts';
+import { slow } from '../support/slow.ts';
 
 async function twoPlugins(scene: Scene): Promise<void> {
   for (const name of ['ai-proxy', 'cors']) scene.push(name, '1.0.0');
@@ -40,7 +41,7 @@ describe('options of sync', { concurrency: 4 }, () => {
     assert.ok(existsSync(scene.path('blobs')));
   });
 
-  it('take empty variables for none, and false for off', async t => {
+  it('take empty variables for none, and false for off', slow, async t => {
     const scene = await openScene(t);
     await twoPlugins(scene);
     const names = ['MANIFEST', 'OUT', 'REGISTRY', 'ENGINE', 'CONCURRENCY', 'ONLY', 'PLAIN_HTTP', 'INSECURE', 'CA_FILE'];
@@ -95,7 +96,7 @@ describe('options of sync', { concurrency: 4 }, () => {
     assert.match((await scene.sync('--only', 'nope')).stderr, /SELECTION_EMPTY/);
   });
 
-  it('--only !GLOB takes away from what the others fit, or from everything', async t => {
+  it('--only !GLOB takes away from what the others fit, or from everything', slow, async t => {
     const scene = await openScene(t);
     for (const name of ['big-a', 'big-b', 'c', 'd']) scene.push(name, '1.0.0');
     scene.push('c', '2.0.0');
@@ -131,7 +132,7 @@ describe('options of sync', { concurrency: 4 }, () => {
     assert.match((await scene.sync('--only', '!c', 'c')).stderr, /SELECTION_EMPTY.*\n?.*--only !c c leaves no plugin/);
   });
 
-  it('--registry rewrites every image, prefix included, and the lock keeps the manifest’s own names', async t => {
+  it('--registry rewrites every image, prefix included, and the lock keeps the manifest’s own names', slow, async t => {
     const scene = await openScene(t);
     const prefixed = 'team/higress/plugins/a';
     scene.registry.push(prefixed, '1.0.0', imageFormC({ wasm: scene.push('a', '9') }));

@@ -5,6 +5,7 @@ import { delay, drip, hang, status } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import type { RequestRecord } from '../support/records.ts';
+import { slowUnless } from '../support/slow.ts';
 
 const versions = (count: number): string[] => Array.from({ length: count }, (_, index) => `1.0.${index}`);
 const blobs = ({ registry }: Scene): RequestRecord[] => registry.requests.filter(({ kind }) => kind === 'blob');
@@ -19,7 +20,7 @@ async function many(scene: Scene, count: number, sizeBytes = 3000): Promise<void
 
 describe('how much is asked at once', { concurrency: 3 }, () => {
   for (const code of [429, 503])
-    it(`falls when the registry says ${code}, and rises again`, async t => {
+    it(`falls when the registry says ${code}, and rises again`, slowUnless(code === 429), async t => {
       const scene = await openScene(t);
       await many(scene, 120);
       const [from, to] = [20, 34];

@@ -7,6 +7,7 @@ import { type ErrorJson, openScene, parsed, type Scene, sha256, watch } from '..
 import { drip, status } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { slow } from '../support/slow.ts';
 
 const ESCAPE = '\u001b';
 
@@ -179,7 +180,7 @@ describe('the text of a run', { concurrency: 4 }, () => {
     assert.equal((await scene.run(['verify'])).code, 0);
   });
 
-  it('fits a screen where every tag has moved, or none can be asked', async t => {
+  it('fits a screen where every tag has moved, or none can be asked', slow, async t => {
     const scene = await openScene(t);
     const names = Array.from({ length: 30 }, (_, index) => `plugin-${index}`);
     for (const name of names) scene.push(name, '1.0.0');

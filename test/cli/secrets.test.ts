@@ -7,6 +7,7 @@ import { redirect, status } from '../support/faults.ts';
 import { startProxy } from '../support/proxy.ts';
 import type { RequestRecord } from '../support/records.ts';
 import type { Fault } from '../support/script.ts';
+import { slow } from '../support/slow.ts';
 
 const PASSWORD = 'pLanted-pa55word';
 const IDENTITY = 'pLanted-1dentity';
@@ -91,7 +92,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     await assertSecretFree(scene, [...runs, failed, good]);
   });
 
-  it('or from a credential helper as an identity token, and no child’s command line has it', async t => {
+  it('or from a credential helper as an identity token, and no child’s command line has it', slow, async t => {
     const scene = await openScene(t, { auth: { kind: 'bearer', anonymous: false, identityToken: IDENTITY } });
     await scene.write('given/config.json', JSON.stringify({ credHelpers: { [scene.registry.host]: 'planted' } }));
     const said = JSON.stringify({ ServerURL: scene.registry.host, Username: '<token>', Secret: IDENTITY });
@@ -104,7 +105,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     await assertSecretFree(scene, runs);
   });
 
-  it('nor the password of a proxy, whether it lets one through or not', async t => {
+  it('nor the password of a proxy, whether it lets one through or not', slow, async t => {
     const scene = await openScene(t);
     const proxy = await startProxy({
       user: USER,
@@ -154,7 +155,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     await assertSecretFree(scene, runs);
   });
 
-  it('nor one in an option, a variable or a reference that has no place for it', async t => {
+  it('nor one in an option, a variable or a reference that has no place for it', slow, async t => {
     const scene = await openScene(t);
     await scene.list({ a: '1' });
     const host = scene.registry.host;

@@ -7,35 +7,42 @@ import { listing, openScene, sha256 } from '../support/cli.ts';
 import { delay } from '../support/faults.ts';
 import { imageFormA, imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { slow } from '../support/slow.ts';
 
 const exec = promisify(execFile);
 
 describe('the tree', { concurrency: 3 }, () => {
-  it('does not lose in silence what --only leaves out: damaged or gone, it is told, and fetched anew when asked for', async t => {
-    const scene = await openScene(t);
-    for (const name of ['a', 'b', 'c']) scene.push(name, '1');
-    await scene.list({ a: '1', b: { versions: ['1'], aliases: { x: '1' } }, c: '1' });
-    assert.equal((await scene.sync()).code, 0);
-    await writeFile(scene.path('plugins/b/1/plugin.wasm'), 'spoiled');
-    await rm(scene.path('plugins/c'), { recursive: true });
-    const dry = await scene.sync('--dry-run', '--only', 'a');
-    assert.equal(dry.code, 1);
-    assert.match(dry.stderr, /UNSELECTED_DAMAGED/);
-    const { ran, report } = await scene.report('--only', 'a');
-    assert.equal(ran.code, 1);
-    assert.deepEqual([report.totals.kept, report.totals.failed], [1, 0]);
-    assert.match(ran.stderr, /UNSELECTED_DAMAGED +2 versions .*b 1: plugin\.wasm has .*c 1: it is gone.*--only b c/s);
-    const listed = async () =>
-      (await scene.json<{ plugins: { name: string; versions: { version: string }[] }[] }>('plugins/index.json')).plugins
-        .flatMap(({ name, versions }) => versions.map(({ version }) => `${name}/${version}`))
-        .sort();
-    assert.deepEqual(await listed(), ['a/1', 'b/x']);
-    assert.equal((await scene.sync('--only', 'b', 'c')).code, 0);
-    assert.deepEqual(await listed(), ['a/1', 'b/1', 'b/x', 'c/1']);
-    assert.equal((await scene.sync('--only', 'a')).code, 0);
-  });
+  it(
+    'does not lose in silence what --only leaves out: damaged or gone, it is told, and fetched anew when asked for',
+    slow,
+    async t => {
+      const scene = await openScene(t);
+      for (const name of ['a', 'b', 'c']) scene.push(name, '1');
+      await scene.list({ a: '1', b: { versions: ['1'], aliases: { x: '1' } }, c: '1' });
+      assert.equal((await scene.sync()).code, 0);
+      await writeFile(scene.path('plugins/b/1/plugin.wasm'), 'spoiled');
+      await rm(scene.path('plugins/c'), { recursive: true });
+      const dry = await scene.sync('--dry-run', '--only', 'a');
+      assert.equal(dry.code, 1);
+      assert.match(dry.stderr, /UNSELECTED_DAMAGED/);
+      const { ran, report } = await scene.report('--only', 'a');
+      assert.equal(ran.code, 1);
+      assert.deepEqual([report.totals.kept, report.totals.failed], [1, 0]);
+      assert.match(ran.stderr, /UNSELECTED_DAMAGED +2 versions .*b 1: plugin\.wasm has .*c 1: it is gone.*--only b c/s);
+      const listed = async () =>
+        (
+          await scene.json<{ plugins: { name: string; versions: { version: string }[] }[] }>('plugins/index.json')
+        ).plugins
+          .flatMap(({ name, versions }) => versions.map(({ version }) => `${name}/${version}`))
+          .sort();
+      assert.deepEqual(await listed(), ['a/1', 'b/x']);
+      assert.equal((await scene.sync('--only', 'b', 'c')).code, 0);
+      assert.deepEqual(await listed(), ['a/1', 'b/1', 'b/x', 'c/1']);
+      assert.equal((await scene.sync('--only', 'a')).code, 0);
+    },
+  );
 
-  it('is the same under diff -r and tar, however the run went', async t => {
+  it('is the same under diff -r and tar, however the run went', slow, async t => {
     const scene = await openScene(t);
     for (const name of ['a', 'b', 'c', 'd']) {
       const wasm = buildModule({ seed: name, sizeBytes: 50_000 });
@@ -78,7 +85,7 @@ describe('the tree', { concurrency: 3 }, () => {
     assert.deepEqual(await listing(scene.path('one')), before, 'a second run changes nothing, mtimes included');
   });
 
-  it('publishes aliases, moves them with the list, and never from a target that failed', async t => {
+  it('publishes aliases, moves them with the list, and never from a target that failed', slow, async t => {
     const scene = await openScene(t);
     const [one, two] = [scene.push('a', '1.0.0'), scene.push('a', '2.0.0')];
     const list = (target: string) =>

@@ -11,6 +11,7 @@ import { hang, status } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { startRegistry } from '../support/registry.ts';
+import { slow } from '../support/slow.ts';
 
 const run = promisify(execFile);
 
@@ -28,7 +29,7 @@ async function synced(scene: Scene, ...names: readonly string[]): Promise<void> 
 }
 
 describe('a locked image', { concurrency: 3 }, () => {
-  it('that is gone from the registry is told as such, with the way out', async t => {
+  it('that is gone from the registry is told as such, with the way out', slow, async t => {
     const scene = await openScene(t);
     await synced(scene, 'a');
     const { digest } = imageFormC({ wasm: buildModule({ seed: 'a 1' }), version: '1' });
@@ -50,7 +51,7 @@ describe('a locked image', { concurrency: 3 }, () => {
     assert.equal((await scene.report()).report.plugins[0]?.error?.code, 'REGISTRY_NOT_FOUND');
   });
 
-  it('is compared with the tree in everything that both say, by verify --lock', async t => {
+  it('is compared with the tree in everything that both say, by verify --lock', slow, async t => {
     const scene = await openScene(t);
     await scene.write('own.wasm', buildModule({ seed: 'own' }));
     scene.push('a', '1');
@@ -114,34 +115,42 @@ describe('a locked image', { concurrency: 3 }, () => {
     assert.equal((await scene.run(['verify', '--lock', 'manifest.lock.json'])).code, 0);
   });
 
-  it('lets a mirror have a prefix of its own in the place of the manifest’s, and says on from where the bytes came', async t => {
-    const scene = await openScene(t);
-    const { host } = scene.registry;
-    for (const prefix of ['own', 'mirrored'])
-      for (const name of ['plugins/a', 'bare'])
-        scene.registry.push(`${prefix}/${name}`, '1', imageFormC({ wasm: buildModule({ seed: name }), version: '1' }));
-    const plugins = { a: '1', bare: { image: 'bare', versions: ['1'] } };
-    await scene.list(plugins, { registry: `${host}/own` });
-    const elsewhere = ['--registry', `${host.replace('127.0.0.1', 'localhost')}/mirrored`];
-    assert.equal((await scene.sync(...elsewhere)).code, 0);
-    const before = await listing(scene.path('plugins'));
-    for (const words of [
-      ['check', ...elsewhere],
-      ['check'],
-      ['verify', '--lock', 'manifest.lock.json'],
-      ['sync', '--frozen'],
-      ['sync', '--frozen', ...elsewhere],
-    ]) {
-      const ran = await scene.run(words);
-      assert.equal(ran.code, 0, `${words}: ${ran.stdout}${ran.stderr}`);
-    }
-    assert.deepEqual(await listing(scene.path('plugins')), before);
-    // On one host a path is a path, and only who is told of the mirror knows better.
-    await rm(scene.path('plugins'), { recursive: true });
-    assert.equal((await scene.sync('--registry', `${host}/mirrored`)).code, 0);
-    assert.equal((await scene.run(['check', '--registry', `${host}/mirrored`])).code, 0);
-    assert.match((await scene.run(['check'])).stdout, /unlocked +a 1 +it has the origin .*mirrored.*own/);
-  });
+  it(
+    'lets a mirror have a prefix of its own in the place of the manifest’s, and says on from where the bytes came',
+    slow,
+    async t => {
+      const scene = await openScene(t);
+      const { host } = scene.registry;
+      for (const prefix of ['own', 'mirrored'])
+        for (const name of ['plugins/a', 'bare'])
+          scene.registry.push(
+            `${prefix}/${name}`,
+            '1',
+            imageFormC({ wasm: buildModule({ seed: name }), version: '1' }),
+          );
+      const plugins = { a: '1', bare: { image: 'bare', versions: ['1'] } };
+      await scene.list(plugins, { registry: `${host}/own` });
+      const elsewhere = ['--registry', `${host.replace('127.0.0.1', 'localhost')}/mirrored`];
+      assert.equal((await scene.sync(...elsewhere)).code, 0);
+      const before = await listing(scene.path('plugins'));
+      for (const words of [
+        ['check', ...elsewhere],
+        ['check'],
+        ['verify', '--lock', 'manifest.lock.json'],
+        ['sync', '--frozen'],
+        ['sync', '--frozen', ...elsewhere],
+      ]) {
+        const ran = await scene.run(words);
+        assert.equal(ran.code, 0, `${words}: ${ran.stdout}${ran.stderr}`);
+      }
+      assert.deepEqual(await listing(scene.path('plugins')), before);
+      // On one host a path is a path, and only who is told of the mirror knows better.
+      await rm(scene.path('plugins'), { recursive: true });
+      assert.equal((await scene.sync('--registry', `${host}/mirrored`)).code, 0);
+      assert.equal((await scene.run(['check', '--registry', `${host}/mirrored`])).code, 0);
+      assert.match((await scene.run(['check'])).stdout, /unlocked +a 1 +it has the origin .*mirrored.*own/);
+    },
+  );
 });
 
 describe('what was locked otherwise', { concurrency: 3 }, () => {
@@ -305,29 +314,33 @@ describe('outdated where the manifest names mirrors', { concurrency: 3 }, () => 
     assert.deepEqual(await none.ask(), { latest: '2.0.0', silent: undefined, stderr: '' });
   });
 
-  it('names a place that fails or does not answer while another does, also where nothing is outdated', async t => {
-    const { scene, mirror, ask } = await mirrored(t, ['1.0.0', '1.1.0']);
-    scene.registry.script({ fault: status(500) });
-    const failing = await ask();
-    assert.deepEqual([failing.latest, failing.silent], ['1.1.0', [[scene.registry.host, 'REGISTRY_UNAVAILABLE']]]);
-    assert.match(failing.stderr, new RegExp(`^${scene.registry.host} was not heard, .*500`, 'm'));
-    scene.registry.script({ fault: hang() });
-    const hanging = await ask('--timeout', '1');
-    assert.deepEqual([hanging.latest, hanging.silent], ['1.1.0', [[scene.registry.host, 'REGISTRY_TIMEOUT']]]);
-    assert.match(
-      hanging.stderr,
-      /was not heard, and versions that only it has are not counted: .* did not answer for 1 s/,
-    );
-    await scene.list({ a: '1.1.0' }, { mirrors: { [scene.registry.host]: [`${mirror.host}/cached`] } });
-    const ran = await scene.run(['outdated', '--format', 'json', '--timeout', '1', '--retries', '0']);
-    const { plugins, unheard } = parsed<{ plugins: unknown[]; unheard?: { registry: string }[] }>(ran);
-    assert.deepEqual([plugins, unheard?.map(it => it.registry)], [[], [scene.registry.host]]);
-    await scene.list({ a: '1.0.0' }, { mirrors: { [scene.registry.host]: [`${mirror.host}/cached`] } });
-    await mirror.close();
-    scene.registry.script([]);
-    const dead = await ask();
-    assert.deepEqual([dead.latest, dead.silent], ['2.0.0', [[mirror.host, 'REGISTRY_REFUSED']]]);
-  });
+  it(
+    'names a place that fails or does not answer while another does, also where nothing is outdated',
+    slow,
+    async t => {
+      const { scene, mirror, ask } = await mirrored(t, ['1.0.0', '1.1.0']);
+      scene.registry.script({ fault: status(500) });
+      const failing = await ask();
+      assert.deepEqual([failing.latest, failing.silent], ['1.1.0', [[scene.registry.host, 'REGISTRY_UNAVAILABLE']]]);
+      assert.match(failing.stderr, new RegExp(`^${scene.registry.host} was not heard, .*500`, 'm'));
+      scene.registry.script({ fault: hang() });
+      const hanging = await ask('--timeout', '1');
+      assert.deepEqual([hanging.latest, hanging.silent], ['1.1.0', [[scene.registry.host, 'REGISTRY_TIMEOUT']]]);
+      assert.match(
+        hanging.stderr,
+        /was not heard, and versions that only it has are not counted: .* did not answer for 1 s/,
+      );
+      await scene.list({ a: '1.1.0' }, { mirrors: { [scene.registry.host]: [`${mirror.host}/cached`] } });
+      const ran = await scene.run(['outdated', '--format', 'json', '--timeout', '1', '--retries', '0']);
+      const { plugins, unheard } = parsed<{ plugins: unknown[]; unheard?: { registry: string }[] }>(ran);
+      assert.deepEqual([plugins, unheard?.map(it => it.registry)], [[], [scene.registry.host]]);
+      await scene.list({ a: '1.0.0' }, { mirrors: { [scene.registry.host]: [`${mirror.host}/cached`] } });
+      await mirror.close();
+      scene.registry.script([]);
+      const dead = await ask();
+      assert.deepEqual([dead.latest, dead.silent], ['2.0.0', [[mirror.host, 'REGISTRY_REFUSED']]]);
+    },
+  );
 
   it('hears a mirror of which one repository is ill', async t => {
     const { scene, mirror } = await mirrored(t, ['1.0.0']);

@@ -5,6 +5,7 @@ import process from 'node:process';
 import { describe, it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { openScene, parsed, type Ran, type RunOptions, type Scene, type SyncJson } from '../support/cli.ts';
+import { slow } from '../support/slow.ts';
 
 const exec = promisify(execFile);
 
@@ -53,7 +54,7 @@ async function listedIn(scene: Scene): Promise<string[]> {
 const ALL = ['b 1.0.0', 'c 1.0.0', 'c 1.1.0', 'c x'];
 
 describe('a published file that may not be read', { concurrency: 2 }, () => {
-  it('is damage that the owner of the tree mends, whichever file it is', async t => {
+  it('is damage that the owner of the tree mends, whichever file it is', slow, async t => {
     const { scene, run, harm } = await owned(t);
     const files = await readdir(scene.path('plugins/c/1.1.0'));
     assert.ok(files.includes('metadata.json') && files.includes('plugin.wasm'));
@@ -89,7 +90,7 @@ describe('a published file that may not be read', { concurrency: 2 }, () => {
     assert.deepEqual(await listedIn(scene), ALL);
   });
 
-  it('is named where it is of what the manifest does not name', async t => {
+  it('is named where it is of what the manifest does not name', slow, async t => {
     const { scene, run, harm } = await owned(t);
     await scene.list({ b: '1.0.0', c: '1.0.0' });
     await harm('c/1.1.0/metadata.txt');
@@ -135,7 +136,7 @@ describe('a folder of a version that may not be looked into', { concurrency: 2 }
     assert.match(alias.stdout, /^fail +c x → 1\.1\.0 +This user may not read /m);
   });
 
-  it('or written to, or that of a whole plugin, stops no other plugin, however the last run ended', async t => {
+  it('or written to, or that of a whole plugin, stops no other plugin, however the last run ended', slow, async t => {
     const { scene, run, harm } = await owned(t);
     await harm('c/1.1.0/plugin.wasm');
     await chmod(scene.path('plugins/c/1.1.0'), 0o555);
@@ -156,7 +157,7 @@ describe('a folder of a version that may not be looked into', { concurrency: 2 }
     assert.deepEqual(await listedIn(scene), ALL);
   });
 
-  it('is left alone, and named, where the manifest does not name it', async t => {
+  it('is left alone, and named, where the manifest does not name it', slow, async t => {
     const { scene, run, harm } = await owned(t);
     await scene.list({ b: '1.0.0', c: '1.0.0' });
     await harm('c/1.1.0');

@@ -10,6 +10,7 @@ import type { TarEntry } from '../support/archive.ts';
 import { imageOf, type LayerInput, MEDIA, type TestImage, tarLayer } from '../support/image.ts';
 import { imageFormA, imageFormD } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { times } from '../support/slow.ts';
 import { type ExtractOptions, extracts, refuses } from './extraction.ts';
 import { layOver, type StackEntry } from './layOver.ts';
 
@@ -162,7 +163,7 @@ test('random stacks show the documents that laying the layers on each other show
       );
       await takes(image, Object.fromEntries(shown));
     }),
-    { numRuns: 400 },
+    { numRuns: times(60, 400) },
   );
   assert.ok(compared > 50);
 });

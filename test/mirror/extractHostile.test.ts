@@ -10,6 +10,7 @@ import { gzip, type TarEntry, tarOf, zstd } from '../support/archive.ts';
 import { imageOf, MEDIA, type TestImage, tarLayer } from '../support/image.ts';
 import { imageFormA, imageFormC, imageFormD } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { times } from '../support/slow.ts';
 import { extracts, refuses } from './extraction.ts';
 
 const wasm = buildModule({ sizeBytes: 50_000 });
@@ -330,7 +331,7 @@ test('any bytes, whole or spoiled, end in the right plugin or in a refusal', asy
         assert.ok(error instanceof Refusal, error instanceof Error ? error.stack : String(error));
       }
     }),
-    { numRuns: 250 },
+    { numRuns: times(50, 250) },
   );
 });
 
@@ -362,7 +363,7 @@ test('gzip in any number of members, with any header and in any pieces is the sa
         await extracts(image, look, { chunkBytes: Math.max(pieceBytes, 7) });
       },
     ),
-    { numRuns: 60 },
+    { numRuns: times(20, 60) },
   );
 });
 
@@ -417,7 +418,7 @@ test('tars of random entries agree with looking them up by name', async () => {
           });
       },
     ),
-    { numRuns: 120 },
+    { numRuns: times(24, 120) },
   );
 });
 

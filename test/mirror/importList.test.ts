@@ -6,6 +6,7 @@ import { type ImportedList, importList } from '../../mirror/import/importList.ts
 import { formatManifest } from '../../mirror/import/writeManifest.ts';
 import { parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { formatReference } from '../../registry/reference.ts';
+import { times } from '../support/slow.ts';
 
 const host = 'higress-registry.cn-hangzhou.cr.aliyuncs.com';
 const pin = `sha256:${'ab'.repeat(32)}`;
@@ -214,7 +215,7 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
           assert.ok(kept || told, `${text}\n→ ${got.join('\n')}\n${list.notes.join('\n')}`);
         }
       }),
-      { numRuns: 500 },
+      { numRuns: times(100, 500) },
     );
   });
 });
@@ -359,8 +360,8 @@ describe('JSON that is no list of upstream’s', () => {
     };
     await fc.assert(
       fc.asyncProperty(json, value => only(JSON.stringify(value))),
-      { numRuns: 1000 },
+      { numRuns: times(200, 1000) },
     );
-    await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary' }), only), { numRuns: 300 });
+    await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary' }), only), { numRuns: times(100, 300) });
   });
 });

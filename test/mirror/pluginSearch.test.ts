@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { EntryHostile, type EntryKind } from '../../mirror/extract/layers/overlay.ts';
 import { PluginSearch } from '../../mirror/extract/layers/pluginSearch.ts';
+import { times } from '../support/slow.ts';
 import { type StackEntry as Entry, layOver } from './layOver.ts';
 
 /** Layers as an image lists them, the bottom first, as extraction reads them. @returns `path@layer`, or how many are equally good */
@@ -43,7 +44,7 @@ test('random stacks of layers give what laying them on each other gives', () => 
     );
   fc.assert(
     fc.property(fc.array(layer, { maxLength: 4 }), layers => assert.deepEqual(search(layers), naive(layers))),
-    { numRuns: 3000 },
+    { numRuns: times(500, 3000) },
   );
 });
 
