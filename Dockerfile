@@ -3,18 +3,18 @@
 #   docker build -t IMAGE .
 #   docker buildx build --platform linux/amd64,linux/arm64 -t REGISTRY/IMAGE --push .
 #
-# Everything is fetched and built on the machine that builds: plugins and node_modules are the same on every platform, and
-# the stage that is shipped runs nothing, so that building for another platform needs no emulation.
-# There is no `syntax` line: it would be one more image to pull.
+# Everything is fetched and built on the build platform: plugins and node_modules are the same on every platform, and the
+# final stage runs nothing, so a build for another platform needs no emulation.
+# There is no `syntax` line, because it would pull one more image.
 
-# What the program runs on, when building and in the image. Node 20.18.1 or newer with npm.
+# The base image, for the build and for the result: Node 20.18.1 or newer with npm.
 ARG NODE_IMAGE=node:24-bookworm-slim
-# Who speaks to the registry: `builtin`, or `oras`, which takes /bin/oras out of ORAS_IMAGE. It is not pulled otherwise.
+# The registry client: `builtin`, or `oras`, which takes /bin/oras from ORAS_IMAGE. That image is not pulled otherwise.
 ARG ENGINE=builtin
 ARG ORAS_IMAGE=ghcr.io/oras-project/oras:v1.3.3
-# A PEM file inside the build context: certificate authorities that npm and sync shall trust besides the usual ones.
+# A PEM file inside the build context: further certificate authorities for npm and sync.
 ARG CA_FILE=
-# npm's registry, if not the usual one. The secret `npmrc` may hold its password.
+# npm's registry, if not the usual one. The secret `npmrc` may contain its password.
 ARG NPM_REGISTRY=
 
 FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS packages
@@ -25,7 +25,7 @@ COPY package.json package-lock.json .npmrc ./
 COPY ${CA_FILE:-package.json} /ca.pem
 COPY scripts/image/npmInstall.sh scripts/image/
 
-# One time stamp for all that is shipped: the same sources make the same layer, to the byte.
+# One time stamp for all files, so that the same sources give the same layer, byte for byte.
 FROM packages AS modules
 RUN --mount=type=cache,target=/var/cache/npm --mount=type=secret,id=npmrc \
     sh scripts/image/npmInstall.sh --omit=dev --omit=optional \
@@ -44,7 +44,7 @@ COPY server server
 COPY cli cli
 RUN npm run --silent build && chmod 755 dist/cli/main.js && find dist -exec touch -h -d @0 {} +
 
-# The root of the image as it will be, without what it stands on.
+# The files that are added to the base image.
 FROM packages AS app
 COPY --from=modules /src/node_modules /root-of-image/opt/plugin-mirror/node_modules
 COPY --from=program /src/dist /root-of-image/opt/plugin-mirror/dist
@@ -62,16 +62,16 @@ FROM app AS engine-oras
 COPY --from=oras /bin/oras /usr/local/bin/oras
 
 FROM engine-${ENGINE} AS sync
-# The list of plugins, inside the build context, and the files it names. A lock beside it is obeyed (sync --frozen).
+# The manifest, inside the build context, with the files that it names. If a lockfile is next to it, sync is frozen.
 ARG MANIFEST=manifest.json
-# HOST[/PREFIX] that shall answer for every registry that the manifest names: a private mirror.
+# HOST[/PREFIX] to use instead of every registry in the manifest: a private mirror.
 ARG REGISTRY=
-# 1, or the hosts to which http is spoken. Loopback is tried over http anyway.
+# 1, or the hosts to contact over http. Loopback is tried over http in any case.
 ARG PLAIN_HTTP=
-# A user name; the password comes by `--secret id=registry-password,src=FILE`.
-# Or give docker's config.json by `--secret id=registry-config,src=FILE`. Both leave no trace in the image.
+# A user name, with the password as `--secret id=registry-password,src=FILE`; or docker's config.json as
+# `--secret id=registry-config,src=FILE`. Neither is left in the image.
 ARG REGISTRY_USERNAME=
-# Compressed forms to publish beside each plugin.wasm: gzip, br, zstd separated by commas.
+# Compressed forms to publish next to each plugin.wasm: gzip, br, zstd, separated by commas.
 ARG COMPRESS=
 # More options for sync: `--only 'ai-*'`, `--timeout 60` …
 ARG SYNC_ARGS=
@@ -83,11 +83,11 @@ RUN --mount=type=bind,target=/context,rw \
     --mount=type=secret,id=registry-password \
     sh /imageSync.sh /mirror/plugins
 
-# The plugins alone. `docker buildx build --build-context tree=plugins …` takes a folder that was synced before, and pulls none.
+# The plugins only. `docker buildx build --build-context tree=plugins …` replaces this stage by a folder that was synced before.
 FROM --platform=$BUILDPLATFORM scratch AS tree
 COPY --from=sync /mirror/plugins/ /
 
-# What of them goes into the image: no dot files, and nothing at all unless every byte is what the tree's index.json says.
+# The plugins without dot files. The build fails unless every byte matches the tree's index.json.
 FROM app AS verify
 COPY scripts/image/imageTree.sh /
 COPY --from=tree / /mirror/plugins/
@@ -103,7 +103,7 @@ LABEL org.opencontainers.image.title="plugin-mirror" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# A young generation of 2 MiB: a server of files makes little that lives long, and memory is what this one is short of.
+# A young generation of 2 MiB: a file server allocates little that lives long, and its memory is limited.
 ENV NODE_ENV=production \
     NODE_OPTIONS=--max-semi-space-size=2 \
     PATH="${PATH}:/opt/plugin-mirror/bin" \
@@ -112,7 +112,7 @@ ENV NODE_ENV=production \
     PLUGIN_MIRROR_PORT=8080
 COPY --from=app /root-of-image/ /
 COPY --from=verified / /usr/share/nginx/html/plugins/
-# A number, so that Kubernetes can see that it is not root. Any other works as well.
+# A number, so that Kubernetes can see that it is not root. Any other user works as well.
 USER 1000:1000
 EXPOSE 8080
 STOPSIGNAL SIGTERM

@@ -2,18 +2,18 @@ import { connect } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import process from 'node:process';
 
-/** What the load process is told, as JSON in its first argument. */
+/** The order of a load process, as JSON in its first argument. */
 export interface LoadPlan {
   readonly port: number;
   readonly paths: readonly string[];
   readonly connections: number;
   readonly seconds: number;
   readonly method: 'GET' | 'HEAD';
-  /** Sent with every request, each line ended by CRLF. */
+  /** Header lines of every request, each with its CRLF. */
   readonly headers: string;
-  /** Asked for beside the load over a connection of its own, one after the other, for its latency. */
+  /** Requested repeatedly during the load, over a connection of its own, to measure latency. */
   readonly probe?: string;
-  /** Every connection asks once and is closed: a burst, not a lasting load. `seconds` is the longest wait then. */
+  /** One request for each connection: a burst instead of a lasting load. `seconds` is then the longest wait. */
   readonly once?: boolean;
 }
 
@@ -35,7 +35,7 @@ export interface Percentiles {
 const buffer = Buffer.allocUnsafeSlow(256 * 1024);
 const END = Buffer.from('\r\n\r\n');
 
-/** Walks through the paths over one connection, and throws every body away as it comes. */
+/** Requests the paths in a circle over one connection and discards the bodies. */
 class Client {
   bytes = 0;
   requests = 0;
@@ -89,7 +89,7 @@ class Client {
     });
   }
 
-  /** Answers whether the response is complete. */
+  /** Returns whether the response is complete. */
   #take(length: number): boolean {
     this.bytes += length;
     if (this.#rest >= 0) this.#rest -= length;

@@ -13,7 +13,7 @@ import { MB, makeBenchTree, sized } from './benchTree.ts';
 import { limitToHalfCore } from './halfCore.ts';
 
 /**
- * Measures `plugin-mirror serve` beside nginx on this machine: each on the same core, the load on another, in turns.
+ * Measures `plugin-mirror serve` and nginx on this machine: each on the same core, the load on another, in turns.
  * Needs Linux, nginx, taskset and a build (`npm run build`).
  *
  *   npm run bench:server -- [--node PATH] [--nginx PATH] [--rounds 3] [--seconds 4] [--only NAME] [--json FILE]
@@ -34,7 +34,7 @@ interface Scenario {
   readonly name: string;
   readonly plan: Omit<LoadPlan, 'port' | 'seconds' | 'headers'>;
   readonly conditional?: boolean;
-  /** What counts: bytes or answers per second of the server's CPU time. */
+  /** Bytes or answers per second of the server's CPU time. */
   readonly unit: 'bytes' | 'requests';
 }
 
@@ -66,7 +66,7 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
-/** A restart of everything: gateways that ask for all their plugins in the same moment, each over a connection of its own. */
+/** A restart of all gateways: each requests all its plugins in the same moment, over a connection for each. */
 const GATEWAYS = 64;
 const BURST: Scenario['plan'] & Pick<LoadPlan, 'once'> = {
   ...get('fleet', GATEWAYS * groups.fleet.length),
@@ -161,7 +161,7 @@ interface BurstOf {
   readonly rssMiB: number;
 }
 
-/** Both anew, each under half a core and 256 MiB where that may be set; in turns, the median by the last byte. */
+/** Starts both servers again, under half a core and 256 MiB if control groups allow it; in turns, the median by the last byte. */
 async function measureBurst(): Promise<Burst> {
   await stopAll();
   contenders = [await startNginx(setup), await startMirror(setup)];
@@ -232,7 +232,7 @@ function report(rows: readonly Row[], burst: Burst | undefined): void {
   );
 }
 
-/** The first look at every file is over: what it costs is the start's, not the load's. */
+/** Waits for the first pass over all files, which belongs to the start and not to the load. */
 async function allProven(): Promise<void> {
   const pid = contenders.find(({ name }) => name === 'plugin-mirror')?.pid ?? 0;
   for (let quiet = 0; quiet < 3; ) {

@@ -29,9 +29,9 @@ interface Row {
 }
 
 /**
- * `npm run bench:sync`: a cold sync, a second and a frozen one, beside two peers in the same run and against the same
- * registry: the serial ORAS loop that the official plugin server is built with, and the floor of benchFloor.ts. Whole
- * processes are timed, ours from start to exit. Quote the ratios, not the seconds.
+ * `npm run bench:sync`: a first, a second and a frozen sync, compared in the same run and against the same registry with the
+ * serial ORAS loop that builds Higress' own plugin server, and with the lower bound of benchFloor.ts. Times are those of whole
+ * processes. Quote the ratios, not the seconds.
  */
 async function main(): Promise<void> {
   const flags = new Command('bench:sync')
@@ -87,7 +87,7 @@ async function floor(registry: BenchRegistry): Promise<Row> {
   return { what: 'floor (16 plain GETs)', seconds: Number(text) / 1000 };
 }
 
-/** The built CLI as a process, its peak memory as the kernel counts it. */
+/** Runs the built CLI and measures its peak memory as the kernel counts it. */
 async function ours(what: string, dir: string, args: readonly string[]): Promise<Row> {
   const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
   const report = join(dir, 'report.json');
@@ -114,7 +114,7 @@ async function ours(what: string, dir: string, args: readonly string[]): Promise
   return { what, seconds, requests: totals.requests, bytes: totals.bytesDownloaded, peakMiB: await peak() };
 }
 
-/** VmHWM of /proc, read until the process is gone. */
+/** VmHWM of /proc, read until the process ends. */
 function watchPeak(pid: number): () => Promise<number> {
   let peakKiB = 0;
   const timer = setInterval(async () => {
@@ -127,7 +127,7 @@ function watchPeak(pid: number): () => Promise<number> {
   };
 }
 
-/** What the official plugin server's build does: one image after the other, `oras cp` into a layout, then the module out of it. */
+/** The build of Higress' own plugin server: one image after another, `oras cp` into a layout, then the module out of it. */
 async function serialOras(registry: BenchRegistry, dir: string): Promise<Row> {
   const started = performance.now();
   for (const { name, version, layer, gzip } of registry.images) {

@@ -12,7 +12,7 @@ export interface Contender {
 }
 
 export interface ContenderSetup {
-  /** Holds `html/plugins`, the tree; what the servers write goes there too. */
+  /** The folder with `html/plugins`, the tree, and the files that the servers write. */
   readonly folder: string;
   readonly node: string;
   readonly nginx: string;
@@ -20,7 +20,7 @@ export interface ContenderSetup {
   readonly main: string;
 }
 
-/** As the official plugin server's image configures it: sendfile, access log, listings, no gzip. */
+/** Configured as in the image of Higress' own plugin server: sendfile, access log, listings, no gzip. */
 export async function startNginx({ folder, nginx }: ContenderSetup): Promise<Contender> {
   const port = await freePort();
   const types = 'types { application/wasm wasm; application/json json; text/html html; }';
@@ -34,7 +34,7 @@ http { ${types} default_type application/octet-stream; sendfile on; keepalive_ti
   return started(folder, 'nginx', [nginx, '-c', join(folder, 'nginx.conf'), '-p', folder], port);
 }
 
-/** As the image runs it. */
+/** Configured as in the image. */
 export async function startMirror({ folder, node, main }: ContenderSetup): Promise<Contender> {
   const port = await freePort();
   const tree = join(folder, 'html', 'plugins');
@@ -46,7 +46,7 @@ export async function startMirror({ folder, node, main }: ContenderSetup): Promi
   );
 }
 
-/** On the first core, alone. */
+/** Runs on the first core, alone. */
 async function started(
   folder: string,
   name: Contender['name'],
@@ -64,7 +64,7 @@ async function started(
   throw new Error(`${name} did not start: ${readFileSync(join(folder, `${name}.log`), 'utf8')}`);
 }
 
-/** Of all threads of a process, in user and kernel mode (proc(5): fields 14 and 15, in ticks of 10 ms). */
+/** CPU seconds of all threads of a process, user and kernel mode (proc(5): fields 14 and 15, in ticks of 10 ms). */
 export function cpuSeconds(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) / 100;

@@ -10,8 +10,8 @@ import type { BenchRegistry } from './benchRegistry.ts';
 const PARALLEL = 16;
 
 /**
- * The least that any mirror must do: the blobs by plain GETs, 16 at a time, both sha256 computed, gunzipped, written nowhere.
- * No manifests, no tar, no files. Reads the registry's message from standard input, prints milliseconds.
+ * The least that any mirror must do: plain GETs of the blobs, 16 at a time, both sha256 computed, inflated, written nowhere. No
+ * manifests, no tar, no files. Reads the registry's message from standard input, prints milliseconds.
  */
 async function main(): Promise<void> {
   let text = '';
@@ -25,7 +25,7 @@ async function main(): Promise<void> {
   await dispatcher.close();
 }
 
-/** Before the clock starts: the floor is about blobs. */
+/** Runs before the clock starts: only blobs are measured. */
 async function tokenFor(host: string, name: string, dispatcher: Agent): Promise<string> {
   const { body } = await request(
     `http://${host}/token?service=registry.test:cn-test:service&scope=repository:plugins/${name}:pull`,

@@ -3,7 +3,7 @@ import { imageFormA, imageFormB, imageFormC, imageFormD, type TestImage } from '
 import { buildModule } from '../../test/support/module.ts';
 import { startRegistry } from '../../test/support/registry.ts';
 
-/** What the parent of this process hears once, as one message. */
+/** The one message of this process to its parent. */
 export interface BenchRegistry {
   readonly host: string;
   readonly images: readonly {
@@ -17,8 +17,8 @@ export interface BenchRegistry {
 }
 
 /**
- * A process of its own with an OCI registry in memory, so that the one under test has a core for itself. Sizes and forms
- * are those of the official plugins: many small C++ and Rust modules, raw, and Go modules of 2 to 30 MB, most of them tar+gzip.
+ * An OCI registry in a process of its own, so that the program under test has a core for itself. Sizes and forms are those of
+ * Higress' plugins: many small raw C++ and Rust modules, and Go modules of 2 to 30 MB, most of them tar+gzip.
  */
 async function main(): Promise<void> {
   const [count = '86', rttMs = '40'] = process.argv.slice(2);

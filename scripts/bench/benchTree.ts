@@ -15,7 +15,7 @@ export function sized(prefix: string, count: number, sizeBytes: number): BenchMo
   return Array.from({ length: count }, (_, at) => ({ name: `${prefix}${at}`, sizeBytes }));
 }
 
-/** A tree of modules in version 1.0.0, each unlike the others, without a sync. */
+/** Makes a tree of different modules, all in version 1.0.0, without a sync. */
 export async function makeBenchTree(tree: string, modules: readonly BenchModule[]): Promise<void> {
   const block = randomBytes(MB);
   const entries: CatalogEntry[] = [];

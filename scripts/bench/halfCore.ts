@@ -7,8 +7,8 @@ const PERIOD_US = 100_000;
 const MEMORY_BYTES = 256 * 1024 * 1024;
 
 /**
- * Puts a process under what `docker run --cpus 0.5 --memory 256m` would: a control group of its own, version 1 or 2.
- * Answers how to take it back once the process has ended; undefined where this may not be done (it takes root).
+ * Limits a process as `docker run --cpus 0.5 --memory 256m` would, with a control group (version 1 or 2). Returns a function that
+ * removes the group after the process has ended; undefined without the right to make groups (root).
  */
 export function limitToHalfCore(pid: number): (() => void) | undefined {
   const name = `plugin-mirror-bench-${process.pid}-${pid}`;

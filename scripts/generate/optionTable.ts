@@ -1,7 +1,7 @@
 import type { Command, Option } from 'commander';
 import { buildProgram } from '../../cli/program.ts';
 
-/** Every option of every command, as the command line itself knows them; options that commands share stand once. */
+/** The table of all options, from the command line itself. An option that several commands share has one row. */
 export function renderOptionTable(): string {
   const rows = new Map<string, string[]>();
   for (const { name, command } of buildProgram('').commands.flatMap(each => commandsOf(each)))
@@ -13,7 +13,7 @@ export function renderOptionTable(): string {
   return [...head, ...[...rows].map(([row, commands]) => row.replace('COMMANDS', commands.join(', ')))].join('\n');
 }
 
-/** A command and all below it, each by the words that call it: `cache`, `cache ls`. */
+/** A command and its subcommands, each with its full name: `cache`, `cache ls`. */
 function commandsOf(command: Command, above = ''): { readonly name: string; readonly command: Command }[] {
   const name = `${above}${command.name()}`;
   return [{ name, command }, ...command.commands.flatMap(below => commandsOf(below, `${name} `))];

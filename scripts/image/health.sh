@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The image's health check: is the server in this container ready? Docker tells it nothing of the command that the container
-# was given, so that is read where it stands (proc_pid_cmdline(5)); the variables are the same for both.
+# The image's health check: is the server in this container ready? The address and port are read from the server's command line
+# (proc_pid_cmdline(5)), because Docker does not pass it to health checks; the environment is the same for both.
 host=${PLUGIN_MIRROR_HOST:-} port=${PLUGIN_MIRROR_PORT:-} certificate=${PLUGIN_MIRROR_TLS_CERT:-}
 
 for line in "${HEALTH_PROC:-/proc}"/[0-9]*/cmdline; do
@@ -23,7 +23,7 @@ for line in "${HEALTH_PROC:-/proc}"/[0-9]*/cmdline; do
   break
 done 2>/dev/null
 
-# As serve reads it: tcp://… is what Kubernetes puts there for a Service called plugin-mirror.
+# As serve does: Kubernetes sets the variable to tcp://… for a Service called plugin-mirror.
 [[ $port =~ ^[0-9]+$ ]] || port=8080
 case $host in
 '' | 0.0.0.0) host=127.0.0.1 ;;
@@ -32,7 +32,7 @@ case $host in
 esac
 
 [[ -n $certificate ]] || exec "${BASH_SOURCE[0]%/*}/curl" -sSf -o /dev/null "http://$host:$port/readyz"
-# Its certificate is for its clients' name of it; that this is the server is known from the address.
+# The certificate is for the name that clients use, which loopback cannot match; the address identifies the server.
 exec node -e '
 const asking = require("node:https").get(process.argv[1], { rejectUnauthorized: false, timeout: 4000 }, answer => process.exit(answer.statusCode === 200 ? 0 : 22));
 asking.on("timeout", () => asking.destroy(new Error("no answer within 4 s"))).on("error", error => { console.error(error.message); process.exit(7); });

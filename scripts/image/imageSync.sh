@@ -1,13 +1,13 @@
 #!/bin/sh
-# What the Dockerfile calls to pull the plugins. Its build arguments are the variables below; the build context, with the
-# manifest, the lock, the files they name and the CA file, lies at /context.
+# Pulls the plugins in a Docker build. The build arguments are the variables below; the build context, with the manifest, the
+# lockfile, the files that they name and the CA file, is at /context.
 # Usage: imageSync.sh FOLDER
 set -eu
 cd /context
 PATH=$PATH:/root-of-image/opt/plugin-mirror/bin
 secrets=/run/secrets
 
-# An empty variable is as good as none.
+# An empty variable counts as unset.
 export PLUGIN_MIRROR_MANIFEST="$MANIFEST" PLUGIN_MIRROR_REGISTRY="$REGISTRY" PLUGIN_MIRROR_ENGINE="$ENGINE" \
   PLUGIN_MIRROR_PLAIN_HTTP="$PLAIN_HTTP" PLUGIN_MIRROR_CA_FILE="$CA_FILE" PLUGIN_MIRROR_USERNAME="$REGISTRY_USERNAME" \
   PLUGIN_MIRROR_COMPRESS="${COMPRESS:-}" \
@@ -15,13 +15,13 @@ export PLUGIN_MIRROR_MANIFEST="$MANIFEST" PLUGIN_MIRROR_REGISTRY="$REGISTRY" PLU
 
 out=$1
 set --
-# A lock beside the manifest says which bytes; without one, none is written: nobody would see it.
-# A link that leads nowhere is a lock that went astray, and --frozen says so.
+# A lockfile next to the manifest decides the bytes. Without one none is written, because it would be lost with the stage.
+# A dangling link is a misplaced lockfile: --frozen reports it.
 case $MANIFEST in *.[jJ][sS][oO][nN]) lock=${MANIFEST%.*}.lock.json ;; *) lock=$MANIFEST.lock.json ;; esac
 if [ -e "$lock" ] || [ -L "$lock" ]; then set -- "$@" --frozen; else set -- "$@" --no-lock; fi
 [ ! -e "$secrets/registry-config" ] || set -- "$@" --registry-config "$secrets/registry-config"
 if [ -e "$secrets/registry-password" ]; then
-  # As --password-stdin takes it: an editor's line end is not the password's.
+  # As with --password-stdin, a final line end is not part of the password.
   PLUGIN_MIRROR_PASSWORD=$(tr -d '\r\n' <"$secrets/registry-password")
   export PLUGIN_MIRROR_PASSWORD
 fi

@@ -1,9 +1,9 @@
 #!/bin/sh
-# What the Dockerfile calls to install packages: CA_FILE and NPM_REGISTRY are its build arguments, empty if not given.
+# Installs npm packages in a Docker build. CA_FILE and NPM_REGISTRY are build arguments, empty if not given.
 # Usage: npmInstall.sh [further arguments of npm ci]
 set -eu
 if [ -n "${CA_FILE:-}" ]; then
-  # Besides those that the base image brings, not instead of them.
+  # In addition to the authorities of the base image.
   { [ ! -r "${NODE_EXTRA_CA_CERTS:-}" ] || { cat "$NODE_EXTRA_CA_CERTS" && echo; }; cat /ca.pem; } >/tmp/authorities.pem
   export NODE_EXTRA_CA_CERTS=/tmp/authorities.pem
 fi

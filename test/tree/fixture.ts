@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -73,4 +74,11 @@ export function code(expected: string): (error: unknown) => boolean {
     if (found !== expected) throw new Error(`expected ${expected}, met ${String(found)}`, { cause: error });
     return true;
   };
+}
+
+/** Throws unless all bytes belong to one module. */
+export function requireWhole(bytes: Buffer): void {
+  const seed = bytes.subarray(8, bytes.indexOf(';')).toString();
+  assert.ok(bytes.length >= 20_000, `${bytes.length} bytes`);
+  assert.ok(bytes.equals(module(seed, bytes.length)), `a mixture that begins with ${seed}`);
 }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { declareReplacement, type Intent } from '../../tree/publish/replacement.ts';
 import { completeStaged } from '../../tree/publish/staged.ts';
 import { inspectVersion } from '../../tree/version/inspectVersion.ts';
-import { publish, type Sample, sample, temporary } from './fixture.ts';
+import { publish, requireWhole, type Sample, sample, temporary } from './fixture.ts';
 
 const OLD = sample('p', '1.0.0', { seed: 'old', files: { 'spec.yaml': 'old', 'README.md': 'old' } });
 const NEW = sample('p', '1.0.0', {
@@ -89,4 +89,28 @@ test('an intent that is outdated or invalid is dropped with its staging folder',
   assert.deepEqual(await readdir(removed.tree), []);
   assert.deepEqual(await inspectVersion(torn.tree, 'p', '1.0.0'), { state: 'sound', metadata: OLD.metadata });
   assert.deepEqual(await inspectVersion(hostile.tree, 'p', '1.0.0'), { state: 'sound', metadata: OLD.metadata });
+});
+
+test('readers see the old module or the new one, never none and never a mixture', async t => {
+  const dir = await temporary(t);
+  const publishing = await openPublishing(dir);
+  await publish(publishing, sample('p', '1.0.0', { seed: 'first', sizeBytes: 50_000 }));
+  let ended = false;
+  let reads = 0;
+  const reader = async (): Promise<void> => {
+    while (!ended) {
+      requireWhole(await readFile(join(dir, 'p/1.0.0/plugin.wasm')));
+      reads += 1;
+    }
+  };
+  const readers = [reader(), reader(), reader()];
+  try {
+    for (let round = 0; round < 50; round++)
+      await publish(publishing, sample('p', '1.0.0', { seed: `round ${round}`, sizeBytes: 50_000 + round }));
+  } finally {
+    ended = true;
+    await Promise.all(readers);
+    await publishing.close();
+  }
+  assert.ok(reads > 50, `${reads} reads`);
 });

@@ -7,16 +7,9 @@ import { readCatalog } from '../../tree/catalog/readCatalog.ts';
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { inspectVersion } from '../../tree/version/inspectVersion.ts';
 import { compileWriter, startWriter } from './compiledWriter.ts';
-import { module, publish, sample, temporary } from './fixture.ts';
+import { requireWhole, temporary } from './fixture.ts';
 
-const ROUNDS = process.env.PLUGIN_MIRROR_TEST_PEERS === '1' ? 100 : 8;
-
-/** Throws unless all bytes belong to one module. */
-function requireWhole(bytes: Buffer): void {
-  const seed = bytes.subarray(8, bytes.indexOf(';')).toString();
-  assert.ok(bytes.length >= 20_000, `${bytes.length} bytes`);
-  assert.ok(bytes.equals(module(seed, bytes.length)), `a mixture that begins with ${seed}`);
-}
+const ROUNDS = process.env.PLUGIN_MIRROR_TEST_PEERS === '1' ? 100 : 20;
 
 test('a kill at any moment leaves every plugin.wasm complete, and the next run repairs the rest', async t => {
   const dir = await temporary(t);
@@ -51,28 +44,4 @@ test('a kill at any moment leaves every plugin.wasm complete, and the next run r
     [],
   );
   t.diagnostic(`${2 * ROUNDS} kills, ${recovered.replacements} replacements completed by the next run`);
-});
-
-test('readers see the old module or the new one, never none and never a mixture', async t => {
-  const dir = await temporary(t);
-  const publishing = await openPublishing(dir);
-  await publish(publishing, sample('p', '1.0.0', { seed: 'first', sizeBytes: 50_000 }));
-  let ended = false;
-  let reads = 0;
-  const reader = async (): Promise<void> => {
-    while (!ended) {
-      requireWhole(await readFile(join(dir, 'p/1.0.0/plugin.wasm')));
-      reads += 1;
-    }
-  };
-  const readers = [reader(), reader(), reader()];
-  try {
-    for (let round = 0; round < 50; round++)
-      await publish(publishing, sample('p', '1.0.0', { seed: `round ${round}`, sizeBytes: 50_000 + round }));
-  } finally {
-    ended = true;
-    await Promise.all(readers);
-    await publishing.close();
-  }
-  assert.ok(reads > 50, `${reads} reads`);
 });
