@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Refusal } from '../../base/refusal.ts';
 import type { ExtractedPlugin } from './extractPlugin.ts';
 import { inspectModule } from './module/inspectModule.ts';
-import { MODULE_LIMIT_BYTES, ModuleFile, refuseSize, sizeWarning } from './module/moduleFile.ts';
+import { MODULE_LIMIT_BYTES, ModuleFile, moduleTooLarge, sizeWarning } from './module/moduleFile.ts';
 
 export class FileUnreadable extends Refusal {
   readonly code = 'FILE_UNREADABLE';
@@ -15,8 +15,8 @@ export class FileChanged extends Refusal {
 }
 
 /**
- * As extractPlugin, for a local module: copies `path` to plugin.wasm in `dir`, hashed in the same pass, and checks it the same
- * way. Symbolic links are followed, for the user named the file. A file that changes while it is read is refused.
+ * Does for a local module what extractPlugin does for an image: copies `path` to plugin.wasm in `dir`, hashes and checks it.
+ * Symbolic links are followed, because the user named the file. A file that changes while it is read is refused.
  * @throws FileUnreadable, FileChanged, LayerTooLarge, ModuleInvalid, the signal's reason
  */
 export async function adoptFile(request: {
@@ -52,16 +52,16 @@ async function openRegular(path: string, subject: string): Promise<FileHandle> {
       subject,
       expected: 'a readable regular file',
       found,
-      hint: 'Check the path after "file" in the manifest; it is relative to the manifest.',
+      hint: 'Check the path after "file" in the manifest; it is relative to the folder of the manifest.',
       cause,
     });
   let file: FileHandle;
   try {
-    // Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
+    // Without O_NONBLOCK, opening a FIFO would wait for a writer forever.
     file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    throw refuse(code === 'ENOENT' ? 'there is no such file' : String(code ?? error), error);
+    throw refuse(code === 'ENOENT' ? 'no such file' : String(code ?? error), error);
   }
   if ((await file.stat()).isFile()) return file;
   await file.close();
@@ -76,7 +76,7 @@ async function copy(
   signal: AbortSignal,
 ): Promise<void> {
   const before = await source.stat({ bigint: true });
-  if (before.size > BigInt(MODULE_LIMIT_BYTES)) throw refuseSize(subject, `${before.size} bytes`);
+  if (before.size > BigInt(MODULE_LIMIT_BYTES)) throw moduleTooLarge(subject, `${before.size} bytes`);
   let position = 0;
   for (;;) {
     signal.throwIfAborted();
@@ -88,7 +88,7 @@ async function copy(
     await module.flush();
   }
   const after = await source.stat({ bigint: true });
-  // A writer that replaces the file by rename leaves ours whole; one that writes into it is seen here.
+  // A writer that replaces the file by rename does not change the open one; a writer into it is detected here.
   if (BigInt(position) === before.size && after.size === before.size && after.mtimeNs === before.mtimeNs) return;
   throw new FileChanged(`${subject}: ${path} changed while it was read`, {
     subject,

@@ -7,15 +7,15 @@ import { type FoundSignature, NoSignature } from './foundSignature.ts';
 import { isBundleType, readBundle, SIGN_PREDICATE } from './readBundle.ts';
 import { readSimpleSigning, SIMPLE_SIGNING } from './readSimpleSigning.ts';
 
-/** A signature has a few kilobytes; an image with more than this many beside it is being played with. */
+/** A signature has a few kilobytes, and an image a few signatures. */
 const MOST_BYTES = 1024 * 1024;
 const MOST_SIGNATURES = 100;
 
 const SIGNATURE_ARTIFACT = 'application/vnd.dev.cosign.artifact.sig.v1+json';
 const PREDICATE_TYPE = 'dev.sigstore.bundle.predicateType';
 
-export interface Place {
-  /** The image, as it was asked for. */
+export interface SignedImage {
+  /** The reference under which the image was requested. */
   readonly reference: Reference;
   readonly image: Image;
   readonly registry: Registry;
@@ -23,32 +23,35 @@ export interface Place {
 }
 
 /**
- * What stands beside an image and could be its signature, cheapest first: the tag `sha256-….sig` of the image's digest
- * (one request), then its referrers, then both for the manifest that was chosen from an index. Lazy: who has found what
- * he needs asks no further. What cannot be read is handed out as NoSignature.
- * @throws the registry's refusals, unless they only say that there is nothing
+ * Yields the possible signatures of an image, cheapest first: the tag `sha256-….sig` of the image's digest (one request), then
+ * its referrers, then both for the manifest that was chosen from an index. Requests are sent only as far as the caller
+ * iterates. A signature that cannot be read is yielded as NoSignature.
+ * @throws the registry's errors, except "not found"
  */
-export async function* findSignatures(place: Place): AsyncGenerator<FoundSignature | NoSignature> {
+export async function* findSignatures(signed: SignedImage): AsyncGenerator<FoundSignature | NoSignature> {
   let count = 0;
-  for (const digest of new Set([place.image.digest, place.image.manifestDigest]))
+  for (const digest of new Set([signed.image.digest, signed.image.manifestDigest]))
     for (const manifests of [taggedManifest, referringManifests])
-      for await (const layer of layersOf(manifests(place, digest), place)) {
+      for await (const layer of layersOf(manifests(signed, digest), signed)) {
         if (++count > MOST_SIGNATURES) {
-          yield new NoSignature(`more than ${MOST_SIGNATURES} signatures, of which the rest was not read`);
+          yield new NoSignature(`more than ${MOST_SIGNATURES} signatures, the rest of which was not read`);
           return;
         }
-        yield layer instanceof NoSignature ? layer : await readLayer(layer, place);
+        yield layer instanceof NoSignature ? layer : await readLayer(layer, signed);
       }
 }
 
-/** Cosign's tag scheme: the digest with `-` for `:`, and `.sig` behind it. */
-async function* taggedManifest({ reference }: Place, digest: Digest): AsyncGenerator<Reference> {
+/** cosign's tag: the digest with `-` instead of `:`, then `.sig`. */
+async function* taggedManifest({ reference }: SignedImage, digest: Digest): AsyncGenerator<Reference> {
   const tag = `${digest.replace(':', '-')}.sig`;
   if (isTag(tag)) yield { registry: reference.registry, repository: reference.repository, tag };
 }
 
-/** Referrers of other kinds (SBOMs, provenance) are passed over where they say what they are. */
-async function* referringManifests({ reference, registry, signal }: Place, digest: Digest): AsyncGenerator<Reference> {
+/** Skips referrers that declare another kind (SBOMs, provenance). */
+async function* referringManifests(
+  { reference, registry, signal }: SignedImage,
+  digest: Digest,
+): AsyncGenerator<Reference> {
   const { registry: host, repository } = reference;
   for (const referrer of await registry.listReferrers({ registry: host, repository }, digest, signal))
     if (mayBeSignature(referrer)) yield { registry: host, repository, digest: referrer.digest };
@@ -62,7 +65,7 @@ function mayBeSignature({ artifactType, annotations }: Descriptor): boolean {
 
 async function* layersOf(
   manifests: AsyncIterable<Reference>,
-  { registry, signal }: Place,
+  { registry, signal }: SignedImage,
 ): AsyncGenerator<Descriptor | NoSignature> {
   for await (const reference of manifests)
     try {
@@ -77,7 +80,7 @@ async function* layersOf(
 
 async function readLayer(
   layer: Descriptor,
-  { reference, image, registry, signal }: Place,
+  { reference, image, registry, signal }: SignedImage,
 ): Promise<FoundSignature | NoSignature> {
   if (layer.size > MOST_BYTES) return new NoSignature(`a signature of ${layer.size} bytes`);
   try {
@@ -93,7 +96,7 @@ async function readLayer(
   }
 }
 
-/** With mirrors it is enough that one of the places was there to say no: in an air gap the last one never is. */
+/** With mirrors, one "not found" is enough: without egress the registry itself can never answer. */
 function isMissing(error: unknown): boolean {
   if (error instanceof RegistryNotFound) return true;
   if (!(error instanceof RegistryAllFailed) || !(error.cause instanceof AggregateError)) return false;

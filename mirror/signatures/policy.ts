@@ -1,53 +1,56 @@
 import { createHash, createPublicKey } from 'node:crypto';
 
-/** A file that a policy names, as it was when the manifest was read. */
+/** A file that a policy names, read together with the manifest. */
 export interface PolicyFile {
-  /** As the manifest says it. */
+  /** The path as in the manifest. */
   readonly written: string;
   readonly text: string;
 }
 
-/** Whose signature an image must have. */
+/** Whose signature an image needs. */
 export type SignaturePolicy = KeyPolicy | KeylessPolicy;
 
 interface PolicyPlace {
-  /** Where it stands in the manifest, e.g. `signatures[1]`. */
+  /** Its path in the manifest, e.g. `signatures[1]`. */
   readonly place: string;
 }
 
-/** Somebody who has the private half of this key. */
+/** A signature by this key. */
 export interface KeyPolicy extends PolicyPlace {
   readonly kind: 'key';
-  /** A public key in PEM: ECDSA over P-256, P-384 or P-521, RSA of 2048 bits or more, or Ed25519. */
+  /**
+   * A public key in PEM: ECDSA over P-256, P-384 or P-521, RSA of 2048 bits or more, or Ed25519 (plain signatures only, which
+   * cosign does not make).
+   */
   readonly key: PolicyFile;
-  /** With it the signature must stand in one of its transparency logs, too. Default: no log is asked for. */
+  /** If given, the signature must also be in one of its transparency logs. Default: no log is required. */
   readonly trustedRoot?: PolicyFile;
 }
 
-/** Somebody to whom an authority of the trusted root gave a certificate in this name (Sigstore, keyless). */
+/** A signature with a certificate for this identity, from an authority of the trusted root (Sigstore, keyless). */
 export interface KeylessPolicy extends PolicyPlace {
   readonly kind: 'keyless';
-  /** The certificate's subject alternative name: itself, or a pattern (RegExp) that the whole of it fits. */
+  /** The certificate's subject alternative name: exactly, or a pattern (RegExp) that matches all of it. */
   readonly identity: { readonly exact: string } | { readonly pattern: string };
-  /** Who vouched for the identity: the OIDC issuer, exactly. */
+  /** The OIDC issuer that confirmed the identity, exactly. */
   readonly issuer: string;
-  /** Sigstore's TrustedRoot as JSON: authorities, transparency logs, timestamp authorities. Never fetched. */
+  /** Sigstore's TrustedRoot as JSON: authorities, transparency logs, timestamp authorities. Never downloaded. */
   readonly trustedRoot: PolicyFile;
 }
 
-/** Proof that an image satisfies a policy; stands in metadata.json as `signature`. */
+/** Proof that an image satisfies a policy; `signature` in metadata.json. */
 export interface SignatureProof {
-  /** fingerprintOf the policy that was satisfied. */
+  /** fingerprintOf the satisfied policy. */
   readonly policy: string;
-  /** Who signed, in words: `key sha256:…`, or `IDENTITY by ISSUER`. */
+  /** The signer: `key sha256:…`, or `IDENTITY by ISSUER`. */
   readonly signer: string;
-  /** The digest that was signed: the index's or the manifest's. */
+  /** The digest that was signed, of the index or of the manifest. */
   readonly digest: string;
 }
 
 /**
- * sha256 over what a policy asks for, files by their content; bare hex. Two policies with one fingerprint accept the
- * same signatures, wherever in the manifest they stand.
+ * Returns the sha256 of a policy's requirements, files by their content; bare hex. Two policies with the same fingerprint
+ * accept the same signatures, wherever they are in the manifest.
  */
 export function fingerprintOf(policy: SignaturePolicy): string {
   const known = fingerprints.get(policy) ?? fingerprint(policy);
@@ -55,7 +58,7 @@ export function fingerprintOf(policy: SignaturePolicy): string {
   return known;
 }
 
-/** One policy governs thousands of versions. */
+/** One policy may apply to thousands of versions. */
 const fingerprints = new WeakMap<SignaturePolicy, string>();
 
 function fingerprint(policy: SignaturePolicy): string {
@@ -65,20 +68,20 @@ function fingerprint(policy: SignaturePolicy): string {
   return sha256(JSON.stringify(asked));
 }
 
-/** sha256 of the key's SubjectPublicKeyInfo in DER; bare hex. */
+/** Returns the sha256 of the key's SubjectPublicKeyInfo in DER; bare hex. */
 export function keyDigestOf({ key }: KeyPolicy): string {
   return sha256(createPublicKey(key.text).export({ type: 'spki', format: 'der' }));
 }
 
-/** What is asked for, for people. */
+/** Describes the required signature for messages. */
 export function describePolicy(policy: SignaturePolicy): string {
   if (policy.kind === 'key') {
     const log = policy.trustedRoot === undefined ? '' : `, in a transparency log of ${policy.trustedRoot.written}`;
     return `a cosign signature by the key ${policy.key.written}${log}`;
   }
   const { identity, issuer, trustedRoot } = policy;
-  const who = 'exact' in identity ? identity.exact : `an identity that fits ${identity.pattern}`;
-  return `a cosign signature by ${who}, vouched for by ${issuer} under ${trustedRoot.written}`;
+  const who = 'exact' in identity ? identity.exact : `an identity that matches ${identity.pattern}`;
+  return `a cosign signature by ${who}, confirmed by ${issuer}, under ${trustedRoot.written}`;
 }
 
 function sha256(content: string | Buffer): string {

@@ -5,7 +5,7 @@ import * as v from 'valibot';
 import { looseObject, record } from '../../base/strictSchema.ts';
 import { type FoundSignature, NoSignature, signedContent } from './foundSignature.ts';
 
-/** What cosign 3 says of an image when it signs it; other predicates (provenance, scans) attest, they do not sign. */
+/** The predicate of cosign 3's signatures. Other predicates (provenance, scans) are attestations, not signatures. */
 export const SIGN_PREDICATE = 'https://sigstore.dev/cosign/sign/v1';
 const IN_TOTO = 'application/vnd.in-toto+json';
 
@@ -16,14 +16,14 @@ const statementSchema = looseObject({
   subject: v.array(looseObject({ digest: record(v.string(), hexDigest, 'not an object') })),
 });
 
-/** True for the bundles of Sigstore, all versions (sigstore/protobuf-specs, sigstore_bundle.proto, media_type). */
+/** True for Sigstore's bundles of any version (sigstore/protobuf-specs, sigstore_bundle.proto, media_type). */
 export function isBundleType(mediaType: string): boolean {
   return /^application\/vnd\.dev\.sigstore\.bundle(?:\.v\d+(?:\.\d+)?\+json|\+json;version=\d)/.test(mediaType);
 }
 
 /**
- * Reads a Sigstore bundle: a DSSE envelope around an in-toto statement, as cosign 3 signs images, or the signature over
- * the bytes of the manifest itself. `manifestOf` gives those. @throws NoSignature, and what `manifestOf` throws
+ * Reads a Sigstore bundle: a DSSE envelope with an in-toto statement, as cosign 3 makes it, or a signature over the bytes of
+ * the manifest. @param manifestOf returns these bytes @throws NoSignature, and any error of `manifestOf`
  */
 export async function readBundle(
   bytes: Buffer,
@@ -33,7 +33,6 @@ export async function readBundle(
   const certificate = certificateIn(bundle);
   const found = (digests: readonly string[], signed: Buffer, signature: Buffer, logged: Buffer): FoundSignature => ({
     digests,
-    signed,
     entity: { ...entity, signature: signedContent(signed, signature, logged) },
     ...(certificate === undefined ? {} : { certificate }),
   });
@@ -41,13 +40,13 @@ export async function readBundle(
     const { payload, payloadType, signatures } = bundle.content.dsseEnvelope;
     const [signature] = signatures;
     if (payloadType !== IN_TOTO || signature === undefined)
-      throw new NoSignature(`an envelope around ${JSON.stringify(payloadType.slice(0, 80))}`);
+      throw new NoSignature(`an envelope with a payload of type ${JSON.stringify(payloadType.slice(0, 80))}`);
     return found(digestsIn(payload), encodeForSigning(payloadType, payload), signature.sig, sha256(payload));
   }
   const { messageDigest, signature } = bundle.content.messageSignature;
   const digest = `sha256:${messageDigest.digest.toString('hex')}`;
   const manifest = await manifestOf(digest);
-  if (manifest === undefined) throw new NoSignature(`a signature of something else (${digest})`);
+  if (manifest === undefined) throw new NoSignature(`a signature of another digest (${digest})`);
   return found([digest], manifest, signature, sha256(manifest));
 }
 
@@ -68,7 +67,7 @@ function digestsIn(payload: Buffer): string[] {
     throw new NoSignature('an envelope without an in-toto statement', { cause: error });
   }
   if (statement.predicateType !== SIGN_PREDICATE)
-    throw new NoSignature(`an attestation (${statement.predicateType.slice(0, 200)}), which is no signature`);
+    throw new NoSignature(`an attestation (${statement.predicateType.slice(0, 200)}), which is not a signature`);
   return statement.subject.flatMap(({ digest }) =>
     Object.entries(digest).map(([algorithm, hash]) => `${algorithm}:${hash}`),
   );

@@ -5,7 +5,7 @@ import * as v from 'valibot';
 import { looseObject } from '../../base/strictSchema.ts';
 import { type FoundSignature, NoSignature, signedContent } from './foundSignature.ts';
 
-/** Layers of this type are cosign's signatures: the payload is the blob, all else stands in the layer's annotations. */
+/** The media type of cosign's first signature format: the payload is the blob, everything else is in the layer's annotations. */
 export const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json';
 
 const annotationOf = {
@@ -36,8 +36,8 @@ const entrySchema = looseObject({ kind: v.string(), apiVersion: v.string() });
 const timestampSchema = looseObject({ SignedRFC3161Timestamp: base64 });
 
 /**
- * Reads one layer of cosign's first format (cosign, specs/SIGNATURE_SPEC.md) and turns it into a Sigstore bundle, so that
- * one verifier judges all. The certificate chain in the annotations is left out: only the trusted root's authorities count.
+ * Reads one layer of cosign's first format (cosign, specs/SIGNATURE_SPEC.md) and converts it to a Sigstore bundle, so that one
+ * verifier does for all formats. The certificate chain in the annotations is ignored: only the trusted root's authorities count.
  * @throws NoSignature
  */
 export function readSimpleSigning(payload: Buffer, annotations: Readonly<Record<string, string>> = {}): FoundSignature {
@@ -49,7 +49,6 @@ export function readSimpleSigning(payload: Buffer, annotations: Readonly<Record<
   const bundle = bundleOf(annotations, signature, logged, certificate);
   return {
     digests: [critical.image['docker-manifest-digest']],
-    signed: payload,
     entity: { ...toSignedEntity(bundle), signature: signedContent(payload, signature, logged) },
     ...(certificate === undefined ? {} : { certificate }),
   };
@@ -67,7 +66,7 @@ function bundleOf(
     : [];
   try {
     return bundleFromJSON({
-      // The oldest version, as it takes a log's promise without its proof of inclusion.
+      // The oldest version: it accepts a log's promise without a proof of inclusion.
       mediaType: 'application/vnd.dev.sigstore.bundle+json;version=0.1',
       messageSignature: {
         messageDigest: { algorithm: 'SHA2_256', digest: logged.toString('base64') },
@@ -83,11 +82,11 @@ function bundleOf(
     });
   } catch (error) {
     if (error instanceof NoSignature) throw error;
-    throw new NoSignature('a signature whose annotations make no sense', { cause: error });
+    throw new NoSignature('a signature whose annotations are not cosign’s', { cause: error });
   }
 }
 
-/** Rekor's answer as cosign keeps it: the entry, and the log's promise to take it up (the "set"). */
+/** Rekor's response as cosign stores it: the entry, and the log's promise to include it (the signed entry timestamp). */
 function entriesIn(text: string | undefined): object[] {
   if (!text) return [];
   const { SignedEntryTimestamp, Payload } = read(rekorSchema, text, 'log entry');

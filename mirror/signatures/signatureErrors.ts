@@ -1,7 +1,10 @@
 import { Refusal } from '../../base/refusal.ts';
-import { describePolicy, type SignaturePolicy } from './policy.ts';
+import { describePolicy, type KeyPolicy, type SignaturePolicy } from './policy.ts';
 
-/** Nothing that could be a signature stands beside the image. */
+const KEPT =
+  'A copy from before the policy stays published until you remove it from the manifest and run plugin-mirror sync --prune.';
+
+/** The registry has no signature of the image. */
 export class SignatureMissing extends Refusal {
   readonly code = 'SIGNATURE_MISSING';
 
@@ -10,13 +13,13 @@ export class SignatureMissing extends Refusal {
       subject,
       faultIn: describePolicy(policy),
       expected: describePolicy(policy),
-      found: `no signature beside ${digest}`,
-      hint: `Sign it with cosign, or copy the signature along with the image (cosign copy). If it is to come unsigned, except it in "signatures" of the manifest. A copy from before the policy stays published until you take it out of the manifest and run sync --prune.`,
+      found: `no signature of ${digest}`,
+      hint: `Sign it with cosign, or copy the signature with the image (cosign copy). If it needs no signature, add a policy with "unsigned" to "signatures" of the manifest. ${KEPT}`,
     });
   }
 }
 
-/** There are signatures, and none is what the policy asks for. */
+/** The registry has signatures of the image, and none satisfies the policy. */
 export class SignatureInvalid extends Refusal {
   readonly code = 'SIGNATURE_INVALID';
 
@@ -26,7 +29,7 @@ export class SignatureInvalid extends Refusal {
       faultIn: describePolicy(policy),
       expected: describePolicy(policy),
       found: listed(reasons),
-      hint: 'This run published nothing of it; a copy from before the policy stays published until you take it out of the manifest and run sync --prune. Ask whoever pushed the image how it is signed, before you change the policy: the image may not be theirs.',
+      hint: `This run did not publish it. ${KEPT} Ask the publisher how the image is signed before you change the policy: someone else may have pushed it.`,
       cause,
     });
   }
@@ -35,16 +38,33 @@ export class SignatureInvalid extends Refusal {
 /** The policy itself cannot be applied. */
 export class SignaturePolicyUnusable extends Refusal {
   readonly code = 'SIGNATURE_POLICY';
+}
 
-  constructor(policy: SignaturePolicy, file: string, cause: unknown) {
-    super(`${file}, named by ${policy.place} of the manifest, cannot be used as a trusted root`, {
+/** Returns the error for a file that is not a trusted root. */
+export function rootError(policy: SignaturePolicy, file: string, cause: unknown): SignaturePolicyUnusable {
+  return new SignaturePolicyUnusable(
+    `${file}, named by ${policy.place} of the manifest, cannot be used as a trusted root`,
+    {
       subject: file,
-      expected: "Sigstore's trusted root in JSON, with certificate authorities and logs in it",
+      expected: "Sigstore's trusted root in JSON, with certificate authorities and logs",
       found: cause instanceof Error ? cause.message : String(cause),
-      hint: 'Write one with "cosign trusted-root create", or take Sigstore’s own: trusted_root.json of github.com/sigstore/root-signing.',
+      hint: 'Write one with "cosign trusted-root create", or use Sigstore’s own: trusted_root.json of github.com/sigstore/root-signing.',
       cause,
-    });
-  }
+    },
+  );
+}
+
+/** Returns the error for a signature that the policy's Ed25519 key may have made in the prehashed form. */
+export function prehashedError({ key, place }: KeyPolicy): SignaturePolicyUnusable {
+  return new SignaturePolicyUnusable(
+    `${key.written}, named by ${place} of the manifest, is an Ed25519 key, whose cosign signatures are not supported`,
+    {
+      subject: key.written,
+      expected: 'an ECDSA or RSA key, or a plain Ed25519 signature',
+      found: 'an Ed25519 signature that is prehashed (Ed25519ph, the form that cosign makes) or made by another key',
+      hint: 'Sign with an ECDSA key, such as "cosign generate-key-pair" makes, and name its public key in the manifest.',
+    },
+  );
 }
 
 const SHOWN = 5;

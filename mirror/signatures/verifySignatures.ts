@@ -1,3 +1,4 @@
+import type { Refusal } from '../../base/refusal.ts';
 import { RegistryDigestMismatch, RegistryNotFound, RegistryProtocol, RegistryRefusal } from '../../registry/errors.ts';
 import type { Image } from '../../registry/image.ts';
 import { formatReference, type Reference } from '../../registry/reference.ts';
@@ -6,14 +7,14 @@ import { findSignatures } from './findSignatures.ts';
 import { NoSignature } from './foundSignature.ts';
 import { openJudge } from './judgeSignature.ts';
 import { fingerprintOf, type SignaturePolicy, type SignatureProof } from './policy.ts';
-import { SignatureInvalid, SignatureMissing } from './signatureErrors.ts';
+import { SignatureInvalid, SignatureMissing, SignaturePolicyUnusable } from './signatureErrors.ts';
 
 /**
- * The door of this folder: proof that an image satisfies a policy, or a refusal. One signature that fits is enough,
- * whatever else stands beside the image; it must be over what the reference resolved to (an index, where there is one)
- * or over the manifest chosen from it. Only the registry is asked, and what it says is proven from the policy's own files.
- * Import it dynamically: it loads Sigstore's packages, which a run without policies has no need of.
- * @throws SignatureMissing, SignatureInvalid, SignaturePolicyUnusable, the registry's refusals, the signal's reason
+ * Verifies that an image satisfies a policy. One valid signature is enough, whatever others the image has. It must sign what
+ * the reference resolved to (an index, if there is one) or the manifest chosen from it. Signatures come from the registry
+ * and are verified offline with the policy's files.
+ * Import this file dynamically: it loads Sigstore's packages, which a run without policies does not need.
+ * @throws SignatureMissing, SignatureInvalid, SignaturePolicyUnusable, the registry's errors, the signal's reason
  */
 export async function verifySignatures(
   policy: SignaturePolicy,
@@ -22,7 +23,7 @@ export async function verifySignatures(
   registry: Registry,
   signal: AbortSignal,
 ): Promise<SignatureProof> {
-  const judge = await openJudge(policy);
+  const judge = openJudge(policy);
   const accepted: readonly string[] = [image.digest, image.manifestDigest];
   const failures: NoSignature[] = [];
   for await (const found of findSignatures({ reference, image, registry, signal }))
@@ -36,23 +37,24 @@ export async function verifySignatures(
       failures.push(error);
     }
   signal.throwIfAborted();
-  const unread = failures.map(({ cause }) => cause).find(isUnread);
-  if (unread !== undefined) throw unread;
+  const undecided = failures.map(({ cause }) => cause).find(isUndecided);
+  if (undecided !== undefined) throw undecided;
   const subject = formatReference(reference);
   if (failures.length === 0) throw new SignatureMissing(subject, image.digest, policy);
   const reasons = [...new Set(failures.map(({ message }) => message))];
   throw new SignatureInvalid(subject, policy, reasons, failures[0]);
 }
 
-/** The registry kept it back, so nobody knows whether it would have fitted. */
-function isUnread(cause: unknown): cause is RegistryRefusal {
+/** The signature could not be read or not be verified, so it might have been valid: its own error is the better one. */
+function isUndecided(cause: unknown): cause is Refusal {
+  if (cause instanceof SignaturePolicyUnusable) return true;
   if (!(cause instanceof RegistryRefusal)) return false;
   return ![RegistryNotFound, RegistryProtocol, RegistryDigestMismatch].some(Kind => cause instanceof Kind);
 }
 
 function shown(digests: readonly string[]): string {
   return digests.length === 0
-    ? 'of none'
+    ? 'of no digest'
     : digests
         .slice(0, 3)
         .map(each => each.slice(0, 140))

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { adoptFile, FileChanged, FileUnreadable } from '../../mirror/extract/adoptFile.ts';
-import { LayerTooLarge } from '../../mirror/extract/layers/layerRefusals.ts';
 import { ModuleInvalid } from '../../mirror/extract/module/inspectModule.ts';
+import { LayerTooLarge } from '../../mirror/extract/module/moduleFile.ts';
 import { buildModule } from '../support/module.ts';
 
 let base = '';
@@ -40,7 +40,7 @@ test('a local module is copied, hashed and checked', async () => {
 test('what cannot be read is named: nothing, a folder, a FIFO', async () => {
   await assert.rejects(adopt(), {
     name: FileUnreadable.name,
-    message: `p 1.0.0: cannot read ${path}: there is no such file`,
+    message: `p 1.0.0: cannot read ${path}: no such file`,
   });
   await assert.rejects(adopt(base), { name: FileUnreadable.name, message: /not a regular file/ });
   execFileSync('sh', ['-c', 'mkfifo "$0"', path]);

@@ -249,7 +249,7 @@ test('a refusal says which layers there are and why none or several fit', async 
       'LAYER_NO_PLUGIN',
       /"plugin\.tar\.gz".*an archive without a module/,
     ],
-    ['an empty tar', imageFormD({ layers: [[]] }), 'LAYER_NO_PLUGIN', /no layer holds/],
+    ['an empty tar', imageFormD({ layers: [[]] }), 'LAYER_NO_PLUGIN', /no layer contains/],
     [
       'removed',
       imageFormD({ layers: [[entry('plugin.wasm')], [{ name: '.wh.plugin.wasm' }]] }),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { moreTelling, nameImage } from '../../mirror/extract/layers/imageKind.ts';
-import { LayerNoPlugin } from '../../mirror/extract/layers/layerRefusals.ts';
+import { LayerNoPlugin } from '../../mirror/extract/layers/errors.ts';
+import { betterSystemFile, nameImage } from '../../mirror/extract/layers/imageKind.ts';
 import { assignRoles, chooseLayers } from '../../mirror/extract/layers/layerRoles.ts';
 import type { ImageManifest } from '../../registry/image.ts';
 
@@ -37,9 +37,9 @@ test('what is no plugin is called by its name', () => {
 
 test('a shell tells most', () => {
   const paths = ['readme', 'etc/passwd', './usr/bin/bash', 'bin/sh'];
-  assert.equal(paths.reduce(moreTelling, undefined as string | undefined), 'usr/bin/bash');
-  assert.equal(moreTelling(undefined, 'plugin.wasm'), undefined);
-  assert.equal(moreTelling('etc/passwd', 'lib/x'), 'etc/passwd');
+  assert.equal(paths.reduce(betterSystemFile, undefined as string | undefined), 'usr/bin/bash');
+  assert.equal(betterSystemFile(undefined, 'plugin.wasm'), undefined);
+  assert.equal(betterSystemFile('etc/passwd', 'lib/x'), 'etc/passwd');
 });
 
 test('layers that cannot be a plugin are counted', () => {

@@ -105,7 +105,7 @@ test('a damaged chain of sections is refused', async () => {
     [moduleOf('018080808080'), /32 bits/],
     [moduleOf('01ffffffff0f'), /claims 4294967295/],
     [moduleOf('0e00'), /unknown id 14/],
-    [moduleOf('0100', '0100'), /twice/],
+    [moduleOf('0100', '0100'), /out of order or repeated/],
     [moduleOf('0300', '0100'), /out of order/],
     [moduleOf('0700'), /export section is cut short/],
     [moduleOf('0705ffffffff0f'), /export section is cut short/],

@@ -9,7 +9,7 @@ import { type StackEntry as Entry, layOver } from './layOver.ts';
 /** Layers as an image lists them, the bottom first, as extraction reads them. @returns `path@layer`, or how many are equally good */
 function search(layers: readonly (readonly Entry[])[]): string | number {
   const found = new PluginSearch();
-  for (let index = layers.length - 1; index >= 0 && !found.settled; index--) {
+  for (let index = layers.length - 1; index >= 0 && !found.isFinal; index--) {
     found.enterLayer(index, index > 0);
     for (const { path, kind } of layers[index] ?? []) found.offer(path, kind);
     found.leaveLayer();

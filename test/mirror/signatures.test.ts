@@ -118,13 +118,25 @@ describe('signatures that cosign itself made', () => {
       for (const { target, manifest, blobs } of manifests)
         put(stored(manifest, blobs), target.startsWith('sha256:') ? null : target);
     };
-    it(`${name}: found and accepted`, async () => {
-      prepare();
-      const proof = await verify(byKey(recorded.keys[keyName] ?? ''));
-      assert.equal(proof.digest, /index/.test(name) ? signedIndex.digest : signed.digest);
-      assert.match(proof.signer, /^key sha256:[0-9a-f]{64}$/);
-      assert.match(proof.policy, /^[0-9a-f]{64}$/);
-    });
+    if (keyName === 'ed25519') {
+      it(`${name}: found and refused, as it is prehashed`, async () => {
+        prepare();
+        await assert.rejects(verify(byKey(recorded.keys[keyName] ?? '')), (error: unknown) => {
+          assert.ok(error instanceof SignaturePolicyUnusable, String(error));
+          assert.equal(error.code, 'SIGNATURE_POLICY');
+          assert.match(error.message, /cosign\.pub.*Ed25519/);
+          assert.match(error.hint ?? '', /ECDSA/);
+          return true;
+        });
+      });
+    } else
+      it(`${name}: found and accepted`, async () => {
+        prepare();
+        const proof = await verify(byKey(recorded.keys[keyName] ?? ''));
+        assert.equal(proof.digest, /index/.test(name) ? signedIndex.digest : signed.digest);
+        assert.match(proof.signer, /^key sha256:[0-9a-f]{64}$/);
+        assert.match(proof.policy, /^[0-9a-f]{64}$/);
+      });
     it(`${name}: no other key is satisfied by it`, async () => {
       prepare();
       await invalid(byKey(stranger), /signature verification failed/);
@@ -135,6 +147,15 @@ describe('signatures that cosign itself made', () => {
 });
 
 describe('signatures by a key', () => {
+  it('a plain Ed25519 signature is accepted, next to one that may be prehashed as well', async () => {
+    const { privateKey: plain } = generateKeyPairSync('ed25519');
+    const { privateKey: wrong } = generateKeyPairSync('ed25519');
+    putSigned([simpleLayer(plain, payloadFor(image.digest))]);
+    assert.equal((await verify(byKey(plain))).digest, image.digest);
+    await assert.rejects(verify(byKey(wrong)), SignaturePolicyUnusable);
+    putSigned([simpleLayer(wrong, payloadFor(image.digest)), simpleLayer(plain, payloadFor(image.digest))]);
+    assert.equal((await verify(byKey(plain))).digest, image.digest);
+  });
   it('a missing signature is told as missing, with every place asked', async () => {
     put(index, '1');
     await assert.rejects(verify(byKey()), (error: unknown) => {
@@ -302,7 +323,7 @@ describe('signatures by a key', () => {
     ['of nothing', {}, /bundle that cannot be read/],
     ['that is a list', [], /bundle that cannot be read/],
     ['about another image', envelopeBundle(key, other.digest), /another image/],
-    ['over other bytes', messageBundle(key, other.manifest), /something else/],
+    ['over other bytes', messageBundle(key, other.manifest), /another digest/],
     ['by a stranger', envelopeBundle(stranger, image.digest), /verification failed/],
   ];
   for (const [what, bundle, why] of bundles)
@@ -414,8 +435,8 @@ describe('signatures without a key', () => {
       sign({ sigstore, signer: sigstore.certify() });
       await verify(keyless({ identity: { pattern: 'https://github\\.com/team/.*' } }));
       await verify(keyless({ identity: { pattern: 'nobody|https://github\\.com/team/plugins/.*' } }));
-      await invalid(keyless({ identity: { pattern: 'https://github\\.com/team/' } }), /must fit the whole/);
-      await invalid(keyless({ identity: { pattern: 'x|team/.*' } }), /must fit the whole/);
+      await invalid(keyless({ identity: { pattern: 'https://github\\.com/team/' } }), /must match the whole/);
+      await invalid(keyless({ identity: { pattern: 'x|team/.*' } }), /must match the whole/);
     });
 
     const wrong: readonly [string, () => Keyless, Partial<KeylessPolicy>, RegExp][] = [
@@ -429,7 +450,7 @@ describe('signatures without a key', () => {
         'another issuer',
         () => ({ sigstore, signer: sigstore.certify({ issuer: `${ISSUER}.evil.example` }) }),
         {},
-        /vouched for by "https:.*evil/,
+        /confirmed by the issuer "https:.*evil/,
       ],
       [
         'a certificate of another authority',
@@ -482,7 +503,7 @@ describe('signatures without a key', () => {
         'a certificate that is not for signing code',
         () => ({ sigstore, signer: sigstore.certify({ usage: 'clientAuth' }) }),
         {},
-        /not for signing code/,
+        /not for code signing/,
       ],
       [
         'another key than its certificate has',

@@ -1,23 +1,24 @@
+import { documentFile, MAX_DOCUMENTS, sizeProblem } from '../layers/documentNames.ts';
 import { folderOf, nameOf, normalisePath } from '../layers/overlay.ts';
 import type { PluginSearch } from '../layers/pluginSearch.ts';
 import type { TarEntry } from '../layers/readTar.ts';
 import type { DocumentFolder } from './documentFolder.ts';
-import { documentFile, MAX_DOCUMENTS, sizeProblem } from './documentRules.ts';
 
 /**
- * The documents that lie beside plugin.wasm in the archives of an image, held in memory until it is known which folder that
- * is. Offer it every entry, after the search has had it, layer by layer from the top down.
+ * The documents in the folder of plugin.wasm, in the same archive, held in memory until that folder is known. The search sees
+ * every entry first, then this class, layer by layer from the top down.
  *
- * - Only regular files count, under the names of documentFile. A link or a folder of such a name is passed over, and hides what
- *   lies below it like any other.
- * - The topmost layer's entry wins; what the search's overlay hides is not there.
- * - Documents in the root are held, and those beside the module found so far. As long as there is none, another folder's are
- *   held only while the entries that come lie in it or below it: an archive written folder by folder has its README next to
- *   its module, and one with thousands of them elsewhere fills no memory.
+ * - Only regular files with a name of documentFile are documents. Links, folders and files hidden by an upper layer are not.
+ * - Documents in the root are held, and those in the folder of the module found so far. Before a module is found, documents
+ *   of another folder are held only while the following entries are in that folder or below it: archives are written folder
+ *   by folder, so a README is near its module, and thousands of documents in other folders do not fill the memory.
  */
 export class ArchiveDocuments {
   readonly #search: PluginSearch;
-  readonly #folders = new Map<string, Held>();
+  /** Of the layer that is read now. */
+  #folders = new Map<string, Held>();
+  /** Of the layer that has the module. */
+  #kept: ReadonlyMap<string, Held> = new Map();
   #layer = 0;
   #heldBytes = 0;
 
@@ -25,7 +26,7 @@ export class ArchiveDocuments {
     this.#search = search;
   }
 
-  /** Bytes that are set aside at present; never more than 16 MiB. */
+  /** Bytes in memory for the layer that is read now; at most 16 MiB. */
   get heldBytes(): number {
     return this.#heldBytes;
   }
@@ -33,44 +34,51 @@ export class ArchiveDocuments {
   /** Starts the next layer below. */
   enterLayer(layer: number): void {
     this.#layer = layer;
+    this.#folders = new Map();
+    this.#heldBytes = 0;
   }
 
-  /** Takes one entry. @returns where its bytes go; undefined if it is not held @throws EntryHostile */
+  /** Ends a layer: its documents are kept if the module is in it. */
+  leaveLayer(): void {
+    if (this.#module?.layer === this.#layer) this.#kept = this.#folders;
+  }
+
+  /** Takes one entry. @returns the consumer of its bytes, or undefined if it is not held @throws EntryHostile */
   offer(entry: TarEntry): ((piece: Buffer) => void) | undefined {
     const path = normalisePath(entry.path);
-    this.#letGo(path);
+    this.#release(path);
     const file = documentFile(nameOf(path));
     if (file === undefined) return undefined;
     const folder = folderOf(path);
-    if (!this.#isKept(folder, path) || this.#search.overlay.isHidden(path)) return undefined;
-    // The same path again replaces what came before, as it would on disk.
-    this.#remove(folder, it => it.path === path && it.layer === this.#layer);
+    if (!this.#isHeld(folder, path) || this.#search.overlay.isHidden(path)) return undefined;
+    // A second entry with the same path replaces the first one, as it does on disk.
+    this.#remove(folder, it => it.path === path);
     return entry.kind === 'file' ? this.#hold(folder, path, file, entry.sizeBytes) : undefined;
   }
 
-  /** Forgets what the present layer had: it has turned out to be damaged. */
-  dropLayer(): void {
-    for (const folder of this.#folders.keys()) this.#remove(folder, it => it.layer === this.#layer);
+  /** Writes the documents in the folder of the module at this normalised path. A document that `folder` has already stays. */
+  async writeNextTo(modulePath: string, folder: DocumentFolder, signal: AbortSignal): Promise<void> {
+    const { documents, surplus } = this.#kept.get(folderOf(modulePath)) ?? { documents: [], surplus: 0 };
+    const source = 'in the archive of plugin.wasm';
+    let left = surplus;
+    for (const { file, bytes, filled, problem } of documents.filter(it => !folder.has(it.file))) {
+      if (folder.has(file)) folder.skip(file, 'another document has that name already', source);
+      else if (folder.isFull) left++;
+      else if (problem !== undefined) folder.skip(file, problem, source);
+      else if (filled !== bytes.length) folder.skip(file, 'it is shorter than its header says', source);
+      else await folder.write(file, bytes, source, signal);
+    }
+    if (left > 0) folder.warn(`${left} documents in its archive are left out: an image may have ${MAX_DOCUMENTS}`);
   }
 
-  /** Writes what lies beside the module at this normalised path. A document that the folder has already wins in silence. */
-  async writeBeside(modulePath: string, folder: DocumentFolder, signal: AbortSignal): Promise<void> {
-    const { documents, surplus } = this.#folders.get(folderOf(modulePath)) ?? { documents: [], surplus: 0 };
-    let left = surplus;
-    for (const { file, layer, bytes, filled, problem } of documents.filter(it => !folder.has(it.file))) {
-      const place = `in the archive that is layer ${layer}`;
-      if (folder.has(file)) folder.skip(file, 'another document has that name already', place);
-      else if (folder.isFull) left++;
-      else if (problem !== undefined) folder.skip(file, problem, place);
-      else if (filled !== bytes.length) folder.skip(file, 'it is shorter than its header says', place);
-      else await folder.write(file, bytes, place, signal);
-    }
-    if (left > 0) folder.warn(`${left} documents in its archives are left out: an image may have ${MAX_DOCUMENTS}`);
+  /** The plugin, or the file that will be it if no other is found. */
+  get #module() {
+    return this.#search.found ?? this.#search.candidates[0];
   }
 
   #hold(folder: string, path: string, file: string, sizeBytes: number): ((piece: Buffer) => void) | undefined {
     const held = this.#folders.get(folder) ?? { documents: [], surplus: 0 };
-    // Each costs a look at every entry, and no honest archive has so many documents above one another.
+    // Every folder costs a comparison per entry; no real archive has documents in so many nested folders.
     if (this.#folders.size >= MAX_FOLDERS && !this.#folders.has(folder) && folder !== '') return undefined;
     this.#folders.set(folder, held);
     if (held.documents.length >= MAX_DOCUMENTS) {
@@ -82,27 +90,27 @@ export class ArchiveDocuments {
       sizeProblem(file, sizeBytes) ??
       (tooMuch ? `with it, the documents are larger than ${MAX_HELD_BYTES} bytes` : undefined);
     const bytes = Buffer.alloc(problem === undefined ? sizeBytes : 0);
-    const document: HeldDocument = { path, file, layer: this.#layer, bytes, problem, filled: 0 };
+    const document: HeldDocument = { path, file, bytes, problem, filled: 0 };
     held.documents.push(document);
     this.#heldBytes += bytes.length;
     if (problem !== undefined) return undefined;
-    // Copied: a piece is a view of a far larger chunk.
+    // Copied: a piece is a view of a much larger chunk.
     return piece => {
       document.filled += piece.copy(bytes, document.filled);
     };
   }
 
-  /** Whether a folder's documents are held, now that `path` has come. */
-  #isKept(folder: string, path: string): boolean {
+  /** Whether documents of `folder` are still held when the entry `path` is read. */
+  #isHeld(folder: string, path: string): boolean {
     if (folder === '') return true;
-    const module = this.#search.found ?? this.#search.candidates[0];
+    const module = this.#module;
     if (module !== undefined) return folder === folderOf(module.path);
     return path === folder || path.startsWith(`${folder}/`);
   }
 
-  #letGo(path: string): void {
+  #release(path: string): void {
     for (const folder of this.#folders.keys())
-      if (!this.#isKept(folder, path)) {
+      if (!this.#isHeld(folder, path)) {
         this.#remove(folder, () => true);
         this.#folders.delete(folder);
       }
@@ -119,16 +127,15 @@ export class ArchiveDocuments {
 interface HeldDocument {
   readonly path: string;
   readonly file: string;
-  readonly layer: number;
   readonly bytes: Buffer;
-  /** Why it is left out, if it lies beside the module. */
+  /** Why it is left out, if it is in the folder of the module. */
   readonly problem: string | undefined;
   filled: number;
 }
 
 interface Held {
   documents: HeldDocument[];
-  /** How many more there are than an image may have. */
+  /** Documents beyond the limit. */
   surplus: number;
 }
 

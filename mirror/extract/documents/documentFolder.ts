@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { contentProblem, MAX_DOCUMENTS } from './documentRules.ts';
+import { contentProblem, MAX_DOCUMENTS } from '../layers/documentNames.ts';
 
 /**
- * The folder beside plugin.wasm that an image's documents are written to, wherever in the image they come from. A document that
- * does not fit is left out with a warning: it is no reason to go without the plugin.
+ * The staging folder of a version, as far as its documents are concerned. A document that cannot be published is left out with
+ * a warning; the plugin is published without it.
  */
 export class DocumentFolder {
   readonly files: Record<string, { sha256: string; sizeBytes: number }> = {};
@@ -14,14 +14,14 @@ export class DocumentFolder {
   readonly #subject: string;
   readonly #taken = new Set<string>();
 
-  /** @param dir an existing folder @param subject what warnings are about, e.g. `ai-proxy 2.0.1` */
+  /** @param dir an existing folder @param subject the start of every warning, e.g. `ai-proxy 2.0.1` */
   constructor(dir: string, subject: string) {
     this.#dir = dir;
     this.#subject = subject;
   }
 
   has(file: string): boolean {
-    // Two names that differ in case only would be one file on many disks.
+    // Two names that differ only in case would be one file on many disks.
     return this.#taken.has(file.toLowerCase());
   }
 
@@ -29,19 +29,19 @@ export class DocumentFolder {
     return this.#taken.size >= MAX_DOCUMENTS;
   }
 
-  /** Warns that a document is left out. `place` says which: a layer, or an archive's number. */
-  skip(file: string, why: string, place: string): void {
-    this.warn(`${file} is left out: ${why} (${place})`);
+  /** Warns that a document is left out. `source` is the layer or the archive that has it. */
+  skip(file: string, why: string, source: string): void {
+    this.warn(`${file} is left out: ${why} (${source})`);
   }
 
   warn(text: string): void {
     this.warnings.push(`${this.#subject}: ${text}`);
   }
 
-  /** Writes a document, as it is stored, under a name from documentFile that `has` does not know. */
-  async write(file: string, bytes: Buffer, place: string, signal: AbortSignal): Promise<void> {
+  /** Writes a document as it is stored. `file` must come from documentFile, and `has` must be false for it. */
+  async write(file: string, bytes: Buffer, source: string, signal: AbortSignal): Promise<void> {
     const problem = contentProblem(file, bytes);
-    if (problem !== undefined) return this.skip(file, problem, place);
+    if (problem !== undefined) return this.skip(file, problem, source);
     this.#taken.add(file.toLowerCase());
     await writeFile(join(this.#dir, file), bytes, { flag: 'wx', mode: 0o644, signal });
     this.files[file] = { sha256: createHash('sha256').update(bytes).digest('hex'), sizeBytes: bytes.length };

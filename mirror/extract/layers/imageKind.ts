@@ -1,8 +1,8 @@
 import type { ImageManifest } from '../../../registry/image.ts';
-import { printable } from './layerRefusals.ts';
+import { printable } from './errors.ts';
 
-// Media types by which others mark what they keep in registries: Helm, Cosign and the bundle format of Sigstore, Notation,
-// in-toto, CycloneDX, SPDX, Flux, OPA, Singularity, the Compose and Docker AI projects, WASI's component images.
+// Media types of other artifacts in registries: Helm, Cosign and Sigstore's bundles, Notation, in-toto, CycloneDX, SPDX, Flux,
+// OPA, Singularity, Docker Compose, language models, Docker's own plugins.
 const KINDS: readonly (readonly [pattern: RegExp, kind: string])[] = [
   [/^application\/vnd\.cncf\.helm\./, 'a Helm chart'],
   [/^application\/vnd\.dev\.(?:cosign|sigstore)\./, 'a signature'],
@@ -18,13 +18,13 @@ const KINDS: readonly (readonly [pattern: RegExp, kind: string])[] = [
 ];
 
 const CONTAINER = /^application\/vnd\.(?:docker\.container\.image|oci\.image\.config)\.v1\+json$/;
-/** What a container has and an image with nothing but a plugin in it has not. */
+/** Files that a container image has and a plugin image has not. */
 const SHELL = /^(?:usr\/)?bin\/(?:ba|da|z)?sh$/;
 const SYSTEM_FILE = /^(?:bin|sbin|usr|etc|lib|lib64|opt|app)\//;
 
 /**
- * What an image without a plugin is, by its media types and, for a container image, one of the files that were seen in it;
- * undefined if it could be anything.
+ * Returns what an image without a plugin is (`a Helm chart`), by its media types and by one of the files seen in its layers.
+ * Undefined if neither says so.
  */
 export function nameImage(manifest: ImageManifest, systemFile: string | undefined): string | undefined {
   const { artifactType = '', config, layers } = manifest;
@@ -32,14 +32,14 @@ export function nameImage(manifest: ImageManifest, systemFile: string | undefine
   for (const [pattern, kind] of KINDS) if (types.some(type => pattern.test(type))) return kind;
   if (CONTAINER.test(config.mediaType) || systemFile !== undefined)
     return `a container image${systemFile === undefined ? '' : ` (there is ${printable(systemFile)} in it)`}`;
-  // What tools put there that were told of no type says nothing of what it is.
+  // ORAS writes the second one if no type is given.
   return artifactType === '' || artifactType === 'application/vnd.unknown.artifact.v1'
     ? undefined
     : `an artifact of type ${printable(artifactType)}`;
 }
 
-/** Of the files seen so far, the one that tells best that this is a whole system: a shell, else any. */
-export function moreTelling(known: string | undefined, path: string): string | undefined {
+/** Returns the file that best shows that an image is a container image: a shell, otherwise any file of a system folder. */
+export function betterSystemFile(known: string | undefined, path: string): string | undefined {
   const bare = path.replace(/^(?:\.?\/)+/, '');
   if (SHELL.test(bare) && !SHELL.test(known ?? '')) return bare;
   return known ?? (SYSTEM_FILE.test(bare) ? bare : undefined);

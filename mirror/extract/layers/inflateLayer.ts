@@ -1,72 +1,73 @@
 import type { Readable, Transform } from 'node:stream';
 import zlib from 'node:zlib';
 import { isGzip, isZstd, SNIFF_BYTES } from '../module/moduleContent.ts';
-import { LayerCorrupt, LayerHostile, LayerTooLarge } from './layerRefusals.ts';
+import { LayerTooLarge } from '../module/moduleFile.ts';
+import { LayerCorrupt, LayerHostile } from './errors.ts';
 
 export interface InflatedLayer {
   readonly compression: 'none' | 'gzip' | 'zstd';
-  /** Up to 512 bytes of what is inside. */
+  /** Up to the first 512 bytes of the content. */
   readonly head: Buffer;
-  /** Everything inside, `head` included. It must be read to its end before any of it counts. */
+  /** The whole content, `head` included. Read it to its end before using any of it. */
   readonly chunks: AsyncIterable<Buffer>;
 }
 
-/** How much the layers of one image may still inflate to, all together; inflateLayer counts it down. */
+/** How many bytes the layers of one image may still inflate to, together; inflateLayer counts it down. */
 export interface InflateBudget {
   leftBytes: number;
 }
 
-/** Bytes that one image's layers may inflate to: room for a plugin of 256 MiB on a base image, too little for a bomb to hurt. */
+/** Bytes that the layers of one image may inflate to: enough for a plugin of 256 MiB on a base image, too few for a bomb. */
 export const INFLATE_LIMIT_BYTES = 1024 * 1024 * 1024;
 
 /**
- * Looks at a layer's own first bytes and undoes gzip (members in a row included, RFC 1952, 2.2) or zstd (RFC 8878). When the
- * compressed data is bad, the source is read to its end all the same: a wrong digest is the better explanation, and it comes
- * with the source's end. Memory stays flat. The caller destroys the source.
- * @param place names the layer in errors @throws LayerCorrupt, LayerTooLarge, LayerHostile, and whatever the source throws
+ * Detects the compression of a layer from its first bytes and inflates gzip (several members included, RFC 1952, 2.2) or zstd
+ * (RFC 8878). If the compressed data is damaged, the source is still read to its end: a wrong digest, which the source reports
+ * there, is the better error. Memory use is bounded. The caller destroys the source.
+ * @param label names the layer in errors @throws LayerCorrupt, LayerTooLarge, LayerHostile, and any error of the source
  */
 export async function inflateLayer(
   source: Readable,
   subject: string,
-  place: string,
+  label: string,
   budget: InflateBudget = { leftBytes: INFLATE_LIMIT_BYTES },
 ): Promise<InflatedLayer> {
   const stored = await peek(bytesOf(source), 4);
   const compression = isGzip(stored.head) ? 'gzip' : isZstd(stored.head) ? 'zstd' : 'none';
   const inflated = await peek(
-    capped(undo(compression, stored.chunks, subject, place), subject, place, budget),
+    capped(inflate(compression, stored.chunks, subject, label), subject, label, budget),
     SNIFF_BYTES,
   );
   return { compression, ...inflated };
 }
 
 const CHUNK_BYTES = 256 * 1024;
-// One slice of this size can make fzstd put out 128 MiB at worst (64 run-length blocks of 2 MiB).
+// At worst fzstd inflates one slice to 128 MiB (64 run-length blocks of 2 MiB).
 const ZSTD_SLICE_BYTES = 256;
-// A zstd block of next to nothing costs fzstd a move of its whole window, up to 32 MiB.
+// For every tiny zstd block fzstd moves its whole window, up to 32 MiB.
 const MAX_TINY_BLOCKS = 20_000;
 const TINY_BLOCK_BYTES = 1024;
 
-function undo(
+function inflate(
   compression: InflatedLayer['compression'],
   stored: AsyncIterable<Buffer>,
   subject: string,
-  place: string,
+  label: string,
 ): AsyncIterable<Buffer> {
   if (compression === 'none') return stored;
   const corrupt = (cause: unknown) =>
-    new LayerCorrupt(`${subject}: ${place} is damaged ${compression} data: ${messageOf(cause)}`, {
+    new LayerCorrupt(`${subject}: ${label} is damaged ${compression} data: ${messageOf(cause)}`, {
       subject,
-      expected: `whole ${compression} data`,
+      expected: `complete ${compression} data`,
       found: messageOf(cause),
-      hint: 'The layer was damaged before it was pushed: push the image again.',
+      hint: 'The digest is right, so the layer was damaged before it was pushed. Push the image again.',
       cause,
     });
   if (compression === 'gzip') return through(zlib.createGunzip({ chunkSize: CHUNK_BYTES }), stored, corrupt);
-  return unzstd(stored, corrupt, subject, place);
+  return unzstd(stored, corrupt, subject, label);
 }
 
-/** Pumps by hand: `pipeline` would wait forever for an engine that has stopped at padding after the compressed data. */
+/** Not `pipeline`: it would wait forever for an engine that has stopped at padding after the compressed data. */
 async function* through(
   engine: Transform,
   stored: AsyncIterable<Buffer>,
@@ -77,7 +78,7 @@ async function* through(
     for await (const chunk of engine) yield chunk as Buffer;
     await feed.done;
   } catch (error) {
-    await feed.done; // throws the source's own error, if there is one
+    await feed.done; // throws the error of the source, if there is one
     throw corrupt(error);
   } finally {
     feed.stop();
@@ -85,7 +86,7 @@ async function* through(
 }
 
 class Feed {
-  /** Settles at the source's end, whatever becomes of the engine. */
+  /** Resolves or rejects at the end of the source, even if the engine fails before. */
   readonly done: Promise<void>;
   readonly #engine: Transform;
   #over = false;
@@ -100,7 +101,7 @@ class Feed {
     };
     engine.on('drain', wake).on('end', over).on('error', over).on('close', over);
     this.done = this.#run(stored);
-    this.done.catch(() => {}); // told by whoever awaits it; an abandoned layer has nobody to tell
+    this.done.catch(() => {}); // through() awaits it; the error of an abandoned layer is not needed
   }
 
   stop(): void {
@@ -126,26 +127,29 @@ class Feed {
 }
 
 /**
- * fzstd, on every Node: 20 has no zstd, and 24's decoder stops without an error after the first frame, where zstd:chunked
- * layers have many. It works synchronously: small slices keep what one of them can inflate to in bounds.
+ * Uses fzstd on every Node: Node 20 has no zstd, and Node 24's decoder stops without an error after the first frame, while
+ * zstd:chunked layers have many. fzstd is synchronous: small slices bound what one call inflates.
  */
 async function* unzstd(
   stored: AsyncIterable<Buffer>,
   corrupt: (cause: unknown) => LayerCorrupt,
   subject: string,
-  place: string,
+  label: string,
 ): AsyncGenerator<Buffer> {
   const { Decompress } = await import('fzstd');
   let ready: Buffer[] = [];
   let tinyBlocks = 0;
   const engine = new Decompress(block => {
     if (block.length < TINY_BLOCK_BYTES && ++tinyBlocks > MAX_TINY_BLOCKS)
-      throw new LayerHostile(`${subject}: ${place} is zstd data of more than ${MAX_TINY_BLOCKS} tiny blocks`, {
-        subject,
-        expected: 'zstd blocks of a useful size',
-        found: `more than ${MAX_TINY_BLOCKS} blocks below ${TINY_BLOCK_BYTES} bytes`,
-        hint: 'Push the image with gzip layers.',
-      });
+      throw new LayerHostile(
+        `${subject}: ${label} is zstd data with more than ${MAX_TINY_BLOCKS} tiny blocks, which take too long to inflate`,
+        {
+          subject,
+          expected: `at most ${MAX_TINY_BLOCKS} zstd blocks of less than ${TINY_BLOCK_BYTES} bytes`,
+          found: 'more',
+          hint: 'Push the image with gzip layers.',
+        },
+      );
     if (block.length > 0) ready.push(Buffer.from(block.buffer, block.byteOffset, block.byteLength));
   });
   let broken: unknown;
@@ -174,17 +178,17 @@ async function* unzstd(
 async function* capped(
   chunks: AsyncIterable<Buffer>,
   subject: string,
-  place: string,
+  label: string,
   budget: InflateBudget,
 ): AsyncGenerator<Buffer> {
   for await (const chunk of chunks) {
     budget.leftBytes -= chunk.length;
     if (budget.leftBytes < 0)
       throw new LayerTooLarge(
-        `${subject}: ${place} inflates beyond ${INFLATE_LIMIT_BYTES} bytes (1 GiB), which is the most for the layers of an image`,
+        `${subject}: ${label} inflates beyond ${INFLATE_LIMIT_BYTES} bytes (1 GiB), the limit for the layers of one image`,
         {
           subject,
-          expected: `at most ${INFLATE_LIMIT_BYTES} bytes in the layers that must be read`,
+          expected: `at most ${INFLATE_LIMIT_BYTES} bytes in the layers that are read`,
           found: 'more',
           hint: 'Build the plugin image FROM scratch with nothing but plugin.wasm in it.',
         },
@@ -197,7 +201,7 @@ async function* bytesOf(source: Readable): AsyncGenerator<Buffer> {
   for await (const chunk of source) yield Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
 }
 
-/** Reads until `wanted` bytes are there or the end, and gives them back together with everything that follows. */
+/** Reads `wanted` bytes, or all of a shorter stream, and returns them with an iterable over the whole stream. */
 async function peek(
   chunks: AsyncGenerator<Buffer> | AsyncIterable<Buffer>,
   wanted: number,

@@ -1,38 +1,32 @@
 import type { Descriptor } from '../../../registry/image.ts';
-import { documentFile } from '../documents/documentRules.ts';
-import {
-  describeLayers,
-  LayerAmbiguous,
-  LayerEncrypted,
-  LayerHostile,
-  LayerNoPlugin,
-  titleOf,
-} from './layerRefusals.ts';
+import { documentFile } from './documentNames.ts';
+import { describeLayers, LayerAmbiguous, LayerEncrypted, LayerHostile, LayerNoPlugin, titleOf } from './errors.ts';
 
-/** What a layer is taken for before a byte of it is read. */
+/** The presumed content of a layer, from the manifest alone. */
 type LayerRole = 'module' | 'archive' | 'document' | 'encrypted' | 'unknown' | 'other';
 
 export interface LayerPart {
   readonly layer: Descriptor;
   readonly role: LayerRole;
-  /** The safe name under which a document is kept; only with role `document`. */
+  /** The name under which a document is published; only with role `document`. */
   readonly file?: string;
 }
 
 /**
- * Which layers are opened to find plugin.wasm, and in which order. The rule, from the manifest alone:
+ * Returns the layers to open for plugin.wasm, in their order. The manifest alone decides:
  *
- * 1. A layer is a `module` by its media type (`…+wasm`, `application/wasm`) or a title that ends in `.wasm`; `oras push
- *    x.wasm` without a media type says `…image.layer.v1.tar`, so the title is stronger than a tar's media type.
- * 2. A layer is a `document` by its title (README*.md, spec.yaml, icon.png), else by its media type.
- * 3. What is left and is a tar by media type or title is an `archive`; a title that ends like a text (LICENSE, .json) is not.
- *    Configs, attestations, signatures, the OCI empty layer are `other`: never opened. The rest is `unknown`.
- * 4. The one module that is titled exactly `plugin.wasm` wins over everything.
- * 5. Else a single module wins if there is no archive. Several modules, or modules and archives: ambiguous.
- * 6. Else all archives together are an image, read from the top down (see PluginSearch).
- * 7. Else a single unknown layer is looked into.
+ * 1. A layer is a `module` by its media type (`…+wasm`, `application/wasm`) or by a title that ends in `.wasm`. The title
+ *    counts more than a tar's media type: `oras push x.wasm` without a media type writes `…image.layer.v1.tar`.
+ * 2. A layer is a `document` by its title (README*.md, spec.yaml, icon.png), otherwise by its media type.
+ * 3. Any other layer with the media type or the title of a tar is an `archive`, unless its title is that of a text (LICENSE,
+ *    .json). Configs, attestations, signatures and the OCI empty layer are `other` and never opened. The rest is `unknown`.
+ * 4. A single module titled exactly `plugin.wasm` is the plugin, whatever else there is.
+ * 5. Otherwise a single module is the plugin if there is no archive. Several modules, or modules and archives, are ambiguous.
+ * 6. Otherwise all archives together are a file system image, read from the top down (see PluginSearch).
+ * 7. Otherwise a single unknown layer is opened.
  *
- * `kind` is what the image seems to be, for the refusal. The same digest twice is one layer. What a layer really holds (raw module, gzip, zstd, tar) its own bytes say later.
+ * Layers with the same digest are one layer. The content of a layer (raw module, gzip, zstd, tar) is detected from its bytes.
+ * @param kind what the image seems to be, for the error
  * @returns one module, or all archives, the topmost first @throws LayerNoPlugin, LayerAmbiguous, LayerEncrypted, LayerHostile
  */
 export function chooseLayers(subject: string, parts: readonly LayerPart[], kind: string | undefined): LayerPart[] {
@@ -43,52 +37,49 @@ export function chooseLayers(subject: string, parts: readonly LayerPart[], kind:
   if (named.length === 1) return named;
   const encrypted = parts.filter(part => part.role === 'encrypted');
   if (encrypted.length > 0 && (modules.length > 0 || encrypted.length === archives.length))
-    throw refuseEncrypted(subject, parts);
+    throw encryptedError(subject, parts);
   const ambiguous = (why: string) =>
     new LayerAmbiguous(`${subject}: ${why}; ${describeLayers(layersOf(parts), roleNotes(parts))}`, {
       subject,
       expected: 'one layer that is the plugin',
       found: why,
-      hint: 'Push the plugin as the only module of its image, or title its layer plugin.wasm.',
+      hint: 'Push the plugin as the only module of its image, or give its layer the title plugin.wasm.',
     });
   if (named.length > 1) throw ambiguous(`${named.length} different layers are titled plugin.wasm`);
   if (modules.length > 1) throw ambiguous(`${modules.length} layers are modules and none is titled plugin.wasm`);
   if (modules.length > 0 && archives.length > 0)
-    throw ambiguous('there are a module and an archive, and the module is not titled plugin.wasm');
+    throw ambiguous('the image has a module and an archive, and the module is not titled plugin.wasm');
   if (modules.length > 0) return modules;
   if (archives.length > MAX_ARCHIVES)
-    throw new LayerHostile(
-      `${subject}: the image has ${archives.length} archive layers; ${MAX_ARCHIVES} are the most`,
-      {
-        subject,
-        expected: `at most ${MAX_ARCHIVES} archive layers`,
-        found: String(archives.length),
-        hint: 'Build the plugin image FROM scratch with nothing but plugin.wasm in it.',
-      },
-    );
+    throw new LayerHostile(`${subject}: the image has ${archives.length} archive layers, more than ${MAX_ARCHIVES}`, {
+      subject,
+      expected: `at most ${MAX_ARCHIVES} archive layers`,
+      found: String(archives.length),
+      hint: 'Build the plugin image FROM scratch with nothing but plugin.wasm in it.',
+    });
   if (archives.length > 0) return archives.toReversed();
   if (unknown.length > 1)
     throw ambiguous(`${unknown.length} layers could be the plugin by their media types and titles`);
   if (unknown.length > 0) return unknown;
   throw new LayerNoPlugin(
-    `${subject}: ${kind === undefined ? '' : `it is ${kind}, not a plugin: `}no layer can hold a plugin; ${describeLayers(layersOf(parts), roleNotes(parts))}`,
+    `${subject}: ${kind === undefined ? '' : `it is ${kind}, not a plugin: `}no layer can contain a plugin; ${describeLayers(layersOf(parts), roleNotes(parts))}`,
     {
       subject,
-      expected: 'a layer with a Wasm module, or a tar that holds plugin.wasm',
+      expected: 'a layer with a Wasm module, or a tar with plugin.wasm in it',
       found: kind ?? otherLayers(parts.length),
       hint: 'Check that the reference names a plugin image, and not a signature, an SBOM or a Helm chart.',
     },
   );
 }
 
-export function refuseEncrypted(subject: string, parts: readonly LayerPart[]): LayerEncrypted {
+export function encryptedError(subject: string, parts: readonly LayerPart[]): LayerEncrypted {
   return new LayerEncrypted(
-    `${subject}: the layer that may hold the plugin is encrypted; ${describeLayers(layersOf(parts), roleNotes(parts))}`,
+    `${subject}: the layer that may contain the plugin is encrypted; ${describeLayers(layersOf(parts), roleNotes(parts))}`,
     {
       subject,
       expected: 'layers that can be read without a key',
       found: 'a media type that ends in +encrypted',
-      hint: 'Push the plugin without encryption: gateways cannot load it either.',
+      hint: 'Push the plugin without encryption: gateways cannot load an encrypted one.',
     },
   );
 }
@@ -113,7 +104,7 @@ function otherLayers(count: number): string {
   return count === 0 ? 'no layers' : count === 1 ? 'one layer of another kind' : `${count} layers of other kinds`;
 }
 
-// Container engines stop at 127 layers; each one costs a request.
+// Container engines allow 127 layers; each one costs a request.
 const MAX_ARCHIVES = 200;
 
 const ROLE_NOTES: Record<LayerRole, string> = {
@@ -143,7 +134,7 @@ function roleOf(layer: Descriptor, file: string | undefined): LayerRole {
   if (OTHER_TYPE.test(type)) return 'other';
   if (WASM_TYPE.test(type) || WASM_TITLE.test(title)) return 'module';
   if (file !== undefined) return 'document';
-  // ORAS packs a folder into a tar and titles it with the folder's name, whatever that looks like.
+  // ORAS packs a folder into a tar and uses the folder's name as its title, which may look like that of a text.
   if (layer.annotations?.['io.deis.oras.content.unpack'] === 'true') return 'archive';
   if (TEXT_TITLE.test(title)) return 'other';
   if (TAR_TYPE.test(type) || TAR_TITLE.test(title)) return 'archive';
@@ -162,7 +153,7 @@ function documentName(layer: Descriptor): string | undefined {
 function distinct(parts: readonly LayerPart[]): LayerPart[] {
   const digests = new Set<string>();
   const first: LayerPart[] = [];
-  // A second copy may be the one with the telling title.
+  // Of two copies, only one may be titled plugin.wasm.
   for (const part of [...parts].sort((a, b) => Number(isNamed(b)) - Number(isNamed(a)))) {
     if (!digests.has(part.layer.digest)) first.push(part);
     digests.add(part.layer.digest);

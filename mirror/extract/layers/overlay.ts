@@ -1,40 +1,40 @@
-/** The kinds of tar entries that make a difference here. */
+/** Kinds of tar entries, as far as they matter here. */
 export type EntryKind = 'file' | 'directory' | 'link' | 'special';
 
-/** Why an archive's own entries make it unfit; the caller turns it into a refusal. */
+/** An entry that no archive may have; readLayers turns it into LAYER_HOSTILE. */
 export class EntryHostile extends Error {}
 
 /**
- * What the upper layers of a stack hide of those below (OCI image-spec, layer.md, Applying Changesets and Whiteouts), learnt
- * while they are read from the top down, each in one pass.
+ * The paths that upper layers hide in lower ones (OCI image-spec, layer.md, Applying Changesets and Whiteouts), collected while
+ * layers are read from the top down, each in one pass.
  *
- * - A whiteout `.wh.NAME` hides NAME and all below it, `.wh..wh..opq` all below its folder, in lower layers only.
- * - A file hides a folder of its name and a folder a file.
+ * - A whiteout `.wh.NAME` hides NAME and everything below it, `.wh..wh..opq` everything below its folder, in lower layers only.
+ * - A file hides a folder with the same path, and a folder hides a file.
  *
- * Names only decide, they are never used as names on disk. Those that leave the layer (`..`, absolute) are hostile.
+ * Paths are compared and never used on disk. A path that leaves the layer (`..`, absolute) is hostile.
  */
 export class Overlay {
   #remembers = false;
   #rememberedBytes = 0;
   #comparedBytes = 0;
-  /** The folder whose own name and those above it were covered last. */
+  /** The last folder that was added to #folders with all folders above it. */
   #covered = '';
-  /** Hide the path itself and everything below it. */
+  /** Hidden with everything below. */
   readonly #hidden = new Set<string>();
-  /** Hide the path itself only: folders over files. */
+  /** Hidden themselves only: a folder hides a file with its path. */
   readonly #folders = new Set<string>();
-  /** Hide everything below the path only. */
+  /** Hidden below the path only. */
   readonly #opaque = new Set<string>();
-  /** What the present layer adds to each of them once it ends. */
+  /** What the current layer adds to each set when it ends. */
   readonly #pending = new Map<Set<string>, Set<string>>();
 
-  /** Starts the next layer below. `more` says whether others lie below it; if not, what hides need not be kept. */
+  /** Starts the next layer below. `more`: other layers follow; otherwise nothing needs to be remembered. */
   enterLayer(more: boolean): void {
     this.#remembers = more;
     this.#covered = '';
   }
 
-  /** Ends a layer: from now on it hides what lies below. */
+  /** Ends a layer: from now on it hides paths of lower layers. */
   leaveLayer(): void {
     for (const [set, paths] of this.#pending) for (const path of paths) set.add(path);
     this.#pending.clear();
@@ -52,7 +52,7 @@ export class Overlay {
     return path;
   }
 
-  /** Whether a layer above the present one hides this normalised path. @throws EntryHostile once that has cost too much */
+  /** Whether an upper layer hides this normalised path. @throws EntryHostile after comparing more than 2 GiB of names */
   isHidden(path: string): boolean {
     if (this.#hidden.has(path) || this.#folders.has(path) || this.#opaque.has('')) return true;
     if (this.#hidden.size + this.#opaque.size === 0) return false;
@@ -60,13 +60,13 @@ export class Overlay {
       const above = path.slice(0, end);
       this.#comparedBytes += end;
       if (this.#comparedBytes > MAX_COMPARED_BYTES)
-        throw new EntryHostile('its files lie in too many too deep folders');
+        throw new EntryHostile('it has too many files in deeply nested folders');
       if (this.#hidden.has(above) || this.#opaque.has(above)) return true;
     }
     return false;
   }
 
-  /** Counts a path that is kept. @throws EntryHostile once they are too many */
+  /** Counts the memory for a path. @throws EntryHostile beyond 32 MiB */
   remember(path: string): void {
     this.#rememberedBytes += path.length + 64;
     if (this.#rememberedBytes > MAX_REMEMBERED_BYTES) throw new EntryHostile('its file names fill more than 32 MiB');
@@ -78,43 +78,43 @@ export class Overlay {
     else if (!name.startsWith('.wh..wh.')) {
       const target = name.slice(4);
       if (target === '' || target === '.' || target === '..')
-        throw new EntryHostile(`${path} is a whiteout of nothing that could be there`);
+        throw new EntryHostile(`${path} is a whiteout without a file name`);
       this.#later(this.#hidden, folder === '' ? target : `${folder}/${target}`);
     }
   }
 
   #cover(path: string, kind: EntryKind): void {
     if (kind === 'directory') {
-      if (ASKED_FOR.test(nameOf(path))) this.#later(this.#folders, path);
+      if (RELEVANT.test(nameOf(path))) this.#later(this.#folders, path);
     } else this.#later(this.#hidden, path);
-    // An entry makes folders of all the names above it, whether or not they have entries of their own.
+    // All names above an entry are folders, whether or not they have entries of their own.
     const folder = folderOf(path);
     if (folder === this.#covered) return;
     this.#covered = folder;
     for (let start = 0, end = path.indexOf('/'); end > 0; start = end + 1, end = path.indexOf('/', start))
-      if (ASKED_FOR.test(path.slice(start, end))) this.#later(this.#folders, path.slice(0, end));
+      if (RELEVANT.test(path.slice(start, end))) this.#later(this.#folders, path.slice(0, end));
   }
 
   #later(set: Set<string>, path: string): void {
     if (!this.#remembers) return;
     const paths = this.#pending.get(set) ?? new Set();
     this.#pending.set(set, paths);
-    // Counted even if it is there already: deep folders, in turns, would cost time without end.
+    // Counted even if it is known already: alternating deep folders would cost unbounded time.
     this.remember(path);
     paths.add(path);
   }
 }
 
 const MAX_REMEMBERED_BYTES = 32 * 1024 * 1024;
-/** A second or two; a hundred thousand documents ten folders deep have a tenth of it. */
+/** About two seconds; 100,000 documents ten folders deep need a tenth of it. */
 const MAX_COMPARED_BYTES = 2 * 1024 * 1024 * 1024;
 const MAX_PATH_LENGTH = 4096;
-/** A name among others that is empty, `.` or `..`. */
+/** A part of a path that is empty, `.` or `..`. */
 const UNUSUAL = /(?:^|\/)\.{0,2}(?:\/|$)/;
-/** Endings of the files that isHidden is asked about, modules and documents: no other folder can stand over one. */
-const ASKED_FOR = /\.(?:wasm|md|markdown|ya?ml|png)$/i;
+/** The file endings of modules and documents: only a folder with such a name can hide one. */
+const RELEVANT = /\.(?:wasm|md|markdown|ya?ml|png)$/i;
 
-/** `./a//b/` → `a/b`; the root itself is the empty text. @throws EntryHostile */
+/** Returns `a/b` for `./a//b/`; the empty text for the root. @throws EntryHostile */
 export function normalisePath(raw: string): string {
   if (raw.length > MAX_PATH_LENGTH)
     throw new EntryHostile(`an entry's name is longer than ${MAX_PATH_LENGTH} characters`);
@@ -126,7 +126,7 @@ export function normalisePath(raw: string): string {
   return parts.join('/');
 }
 
-/** Of a normalised path; the empty text is the root. */
+/** Returns the folder of a normalised path; the empty text for the root. */
 export function folderOf(path: string): string {
   return path.slice(0, Math.max(0, path.lastIndexOf('/')));
 }

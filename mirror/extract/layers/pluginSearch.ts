@@ -1,66 +1,66 @@
 import { EntryHostile, type EntryKind, nameOf, Overlay } from './overlay.ts';
 
-/** A `.wasm` file that the image, taken as a whole, shows. */
+/** A `.wasm` file that is visible in the image as a whole. */
 export interface Candidate {
   readonly path: string;
-  /** Number of the layer that has it, counted as the caller counts. */
+  /** The number of its layer, as given to enterLayer. */
   readonly layer: number;
 }
 
 /**
- * Finds the plugin in a stack of file system layers, read from the top down, each in one pass: what the topmost layers say
- * hides what lies below (see Overlay).
+ * Finds the plugin in a stack of file system layers, read from the top down, each in one pass. Upper layers hide paths of
+ * lower ones (see Overlay).
  *
- * - `plugin.wasm` (or `./plugin.wasm`) in the root is the plugin; once a layer has it, no lower layer matters.
- * - Else the only `.wasm` file anywhere in the image is. Two of them are equally good: the caller refuses.
- * - Files of macOS's resource forks (`._plugin.wasm`) are not modules.
+ * - `plugin.wasm` (or `./plugin.wasm`) in the root is the plugin; lower layers cannot change that.
+ * - Otherwise the only `.wasm` file of the image is the plugin. Several are ambiguous: the caller refuses the image.
+ * - macOS's resource forks (`._plugin.wasm`) are not modules.
  *
- * Names only decide, they are never used as names on disk. A module's path that comes twice in one layer is hostile, and so is
- * a plugin.wasm that is no regular file.
+ * Paths are compared and never used on disk. A module with the same path twice in one layer is hostile, and so is a
+ * plugin.wasm that is not a regular file.
  */
 export class PluginSearch {
-  /** Files that could be the plugin, in the order in which they were met; those in upper layers first. */
+  /** Files that could be the plugin, in reading order: upper layers first. */
   readonly candidates: Candidate[] = [];
-  /** What would have been a candidate and is none, in words, for a refusal. */
+  /** Why `.wasm` files are not candidates, for the error. */
   readonly notes: string[] = [];
-  /** What the layers read so far hide; every entry that is offered goes through it. */
+  /** The paths that the layers read so far hide. */
   readonly overlay = new Overlay();
   #root: Candidate | undefined;
   #layer = 0;
   #seen = new Set<string>();
 
-  /** The plugin, if a plugin.wasm in the root was met, or the only candidate so far. */
+  /** The plugin.wasm in the root, otherwise the only candidate so far. */
   get found(): Candidate | undefined {
     return this.#root ?? (this.candidates.length === 1 ? this.candidates[0] : undefined);
   }
 
-  /** True once no lower layer can change the answer. */
-  get settled(): boolean {
+  /** True if no lower layer can change the result. */
+  get isFinal(): boolean {
     return this.#root !== undefined;
   }
 
-  /** Starts the next layer below. `more` says whether others lie below it; if not, what hides need not be kept. */
+  /** Starts the next layer below. `more`: other layers follow; otherwise hidden paths need not be remembered. */
   enterLayer(layer: number, more: boolean): void {
     this.#layer = layer;
     this.#seen = new Set();
     this.overlay.enterLayer(more);
   }
 
-  /** Ends a layer: from now on it hides what lies below. */
+  /** Ends a layer: from now on it hides paths of lower layers. */
   leaveLayer(): void {
     this.overlay.leaveLayer();
   }
 
   /**
-   * Takes one entry. @returns true if its bytes are to be kept in place of any kept before: it is the first candidate, or the
-   * plugin itself. @throws EntryHostile
+   * Takes one entry. @returns true if its bytes replace those kept before: it is the first candidate, or plugin.wasm in the
+   * root. @throws EntryHostile
    */
   offer(rawPath: string, kind: EntryKind, about = ''): boolean {
     const path = this.overlay.take(rawPath, kind);
     if (path === undefined || kind === 'directory') return false;
     const name = nameOf(path);
     if (!/\.wasm$/i.test(name) || name.startsWith('._')) return false;
-    if (this.#seen.has(path)) throw new EntryHostile(`${path} is there twice`);
+    if (this.#seen.has(path)) throw new EntryHostile(`it has ${path} twice`);
     this.overlay.remember(path);
     this.#seen.add(path);
     if (this.overlay.isHidden(path)) {

@@ -1,14 +1,14 @@
 import { Parser, type ReadEntry } from 'tar';
 import type { EntryKind } from './overlay.ts';
 
-/** An archive that breaks off or contradicts itself; thrown only once all of its bytes have been read. */
+/** An incomplete or inconsistent archive; thrown after all of its bytes have been read. */
 export class TarDamaged extends Error {}
 
-/** An archive made to do harm; thrown at once. */
+/** An archive with content that no build tool writes; thrown immediately. */
 export class TarHostile extends Error {}
 
 export interface TarEntry {
-  /** As the archive has it; never to be used as a name on disk. */
+  /** As in the archive; never used on disk. */
   readonly path: string;
   readonly kind: EntryKind;
   /** `a symbolic link to main.wasm`, `a device` … */
@@ -17,21 +17,21 @@ export interface TarEntry {
 }
 
 export interface TarVisitor {
-  /** @returns where the entry's bytes go, piece by piece; undefined to skip them. What it throws ends the reading. */
+  /** @returns the consumer of the entry's bytes, or undefined to skip them. An error that it throws ends the reading. */
   entry(entry: TarEntry): ((piece: Buffer) => void) | undefined;
-  /** Called between chunks, so that what the pieces have piled up can be written. */
+  /** Called between chunks to write what the consumers have collected. */
   flush(): Promise<void>;
 }
 
-/** Entries of one archive, headers of extensions included. A base image of Debian has about 7 000. */
+/** Entries of one archive, extended headers included. Debian's base image has about 7,000. */
 const MAX_TAR_ENTRIES = 100_000;
 
 /**
- * Reads a plain tar in one pass with node-tar's parser, in strict mode, without its unpacker: no entry's name, link or owner
- * ever reaches the file system. node-tar would swallow three things in silence, and they are refused here: extended headers
- * too large for it, which would leave the next entry with a wrong name; sizes that are no number; sparse files of pax form,
- * which look like regular files.
- * @throws TarDamaged after the last chunk, TarHostile at once, and whatever the visitor or `chunks` throw
+ * Reads a plain tar in one pass with node-tar's strict parser and without its unpacker: names, links and owners of entries
+ * never reach the file system. Three things that node-tar accepts silently are refused: an extended header too large for it
+ * (the next entry would have a wrong name), a size that is not a number, and a sparse file in pax form (it looks like a
+ * regular file).
+ * @throws TarDamaged after the last chunk, TarHostile immediately, and any error of the visitor or of `chunks`
  */
 export async function readTar(chunks: AsyncIterable<Buffer>, visitor: TarVisitor): Promise<void> {
   let count = 0;
@@ -64,7 +64,7 @@ export async function readTar(chunks: AsyncIterable<Buffer>, visitor: TarVisitor
     tally();
     if (/^\d+ GNU\.sparse\./m.test(text)) sparse = true;
   });
-  // Entries of unusual types never come to the filter.
+  // node-tar does not call the filter for entries of unusual types.
   parser.on('ignoredEntry', (entry: ReadEntry) => {
     if (entry === judged) return;
     if (entry.meta) throw new TarHostile(`it has an extended header of ${entry.size} bytes`);
@@ -75,7 +75,7 @@ export async function readTar(chunks: AsyncIterable<Buffer>, visitor: TarVisitor
   });
   parser.on('error', (error: Error) => {
     problem ??= error;
-    throw error; // else it would take what follows for headers
+    throw error; // otherwise it would parse the following data as headers
   });
   const feed = (step: () => void) => {
     try {
@@ -87,26 +87,26 @@ export async function readTar(chunks: AsyncIterable<Buffer>, visitor: TarVisitor
 
   for await (const chunk of chunks) {
     bytesRead += chunk.length;
-    // After its end mark, node-tar would pile up all that follows in memory.
+    // After the end mark node-tar would keep all further data in memory.
     if (over || problem !== undefined || chunk.length === 0) continue;
     feed(() => parser.write(chunk));
     await visitor.flush();
   }
   if (!over && problem === undefined) {
-    if (bytesRead % 512 !== 0) problem = new Error('it breaks off within a block');
+    if (bytesRead % 512 !== 0) problem = new Error('it ends within a block');
     else feed(() => parser.end());
     await visitor.flush();
   }
-  if (problem !== undefined) throw new TarDamaged(inWords(problem.message, judged?.path), { cause: problem });
+  if (problem !== undefined) throw new TarDamaged(describeError(problem.message, judged?.path), { cause: problem });
 }
 
-/** What node-tar says of numbers in GNU's base-256 form (a set top bit, big-endian), in words that say where and what. */
-function inWords(message: string, before: string | undefined): string {
-  const where = before === undefined ? 'in the first header' : `in the header behind ${before}`;
+/** node-tar's errors about numbers in GNU's base-256 form (a set top bit, big-endian), with the entry and the problem. */
+function describeError(message: string, before: string | undefined): string {
+  const where = before === undefined ? 'in the first header' : `in the header after ${before}`;
   if (message === 'invalid base256 encoding')
     return `a number ${where} is damaged: it begins like one in base-256, but not with 0x80 or 0xff`;
   if (message === 'parsed number outside of javascript safe integer range')
-    return `a number ${where}, in base-256, is absurd: beyond 2^53, or as far below zero`;
+    return `a number ${where}, in base-256, is out of range: beyond 2^53 in either direction`;
   return message;
 }
 
@@ -126,13 +126,13 @@ const KINDS: Readonly<Record<string, readonly [EntryKind, string]>> = {
 
 function describeEntry(entry: ReadEntry, sparse: boolean): TarEntry {
   const [kind, name] = KINDS[entry.type] ?? ['special', `an entry of type ${entry.type}`];
-  // header.size is missing where the field held no number or a negative one; entry.size would then read 0.
+  // header.size is missing if the field has no number or a negative one; entry.size would then be 0.
   const sizeBytes = entry.header.size;
   if (kind === 'file' && (sizeBytes === undefined || !Number.isSafeInteger(sizeBytes)))
     throw new TarHostile(
       sizeBytes === undefined
-        ? `the size of ${entry.path} is negative or damaged: no number of bytes, neither in octal nor in base-256`
-        : `the size of ${entry.path} is ${sizeBytes}, which is no number of bytes`,
+        ? `the size of ${entry.path} is negative or damaged: not a number of bytes, in octal or in base-256`
+        : `the size of ${entry.path} is ${sizeBytes}, which is not a number of bytes`,
     );
   if (kind === 'file' && sparse)
     return { path: entry.path, kind: 'special', about: 'a sparse file', sizeBytes: entry.size };

@@ -11,15 +11,15 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-type Answer = { readonly id: number } & ({ readonly hashes: ModuleHashes } | { readonly error: Error });
+type Reply = { readonly id: number } & ({ readonly hashes: ModuleHashes } | { readonly error: Error });
 
 let worker: Worker | undefined;
 let serial = 0;
 const waiting = new Map<number, Waiting>();
 
 /**
- * sha256 and md5 of a file that was just written, on a thread of its own: half of what a sync's own thread would have to
- * compute. The thread is made at the first call, stays for the next ones and keeps no process alive.
+ * Returns sha256 and md5 of a file that was just written, computed on a worker thread: on the main thread they would be half
+ * of a sync's work. The thread starts at the first call, serves all further calls and does not keep the process alive.
  */
 export function hashModule(path: string): Promise<ModuleHashes> {
   worker ??= startWorker();
@@ -36,11 +36,11 @@ export function hashModule(path: string): Promise<ModuleHashes> {
 
 function startWorker(): Worker {
   const started = new Worker(new URL('./hashWorker.js', import.meta.url), { execArgv: [] });
-  started.on('message', ({ id, ...answer }: Answer) => {
-    const asked = waiting.get(id);
+  started.on('message', ({ id, ...reply }: Reply) => {
+    const caller = waiting.get(id);
     waiting.delete(id);
-    if ('hashes' in answer) asked?.resolve(answer.hashes);
-    else asked?.reject(answer.error);
+    if ('hashes' in reply) caller?.resolve(reply.hashes);
+    else caller?.reject(reply.error);
   });
   started.on('error', error => {
     worker = undefined;

@@ -3,8 +3,8 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 
 /*
- * The thread behind hashModule: it reads and hashes one file after the other, and does nothing else. Plain JavaScript, since
- * a thread starts outside every loader: on Node 20 nothing would strip types from it when the sources run as they are.
+ * The worker thread of hashModule: it reads and hashes one file after the other. Plain JavaScript, because a worker starts
+ * without loaders: on Node 20 its types would not be stripped when the tests run the sources.
  */
 
 const piece = Buffer.allocUnsafe(512 * 1024);

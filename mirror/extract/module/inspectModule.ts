@@ -14,10 +14,10 @@ export interface ModuleInspection {
 }
 
 /**
- * Checks that a file is a Wasm core module and finds its Proxy-Wasm ABI version, without compiling it: preamble, then the
- * chain of sections (core spec 5.5.2), which must end exactly with the file, then the names in the export section (5.5.10).
- * Only section headers and the export section are read. `way`: how the module came to be where it was found, for the hint.
- * @throws ModuleInvalid
+ * Checks that a file is a Wasm core module and finds its Proxy-Wasm ABI version, without compiling it: the preamble, the chain
+ * of sections (core spec 5.5.2), which must end exactly with the file, and the names in the export section (5.5.10). Only
+ * section headers and the export section are read.
+ * @param way where the module comes from, an image or a local build, for the hint @throws ModuleInvalid
  */
 export async function inspectModule(
   path: string,
@@ -37,9 +37,9 @@ const MAX_EXPORT_SECTION_BYTES = 16 * 1024 * 1024;
 const EXPORT_SECTION = 7;
 const DATA_SECTION = 11;
 const FUNCTION_KIND = 0;
-// Sections of a module come in this order, each at most once; custom ones (0) stand anywhere. 13 is the tag section, 12 the data count.
+// The order of sections, each at most once; custom sections (0) may be anywhere. 13 is the tag section, 12 the data count.
 const SECTION_ORDER = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, DATA_SECTION];
-// The versions that Envoy's host knows; it takes the first that it meets among the exports.
+// The versions that Envoy's host knows; it uses the first one among the exports.
 const ABI_EXPORTS: ReadonlyMap<string, string> = new Map([
   ['proxy_abi_version_0_1_0', '0.1.0'],
   ['proxy_abi_version_0_2_0', '0.2.0'],
@@ -56,8 +56,8 @@ async function inspect(file: FileHandle, subject: string, way: 'pushed' | 'built
       found,
       hint:
         way === 'pushed'
-          ? 'The module was cut or altered before it was pushed: build and push it again.'
-          : 'The module was cut or altered after it was built: build it again.',
+          ? 'The image has the module like this: build the module and push it again.'
+          : 'The built file is damaged: build the module again.',
     });
   const sizeBytes = (await file.stat()).size;
   const head = await readAt(file, 0, Math.min(SNIFF_BYTES, sizeBytes));
@@ -71,8 +71,8 @@ async function inspect(file: FileHandle, subject: string, way: 'pushed' | 'built
         kind === 'a Wasm component'
           ? 'The gateway runs core modules only: build the plugin for wasm32-wasip1 (or wasm32-unknown-unknown), not as a component.'
           : way === 'pushed'
-            ? 'Look at what was pushed: build the plugin to Wasm and push the module itself.'
-            : 'Look at what was built: the file must be the plugin as a Wasm module, itself and not an archive of it.',
+            ? 'Check what was pushed: build the plugin to Wasm and push the module itself.'
+            : 'Check what was built: the file must be the Wasm module itself, not an archive of it.',
     });
   let exported: Buffer | undefined;
   let rank = -1;
@@ -86,14 +86,14 @@ async function inspect(file: FileHandle, subject: string, way: 'pushed' | 'built
     if (length > sizeBytes - start)
       throw damaged(`section ${id} at byte ${offset} claims ${length} bytes where ${sizeBytes - start} are left`);
     if (id === 0) {
-      // A custom section starts with its name (5.5.3); zero padding after a module looks like sections without one.
+      // A custom section starts with its name (5.5.3); zero padding after a module looks like sections without a name.
       const name = length === 0 ? 0 : header.u32();
       if (length === 0 || header.at - (start - offset) + name > length)
         throw damaged(`the custom section at byte ${offset} has no room for its name`);
     } else {
       const next = SECTION_ORDER.indexOf(id);
       if (next < 0) throw damaged(`the section at byte ${offset} has the unknown id ${id}`);
-      if (next <= rank) throw damaged(`section ${id} at byte ${offset} is out of order or there twice`);
+      if (next <= rank) throw damaged(`section ${id} at byte ${offset} is out of order or repeated`);
       rank = next;
     }
     if (id === EXPORT_SECTION) {
@@ -115,7 +115,7 @@ function readAbi(
   let unknown: string | undefined;
   if (exported !== undefined) {
     const cursor = new Cursor(exported, 'export section', damaged);
-    // Each export takes 3 bytes or more, so the section's own length bounds a lying count.
+    // Each export has at least 3 bytes, so the section's length bounds a wrong count.
     for (let left = cursor.u32(); left > 0; left--) {
       const name = cursor.take(cursor.u32());
       const kind = cursor.byte();
@@ -133,16 +133,16 @@ function readAbi(
   return { abi, warnings: [`${subject}: plugin.wasm ${found}: a gateway may refuse to load it`] };
 }
 
-/** Reads bounded numbers and bytes; every step beyond the end is a refusal. */
+/** Reads numbers and bytes; reading beyond the end throws ModuleInvalid. */
 class Cursor {
   at = 0;
   readonly #bytes: Buffer;
-  readonly #place: string;
+  readonly #part: string;
   readonly #damaged: Damaged;
 
-  constructor(bytes: Buffer, place: string, damaged: Damaged) {
+  constructor(bytes: Buffer, part: string, damaged: Damaged) {
     this.#bytes = bytes;
-    this.#place = place;
+    this.#part = part;
     this.#damaged = damaged;
   }
 
@@ -152,7 +152,7 @@ class Cursor {
 
   byte(): number {
     const value = this.#bytes[this.at];
-    if (value === undefined) throw this.#damaged(`its ${this.#place} is cut short`);
+    if (value === undefined) throw this.#damaged(`its ${this.#part} is cut short`);
     this.at += 1;
     return value;
   }
@@ -166,11 +166,11 @@ class Cursor {
       value += (byte & 0x7f) * 2 ** shift;
       if (byte < 0x80) return value;
     }
-    throw this.#damaged(`a number in its ${this.#place} does not fit 32 bits`);
+    throw this.#damaged(`a number in its ${this.#part} does not fit 32 bits`);
   }
 
   take(length: number): Buffer {
-    if (length > this.left) throw this.#damaged(`a name in its ${this.#place} runs past the end`);
+    if (length > this.left) throw this.#damaged(`a name in its ${this.#part} runs past the end`);
     this.at += length;
     return this.#bytes.subarray(this.at - length, this.at);
   }

@@ -1,8 +1,8 @@
-/** How many of a file's first bytes nameContent and isTar want to see. */
+/** The number of first bytes that nameContent and isTar need. */
 export const SNIFF_BYTES = 512;
 
 /**
- * Says what a file is by its first bytes, so that a refusal can tell "an HTML page" instead of "not a module".
+ * Returns what a file is, by its first bytes, for error messages.
  * @returns a noun phrase, e.g. `an HTML page`, `gzip data`, `something unknown (starts 7b 22 61 62)`
  */
 export function nameContent(head: Buffer): string {
@@ -24,7 +24,7 @@ export function nameContent(head: Buffer): string {
   return `something unknown (starts ${start})`;
 }
 
-/** True if the bytes start with Wasm's magic, a module's and a component's alike. */
+/** True if the bytes start with Wasm's magic number, of a module or of a component. */
 export function isWasm(head: Buffer): boolean {
   return head.subarray(0, 4).equals(WASM);
 }
@@ -33,26 +33,26 @@ export function isGzip(head: Buffer): boolean {
   return head.length >= 2 && head[0] === 0x1f && head[1] === 0x8b;
 }
 
-/** True for a zstd frame or a skippable frame in front of one (RFC 8878, 3.1). */
+/** True for a zstd frame or a skippable frame (RFC 8878, 3.1). */
 export function isZstd(head: Buffer): boolean {
   if (head.length < 4) return false;
   const magic = head.readUInt32LE(0);
   return magic === 0xfd2fb528 || (magic & 0xfffffff0) >>> 0 === 0x184d2a50;
 }
 
-/** True if the first block is a tar header (its checksum fits) or the zero block of an empty archive. */
+/** True if the first block is a tar header (its checksum is right) or the zero block of an empty archive. */
 export function isTar(head: Buffer): boolean {
   if (head.length < 512) return false;
   const block = head.subarray(0, 512);
-  const told = Number.parseInt(block.toString('latin1', 148, 156).replace(/\0[\s\S]*/, ''), 8);
+  const checksum = Number.parseInt(block.toString('latin1', 148, 156).replace(/\0[\s\S]*/, ''), 8);
   let sum = 8 * 0x20;
   for (let at = 0; at < 512; at++) if (at < 148 || at >= 156) sum += block[at] ?? 0;
-  return sum === told || (sum === 8 * 0x20 && block.every(byte => byte === 0));
+  return sum === checksum || (sum === 8 * 0x20 && block.every(byte => byte === 0));
 }
 
 const WASM = Buffer.from('\0asm');
 
-// The version field holds a 16-bit version and a 16-bit layer since components exist (component-model, Binary.md).
+// Since components exist, the version field is a 16-bit version and a 16-bit layer (component-model, Binary.md).
 function nameWasm(head: Buffer): string {
   if (head.length < 8) return 'a truncated Wasm file';
   const version = head.readUInt16LE(4);

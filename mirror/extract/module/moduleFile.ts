@@ -1,10 +1,14 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { LayerTooLarge } from '../layers/layerRefusals.ts';
+import { Refusal } from '../../../base/refusal.ts';
 import { hashModule } from './hashModule.ts';
 
-/** What Envoy's host reads of a module at most (256 MiB). */
+export class LayerTooLarge extends Refusal {
+  readonly code = 'LAYER_TOO_LARGE';
+}
+
+/** The most that Envoy's Wasm fetcher reads of a module (256 MiB). */
 export const MODULE_LIMIT_BYTES = 268_435_456;
-/** What Alibaba's managed gateway takes at most. */
+/** The most that Alibaba's managed gateway accepts. */
 const MANAGED_LIMIT_BYTES = 50_000_000;
 
 export interface WrittenModule {
@@ -13,7 +17,7 @@ export interface WrittenModule {
   readonly sizeBytes: number;
 }
 
-/** plugin.wasm as it is being written: pieces are gathered into large writes, what was written is hashed at the end. */
+/** Writes plugin.wasm: collects pieces into large writes, and hashes the file at the end. */
 export class ModuleFile {
   readonly path: string;
   readonly #file: FileHandle;
@@ -29,12 +33,12 @@ export class ModuleFile {
     this.#subject = subject;
   }
 
-  /** Creates the file; one that is there already is an error. */
+  /** Creates the file. An existing file is an error. */
   static async create(path: string, subject: string): Promise<ModuleFile> {
     return new ModuleFile(path, await open(path, 'wx', 0o644), subject);
   }
 
-  /** Forgets everything written so far: a better candidate has come. */
+  /** Drops everything written so far: a better candidate was found. */
   restart(): void {
     this.#truncate ||= this.#sizeBytes > 0;
     this.#sizeBytes = 0;
@@ -42,15 +46,15 @@ export class ModuleFile {
     this.#queuedBytes = 0;
   }
 
-  /** Takes the next bytes, which must not change afterwards. @throws LayerTooLarge */
+  /** Adds the next bytes, which must not change afterwards. @throws LayerTooLarge */
   push(chunk: Buffer): void {
     this.#sizeBytes += chunk.length;
-    if (this.#sizeBytes > MODULE_LIMIT_BYTES) throw refuseSize(this.#subject, 'more');
+    if (this.#sizeBytes > MODULE_LIMIT_BYTES) throw moduleTooLarge(this.#subject, 'more');
     this.#queue.push(chunk);
     this.#queuedBytes += chunk.length;
   }
 
-  /** Writes what has gathered, once that is worth a write. */
+  /** Writes the collected bytes if there are at least `least`. Default 256 KiB. */
   async flush(least = WRITE_BYTES): Promise<void> {
     if (this.#truncate) await this.#file.truncate(0);
     const start = this.#sizeBytes - this.#queuedBytes;
@@ -72,26 +76,26 @@ export class ModuleFile {
   }
 }
 
-export function refuseSize(subject: string, found: string): LayerTooLarge {
+export function moduleTooLarge(subject: string, found: string): LayerTooLarge {
   return new LayerTooLarge(
-    `${subject}: plugin.wasm is larger than ${MODULE_LIMIT_BYTES} bytes (256 MiB): the gateway truncates a module beyond that`,
+    `${subject}: plugin.wasm is larger than ${MODULE_LIMIT_BYTES} bytes (256 MiB): gateways truncate a larger module`,
     {
       subject,
-      expected: `at most ${MODULE_LIMIT_BYTES} bytes, which is all that Envoy's Wasm fetcher reads`,
+      expected: `at most ${MODULE_LIMIT_BYTES} bytes, the limit of Envoy's Wasm fetcher`,
       found,
-      hint: 'Strip debug information from the module (wasm-opt --strip-debug, -ldflags "-s -w"), or leave out what it does not need.',
+      hint: 'Strip debug information from the module (wasm-opt --strip-debug, -ldflags "-s -w"), or remove what it does not need.',
     },
   );
 }
 
-/** A warning where a module is too large for some gateways, else undefined. */
+/** Returns a warning if a module is too large for some gateways. */
 export function sizeWarning(subject: string, sizeBytes: number): string | undefined {
   if (sizeBytes <= MANAGED_LIMIT_BYTES) return undefined;
-  return `${subject}: plugin.wasm has ${sizeBytes} bytes: Alibaba's managed gateway takes at most 50 MB`;
+  return `${subject}: plugin.wasm has ${sizeBytes} bytes: Alibaba's managed gateway accepts at most 50 MB`;
 }
 
 const WRITE_BYTES = 256 * 1024;
-// A gather list may not grow without end (IOV_MAX is 1024 on Linux; libuv splits, but in one synchronous go).
+// IOV_MAX is 1024 on Linux; libuv would split a longer list, but synchronously.
 const MAX_PIECES = 512;
 
 async function writeAll(file: FileHandle, pieces: readonly Buffer[], start: number): Promise<void> {
@@ -100,7 +104,7 @@ async function writeAll(file: FileHandle, pieces: readonly Buffer[], start: numb
     const some = pieces.slice(from, from + MAX_PIECES);
     const length = some.reduce((sum, piece) => sum + piece.length, 0);
     const { bytesWritten } = await file.writev(some, position);
-    // A short write is legal; what is left goes on, byte-exact.
+    // writev may write less than asked: write the rest.
     if (bytesWritten < length) {
       const rest = Buffer.concat(some).subarray(bytesWritten);
       for (let at = 0; at < rest.length; ) {

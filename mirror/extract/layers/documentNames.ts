@@ -1,6 +1,6 @@
 /**
- * The safe name under which a document is kept, by the file name that its layer or archive gives it: spec.yaml, icon.png,
- * README.md and its languages (README_EN.md, README.zh-CN.md); undefined if it is no document.
+ * Returns the safe name under which a document is published, for the file name in its layer or archive: spec.yaml, icon.png,
+ * README.md and its languages (README_EN.md, README.zh-CN.md). Undefined if the file is not a document.
  */
 export function documentFile(name: string): string | undefined {
   const readme = /^readme((?:[._-][a-z0-9]{1,16}){0,3})\.(?:md|markdown)$/i.exec(name);
@@ -9,21 +9,21 @@ export function documentFile(name: string): string | undefined {
   return /^icon\.png$/i.test(name) ? 'icon.png' : undefined;
 }
 
-/** Documents of one image. */
+/** The most documents that are published for one image. */
 export const MAX_DOCUMENTS = 20;
 
-/** The most that a document of this name may have: 1 MiB for icon.png, 4 MiB for a text. */
+/** Returns the size limit of a document in bytes: 1 MiB for icon.png, 4 MiB for a text. */
 export function documentLimitBytes(file: string): number {
   return file === 'icon.png' ? 1024 * 1024 : 4 * 1024 * 1024;
 }
 
-/** Why a document of this size is left out, in words; undefined if it is not. */
+/** Returns why a document of this size is left out; undefined if it is not. */
 export function sizeProblem(file: string, sizeBytes: number): string | undefined {
   const limit = documentLimitBytes(file);
   return sizeBytes > limit ? `it is larger than ${limit} bytes` : undefined;
 }
 
-/** Why these bytes are left out, in words; undefined if they are not. */
+/** Returns why a document with these bytes is left out; undefined if it is not. */
 export function contentProblem(file: string, bytes: Buffer): string | undefined {
   return file === 'icon.png' && !bytes.subarray(0, 8).equals(PNG) ? 'it is not a PNG image' : undefined;
 }

@@ -13,10 +13,6 @@ export class LayerHostile extends Refusal {
   readonly code = 'LAYER_HOSTILE';
 }
 
-export class LayerTooLarge extends Refusal {
-  readonly code = 'LAYER_TOO_LARGE';
-}
-
 export class LayerCorrupt extends Refusal {
   readonly code = 'LAYER_CORRUPT';
 }
@@ -28,7 +24,7 @@ export class LayerEncrypted extends Refusal {
 const TITLE = 'org.opencontainers.image.title';
 const MAX_NAMED_LAYERS = 20;
 
-/** The file name that a layer was pushed under, without folders; undefined if it has none. */
+/** Returns the file name in a layer's title annotation, without folders; undefined if the layer has no title. */
 export function titleOf(layer: Descriptor): string | undefined {
   const title = layer.annotations?.[TITLE];
   if (typeof title !== 'string') return undefined;
@@ -38,7 +34,7 @@ export function titleOf(layer: Descriptor): string | undefined {
     .at(-1);
 }
 
-/** All layers in one line, with what is known of each: `1) <media type> "title", 123 bytes (documentation); 2) …`. */
+/** Describes all layers in one line, each with its note: `1) <media type> "title", 123 bytes (documentation); 2) …`. */
 export function describeLayers(layers: readonly Descriptor[], notes: ReadonlyMap<Descriptor, string>): string {
   if (layers.length === 0) return 'the image has no layers';
   const lines = layers.slice(0, MAX_NAMED_LAYERS).map((layer, index) => {
@@ -49,13 +45,14 @@ export function describeLayers(layers: readonly Descriptor[], notes: ReadonlyMap
   return `the image's layers: ${lines.join('; ')}${more}`;
 }
 
+/** Describes a layer: `<media type> "title", 123 bytes`. */
 export function describeLayer(layer: Descriptor): string {
   const title = layer.annotations?.[TITLE];
   const titled = typeof title === 'string' ? ` "${printable(title)}"` : ' untitled';
   return `${printable(layer.mediaType || 'no media type')}${titled}, ${layer.size} bytes`;
 }
 
-/** Text of others, made fit for a terminal: no control characters, at most 120 characters. */
+/** Escapes control characters and bidirectional overrides in text from an image, and cuts it to 120 characters. */
 export function printable(text: string): string {
   const safe = text.replace(
     /[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g,

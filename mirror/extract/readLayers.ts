@@ -1,0 +1,209 @@
+import { addAbortSignal, type Readable } from 'node:stream';
+import type { Descriptor, ImageManifest } from '../../registry/image.ts';
+import { ArchiveDocuments } from './documents/archiveDocuments.ts';
+import {
+  describeLayer,
+  describeLayers,
+  LayerAmbiguous,
+  LayerCorrupt,
+  LayerHostile,
+  LayerNoPlugin,
+  printable,
+} from './layers/errors.ts';
+import { betterSystemFile, nameImage } from './layers/imageKind.ts';
+import { INFLATE_LIMIT_BYTES, type InflatedLayer, inflateLayer } from './layers/inflateLayer.ts';
+import { encryptedError, type LayerPart, layersOf, roleNotes } from './layers/layerRoles.ts';
+import { EntryHostile } from './layers/overlay.ts';
+import { type Candidate, PluginSearch } from './layers/pluginSearch.ts';
+import { readTar, TarDamaged, type TarEntry, TarHostile } from './layers/readTar.ts';
+import { ModuleInvalid } from './module/inspectModule.ts';
+import { isTar, isWasm, nameContent } from './module/moduleContent.ts';
+import { MODULE_LIMIT_BYTES, type ModuleFile, moduleTooLarge } from './module/moduleFile.ts';
+
+export interface ExtractRequest {
+  /** The start of every error message, e.g. `ai-proxy 2.0.1`. */
+  readonly subject: string;
+  readonly manifest: ImageManifest;
+  /** Opens a layer's stored bytes. The stream must fail at its end if they do not match the digest. */
+  readonly openLayer: (layer: Descriptor) => Promise<Readable>;
+  /** An existing, empty folder for this image alone. After an error its content is undefined. */
+  readonly dir: string;
+  readonly signal: AbortSignal;
+}
+
+/** Reads the layers of one image from the top down and writes the plugin that it finds into `module`. */
+export class LayerReader {
+  readonly #search = new PluginSearch();
+  /** The documents in the folder of the plugin. */
+  readonly documents = new ArchiveDocuments(this.#search);
+  readonly #request: ExtractRequest;
+  readonly #parts: readonly LayerPart[];
+  readonly #module: ModuleFile;
+  /** What is known of each layer, for errors. */
+  readonly #notes: Map<Descriptor, string>;
+  readonly #budget = { leftBytes: INFLATE_LIMIT_BYTES };
+  /** Candidates beyond the size limit: known from the tar header, and not written. */
+  readonly #tooLarge = new Map<Candidate, number>();
+  /** A file that only a container image has. */
+  #systemFile: string | undefined;
+
+  constructor(request: ExtractRequest, parts: readonly LayerPart[], module: ModuleFile) {
+    this.#request = request;
+    this.#parts = parts;
+    this.#module = module;
+    this.#notes = roleNotes(parts);
+  }
+
+  /** Returns the layer of the plugin and the plugin's path in it. @throws as extractPlugin */
+  async readUntilFound(layers: readonly LayerPart[]): Promise<{ readonly layer: Descriptor; readonly path: string }> {
+    for (const [index, part] of layers.entries()) {
+      await this.#readLayer(part, index < layers.length - 1);
+      if (this.#search.isFinal) break;
+    }
+    return this.#conclude();
+  }
+
+  async #readLayer(part: LayerPart, more: boolean): Promise<void> {
+    const { subject, openLayer, signal } = this.#request;
+    const { layer } = part;
+    if (part.role === 'encrypted') throw encryptedError(subject, this.#parts);
+    const number = this.#parts.indexOf(part) + 1;
+    const label = `layer ${number} (${describeLayer(layer)})`;
+    this.#search.enterLayer(number, more);
+    this.documents.enterLayer(number);
+    const source = await openLayer(layer);
+    // The reading throws the stream's errors; an error event after destroy() must not end the process.
+    source.on('error', () => {});
+    try {
+      addAbortSignal(signal, source);
+      const inflated = await inflateLayer(source, subject, label, this.#budget);
+      if (isWasm(inflated.head)) await this.#readModule(layer, inflated.chunks);
+      else if (isTar(inflated.head)) await this.#readArchive(layer, label, inflated.chunks);
+      else await this.#refuseContent(part, label, inflated);
+    } finally {
+      source.destroy();
+    }
+    this.#search.leaveLayer();
+    this.documents.leaveLayer();
+  }
+
+  #conclude(): { readonly layer: Descriptor; readonly path: string } {
+    const { subject, manifest } = this.#request;
+    const { found, candidates, notes } = this.#search;
+    const message = (why: string) => `${subject}: ${why}; ${describeLayers(layersOf(this.#parts), this.#notes)}`;
+    if (found === undefined && candidates.length > 0) {
+      const named = candidates.slice(0, 10).map(({ path, layer }) => `${printable(path)} (layer ${layer})`);
+      const found = `${named.join(', ')}${candidates.length > 10 ? ` and ${candidates.length - 10} more` : ''}`;
+      throw new LayerAmbiguous(message(`${candidates.length} modules could be the plugin: ${found}`), {
+        subject,
+        expected: 'plugin.wasm in the root, or a single .wasm file',
+        found,
+        hint: 'Name the module plugin.wasm in the root of the image, or remove the others.',
+      });
+    }
+    const layer = found === undefined ? undefined : manifest.layers[found.layer - 1];
+    if (found === undefined || layer === undefined) {
+      const why = notes.length === 0 ? '' : ` (${notes.map(printable).join('; ')})`;
+      const kind = nameImage(manifest, this.#systemFile);
+      const what = kind === undefined ? '' : `it is ${kind}, not a plugin: `;
+      throw new LayerNoPlugin(message(`${what}no layer contains a plugin.wasm or another .wasm file${why}`), {
+        subject,
+        expected: 'plugin.wasm in the root, or a single .wasm file',
+        found: [...(kind === undefined ? [] : [kind]), ...notes.map(printable)].join('; ') || 'no module',
+        hint: 'Check that the reference names a plugin image and that its build copies the module into it.',
+      });
+    }
+    const tooLarge = this.#tooLarge.get(found);
+    if (tooLarge !== undefined) throw moduleTooLarge(subject, `${tooLarge} bytes`);
+    return { layer, path: found.path };
+  }
+
+  async #readModule(layer: Descriptor, chunks: AsyncIterable<Buffer>): Promise<void> {
+    // Among archives, a raw module is one candidate of several. It has no path: this name is in no archive.
+    const keep = this.#search.offer(`layer-${layer.digest.slice(-12)}.wasm`, 'file');
+    this.#notes.set(layer, 'a raw module');
+    if (keep) this.#module.restart();
+    for await (const chunk of chunks) {
+      if (!keep) continue;
+      this.#module.push(chunk);
+      await this.#module.flush();
+    }
+  }
+
+  async #readArchive(layer: Descriptor, label: string, chunks: AsyncIterable<Buffer>): Promise<void> {
+    const { subject } = this.#request;
+    const before = this.#search.candidates.length;
+    const module = this.#module;
+    let written = 0;
+    let expected = 0;
+    const entry = (entry: TarEntry): ((piece: Buffer) => void) | undefined => {
+      if (entry.kind !== 'directory') this.#systemFile = betterSystemFile(this.#systemFile, entry.path);
+      const keep = this.#search.offer(entry.path, entry.kind, entry.about);
+      const candidate = this.#search.candidates.at(-1);
+      if (!keep || candidate === undefined) return this.documents.offer(entry);
+      module.restart();
+      written = 0;
+      expected = entry.sizeBytes;
+      if (entry.sizeBytes > MODULE_LIMIT_BYTES) {
+        if (this.#search.isFinal) throw moduleTooLarge(subject, `${entry.sizeBytes} bytes`);
+        this.#tooLarge.set(candidate, entry.sizeBytes);
+        expected = 0;
+        return undefined;
+      }
+      return piece => {
+        written += piece.length;
+        module.push(piece);
+      };
+    };
+    try {
+      await readTar(chunks, { entry, flush: () => module.flush() });
+      if (written !== expected) throw new TarDamaged('a module in it is shorter than its header says');
+    } catch (error) {
+      throw archiveError(error, subject, label);
+    }
+    const names = this.#search.candidates.slice(before, before + 5).map(candidate => printable(candidate.path));
+    this.#notes.set(layer, names.length === 0 ? 'an archive without a module' : `an archive with ${names.join(', ')}`);
+  }
+
+  async #refuseContent(part: LayerPart, label: string, { compression, head, chunks }: InflatedLayer): Promise<never> {
+    const { subject } = this.#request;
+    // Read to the end: if the digest is wrong, the stream's error is the better explanation.
+    for await (const _ of chunks);
+    const kind = nameContent(head);
+    const found = compression === 'none' ? kind : `${compression} data with ${kind} in it`;
+    if (part.role === 'archive')
+      throw new LayerCorrupt(`${subject}: ${label} is ${found}, neither a tar archive nor a Wasm module`, {
+        subject,
+        expected: 'a tar archive (plain, gzip or zstd), or a Wasm module',
+        found,
+        hint: 'Check what was pushed: the layer should be the plugin, or a tar that contains it.',
+      });
+    throw new ModuleInvalid(`${subject}: ${label} is ${found}, not a Wasm module`, {
+      subject,
+      expected: 'a Wasm core module, or a tar archive that contains one',
+      found,
+      hint: 'Check what was pushed: build the plugin to Wasm and push the module itself.',
+    });
+  }
+}
+
+/** Returns the Refusal for an error of readTar or its visitor, and any other error as it is. */
+function archiveError(error: unknown, subject: string, label: string): unknown {
+  if (error instanceof EntryHostile || error instanceof TarHostile)
+    return new LayerHostile(`${subject}: ${label} is refused: ${printable(error.message)}`, {
+      subject,
+      expected: 'an archive with one regular plugin.wasm and relative names',
+      found: printable(error.message),
+      hint: 'Build the image again with a usual tool (docker build, oras push). If it is not yours, ask its publisher why it is built like this before you use it.',
+      cause: error,
+    });
+  if (error instanceof TarDamaged)
+    return new LayerCorrupt(`${subject}: ${label} is a damaged tar archive: ${printable(error.message)}`, {
+      subject,
+      expected: 'a complete tar archive',
+      found: printable(error.message),
+      hint: 'The digest is right, so the layer was damaged before it was pushed. Push the image again.',
+      cause: error,
+    });
+  return error;
+}
