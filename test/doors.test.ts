@@ -37,8 +37,6 @@ const homes: Readonly<Record<string, readonly string[]>> = {
 /** Folders that may hold fewer than 3 or more than 12 files, and why. */
 const FOLDER_EXCEPTIONS: Readonly<Record<string, string>> = {
   'mirror/dryRun': 'the dry run is about to become a view of the plan',
-  'mirror/extract': 'its stages are folders of their own; two files put them together',
-  'mirror/manifest': 'one file for each key of the manifest',
   'registry/builtin': 'the engine is one file over its folders',
 };
 
@@ -46,16 +44,12 @@ const FOLDER_EXCEPTIONS: Readonly<Record<string, string>> = {
 const isCommandFolder = (folder: string) => /^cli\/\w+$/.test(folder) && existsSync(join(root, folder, 'command.ts'));
 
 /** Groups of folders that import each other in a circle, and why. */
-const CIRCLE_EXCEPTIONS: readonly (readonly string[])[] = [
-  ['mirror/extract/documents', 'mirror/extract/layers', 'mirror/extract/module'],
-  ['registry/builtin/faults', 'registry/builtin/transport'],
-];
+const CIRCLE_EXCEPTIONS: readonly (readonly string[])[] = [['registry/builtin/faults', 'registry/builtin/transport']];
 
 /** Files of less than 35 lines with one importer, and why they are files of their own. */
 const SMALL_FILE_EXCEPTIONS: Readonly<Record<string, string>> = {
   'registry/builtin/http/warnings.ts': 'one header, one RFC section',
   'registry/builtin/answers/contentRange.ts': 'one header, one RFC section',
-  'mirror/extract/documents/layerDocuments.ts': 'one kind of layer a file',
   'cli/sync/compressOption.ts': 'an option parser',
   'cli/sync/lines.ts': 'one output format a file',
   'cli/sync/json.ts': 'one output format a file',
