@@ -4,13 +4,13 @@ import { Refusal } from '../base/refusal.ts';
 import { wantsColor } from './render/colors.ts';
 import { renderRefusal } from './render/refusal.ts';
 
-/** The contract with scripts; the README's table says the same. */
+/** The exit codes of every command. Scripts depend on them, and the README lists them. */
 export const EXIT = { good: 0, failed: 1, usage: 2, drift: 3, interrupted: 130 } as const;
 
-/** Codes of refusals that mean: what you wrote is wrong, nothing was touched. */
+/** Codes of refusals that mean: the command line or a file that a user wrote is wrong, and nothing was changed. */
 const USAGE =
   /^(?:(?:USAGE|MANIFEST|SELECTION|IMPORT|REFERENCE|OPTION)_|REGISTRY_OPTIONS$|LOCK_(?:CONFLICT|INVALID|NEWER|UNREADABLE)$)/;
-/** … that mean: what is there is not what was agreed. */
+/** Codes of refusals that mean: the tree or a tag differs from the lock. */
 const DRIFT = /^FROZEN_/;
 
 export function exitCodeOf(error: unknown): number {
@@ -22,17 +22,17 @@ export function exitCodeOf(error: unknown): number {
   return EXIT.failed;
 }
 
-/** What a run ends with that met these errors and went on: 3 if all of them are differences, else 1. Undefined without any. */
+/** Returns the exit code of a run that went on after these errors: 3 if all are differences, else 1; undefined without errors. */
 export function failureOf(errors: readonly Error[]): number | undefined {
   if (errors.length === 0) return undefined;
   return errors.every(error => exitCodeOf(error) === EXIT.drift) ? EXIT.drift : EXIT.failed;
 }
 
-/** Prints what ended the command and sets the exit code; the process ends when its work is done. */
+/** Prints the error that ended the command and sets the exit code. The process ends when nothing is left to run. */
 export function finish(error: unknown): void {
   process.exitCode = exitCodeOf(error);
-  if (error instanceof CommanderError) return; // commander has said it
-  if (isAbort(error)) process.stderr.write('plugin-mirror: interrupted; nothing is half-written\n');
+  if (error instanceof CommanderError) return; // commander has printed it
+  if (isAbort(error)) process.stderr.write('plugin-mirror: interrupted; no file is half-written\n');
   else if (isFolderGone(error))
     process.stderr.write('plugin-mirror: the current folder does not exist any more; change to another one (cd)\n');
   else process.stderr.write(renderRefusal(error, { color: wantsColor(process.stderr) }));
@@ -42,7 +42,7 @@ function isAbort(error: unknown): boolean {
   return error instanceof Error && (error.name === 'AbortError' || error.name === 'Interrupted');
 }
 
-/** getcwd(3): somebody deleted the folder that the command was started in. */
+/** True if getcwd(3) failed: the folder that the command was started in was deleted. */
 function isFolderGone(error: unknown): boolean {
   return error instanceof Error && (error as NodeJS.ErrnoException).syscall === 'uv_cwd';
 }

@@ -1,22 +1,22 @@
 import { setMaxListeners } from 'node:events';
 import process from 'node:process';
 
-/** The reason of a run that Ctrl-C or a SIGTERM ended. */
+/** The abort reason of a run that Ctrl-C or SIGTERM ended. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
 }
 
 /**
- * Runs work that a first Ctrl-C (or SIGTERM) asks to stop: it ends what must not be torn and says what it finished. A
- * second Ctrl-C ends the process at once; publishing survives that too. A deadline asks
- * in the same way, with itself as the signal's reason.
+ * Runs work that can be stopped. A first Ctrl-C or SIGTERM aborts the signal: the work completes the files that it is
+ * publishing and reports what it finished. A second one ends the process immediately, which publishing survives as well. A
+ * deadline aborts the signal in the same way, with itself as the reason.
  */
 export async function interruptible<T>(
   work: (signal: AbortSignal) => Promise<T>,
   deadline?: Error & { readonly deadlineMs: number },
 ): Promise<T> {
   const controller = new AbortController();
-  setMaxListeners(0, controller.signal); // every request of a run listens to it
+  setMaxListeners(0, controller.signal); // every request of a run adds a listener
   const stop = () => {
     if (controller.signal.aborted) process.exit(130);
     controller.abort(new Interrupted('interrupted'));

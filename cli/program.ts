@@ -7,8 +7,8 @@ import { doctorCommand } from './doctor/command.ts';
 import { finish } from './exit.ts';
 import { importCommand } from './import/command.ts';
 import { applyEnvironment } from './options/environment.ts';
-import { tellUnknownVariables } from './options/unknownVariables.ts';
-import { tellWrongLine } from './options/wrongLine.ts';
+import { warnOfUnknownVariables } from './options/unknownVariables.ts';
+import { reportUsageError } from './options/wrongLine.ts';
 import { outdatedCommand } from './outdated/command.ts';
 import { serveCommand } from './serve/command.ts';
 import { syncCommand } from './sync/command.ts';
@@ -43,8 +43,8 @@ function finishWithoutReader(): void {
 }
 
 /**
- * The whole command line. The command modules only declare their arguments; what a command needs to work is loaded when it
- * runs, so that `--version` and `--help` answer at once.
+ * Returns the command line with all commands. The command modules only declare their arguments. The code that a command
+ * needs is loaded when the command runs, so that `--version` and `--help` stay quick.
  */
 export function buildProgram(version: string): Command {
   const program = new Command('plugin-mirror')
@@ -66,30 +66,30 @@ export function buildProgram(version: string): Command {
     cacheCommand(),
   ])
     program.addCommand(command);
-  return settle(program).hook('preSubcommand', (_program, command) => warnOfVariables(program, command.name()));
+  return configure(program).hook('preSubcommand', (_program, command) => warnOfVariables(program, command.name()));
 }
 
-/** `serve` warns in the format of its log. */
+/** `serve` reports these in the format of its log. */
 function warnOfVariables(program: Command, command: string): Promise<void> | undefined {
   if (command === 'serve') return undefined;
-  return tellUnknownVariables(program, process.env, line => process.stderr.write(`${line}\n`));
+  return warnOfUnknownVariables(program, process.env, line => process.stderr.write(`${line}\n`));
 }
 
-/** Usage errors are thrown and end in cli/exit.ts, as everything does. */
-function settle(command: Command): Command {
-  for (const below of command.commands) settle(below);
+/** Makes a command and those below it throw usage errors, which end in cli/exit.ts like all others. */
+function configure(command: Command): Command {
+  for (const below of command.commands) configure(below);
   return command
     .exitOverride()
     .showSuggestionAfterError()
-    .configureOutput({ outputError: (said, write) => tellWrongLine(said, write, command) })
+    .configureOutput({ outputError: (text, write) => reportUsageError(text, write, command) })
     .configureHelp({ sortSubcommands: false })
     .hook('preSubcommand', (_command, below) => applyEnvironment(below, process.env));
 }
 
 const EXAMPLES = `
 Examples:
-  plugin-mirror sync                          pull what manifest.json lists into plugins/
-  plugin-mirror sync --only 'ai-*'            only some of it
+  plugin-mirror sync                          pull the plugins of manifest.json into plugins/
+  plugin-mirror sync --only 'ai-*'            only the plugins whose names begin with ai-
   plugin-mirror serve --port 8080             serve plugins/ at http://localhost:8080/plugins/<name>/<version>/plugin.wasm
-  plugin-mirror import plugins.properties     turn upstream's list into a manifest.json
+  plugin-mirror import plugins.properties     make a manifest from a list of Higress
 `;

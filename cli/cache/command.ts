@@ -11,18 +11,20 @@ interface CacheFlags {
 
 export function cacheCommand(): Command {
   const cacheDir = () =>
-    new Option('--cache-dir <dir>', 'the cache folder').env('PLUGIN_MIRROR_CACHE_DIR').argParser(path);
+    new Option('--cache-dir <dir>', 'folder of the cache').env('PLUGIN_MIRROR_CACHE_DIR').argParser(path);
   return new Command('cache')
-    .description('Look at, or clean, the blobs and parts of blobs that are kept between runs.')
+    .description('List or remove the blobs and parts of blobs that are kept between runs.')
     .addCommand(
-      new Command('ls').description('list them, least recently used first').addOption(cacheDir()).action(list),
+      new Command('ls').description('list the entries, least recently used first').addOption(cacheDir()).action(list),
     )
     .addCommand(
       new Command('clean')
-        .description('remove them')
+        .description('remove the entries')
         .addOption(cacheDir())
         .addOption(
-          new Option('--keep <MiB>', 'leave so much of what was used last').argParser(wholeNumber(0, 1_048_576)),
+          new Option('--keep <MiB>', 'keep this much of the most recently used entries').argParser(
+            wholeNumber(0, 1_048_576),
+          ),
         )
         .action(clean),
     );
@@ -45,6 +47,6 @@ async function clean({ cacheDir, keep = 0 }: CacheFlags): Promise<void> {
   const dir = blobCacheDir(process.env, cacheDir);
   const { removed, freedBytes, keptBytes } = await cleanCache(dir, { keepBytes: keep * 1024 * 1024 });
   process.stdout.write(
-    `removed ${removed} entries, ${formatBytes(freedBytes)}; ${formatBytes(keptBytes)} left in ${dir}\n`,
+    `removed ${removed} entries, ${formatBytes(freedBytes)}; ${formatBytes(keptBytes)} kept in ${dir}\n`,
   );
 }

@@ -10,9 +10,9 @@ import type { DoctorFlags } from './run.ts';
 export function doctorCommand(): Command {
   const command = new Command('doctor')
     .description(
-      'Go the way to each registry step by step: name, connection, TLS, proxy, login, manifest, blob. Says what fails, how to mend it, and what a firewall must allow.',
+      'Test the way to each registry step by step: name, connection, TLS, proxy, login, manifest, blob. Shows which step fails, how to fix it, and which hosts a firewall must allow.',
     )
-    .argument('[ref]', 'an image, or a registry alone, instead of what the manifest names')
+    .argument('[ref]', 'image or registry to test instead of those in the manifest')
     .addOption(
       new Option('--manifest <file>', 'the list of plugins')
         .env('PLUGIN_MIRROR_MANIFEST')
@@ -21,7 +21,7 @@ export function doctorCommand(): Command {
     );
   return addRegistryOptions(command)
     .addOption(formatOption())
-    .addHelpText('after', '\nExit codes: 0 every step went well; 1 one failed.')
+    .addHelpText('after', '\nExit codes: 0 every step succeeded; 1 a step failed.')
     .action(run);
 }
 

@@ -22,7 +22,7 @@ export interface DoctorRun {
   readonly signal: AbortSignal;
 }
 
-/** `plugin-mirror doctor`, once its arguments are read; answers the exit code. */
+/** Runs `plugin-mirror doctor`. Returns the exit code. */
 export async function runDoctor(run: DoctorRun): Promise<number> {
   const report = await examine(run);
   if (run.flags.format === 'json') process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
@@ -30,16 +30,16 @@ export async function runDoctor(run: DoctorRun): Promise<number> {
   return report.good ? EXIT.good : EXIT.failed;
 }
 
-/** What `--format json` prints. */
+/** The output of `--format json`. */
 export interface DoctorReport extends Diagnosis {
   readonly schemaVersion: 1;
   /** No step failed. */
   readonly good: boolean;
-  /** Only where ORAS is to speak to the registry. */
+  /** Only with --engine oras. */
   readonly engine?: EngineFinding;
 }
 
-/** Goes all the ways. @throws what reading the manifest or the reference throws */
+/** Tests every step to every target. @throws the errors of reading the manifest or the reference */
 export async function examine({ ref, flags, registryOptions, signal }: DoctorRun): Promise<DoctorReport> {
   const { targets, own } = ref === undefined ? await targetsOfManifest(flags) : targetOf(ref);
   const engine = flags.engine === 'oras' ? await findOras(registryOptions, signal) : undefined;
@@ -51,14 +51,14 @@ export async function examine({ ref, flags, registryOptions, signal }: DoctorRun
 
 interface Targets {
   readonly targets: readonly DoctorTarget[];
-  /** The host that the options' user name is meant for. */
+  /** The host that --username is for. */
   readonly own: string;
 }
 
-/** Each registry once, with its first plugin, and each of its mirrors. */
+/** Returns each registry of the manifest once, with its first plugin, and each mirror of these registries. */
 async function targetsOfManifest(flags: DoctorFlags): Promise<Targets> {
-  const list = await readPluginManifest(flags.manifest);
-  const manifest = flags.registry === undefined ? list : withRegistry(list, flags.registry);
+  const whole = await readPluginManifest(flags.manifest);
+  const manifest = flags.registry === undefined ? whole : withRegistry(whole, flags.registry);
   const firsts = new Map<string, Reference>();
   for (const { source } of manifest.versions)
     if (source.kind === 'image' && !firsts.has(source.reference.registry))
@@ -72,8 +72,8 @@ async function targetsOfManifest(flags: DoctorFlags): Promise<Targets> {
 }
 
 function mirrorsOf({ mirrors }: PluginManifest, reference: Reference): DoctorTarget[] {
-  return (mirrors[reference.registry] ?? []).map(place => {
-    const [registry = '', ...prefix] = place.split('/');
+  return (mirrors[reference.registry] ?? []).map(mirror => {
+    const [registry = '', ...prefix] = mirror.split('/');
     const repository = [...prefix, reference.repository].join('/');
     return { role: 'mirror', registry, reference: { ...reference, registry, repository } };
   });

@@ -8,7 +8,7 @@ import {
 } from '../../registry/doctor/diagnose.ts';
 import { formatReference } from '../../registry/reference.ts';
 
-/** Whether the engine that was asked for is there. */
+/** Whether the engine of --engine is installed. */
 export interface EngineFinding {
   readonly name: string;
   readonly status: 'ok' | 'failed';
@@ -18,13 +18,13 @@ export interface EngineFinding {
 
 type Paint = ReturnType<typeof pc.createColors>;
 
-/** A diagnosis for people: the steps of each place, then the hosts for whoever keeps the firewall. */
+/** Formats a diagnosis: the steps to each target, then the hosts that a firewall must allow. */
 export function renderDiagnosis(diagnosis: Diagnosis, engine: EngineFinding | undefined, color: boolean): string {
   const paint = pc.createColors(color);
   const { targets, hosts } = diagnosis;
   const failed = targets.filter(({ steps }) => steps.some(it => it.status === 'failed'));
   const bad = failed.length + (engine?.status === 'failed' ? 1 : 0);
-  const verdict = bad === 0 ? `${paint.green('✓')} everything on the way works` : verdictOf(failed, engine, paint);
+  const verdict = bad === 0 ? `${paint.green('✓')} every step works` : verdictOf(failed, engine, paint);
   return `${[
     ...(engine === undefined ? [] : [...stepLines({ ...engine, step: 'engine' }, paint), '']),
     ...targets.flatMap(target => [...targetLines(target, paint), '']),
@@ -35,8 +35,10 @@ export function renderDiagnosis(diagnosis: Diagnosis, engine: EngineFinding | un
 }
 
 function verdictOf(failed: readonly TargetDiagnosis[], engine: EngineFinding | undefined, paint: Paint): string {
-  const places = failed.map(({ registry, steps }) => `${registry} (${steps.find(it => it.status === 'failed')?.step})`);
-  return `${paint.red('✗')} fails: ${[...(engine?.status === 'failed' ? [engine.name] : []), ...places].join(', ')}`;
+  const targets = failed.map(
+    ({ registry, steps }) => `${registry} (${steps.find(it => it.status === 'failed')?.step})`,
+  );
+  return `${paint.red('✗')} failed: ${[...(engine?.status === 'failed' ? [engine.name] : []), ...targets].join(', ')}`;
 }
 
 function targetLines({ role, registry, reference, steps }: TargetDiagnosis, paint: Paint): string[] {
@@ -52,9 +54,9 @@ function stepLines(
   paint: Paint,
 ): string[] {
   const mark = status === 'ok' ? paint.green('✓') : status === 'failed' ? paint.red('✗') : paint.dim('-');
-  const words = status === 'skipped' ? paint.dim(found) : found;
+  const text = status === 'skipped' ? paint.dim(found) : found;
   return [
-    `  ${mark} ${step.padEnd(9)} ${words}`,
+    `  ${mark} ${step.padEnd(9)} ${text}`,
     ...(hint === undefined ? [] : [`    ${' '.repeat(9)} ${paint.cyan('→')} ${hint}`]),
   ];
 }
@@ -72,15 +74,18 @@ function hostLines(hosts: readonly HostEntry[], paint: Paint): string[] {
   return [
     ...(direct.length === 0
       ? []
-      : ['A firewall must let this machine reach', ...table([head, ...rows(direct)], paint)]),
+      : ['A firewall must allow connections from this machine to', ...table([head, ...rows(direct)], paint)]),
     ...(behind.length === 0
       ? []
-      : [`The proxy ${behind[0]?.through} must be allowed to reach`, ...table([head, ...rows(behind)], paint)]),
+      : [
+          `A firewall must allow connections from the proxy ${behind[0]?.through} to`,
+          ...table([head, ...rows(behind)], paint),
+        ]),
     ...(hosts.every(({ answered }) => answered)
       ? []
       : [
           paint.dim(
-            '  What does not answer may lead on to others (a token server, blob storage): mend it, then run this again.',
+            '  A host that did not answer may refer to others (a token server, blob storage). Fix it, then run this again.',
           ),
         ]),
   ];

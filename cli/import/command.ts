@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { Command, Option } from 'commander';
+import { EXIT } from '../exit.ts';
 import { path } from '../options/environment.ts';
 
 export interface ImportFlags {
@@ -10,16 +11,18 @@ export interface ImportFlags {
 
 export function importCommand(): Command {
   return new Command('import')
-    .description('Turn a list of upstream’s (plugins.properties, its JSON snapshot or unmanaged lock) into a manifest.')
-    .argument('<file>', 'the list', path)
-    .addOption(new Option('--write', 'write the manifest instead of printing it'))
+    .description(
+      'Make a manifest from a plugin list of Higress: plugins.properties, its JSON snapshot, or an unmanaged lock.',
+    )
+    .argument('<file>', 'the plugin list', path)
+    .addOption(new Option('--write', 'write the manifest to a file instead of stdout'))
     .addOption(
-      new Option('--manifest <file>', 'where --write writes')
+      new Option('--manifest <file>', 'the file that --write writes')
         .env('PLUGIN_MIRROR_MANIFEST')
         .argParser(path)
         .default('manifest.json'),
     )
-    .addOption(new Option('--force', 'replace a manifest that is there'))
+    .addOption(new Option('--force', 'replace an existing manifest'))
     .action(run);
 }
 
@@ -35,6 +38,5 @@ async function run(file: string, flags: ImportFlags): Promise<void> {
     process.stderr.write(`wrote ${flags.manifest}: ${count} plugin${count === 1 ? '' : 's'}\n`);
   } else process.stdout.write(formatManifest(manifest));
   for (const note of notes) process.stderr.write(`${file}, ${note}\n`);
-  // As everywhere: 1 is "all was done but for some plugins".
-  if (lost > 0) process.exitCode = 1;
+  if (lost > 0) process.exitCode = EXIT.failed;
 }

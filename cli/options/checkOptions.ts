@@ -4,8 +4,9 @@ import { OptionConflict, OptionInvalid } from './errors.ts';
 import type { RegistryFlags } from './registryFlags.ts';
 
 /**
- * Refuses what can be seen to be wrong before anything is asked or touched; else each plugin would fail of it by itself, or
- * none would where nothing has to be asked. @throws OptionInvalid, OptionConflict, RegistryOptionsInvalid
+ * Refuses options that cannot work before any request is sent or any file is changed. Otherwise each plugin would fail with
+ * the same error, or the mistake would go unnoticed in a run that needs no request.
+ * @throws OptionInvalid, OptionConflict, RegistryOptionsInvalid
  */
 export async function checkOptions(
   flags: RegistryFlags,
@@ -24,17 +25,17 @@ export async function checkOptions(
   if (registryConfig !== undefined)
     await (await import('./credentialsFiles.ts')).requireCredentialsFile(registryConfig);
   if ((certFile === undefined) !== (keyFile === undefined))
-    throw new OptionConflict('--cert-file and --key-file belong together', {
-      expected: 'both of them, or neither',
-      found: certFile === undefined ? '--key-file alone' : '--cert-file alone',
-      hint: 'Name the other file as well.',
+    throw new OptionConflict('--cert-file and --key-file go together', {
+      expected: 'both options, or neither',
+      found: `only ${certFile === undefined ? '--key-file' : '--cert-file'}`,
+      hint: 'Give both options.',
     });
   checkLogin(flags, hasPasswordVariable, isTerminal);
 }
 
-const PIPE = 'Pipe the password in: plugin-mirror … --username NAME --password-stdin < FILE';
+const PIPE = 'Read the password from a file or a pipe: plugin-mirror … --username NAME --password-stdin < FILE';
 
-/** A user name and a password, each from one place, or neither. */
+/** A user name needs a password, a password needs a user name, and there may be only one password. */
 function checkLogin(
   { username, passwordStdin = false }: RegistryFlags,
   hasVariable: boolean,
@@ -42,35 +43,35 @@ function checkLogin(
 ): void {
   const where = passwordStdin ? '--password-stdin' : 'PLUGIN_MIRROR_PASSWORD';
   if (passwordStdin && hasVariable)
-    throw new OptionConflict('There are two passwords', {
-      expected: '--password-stdin or PLUGIN_MIRROR_PASSWORD',
-      found: 'both',
-      hint: 'Leave one of them out.',
+    throw new OptionConflict('--password-stdin and PLUGIN_MIRROR_PASSWORD both give a password', {
+      expected: 'one password',
+      found: 'two',
+      hint: 'Leave out --password-stdin, or unset PLUGIN_MIRROR_PASSWORD.',
     });
   if (username === undefined && (passwordStdin || hasVariable))
-    throw new OptionConflict(`${where} comes without a user name`, {
+    throw new OptionConflict(`${where} needs a user name`, {
       subject: where,
-      expected: '--username or PLUGIN_MIRROR_USERNAME beside it',
+      expected: '--username or PLUGIN_MIRROR_USERNAME',
       found: 'neither',
-      hint: `Name the user with --username, or leave ${where} out: docker's and podman's logins are used by themselves.`,
+      hint: `Give the user name with --username, or leave out ${where}: the logins of docker and podman are used without it.`,
     });
   if (username === undefined) return;
   if (!passwordStdin && !hasVariable)
-    throw new OptionConflict('--username comes without a password', {
+    throw new OptionConflict('--username needs a password', {
       subject: '--username',
-      expected: '--password-stdin or PLUGIN_MIRROR_PASSWORD beside it',
+      expected: '--password-stdin or PLUGIN_MIRROR_PASSWORD',
       found: 'neither',
       hint: PIPE,
     });
   if (username === '' || username.includes(':'))
-    throw new OptionInvalid('The user name of --username cannot be sent', {
+    throw new OptionInvalid('--username has a name that cannot be sent', {
       subject: '--username',
       expected: 'a name without a colon (RFC 7617)',
-      found: username === '' ? 'an empty one' : 'a name with a colon in it',
-      hint: 'Give the name alone; the password comes by --password-stdin or PLUGIN_MIRROR_PASSWORD.',
+      found: username === '' ? 'an empty name' : 'a name with a colon',
+      hint: 'Give only the name. The password is read with --password-stdin or from PLUGIN_MIRROR_PASSWORD.',
     });
   if (passwordStdin && isTerminal)
-    throw new OptionInvalid('--password-stdin reads no terminal, which would show the password', {
+    throw new OptionInvalid('--password-stdin does not read from a terminal, which would show the password', {
       subject: '--password-stdin',
       expected: 'a file or a pipe',
       found: 'a terminal',
@@ -83,13 +84,13 @@ async function requireReadable(option: string, file: string): Promise<void> {
     await access(file, constants.R_OK);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-    // A path may well have an @ in it; a URL, which is none, may have a login.
+    // A path may contain an @. A URL, given by mistake, may contain a login.
     const shown = /:.*@|\?.*=/s.test(file) ? withoutLogin(file) : file;
-    throw new OptionInvalid(`The file of ${option} cannot be read: ${shown}`, {
+    throw new OptionInvalid(`${option}: ${shown} cannot be read`, {
       subject: option,
-      expected: 'a file that the user who runs this may read',
+      expected: 'a file that this user may read',
       found: code === 'ENOENT' ? 'no such file' : code,
-      hint: 'Check the path; it is relative to the folder that the command runs in.',
+      hint: 'Check the path. It is relative to the current folder.',
       cause: error,
     });
   }

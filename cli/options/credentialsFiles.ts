@@ -3,14 +3,14 @@ import { brokenUsualFiles, readCredentialsFile } from '../../registry/credential
 import { RegistryCredentials } from '../../registry/errors.ts';
 import { OptionInvalid } from './errors.ts';
 
-/** Refuses a file that was named and is none of credentials, whether or not a registry will ask for any. @throws OptionInvalid */
+/** Throws if the file of --registry-config is not a credentials file, even if no registry will ask for a login. @throws OptionInvalid */
 export async function requireCredentialsFile(file: string): Promise<void> {
   try {
     await readCredentialsFile(file, true);
   } catch (error) {
     if (!(error instanceof RegistryCredentials)) throw error;
     const { message, expected, found, hint } = error;
-    throw new OptionInvalid(`${message}${await placeOfFault(file)}`, {
+    throw new OptionInvalid(`${message}${await positionOfFault(file)}`, {
       subject: '--registry-config',
       hint,
       ...(expected === undefined ? {} : { expected }),
@@ -19,18 +19,18 @@ export async function requireCredentialsFile(file: string): Promise<void> {
   }
 }
 
-/** A line for each file that docker or podman left broken: it is passed over. */
+/** Returns a warning for each broken credentials file of docker or podman. A run ignores such a file. */
 export async function warningsOfUsualFiles(env: Readonly<Record<string, string | undefined>>): Promise<string[]> {
   const broken = await brokenUsualFiles(env);
   return Promise.all(
     broken.map(
-      async ({ message, subject = '' }) => `warning: ${message}${await placeOfFault(subject)}; it is not used`,
+      async ({ message, subject = '' }) => `warning: ${message}${await positionOfFault(subject)}; it is ignored`,
     ),
   );
 }
 
-/** `, line 3, column 5` where it stops being JSON. Nothing of the text, which holds passwords. */
-async function placeOfFault(file: string): Promise<string> {
+/** Returns `: line 3, column 5`, where the JSON is broken, and nothing of the text, which holds passwords. */
+async function positionOfFault(file: string): Promise<string> {
   const text = (await readFile(file, 'utf8').catch(() => '')).replace(/^\ufeff/, '');
   if (text.trim() === '' || isJson(text)) return '';
   const { parseStrictJson } = await import('../../mirror/json/strictJson.ts');

@@ -5,9 +5,9 @@ const YES = /^(?:1|true|yes|on)$/i;
 const NO = /^(?:0|false|no|off|)$/i;
 
 /**
- * Makes a command's environment forms behave as people expect before commander reads them: an empty variable is none, and
- * a switch is on for 1/true/yes/on and off for 0/false/no/off (commander alone takes any value for on, `false` included).
- * An option whose value may be left out is a switch too.
+ * Prepares the variables of a command's options before commander reads them. An empty variable counts as unset. A switch is
+ * on for 1/true/yes/on and off for 0/false/no/off; commander would take any value for on, `false` included. An option with
+ * an optional value is a switch too.
  */
 export function applyEnvironment(command: Command, env: NodeJS.ProcessEnv): void {
   for (const option of command.options) {
@@ -17,14 +17,14 @@ export function applyEnvironment(command: Command, env: NodeJS.ProcessEnv): void
     if (value === '') delete env[name];
     else if (option.required) continue;
     else if (option.optional && !YES.test(value) && !NO.test(value)) continue;
-    else settleSwitch(command, option, name, value, env);
+    else applySwitch(command, option, name, value, env);
   }
 }
 
-function settleSwitch(command: Command, option: Option, name: string, value: string, env: NodeJS.ProcessEnv): void {
+function applySwitch(command: Command, option: Option, name: string, value: string, env: NodeJS.ProcessEnv): void {
   if (NO.test(value)) {
     delete env[name];
-    // Off is more than unset where the switch can be on by itself: PLUGIN_MIRROR_FROZEN=false on a build machine.
+    // Off differs from unset where the switch may be on by default: PLUGIN_MIRROR_FROZEN=false on a build machine.
     if (command.options.some(it => it.negate && !option.negate && it.attributeName() === option.attributeName()))
       command.setOptionValueWithSource(option.attributeName(), false, 'env');
   } else if (YES.test(value)) {
@@ -33,7 +33,7 @@ function settleSwitch(command: Command, option: Option, name: string, value: str
     command.setOptionValueWithSource(option.attributeName(), true, 'env');
   } else
     command.error(
-      `error: ${name}=${withoutLogin(value)}: expected 1, true, yes or on, or 0, false, no or off (the environment form of ${option.long})`,
+      `error: ${name}=${withoutLogin(value)}: expected 1, true, yes or on, or 0, false, no or off (the variable of ${option.long})`,
       {
         exitCode: 2,
         code: 'plugin-mirror.environment',
@@ -41,7 +41,7 @@ function settleSwitch(command: Command, option: Option, name: string, value: str
     );
 }
 
-/** For options that count: a whole number from `least` to `most`. */
+/** Returns a parser of whole numbers from `least` to `most`. */
 export function wholeNumber(least: number, most: number): (text: string) => number {
   return text => {
     const value = Number(text);
@@ -51,7 +51,7 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   };
 }
 
-/** For options in seconds, fractions allowed; the value is in milliseconds. */
+/** Returns a parser of seconds from `least` to `most`, fractions allowed. It returns milliseconds. */
 export function seconds(least: number, most: number): (text: string) => number {
   return text => {
     const value = Number(text);
@@ -61,40 +61,40 @@ export function seconds(least: number, most: number): (text: string) => number {
   };
 }
 
-/** For paths: an empty one (`--out "$UNSET"`) would mean the current folder, which nobody wants. A URL is none. */
+/** Parses a path. An empty one (`--out "$UNSET"`) would mean the current folder, so it is refused, and so is a URL. */
 export function path(text: string): string {
   if (text === '') throw new InvalidArgumentError('Expected a path.');
   if (/^[a-z][a-z0-9+.-]+:\/\//i.test(text))
     throw new InvalidArgumentError(
-      'Expected a path on this machine, not a URL: download it first, with curl -fO or the like.',
+      'Expected a path on this machine, not a URL: download the file first, for example with curl -fO.',
     );
   return text;
 }
 
-/** For options that may be given several times, and hold several values separated by commas or spaces in the environment. */
+/** Parses a list. The option may be repeated, and its text may hold several values separated by commas or spaces. */
 export function list(text: string, former: readonly string[] | undefined): string[] {
-  // Not a comma within a glob's braces.
+  // A comma within the braces of a glob separates nothing.
   const parts = text.split(/[\s,]+(?![^{}]*\})/).filter(part => part !== '');
-  // An empty list would mean everything: the opposite of what `--only "$UNSET"` wants.
-  if (parts.length === 0) throw new InvalidArgumentError('Expected at least one.');
+  // An empty list would select everything, which `--only "$UNSET"` does not mean.
+  if (parts.length === 0) throw new InvalidArgumentError('Expected at least one value.');
   return [...(former ?? []), ...parts];
 }
 
-/** For options that name registries: like `list`, each `HOST` or `HOST:PORT`. */
+/** Parses a list of registries, each `HOST` or `HOST:PORT`. */
 export function hosts(text: string, former: readonly string[] | true | undefined): string[] {
   const names = list(text, former === true ? undefined : former);
   const wrong = names.find(name => !isRegistry(name));
   if (wrong !== undefined)
-    // Where a login stands in the text, any part of it may be the password's.
+    // If the text contains a login, any part of it may belong to the password.
     throw new InvalidArgumentError(
       text.includes('@')
-        ? 'Expected HOST or HOST:PORT alone: credentials come from docker login, or by --username and --password-stdin.'
+        ? 'Expected HOST or HOST:PORT without credentials: these come from docker login, or from --username and --password-stdin.'
         : `Expected HOST or HOST:PORT, without a scheme or a path: ${withoutLogin(wrong)}`,
     );
   return names;
 }
 
-/** True where CI is set to anything but an empty value, 0, false, no or off, as the build services have it. */
+/** True if the variable CI, which build services set, is neither empty nor 0, false, no or off. */
 export function isBuildMachine({ CI = '' }: Readonly<Record<string, string | undefined>>): boolean {
   return !/^(?:|0|false|no|off)$/i.test(CI);
 }

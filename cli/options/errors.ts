@@ -1,11 +1,11 @@
 import { Refusal } from '../../base/refusal.ts';
 
-/** An option whose value cannot be used, whatever the manifest says. */
+/** The value of an option cannot be used with any manifest. */
 export class OptionInvalid extends Refusal {
   readonly code = 'OPTION_INVALID';
 }
 
-/** Options that contradict each other. */
+/** Two options contradict each other, or one lacks the other. */
 export class OptionConflict extends Refusal {
   readonly code = 'OPTION_CONFLICT';
 }

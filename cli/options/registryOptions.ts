@@ -81,10 +81,10 @@ export function addRegistryOptions(command: Command): Command {
   return command;
 }
 
-/** The same as a registry takes them. Reads the password from standard input or the environment, nothing else. @throws what checkOptions throws */
+/** Returns the options of a registry for these flags. Reads the password from standard input or the environment. @throws the errors of checkOptions */
 export async function registryOptions(flags: RegistryFlags, cacheDir: string): Promise<RegistryOptions> {
   const { checkOptions } = await import('./checkOptions.ts');
-  // A secret that was made of a file ends like a line, as what --password-stdin reads does.
+  // The password may come from a file, through a Kubernetes Secret, and then ends with a newline.
   const fromEnvironment = process.env.PLUGIN_MIRROR_PASSWORD?.replace(/\r?\n$/, '') || undefined;
   await checkOptions(flags, fromEnvironment !== undefined, process.stdin.isTTY === true);
   if (flags.registryConfig === undefined) await warnOfUsualFiles();
@@ -111,17 +111,17 @@ async function warnOfUsualFiles(): Promise<void> {
   for (const warning of await warningsOfUsualFiles(process.env)) process.stderr.write(`${warning}\n`);
 }
 
-/** All of standard input, without the line's end that `echo` adds. @throws OptionInvalid */
+/** Reads the password from standard input, without the newline that `echo` adds. @throws OptionInvalid */
 async function readPassword(): Promise<string> {
   let text = '';
   for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk;
   const password = text.replace(/\r?\n$/, '');
   if (password !== '' && !/[\r\n\0]/.test(password)) return password;
   const { OptionInvalid } = await import('./errors.ts');
-  throw new OptionInvalid('Standard input holds no password', {
+  throw new OptionInvalid('Standard input contains no password', {
     subject: '--password-stdin',
     expected: 'one line: the password',
-    found: password === '' ? 'nothing' : 'several lines',
-    hint: 'Pipe the password in: plugin-mirror … --username NAME --password-stdin < FILE',
+    found: password === '' ? 'nothing' : 'more than one line',
+    hint: 'Read the password from a file or a pipe: plugin-mirror … --username NAME --password-stdin < FILE',
   });
 }

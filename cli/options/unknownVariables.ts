@@ -2,20 +2,20 @@ import type { Command } from 'commander';
 import { removedVariable } from './removedOptions.ts';
 
 const PREFIX = 'PLUGIN_MIRROR_';
-/** Read without an option of theirs, for what they hold is nobody else's business. */
+/** Variables without an option: a secret on a command line could be read by every user of the machine. */
 const SECRETS = ['PASSWORD', 'AUTH_TOKEN', 'AUTH_PASSWORD'];
-/** What Kubernetes sets in each pod for Services whose names begin with `plugin-mirror`, and what the tests read. */
+/** Variables that Kubernetes sets in each pod for Services whose names begin with `plugin-mirror`, and those of the tests. */
 const OTHERS = /^(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.+)?)$|^TEST_/;
 
 /**
- * Tells each variable that looks like a slip of the pen (unknown here, and near a known one) and each that belongs to a
- * removed option. Values are not shown.
- * @returns nothing to wait for where there is none
+ * Warns of each variable that probably is a misspelled one, and of each that belongs to a removed option. Other unknown
+ * variables may be the user's own. Values are not shown.
+ * @returns undefined, and no promise, if there is nothing to warn of: the usual case stays synchronous
  */
-export function tellUnknownVariables(
+export function warnOfUnknownVariables(
   program: Command,
   env: NodeJS.ProcessEnv,
-  tell: (line: string) => void,
+  warn: (line: string) => void,
 ): Promise<void> | undefined {
   const names = Object.keys(env).filter(name => /^PLUGIN_MIRROR_\w{2,64}$/.test(name));
   if (names.length === 0) return undefined;
@@ -24,23 +24,23 @@ export function tellUnknownVariables(
     const own = name.slice(PREFIX.length);
     return !known.includes(own) && !OTHERS.test(own) && !/^(?:tcp|udp|sctp):\/\//.test(env[name] ?? '');
   });
-  return unknown.length === 0 ? undefined : tellNear(unknown, known, tell);
+  return unknown.length === 0 ? undefined : warnOfNear(unknown, known, warn);
 }
 
-async function tellNear(
+async function warnOfNear(
   names: readonly string[],
   known: readonly string[],
-  tell: (line: string) => void,
+  warn: (line: string) => void,
 ): Promise<void> {
   const { misspelled } = await import('../../base/nearest.ts');
   for (const name of names) {
     const removed = removedVariable(name);
     if (removed !== undefined) {
-      tell(`warning: ${removed}`);
+      warn(`warning: ${removed}`);
       continue;
     }
     const meant = misspelled(name.slice(PREFIX.length), known);
-    if (meant !== undefined) tell(`warning: ${name} is not known; did you mean ${PREFIX}${meant}?`);
+    if (meant !== undefined) warn(`warning: ${name} is not known; did you mean ${PREFIX}${meant}?`);
   }
 }
 

@@ -4,11 +4,11 @@ import { withoutLogin } from '../../registry/reference.ts';
 import { removedFlag } from './removedOptions.ts';
 
 /**
- * Says what is wrong with a command line, as commander words it but without secrets: on stderr, and under `--format json`
- * on stdout too, where a reader then finds the same object as for every other error.
+ * Reports an error in the command line in commander's words, without secrets: on stderr, and with `--format json` also on
+ * stdout, as the same object that every other error has.
  */
-export function tellWrongLine(said: string, write: (text: string) => void, command: Command): void {
-  const shown = secretFree(said, command);
+export function reportUsageError(text: string, write: (text: string) => void, command: Command): void {
+  const shown = withoutSecrets(text, command);
   write(shown);
   if (!wantsJson(command, process.env)) return;
   const message = shown.replace(/^error: /, '').trimEnd();
@@ -18,7 +18,7 @@ export function tellWrongLine(said: string, write: (text: string) => void, comma
   );
 }
 
-/** Commander may have stopped before it came to `--format`: the last one on the line counts, else the variable. */
+/** Commander may not have read `--format` yet. The last one on the command line counts, else the variable. */
 function wantsJson(command: Command, env: NodeJS.ProcessEnv): boolean {
   const option = command.options.find(({ long }) => long === '--format');
   if (option === undefined) return false;
@@ -31,22 +31,22 @@ function wantsJson(command: Command, env: NodeJS.ProcessEnv): boolean {
 }
 
 const ECHOED = /(argument|value|unknown command) '(.*)'/s;
-/** docker has `--password` and `-p`, with the password in the same argument or the next. */
+/** Users of docker write `--password` or `-p`, with the password in the same argument or the next. */
 const PASSWORD = /^-(?:-pass(?:word|wd)?(?:-stdin)?$|p)/;
 
-/** What commander says of a wrong command line or environment, which repeats what was written, without a secret in it. */
-export function secretFree(said: string, command: Command): string {
-  const [, option, suggestion = ''] = /^error: unknown option '(--?[^=:\s]*).*'(.*)$/s.exec(said) ?? [];
+/** Commander repeats a wrong argument in its message. Returns the message without passwords and logins. */
+export function withoutSecrets(message: string, command: Command): string {
+  const [, option, suggestion = ''] = /^error: unknown option '(--?[^=:\s]*).*'(.*)$/s.exec(message) ?? [];
   if (option === undefined)
-    return said.replace(ECHOED, (_, what: string, text: string) => `${what} '${withoutLogin(text)}'`);
-  // One letter, and whatever is written after it is its value.
+    return message.replace(ECHOED, (_, kind: string, text: string) => `${kind} '${withoutLogin(text)}'`);
+  // The text after a one-letter option is its value.
   const name = /^-[^-]/.test(option) ? option.slice(0, 2) : option;
   const removed = removedFlag(command.name(), name);
   if (removed !== undefined) return `error: ${removed}\n`;
   if (!PASSWORD.test(name) || !readsPassword(command)) return `error: unknown option '${name}'${suggestion}`;
   return (
-    `error: no password is taken from the command line, where everybody on this machine can read it ('${name}'):` +
-    ' it is read with --password-stdin or from PLUGIN_MIRROR_PASSWORD\n'
+    `error: a password on the command line is not accepted, since every user of this machine can read it ('${name}');` +
+    ' give it with --password-stdin or in PLUGIN_MIRROR_PASSWORD\n'
   );
 }
 

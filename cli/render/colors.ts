@@ -2,8 +2,8 @@ import process from 'node:process';
 import type { WriteStream } from 'node:tty';
 
 /**
- * Whether a stream gets colours: FORCE_COLOR and NO_COLOR (no-color.org: present and not empty) decide, NO_COLOR first;
- * else a terminal that is not dumb does.
+ * Returns whether a stream gets colours. NO_COLOR (no-color.org: set and not empty) turns them off, then FORCE_COLOR decides;
+ * without either, a terminal gets them unless TERM is `dumb`.
  */
 export function wantsColor(stream: WriteStream, env: NodeJS.ProcessEnv = process.env): boolean {
   if (env.NO_COLOR !== undefined && env.NO_COLOR !== '') return false;

@@ -2,10 +2,10 @@ import type pc from 'picocolors';
 import type { Drift } from '../../mirror/report.ts';
 import { listed } from './failures.ts';
 
-/** What is told in full, so that the whole fits a screen. */
+/** Drifts that are shown in full, so that all of them fit a screen. */
 const DRIFTS_SHOWN = 4;
 
-/** Tags that have moved away from what holds them, local files that have changed, and how to take the new ones. */
+/** Returns lines for tags that have moved, for local files that have changed, and for the command that takes the new images. */
 export function renderDrifts(drifts: readonly Drift[], paint: ReturnType<typeof pc.createColors>): string[] {
   if (drifts.length === 0) return [];
   const more = drifts.slice(DRIFTS_SHOWN).map(({ name, version }) => `${name} ${version}`);
@@ -26,9 +26,9 @@ export function renderDrifts(drifts: readonly Drift[], paint: ReturnType<typeof 
 
 function renderDrift(drift: Drift, paint: ReturnType<typeof pc.createColors>): string[] {
   const what = drift.local
-    ? `${drift.reference} has changed since it was locked; a local file is taken as it is`
+    ? `${drift.reference} has changed since it was locked; a local file is always published in its current form`
     : drift.followed
-      ? `the tag ${drift.reference} has moved since it was published; no lock holds it, so it is followed`
+      ? `the tag ${drift.reference} has moved since it was published; it is not locked, so this run takes the new image`
       : `the tag ${drift.reference} has moved`;
   const before = drift.followed ? 'before ' : 'locked ';
   const made = drift.foundCreated === undefined ? '' : `, made ${drift.foundCreated}`;

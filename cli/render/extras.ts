@@ -1,7 +1,7 @@
 import type { Extra } from '../../mirror/report.ts';
 import { listed } from './failures.ts';
 
-/** A line for each fate of what the manifest does not name: nothing of it goes, or stays, in silence. */
+/** Returns a line for each way in which versions that the manifest does not name were treated. None is removed or kept in silence. */
 export function renderExtras(extras: readonly Extra[]): string[] {
   const line = (words: string, found: readonly Extra[], hint = '') =>
     found.length === 0 ? [] : [`  ${words}: ${listed(found.map(withDamage))}${hint}`];
@@ -14,7 +14,7 @@ export function renderExtras(extras: readonly Extra[]): string[] {
       extras.filter(({ removed }) => removed),
     ),
     ...line(
-      'kept, though no longer in the manifest, since a version of the same plugin failed',
+      'kept although no longer in the manifest, because a version of the same plugin failed',
       stay.filter(({ kept }) => kept === 'failed'),
     ),
     ...line(
@@ -25,20 +25,18 @@ export function renderExtras(extras: readonly Extra[]): string[] {
     ...line(
       'also in the tree, not in the manifest',
       stay.filter(({ kept }) => kept === 'unselected'),
-      ' (--prune removes what --only fits)',
+      ' (--prune removes those that --only selects)',
     ),
-    ...line(
-      'damaged and not in the manifest, so no longer in the catalog',
-      unlisted,
-      ' (delete what is left of them by hand)',
-    ),
+    ...line('damaged and not in the manifest, so no longer in the catalog', unlisted, ' (delete their files by hand)'),
     ...(left.length === 0
       ? []
-      : [`  left where it lies, since it is not what was published: ${listed(left)} (move it away by hand)`]),
+      : [
+          `  left in place, because these files are not as sync published them: ${listed(left)} (move them away by hand)`,
+        ]),
   ];
 }
 
 function withDamage({ name, version, damage, leftPaths }: Extra): string {
-  const aside = leftPaths === undefined ? damage : 'some of it was left';
+  const aside = leftPaths === undefined ? damage : 'some files were not removed';
   return aside === undefined ? `${name}/${version}` : `${name}/${version} (${aside})`;
 }

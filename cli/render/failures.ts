@@ -63,7 +63,7 @@ function renderBlock({ error, failures, causes }: Block, paint: Paint): string[]
     ...(causes === 1 ? [] : ['  The others failed alike, each for itself; --format json lists every one.']),
   ];
   if (!(error instanceof Refusal))
-    return [...head, `  ${paint.cyan('→')} This is a fault in plugin-mirror, please report it.`];
+    return [...head, `  ${paint.cyan('→')} This is a bug in plugin-mirror, please report it.`];
   const doctor = `  ${paint.cyan('→')} plugin-mirror doctor shows at which step the way to the registry ends.`;
   return [...head, ...refusalDetails(error, paint), ...(DOCTOR_HELPS.has(error.code) ? [doctor] : [])];
 }

@@ -1,6 +1,6 @@
 const UNITS = ['B', 'KB', 'MB', 'GB', 'TB'];
 
-/** Bytes for people, in powers of 1000 as disks and networks are sold: `0 B`, `9.9 KB`, `12 MB`. */
+/** Formats bytes in powers of 1000: `0 B`, `9.9 KB`, `12 MB`. */
 export function formatBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
@@ -12,7 +12,7 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(digits)} ${UNITS[unit]}`;
 }
 
-/** Milliseconds for people: `83 ms`, `4.2 s`, `3 min 07 s`. */
+/** Formats milliseconds: `83 ms`, `4.2 s`, `3 min 07 s`. */
 export function formatDuration(milliseconds: number): string {
   if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
   if (milliseconds < 60_000) return `${(milliseconds / 1000).toFixed(1)} s`;

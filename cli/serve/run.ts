@@ -3,7 +3,7 @@ import process from 'node:process';
 import type { Command } from 'commander';
 import { resolveOptions, type ServerOptions } from '../../server/options.ts';
 import { startServer } from '../../server/startServer.ts';
-import { tellUnknownVariables } from '../options/unknownVariables.ts';
+import { warnOfUnknownVariables } from '../options/unknownVariables.ts';
 import { readCredentials } from './credentials.ts';
 import { describeEvent } from './events.ts';
 import { ServeLog } from './log.ts';
@@ -17,7 +17,7 @@ export async function runServe(flags: ServeFlags, command: Command): Promise<voi
   const log = new ServeLog(flags);
   try {
     const program = command.parent ?? command;
-    await tellUnknownVariables(program, process.env, warning => log.write('warn', warning));
+    await warnOfUnknownVariables(program, process.env, warning => log.write('warn', warning));
     const options: ServerOptions = {
       ...serverOptions(flags, program.version() ?? '', readCredentials(flags, process.env)),
       ...(flags.accessLog === 'off' ? {} : { writeAccessLog }),

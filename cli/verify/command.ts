@@ -7,17 +7,19 @@ import type { VerifyFlags } from './run.ts';
 
 export function verifyCommand(): Command {
   return new Command('verify')
-    .description('Hash every byte of a tree and hold it against its index.json. Needs no network and writes nothing.')
-    .addOption(new Option('--tree <dir>', 'the tree').env('PLUGIN_MIRROR_TREE').argParser(path).default('plugins'))
+    .description('Hash every file of a tree and compare it with index.json. Needs no network and writes nothing.')
     .addOption(
-      new Option('--lock <file>', 'a manifest.lock.json that the tree must agree with too')
+      new Option('--tree <dir>', 'folder to verify').env('PLUGIN_MIRROR_TREE').argParser(path).default('plugins'),
+    )
+    .addOption(
+      new Option('--lock <file>', 'also compare the tree with this manifest.lock.json')
         .env('PLUGIN_MIRROR_LOCK')
         .argParser(path),
     )
     .addOption(formatOption())
     .addHelpText(
       'after',
-      '\nExit codes: 0 sound; 1 something is damaged or missing; 3 there are unknown files, or the lock disagrees.',
+      '\nExit codes: 0 intact; 1 files are damaged or missing; 3 there are unknown files, or the lock differs.',
     )
     .action(run);
 }

@@ -14,7 +14,7 @@ export interface VerifyFlags {
   readonly format: 'text' | 'json';
 }
 
-/** `plugin-mirror verify`, once its arguments are read; answers the exit code. */
+/** Runs `plugin-mirror verify`. Returns the exit code. */
 export async function runVerify({ tree, lock, format }: VerifyFlags, signal: AbortSignal): Promise<number> {
   const audit = await auditTree(tree, { signal });
   const disagreements = lock === undefined ? [] : await compareTree(tree, lock);
@@ -29,42 +29,41 @@ export async function runVerify({ tree, lock, format }: VerifyFlags, signal: Abo
 
 function render(audit: TreeAudit, disagreements: readonly string[], color: boolean): string {
   const paint = pc.createColors(color);
-  const told = (kind: string, findings: readonly AuditFinding[]) =>
+  const linesOf = (kind: string, findings: readonly AuditFinding[]) =>
     findings.map(({ path, problem }) => `${paint.yellow(kind.padEnd(8))} ${path} ${problem}`);
   const lines = [
-    ...told('damaged', audit.damaged),
-    ...told('missing', audit.missing),
-    ...told('unknown', audit.unknown),
-    ...disagreements.map(words => `${paint.yellow('lock'.padEnd(8))} ${words}`),
+    ...linesOf('damaged', audit.damaged),
+    ...linesOf('missing', audit.missing),
+    ...linesOf('unknown', audit.unknown),
+    ...disagreements.map(difference => `${paint.yellow('lock'.padEnd(8))} ${difference}`),
   ];
   const figures = `${plural(audit.versions, 'version')}, ${plural(audit.files, 'file')}, ${formatBytes(audit.sizeBytes)}`;
-  if (lines.length === 0) return `${paint.green('✓')} sound: ${figures}, ${audit.tree}\n`;
-  const foreign = audit.damaged.filter(it => it.foreign).map(({ path }) => path);
-  const harmed = audit.missing.length > 0 || audit.damaged.some(it => !it.foreign && !it.unreadable);
-  const remedies = [
-    ...(foreign.length === 0
-      ? []
-      : [
-          `sync leaves alone what it did not publish: move ${listed(foreign)} away by hand, then run plugin-mirror sync.`,
-        ]),
-    ...(audit.damaged.some(it => it.unreadable)
-      ? [
-          'What may not be read may be sound: give this user the right to read it, or verify as the user who published it.',
-        ]
-      : []),
-    ...(harmed
-      ? [
-          'plugin-mirror sync fetches anew what is damaged or missing; what the manifest no longer names goes with sync --prune.',
-        ]
-      : []),
-    ...(audit.unknown.length === 0
-      ? []
-      : ['What is unknown is never touched by plugin-mirror: move it out of the tree.']),
-    ...(disagreements.length === 0
-      ? []
-      : [
-          'If the lock is right, plugin-mirror sync --frozen makes the tree what it says, and plugin-mirror sync --prune removes what the manifest no longer names; if it was edited by hand, restore it from version control.',
-        ]),
-  ].map(words => `  ${paint.cyan('→')} ${words}`);
+  if (lines.length === 0) return `${paint.green('✓')} intact: ${figures}, ${audit.tree}\n`;
+  const remedies = remediesFor(audit, disagreements.length > 0).map(remedy => `  ${paint.cyan('→')} ${remedy}`);
   return `${[...lines, `${paint.red('✗')} ${plural(lines.length, 'finding')} in ${figures}`, ...remedies].join('\n')}\n`;
+}
+
+function remediesFor({ damaged, missing, unknown }: TreeAudit, lockDiffers: boolean): string[] {
+  const foreign = damaged.filter(it => it.foreign).map(({ path }) => path);
+  const canBeFetched = missing.length > 0 || damaged.some(it => !it.foreign && !it.unreadable);
+  const remedies: readonly [boolean, string][] = [
+    [
+      foreign.length > 0,
+      `sync does not replace files that it did not publish: move ${listed(foreign)} away by hand, then run plugin-mirror sync.`,
+    ],
+    [
+      damaged.some(it => it.unreadable),
+      'An unreadable file may be intact: give this user read permission, or verify as the user who published it.',
+    ],
+    [
+      canBeFetched,
+      'plugin-mirror sync fetches damaged and missing files again; sync --prune removes versions that the manifest does not name.',
+    ],
+    [unknown.length > 0, 'plugin-mirror never changes unknown files: move them out of the tree.'],
+    [
+      lockDiffers,
+      'If the lock is right, run plugin-mirror sync --frozen to make the tree match it, and sync --prune to remove versions that the manifest does not name. If the lock was edited by hand, restore it from version control.',
+    ],
+  ];
+  return remedies.filter(([applies]) => applies).map(([, remedy]) => remedy);
 }

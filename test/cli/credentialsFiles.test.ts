@@ -11,7 +11,7 @@ const secret = Buffer.from('me:hidden').toString('base64');
 const unclosed = `{\n  "auths": {\n    "h": { "auth": "${secret}" \n  }\n`;
 const place = ': line 5, column 1';
 
-test('a file of credentials that was named is one, or is refused with its place and without its content', async t => {
+test('the file of --registry-config is refused if it is no credentials file, with the position and without the content', async t => {
   const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-config-'));
   t.after(() => rm(dir, { recursive: true }));
   const file = join(dir, 'config.json');
@@ -47,15 +47,15 @@ test('a file of credentials that was named is one, or is refused with its place 
   }
 });
 
-test('a file of a usual place that is broken is told and passed over', async t => {
+test('a broken credentials file of docker is reported and ignored', async t => {
   const scene = await openScene(t);
   await scene.write('docker/config.json', unclosed);
   const warnings = await warningsOfUsualFiles({ DOCKER_CONFIG: scene.path('docker'), HOME: scene.path('nowhere') });
   const file = scene.path('docker/config.json');
-  assert.deepEqual(warnings, [`warning: The credentials file ${file} is not a JSON object${place}; it is not used`]);
+  assert.deepEqual(warnings, [`warning: The credentials file ${file} is not a JSON object${place}; it is ignored`]);
 });
 
-test('sync ends in 2 before it asks anybody, or goes on with a warning where nobody named the file', async t => {
+test('a broken file of --registry-config ends sync in 2 before any request; that of docker only causes a warning', async t => {
   const scene = await openScene(t, { auth: { kind: 'bearer' } });
   scene.push('a', '1.0.0');
   await scene.list({ a: '1.0.0' });

@@ -194,7 +194,7 @@ describe('what is in the way of a file', { concurrency: 3 }, () => {
     for (const command of ['verify', 'check']) {
       const { stdout } = await scene.run([command]);
       assert.match(stdout, /move a\/1\/plugin\.wasm away by hand/, command);
-      assert.doesNotMatch(stdout, /sync fetches anew|sync brings/, command);
+      assert.doesNotMatch(stdout, /sync fetches damaged|sync brings/, command);
     }
     assert.equal((await scene.sync()).code, 1);
     await rm(scene.path('plugins/index.json'));
@@ -203,6 +203,6 @@ describe('what is in the way of a file', { concurrency: 3 }, () => {
     await rm(scene.path('plugins'), { recursive: true });
     await scene.sync();
     await writeFile(scene.path('plugins/a/1/plugin.wasm'), 'spoiled');
-    assert.match((await scene.run(['verify'])).stdout, /sync fetches anew/);
+    assert.match((await scene.run(['verify'])).stdout, /sync fetches damaged and missing files again/);
   });
 });

@@ -84,10 +84,10 @@ describe('--username with a password', { concurrency: 4 }, () => {
 
   it('comes from one place, and neither half alone', async () => {
     for (const [args, env, words] of [
-      [['--username', 'me'], {}, /--username comes without a password/],
-      [['--username', 'me'], { PLUGIN_MIRROR_PASSWORD: '' }, /--username comes without a password/],
-      [['--password-stdin'], {}, /--password-stdin comes without a user name/],
-      [[], variable, /PLUGIN_MIRROR_PASSWORD comes without a user name/],
+      [['--username', 'me'], {}, /--username needs a password/],
+      [['--username', 'me'], { PLUGIN_MIRROR_PASSWORD: '' }, /--username needs a password/],
+      [['--password-stdin'], {}, /--password-stdin needs a user name/],
+      [[], variable, /PLUGIN_MIRROR_PASSWORD needs a user name/],
       [['--username', 'me', '--password-stdin'], variable, /two passwords/],
       [['--username', 'me:you'], variable, /cannot be sent/],
     ] as const) {
@@ -109,9 +109,9 @@ describe('--username with a password', { concurrency: 4 }, () => {
     scene.push('own', '1.0.0');
     await scene.list({ own: '1.0.0' });
     for (const [args, env, input, words] of [
-      [[], variable, undefined, /PLUGIN_MIRROR_PASSWORD comes without a user name/],
-      [['--username', 'me', '--password-stdin'], {}, '', /holds no password/],
-      [['--username', 'me', '--password-stdin'], {}, 'one\ntwo\n', /holds no password/],
+      [[], variable, undefined, /PLUGIN_MIRROR_PASSWORD needs a user name/],
+      [['--username', 'me', '--password-stdin'], {}, '', /contains no password/],
+      [['--username', 'me', '--password-stdin'], {}, 'one\ntwo\n', /contains no password/],
     ] as const) {
       const ran = await scene.run(['sync', ...args], { env, ...(input === undefined ? {} : { input }) });
       assert.equal(ran.code, 2, `${args}: ${ran.stderr}`);

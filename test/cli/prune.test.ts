@@ -38,7 +38,7 @@ describe('pruning', { concurrency: 2 }, () => {
     ]);
     const { code, stdout } = await scene.sync('--prune', '--retries', '0');
     assert.equal(code, 1);
-    assert.match(stdout, /^ +kept, though .* same plugin failed: a\/1\.0\.0, c\/1\.0\.0$/m);
+    assert.match(stdout, /^ +kept although .* same plugin failed: a\/1\.0\.0, c\/1\.0\.0$/m);
     assert.match(stdout, /^ +removed, no longer in the manifest: gone\/1\.0\.0$/m);
     assert.deepEqual(await versionsOf(scene), ['a/1.0.0', 'c/1.0.0']);
     assert.ok(wasm.equals(await readFile(scene.path('plugins/a/1.0.0/plugin.wasm'))));
@@ -100,7 +100,7 @@ describe('pruning', { concurrency: 2 }, () => {
     await scene.list({ a: '1.0.0' });
     const { code, stdout } = await scene.sync('--prune');
     assert.equal(code, 0);
-    assert.match(stdout, /not what was published: c\/1\.0\.0\/plugin\.wasm \(move it away/);
+    assert.match(stdout, /as sync published them: c\/1\.0\.0\/plugin\.wasm \(move them away/);
     assert.equal(await scene.read('plugins/c/1.0.0/plugin.wasm'), 'mine');
     assert.deepEqual(await filesOf(scene, 'c'), ['1.0.0/plugin.wasm'], 'the rest of it went');
     assert.deepEqual(await versionsOf(scene), ['a/1.0.0']);
@@ -141,8 +141,8 @@ describe('pruning', { concurrency: 2 }, () => {
     const elsewhere = await listing(scene.path('elsewhere'));
     const { code, stdout } = await scene.sync('--prune');
     assert.equal(code, 0);
-    assert.match(stdout, /removed, .*: c\/1\.0\.0 \(some of it was left\), void\/1\.0\.0$/m);
-    assert.match(stdout, /not what was published: c\/1\.0\.0\/metadata\.txt, link\/1\.0\.0 \(move/);
+    assert.match(stdout, /removed, .*: c\/1\.0\.0 \(some files were not removed\), void\/1\.0\.0$/m);
+    assert.match(stdout, /as sync published them: c\/1\.0\.0\/metadata\.txt, link\/1\.0\.0 \(move/);
     assert.deepEqual(await filesOf(scene, 'c'), ['1.0.0/metadata.txt']);
     assert.deepEqual(await listing(scene.path('elsewhere')), elsewhere);
     assert.deepEqual(await versionsOf(scene), ['a/1.0.0']);
@@ -185,8 +185,8 @@ describe('what pruning has to leave', { concurrency: 2 }, () => {
         ]);
         assert.deepEqual(await listing(scene.dir), before);
         const { stdout } = await scene.sync('--prune');
-        assert.match(stdout, /^ +removed, no longer in the manifest: c\/1\.0\.0 \(some of it was left\)$/m);
-        assert.match(stdout, /^ +left where it lies, .*: c\/1\.0\.0\/metadata\.json \(move it away by hand\)$/m);
+        assert.match(stdout, /^ +removed, no longer in the manifest: c\/1\.0\.0 \(some files were not removed\)$/m);
+        assert.match(stdout, /^ +left in place, because .*: c\/1\.0\.0\/metadata\.json \(move them away by hand\)$/m);
         assert.deepEqual(await filesOf(scene, 'c'), ['1.0.0/metadata.json']);
         assert.deepEqual(await checked(scene), ['unknown c']);
         const words = await scene.run(['check']);
@@ -195,7 +195,7 @@ describe('what pruning has to leave', { concurrency: 2 }, () => {
         const again = await scene.sync('--prune', '--dry-run');
         assert.doesNotMatch(again.stdout, /^prune/m);
         const pruned = await scene.sync('--prune');
-        assert.match(pruned.stdout, /c\/1\.0\.0 \(metadata\.json .*\) \(delete what is left of them by hand\)/);
+        assert.match(pruned.stdout, /c\/1\.0\.0 \(metadata\.json .*\) \(delete their files by hand\)/);
         assert.doesNotMatch(pruned.stdout, /removed/);
         assert.deepEqual(await filesOf(scene, 'c'), ['1.0.0/metadata.json']);
       },
@@ -232,7 +232,7 @@ describe('what the list no longer names and is damaged', { concurrency: 2 }, () 
     await scene.list({ a: '1.0.0' });
     const verified = await scene.run(['verify']);
     assert.equal(verified.code, 1);
-    assert.match(verified.stdout, /no longer names goes with sync --prune/);
+    assert.match(verified.stdout, /sync --prune removes versions that the manifest does not name/);
     const { code, stdout } = await scene.sync();
     assert.equal(code, 0);
     assert.match(

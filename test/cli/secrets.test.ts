@@ -210,7 +210,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     ]) {
       const ran = await scene.run(args);
       assert.equal(ran.code, 2, ran.stderr);
-      assert.match(ran.stderr, /--password-stdin or from PLUGIN_MIRROR_PASSWORD/, args.join(' '));
+      assert.match(ran.stderr, /--password-stdin or in PLUGIN_MIRROR_PASSWORD/, args.join(' '));
       runs.push(ran);
     }
     const other = await scene.run(['serve', `--auth-password=${PASSWORD}`]);

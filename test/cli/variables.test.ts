@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { tellUnknownVariables } from '../../cli/options/unknownVariables.ts';
+import { warnOfUnknownVariables } from '../../cli/options/unknownVariables.ts';
 import { buildProgram } from '../../cli/program.ts';
 import { openScene } from '../support/cli.ts';
 
@@ -21,7 +21,7 @@ describe('variables of the environment', { concurrency: 2 }, () => {
   it('that nobody knows are told where they are near a known one', async () => {
     const near = async (env: Record<string, string>) => {
       const lines: string[] = [];
-      await tellUnknownVariables(buildProgram('0'), env, line => lines.push(line));
+      await warnOfUnknownVariables(buildProgram('0'), env, line => lines.push(line));
       return lines.map(line => /^warning: \S+ is not known; did you mean (\S+)\?$/.exec(line)?.[1]);
     };
     for (const [slip, meant] of [

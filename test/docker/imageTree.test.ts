@@ -44,7 +44,7 @@ test('a tree goes into an image without what a killed sync or a desktop left in 
   await chmod(join(tree, 'index.json'), 0o666);
   const { code, said } = await prepare(t, tree);
   assert.equal(code, 0, said);
-  assert.match(said, /sound: 2 versions/);
+  assert.match(said, /intact: 2 versions/);
   const names = (await readdir(tree, { recursive: true })).sort();
   assert.deepEqual(
     names.filter(name => name.split('/').some(part => part.startsWith('.'))),
