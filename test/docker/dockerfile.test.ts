@@ -16,7 +16,7 @@ const stages = instructions
   .slice(1);
 const last = stages.at(-1) ?? '';
 
-test('it builds without any image but the base: no syntax line, and no heredoc, which would need one', () => {
+test('the build pulls only the base image: no syntax line, and no heredoc, which would need one', () => {
   assert.doesNotMatch(text, /^#\s*syntax\s*=/m);
   assert.doesNotMatch(text, /<<-?["']?[A-Za-z]/);
   const images = stages.map(stage => /^FROM (?:--platform=\S+ )?(\S+)/.exec(stage)?.[1]);
@@ -27,13 +27,13 @@ test('it builds without any image but the base: no syntax line, and no heredoc, 
   );
 });
 
-test('what is shipped runs nothing while it is built: another platform needs no emulation', () => {
+test('the final stage runs nothing: another platform needs no emulation', () => {
   assert.doesNotMatch(last, /^(?:RUN|ADD) /m);
   const builders = stages.slice(0, -1).filter(stage => /^FROM \$/.test(stage));
   assert.deepEqual(builders, [], 'a builder stage without --platform=$BUILDPLATFORM would run once per architecture');
 });
 
-test('what consumers rely on', async () => {
+test('port, user, path and health check that consumers rely on', async () => {
   const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
   assert.match(last, /^USER [1-9]\d*:\d+$/m);
   assert.match(last, /^EXPOSE 8080$/m);
@@ -44,7 +44,7 @@ test('what consumers rely on', async () => {
   assert.match(text, /^ARG NODE_IMAGE=node:24-bookworm-slim$/m);
 });
 
-test('no password can end in a layer', () => {
+test('no password can end up in a layer', () => {
   const declared = instructions.flatMap(line => /^(?:ARG|ENV) (\w+)/.exec(line)?.[1] ?? []);
   assert.deepEqual(
     declared.filter(name => /PASSWORD|TOKEN|SECRET/i.test(name)),

@@ -13,7 +13,7 @@ import { CertificateAuthority } from '../support/certificates.ts';
 
 const scripts = fileURLToPath(new URL('../../scripts/image', import.meta.url));
 
-/** The health check beside a process whose command line is `line`, in a /proc of its own. */
+/** Runs the health check with a /proc that has one process with the command line `line`. */
 async function check(
   t: TestContext,
   line: readonly string[],
@@ -29,7 +29,7 @@ async function check(
   }
   const { PATH = '' } = process.env;
   return new Promise(resolve => {
-    // Without a code it was a signal: SIGPIPE, where the server hung up before it was asked.
+    // No code means a signal: SIGPIPE, if the server closed the connection before the request.
     execFile(
       'bash',
       [join(dir, 'health')],
@@ -48,7 +48,7 @@ async function listening(t: TestContext, server: ReturnType<typeof createServer>
 
 const SERVE = ['/usr/local/bin/plugin-mirror', 'serve'];
 
-test('is asked where the command line says that the server listens, else where the variables say', async t => {
+test('asks the address of the command line, otherwise the one of the variables', async t => {
   const port = await listening(t, createServer(), '127.0.0.1');
   const other = '1';
   const good = [
@@ -70,7 +70,7 @@ test('a server that is not ready is not healthy', async t => {
   assert.equal((await check(t, [...SERVE, '--port', String(port)], {})).code, 22);
 });
 
-test('over TLS where there is a certificate, whoever signed it', async t => {
+test('uses TLS if a certificate is set, and accepts any issuer', async t => {
   const { cert, key } = new CertificateAuthority().issue({ hosts: ['elsewhere.example'] });
   const port = await listening(t, createSecureServer({ cert, key }), '127.0.0.1');
   assert.equal((await check(t, [...SERVE, '--port', port, '--tls-cert', '/c.pem'], {})).code, 0);

@@ -34,7 +34,7 @@ async function makeTree(t: TestContext): Promise<string> {
   return tree;
 }
 
-test('a tree goes into an image without what a killed sync or a desktop left in it, readable for everyone', async t => {
+test('leftovers of a killed sync or a desktop do not go into the image, and every user may read the rest', async t => {
   const tree = await makeTree(t);
   for (const left of ['.staging/version-1', '.git', 'one/.hidden']) await mkdir(join(tree, left), { recursive: true });
   for (const left of ['.staging/version-1/plugin.wasm', '.lock', '.DS_Store', 'one/1.0.0/._plugin.wasm'])
@@ -55,7 +55,7 @@ test('a tree goes into an image without what a killed sync or a desktop left in 
   assert.deepEqual(await Promise.all(['one', 'one/1.0.0/plugin.wasm', 'index.json'].map(mode)), ['755', '644', '644']);
 });
 
-test('a tree that is not what its index.json says goes into no image', async t => {
+test('a tree that differs from its index.json fails the build', async t => {
   const spoilt: [string, (tree: string) => Promise<unknown>, RegExp][] = [
     ['other bytes', tree => writeFile(join(tree, 'one/1.0.0/plugin.wasm'), wasm(2000)), /damaged .*one\/1\.0\.0/],
     ['no catalog', tree => writeFile(join(tree, 'index.json'), ''), /CATALOG_INVALID/],

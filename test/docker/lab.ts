@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 const execute = promisify(execFile);
 const checkout = resolve(import.meta.dirname, '../..');
 
-/** Where images can be pushed to over plain http, on loopback. */
+/** The registry on loopback that takes images over plain http. */
 export const labRegistry = process.env.LAB_REGISTRY ?? '127.0.0.1:5000';
 
 /** Why tests with real engines cannot run here; false if they can. With PLUGIN_MIRROR_TEST_PEERS=1 they must. */
@@ -28,7 +28,7 @@ export function withoutDocker(): string | false {
   return false;
 }
 
-/** Runs a program to its end; standard output, trimmed. @throws with the end of what it said if it fails */
+/** Runs a program and returns its standard output, trimmed. @throws with the end of its output if it fails */
 export async function run(program: string, words: readonly string[], cwd?: string): Promise<string> {
   try {
     const place = cwd === undefined ? {} : { cwd };
@@ -44,7 +44,7 @@ export function docker(...words: readonly string[]): Promise<string> {
   return run('docker', words);
 }
 
-/** A build context of its own: this checkout's sources, another list of plugins, and whatever else the test wants. */
+/** A build context: this checkout's sources, another manifest, and further files of the test. */
 export class Context {
   readonly dir: string;
 
@@ -65,14 +65,14 @@ export class Context {
     await writeFile(join(this.dir, path), content);
   }
 
-  /** `docker buildx build` with what this machine needs to reach npm and loopback. Plain progress is in the error. */
+  /** `docker buildx build` with the arguments that this machine needs for npm and loopback. The error has its output. */
   async build(...words: readonly string[]): Promise<void> {
     const npmRegistry = await run('npm', ['config', 'get', 'registry'], this.dir);
     const reach = ['--network', 'host', '--build-arg', `NPM_REGISTRY=${npmRegistry}`];
     await docker('buildx', 'build', '--progress', 'plain', ...reach, ...words, this.dir);
   }
 
-  /** The tree that goes into the image, as files below the folder it answers. */
+  /** Exports the tree of the image and returns its folder. */
   async buildTree(...words: readonly string[]): Promise<string> {
     const tree = await mkdtemp(join(this.dir, 'tree-'));
     await this.build('--target', 'verified', '--output', `type=local,dest=${tree}`, ...words);

@@ -5,7 +5,7 @@ import { gzip, tarOf } from '../support/archive.ts';
 import { buildModule } from '../support/module.ts';
 import { docker, labRegistry, run } from './lab.ts';
 
-/** The last part of a repository below `plugins/`, and what must come out of it. */
+/** The last part of a repository below `plugins/`, and the module that sync must extract from it. */
 export interface PushedPlugin {
   readonly name: string;
   readonly version: string;
@@ -54,7 +54,7 @@ const FORMS: Readonly<Record<string, Push>> = {
   },
 };
 
-/** Pushes one image of each form as `plugins/form-X:1.0.0`, by the tools that people use for it. */
+/** Pushes one image of each form as `plugins/form-X:1.0.0`, with the tools that people use for it. */
 export async function pushPlugins(): Promise<PushedPlugin[]> {
   const pushed: PushedPlugin[] = [];
   for (const [name, push] of Object.entries(FORMS)) {

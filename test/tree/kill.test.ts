@@ -6,12 +6,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { readCatalog } from '../../tree/catalog/readCatalog.ts';
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { inspectVersion } from '../../tree/version/inspectVersion.ts';
+import { slow } from '../support/slow.ts';
 import { compileWriter, startWriter } from './compiledWriter.ts';
 import { requireWhole, temporary } from './fixture.ts';
 
 const ROUNDS = process.env.PLUGIN_MIRROR_TEST_PEERS === '1' ? 100 : 20;
 
-test('a kill at any moment leaves every plugin.wasm complete, and the next run repairs the rest', async t => {
+test('a kill at any moment leaves every plugin.wasm complete, and the next run repairs the rest', slow, async t => {
   const dir = await temporary(t);
   const script = await compileWriter(dir);
   const recovered = { replacements: 0 };
