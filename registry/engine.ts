@@ -4,17 +4,17 @@ import type { Digest, Reference } from './reference.ts';
 import type { Traffic } from './registry.ts';
 
 /**
- * What an engine can do: ask one registry for one thing. It authenticates, follows redirects, retries requests that are
- * worth it and speaks this room's refusals; it neither caches nor resumes nor verifies a blob. All of that stands above
- * the engines, once, in openRegistry. `retries`, where given, allows fewer further attempts than the options do: for where
- * another place can be asked instead. An engine may leave it out of account.
+ * Sends single requests to single registries: it authenticates, follows redirects, retries temporary failures and reports
+ * this room's refusals. It does not cache, resume or verify blobs, nor use mirrors; openRegistry does that above all
+ * engines. `retries` can only lower the number from the options, for when another host can be asked; an engine may ignore it.
+ * Every method rejects with the signal's reason after an abort.
  */
 export interface Engine {
-  /** The digest behind a tag. */
+  /** Returns the digest of a tag. */
   resolve(reference: Reference, signal: AbortSignal, retries?: number): Promise<Digest>;
-  /** A manifest or an index, raw; by digest if the reference has one, else by tag. At most 4 MiB. */
+  /** Returns the bytes of a manifest or index, by digest if the reference has one, otherwise by tag. At most 4 MiB. */
   fetchManifest(reference: Reference, signal: AbortSignal, retries?: number): Promise<RawManifest>;
-  /** A blob's bytes, unverified, from `offset` on if the registry can, else from 0: `offset` of the answer says which. */
+  /** Opens a blob, unverified, at `offset` if the registry can, otherwise at an earlier byte: see the result's `offset`. */
   fetchBlob(
     reference: Reference,
     descriptor: Descriptor,
@@ -23,7 +23,7 @@ export interface Engine {
     retries?: number,
   ): Promise<BlobBody>;
   listTags(reference: Reference, signal: AbortSignal, retries?: number): Promise<string[]>;
-  /** What refers to a manifest as its subject, by the API or else by the tag schema; empty if nothing does. */
+  /** Lists the manifests whose subject is `digest`, by the API or else by the tag schema. Empty if there are none. */
   listReferrers(reference: Reference, digest: Digest, signal: AbortSignal): Promise<Descriptor[]>;
   readonly traffic: Traffic;
   close(): Promise<void>;
@@ -36,6 +36,7 @@ export interface RawManifest {
 }
 
 export interface BlobBody {
+  /** The blob's byte at which `body` begins. */
   readonly offset: number;
   readonly body: Readable;
 }

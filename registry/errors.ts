@@ -1,28 +1,28 @@
 import { Refusal, type RefusalDetails } from '../base/refusal.ts';
 
-/** One entry of the distribution-spec's error body (Error codes). Text only, bounded, without control characters. */
+/** One entry of the distribution-spec's error body (Error codes), cut in length and without control characters. */
 export interface Diagnostic {
   readonly code: string;
   readonly message: string;
 }
 
 export interface RegistryRefusalDetails extends RefusalDetails {
-  /** HTTP status, if an answer came at all. */
+  /** HTTP status; undefined if there was no reply. */
   readonly status?: number;
   readonly diagnostics?: readonly Diagnostic[];
-  /** `METHOD URL`, without user info and query string: signed URLs carry their secret there. */
+  /** `METHOD URL`, without user info and query string, which may hold secrets. */
   readonly request?: string;
-  /** True if the same request may well succeed a little later. Default false. */
+  /** True if the same request may succeed a little later. Default false. */
   readonly temporary?: boolean;
-  /** How long the server asked to wait; at most 60 000. */
+  /** The server's Retry-After; at most 60 000. */
   readonly retryAfterMs?: number;
-  /** Repeating helps rarely: at most this many further attempts, whatever the options allow. Default: no such limit. */
+  /** For errors that a retry rarely cures: at most this many retries, whatever the options allow. Default: no limit. */
   readonly retryLimit?: number;
-  /** True if this host would hardly fare better with any other image, though it answered. Default false. */
+  /** True if the host answered, but would fail in the same way for every image. Default false. */
   readonly hostwide?: boolean;
 }
 
-/** What every refusal of this room knows about the exchange that failed. */
+/** An error of this room, with the request that failed. */
 export abstract class RegistryRefusal extends Refusal {
   readonly status: number | undefined;
   readonly diagnostics: readonly Diagnostic[];
@@ -31,8 +31,8 @@ export abstract class RegistryRefusal extends Refusal {
   readonly retryAfterMs: number | undefined;
   readonly retryLimit: number | undefined;
   readonly hostwide: boolean;
-  /** True if it was not the registry that failed, but a host to which it had sent the request on. */
-  elsewhere = false;
+  /** True if not the registry failed, but a host that it had redirected to. */
+  afterRedirect = false;
 
   constructor(message: string, details: RegistryRefusalDetails) {
     super(message, { faultIn: hostOf(details), ...details });
@@ -46,17 +46,17 @@ export abstract class RegistryRefusal extends Refusal {
   }
 }
 
-/** 401 after all that could be tried: no credentials, wrong ones, or a repository that is hidden. */
+/** 401 after everything was tried: no credentials, wrong credentials, or a hidden repository. */
 export class RegistryUnauthorized extends RegistryRefusal {
   readonly code = 'REGISTRY_UNAUTHORIZED';
 }
 
-/** 403: known to the registry, but not allowed to read this. */
+/** 403: the registry knows the user, who is not allowed to read the repository. */
 export class RegistryDenied extends RegistryRefusal {
   readonly code = 'REGISTRY_DENIED';
 }
 
-/** 404: `missing` says what. */
+/** 404; `missing` is what does not exist. */
 export class RegistryNotFound extends RegistryRefusal {
   readonly code = 'REGISTRY_NOT_FOUND';
   readonly missing: 'repository' | 'manifest' | 'blob' | 'unknown';
@@ -67,17 +67,17 @@ export class RegistryNotFound extends RegistryRefusal {
   }
 }
 
-/** 5xx, connections that break, bodies that end early. */
+/** 5xx, a connection that broke, a body that ended early. */
 export class RegistryUnavailable extends RegistryRefusal {
   readonly code = 'REGISTRY_UNAVAILABLE';
 }
 
-/** No connection, no header or no byte within the time given. */
+/** No connection, no header or no byte within `timeoutMs`. */
 export class RegistryTimeout extends RegistryRefusal {
   readonly code = 'REGISTRY_TIMEOUT';
 }
 
-/** A body that comes, but hardly: another connection may be faster. Said once of a blob, then it is waited for. */
+/** A blob that arrives very slowly. Reported once per blob, since a new connection is often faster; after that it is waited for. */
 export class RegistrySlow extends RegistryTimeout {}
 
 export class RegistryTls extends RegistryRefusal {
@@ -88,12 +88,12 @@ export class RegistryDns extends RegistryRefusal {
   readonly code = 'REGISTRY_DNS';
 }
 
-/** Nobody listens at the registry's address. */
+/** The connection was refused: nothing listens at the host's port. */
 export class RegistryRefused extends RegistryRefusal {
   readonly code = 'REGISTRY_REFUSED';
 }
 
-/** The proxy in between failed, not the registry behind it. */
+/** The proxy failed, not the registry. */
 export class RegistryProxy extends RegistryRefusal {
   readonly code = 'REGISTRY_PROXY';
 }
@@ -102,12 +102,12 @@ export class RegistryRateLimited extends RegistryRefusal {
   readonly code = 'REGISTRY_RATE_LIMITED';
 }
 
-/** Too many redirects, a loop, or one that may not be followed. */
+/** Too many redirects, a loop, or a redirect that must not be followed. */
 export class RegistryRedirect extends RegistryRefusal {
   readonly code = 'REGISTRY_REDIRECT';
 }
 
-/** Bytes that do not hash to what was asked for or announced. */
+/** Bytes that do not have the requested or announced digest. */
 export class RegistryDigestMismatch extends RegistryRefusal {
   readonly code = 'REGISTRY_DIGEST_MISMATCH';
 
@@ -116,37 +116,37 @@ export class RegistryDigestMismatch extends RegistryRefusal {
   }
 }
 
-/** An answer that no registry may give: HTML, a broken header, a manifest that is none. */
+/** A reply that breaks the protocol: HTML, an invalid header, a manifest that is not JSON. */
 export class RegistryProtocol extends RegistryRefusal {
   readonly code = 'REGISTRY_PROTOCOL';
 }
 
-/** A credentials file or helper that cannot be read. */
+/** A credentials file that cannot be read, or a credential helper that fails. */
 export class RegistryCredentials extends RegistryRefusal {
   readonly code = 'REGISTRY_CREDENTIALS';
 }
 
-/** Options or environment that cannot be used: a missing CA file, a certificate without its key, a proxy that is no URL. */
+/** An invalid option or variable: a missing CA file, a certificate without its key, a proxy that is not a URL. */
 export class RegistryOptionsInvalid extends RegistryRefusal {
   readonly code = 'REGISTRY_OPTIONS';
 }
 
-/** The registry and each of its mirrors failed; `cause` is an AggregateError with one refusal each, in the order asked. */
+/** The registry and all its mirrors failed; `cause` is an AggregateError with the error of each, in the order in which they were asked. */
 export class RegistryAllFailed extends RegistryRefusal {
   readonly code = 'REGISTRY_ALL_FAILED';
 }
 
-/** What stands behind the reference is not a manifest that can be read. */
+/** The reference names a document that is not a valid manifest. */
 export class ImageManifestInvalid extends Refusal {
   readonly code = 'IMAGE_MANIFEST_INVALID';
 }
 
-/** It is a manifest, of a kind that holds no image: Docker's schema 1, an artifact manifest, something newer. */
+/** The reference names a manifest of a type without an image: Docker's schema 1, an artifact manifest, a newer type. */
 export class ImageTypeUnsupported extends Refusal {
   readonly code = 'IMAGE_TYPE_UNSUPPORTED';
 }
 
-/** The index has no image for the platform asked for, or none at all. */
+/** The index has no image for the requested platform, or no image. */
 export class ImageNoPlatform extends Refusal {
   readonly code = 'IMAGE_NO_PLATFORM';
 }

@@ -9,7 +9,7 @@ export interface Descriptor {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly platform?: Platform;
   readonly artifactType?: string;
-  /** The content itself in base64, where the pusher embedded it; it is verified like any other. */
+  /** The content in base64, where the pusher embedded it; it is verified like a downloaded one. */
   readonly data?: string;
 }
 
@@ -20,7 +20,7 @@ export interface Platform {
   readonly variant?: string;
 }
 
-/** `os/architecture[/variant]`, as it stands in metadata.json and in locks. */
+/** Returns `os/architecture[/variant]`, as metadata.json and the lockfile have it. */
 export function platformText({ os, architecture, variant }: Platform): string {
   return [os, architecture, variant].filter(part => part !== undefined).join('/');
 }
@@ -32,12 +32,12 @@ const SYNONYMS: Readonly<Record<string, string>> = {
   armhf: 'arm',
 };
 
-/** The name that Go and OCI give an architecture: `x86_64` is `amd64`. */
+/** Returns the OCI name of an architecture (GOARCH): `amd64` for `x86_64`. */
 export function architectureOf(name: string): string {
   return SYNONYMS[name] ?? name;
 }
 
-/** Reads `os/architecture[/variant]`. @throws RegistryOptionsInvalid */
+/** Parses `os/architecture[/variant]`. @throws RegistryOptionsInvalid */
 export function parsePlatform(text: string): Platform {
   const [os = '', architecture = '', variant, ...more] = text.toLowerCase().split('/');
   const parts = variant === undefined ? [os, architecture] : [os, architecture, variant];
@@ -60,11 +60,11 @@ export interface ImageManifest {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
-/** An image as it was found behind a reference, every byte of it hashed. */
+/** The image of a reference. All its manifests are verified. */
 export interface Image {
-  /** What the reference resolves to: the index's digest where there is one, else the manifest's. Pins and locks use it. */
+  /** What the reference resolves to: the digest of the index if there is one, otherwise of the manifest. Pins and the lockfile use it. */
   readonly digest: Digest;
-  /** The digest of `manifest` itself; equal to `digest` unless an index stands before it. */
+  /** The digest of `manifest`; equal to `digest` unless there is an index. */
   readonly manifestDigest: Digest;
   readonly manifest: ImageManifest;
   /** The index entry's platform, if an index was followed. */

@@ -3,7 +3,7 @@ import { SharedWork } from './concurrency/sharedWork.ts';
 import { TransferQueue } from './concurrency/transferQueue.ts';
 import type { Engine } from './engine.ts';
 import { RegistryAllFailed, RegistryDigestMismatch, RegistryNotFound } from './errors.ts';
-import { Places } from './fallback/mirrors.ts';
+import { Mirrors } from './fallback/mirrors.ts';
 import { type Descriptor, type Image, parsePlatform } from './image.ts';
 import { fetchImage, fetchManifest } from './images/fetchImage.ts';
 import { withNearestTags } from './images/nearestTags.ts';
@@ -14,51 +14,51 @@ const CONCURRENCY = 8;
 const RETRIES = 5;
 
 /**
- * A registry to read from, over the engine that the options name. Only that engine's modules are loaded.
- * @throws RegistryOptionsInvalid, or the engine's refusal to start (OrasMissing, OrasTooOld)
+ * Opens a registry to read from, over the engine that the options name. Only that engine's modules are loaded, and no request
+ * is sent. @throws RegistryOptionsInvalid; OrasMissing or OrasTooOld for the ORAS engine
  */
 export async function openRegistry(options: RegistryOptions): Promise<Registry> {
-  const places = new Places(options.mirrors, {
+  const mirrors = new Mirrors(options.mirrors, {
     onGivenUp: (subject, error) =>
       options.onEvent?.({
         type: 'warning',
         subject,
-        message: `this mirror is given up, the next place is asked instead: ${error.message}`,
+        message: `this mirror failed and is not used for the rest of the run: ${error.message}`,
       }),
   });
   if (options.platform !== undefined) parsePlatform(options.platform);
-  const engine = await openEngine(options, places);
-  return new VerifiedRegistry(options.headsOnly ? engine : withNearestTags(engine, options.mirrors), places, options);
+  const engine = await openEngine(options, mirrors);
+  return new VerifiedRegistry(options.headsOnly ? engine : withNearestTags(engine, options.mirrors), mirrors, options);
 }
 
-async function openEngine(options: RegistryOptions, places: Places): Promise<Engine> {
+async function openEngine(options: RegistryOptions, mirrors: Mirrors): Promise<Engine> {
   if (options.engine === 'oras') {
     const { createOrasEngine } = await import('./oras/engine.ts');
     return createOrasEngine(options);
   }
   const { createBuiltinEngine } = await import('./builtin/engine.ts');
-  return createBuiltinEngine({ ...options, onLearned: registry => places.hear(registry) });
+  return createBuiltinEngine({ ...options, onIdentified: registry => mirrors.identified(registry) });
 }
 
-/** Everything that is the same whichever engine asks: verifying, following indexes, asking once, mirrors, the cache. */
+/** What is common to all engines: verification, indexes, one request per digest, mirrors, the cache. */
 class VerifiedRegistry implements Registry {
   readonly #engine: Engine;
-  readonly #places: Places;
+  readonly #mirrors: Mirrors;
   readonly #blobs: BlobStore;
   readonly #platform: string | undefined;
   readonly #digests: Memo<Digest>;
   readonly #images: Memo<Image>;
   #closed: Promise<void> | undefined;
 
-  constructor(engine: Engine, places: Places, options: RegistryOptions) {
+  constructor(engine: Engine, mirrors: Mirrors, options: RegistryOptions) {
     this.#engine = engine;
-    this.#places = places;
+    this.#mirrors = mirrors;
     this.#platform = options.platform;
     this.#digests = new Memo();
     this.#images = new Memo();
     const queue = new TransferQueue(options.concurrency ?? CONCURRENCY);
     const transfer = { engine, retries: options.retries ?? RETRIES, onEvent: options.onEvent };
-    this.#blobs = new BlobStore({ places, queue, transfer, verified: new Set() }, options);
+    this.#blobs = new BlobStore({ mirrors, queue, transfer, verified: new Set() }, options);
   }
 
   get traffic(): Traffic {
@@ -69,31 +69,31 @@ class VerifiedRegistry implements Registry {
     signal?.throwIfAborted();
     if (reference.digest !== undefined) return reference.digest;
     return this.#digests.get(formatReference(reference), signal, own =>
-      this.#places.ask(reference, own, (at, retries) => this.#engine.resolve(at, own, retries)),
+      this.#mirrors.first(reference, own, (at, retries) => this.#engine.resolve(at, own, retries)),
     );
   }
 
-  async fetchImage(reference: Reference, signal?: AbortSignal, held?: string): Promise<Image> {
-    if (reference.digest !== undefined) return this.#imageAt(reference, signal, held);
+  async fetchImage(reference: Reference, signal?: AbortSignal, lockedPlatform?: string): Promise<Image> {
+    if (reference.digest !== undefined) return this.#imageAt(reference, signal, lockedPlatform);
     const name = formatReference(reference);
-    // What the tag was resolved to is what is fetched, even if the tag has moved since.
+    // Fetch what the tag was resolved to, even if the tag has moved since.
     const digest = await this.#digests.known(name, signal);
     if (digest !== undefined)
       try {
-        return await this.#imageAt({ ...reference, digest }, signal, held);
+        return await this.#imageAt({ ...reference, digest }, signal, lockedPlatform);
       } catch (error) {
         signal?.throwIfAborted();
-        // A header said so, and headers may be wrong: the bytes behind the tag tell.
-        if (!leadsNowhere(error)) throw error;
+        // The digest came from a header, which may be wrong: fetch by the tag.
+        if (!isMissing(error)) throw error;
       }
-    const image = await this.#imageAt(reference, signal, held);
+    const image = await this.#imageAt(reference, signal, lockedPlatform);
     this.#digests.set(name, image.digest);
     return image;
   }
 
-  #imageAt(reference: Reference, signal: AbortSignal | undefined, held: string | undefined): Promise<Image> {
-    const source = { engine: this.#engine, places: this.#places, platform: this.#platform, held };
-    const key = `${formatReference(reference)} ${held ?? ''}`;
+  #imageAt(reference: Reference, signal: AbortSignal | undefined, lockedPlatform: string | undefined): Promise<Image> {
+    const source = { engine: this.#engine, mirrors: this.#mirrors, platform: this.#platform, lockedPlatform };
+    const key = `${formatReference(reference)} ${lockedPlatform ?? ''}`;
     return this.#images.get(key, signal, own => fetchImage(source, reference, own));
   }
 
@@ -102,13 +102,13 @@ class VerifiedRegistry implements Registry {
   }
 
   async listTags(reference: Reference, signal: AbortSignal = new AbortController().signal): Promise<TagList> {
-    const { answers, failures } = await this.#places.askAll(reference, signal, (at, retries) =>
+    const { results, failures } = await this.#mirrors.all(reference, signal, (at, retries) =>
       this.#engine.listTags(at, signal, retries),
     );
-    // A mirror without the repository has answered: it has nothing newer.
+    // A mirror without the repository has no further tags.
     const unheard = failures.filter(({ error }) => !(error instanceof RegistryNotFound));
     return {
-      tags: [...new Set(answers.flat())],
+      tags: [...new Set(results.flat())],
       unheard: unheard.map(({ at, error }) => ({ registry: at.registry, error })),
     };
   }
@@ -120,11 +120,11 @@ class VerifiedRegistry implements Registry {
   ): Promise<Descriptor[]> {
     let answered = false;
     try {
-      return await this.#places.ask(reference, signal, async at => {
+      return await this.#mirrors.first(reference, signal, async at => {
         const found = await this.#engine.listReferrers(at, digest, signal);
         answered = true;
-        // A mirror often has the image without what stands beside it: the next place may have both.
-        if (found.length === 0) throw nothingRefers(at, digest);
+        // A mirror often has the image without its referrers: the next host may have both.
+        if (found.length === 0) throw noReferrersError(at, digest);
         return found;
       });
     } catch (error) {
@@ -138,7 +138,7 @@ class VerifiedRegistry implements Registry {
     reference: Reference & { readonly digest: Digest },
     signal: AbortSignal = new AbortController().signal,
   ): Promise<Buffer> {
-    const source = { engine: this.#engine, places: this.#places, platform: undefined };
+    const source = { engine: this.#engine, mirrors: this.#mirrors, platform: undefined };
     return (await fetchManifest(source, reference, undefined, signal)).bytes;
   }
 
@@ -148,54 +148,54 @@ class VerifiedRegistry implements Registry {
   }
 }
 
-/** True if nothing that hashes to the digest asked for could be had, wherever it was asked for. */
-function leadsNowhere(error: unknown): boolean {
+/** Returns true if a host has nothing with the requested digest. */
+function isMissing(error: unknown): boolean {
   if (error instanceof RegistryAllFailed && error.cause instanceof AggregateError)
-    return error.cause.errors.some(leadsNowhere);
+    return error.cause.errors.some(isMissing);
   return error instanceof RegistryNotFound || error instanceof RegistryDigestMismatch;
 }
 
-function nothingRefers(at: Reference, digest: Digest): RegistryNotFound {
+function noReferrersError(at: Reference, digest: Digest): RegistryNotFound {
   const subject = formatReference({ ...at, digest });
   return new RegistryNotFound(`Nothing refers to ${subject}`, {
     subject,
     missing: 'manifest',
-    hint: 'Push what is to stand beside the image, such as its signature, to that registry too.',
+    hint: 'Push the referrers of the image, such as its signature, to that registry, too.',
   });
 }
 
-/** Answers by name, each asked for once however many ask; a failure is not remembered. */
+/** Results by name. Callers that need the same one share the work; a failure is not remembered. */
 class Memo<T> {
-  readonly #answers = new Map<string, SharedWork<T>>();
+  readonly #results = new Map<string, SharedWork<T>>();
 
-  async get(name: string, signal: AbortSignal | undefined, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const found = this.#answers.get(name);
-    if (found !== undefined && !found.abandoned) return found.join(signal, answer => answer);
-    const work: SharedWork<T> = new SharedWork(async own => {
+  async get(name: string, signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const found = this.#results.get(name);
+    if (found !== undefined && !found.abandoned) return found.join(signal, result => result);
+    const shared: SharedWork<T> = new SharedWork(async own => {
       try {
-        return await ask(own);
+        return await work(own);
       } catch (error) {
-        if (this.#answers.get(name) === work) this.#answers.delete(name);
+        if (this.#results.get(name) === shared) this.#results.delete(name);
         throw error;
       }
     });
-    this.#answers.set(name, work);
-    return work.join(signal, answer => answer);
+    this.#results.set(name, shared);
+    return shared.join(signal, result => result);
   }
 
-  /** The answer, if it was asked for before; undefined if not, or if asking failed. */
+  /** Returns the result if the work was begun before; undefined if not, or if it failed. */
   async known(name: string, signal: AbortSignal | undefined): Promise<T | undefined> {
-    const found = this.#answers.get(name);
+    const found = this.#results.get(name);
     if (found === undefined || found.abandoned) return undefined;
     try {
-      return await found.join(signal, answer => answer);
+      return await found.join(signal, result => result);
     } catch {
       signal?.throwIfAborted();
       return undefined;
     }
   }
 
-  set(name: string, answer: T): void {
-    this.#answers.set(name, new SharedWork(async () => answer));
+  set(name: string, result: T): void {
+    this.#results.set(name, new SharedWork(async () => result));
   }
 }

@@ -3,7 +3,7 @@ import { Refusal } from '../base/refusal.ts';
 /** `sha256:<64 hex>` or `sha512:<128 hex>`, lower case (OCI image-spec, descriptor.md, Digests). */
 export type Digest = `${'sha256' | 'sha512'}:${string}`;
 
-/** A parsed image reference. At least one of `tag` and `digest` is there; with both, the digest decides. */
+/** A parsed image reference. It has a tag or a digest or both; with both, the digest decides. */
 export interface Reference {
   /** Host with its port if it has one, e.g. `127.0.0.1:5000` or `[::1]:5000`. */
   readonly registry: string;
@@ -21,7 +21,7 @@ const REPOSITORY = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 const HOST =
   /^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*)(?::([0-9]{1,5}))?$/;
-/** `HOST/REPOSITORY[:TAG]@` and what is no digest: `…@latest` is a slip of the pen, and no login. */
+/** `HOST/REPOSITORY[:TAG]@` followed by something other than a digest, such as `…@latest`: a mistake, not user info. */
 const ENDS_OTHERWISE = /^[^/:@?]+(?::[0-9]{1,5})?\/[^:@?]*(?::[a-zA-Z0-9_.-]*)?@[^@/:?]*$/;
 const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
@@ -33,16 +33,16 @@ export function isTag(text: string): boolean {
   return TAG.test(text);
 }
 
-/** True if the first part of an image name names a host: it has a dot or a port, is `localhost`, or is bracketed. */
+/** Returns true if the first part of an image name is a host: it has a dot or a port, is `localhost`, or has brackets. */
 export function isHost(part: string): boolean {
   return (part === 'localhost' || /[.:[]/.test(part)) && isRegistry(part);
 }
 
-/** True for `HOST` or `HOST:PORT`; whatever stands there, a dotless name of a cluster's DNS included. */
+/** Returns true for `HOST` or `HOST:PORT`, including a name without dots, such as one of a cluster's DNS. */
 export function isRegistry(text: string): boolean {
   const match = HOST.exec(text);
   if (match === null || (match[1] !== undefined && !(Number(match[1]) > 0 && Number(match[1]) < 65_536))) return false;
-  // Brackets that hold no address, and 1.2.3.999, look like hosts and are none.
+  // Rejects brackets without an address, and 1.2.3.999.
   return URL.canParse(`https://${text}`);
 }
 
@@ -50,7 +50,7 @@ export function isRepository(text: string): boolean {
   return REPOSITORY.test(text) && text.length <= 255;
 }
 
-/** Parses `REGISTRY/REPOSITORY[:TAG][@DIGEST]`; an `oci://` in front is taken off. @throws ReferenceInvalid */
+/** Parses `REGISTRY/REPOSITORY[:TAG][@DIGEST]`, with or without `oci://` in front (distribution-spec, Pulling manifests). @throws ReferenceInvalid */
 export function parseReference(ref: string): Reference {
   const text = ref.replace(/^oci:\/\//, '');
   const refuse = (expected: string, found: string): never => {
@@ -58,7 +58,7 @@ export function parseReference(ref: string): Reference {
     throw new ReferenceInvalid(`"${printable(shown)}" is not an image reference`, {
       subject: printable(shown),
       expected,
-      // A part of a login tells of it, too.
+      // A part of the user info must not be shown either.
       found: shown === ref ? printable(found) : 'a user name, a password or a query string in it',
       hint: 'Write it as HOST/REPOSITORY:TAG or HOST/REPOSITORY@sha256:…',
     });
@@ -84,7 +84,7 @@ export function parseReference(ref: string): Reference {
   };
 }
 
-/** `REGISTRY/REPOSITORY[:TAG][@DIGEST]`, the inverse of parseReference. */
+/** Returns `REGISTRY/REPOSITORY[:TAG][@DIGEST]`, the inverse of parseReference. */
 export function formatReference(reference: Reference): string {
   const tag = reference.tag === undefined ? '' : `:${reference.tag}`;
   const digest = reference.digest === undefined ? '' : `@${reference.digest}`;
@@ -99,8 +99,8 @@ function printable(text: string): string {
 }
 
 /**
- * A host, URL or reference that somebody wrote, as a message may show it: without the user name and password before its
- * `@`, and without what a query string carries. The `@` of a digest is no login's.
+ * Returns a host, URL or reference from user input for a message: without the user info before `@` and without the query
+ * string. The `@` of a digest stays.
  */
 export function withoutLogin(text: string): string {
   return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@(?!sha\d+:)/is, '$1***@').replace(/\?.*=.*$/s, '?…');

@@ -3,93 +3,111 @@ import type { Descriptor, Image } from './image.ts';
 import type { Digest, Reference } from './reference.ts';
 
 /**
- * The door of this room: an OCI registry to read from, whichever engine speaks to it. Whatever comes out of it has been
- * verified against its digest and size; retries, resumption, credentials and caching happen behind it. Every call takes
- * an AbortSignal and rejects with one of this room's refusals (registry/errors.ts) or with the signal's reason.
+ * An OCI registry to read from, whichever engine speaks to it. Everything it returns is verified against its digest and size,
+ * except what `resolve` and `listReferrers` say. Retries, resumption, credentials, mirrors and caching are internal. Every
+ * method rejects with one of this room's refusals (registry/errors.ts), or with the signal's reason after an abort.
  */
 export interface Registry {
   /**
-   * Tag → digest by one HEAD (GET where a registry leaves the digest out of its answer to HEAD); no request for a reference
-   * with a digest. Asked once per reference and run. What a HEAD says is proven only by fetchImage of the same tag, which
-   * reads the manifest behind the tag itself where that digest leads nowhere; `Image.digest` is then the truth.
+   * Returns the digest of a tag, by one HEAD (by GET where the registry's reply to HEAD has no digest); no request for a
+   * reference with a digest. Each reference is resolved once per run. A HEAD proves nothing: fetchImage of the same tag reads
+   * the manifest behind the tag if there is nothing at this digest, and then `Image.digest` is the right one.
    */
   resolve(reference: Reference, signal?: AbortSignal): Promise<Digest>;
 
   /**
-   * The image manifest behind a reference; an index is followed to the platform asked for (RegistryOptions.platform), or to
-   * exactly the one that is `held`, as platformText gave it of an image that was taken before.
+   * Returns the image manifest of a reference. An index is followed to the platform of RegistryOptions.platform, or, with
+   * `lockedPlatform` (a text of platformText), to exactly that one.
    */
-  fetchImage(reference: Reference, signal?: AbortSignal, held?: string): Promise<Image>;
+  fetchImage(reference: Reference, signal?: AbortSignal, lockedPlatform?: string): Promise<Image>;
 
   /**
-   * The bytes of a blob as they are stored (a tar+gzip layer comes compressed). The stream errors if they do not hash to
-   * the descriptor's digest and size: nothing read from it may be published before its `end`. A digest travels once per
-   * run whatever number of callers ask, and not at all if the cache has it.
+   * Opens a blob as it is stored: a tar+gzip layer is not decompressed. All of it is downloaded and verified before the stream
+   * is returned. A blob is downloaded once per run, however many callers open it, and not at all if the cache has it.
    */
   openBlob(reference: Reference, descriptor: Descriptor, signal?: AbortSignal): Promise<Readable>;
 
-  /** All tags of the reference's repository, all pages, in the registry's order; of its mirrors, too, since each may hold fewer. */
+  /** Lists the tags of the reference's repository, all pages, in the registry's order; those of its mirrors, too. */
   listTags(reference: Reference, signal?: AbortSignal): Promise<TagList>;
 
   /**
-   * What names the manifest of that digest as its subject, such as signatures: all pages, in the registry's order, from
-   * the API or else from the tag schema (distribution-spec 1.1, Listing Referrers). Unverified: a registry may list
-   * anything and leave anything out. Empty if there is nothing.
+   * Lists the manifests whose subject is `digest`, such as signatures: all pages, in the registry's order, from the API or
+   * else from the tag schema (distribution-spec 1.1, Listing Referrers). Unverified: a registry may add or omit entries.
+   * Empty if there are none.
    */
   listReferrers(reference: Reference, digest: Digest, signal?: AbortSignal): Promise<Descriptor[]>;
 
-  /** The bytes of a manifest or index as they are stored; the reference has its digest. At most 4 MiB. */
+  /** Returns the bytes of a manifest or index as they are stored, verified. At most 4 MiB. */
   fetchManifest(reference: Reference & { readonly digest: Digest }, signal?: AbortSignal): Promise<Buffer>;
 
-  /** What has travelled so far. */
   readonly traffic: Traffic;
 
-  /** Ends idle connections and releases the cache. */
+  /** Ends all transfers and connections, and trims the cache. Later calls wait for the first. */
   close(): Promise<void>;
 }
 
 export interface TagList {
-  /** Each once. */
+  /** Each tag once. */
   readonly tags: readonly string[];
-  /** Places that could have more, and did not answer while another did. */
+  /** The hosts that failed while another answered: they may have more tags. */
   readonly unheard: readonly { readonly registry: string; readonly error: Error }[];
 }
 
 export interface Traffic {
-  /** HTTP requests sent, retries, token requests and redirects included; with the ORAS engine, its processes. */
+  /** HTTP requests sent, including retries, redirects and token requests; with the ORAS engine, processes started. */
   readonly requests: number;
-  /** Body bytes of blobs received over the network. */
+  /** Bytes of blobs received over the network. */
   readonly bytesDownloaded: number;
 }
 
-/** What a listener hears while a registry works; for people, never for decisions. */
+/** Progress and warnings, to show to people. */
 export type RegistryEvent =
   | {
       readonly type: 'retry';
       readonly subject: string;
-      /** From 1 to `retries`: which of the further attempts comes; one more where all of a blob is asked for, not its rest. */
+      /** Which retry comes, from 1 to `retries`; one more where all of a blob is requested instead of its rest. */
       readonly attempt: number;
       readonly delayMs: number;
       readonly reason: string;
     }
-  /** A registry's `Warning: 299` header (RFC 9111, 5.5; distribution-spec, Warnings); a mirror or the cache given up. */
+  /** A registry's `Warning: 299` header (RFC 9111, 5.5; distribution-spec, Warnings), or a mirror or the cache given up. */
   | { readonly type: 'warning'; readonly subject: string; readonly message: string }
   | { readonly type: 'bytes'; readonly digest: Digest; readonly receivedBytes: number; readonly sizeBytes: number };
 
-/** All hosts, none, or those named as a reference names them: `HOST` or `HOST:PORT`. */
+/** One HTTP request, or one ORAS process, after its end. Holds no secrets: queries and user info are left out. */
+export interface RequestEvent {
+  /** `GET`, `HEAD` or `POST`; with ORAS its command, such as `oras manifest fetch`. */
+  readonly method: string;
+  /** `HOST[:PORT]`. */
+  readonly host: string;
+  /** Without the query. With ORAS `/REPOSITORY:TAG` or `/REPOSITORY@DIGEST`. */
+  readonly path: string;
+  /** HTTP status; undefined if there was no reply, or where ORAS does not show it. */
+  readonly status?: number;
+  /** Why the request failed before its reply, in one line. */
+  readonly error?: string;
+  /** Bytes of the reply's body that were read. */
+  readonly bytes: number;
+  /** From sending the request to the end of its body. */
+  readonly ms: number;
+  /** Which attempt it was, from 1. */
+  readonly attempt: number;
+}
+
+/** All hosts, no host, or the hosts named as a reference names them: `HOST` or `HOST:PORT`. */
 export type HostChoice = boolean | readonly string[];
 
-/** Options of openRegistry. All have defaults; nothing here is read from the environment by itself. */
+/** Options of openRegistry. All have defaults; the environment is read only from `env`. */
 export interface RegistryOptions {
   /** Default `builtin`. */
   readonly engine?: 'builtin' | 'oras';
-  /** Blobs in flight at once, all hosts together. Default 8. */
+  /** Blobs downloaded at the same time, from all hosts together. Default 8. */
   readonly concurrency?: number;
-  /** http instead of https, for every registry or for these. Loopback is spoken to over http anyway. Default false. */
+  /** Use http instead of https, for all or for these registries. Loopback is always tried over http first. Default false. */
   readonly plainHttp?: HostChoice;
   /**
-   * Accept any TLS certificate, of every host or of these. Dangerous: an attacker on the path can serve anything by tag.
-   * Where a registry redirects to, its token server and proxies are hosts of their own. Default false.
+   * Accept any TLS certificate, of all or of these hosts. Dangerous: an attacker on the path can serve any image by tag.
+   * Redirect targets, token servers and proxies are hosts of their own. Default false.
    */
   readonly insecure?: HostChoice;
   /** PEM file with further certificate authorities. */
@@ -99,31 +117,36 @@ export interface RegistryOptions {
   readonly keyFile?: string;
   /** Docker's folder of certificates per registry: `HOST:PORT/{*.crt,*.cert,*.key}`. Default /etc/docker/certs.d. */
   readonly certsDir?: string;
-  /** Docker's `config.json` or podman's `auth.json`; when given, the only file looked at. */
+  /** Docker's `config.json` or podman's `auth.json`. If given, no other credentials file is read. */
   readonly registryConfig?: string;
-  /** Credentials for the hosts of `credentialsFor`, before any file's; both or neither. */
+  /** Credentials for the hosts of `credentialsFor`, preferred to those of files; both or neither. */
   readonly username?: string;
   readonly password?: string;
-  /** Registry hosts, ports included, that may be told `username` and `password`. Default: every registry that asks. */
+  /** Registry hosts, with their ports, that may get `username` and `password`. Default: every registry that asks for them. */
   readonly credentialsFor?: readonly string[];
-  /** Which image of an index: `os/architecture[/variant]`. Default: the only one there is, or `linux/amd64`, or the first that holds a plugin. */
+  /** The image of an index to take: `os/architecture[/variant]`. Default: the only one, or `linux/amd64`, or the first. */
   readonly platform?: string;
   /**
-   * `resolve` sends HEADs and nothing else: what an answer to HEAD does not tell stays unknown. For a look at many tags that
-   * must stay cheap. Default false: a GET finds out, and names the nearest tags. The ORAS engine resolves as ORAS does.
+   * `resolve` sends only HEADs, so that many tags can be resolved cheaply; a tag whose reply has no digest is an error.
+   * Default false: then a GET follows, and a missing tag's error names similar tags. Ignored by the ORAS engine's requests.
    */
   readonly headsOnly?: boolean;
-  /** No byte and no header for this long is a fault; less than 1 KiB of a blob in it is one once. Default 30 000. */
+  /**
+   * Longest time without a header or a byte, in milliseconds. A blob of which less than 1 KiB arrives in that time is
+   * requested once more. Default 30 000.
+   */
   readonly timeoutMs?: number;
-  /** Further attempts after the first, per request; a blob of which 64 KiB or a hundredth came is counted anew. Default 5. */
+  /** Retries per request. For a blob the count starts again when 64 KiB or a hundredth of it has arrived. Default 5. */
   readonly retries?: number;
   /** Environment to read proxies, DOCKER_CONFIG, REGISTRY_AUTH_FILE, HOME and PATH from. Default: empty. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** Where blobs and parts of blobs are kept between runs. Default: none are kept. */
+  /** Folder that keeps blobs and parts of blobs between runs. Default: they are not kept. */
   readonly cacheDir?: string;
-  /** At most this many bytes stay in `cacheDir`. Default 2 GiB. */
+  /** `cacheDir` is trimmed to this many bytes on close. Default 2 GiB. */
   readonly cacheSizeBytes?: number;
-  /** Other places to ask first, tried in order: registry host → `HOST[/PREFIX]`s. Digests are verified all the same. */
+  /** Registry host → the `HOST[/PREFIX]`s that are tried before it, in order. Digests are verified in any case. */
   readonly mirrors?: Readonly<Record<string, readonly string[]>>;
   readonly onEvent?: (event: RegistryEvent) => void;
+  /** Called after each request, for a debug log. */
+  readonly onRequest?: (event: RequestEvent) => void;
 }

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { brokenUsualFiles, readCredentialsFile } from '../../registry/credentials/credentialsSource.ts';
+import { brokenDefaultFiles, readCredentialsFile } from '../../registry/credentials/credentialsSource.ts';
 import { RegistryCredentials } from '../../registry/errors.ts';
 import { OptionInvalid } from './errors.ts';
 
@@ -21,7 +21,7 @@ export async function requireCredentialsFile(file: string): Promise<void> {
 
 /** Returns a warning for each broken credentials file of docker or podman. A run ignores such a file. */
 export async function warningsOfUsualFiles(env: Readonly<Record<string, string | undefined>>): Promise<string[]> {
-  const broken = await brokenUsualFiles(env);
+  const broken = await brokenDefaultFiles(env);
   return Promise.all(
     broken.map(
       async ({ message, subject = '' }) => `warning: ${message}${await positionOfFault(subject)}; it is ignored`,

@@ -9,12 +9,11 @@ import { BlobVerifier } from './blobVerifier.ts';
 import { evict } from './cache.ts';
 import { CacheFolder } from './cacheFolder.ts';
 import { DiskFault } from './diskFault.ts';
-import { openLiveBlob } from './liveBlob.ts';
-import { type BlobSource, MEMORY_BYTES, obtainBlob, obtainInMemory } from './obtainBlob.ts';
+import { type BlobSource, obtainBlob, obtainInMemory } from './obtainBlob.ts';
 import { MemoryBlob, type StoredBlob } from './storedBlob.ts';
 
 const CACHE_SIZE_BYTES = 2 * 1024 ** 3;
-/** Content inside a descriptor is meant for configs of a few bytes; beyond this it is fetched like any other. */
+/** Content embedded in a descriptor is meant for small configs; a larger blob is downloaded. */
 const INLINE_BYTES = 64 * 1024;
 
 export interface BlobStoreOptions {
@@ -24,13 +23,12 @@ export interface BlobStoreOptions {
 
 interface Running {
   readonly repository: string;
-  readonly work: SharedWork<StoredBlob | undefined>;
+  readonly work: SharedWork<StoredBlob>;
 }
 
 /**
- * All blobs of a run: each travels once, is verified, and lies on disk for whoever else asks, in the cache folder or in a
- * private one that goes with the run. Without a disk that can hold them it goes on without: small ones through memory,
- * large ones straight through.
+ * All blobs of a run. Each is downloaded once, verified, and kept for further callers: in the cache folder, or, if that fails,
+ * in a temporary folder that is removed with the run, or, if that fails too, in memory.
  */
 export class BlobStore {
   readonly #source: BlobSource;
@@ -48,7 +46,7 @@ export class BlobStore {
     this.#cacheSizeBytes = options.cacheSizeBytes ?? CACHE_SIZE_BYTES;
   }
 
-  /** Resolves as soon as the blob can be read. @throws this room's refusals, or the signal's reason */
+  /** Returns the blob's bytes, once all of them are here and verified. @throws this room's refusals, or the signal's reason */
   async open(reference: Reference, descriptor: Descriptor, signal?: AbortSignal): Promise<Readable> {
     signal?.throwIfAborted();
     this.#closing.signal.throwIfAborted();
@@ -70,7 +68,7 @@ export class BlobStore {
   }
 
   async #join(reference: Reference, descriptor: Descriptor, signal: AbortSignal | undefined): Promise<Readable> {
-    // Two manifests may claim different sizes for one digest; one of them lies, and must not speak for the other.
+    // Two manifests may claim different sizes for one digest: the wrong one must not affect the other.
     const key = `${descriptor.digest}/${descriptor.size}`;
     const repository = `${reference.registry}/${reference.repository}`;
     for (;;) {
@@ -82,12 +80,11 @@ export class BlobStore {
       }
       const running = found ?? this.#start(key, repository, reference, descriptor);
       try {
-        const reader = await running.work.join(signal, blob => blob?.openReader());
-        return reader ?? openLiveBlob(this.#source, reference, descriptor);
+        return await running.work.join(signal, blob => blob.openReader());
       } catch (error) {
         signal?.throwIfAborted();
         this.#closing.signal.throwIfAborted();
-        // It was asked for elsewhere; the repository of this caller may still have it.
+        // It was requested from another repository; this caller's may still have it.
         if (found === undefined || running.repository === repository) throw error;
       }
     }
@@ -97,7 +94,7 @@ export class BlobStore {
     const forget = () => {
       if (this.#running.get(key) === running) this.#running.delete(key);
     };
-    const work = new SharedWork<StoredBlob | undefined>(
+    const work = new SharedWork<StoredBlob>(
       async signal => {
         try {
           return await this.#obtain(reference, descriptor, AbortSignal.any([signal, this.#closing.signal]));
@@ -108,7 +105,7 @@ export class BlobStore {
       },
       blob => {
         forget();
-        blob?.release();
+        blob.release();
       },
     );
     const running = { repository, work };
@@ -116,14 +113,10 @@ export class BlobStore {
     return running;
   }
 
-  /** undefined if there is no disk for it and it is too large for memory. */
-  async #obtain(reference: Reference, descriptor: Descriptor, signal: AbortSignal): Promise<StoredBlob | undefined> {
+  async #obtain(reference: Reference, descriptor: Descriptor, signal: AbortSignal): Promise<StoredBlob> {
     for (;;) {
       const folder = await this.#folder();
-      if (folder === undefined)
-        return descriptor.size <= MEMORY_BYTES
-          ? obtainInMemory(this.#source, reference, descriptor, signal)
-          : undefined;
+      if (folder === undefined) return obtainInMemory(this.#source, reference, descriptor, signal);
       try {
         return await obtainBlob(this.#source, reference, descriptor, folder, signal);
       } catch (error) {
@@ -133,7 +126,7 @@ export class BlobStore {
     }
   }
 
-  /** The cache folder; after it failed, a private one; after that failed too, none. */
+  /** Returns the cache folder; after it failed, a temporary one; after that failed too, undefined. */
   async #folder(): Promise<CacheFolder | undefined> {
     if (this.#cache !== undefined && !this.#failed.has(this.#cache)) return this.#cache;
     this.#temporary ??= mkdtemp(join(tmpdir(), 'plugin-mirror-')).then(
@@ -152,11 +145,11 @@ export class BlobStore {
   }
 
   #warn(error: unknown): void {
-    const message = `The cache folder cannot be used, going on without it: ${error instanceof Error ? error.message : String(error)}`;
+    const message = `The cache folder cannot be used, the run continues without it: ${error instanceof Error ? error.message : String(error)}`;
     this.#source.transfer.onEvent?.({ type: 'warning', subject: 'cache', message });
   }
 
-  /** Content that needs no request: nothing at all, or what the descriptor itself carries (image-spec, descriptor.md, data). */
+  /** Content that needs no request: an empty blob, or one embedded in the descriptor (image-spec, descriptor.md, data). */
   #inline(reference: Reference, descriptor: Descriptor): Readable | undefined {
     const { size, data } = descriptor;
     if (size > 0 && (data === undefined || size > INLINE_BYTES)) return undefined;
@@ -167,7 +160,7 @@ export class BlobStore {
       verifier.verify();
     } catch (error) {
       if (size === 0) throw error;
-      return undefined; // wrong data: the blob itself decides
+      return undefined; // wrong data: download the blob
     }
     return new MemoryBlob(size === 0 ? [] : [bytes]).openReader();
   }

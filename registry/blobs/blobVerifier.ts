@@ -3,7 +3,7 @@ import { RegistryDigestMismatch } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
 import { algorithmOf } from '../images/digestOf.ts';
 
-/** Hashes a blob's bytes as they come and says at the end, once, whether they are what the descriptor promises. */
+/** Hashes a blob's bytes as they arrive; `verify`, to be called once, compares digest and size with the descriptor. */
 export class BlobVerifier {
   readonly #descriptor: Descriptor;
   readonly #subject: string;
@@ -35,11 +35,11 @@ export class BlobVerifier {
   }
 
   #mismatch(expected: string, found: string): RegistryDigestMismatch {
-    return new RegistryDigestMismatch(`A blob of ${this.#subject} is not what its manifest promises`, {
+    return new RegistryDigestMismatch(`A blob of ${this.#subject} does not match its manifest`, {
       subject: `${this.#subject}, blob ${this.#descriptor.digest}`,
       expected,
       found,
-      hint: 'Something between here and the registry changes the bytes, or the registry lost them. Push the image again, or ask the mirror for another place.',
+      hint: 'Something between this machine and the registry changes the bytes, or the registry is damaged. Try again, push the image again, or use another mirror.',
     });
   }
 }

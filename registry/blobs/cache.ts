@@ -2,25 +2,12 @@ import { Refusal } from '../../base/refusal.ts';
 import { type CacheEntry, CacheFolder } from './cacheFolder.ts';
 import { DiskFault } from './diskFault.ts';
 
-/** The path given as the cache is no folder, or may not be read or changed by this user. */
+/** The cache path is not a folder, or this user may not read or write it, or it cannot hold a blob. */
 export class CacheUnusable extends Refusal {
   readonly code = 'CACHE_UNUSABLE';
-
-  constructor(dir: string, fault: DiskFault) {
-    super(
-      `The cache folder ${dir} cannot be used: ${fault.errno === 'ENOTDIR' ? 'it, or a part of its path, is no folder' : fault.errno}`,
-      {
-        subject: dir,
-        expected: 'a folder that this user may read and write',
-        found: fault.errno,
-        hint: 'Name another with --cache-dir, or give this user the right to it. A sync goes on without a cache.',
-        cause: fault,
-      },
-    );
-  }
 }
 
-/** A part nobody has touched for this long will not be resumed; one younger than the second may be growing right now. */
+/** A part that was last written this long ago will not be resumed; one younger than the second may still be growing. */
 const STALE_PART_MS = 7 * 24 * 3_600_000;
 const FRESH_PART_MS = 10 * 60_000;
 
@@ -30,20 +17,20 @@ export interface CacheCleaning {
   readonly keptBytes: number;
 }
 
-/** What a cache folder holds, least recently used first. A folder that is not there holds nothing. @throws CacheUnusable */
+/** Lists the blobs and parts in a cache folder, least recently used first. A missing folder is empty. @throws CacheUnusable */
 export async function listCache(dir: string): Promise<CacheEntry[]> {
-  return refusing(dir, () => new CacheFolder(dir).list());
+  return withRefusal(dir, () => new CacheFolder(dir).list());
 }
 
 /**
- * Removes the least recently used blobs and parts of blobs until at most `keepBytes` are left (default 0: all of them). Safe
- * while others use the folder: who has a blob open reads it to its end. @throws CacheUnusable
+ * Removes the least recently used blobs and parts of blobs until at most `keepBytes` are left; default 0, which removes all.
+ * Safe while other processes use the folder: an open blob can be read to its end. @throws CacheUnusable
  */
 export async function cleanCache(dir: string, options: { readonly keepBytes?: number } = {}): Promise<CacheCleaning> {
-  return refusing(dir, () => remove(new CacheFolder(dir), options.keepBytes ?? 0, () => false));
+  return withRefusal(dir, () => remove(new CacheFolder(dir), options.keepBytes ?? 0, () => false));
 }
 
-/** The same at the end of a run: stale parts go in any case, parts that may be growing stay in any case. */
+/** Trims the folder at the end of a run: parts older than a week are removed, parts that may still be growing are kept. */
 export async function evict(folder: CacheFolder, keepBytes: number, now = Date.now()): Promise<CacheCleaning> {
   const ageMs = (entry: CacheEntry) => now - entry.usedAt.getTime();
   for (const entry of await folder.list())
@@ -51,18 +38,29 @@ export async function evict(folder: CacheFolder, keepBytes: number, now = Date.n
   return remove(folder, keepBytes, entry => entry.kind === 'partial' && ageMs(entry) < FRESH_PART_MS);
 }
 
-async function refusing<T>(dir: string, work: () => Promise<T>): Promise<T> {
+async function withRefusal<T>(dir: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw error instanceof DiskFault ? new CacheUnusable(dir, error) : error;
+    throw error instanceof DiskFault ? unusableError(dir, error) : error;
   }
+}
+
+function unusableError(dir: string, fault: DiskFault): CacheUnusable {
+  const reason = fault.errno === 'ENOTDIR' ? 'it, or a part of its path, is not a folder' : fault.errno;
+  return new CacheUnusable(`The cache folder ${dir} cannot be used: ${reason}`, {
+    subject: dir,
+    expected: 'a folder that this user may read and write',
+    found: fault.errno,
+    hint: 'Name another folder with --cache-dir, or give this user access to it. A sync continues without a cache.',
+    cause: fault,
+  });
 }
 
 async function remove(
   folder: CacheFolder,
   keepBytes: number,
-  spare: (entry: CacheEntry) => boolean,
+  mustKeep: (entry: CacheEntry) => boolean,
 ): Promise<CacheCleaning> {
   const entries = await folder.list();
   let keptBytes = entries.reduce((sum, entry) => sum + entry.sizeBytes, 0);
@@ -70,7 +68,7 @@ async function remove(
   let freedBytes = 0;
   for (const entry of entries) {
     if (keptBytes <= keepBytes) break;
-    if (spare(entry)) continue;
+    if (mustKeep(entry)) continue;
     await folder.remove(entry.path);
     keptBytes -= entry.sizeBytes;
     freedBytes += entry.sizeBytes;

@@ -3,7 +3,7 @@ import { copyFile, type FileHandle, mkdir, open, readdir, rename, stat, unlink }
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { type Digest, isDigest } from '../reference.ts';
-import { ifThere, onDisk } from './diskFault.ts';
+import { ifExists, onDisk } from './diskFault.ts';
 
 export interface CacheEntry {
   readonly digest: Digest;
@@ -14,21 +14,21 @@ export interface CacheEntry {
 }
 
 let serial = 0;
-/** Names of parts that this process has open. */
+/** Names of the parts that this process has open. */
 const growing = new Set<string>();
 
 /**
- * The folder of blobs: `blobs/<algorithm>/<hex>` are whole, `parts/<algorithm>-<hex>.<host>.<pid>.<n>.part` are not yet.
- * Safe for any number of processes and for kill -9 without a lock: a whole blob appears by rename; a part is written by
- * the one process that made it; what a dead process left is taken over as a copy, since neither a pid nor a host name proves
- * death where containers share a folder.
+ * A folder of blobs: whole ones in `blobs/<algorithm>/<hex>`, incomplete ones in
+ * `parts/<algorithm>-<hex>.<host>.<pid>.<n>.part`. Any number of processes may use it, and be killed, without a lock: a whole
+ * blob appears by rename, and only the process that created a part writes it. A part left by another process is copied, because
+ * in containers that share a folder neither pid nor host name proves that the process has ended.
  */
 export class CacheFolder {
   readonly dir: string;
   readonly #parts: string;
   #made: Promise<void> | undefined;
   #leftovers: Promise<Map<string, string[]>> | undefined;
-  /** Names of parts that this object made and has no file open on. */
+  /** Names of the parts that this object created and has closed. */
   readonly #left = new Set<string>();
 
   constructor(dir: string) {
@@ -41,9 +41,9 @@ export class CacheFolder {
     return join(this.dir, 'blobs', algorithm, hex);
   }
 
-  /** Opens a whole blob to read; undefined if it is not there. Its bytes are not verified. */
+  /** Opens a whole blob for reading, unverified; undefined if it is missing. @throws DiskFault */
   async openBlob(digest: Digest): Promise<FileHandle | undefined> {
-    return ifThere(async () => {
+    return ifExists(async () => {
       const file = await open(this.blobPath(digest), 'r');
       if ((await file.stat()).isFile()) return file;
       await file.close();
@@ -52,10 +52,10 @@ export class CacheFolder {
   }
 
   async removeBlob(digest: Digest): Promise<void> {
-    await ifThere(() => unlink(this.blobPath(digest)));
+    await ifExists(() => unlink(this.blobPath(digest)));
   }
 
-  /** A new empty part of this process's own. @throws DiskFault */
+  /** Creates an empty part. @throws DiskFault */
   async createPart(digest: Digest): Promise<{ path: string; file: FileHandle }> {
     await this.#make();
     const path = this.#newPartPath(digest);
@@ -64,7 +64,7 @@ export class CacheFolder {
     return { path, file };
   }
 
-  /** The longest part that an earlier process, or this one, left of a blob; now this caller's own. */
+  /** Takes over the longest part of a blob that this or another process left; undefined if there is none. @throws DiskFault */
   async adoptPart(digest: Digest): Promise<{ path: string; file: FileHandle; sizeBytes: number } | undefined> {
     this.#leftovers ??= this.#listLeftovers();
     const leftovers = await this.#leftovers;
@@ -73,13 +73,13 @@ export class CacheFolder {
     if (names === undefined) return undefined;
     const found = await Promise.all(
       names.map(async name => {
-        const stats = await ifThere(() => stat(join(this.#parts, name)));
+        const stats = await ifExists(() => stat(join(this.#parts, name)));
         return { name, sizeBytes: stats?.isFile() ? stats.size : 0 };
       }),
     );
     found.sort((a, b) => b.sizeBytes - a.sizeBytes);
     const longest = found[0]?.sizeBytes === 0 ? undefined : found.shift();
-    for (const { name } of found) if (!mayBeAlive(name)) await ifThere(() => unlink(join(this.#parts, name)));
+    for (const { name } of found) if (!mayBeAlive(name)) await ifExists(() => unlink(join(this.#parts, name)));
     if (longest === undefined) return undefined;
     return this.#takeOver(longest.name, digest);
   }
@@ -89,21 +89,21 @@ export class CacheFolder {
     let path = source;
     if (!this.#left.delete(name)) {
       path = this.#newPartPath(digest);
-      const copied = await ifThere(async () => {
+      const copied = await ifExists(async () => {
         await copyFile(source, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
         return true;
       });
       if (copied === undefined) return undefined;
-      if (!mayBeAlive(name)) await ifThere(() => unlink(source));
+      if (!mayBeAlive(name)) await ifExists(() => unlink(source));
     }
-    const file = await ifThere(() => open(path, 'r+'));
+    const file = await ifExists(() => open(path, 'r+'));
     if (file === undefined) return undefined;
     growing.add(basename(path));
     const { size } = await onDisk(() => file.stat());
     return { path, file, sizeBytes: size };
   }
 
-  /** This process may come back to a part that it leaves. */
+  /** Closes the use of a part that this process may resume later. */
   async leavePart(digest: Digest, path: string): Promise<void> {
     const leftovers = await this.#leftovers;
     const name = basename(path);
@@ -112,10 +112,10 @@ export class CacheFolder {
     leftovers?.set(partKey(digest), [...(leftovers.get(partKey(digest)) ?? []), name]);
   }
 
-  /** Makes a part the whole blob; false if somebody removed it, or a folder is in its place, which harms nobody who has it open. */
+  /** Renames a part to the whole blob; false if it was removed or a folder has its name. Open files stay readable either way. */
   async commit(digest: Digest, path: string): Promise<boolean> {
     growing.delete(basename(path));
-    const renamed = await ifThere(async () => {
+    const renamed = await ifExists(async () => {
       try {
         await rename(path, this.blobPath(digest));
         return true;
@@ -130,10 +130,10 @@ export class CacheFolder {
 
   async remove(path: string): Promise<void> {
     growing.delete(basename(path));
-    await ifThere(() => unlink(path));
+    await ifExists(() => unlink(path));
   }
 
-  /** All that lies in the folder, least recently used first; foreign files are not looked at. */
+  /** Lists blobs and parts, least recently used first; other files are ignored. @throws DiskFault */
   async list(): Promise<CacheEntry[]> {
     const found: CacheEntry[] = [];
     for (const algorithm of ['sha256', 'sha512']) {
@@ -171,7 +171,7 @@ export class CacheFolder {
 
 const HOST = Buffer.from(hostname()).toString('base64url').slice(0, 40) || 'host';
 
-/** False if the maker of a part is, as far as can be seen, a process of this machine that is no more. Only tidiness hangs on it. */
+/** Returns false if the process that created a part seems to have ended on this machine. Used only to tidy up. */
 function mayBeAlive(name: string): boolean {
   const [, host, pid] = name.split('.');
   if (host !== HOST || !(Number(pid) > 0)) return true;
@@ -184,7 +184,7 @@ function mayBeAlive(name: string): boolean {
   }
 }
 
-/** One blob that cannot be kept is no reason to go without the others. */
+/** One blob that cannot be kept does not make the folder unusable. */
 function isFolderInTheWay(error: unknown): boolean {
   return error instanceof Error && 'code' in error && ['EISDIR', 'ENOTEMPTY', 'EEXIST'].includes(String(error.code));
 }
@@ -194,17 +194,17 @@ function partKey(digest: Digest): string {
 }
 
 async function filesIn(dir: string): Promise<Dirent[]> {
-  const entries = await ifThere(() => readdir(dir, { withFileTypes: true }));
+  const entries = await ifExists(() => readdir(dir, { withFileTypes: true }));
   return (entries ?? []).filter(entry => entry.isFile());
 }
 
 async function describe(found: CacheEntry[], kind: CacheEntry['kind'], path: string, digest: string): Promise<void> {
   if (!isDigest(digest)) return;
-  const stats = await ifThere(() => stat(path));
+  const stats = await ifExists(() => stat(path));
   if (stats !== undefined) found.push({ digest, kind, path, sizeBytes: stats.size, usedAt: stats.mtime });
 }
 
-/** Not mkdir's own `recursive`: that never ends where a file system answers ENOENT to whoever wants to create something. */
+/** Creates a folder and its parents. mkdir's `recursive` never returns on a file system that answers ENOENT to every creation. */
 async function makeFolder(path: string): Promise<void> {
   const make = () =>
     mkdir(path, { mode: 0o700 }).catch(async (error: NodeJS.ErrnoException) => {

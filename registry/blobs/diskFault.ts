@@ -1,4 +1,4 @@
-/** The disk behind the cache failed, not the registry: whoever can do without the disk goes on without it. */
+/** The cache's disk failed, not the registry: a caller that can do without the disk continues. */
 export class DiskFault extends Error {
   override readonly name = 'DiskFault';
   readonly errno: string;
@@ -10,7 +10,7 @@ export class DiskFault extends Error {
   }
 }
 
-/** Runs a piece of file work; what it throws becomes a DiskFault. */
+/** Runs file operations. @throws DiskFault in place of any error */
 export async function onDisk<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -19,8 +19,8 @@ export async function onDisk<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The same for work whose file may be missing: undefined then. */
-export async function ifThere<T>(work: () => Promise<T>): Promise<T | undefined> {
+/** Runs operations on a file that may be missing; returns undefined if it is. @throws DiskFault in place of any other error */
+export async function ifExists<T>(work: () => Promise<T>): Promise<T | undefined> {
   try {
     return await work();
   } catch (error) {

@@ -2,37 +2,41 @@ import type { FileHandle } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TransferQueue } from '../concurrency/transferQueue.ts';
 import { RegistryDigestMismatch } from '../errors.ts';
-import type { Places } from '../fallback/mirrors.ts';
+import type { Mirrors } from '../fallback/mirrors.ts';
 import type { Descriptor } from '../image.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 import { BlobVerifier } from './blobVerifier.ts';
+import { CacheUnusable } from './cache.ts';
 import type { CacheFolder } from './cacheFolder.ts';
 import { DiskFault, onDisk } from './diskFault.ts';
 import { PartialFile } from './partialFile.ts';
 import { FileBlob, MemoryBlob, type StoredBlob } from './storedBlob.ts';
 import { type BlobSink, type Transfer, transferBlob } from './transferBlob.ts';
 
-/** Blobs up to this size are handed on from memory. */
-export const MEMORY_BYTES = 1024 * 1024;
+/** Blobs up to this size are kept in memory until they are read. */
+const MEMORY_BYTES = 1024 * 1024;
+/** The largest blob that is downloaded into memory where no folder can be written. */
+const LARGEST_IN_MEMORY_BYTES = 128 * 1024 * 1024;
 const READ_BYTES = 1024 * 1024;
 const REPORT_BYTES = 128 * 1024;
-/** Wrong bytes are asked for again so often at most, within the retries; once in any case. */
+/** A blob with wrong bytes is downloaded again at most this often, and not more often than there are retries, but once in any case. */
 const MOST_REFETCHES = 3;
 const REFETCH_DELAY_MS = 250;
 
 export interface BlobSource {
-  readonly places: Places;
+  readonly mirrors: Mirrors;
   readonly queue: TransferQueue;
   readonly transfer: Transfer;
-  /** Digests whose file in the folder this process has hashed already. */
+  /** Digests whose file in the folder was hashed by this process. */
   readonly verified: Set<Digest>;
 }
 
 /**
- * Brings a blob here and verifies it before anybody reads from it: from the cache, from a part that was left there, from
- * the network. Bytes that turn out wrong are thrown away and fetched anew from the first one on, since the part on disk may
- * have been the culprit, or one answer of many.
- * @throws RegistryDigestMismatch if they are wrong again; DiskFault if the folder cannot hold it
+ * Obtains a blob and verifies it before it is read: from the cache, from a part that an earlier run left, or from the network.
+ * A blob with wrong bytes is discarded and downloaded again from its first byte, because the part on disk or one of several
+ * replies may have been wrong.
+ * @throws RegistryDigestMismatch if the bytes are wrong again; DiskFault if the folder cannot hold the blob; the refusals of
+ * the hosts; the signal's reason
  */
 export async function obtainBlob(
   source: BlobSource,
@@ -57,7 +61,7 @@ export async function obtainBlob(
   } catch (error) {
     if (error instanceof DiskFault) {
       await partial.discard();
-      // It is here and it is right; that it could not be kept harms nobody now.
+      // All bytes are in memory and verified: the folder is not needed.
       if (receiver.complete) return new MemoryBlob(receiver.chunks ?? []);
     } else if (error instanceof RegistryDigestMismatch) await partial.discard();
     else await partial.keep();
@@ -67,13 +71,14 @@ export async function obtainBlob(
   }
 }
 
-/** The same without any disk, for a blob that fits into memory. */
+/** The same without a folder. @throws CacheUnusable beyond 128 MiB; otherwise as obtainBlob */
 export async function obtainInMemory(
   source: BlobSource,
   reference: Reference,
   descriptor: Descriptor,
   signal: AbortSignal,
 ): Promise<StoredBlob> {
+  if (descriptor.size > LARGEST_IN_MEMORY_BYTES) throw noFolderError(reference, descriptor);
   const release = await source.queue.acquire(descriptor.size, signal);
   try {
     const receiver = new Receiver(source.transfer, reference, descriptor, undefined);
@@ -85,7 +90,7 @@ export async function obtainInMemory(
 }
 
 async function receive(
-  { places, transfer }: BlobSource,
+  { mirrors, transfer }: BlobSource,
   reference: Reference,
   descriptor: Descriptor,
   receiver: Receiver,
@@ -99,14 +104,14 @@ async function receive(
         receiver.recall(chunk);
       }
     if (receiver.receivedBytes < descriptor.size)
-      await places.ask(reference, signal, (at, retries) =>
+      await mirrors.first(reference, signal, (at, retries) =>
         transferBlob(transfer, at, descriptor, receiver, signal, retries),
       );
     receiver.verify();
   } catch (error) {
     if (!(error instanceof RegistryDigestMismatch)) throw error;
-    // From one place alone, so that a mirror with wrong bytes is passed over like one without the blob.
-    await places.ask(reference, signal, async (at, retries) => {
+    // From one host at a time, so that a mirror with wrong bytes is skipped like one without the blob.
+    await mirrors.first(reference, signal, async (at, retries) => {
       const most = Math.max(1, Math.min(MOST_REFETCHES, retries ?? transfer.retries, transfer.retries));
       for (let attempt = 1; ; attempt += 1) {
         await partial?.discard();
@@ -126,7 +131,7 @@ async function receive(
   }
 }
 
-/** A whole blob from the cache, hashed again unless this process has done so; undefined if it is not there or not right. */
+/** Returns a whole blob from the cache, hashed unless this process has hashed it before; undefined if it is missing or wrong. */
 async function fromCache(
   { verified }: BlobSource,
   descriptor: Descriptor,
@@ -148,7 +153,7 @@ async function fromCache(
     if (!verified.has(digest) || size <= MEMORY_BYTES) verifier.verify();
     verified.add(digest);
     const now = new Date();
-    await onDisk(() => file.utimes(now, now)).catch(() => {}); // least recently used goes first; a read-only cache is fine
+    await onDisk(() => file.utimes(now, now)).catch(() => {}); // eviction goes by this time; a read-only cache is fine
     if (size <= MEMORY_BYTES) return new MemoryBlob(chunks);
     handedOn = true;
     return new FileBlob(file, size);
@@ -162,7 +167,7 @@ async function fromCache(
   }
 }
 
-/** At most `limitBytes` of a file. */
+/** Yields at most `limitBytes` of a file. */
 async function* readAll(file: FileHandle, limitBytes: number, signal: AbortSignal): AsyncGenerator<Buffer> {
   for (let position = 0; position < limitBytes; ) {
     signal.throwIfAborted();
@@ -174,7 +179,20 @@ async function* readAll(file: FileHandle, limitBytes: number, signal: AbortSigna
   }
 }
 
-/** Hashes what arrives, passes it to the part on disk, and keeps it where it is small. */
+function noFolderError(reference: Reference, { digest, size }: Descriptor): CacheUnusable {
+  const subject = `${formatReference(reference)}, blob ${digest}`;
+  return new CacheUnusable(
+    `No folder can hold a blob of ${size} bytes: neither the cache folder nor a temporary one works`,
+    {
+      subject,
+      expected: `a writable folder, or a blob of at most ${LARGEST_IN_MEMORY_BYTES} bytes`,
+      found: `${size} bytes`,
+      hint: 'Name a writable folder with --cache-dir, or set TMPDIR to one.',
+    },
+  );
+}
+
+/** Hashes the bytes that arrive, writes them to the part on disk, and keeps small blobs in memory. */
 class Receiver implements BlobSink {
   readonly #transfer: Transfer;
   readonly #subject: string;
@@ -191,7 +209,7 @@ class Receiver implements BlobSink {
     this.#descriptor = descriptor;
     this.#partial = partial;
     this.#verifier = new BlobVerifier(descriptor, this.#subject);
-    this.#chunks = descriptor.size <= MEMORY_BYTES ? [] : undefined;
+    this.#chunks = descriptor.size <= MEMORY_BYTES || partial === undefined ? [] : undefined;
   }
 
   get receivedBytes(): number {
@@ -202,7 +220,7 @@ class Receiver implements BlobSink {
     return this.#chunks;
   }
 
-  /** True if all of it is in memory, and right. */
+  /** True if all bytes are in memory and verified. */
   get complete(): boolean {
     return this.#complete && this.#chunks !== undefined;
   }
@@ -212,7 +230,7 @@ class Receiver implements BlobSink {
     return this.#partial?.append(chunk);
   }
 
-  /** Takes a chunk that is on disk already. */
+  /** Takes a chunk that is already on disk. */
   recall(chunk: Buffer): void {
     this.#verifier.update(chunk);
     this.#chunks?.push(chunk);

@@ -1,17 +1,17 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Digest } from '../reference.ts';
 import type { CacheFolder } from './cacheFolder.ts';
-import { DiskFault, ifThere, onDisk } from './diskFault.ts';
+import { DiskFault, ifExists, onDisk } from './diskFault.ts';
 
 /** Bytes gathered before they are written: few, large writes cost the least. */
 const BATCH_BYTES = 512 * 1024;
-/** A slow line's bytes are written at least this often, so that a killed process loses little. */
+/** Bytes of a slow connection are written at least this often, so that a killed process loses little. */
 const IDLE_FLUSH_MS = 500;
 const READ_BYTES = 1024 * 1024;
 
 /**
- * A part of a blob on its way to the cache. Chunks are written as they are, several at a time, while the next ones gather;
- * the file is made with the first batch, so that a small blob costs one write.
+ * A part of a blob that is being downloaded into the cache. Chunks are gathered and written in batches while the next ones
+ * arrive. The file is created with the first batch, so that a small blob costs one write.
  */
 export class PartialFile {
   readonly #folder: CacheFolder;
@@ -30,7 +30,7 @@ export class PartialFile {
     this.#digest = digest;
   }
 
-  /** Takes over what an earlier run left; how many bytes that is. @throws DiskFault */
+  /** Takes over the part that an earlier run left, and returns its size in bytes. @throws DiskFault */
   async adopt(): Promise<number> {
     const found = await this.#folder.adoptPart(this.#digest);
     if (found === undefined) return 0;
@@ -53,19 +53,19 @@ export class PartialFile {
     }
   }
 
-  /** Takes a chunk; what it returns must be awaited before the next one. @throws DiskFault */
+  /** Appends a chunk. The promise, if there is one, must be awaited before the next call. @throws DiskFault */
   append(chunk: Buffer): Promise<void> | undefined {
     this.#gathered.push(chunk);
     this.#gatheredBytes += chunk.length;
     if (this.#gatheredBytes >= BATCH_BYTES) return this.#flush();
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      this.#flush().catch(() => {}); // kept in #fault, told at the next append or at the end
+      this.#flush().catch(() => {}); // kept in #fault, and thrown by the next append or at the end
     }, IDLE_FLUSH_MS).unref();
     return undefined;
   }
 
-  /** Makes it the whole blob, and hands its open file over. @throws DiskFault */
+  /** Makes the part the whole blob and returns its open file. @throws DiskFault */
   async commit(): Promise<FileHandle> {
     await this.#drain();
     const path = this.#path;
@@ -77,19 +77,19 @@ export class PartialFile {
     return file;
   }
 
-  /** Leaves it for a later run, or for a later try of this one. Never throws. */
+  /** Keeps the part for a later run or attempt. Never throws. */
   async keep(): Promise<void> {
     try {
       await this.#drain();
     } catch {
-      // what was written before is as good a part as any
+      // what was written before the fault is kept
     }
     await this.#close();
     if (this.#path !== undefined) await this.#folder.leavePart(this.#digest, this.#path);
     this.#path = undefined;
   }
 
-  /** Throws it away; it can be begun anew. Never throws. */
+  /** Removes the part; it can be started again. Never throws. */
   async discard(): Promise<void> {
     this.#gathered = [];
     this.#gatheredBytes = 0;
@@ -108,7 +108,7 @@ export class PartialFile {
     if (this.#fault !== undefined) throw this.#fault;
   }
 
-  /** Puts what has gathered in line to be written, and waits for the write before it. */
+  /** Queues the gathered bytes for writing, and waits for the write before them. */
   async #flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -150,11 +150,11 @@ export class PartialFile {
     this.#timer = undefined;
     const file = this.#file;
     this.#file = undefined;
-    await ifThere(async () => file?.close()).catch(() => {});
+    await ifExists(async () => file?.close()).catch(() => {});
   }
 }
 
-/** What is left to write: a disk may take less than it was given, just before it is full. */
+/** Returns the chunks that are left to write: an almost full disk may write fewer bytes than it was given. */
 function after(chunks: readonly Buffer[], bytesWritten: number): Buffer[] {
   let skipBytes = bytesWritten;
   const rest: Buffer[] = [];

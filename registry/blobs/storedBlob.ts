@@ -3,14 +3,14 @@ import { Readable } from 'node:stream';
 
 const READ_BYTES = 512 * 1024;
 
-/** A blob that has been verified, for any number of readers. */
+/** A verified blob, for any number of readers. */
 export interface StoredBlob {
   openReader(): Readable;
-  /** The maker's own claim ends; readers that are open go on. */
+  /** Ends the creator's use; open readers continue. */
   release(): void;
 }
 
-/** A blob small enough to stay in memory between its arrival and its reading. */
+/** A blob that stays in memory until it is read. */
 export class MemoryBlob implements StoredBlob {
   readonly #chunks: readonly Buffer[];
 
@@ -25,7 +25,7 @@ export class MemoryBlob implements StoredBlob {
   release(): void {}
 }
 
-/** A blob in a file. The file stays open until the last reader is done, whoever removes its name meanwhile. */
+/** A blob in a file. The file stays open until the last reader has finished, even if its name is removed meanwhile. */
 export class FileBlob implements StoredBlob {
   readonly #file: FileHandle;
   readonly #sizeBytes: number;
@@ -43,7 +43,7 @@ export class FileBlob implements StoredBlob {
   }
 
   release(): void {
-    this.#leave().catch(() => {}); // nothing was written through it that a failing close could lose
+    this.#leave().catch(() => {}); // the file was only read, so a failed close loses nothing
   }
 
   #leave(): Promise<void> {

@@ -18,28 +18,29 @@ import type { RegistryEvent } from '../registry.ts';
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 15_000;
 const LAST_BYTE_GRACE_MS = 1000;
-/** A connection that brings so much of a blob, or a hundredth of it, was worth its while. */
+/** A connection that delivers this much of a blob, or a hundredth of it, counts as progress. */
 const PROGRESS_BYTES = 64 * 1024;
 
 export interface Transfer {
   readonly engine: Engine;
-  /** Further connections in a row that bring hardly a new byte, before it is given up. */
+  /** Connections in a row without progress, after the first, before the transfer fails. */
   readonly retries: number;
   readonly onEvent?: ((event: RegistryEvent) => void) | undefined;
 }
 
-/** Where the bytes go. An error that it throws ends the transfer at once and comes out as it is. */
+/** Receives the bytes. An error that it throws ends the transfer and is thrown as it is. */
 export interface BlobSink {
-  /** How many bytes it has; the next one to send. */
+  /** Bytes received so far, and so the offset of the next one. */
   readonly receivedBytes: number;
   write(chunk: Buffer): Promise<void> | undefined;
 }
 
 /**
- * Brings what a sink lacks of a blob over from one place, whatever number of connections that takes: a body that breaks is
- * asked for again from the byte where it broke. Progress (64 KiB, or a hundredth of the blob) starts the count of retries
- * anew, since on a bad line every connection carries a little; a byte each time is none, or it would never end. The bytes
- * are not verified here. Where a registry does not give the rest of a blob at all, all of it is asked for once more.
+ * Downloads the rest of a blob into a sink from one host, over as many connections as that takes: a body that breaks off is
+ * requested again from the next byte. Progress (64 KiB, or a hundredth of the blob) starts the count of retries again, because
+ * on a bad line every connection delivers a little; a byte per connection is not progress, or the transfer might never end.
+ * Where a registry never sends the rest of a blob, all of it is requested once. The bytes are not verified here.
+ * @throws this room's refusals, the sink's errors, or the signal's reason
  */
 export async function transferBlob(
   transfer: Transfer,
@@ -52,22 +53,22 @@ export async function transferBlob(
   const most = Math.min(retries, transfer.retries);
   const subject = formatReference(at);
   const progressBytes = Math.min(PROGRESS_BYTES, descriptor.size / 100);
-  /** Since something worth its while came last. */
+  /** Connections since the last progress. */
   let attempt = 0;
   let wholeBytes: number | undefined;
-  /** Why the rest cannot be had by itself: all of it is asked for then, once, and what is here already passed over. */
+  /** Why the rest alone cannot be had: then all of the blob is requested once, and the bytes that are here are skipped. */
   let whole: { readonly why: unknown } | undefined;
   while (sink.receivedBytes < descriptor.size) {
     const before = sink.receivedBytes;
     let body: BlobBody;
     try {
-      // Errors of this call are final: the engine has retried what is worth it.
+      // Errors of this call are final: the engine has done its retries.
       const [offset, tries] = whole === undefined ? [before, most] : [0, 0];
       body = await transfer.engine.fetchBlob(at, descriptor, offset, signal, tries);
     } catch (error) {
       if (whole !== undefined) throw whole.why;
-      // Where a body ended in good order just here, it is all that the registry has.
-      if (before === 0 || before === wholeBytes || !mayMindRange(error)) throw error;
+      // If a body ended properly at this byte, the registry has no more.
+      if (before === 0 || before === wholeBytes || !mayRefuseRanges(error)) throw error;
       whole = { why: error };
       continue;
     }
@@ -75,18 +76,18 @@ export async function transferBlob(
     if (sink.receivedBytes >= descriptor.size) return;
     if (broken instanceof RegistryRefusal && !broken.temporary) throw broken;
     if (broken instanceof RegistrySlow) {
-      // Our own choice, which the engine makes once of a blob: no failure of theirs.
+      // The engine asks for a faster connection once per blob: this does not count as a failure.
       transfer.onEvent?.({ type: 'retry', subject, attempt: Math.max(1, attempt), delayMs: 0, reason: broken.message });
       continue;
     }
     if (broken === undefined) {
-      // A body that ends in good order at the same byte twice is all that the registry has.
+      // If a body ends properly at the same byte twice, the registry has no more.
       if (wholeBytes === sink.receivedBytes) throw tooShort(subject, descriptor, sink.receivedBytes);
       wholeBytes = sink.receivedBytes;
     }
-    const isWorthIt = sink.receivedBytes > before && sink.receivedBytes - before >= progressBytes;
-    attempt = isWorthIt ? 1 : attempt + 1;
-    if (isWorthIt) whole = undefined;
+    const isProgress = sink.receivedBytes > before && sink.receivedBytes - before >= progressBytes;
+    attempt = isProgress ? 1 : attempt + 1;
+    if (isProgress) whole = undefined;
     const refusal = interrupted(subject, descriptor, sink.receivedBytes, broken);
     const limit = Math.min(most, refusal.retryLimit ?? most);
     if (attempt > limit) {
@@ -99,22 +100,22 @@ export async function transferBlob(
   }
 }
 
-/** False where it is the host that cannot be spoken to, with a Range or without. */
-function mayMindRange(error: unknown): boolean {
+/** Returns false for an error that a request without a Range would meet, too. */
+function mayRefuseRanges(error: unknown): boolean {
   if (!(error instanceof RegistryRefusal)) return false;
   return ![RegistryDns, RegistryTls, RegistryRefused, RegistryProxy, RegistryTimeout, RegistryRateLimited].some(
     Kind => error instanceof Kind,
   );
 }
 
-/** Resolves with what broke the body, or undefined if it ended in good order. Only the sink's errors are thrown. */
+/** Reads a body into the sink; returns the error that broke it, or undefined if it ended properly. @throws only the sink's errors and the signal's reason */
 async function pour(
   { offset, body }: BlobBody,
   sink: BlobSink,
   descriptor: Descriptor,
   signal: AbortSignal,
 ): Promise<unknown> {
-  // A registry that ignores Range starts at 0 again: what is here already is passed over, the hash tells in the end.
+  // A registry that ignores Range starts at byte 0: the bytes that are here are skipped.
   let skipBytes = sink.receivedBytes - offset;
   const onAbort = () => body.destroy(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
@@ -122,9 +123,9 @@ async function pour(
   const chunks = body[Symbol.asyncIterator]();
   try {
     if (skipBytes < 0)
-      return new RegistryUnavailable(`The answer begins at byte ${offset}, not ${sink.receivedBytes}`, {
+      return new RegistryUnavailable(`The reply begins at byte ${offset}, not ${sink.receivedBytes}`, {
         temporary: true,
-        hint: 'A proxy in between may keep wrong parts of answers.',
+        hint: 'A proxy on the way may cache wrong parts of replies.',
       });
     for (;;) {
       let next: IteratorResult<Buffer>;
@@ -144,18 +145,18 @@ async function pour(
       }
       if (chunk.length > 0) await sink.write(chunk);
       if (sink.receivedBytes > descriptor.size) return undefined;
-      // A body read to its end leaves its connection to the next request; one that never ends is not waited for.
+      // A body that is read to its end frees its connection for the next request; one that never ends is not waited for.
       if (sink.receivedBytes === descriptor.size) timer ??= setTimeout(() => body.destroy(), LAST_BYTE_GRACE_MS);
     }
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', onAbort);
-    body.on('error', () => {}); // whatever it still says after this has no consequence
+    body.on('error', () => {}); // later errors have no consequence
     body.destroy();
   }
 }
 
-/** Full jitter over an exponential, so that eight transfers that broke at once do not come back at once. */
+/** Exponential backoff with random parts, so that transfers that broke together do not resume together. */
 function delay(attempt: number, retryAfterMs: number | undefined): number {
   const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1));
   return Math.round(Math.max(retryAfterMs ?? 0, ceiling * (0.25 + 0.75 * Math.random())));
@@ -169,7 +170,7 @@ function interrupted(subject: string, descriptor: Descriptor, received: number, 
     expected: `${descriptor.size} bytes`,
     found: `${received} bytes`,
     temporary: true,
-    hint: 'The line or the registry is unstable. Run it again: what has arrived is kept in the cache folder if there is one.',
+    hint: 'The connection or the registry is unstable. Run it again: what has arrived is kept in the cache folder if there is one.',
     ...(cause === undefined ? {} : { cause }),
   });
 }
@@ -181,7 +182,7 @@ function tooShort(subject: string, descriptor: Descriptor, received: number): Re
       subject: `${subject}, blob ${descriptor.digest}`,
       expected: `${descriptor.size} bytes`,
       found: `${received} bytes`,
-      hint: 'Push the image again, or check whether a proxy in between answers in place of the registry.',
+      hint: "Push the image again, or check whether a proxy on the way answers in the registry's place.",
     },
   );
 }

@@ -6,18 +6,17 @@ import type { Descriptor } from '../image.ts';
 import { parseReferrers, referrersTag } from '../images/referrers.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
-import { BlobStream, refuseLength } from './answers/blobStream.ts';
-import { type ContentRange, continuesBlob, parseContentRange } from './answers/contentRange.ts';
+import { isWebPage, readBlob } from './answers/blob.ts';
 import { ACCEPTED_MANIFESTS, announcedDigest, readManifest } from './answers/manifest.ts';
 import { readReferrers } from './answers/referrers.ts';
 import { readTags } from './answers/tags.ts';
 import { Authenticator } from './client/authenticator.ts';
-import { Exchange, type Question } from './client/registryClient.ts';
-import type { Asked } from './faults/answerFaults.ts';
-import { refusePortal } from './faults/answerFaults.ts';
-import { contentEncoding, dropBody, requestOf } from './transport/bodies.ts';
+import { RegistryClient, type RegistryRequest } from './client/registryClient.ts';
+import { type Purpose, webPageError } from './faults/replyErrors.ts';
+import { type Reply, requestOf } from './http/reply.ts';
+import { dropBody } from './transport/bodies.ts';
 import { Schemes } from './transport/schemes.ts';
-import { type HttpAnswer, Transport, type TransportOptions } from './transport/transport.ts';
+import { Transport, type TransportOptions } from './transport/transport.ts';
 
 export type BuiltinEngineOptions = Pick<
   RegistryOptions,
@@ -37,12 +36,13 @@ export type BuiltinEngineOptions = Pick<
   | 'retries'
   | 'env'
   | 'onEvent'
+  | 'onRequest'
 > &
-  Pick<TransportOptions, 'onExchange'> & {
+  Pick<TransportOptions, 'onContact'> & {
     /** Longest wait before the first retry; it doubles each time, up to 10 000. Default 250. */
     readonly backoffMs?: number;
-    /** Told a registry as soon as it said how it wants to be convinced, which only a registry does. */
-    readonly onLearned?: (registry: string) => void;
+    /** Called as soon as a host has sent a challenge, which shows that it is a registry. */
+    readonly onIdentified?: (registry: string) => void;
   };
 
 /** Our own client of the distribution-spec's pull half, over undici. @throws RegistryOptionsInvalid */
@@ -50,15 +50,15 @@ export function createBuiltinEngine(options: BuiltinEngineOptions): Engine {
   return new BuiltinEngine(options);
 }
 
-/** Less than this within a whole timeout, and a blob is asked for once more: a new connection is often faster. */
+/** If fewer bytes of a blob than this arrive within `timeoutMs`, it is requested once more: a new connection is often faster. */
 const LEAST_BYTES = 1024;
 
 class BuiltinEngine implements Engine {
   readonly #transport: Transport;
-  readonly #exchange: Exchange;
+  readonly #client: RegistryClient;
   readonly #headsOnly: boolean;
   readonly #retries: number;
-  /** Digests of blobs that were asked for once more because they came slowly. */
+  /** Digests of blobs that were requested once more because they were slow. */
   readonly #slow = new Set<string>();
   #bytesDownloaded = 0;
 
@@ -67,11 +67,11 @@ class BuiltinEngine implements Engine {
     this.#headsOnly = options.headsOnly ?? false;
     this.#retries = options.retries ?? 5;
     const authenticator = new Authenticator(this.#transport, new CredentialsSource(options));
-    this.#exchange = new Exchange(this.#transport, authenticator, new Schemes(options.plainHttp ?? false), {
+    this.#client = new RegistryClient(this.#transport, authenticator, new Schemes(options.plainHttp ?? false), {
       retries: this.#retries,
       backoffMs: options.backoffMs ?? 250,
       onEvent: options.onEvent ?? (() => {}),
-      onLearned: options.onLearned ?? (() => {}),
+      onIdentified: options.onIdentified ?? (() => {}),
     });
   }
 
@@ -82,15 +82,15 @@ class BuiltinEngine implements Engine {
   async resolve(reference: Reference, signal: AbortSignal, retries?: number): Promise<Digest> {
     const digest = await this.#resolveByHead(reference, signal, retries);
     if (digest !== undefined) return digest;
-    if (this.#headsOnly) throw refuseSilence(reference);
+    if (this.#headsOnly) throw missingDigestError(reference);
     return (await this.fetchManifest(reference, signal, retries)).digest;
   }
 
   fetchManifest(reference: Reference, signal: AbortSignal, retries?: number): Promise<RawManifest> {
-    const question = manifestQuestion(reference, 'GET');
-    const read = (answer: HttpAnswer): Promise<RawManifest> =>
-      readManifest(answer, reference, question.asked, this.#transport.timeoutMs, signal);
-    return this.#exchange.ask(question, read, signal, retries);
+    const request = manifestRequest(reference, 'GET');
+    const read = (reply: Reply): Promise<RawManifest> =>
+      readManifest(reply, reference, request.purpose, this.#transport.timeoutMs, signal);
+    return this.#client.send(request, read, signal, retries);
   }
 
   async fetchBlob(
@@ -101,47 +101,62 @@ class BuiltinEngine implements Engine {
     retries?: number,
   ): Promise<BlobBody> {
     const start = offset > 0 && offset < descriptor.size ? offset : 0;
-    const asked: Asked = { ...askedFor(reference), what: 'blob', wanted: descriptor.digest };
-    const question: Question = {
-      asked,
+    const request: RegistryRequest = {
+      purpose: { ...purposeOf(reference), what: 'blob', wanted: descriptor.digest },
       endpoint: endpointOf(reference.registry, reference.repository),
       method: 'GET',
       path: `blobs/${descriptor.digest}`,
       accept: [206],
       ...(start === 0 ? {} : { headers: { range: `bytes=${start}-` }, accept: [206, 416] }),
     };
-    const tolerant = { ofLength: false };
-    const isPatient = Math.min(retries ?? this.#retries, this.#retries) === 0;
-    const open = (answer: HttpAnswer): Promise<BlobBody | undefined> =>
-      this.#openBlob(answer, descriptor, start, tolerant, isPatient, signal);
+    const { digest } = descriptor;
+    const mayRetry = Math.min(retries ?? this.#retries, this.#retries) > 0;
+    let ignoreLength = false;
+    const read = (reply: Reply): BlobBody | undefined =>
+      readBlob(reply, {
+        descriptor,
+        start,
+        ignoreLength,
+        onWrongLength: () => {
+          ignoreLength = true;
+        },
+        timeoutMs: this.#transport.timeoutMs,
+        leastBytes: mayRetry && !this.#slow.has(digest) ? LEAST_BYTES : 0,
+        signal,
+        onBytes: count => {
+          this.#bytesDownloaded += count;
+        },
+        onSlow: () => this.#slow.add(digest),
+      });
     try {
-      const blob = await this.#exchange.ask(question, open, signal, retries);
+      const blob = await this.#client.send(request, read, signal, retries);
       if (blob !== undefined) return blob;
     } catch (error) {
       signal.throwIfAborted();
-      if (start === 0 || !mayMindRange(error)) throw error;
+      if (start === 0 || !mayRefuseRanges(error)) throw error;
     }
-    // The registry could not go on at the offset: all of it again.
+    // The registry could not continue at the offset: request the whole blob.
     return this.fetchBlob(reference, descriptor, 0, signal, retries);
   }
 
   listTags(reference: Reference, signal: AbortSignal, retries?: number): Promise<string[]> {
-    const asked: Asked = { ...askedFor(reference), what: 'tags' };
-    const endpoint = endpointOf(reference.registry, reference.repository);
-    return readTags(
-      this.#exchange,
-      { asked, endpoint, method: 'GET', path: 'tags/list' },
-      this.#transport.timeoutMs,
-      signal,
-      retries,
-    );
+    const request: RegistryRequest = {
+      purpose: { ...purposeOf(reference), what: 'tags' },
+      endpoint: endpointOf(reference.registry, reference.repository),
+      method: 'GET',
+      path: 'tags/list',
+    };
+    return readTags(this.#client, request, this.#transport.timeoutMs, signal, retries);
   }
 
   async listReferrers(reference: Reference, digest: Digest, signal: AbortSignal): Promise<Descriptor[]> {
-    const asked: Asked = { ...askedFor({ ...reference, digest }), what: 'manifest', wanted: digest };
-    const endpoint = endpointOf(reference.registry, reference.repository);
-    const question: Question = { asked, endpoint, method: 'GET', path: `referrers/${digest}` };
-    const listed = await readReferrers(this.#exchange, question, this.#transport.timeoutMs, signal);
+    const request: RegistryRequest = {
+      purpose: { ...purposeOf({ ...reference, digest }), what: 'manifest', wanted: digest },
+      endpoint: endpointOf(reference.registry, reference.repository),
+      method: 'GET',
+      path: `referrers/${digest}`,
+    };
+    const listed = await readReferrers(this.#client, request, this.#transport.timeoutMs, signal);
     const tagged = referrersTag(reference, digest);
     if (listed !== undefined || tagged === undefined) return listed ?? [];
     try {
@@ -157,91 +172,42 @@ class BuiltinEngine implements Engine {
     return this.#transport.close();
   }
 
-  /** Undefined if HEAD cannot tell: no usable digest, or a refusal whose words only GET's body has. */
+  /** Returns undefined if the HEAD is not enough: no valid digest, or an error that only the body of a GET explains. */
   async #resolveByHead(
     reference: Reference,
     signal: AbortSignal,
     retries: number | undefined,
   ): Promise<Digest | undefined> {
-    const read = async (answer: HttpAnswer): Promise<Digest | undefined> => {
-      await dropBody(answer, signal);
-      const digest = announcedDigest(answer);
-      // Where a GET follows, that one tells; a login page must not pass for a registry that says little.
-      if (digest === undefined && this.#headsOnly && isWebPage(answer))
-        throw refusePortal(answer.request.url.host, {
+    const read = async (reply: Reply): Promise<Digest | undefined> => {
+      await dropBody(reply, signal);
+      const digest = announcedDigest(reply);
+      // Without a GET to follow, a login page must not pass for a registry that leaves the digest out.
+      if (digest === undefined && this.#headsOnly && isWebPage(reply))
+        throw webPageError(reply.request.url.host, {
           subject: formatReference(reference),
-          status: answer.status,
-          request: requestOf(answer),
+          status: reply.status,
+          request: requestOf(reply),
         });
       return digest;
     };
     try {
-      return await this.#exchange.ask(manifestQuestion(reference, 'HEAD'), read, signal, retries);
+      return await this.#client.send(manifestRequest(reference, 'HEAD'), read, signal, retries);
     } catch (error) {
-      // An answer to HEAD has no body; GET's says why, or works after all. What a token server said needs no second try.
+      // The reply to a HEAD has no body; the reply to a GET explains the error, or succeeds. An error of the token server
+      // would be the same again.
       if (!(error instanceof RegistryRefusal) || !error.request?.startsWith('HEAD ')) throw error;
-      // 500 is how some say that they know no HEAD.
+      // Some registries answer 500 because they do not support HEAD.
       if (error.temporary && error.status !== 500) throw error;
       if (this.#headsOnly || error.status === undefined || error.status < 400 || error.status === 407) throw error;
       return undefined;
     }
   }
-
-  /** Undefined if the answer does not continue at `start`. */
-  async #openBlob(
-    answer: HttpAnswer,
-    descriptor: Descriptor,
-    start: number,
-    tolerant: { ofLength: boolean },
-    isPatient: boolean,
-    signal: AbortSignal,
-  ): Promise<BlobBody | undefined> {
-    const { status, headers } = answer;
-    const isRange = status === 206;
-    const range = parseContentRange(headers['content-range']?.toString());
-    const length = headers['content-length'] === undefined ? undefined : Number(headers['content-length']);
-    const fits =
-      range !== undefined &&
-      continuesBlob(range, start, descriptor.size) &&
-      // One that begins earlier than asked for is believed only if its length agrees.
-      (range.first === start || length === undefined || length === descriptor.size - range.first);
-    // A range of an encoded body counts encoded bytes (RFC 9110, 14.1.2).
-    if (status === 416 || (isRange && (!fits || contentEncoding(answer) !== undefined))) {
-      answer.body.on('error', () => {}).destroy();
-      answer.leave();
-      if (start === 0) throw refusePart(answer, range, descriptor);
-      return undefined;
-    }
-    const offset = isRange && range !== undefined ? range.first : 0;
-    const expectedBytes = descriptor.size - offset;
-    if (isWebPage(answer) && length !== expectedBytes) {
-      answer.body.on('error', () => {}).destroy();
-      answer.leave();
-      throw refusePortal(answer.request.url.host, { subject: descriptor.digest, status, request: requestOf(answer) });
-    }
-    if (contentEncoding(answer) === undefined && length !== undefined && length > expectedBytes && !tolerant.ofLength) {
-      // Another body, most likely, which is not worth its bytes. Said again it may be the header that is wrong.
-      tolerant.ofLength = true;
-      answer.body.on('error', () => {}).destroy();
-      answer.leave();
-      throw refuseLength(answer, `${length} bytes`, expectedBytes);
-    }
-    const onBytes = (count: number): void => {
-      this.#bytesDownloaded += count;
-    };
-    const { timeoutMs } = this.#transport;
-    const leastBytes = isPatient || this.#slow.has(descriptor.digest) ? 0 : LEAST_BYTES;
-    const onSlow = (): void => {
-      this.#slow.add(descriptor.digest);
-    };
-    return { offset, body: new BlobStream(answer, { expectedBytes, timeoutMs, leastBytes, signal, onBytes, onSlow }) };
-  }
 }
 
-function manifestQuestion(reference: Reference, method: 'GET' | 'HEAD'): Question {
+function manifestRequest(reference: Reference, method: 'GET' | 'HEAD'): RegistryRequest {
   const wanted = reference.digest ?? reference.tag ?? '';
   return {
-    asked: { ...askedFor(reference), what: 'manifest', wanted },
+    purpose: { ...purposeOf(reference), what: 'manifest', wanted },
     endpoint: endpointOf(reference.registry, reference.repository),
     method,
     path: `manifests/${wanted}`,
@@ -249,7 +215,7 @@ function manifestQuestion(reference: Reference, method: 'GET' | 'HEAD'): Questio
   };
 }
 
-function askedFor(reference: Reference): Pick<Asked, 'subject' | 'registry' | 'repository'> {
+function purposeOf(reference: Reference): Pick<Purpose, 'subject' | 'registry' | 'repository'> {
   return {
     subject: formatReference(reference),
     registry: reference.registry,
@@ -257,38 +223,20 @@ function askedFor(reference: Reference): Pick<Asked, 'subject' | 'registry' | 'r
   };
 }
 
-function isWebPage({ headers }: HttpAnswer): boolean {
-  return /^\s*text\/html/i.test(headers['content-type']?.toString() ?? '');
-}
-
-/** True if the same without a Range may do: some storage refuses ranges by whatever status comes to its mind. */
-function mayMindRange(error: unknown): boolean {
+/** Returns true if the same request without a Range may succeed: some storage refuses ranges with an arbitrary status. */
+function mayRefuseRanges(error: unknown): boolean {
   if (!(error instanceof RegistryRefusal) || error.status === undefined || error.status < 400) return false;
   return ![401, 404, 407, 408, 429, 502, 503, 504].includes(error.status);
 }
 
-function refusePart(answer: HttpAnswer, range: ContentRange | undefined, { size }: Descriptor): RegistryProtocol {
-  const { host } = answer.request.url;
-  return new RegistryProtocol(`${host} answered with a part of a blob of which all was asked for`, {
-    subject: host,
-    status: answer.status,
-    request: requestOf(answer),
-    expected: `bytes 0-${size - 1}/${size}`,
-    found: range === undefined ? 'no usable Content-Range' : `bytes ${range.first}-${range.last}`,
-    temporary: true,
-    retryLimit: 2,
-    hint: 'A proxy on the way may keep parts of answers: try again, or another network.',
-  });
-}
-
-function refuseSilence(reference: Reference): RegistryProtocol {
+function missingDigestError(reference: Reference): RegistryProtocol {
   return new RegistryProtocol(
-    `${reference.registry} does not say in its answer to HEAD what ${formatReference(reference)} is`,
+    `${reference.registry} sent no Docker-Content-Digest for ${formatReference(reference)} in its reply to HEAD`,
     {
       subject: formatReference(reference),
       expected: 'a Docker-Content-Digest header',
       found: 'none',
-      hint: 'plugin-mirror sync asks such a registry by GET.',
+      hint: 'plugin-mirror sync sends a GET to such a registry.',
     },
   );
 }

@@ -1,46 +1,50 @@
 import { setMaxListeners } from 'node:events';
 
-/** While nothing has come of those who ask, one more may ask after each such time: one slow answer is not the host's. */
+/** While the first request gets no answer, one more may be sent each time this long has passed: one slow answer does not prove a slow host. */
 const PATIENCE_MS = 1000;
-/** … and after so long once the host has failed somebody: the others under way most often tell the same soon. */
-const DOUBTFUL_PATIENCE_MS = 10_000;
+/** The same once a request to the host has failed: those that are under way will soon show whether it is down. */
+const PATIENCE_AFTER_FAILURE_MS = 10_000;
 const MOST_AT_ONCE = 4;
 
 interface Host {
-  settled: boolean;
-  doubtful: boolean;
+  isKnown: boolean;
+  hasFailed: boolean;
   allowed: number;
   asking: number;
   readonly waiting: (() => void)[];
-  alarm: NodeJS.Timeout | undefined;
+  timer: NodeJS.Timeout | undefined;
 }
 
 /**
- * Lets one caller ask a host of which nothing is known yet, and the others wait for what comes of it: a host that is down,
- * or not what it should be, is then not met by a whole run at once.
+ * Lets one request go first to a host that has not answered yet; all others wait for its outcome. A registry's first answer
+ * saves the others a round trip, because it says how to log in; and a host that is down is not asked by a whole run at the
+ * same time.
  */
-export class FirstAnswers {
+export class FirstRequest {
   readonly #hosts = new Map<string, Host>();
 
-  /** It is known what the host is like, good or bad: nobody waits any more. */
-  settle(name: string): void {
+  /** The host is known, good or bad: no request waits any longer. */
+  known(name: string): void {
     const host = this.#of(name);
-    host.settled = true;
+    host.isKnown = true;
     this.#admit(host);
   }
 
-  /** Waits for a place; the answer gives it back, and says whether the host failed. @throws the signal's reason */
+  /**
+   * Waits until a request to the host may be sent. The function returned must be called once when the request has ended,
+   * with true if the host failed. @throws the signal's reason
+   */
   async enter(name: string, signal: AbortSignal): Promise<(failed: boolean) => void> {
     signal.throwIfAborted();
     const host = this.#of(name);
-    if (host.settled) return () => {};
+    if (host.isKnown) return () => {};
     if (host.asking < host.allowed) host.asking += 1;
     else await this.#wait(host, signal);
     return failed => {
       host.asking -= 1;
       if (failed) {
-        host.doubtful = true;
-        stopAlarm(host);
+        host.hasFailed = true;
+        stopTimer(host);
         host.allowed = Math.max(1, host.allowed - 1);
       }
       this.#admit(host);
@@ -48,7 +52,7 @@ export class FirstAnswers {
   }
 
   #wait(host: Host, signal: AbortSignal): Promise<void> {
-    // One signal serves a whole run: that many wait on it is no leak.
+    // One signal serves a whole run, so that many listeners are not a leak.
     setMaxListeners(0, signal);
     return new Promise((resolve, reject) => {
       const admitted = (): void => {
@@ -68,36 +72,36 @@ export class FirstAnswers {
   }
 
   #admit(host: Host): void {
-    while (host.waiting.length > 0 && (host.settled || host.asking < host.allowed)) host.waiting.shift()?.();
+    while (host.waiting.length > 0 && (host.isKnown || host.asking < host.allowed)) host.waiting.shift()?.();
     if (host.waiting.length === 0 || host.allowed >= MOST_AT_ONCE) {
-      stopAlarm(host);
+      stopTimer(host);
       return;
     }
-    host.alarm ??= setTimeout(
+    host.timer ??= setTimeout(
       () => {
-        host.alarm = undefined;
+        host.timer = undefined;
         host.allowed += 1;
         this.#admit(host);
       },
-      host.doubtful ? DOUBTFUL_PATIENCE_MS : PATIENCE_MS,
+      host.hasFailed ? PATIENCE_AFTER_FAILURE_MS : PATIENCE_MS,
     );
   }
 
   #of(name: string): Host {
     const host = this.#hosts.get(name) ?? {
-      settled: false,
-      doubtful: false,
+      isKnown: false,
+      hasFailed: false,
       allowed: 1,
       asking: 0,
       waiting: [],
-      alarm: undefined,
+      timer: undefined,
     };
     this.#hosts.set(name, host);
     return host;
   }
 }
 
-function stopAlarm(host: Host): void {
-  clearTimeout(host.alarm);
-  host.alarm = undefined;
+function stopTimer(host: Host): void {
+  clearTimeout(host.timer);
+  host.timer = undefined;
 }

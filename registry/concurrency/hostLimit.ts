@@ -1,22 +1,22 @@
-/** A place among the requests under way at one host. */
-export interface Pass {
-  /** The host answered: room for more may grow. */
+/** One of the requests that may be under way at a host. */
+export interface Slot {
+  /** The host answered: the limit may grow. */
   succeed(): void;
-  /** The host said 429 or 503: fewer at once from now on, and none for `pauseMs`. */
+  /** The host sent 429 or 503: fewer requests at the same time from now on, and none for `pauseMs`. */
   throttle(pauseMs: number): void;
-  /** The host said nothing in time: fewer at once, but still some, since each of them may wait long. */
+  /** The host did not answer in time: fewer requests at the same time, but at least four, since each may take long. */
   slowDown(): void;
-  /** The exchange is over, its body included. Later calls do nothing. */
-  leave(): void;
+  /** The reply's body has ended or is not read. Later calls do nothing. */
+  release(): void;
 }
 
-const LEAST_IN_SILENCE = 4;
+const LEAST_AFTER_TIMEOUT = 4;
 
 /**
- * How many requests may be under way at one host: additive increase, multiplicative decrease (RFC 5681's idea). Requests
- * that were sent before a cut do not cut again, since they say nothing about the new limit.
+ * Limits the requests under way at one host: additive increase, multiplicative decrease (as RFC 5681 does for TCP). Requests
+ * sent before the limit was lowered do not lower it again, because they say nothing about the new limit.
  */
-export class HostGate {
+export class HostLimit {
   readonly #ceiling: number;
   readonly #waiting: (() => void)[] = [];
   #limit: number;
@@ -24,7 +24,7 @@ export class HostGate {
   #cuts = 0;
   #successes = 0;
   #pausedUntilMs = 0;
-  #alarm: NodeJS.Timeout | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(ceiling: number) {
     this.#ceiling = Math.max(1, ceiling);
@@ -35,11 +35,12 @@ export class HostGate {
     return this.#limit;
   }
 
-  async enter(signal: AbortSignal): Promise<Pass> {
+  /** Waits for a slot, first come first served. @throws the signal's reason */
+  async acquire(signal: AbortSignal): Promise<Slot> {
     signal.throwIfAborted();
     if (this.#waiting.length === 0 && this.#underWay < this.#limit && performance.now() >= this.#pausedUntilMs) {
       this.#underWay += 1;
-      return this.#pass();
+      return this.#slot();
     }
     await new Promise<void>((resolve, reject) => {
       const admit = (): void => {
@@ -48,17 +49,17 @@ export class HostGate {
       };
       const leaveQueue = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(admit), 1);
-        if (this.#waiting.length === 0) this.#stopAlarm();
+        if (this.#waiting.length === 0) this.#stopTimer();
         reject(signal.reason);
       };
       signal.addEventListener('abort', leaveQueue, { once: true });
       this.#waiting.push(admit);
       this.#admit();
     });
-    return this.#pass();
+    return this.#slot();
   }
 
-  #pass(): Pass {
+  #slot(): Slot {
     const cuts = this.#cuts;
     const cut = (least: number): void => {
       this.#successes = 0;
@@ -66,7 +67,7 @@ export class HostGate {
       this.#cuts += 1;
       this.#limit = Math.max(least, Math.floor(Math.min(this.#limit, this.#underWay) / 2));
     };
-    let left = false;
+    let isReleased = false;
     return {
       succeed: () => {
         this.#successes += 1;
@@ -79,10 +80,10 @@ export class HostGate {
         this.#pausedUntilMs = Math.max(this.#pausedUntilMs, performance.now() + pauseMs);
         cut(1);
       },
-      slowDown: () => cut(Math.min(LEAST_IN_SILENCE, this.#limit)),
-      leave: () => {
-        if (left) return;
-        left = true;
+      slowDown: () => cut(Math.min(LEAST_AFTER_TIMEOUT, this.#limit)),
+      release: () => {
+        if (isReleased) return;
+        isReleased = true;
         this.#underWay -= 1;
         this.#admit();
       },
@@ -93,8 +94,8 @@ export class HostGate {
     if (this.#waiting.length === 0) return;
     const pauseMs = this.#pausedUntilMs - performance.now();
     if (pauseMs > 0) {
-      this.#alarm ??= setTimeout(() => {
-        this.#alarm = undefined;
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined;
         this.#admit();
       }, Math.ceil(pauseMs));
       return;
@@ -107,8 +108,8 @@ export class HostGate {
     }
   }
 
-  #stopAlarm(): void {
-    clearTimeout(this.#alarm);
-    this.#alarm = undefined;
+  #stopTimer(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * One piece of work that several callers wait for: it begins with the first, and stops when the last has left before it was
- * done. A caller's abort ends only its own waiting.
+ * Work that several callers share. It starts with the object and is aborted when the last caller leaves before its end. A
+ * caller's abort ends only its own waiting.
  */
 export class SharedWork<T> {
   readonly #controller = new AbortController();
@@ -10,7 +10,7 @@ export class SharedWork<T> {
   #settled = false;
   #value: { readonly of: T } | undefined;
 
-  /** @param release told the result when no caller waits for it or uses it any more */
+  /** @param release called with the result when no caller waits for it or uses it any longer */
   constructor(work: (signal: AbortSignal) => Promise<T>, release: (value: T) => void = () => {}) {
     this.#release = release;
     this.#work = work(this.#controller.signal);
@@ -26,17 +26,17 @@ export class SharedWork<T> {
     );
   }
 
-  /** True once nobody waits: it is ending, and a new caller begins anew after `ended`. */
+  /** True once the last caller has left early: the work is ending, and a new caller starts new work after `ended`. */
   get abandoned(): boolean {
     return this.#controller.signal.aborted;
   }
 
-  /** Settles with the work, whatever came of it. */
+  /** Resolves when the work has ended, even if it failed. */
   async ended(): Promise<void> {
     await this.#work.catch(() => {});
   }
 
-  /** Waits for the result and hands it to `use`, which must take synchronously what it needs. */
+  /** Waits for the result and returns `use` of it; `use` must be synchronous. @throws the work's error, or the signal's reason */
   async join<U>(signal: AbortSignal | undefined, use: (value: T) => U): Promise<U> {
     signal?.throwIfAborted();
     this.#callers++;
@@ -57,7 +57,7 @@ export class SharedWork<T> {
   #leave(): void {
     this.#callers--;
     if (this.#callers > 0) return;
-    if (!this.#settled) this.#controller.abort(new Error('nobody waits for this any more'));
+    if (!this.#settled) this.#controller.abort(new Error('no caller waits for this any longer'));
     else if (this.#value !== undefined) this.#release(this.#value.of);
   }
 }

@@ -1,4 +1,4 @@
-/** Blobs up to this size have a lane of their own: they would else wait behind modules that take seconds. */
+/** Blobs up to this size have slots of their own, so that they do not wait behind modules that take seconds. */
 const SMALL_BYTES = 1024 * 1024;
 
 interface Waiting {
@@ -7,8 +7,9 @@ interface Waiting {
 }
 
 /**
- * Who may travel next. At most `limit` transfers at once; the largest goes first, so that no big blob is left to the end when
- * the line would be idle beside it; a quarter of the places (at least one, where there are two) goes to small ones first.
+ * Decides which transfer starts next. At most `limit` run at the same time. The largest goes first, so that the run does not
+ * end with one large blob on an otherwise idle connection; a quarter of the slots (at least one, if there are two) prefers
+ * small blobs.
  */
 export class TransferQueue {
   readonly #limit: number;
@@ -22,7 +23,7 @@ export class TransferQueue {
     this.#lane = this.#limit === 1 ? 0 : Math.max(1, Math.floor(this.#limit / 4));
   }
 
-  /** Waits for a place. Whoever has one calls the function returned exactly once it is done with it. */
+  /** Waits for a slot; the function returned gives it back. @throws the signal's reason */
   async acquire(sizeBytes: number, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
     if (this.#running < this.#limit) return this.#enter(sizeBytes);

@@ -1,13 +1,13 @@
 import { RegistryCredentials } from '../errors.ts';
 import { isDockerHub } from '../hosts/hosts.ts';
 
-/** What is sent to prove who asks; `source` says where it was found, for messages. */
+/** Credentials for a registry; `source` is where they were found, for messages. */
 export type Credential =
   | { readonly kind: 'password'; readonly username: string; readonly password: string; readonly source: string }
   /** An OAuth2 refresh token (distribution-spec, token authentication). */
   | { readonly kind: 'identityToken'; readonly token: string; readonly source: string };
 
-/** Docker's config.json or podman's auth.json, as far as pulling needs it. */
+/** The parts of docker's config.json or podman's auth.json that pulling needs. */
 export interface CredentialsFile {
   readonly path: string;
   readonly auths: ReadonlyMap<string, Credential>;
@@ -15,12 +15,12 @@ export interface CredentialsFile {
   readonly credsStore: string | undefined;
 }
 
-/** The key that docker writes for Docker Hub, and what its helpers are asked for. */
+/** Docker's key for Docker Hub, in files and for credential helpers. */
 export const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
 
 const CONTENT = 'docker\'s config.json or podman\'s auth.json: an object such as {"auths": {"HOST": {"auth": "…"}}}';
 
-/** Reads the text of docker's config.json or podman's auth.json. @throws RegistryCredentials, which never holds the text */
+/** Parses docker's config.json or podman's auth.json. @throws RegistryCredentials, which never quotes the text */
 export function parseCredentialsFile(text: string, path: string): CredentialsFile {
   const json = parseObject(text, path);
   for (const key of ['auths', 'credHelpers'] as const) requireKind(json, key, 'an object', isObject, path);
@@ -36,8 +36,8 @@ export function parseCredentialsFile(text: string, path: string): CredentialsFil
 }
 
 /**
- * The keys under which a file may know a registry, the most specific first: podman's `HOST/NAMESPACE/…`, the exact host
- * with its port, then Docker Hub's names. Older forms such as `https://HOST/v1/` are found by lookUp.
+ * Returns the keys under which a file may have a registry, the most specific first: podman's `HOST/NAMESPACE/…`, the exact
+ * host with its port, then Docker Hub's names. Older forms such as `https://HOST/v1/` are found by lookUp.
  */
 export function keysFor(host: string, repository: string): string[] {
   const names = isDockerHub(host) ? ['docker.io', 'index.docker.io', 'registry-1.docker.io'] : [host];
@@ -47,6 +47,7 @@ export function keysFor(host: string, repository: string): string[] {
   return isDockerHub(host) ? [...keys, DOCKER_HUB_KEY, ...names] : [...keys, ...names];
 }
 
+/** Returns the value for a registry and repository; undefined if the map has none. */
 export function lookUp<Value>(map: ReadonlyMap<string, Value>, host: string, repository: string): Value | undefined {
   for (const key of keysFor(host, repository)) {
     const value = map.get(key);
@@ -59,7 +60,7 @@ export function lookUp<Value>(map: ReadonlyMap<string, Value>, host: string, rep
   return undefined;
 }
 
-/** `https://HOST/v1/` and its like → `host`; a key with any other path stays what it is and fits no host. */
+/** Returns the host of a key such as `https://HOST/v1/`; a key with another path is unchanged and fits no host. */
 function hostOfKey(key: string): string {
   return key
     .toLowerCase()
@@ -79,7 +80,7 @@ function credentialOf(value: unknown, key: string, path: string): Credential | u
   return credentialFrom(username, password, source);
 }
 
-/** `<token>` in the place of a user name marks the password as an identity token (docker-credential-helpers). */
+/** The user name `<token>` marks the password as an identity token (docker-credential-helpers). */
 export function credentialFrom(username: string, password: string, source: string): Credential {
   if (username === '<token>') return { kind: 'identityToken', token: password, source };
   return { kind: 'password', username, password, source };
@@ -93,7 +94,7 @@ function decodeAuth(auth: string, key: string, path: string): { username: string
     subject: path,
     expected: 'auths["…"].auth as base64 of USER:PASSWORD',
     found: 'something else',
-    hint: `Log in again, for instance with "docker login", or mend the entry of ${key}.`,
+    hint: `Log in again, for instance with "docker login", or fix the entry of ${key}.`,
   });
 }
 
@@ -102,7 +103,7 @@ function parseObject(text: string, path: string): Record<string, unknown> {
   try {
     json = JSON.parse(text.replace(/^\ufeff/, ''));
   } catch {
-    // The parser's own error quotes the text, and the text holds passwords: it is not kept as the cause.
+    // The parser's own error is dropped, because it quotes the text, which holds passwords.
     json = undefined;
   }
   if (isObject(json)) return json;
@@ -110,11 +111,11 @@ function parseObject(text: string, path: string): Record<string, unknown> {
     subject: path,
     expected: CONTENT,
     ...(text.trim() === '' ? { found: 'an empty file' } : {}),
-    hint: 'Mend the file, or name another with --registry-config.',
+    hint: 'Fix the file, or name another with --registry-config.',
   });
 }
 
-/** Docker's own writer leaves null where it has nothing. */
+/** Docker writes null for an empty member. @throws RegistryCredentials */
 function requireKind(
   json: Record<string, unknown>,
   key: string,
@@ -128,7 +129,7 @@ function requireKind(
     subject: path,
     expected: CONTENT,
     found: `${Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`} at ${key}`,
-    hint: 'Mend the file, or name another with --registry-config.',
+    hint: 'Fix the file, or name another with --registry-config.',
   });
 }
 

@@ -4,7 +4,7 @@ import { SharedWork } from '../concurrency/sharedWork.ts';
 import { RegistryCredentials } from '../errors.ts';
 import { isDockerHub } from '../hosts/hosts.ts';
 import type { RegistryOptions } from '../registry.ts';
-import { askCredentialHelper } from './credentialHelper.ts';
+import { runCredentialHelper } from './credentialHelper.ts';
 import {
   type Credential,
   type CredentialsFile,
@@ -18,11 +18,11 @@ export type CredentialsOptions = Pick<
   'env' | 'registryConfig' | 'username' | 'password' | 'credentialsFor' | 'timeoutMs'
 >;
 
-/** Finds who we are for a registry. Files are read once; a helper is asked once per server. */
+/** Finds the credentials for a registry: from the options, then from files and helpers. Files are read once; a helper runs once per server. */
 export class CredentialsSource {
   readonly #options: CredentialsOptions;
   readonly #env: Readonly<Record<string, string | undefined>>;
-  readonly #askings = new Map<string, SharedWork<Credential | undefined>>();
+  readonly #lookups = new Map<string, SharedWork<Credential | undefined>>();
   #files: Promise<readonly CredentialsFile[]> | undefined;
 
   constructor(options: CredentialsOptions) {
@@ -30,7 +30,7 @@ export class CredentialsSource {
     this.#env = options.env ?? {};
   }
 
-  /** `host` as the reference writes it, port included. @throws RegistryCredentials */
+  /** `host` is that of the reference, with its port. Undefined if there are none. @throws RegistryCredentials, or the signal's reason */
   async find(host: string, repository: string, signal: AbortSignal): Promise<Credential | undefined> {
     const given = this.#given(host);
     if (given !== undefined) return given;
@@ -70,19 +70,19 @@ export class CredentialsSource {
     const { timeoutMs = 30_000 } = this.#options;
     signal.throwIfAborted();
     const key = `${helper} ${server}`;
-    let asking = this.#askings.get(key);
-    if (asking === undefined || asking.abandoned) {
-      asking = new SharedWork(shared => askCredentialHelper(helper, server, this.#env, timeoutMs, shared));
-      this.#askings.set(key, asking);
+    let lookup = this.#lookups.get(key);
+    if (lookup === undefined || lookup.abandoned) {
+      lookup = new SharedWork(shared => runCredentialHelper(helper, server, this.#env, timeoutMs, shared));
+      this.#lookups.set(key, lookup);
     }
-    return asking.join(signal, credential => credential);
+    return lookup.join(signal, credential => credential);
   }
 
   async #readFiles(): Promise<readonly CredentialsFile[]> {
     const named = this.#options.registryConfig;
-    if (named !== undefined) return [await readCredentialsFile(named, true)].filter(isThere);
+    if (named !== undefined) return [await readCredentialsFile(named, true)].filter(isDefined);
     const files: CredentialsFile[] = [];
-    for (const path of usualPaths(this.#env)) {
+    for (const path of defaultPaths(this.#env)) {
       const file = await readCredentialsFile(path, false).catch(ignoreBroken);
       if (file !== undefined) files.push(file);
     }
@@ -91,14 +91,14 @@ export class CredentialsSource {
 }
 
 /**
- * What is wrong with the files of the usual places. They are passed over when credentials are looked for, since nobody named
- * them and an anonymous pull may do; whoever starts a run should say so.
+ * Returns the errors of broken files at the default paths. Such files are ignored when credentials are looked up, because the
+ * user did not name them and an anonymous pull may do; the caller should warn.
  */
-export async function brokenUsualFiles(
+export async function brokenDefaultFiles(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<RegistryCredentials[]> {
   const broken: RegistryCredentials[] = [];
-  for (const path of new Set(usualPaths(env)))
+  for (const path of new Set(defaultPaths(env)))
     await readCredentialsFile(path, false).catch(error => {
       ignoreBroken(error);
       broken.push(error as RegistryCredentials);
@@ -112,10 +112,10 @@ function ignoreBroken(error: unknown): undefined {
 }
 
 /**
- * Where docker and podman keep credentials, the most deliberate place first: REGISTRY_AUTH_FILE (containers-auth.json(5)),
- * docker's DOCKER_CONFIG or ~/.docker, then podman's two.
+ * The default paths of docker and podman, in order of precedence: REGISTRY_AUTH_FILE (containers-auth.json(5)), docker's
+ * DOCKER_CONFIG or ~/.docker, then podman's two.
  */
-function usualPaths(env: Readonly<Record<string, string | undefined>>): string[] {
+function defaultPaths(env: Readonly<Record<string, string | undefined>>): string[] {
   const home = env.HOME || env.USERPROFILE;
   const configHome = env.XDG_CONFIG_HOME || (home && join(home, '.config'));
   return [
@@ -126,7 +126,10 @@ function usualPaths(env: Readonly<Record<string, string | undefined>>): string[]
   ].filter((path): path is string => Boolean(path));
 }
 
-/** @throws RegistryCredentials, which never holds what stands in the file */
+/**
+ * Reads a credentials file. Without `mustExist`, a file that is missing or that this user may not read is undefined.
+ * @throws RegistryCredentials, which never quotes the file
+ */
 export async function readCredentialsFile(path: string, mustExist: boolean): Promise<CredentialsFile | undefined> {
   try {
     return parseCredentialsFile(await readFile(path, 'utf8'), path);
@@ -134,7 +137,7 @@ export async function readCredentialsFile(path: string, mustExist: boolean): Pro
     if (error instanceof RegistryCredentials) throw error;
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
     if (!mustExist && ['ENOENT', 'ENOTDIR', 'EISDIR'].includes(code)) return undefined;
-    // Another user's home, as a service account often meets it, is no reason to stop an anonymous pull.
+    // Service accounts often have another user's HOME, which must not stop an anonymous pull.
     if (!mustExist && ['EACCES', 'EPERM'].includes(code)) return undefined;
     throw new RegistryCredentials(`The credentials file ${path} cannot be read: ${code}`, {
       subject: path,
@@ -149,6 +152,6 @@ function sameHost(left: string, right: string): boolean {
   return left.toLowerCase() === right.toLowerCase() || (isDockerHub(left) && isDockerHub(right));
 }
 
-function isThere<Value>(value: Value | undefined): value is Value {
+function isDefined<Value>(value: Value | undefined): value is Value {
   return value !== undefined;
 }

@@ -1,19 +1,18 @@
 import { lookup } from 'node:dns/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
-import type { Attempted } from '../builtin/faults/tlsFaults.ts';
-import { refuseTls } from '../builtin/faults/tlsFaults.ts';
-import { refuseTransport } from '../builtin/faults/transportFaults.ts';
-import { openTunnel, TunnelFailed } from '../builtin/transport/tunnel.ts';
+import { type FailedRequest, tlsError } from '../builtin/faults/tlsErrors.ts';
+import { TunnelFailed, transportError } from '../builtin/faults/transportErrors.ts';
+import { openTunnel } from '../builtin/transport/tunnel.ts';
 import { RegistryTls } from '../errors.ts';
 import { bareHost, includesHost } from '../hosts/hosts.ts';
 import { printable } from '../hosts/redact.ts';
 import { Trust, type TrustOptions } from '../hosts/trust.ts';
 
-/** A server that wants a client certificate and gets none hangs up at once, or says so by an alert. */
+/** A server that requires a client certificate closes the connection, or sends an alert, within this time after the handshake. */
 const HANG_UP_MS = 250;
 
-/** What a probe works with. `proxy` is the one in use for `url`. */
+/** What a probe tests. `proxy` is the one in use for `url`. */
 export interface Connection {
   readonly url: URL;
   readonly proxy: URL | undefined;
@@ -21,12 +20,12 @@ export interface Connection {
   readonly signal: AbortSignal;
 }
 
-/** The addresses of a host's name, as this machine's resolver gives them. @throws RegistryDns, RegistryTimeout */
+/** Resolves the host's name with this machine's resolver; returns the addresses. @throws RegistryDns, RegistryTimeout */
 export async function probeDns(at: Connection): Promise<string> {
   const first = at.proxy ?? at.url;
   const name = bareHost(first.hostname);
   if (isIP(name) !== 0) return `${name} is an address already`;
-  return refusing(at, first, async signal => {
+  return withRefusal(at, first, async signal => {
     const found = await Promise.race([lookup(name, { all: true }), rejectionOf(signal)]);
     return found.map(({ address }) => address).join(', ');
   });
@@ -35,11 +34,11 @@ export async function probeDns(at: Connection): Promise<string> {
 /** Opens a TCP connection to the proxy, or to the host itself. @throws this room's refusals */
 export function probeTcp(at: Connection): Promise<string> {
   const first = at.proxy ?? at.url;
-  return refusing(at, first, async signal => {
+  return withRefusal(at, first, async signal => {
     const begun = performance.now();
     const socket = connect({ host: bareHost(first.hostname), port: portOf(first) });
     try {
-      await settled(socket, 'connect', signal);
+      await waitFor(socket, 'connect', signal);
       const { remoteAddress = '', remotePort = 0 } = socket;
       const where = isIP(remoteAddress) === 6 ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`;
       return `${where} in ${Math.max(1, Math.round(performance.now() - begun))} ms`;
@@ -49,9 +48,9 @@ export function probeTcp(at: Connection): Promise<string> {
   });
 }
 
-/** Shakes hands over TLS, through the proxy if there is one, and tells the certificate. @throws this room's refusals */
+/** Does a TLS handshake, through the proxy if there is one, and describes the certificate. @throws this room's refusals */
 export function probeTls(at: Connection, options: TrustOptions): Promise<string> {
-  return refusing(at, at.url, async signal => {
+  return withRefusal(at, at.url, async signal => {
     const trust = new Trust(options);
     const { secureContext } = await trust.settingsFor(at.url.host);
     const host = bareHost(at.url.hostname);
@@ -59,20 +58,21 @@ export function probeTls(at: Connection, options: TrustOptions): Promise<string>
     const secure = tls.connect({
       socket,
       secureContext,
-      // The certificate is judged below, when it can be told as well.
+      // The certificate is checked below, where it can be described, too.
       rejectUnauthorized: false,
       ...(isIP(host) === 0 ? { servername: host } : { host }),
     });
     try {
-      await settled(secure, 'secureConnect', signal);
+      await waitFor(secure, 'secureConnect', signal);
       const { issuer, subject, valid_from, valid_to } = secure.getPeerCertificate();
-      const told = `${secure.getProtocol()}, for ${nameIn(subject)}, issued by ${nameIn(issuer)}, valid ${dayOf(valid_from)} to ${dayOf(valid_to)}`;
-      if (await hangsUp(secure)) throw refuseStranger(at.url, told);
-      if (secure.authorized) return told;
+      const described = `${secure.getProtocol()}, for ${nameIn(subject)}, issued by ${nameIn(issuer)}, valid ${dayOf(valid_from)} to ${dayOf(valid_to)}`;
+      if (await hangsUp(secure)) throw certificateRequiredError(at.url, described);
+      if (secure.authorized) return described;
       const code = String(secure.authorizationError);
-      if (includesHost(options.insecure, at.url.host, 'https')) return `${told}; taken unproven (${code}): --insecure`;
-      const attempted: Attempted = { method: 'CONNECT', ...at };
-      const refusal = refuseTls(code, code, attempted, { subject: at.url.host, found: told });
+      if (includesHost(options.insecure, at.url.host, 'https'))
+        return `${described}; accepted without verification (${code}): --insecure`;
+      const request: FailedRequest = { method: 'CONNECT', ...at };
+      const refusal = tlsError(code, code, request, { subject: at.url.host, found: described });
       throw refusal ?? new Error(code);
     } finally {
       secure.destroy();
@@ -81,28 +81,31 @@ export function probeTls(at: Connection, options: TrustOptions): Promise<string>
   });
 }
 
-/** TLS 1.3 tells a client only after its handshake that it should have shown a certificate. */
+/** In TLS 1.3 a server rejects a missing client certificate only after the handshake. */
 function hangsUp(socket: Socket): Promise<boolean> {
   return new Promise(resolve => {
-    const settle = (answer: boolean): void => {
-      clearTimeout(alarm);
-      socket.removeListener('close', left);
-      resolve(answer);
+    const finish = (hasHungUp: boolean): void => {
+      clearTimeout(timer);
+      socket.removeListener('close', closed);
+      resolve(hasHungUp);
     };
-    const left = (): void => settle(true);
-    const alarm = setTimeout(() => settle(false), HANG_UP_MS);
-    socket.once('close', left);
-    // Nothing is to be read yet, but an end is only heard by who reads.
+    const closed = (): void => finish(true);
+    const timer = setTimeout(() => finish(false), HANG_UP_MS);
+    socket.once('close', closed);
+    // Without reading, the end of the connection would not be noticed.
     socket.resume();
   });
 }
 
-function refuseStranger({ host }: URL, found: string): RegistryTls {
-  return new RegistryTls(`${host} hangs up once TLS is agreed on: it wants a client certificate that it knows`, {
-    subject: host,
-    found,
-    hint: 'Name a client certificate that the registry knows, with --cert-file and --key-file, or in certs.d.',
-  });
+function certificateRequiredError({ host }: URL, found: string): RegistryTls {
+  return new RegistryTls(
+    `${host} closes the connection after the TLS handshake: it requires a client certificate that it knows`,
+    {
+      subject: host,
+      found,
+      hint: 'Name a client certificate that the registry knows, with --cert-file and --key-file, or in certs.d.',
+    },
+  );
 }
 
 async function openSocket(at: Connection, trust: Trust, signal: AbortSignal): Promise<Socket> {
@@ -112,7 +115,7 @@ async function openSocket(at: Connection, trust: Trust, signal: AbortSignal): Pr
     return openTunnel({ proxy, proxyTls, timeoutMs, signal }, `${url.hostname}:${portOf(url)}`);
   }
   const socket = connect({ host: bareHost(url.hostname), port: portOf(url) });
-  await settled(socket, 'connect', signal);
+  await waitFor(socket, 'connect', signal);
   return socket;
 }
 
@@ -120,8 +123,8 @@ export function portOf(url: URL): number {
   return Number(url.port || (url.protocol === 'https:' ? 443 : 80));
 }
 
-/** Runs a probe within the time given; what it throws becomes one of this room's refusals. */
-async function refusing(
+/** Runs a probe within `timeoutMs`. @throws this room's refusals in place of any error, or the signal's reason */
+async function withRefusal(
   { signal, timeoutMs, proxy, url: target }: Connection,
   url: URL,
   probe: (signal: AbortSignal) => Promise<string>,
@@ -131,17 +134,17 @@ async function refusing(
   signal.throwIfAborted();
   signal.addEventListener('abort', leave, { once: true });
   const late = Object.assign(new Error('it took too long'), { code: 'ETIMEDOUT' });
-  const alarm = setTimeout(() => controller.abort(late), timeoutMs);
+  const timer = setTimeout(() => controller.abort(late), timeoutMs);
   try {
     return await probe(controller.signal);
   } catch (error) {
     signal.throwIfAborted();
     const fault = controller.signal.aborted ? late : error;
-    // What keeps us from the proxy keeps us from the registry: the user knows that one.
-    const told = url === proxy && fault instanceof Error ? new TunnelFailed(fault.message, undefined, fault) : fault;
-    throw refuseTransport(told, { method: 'CONNECT', url: target, proxy, timeoutMs });
+    // A failure to reach the proxy is reported with the registry's name, which the user knows.
+    const named = url === proxy && fault instanceof Error ? new TunnelFailed(fault.message, undefined, fault) : fault;
+    throw transportError(named, { method: 'CONNECT', url: target, proxy, timeoutMs });
   } finally {
-    clearTimeout(alarm);
+    clearTimeout(timer);
     signal.removeEventListener('abort', leave);
   }
 }
@@ -152,8 +155,8 @@ function rejectionOf(signal: AbortSignal): Promise<never> {
   });
 }
 
-/** Resolves at the event; rejects at the socket's error or end, or at the signal, and then destroys it. */
-function settled(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> {
+/** Resolves at the event; rejects at the socket's error, its end or an abort, and then destroys the socket. */
+function waitFor(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (error: Error): void => {
       signal.removeEventListener('abort', leave);
@@ -172,10 +175,10 @@ function settled(socket: Socket, event: 'connect' | 'secureConnect', signal: Abo
   });
 }
 
-/** The common name, else the organisation; a certificate may have neither. */
+/** The common name, otherwise the organisation; a certificate may have neither. */
 function nameIn(name: tls.Certificate | undefined): string {
   const [text] = [name?.CN ?? name?.O ?? ''].flat();
-  return printable(String(text ?? ''), 80) || 'nobody by name';
+  return printable(String(text ?? ''), 80) || 'no name';
 }
 
 function dayOf(date: string): string {

@@ -1,18 +1,18 @@
 import { Refusal } from '../../base/refusal.ts';
 import { createBuiltinEngine } from '../builtin/engine.ts';
 import { Schemes, speaksTls } from '../builtin/transport/schemes.ts';
-import { type Exchanged, Transport } from '../builtin/transport/transport.ts';
+import { type Contact, Transport } from '../builtin/transport/transport.ts';
 import { CredentialsSource } from '../credentials/credentialsSource.ts';
 import type { Engine } from '../engine.ts';
 import { RegistryNotFound, RegistryProtocol, RegistryProxy, RegistryRedirect, RegistryRefusal } from '../errors.ts';
-import { Places } from '../fallback/mirrors.ts';
+import { Mirrors } from '../fallback/mirrors.ts';
 import { bareHost, endpointOf, includesHost, isLoopback } from '../hosts/hosts.ts';
 import { proxyFor } from '../hosts/proxy.ts';
 import type { Descriptor } from '../image.ts';
 import { fetchImage } from '../images/fetchImage.ts';
 import { formatReference, type Reference } from '../reference.ts';
 import type { RegistryOptions } from '../registry.ts';
-import { askApi, type Door, fetchToken } from './apiProbes.ts';
+import { type ApiReply, askApi, fetchToken } from './apiProbes.ts';
 import { type Connection, probeDns, probeTcp, probeTls } from './connectionProbes.ts';
 import {
   type Diagnosis,
@@ -29,13 +29,13 @@ export type { Diagnosis, DoctorTarget, HostEntry, Step, TargetDiagnosis } from '
 export { NOT_TRIED } from './diagnosis.ts';
 
 const TIMEOUT_MS = 10_000;
-/** Certificates and tokens are rarely good for less than this. */
+/** A smaller clock error rarely invalidates certificates or tokens. */
 const MOST_CLOCK_MS = 300_000;
 const STEPS = ['dns', 'tcp', 'tls', 'api', 'clock', 'token', 'manifest', 'blob'] as const;
 
 /**
- * Goes the way of a sync to each target, one step after the other, and tells what each step found. Nothing is kept, and of
- * a blob one byte is asked for. Never rejects for what a step meets. @throws the signal's reason
+ * Takes the steps of a sync to each target, one after the other, and reports what each step found. Nothing is kept; of a blob
+ * one byte is requested. A step that fails is part of the result. Timeout at most 10 s, one retry. @throws the signal's reason
  */
 export async function diagnose(
   targets: readonly DoctorTarget[],
@@ -48,7 +48,7 @@ export async function diagnose(
   return { targets: diagnoses, hosts: ledger.entries };
 }
 
-/** What a step found, and what the next one needs of it. */
+/** What a step found, and its value for the next step. */
 interface Result<T> {
   readonly found: string;
   readonly value: T;
@@ -95,61 +95,61 @@ class Visit {
       this.#proxy = proxy;
       this.#ledger.expect(url, proxy, this.#target.role);
     }
-    const found = proxy === undefined ? 'none: straight to the registry' : `${proxy.protocol}//${proxy.host}`;
+    const found = proxy === undefined ? 'none: a direct connection' : `${proxy.protocol}//${proxy.host}`;
     return { found, value: { url, proxy, timeoutMs, signal: this.#signal } };
   }
 
   async #isConnected(at: Connection): Promise<boolean> {
-    if ((await this.#step('dns', () => probeDns(at).then(told))) === undefined) return false;
-    if ((await this.#step('tcp', () => probeTcp(at).then(told))) === undefined) return false;
+    if ((await this.#step('dns', () => probeDns(at).then(finding))) === undefined) return false;
+    if ((await this.#step('tcp', () => probeTcp(at).then(finding))) === undefined) return false;
     if (at.url.protocol === 'https:')
-      return (await this.#step('tls', () => probeTls(at, this.#options).then(told))) !== undefined;
+      return (await this.#step('tls', () => probeTls(at, this.#options).then(finding))) !== undefined;
     this.#add('tls', 'skipped', 'plain http');
     return true;
   }
 
-  /** All that is asked over HTTP. */
+  /** The steps over HTTP. */
   async #ask(url: URL): Promise<void> {
     const { registry, reference } = this.#target;
-    const transport = new Transport({ ...this.#options, onExchange: it => this.#ledger.hear(it, 'token server') });
+    const transport = new Transport({ ...this.#options, onContact: it => this.#ledger.contacted(it, 'token server') });
     try {
-      const door = await this.#knock(transport, url, registry);
-      if (door === undefined) return;
-      this.#tellClock(door);
+      const api = await this.#askApi(transport, url, registry);
+      if (api === undefined) return;
+      this.#checkClock(api);
       if (reference === undefined)
         for (const step of ['token', 'manifest', 'blob'] as const) this.#add(step, 'skipped', 'no image was named');
-      if (reference === undefined || !(await this.#hasToken(transport, door, reference))) return;
+      if (reference === undefined || !(await this.#hasToken(transport, api, reference))) return;
     } finally {
       await transport.close();
     }
     await this.#getImage(reference);
   }
 
-  /** Undefined if there is no use in going on. */
-  async #knock(transport: Transport, url: URL, registry: string): Promise<Door | undefined> {
+  /** Returns undefined if the next steps are pointless. */
+  async #askApi(transport: Transport, url: URL, registry: string): Promise<ApiReply | undefined> {
     let without: string | undefined;
-    const door = await this.#step('api', async () => {
+    const api = await this.#step('api', async () => {
       try {
         return await askApi(transport, url, registry, this.#signal);
       } catch (error) {
         this.#signal.throwIfAborted();
         if (!(error instanceof RegistryRefusal)) throw error;
         if (url.protocol === 'http:')
-          await new Schemes(this.#options.plainHttp ?? false).mend(url.host, error, this.#signal);
-        // A sync never asks for /v2/, and some that stand before a registry let nothing but images through.
+          await new Schemes(this.#options.plainHttp ?? false).switchToTls(url.host, error, this.#signal);
+        // A sync never requests /v2/, and some gateways in front of registries allow only images.
         const isOdd = error instanceof RegistryRedirect || (error instanceof RegistryProtocol && error.status === 404);
         if (!isOdd || this.#target.reference === undefined) throw error;
         without = error.message;
         return undefined;
       }
     });
-    if (without === undefined) return door;
-    this.#add('api', 'skipped', `${without}; the image is asked for all the same`);
+    if (without === undefined) return api;
+    this.#add('api', 'skipped', `${without}; the image is requested anyway`);
     return { url, challenge: undefined, clockAheadMs: undefined };
   }
 
-  #tellClock({ clockAheadMs }: Door): void {
-    if (clockAheadMs === undefined) this.#add('clock', 'skipped', 'the registry does not tell its time');
+  #checkClock({ clockAheadMs }: ApiReply): void {
+    if (clockAheadMs === undefined) this.#add('clock', 'skipped', 'the registry sends no Date header');
     else if (Math.abs(clockAheadMs) < MOST_CLOCK_MS) this.#add('clock', 'ok', 'the same as the registry’s');
     else {
       const minutes = Math.round(Math.abs(clockAheadMs) / 60_000);
@@ -158,32 +158,32 @@ class Visit {
         step: 'clock',
         status: 'failed',
         found: `This machine's clock is ${minutes} minutes ${direction} the registry's`,
-        hint: 'Set the clock right: certificates, tokens and signed addresses are only good at their time.',
+        hint: 'Set the clock: certificates, tokens and signed URLs are valid only for a time.',
       });
     }
   }
 
-  async #hasToken(transport: Transport, { challenge, url }: Door, reference: Reference): Promise<boolean> {
+  async #hasToken(transport: Transport, { challenge, url }: ApiReply, reference: Reference): Promise<boolean> {
     if (challenge === undefined) {
-      this.#add('token', 'skipped', 'none is asked for');
+      this.#add('token', 'skipped', 'none is required');
       return true;
     }
     const credentials = new CredentialsSource(this.#options);
     const fetching = (): Promise<Result<true>> =>
-      fetchToken(transport, challenge, { api: url, reference, credentials }, this.#signal).then(told);
+      fetchToken(transport, challenge, { api: url, reference, credentials }, this.#signal).then(finding);
     return (await this.#step('token', fetching)) !== undefined;
   }
 
   async #getImage(reference: Reference): Promise<void> {
     let last: URL | undefined;
-    const onExchange = (it: Exchanged): void => {
+    const onContact = (it: Contact): void => {
       last = it.url;
-      this.#ledger.hear(it, 'blob storage');
+      this.#ledger.contacted(it, 'blob storage');
     };
-    const engine = createBuiltinEngine({ ...this.#options, onExchange });
+    const engine = createBuiltinEngine({ ...this.#options, onContact });
     try {
       const image = await this.#step('manifest', async () => {
-        const source = { engine, places: new Places(), platform: this.#options.platform };
+        const source = { engine, mirrors: new Mirrors(), platform: this.#options.platform };
         const value = await fetchImage(source, reference, this.#signal);
         return { found: `${formatReference(reference)} is ${value.digest}`, value };
       });
@@ -192,14 +192,14 @@ class Visit {
       if (layer === undefined) return this.#add('blob', 'skipped', 'the image has no layers');
       await this.#step('blob', async () => {
         const ranges = await readLastByte(engine, reference, layer, this.#signal);
-        return told(`${ranges}, from ${last?.host ?? reference.registry}`);
+        return finding(`${ranges}, from ${last?.host ?? reference.registry}`);
       });
     } finally {
       await engine.close();
     }
   }
 
-  /** Takes a step; what it needs for the next, or undefined if it failed or found nothing to tell. */
+  /** Takes a step and returns its value; undefined if it failed or does not apply. */
   async #step<T>(step: StepName, take: () => Promise<Result<T> | undefined>): Promise<T | undefined> {
     try {
       const result = await take();
@@ -211,9 +211,9 @@ class Visit {
       if (!(error instanceof Refusal)) throw error;
       const proxy = this.#proxy;
       if (error instanceof RegistryProxy && error.status !== undefined && proxy !== undefined)
-        this.#ledger.refuse(proxy);
+        this.#ledger.refused(proxy);
       const isMissing = step === 'manifest' && error instanceof RegistryNotFound && this.#target.role === 'mirror';
-      if (isMissing) this.#add(step, 'skipped', `${error.message}; the next place is asked for it`);
+      if (isMissing) this.#add(step, 'skipped', `${error.message}; the next host is asked for it`);
       else
         this.#steps.push({
           step,
@@ -231,11 +231,11 @@ class Visit {
   }
 }
 
-function told(found: string): Result<true> {
+function finding(found: string): Result<true> {
   return { found, value: true };
 }
 
-/** Asks for the last byte alone: enough to know the storage and whether it honours ranges. */
+/** Requests only the last byte, which shows the storage host and whether it supports ranges. */
 async function readLastByte(engine: Engine, at: Reference, layer: Descriptor, signal: AbortSignal): Promise<string> {
   const start = Math.max(0, layer.size - 1);
   const { offset, body } = await engine.fetchBlob(at, layer, start, signal);
@@ -246,7 +246,7 @@ async function readLastByte(engine: Engine, at: Reference, layer: Descriptor, si
       break;
     }
     if (receivedBytes === 0) return 'an empty layer';
-    return offset === start ? 'one byte, by range' : 'bytes, but no range: a broken download starts over';
+    return offset === start ? 'one byte, by range' : 'bytes, but no range: an interrupted download starts again';
   } finally {
     body.on('error', () => {}).destroy();
   }
@@ -254,7 +254,7 @@ async function readLastByte(engine: Engine, at: Reference, layer: Descriptor, si
 
 function wordsOf({ message, found, registrySaid }: Refusal, step: StepName): string {
   const certificate = step === 'tls' && found?.includes(' ') ? ` (${found})` : '';
-  return `${message}${certificate}${registrySaid === undefined ? '' : `; it said “${registrySaid}”`}`;
+  return `${message}${certificate}${registrySaid === undefined ? '' : `; it answered “${registrySaid}”`}`;
 }
 
 function codeOf(error: Refusal): string {

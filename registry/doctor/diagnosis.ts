@@ -1,43 +1,43 @@
 import type { Reference } from '../reference.ts';
 
-/** A place to look at: a registry that the manifest names, or a mirror of one. */
+/** A host to diagnose: a registry of the manifest, or a mirror of one. */
 export interface DoctorTarget {
   readonly role: 'registry' | 'mirror';
   /** `HOST[:PORT]`. */
   readonly registry: string;
-  /** An image that ought to be there; without one the diagnosis ends before tokens. */
+  /** An image that should exist there; without one the diagnosis ends before the token step. */
   readonly reference?: Reference;
 }
 
-/** In the order in which they are taken; each needs the former. */
+/** In order; each step needs the one before it. */
 export type StepName = 'proxy' | 'dns' | 'tcp' | 'tls' | 'api' | 'clock' | 'token' | 'manifest' | 'blob';
 
 export interface Step {
   readonly step: StepName;
   readonly status: 'ok' | 'failed' | 'skipped';
-  /** What was found, for people. Never a secret. */
+  /** What the step found, for people; without secrets. */
   readonly found: string;
-  /** How to mend it; with `failed` only. */
+  /** How to fix it; only if `failed`. */
   readonly hint?: string;
-  /** The code of the refusal that sync would end in; with `failed` only. */
+  /** The code of the error that sync would report; only if `failed`. */
   readonly code?: string;
 }
 
-/** What a step has found that was not taken because one before it failed. */
+/** The finding of a step that was not taken, because one before it failed. */
 export const NOT_TRIED = 'needs the steps before it';
 
-/** A host that was, or had to be, spoken to. */
+/** A host that was contacted, or should have been. */
 export interface HostEntry {
   /** Without brackets. */
   readonly host: string;
   readonly port: number;
   readonly scheme: 'http' | 'https';
   readonly purposes: readonly ('registry' | 'mirror' | 'token server' | 'blob storage' | 'proxy')[];
-  /** `HOST:PORT` of the proxy that makes the connection; undefined where this machine makes it. */
+  /** `HOST:PORT` of the proxy that connects to it; undefined where this machine does. */
   readonly through?: string;
-  /** True if it answered HTTP at least once. */
+  /** True if it sent at least one HTTP reply. */
   readonly answered: boolean;
-  /** True if it is a proxy that answered by refusing to connect. */
+  /** True if it is a proxy that refused to connect. */
   readonly refused?: boolean;
 }
 
@@ -47,6 +47,6 @@ export interface TargetDiagnosis extends DoctorTarget {
 
 export interface Diagnosis {
   readonly targets: readonly TargetDiagnosis[];
-  /** Every host of all targets, each once: what a firewall must let this machine, or the proxy, reach. */
+  /** Each host of all targets once: those that a firewall must allow this machine, or the proxy, to reach. */
   readonly hosts: readonly HostEntry[];
 }

@@ -1,16 +1,23 @@
 import { causeKeyOf, rootOf } from '../../base/refusal.ts';
-import { FirstAnswers } from '../concurrency/firstRequest.ts';
+import { FirstRequest } from '../concurrency/firstRequest.ts';
 import { RegistryAllFailed, RegistryOptionsInvalid, RegistryRateLimited, RegistryRefusal } from '../errors.ts';
 import { formatReference, isRegistry, isRepository, type Reference } from '../reference.ts';
-import { hostFaultOf, PROBE_AFTER_MS, passedOver } from './hostFaults.ts';
+import { HostHealth, hostFaultOf } from './hostHealth.ts';
 
-/** A mirror that does not answer is not waited for as long as what nothing else can stand in for. */
+/** Retries at a host while another one can be asked instead. */
 const RETRIES_BEFORE_ANOTHER = 1;
 
-export interface PlacesOptions {
+export interface MirrorsOptions {
+  /** Clock in milliseconds. Default `performance.now`. */
   readonly now?: () => number;
-  /** Told once when a mirror is given up, until it answers again. */
+  /** Called once when a mirror is given up, and again only if it answered in between. */
   readonly onGivenUp?: (registry: string, error: RegistryRefusal) => void;
+}
+
+/** Where a mirror keeps copies: `HOST[:PORT]`, and what comes before the repository's name there, which may be empty. */
+interface RegistryPrefix {
+  readonly registry: string;
+  readonly prefix: string;
 }
 
 interface Failure {
@@ -18,116 +25,106 @@ interface Failure {
   readonly error: RegistryRefusal;
 }
 
-interface Health {
-  error: RegistryRefusal | undefined;
-  failedFor: Set<string>;
-  open: boolean;
-  probeAt: number;
-}
+/** Sends a request for a reference. `retries` limits the retries; undefined means as many as the options allow. */
+type Request<T> = (at: Reference, retries?: number) => Promise<T>;
 
 /**
- * Where a reference can be read: its mirrors in the order given, the registry it names last. A host that fails as a whole
- * (no connection, no name, bad TLS, no answer, 5xx after all retries, a log-in page; a mirror also by 429) is not asked
- * again for every image of the run; what it said is remembered and told. The last place left is given up after so many
- * different repositories (images, where it has never answered at all) as hostFaults.ts says. A host of which nothing is
- * known is asked by one. Whatever fails for one image only, such as 404, lets only that image pass on; and so does a host
- * that answered others while it failed for this one, or one that only sent the question on to another that failed.
+ * Tries a registry's mirrors in the order given, then the registry itself. An error that concerns one image, such as a 404,
+ * passes only that image on to the next host. A host that fails as a whole (no connection, no such name, bad TLS, no answer,
+ * 5xx after all retries, a login page; for a mirror also 429) is given up for the rest of the run: a mirror after the first
+ * failure, the last host after as many images as HostHealth says. A redirect target that fails is not held against the
+ * registry. A host that has not answered yet gets one request first.
  */
-export class Places {
-  readonly #mirrors: ReadonlyMap<string, readonly { readonly registry: string; readonly prefix: string }[]>;
-  readonly #health = new Map<string, Health>();
-  readonly #skips = new WeakSet<RegistryRefusal>();
-  /** By host, when it last answered; in steps, since a clock may stand still between two. */
-  readonly #answered = new Map<string, number>();
-  readonly #firsts = new FirstAnswers();
-  readonly #now: () => number;
-  readonly #onGivenUp: NonNullable<PlacesOptions['onGivenUp']>;
-  #step = 0;
+export class Mirrors {
+  readonly #mirrors: ReadonlyMap<string, readonly RegistryPrefix[]>;
+  readonly #health: HostHealth;
+  readonly #firstRequest = new FirstRequest();
+  readonly #skipped = new WeakSet<RegistryRefusal>();
+  readonly #onGivenUp: NonNullable<MirrorsOptions['onGivenUp']>;
 
-  /** @throws RegistryOptionsInvalid */
-  constructor(mirrors: Readonly<Record<string, readonly string[]>> = {}, options: PlacesOptions = {}) {
+  /** @throws RegistryOptionsInvalid for a mirror that is not HOST[:PORT][/PREFIX] */
+  constructor(mirrors: Readonly<Record<string, readonly string[]>> = {}, options: MirrorsOptions = {}) {
     this.#mirrors = new Map(
-      Object.entries(mirrors).map(([host, places]) => [host, places.map(place => parseMirror(host, place))]),
+      Object.entries(mirrors).map(([host, texts]) => [host, texts.map(text => parseMirror(host, text))]),
     );
-    this.#now = options.now ?? Date.now;
+    this.#health = new HostHealth(options.now);
     this.#onGivenUp = options.onGivenUp ?? (() => {});
   }
 
-  /** The registry is one, and can be asked by all at once. */
-  hear(registry: string): void {
-    this.#firsts.settle(registry);
+  /** The host has identified itself as a registry: requests to it need not wait for the first answer. */
+  identified(host: string): void {
+    this.#firstRequest.known(host);
   }
 
   /**
-   * Asks one place after the other until one answers. The question is told how few retries to make where another place is
-   * left. @throws the only place's refusal, or RegistryAllFailed
+   * Sends a request to one host after the other until one succeeds; returns that result. @throws the error of the only host,
+   * or RegistryAllFailed; the signal's reason; any error that is not a RegistryRefusal, as it is
    */
-  async ask<T>(
-    reference: Reference,
-    signal: AbortSignal,
-    question: (at: Reference, retries?: number) => Promise<T>,
-  ): Promise<T> {
-    const places = this.#of(reference);
+  async first<T>(reference: Reference, signal: AbortSignal, request: Request<T>): Promise<T> {
+    const candidates = this.#candidates(reference);
     const failures: Failure[] = [];
-    for (const [index, at] of places.entries()) {
+    for (const [index, at] of candidates.entries()) {
       signal.throwIfAborted();
-      const last = index === places.length - 1;
-      const asked = await this.#askOne(at, last, signal, () =>
-        last ? question(at) : question(at, RETRIES_BEFORE_ANOTHER),
+      const isLast = index === candidates.length - 1;
+      const sent = await this.#send(at, isLast, signal, () =>
+        isLast ? request(at) : request(at, RETRIES_BEFORE_ANOTHER),
       );
-      if ('answer' in asked) return asked.answer;
-      if (places.length === 1) throw asked.error;
-      failures.push(asked);
+      if ('result' in sent) return sent.result;
+      if (candidates.length === 1) throw sent.error;
+      failures.push(sent);
     }
-    throw allFailed(reference, failures);
+    throw allFailedError(reference, failures);
   }
 
-  /** Asks all places at once, and waits for them all. @throws the only place's refusal, or RegistryAllFailed, if none answers */
-  async askAll<T>(
+  /** Sends a request to all hosts at the same time. @throws as `first`, if none succeeds */
+  async all<T>(
     reference: Reference,
     signal: AbortSignal,
-    question: (at: Reference, retries?: number) => Promise<T>,
-  ): Promise<{ readonly answers: T[]; readonly failures: readonly Failure[] }> {
-    const places = this.#of(reference);
-    const only = places.length === 1;
-    const asked = await Promise.all(
-      places.map(at =>
-        this.#askOne(at, true, signal, () => (only ? question(at) : question(at, RETRIES_BEFORE_ANOTHER))),
+    request: Request<T>,
+  ): Promise<{ readonly results: T[]; readonly failures: readonly Failure[] }> {
+    const candidates = this.#candidates(reference);
+    const isOnly = candidates.length === 1;
+    const sent = await Promise.all(
+      candidates.map(at =>
+        this.#send(at, true, signal, () => (isOnly ? request(at) : request(at, RETRIES_BEFORE_ANOTHER))),
       ),
     );
-    const answers = asked.flatMap(done => ('answer' in done ? [done.answer] : []));
-    const failures = asked.filter(done => 'error' in done);
-    if (answers.length > 0) return { answers, failures };
-    throw only ? failures[0]?.error : allFailed(reference, failures);
+    const results = sent.flatMap(it => ('result' in it ? [it.result] : []));
+    const failures = sent.filter(it => 'error' in it);
+    if (results.length > 0) return { results, failures };
+    throw isOnly ? failures[0]?.error : allFailedError(reference, failures);
   }
 
-  async #askOne<T>(
+  async #send<T>(
     at: Reference,
-    last: boolean,
+    isLast: boolean,
     signal: AbortSignal,
-    question: () => Promise<T>,
-  ): Promise<{ readonly answer: T } | Failure> {
-    const leave = await this.#firsts.enter(at.registry, signal);
-    const begunAt = ++this.#step;
-    let failed = false;
+    request: () => Promise<T>,
+  ): Promise<{ readonly result: T } | Failure> {
+    const leave = await this.#firstRequest.enter(at.registry, signal);
+    const mark = this.#health.mark();
+    let hostFailed = false;
     try {
-      const skipped = this.#skip(at);
-      if (skipped !== undefined) throw skipped;
-      const answer = await question();
-      this.#recover(at);
-      return { answer };
+      const skipped = this.#health.skip(at.registry, formatReference(at));
+      if (skipped !== undefined) {
+        this.#skipped.add(skipped);
+        throw skipped;
+      }
+      const result = await request();
+      this.#answered(at.registry);
+      return { result };
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof RegistryRefusal)) throw error;
-      failed = faultOf(error) !== undefined;
-      this.#remember(at, error, last, begunAt);
+      hostFailed = faultOf(error) !== undefined;
+      this.#failed(at, error, isLast, mark);
       return { at, error };
     } finally {
-      leave(failed);
+      leave(hostFailed);
     }
   }
 
-  #of(reference: Reference): Reference[] {
+  #candidates(reference: Reference): Reference[] {
     const mirrors = this.#mirrors.get(reference.registry) ?? [];
     const mirrored = mirrors.map(({ registry, prefix }) => ({
       ...reference,
@@ -137,75 +134,56 @@ export class Places {
     return [...mirrored, reference];
   }
 
-  /** The refusal to give at once where a host has been given up. */
-  #skip(at: Reference): RegistryRefusal | undefined {
-    const health = this.#health.get(at.registry);
-    if (health?.error === undefined || !health.open) return undefined;
-    if (this.#now() >= health.probeAt) {
-      health.probeAt = this.#now() + PROBE_AFTER_MS;
-      return undefined;
-    }
-    const skip = passedOver(at.registry, formatReference(at), health.error);
-    this.#skips.add(skip);
-    return skip;
+  #answered(host: string): void {
+    this.#health.answered(host);
+    this.#firstRequest.known(host);
   }
 
-  #recover(at: Reference): void {
-    this.#answered.set(at.registry, ++this.#step);
-    this.#health.delete(at.registry);
-    this.#firsts.settle(at.registry);
-  }
-
-  #remember(at: Reference, error: RegistryRefusal, last: boolean, begunAt: number): void {
+  #failed(at: Reference, error: RegistryRefusal, isLast: boolean, mark: number): void {
     const fault = faultOf(error);
-    // Whoever says 404 is there.
-    if (fault === undefined && error.status !== undefined) this.#recover(at);
-    if (fault === undefined || fault.Kind === RegistryRateLimited) this.#firsts.settle(at.registry);
-    if (fault === undefined || this.#skips.has(error) || (this.#answered.get(at.registry) ?? 0) > begunAt) return;
-    const health = this.#health.get(at.registry) ?? { error, failedFor: new Set(), open: false, probeAt: 0 };
-    health.error = error;
-    health.failedFor.add(this.#answered.has(at.registry) ? at.repository : formatReference(at));
-    if (!last || health.failedFor.size >= fault.limit) {
-      if (!last && !health.open) this.#onGivenUp(at.registry, error);
-      health.open = true;
-      this.#firsts.settle(at.registry);
-      health.probeAt = this.#now() + PROBE_AFTER_MS;
-    }
-    this.#health.set(at.registry, health);
+    // An error status that concerns one image is an answer of a healthy host.
+    if (fault === undefined && error.status !== undefined) this.#answered(at.registry);
+    if (fault === undefined || fault.Kind === RegistryRateLimited) this.#firstRequest.known(at.registry);
+    if (fault === undefined || this.#skipped.has(error)) return;
+    // All tags of one repository count as one image once the host has answered: that repository may be the broken one.
+    const image = this.#health.hasAnswered(at.registry) ? at.repository : formatReference(at);
+    if (!this.#health.failed(at.registry, image, error, mark, isLast ? fault.limit : 1)) return;
+    if (!isLast) this.#onGivenUp(at.registry, error);
+    this.#firstRequest.known(at.registry);
   }
 }
 
-/** What the registry sends on to is no fault of its own. */
+/** A redirect target that fails is no fault of the registry. */
 function faultOf(error: RegistryRefusal): ReturnType<typeof hostFaultOf> {
-  return error.elsewhere ? undefined : hostFaultOf(error);
+  return error.afterRedirect ? undefined : hostFaultOf(error);
 }
 
-function parseMirror(host: string, place: string): { registry: string; prefix: string } {
-  const slash = place.indexOf('/');
-  const registry = slash < 0 ? place : place.slice(0, slash);
-  const prefix = slash < 0 ? '' : place.slice(slash + 1).replace(/\/$/, '');
+function parseMirror(host: string, text: string): RegistryPrefix {
+  const slash = text.indexOf('/');
+  const registry = slash < 0 ? text : text.slice(0, slash);
+  const prefix = slash < 0 ? '' : text.slice(slash + 1).replace(/\/$/, '');
   if (isRegistry(registry) && (prefix === '' || isRepository(prefix))) return { registry, prefix };
-  throw new RegistryOptionsInvalid(`"${place}" cannot be a mirror of ${host}`, {
+  throw new RegistryOptionsInvalid(`"${text}" cannot be a mirror of ${host}`, {
     subject: host,
     expected: 'HOST, HOST:PORT or either with /PREFIX',
-    found: place,
+    found: text,
     hint: 'Write mirrors as harbor.example.com/higress, without https:// and without a tag.',
   });
 }
 
-function allFailed(reference: Reference, failures: readonly Failure[]): RegistryAllFailed {
+function allFailedError(reference: Reference, failures: readonly Failure[]): RegistryAllFailed {
   const subject = formatReference(reference);
   const last = failures.at(-1)?.error;
-  const told = failures.map(
+  const reasons = failures.map(
     ({ at, error }) => `${at.registry}/${at.repository}: ${rootOf(error).message} (${error.code})`,
   );
-  return new RegistryAllFailed(`No place could give ${subject}. ${told.join('; ')}`, {
+  return new RegistryAllFailed(`${subject} could not be had from the registry or its mirrors. ${reasons.join('; ')}`, {
     subject,
+    faultIn: failures.map(({ error }) => causeKeyOf(error)).join(' '),
     hint: last?.hint ?? 'Check the mirrors of this registry.',
     temporary: failures.some(({ error }) => error.temporary),
     ...(last?.status === undefined ? {} : { status: last.status }),
     ...(last?.registrySaid === undefined ? {} : { registrySaid: last.registrySaid }),
-    faultIn: failures.map(({ error }) => causeKeyOf(error)).join(' '),
     cause: new AggregateError(failures.map(({ error }) => error)),
   });
 }

@@ -5,7 +5,7 @@ const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
 LOOPBACK.addAddress('::1', 'ipv6');
 
-// RFC 1918, RFC 6598, RFC 3927 (cloud metadata lives there), RFC 4193, RFC 4291, and "this host".
+// RFC 1918, RFC 6598, RFC 3927 (with the metadata services of clouds), RFC 4193, RFC 4291, and "this host".
 const PRIVATE = new BlockList();
 for (const [address, bits] of [
   ['0.0.0.0', 8],
@@ -24,18 +24,18 @@ for (const [address, bits] of [
 ] as const)
   PRIVATE.addSubnet(address, bits, 'ipv6');
 
-/** True for localhost and literal loopback addresses; takes a hostname as URLs and references write it. */
+/** Returns true for localhost and literal loopback addresses. `hostname` as in URLs and references. */
 export function isLoopback(hostname: string): boolean {
   const name = bareHost(hostname);
   return name === 'localhost' || name.endsWith('.localhost') || inList(LOOPBACK, name);
 }
 
-/** True for a literal address of a private, link-local or loopback network, and for localhost. */
+/** Returns true for a literal address of a private, link-local or loopback network, and for localhost. */
 export function isPrivateLiteral(hostname: string): boolean {
   return isLoopback(hostname) || inList(PRIVATE, bareHost(hostname));
 }
 
-/** Lower case, without the brackets of IPv6 and without the root's dot. */
+/** Returns the hostname in lower case, without the brackets of IPv6 and without a trailing dot. */
 export function bareHost(hostname: string): string {
   return hostname
     .toLowerCase()
@@ -43,7 +43,7 @@ export function bareHost(hostname: string): string {
     .replace(/\.$/, '');
 }
 
-/** True if the choice takes in `HOST[:PORT]`. A missing port is the scheme's own; one name never stands for all ports. */
+/** Returns true if the choice includes `HOST[:PORT]`. A missing port is the scheme's default; a name without a port does not mean all ports. */
 export function includesHost(choice: HostChoice | undefined, host: string, scheme: 'http' | 'https'): boolean {
   if (choice === undefined || typeof choice === 'boolean') return choice ?? false;
   const canonical = (text: string): string =>
@@ -56,14 +56,14 @@ function inList(list: BlockList, name: string): boolean {
   return family !== 0 && list.check(name, family === 6 ? 'ipv6' : 'ipv4');
 }
 
-/** Where a registry's API really is, and how its repositories are called there. */
+/** Where a registry's API is, and the repository's name there. */
 export interface Endpoint {
   /** `HOST[:PORT]` of the API. */
   readonly host: string;
   readonly repository: string;
 }
 
-/** Docker Hub is the one registry whose references name neither its API's host nor the whole repository. */
+/** Returns the endpoint of a repository. Only for Docker Hub it differs from the reference. */
 export function endpointOf(registry: string, repository: string): Endpoint {
   if (!isDockerHub(registry)) return { host: registry, repository };
   return { host: 'registry-1.docker.io', repository: repository.includes('/') ? repository : `library/${repository}` };

@@ -5,9 +5,9 @@ import { bareHost, isLoopback } from './hosts.ts';
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * The proxy for a URL by HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in lower case first as curl reads them; undefined for a
- * direct connection. Loopback is never asked through a proxy elsewhere, which would reach its own loopback; a proxy on
- * this very machine sees the same one. @throws RegistryOptionsInvalid if the proxy is no http or https URL.
+ * Returns the proxy for a URL from HTTP_PROXY, HTTPS_PROXY and NO_PROXY, the lower-case forms first, as in curl; undefined for
+ * a direct connection. Loopback is never reached through a proxy on another machine, which would connect to its own loopback.
+ * @throws RegistryOptionsInvalid if the proxy is not an http or https URL
  */
 export function proxyFor(url: URL, env: Environment): URL | undefined {
   const name = url.protocol === 'https:' ? 'https_proxy' : 'http_proxy';
@@ -19,8 +19,9 @@ export function proxyFor(url: URL, env: Environment): URL | undefined {
 }
 
 /**
- * True if NO_PROXY names the URL's host: `*`, a host and all below it (`example.com`, `.example.com`, `*.example.com`),
- * each with an optional port, a literal address, or a network for literal addresses (`10.0.0.0/8`).
+ * Returns true if NO_PROXY includes the URL's host. Entries are `*`, a host with its subdomains (`example.com`,
+ * `.example.com`, `*.example.com`), each with an optional port, a literal address, or a network of literal addresses
+ * (`10.0.0.0/8`).
  */
 export function isExempt(url: URL, noProxy: string): boolean {
   const host = bareHost(url.hostname);
@@ -61,7 +62,7 @@ function read(env: Environment, name: string): string | undefined {
 }
 
 function parseProxy(text: string, name: string): URL {
-  // curl and Go take a bare HOST:PORT as http.
+  // As in curl and Go, HOST:PORT without a scheme means http.
   const url = tryUrl(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
   if (url !== undefined && /^https?:$/.test(url.protocol) && url.hostname !== '') return url;
   throw new RegistryOptionsInvalid(`The proxy in ${name.toUpperCase()} cannot be used`, {

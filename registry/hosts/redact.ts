@@ -1,6 +1,6 @@
 import { withoutLogin } from '../reference.ts';
 
-/** Foreign text made fit for a terminal: no control or direction characters, single spaces, at most `length` characters. */
+/** Returns untrusted text for a terminal: without control and direction characters, with single spaces, at most `length` characters. */
 export function printable(text: string, length: number): string {
   const clean = text
     .slice(0, length * 4)
@@ -10,15 +10,15 @@ export function printable(text: string, length: number): string {
   return clean.length > length ? `${clean.slice(0, length - 1)}…` : clean;
 }
 
-/** A URL fit for a message: signed URLs and proxies carry secrets in the query string and the user info. */
+/** Returns a URL for a message, without user info and query string, which may hold secrets. */
 export function redactUrl(url: URL): string {
   return `${url.protocol}//${url.host}${printable(url.pathname, 300)}`;
 }
 
-/** Where a server sends us, fit for a message, be it a URL or not: without a login and without a query string. */
-export function redactPlace(text: string, base: URL): string {
+/** Returns a server's redirect or realm for a message, even if it is not a valid URL: without user info and query string. */
+export function redactTarget(text: string, base: URL): string {
   const url = URL.canParse(text, base.href) ? new URL(text, base) : undefined;
-  // What is no web address may have its login anywhere.
+  // In text that is not a web address, user info may be anywhere.
   return url !== undefined && /^https?:$/.test(url.protocol) ? redactUrl(url) : printable(bare(text), 100);
 }
 

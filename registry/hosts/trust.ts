@@ -8,17 +8,17 @@ import { includesHost } from './hosts.ts';
 
 export type TrustOptions = Pick<RegistryOptions, 'caFile' | 'certFile' | 'keyFile' | 'certsDir' | 'insecure' | 'env'>;
 
-/** What a TLS connection is opened with. */
+/** TLS options of a connection. */
 export interface TlsSettings {
   readonly secureContext: tls.SecureContext;
   readonly rejectUnauthorized: boolean;
 }
 
-/** Whom to trust and who we are, per host. Built once for all hosts without a folder of their own: parsing the roots takes long. */
+/** Certificate authorities and client certificates, per host. Hosts without a folder in certs.d share one context, because parsing the roots takes long. */
 export class Trust {
   readonly #options: TrustOptions;
   readonly #settings = new Map<string, Promise<TlsSettings>>();
-  #usual: Promise<tls.SecureContext> | undefined;
+  #shared: Promise<tls.SecureContext> | undefined;
 
   constructor(options: TrustOptions) {
     if ((options.certFile === undefined) !== (options.keyFile === undefined))
@@ -45,11 +45,11 @@ export class Trust {
     const rejectUnauthorized = !includesHost(insecure, host, 'https');
     if (authorities.length > 0 || pair !== undefined)
       return { secureContext: await this.#contextWith(authorities, pair, host), rejectUnauthorized };
-    this.#usual ??= this.#contextWith([], undefined, 'every registry');
-    return { secureContext: await this.#usual, rejectUnauthorized };
+    this.#shared ??= this.#contextWith([], undefined, 'every registry');
+    return { secureContext: await this.#shared, rejectUnauthorized };
   }
 
-  /** What the options name, and what a host's own folder adds; a client certificate from the options goes first. */
+  /** Combines the options with a host's own folder; a client certificate of the options goes first. */
   async #contextWith(more: readonly string[], ownPair: Pair | undefined, subject: string): Promise<tls.SecureContext> {
     const { caFile, certFile, keyFile } = this.#options;
     const authorities = caFile === undefined ? more : [await readPem(caFile, 'CERTIFICATE'), ...more];
@@ -70,7 +70,7 @@ export class Trust {
     }
   }
 
-  /** Naming authorities replaces the default ones, so those come along, with NODE_EXTRA_CA_CERTS as Node itself adds it. */
+  /** Returns the default authorities, with NODE_EXTRA_CA_CERTS as Node adds it: `ca` would replace them. */
   async #systemRoots(): Promise<readonly string[]> {
     const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] };
     if (getCACertificates !== undefined) return getCACertificates('default');
@@ -88,9 +88,9 @@ export interface HostCertificates {
   readonly pair: Pair | undefined;
 }
 
-/** What docker's folder has for `HOST[:PORT]`, as PEM. @throws RegistryOptionsInvalid */
+/** Reads the certificates of `HOST[:PORT]` from docker's folder. @throws RegistryOptionsInvalid */
 export async function certificatesFor(host: string, certsDir: string | undefined): Promise<HostCertificates> {
-  // A host without a port stands for 443; a folder may be named either way.
+  // The default port is 443; a folder may be named with or without it.
   const names = /:\d+$/.test(host) ? [host, host.replace(/:443$/, '')] : [host, `${host}:443`];
   const authorities: string[] = [];
   let pair: Pair | undefined;
@@ -102,7 +102,7 @@ export async function certificatesFor(host: string, certsDir: string | undefined
   return { authorities, pair };
 }
 
-async function readCertsFolder(folder: string, isUsual: boolean): Promise<HostCertificates> {
+async function readCertsFolder(folder: string, isDefault: boolean): Promise<HostCertificates> {
   let names: string[];
   try {
     names = (await readdir(folder)).sort();
@@ -111,22 +111,22 @@ async function readCertsFolder(folder: string, isUsual: boolean): Promise<HostCe
   }
   const authorities: string[] = [];
   for (const name of names.filter(it => it.endsWith('.crt'))) {
-    const authority = await readPemIn(folder, name, 'CERTIFICATE', isUsual);
+    const authority = await readPemIn(folder, name, 'CERTIFICATE', isDefault);
     if (authority !== undefined) authorities.push(authority);
   }
   const certificate = names.find(name => name.endsWith('.cert') && names.includes(name.replace(/\.cert$/, '.key')));
   if (certificate === undefined) return { authorities, pair: undefined };
-  const cert = await readPemIn(folder, certificate, 'CERTIFICATE', isUsual);
-  const key = await readPemIn(folder, certificate.replace(/\.cert$/, '.key'), 'PRIVATE KEY', isUsual);
+  const cert = await readPemIn(folder, certificate, 'CERTIFICATE', isDefault);
+  const key = await readPemIn(folder, certificate.replace(/\.cert$/, '.key'), 'PRIVATE KEY', isDefault);
   return { authorities, pair: cert === undefined || key === undefined ? undefined : [cert, key] };
 }
 
-/** Docker reads its own folder as root; what it keeps from us there, and nobody named to us, is passed over. */
-async function readPemIn(folder: string, name: string, label: string, isUsual: boolean): Promise<string | undefined> {
+/** Docker reads its default folder as root: a file there that this user may not read is skipped. */
+async function readPemIn(folder: string, name: string, label: string, isDefault: boolean): Promise<string | undefined> {
   try {
     return await readPem(join(folder, name), label);
   } catch (error) {
-    if (isUsual && error instanceof RegistryOptionsInvalid && error.found === 'EACCES') return undefined;
+    if (isDefault && error instanceof RegistryOptionsInvalid && error.found === 'EACCES') return undefined;
     throw error;
   }
 }
@@ -147,14 +147,14 @@ async function readPem(path: string, label: string): Promise<string> {
   }
   if (new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(text) && (label !== 'CERTIFICATE' || isCertificate(text)))
     return text;
-  throw new RegistryOptionsInvalid(`The file ${path} holds no PEM ${label.toLowerCase()}`, {
+  throw new RegistryOptionsInvalid(`The file ${path} does not hold a PEM ${label.toLowerCase()}`, {
     subject: path,
     expected: `-----BEGIN ${label}-----`,
     hint: 'Convert it to PEM, for instance with "openssl x509 -inform der -in FILE".',
   });
 }
 
-/** OpenSSL passes over an authority that it cannot read, which would only be noticed as an unknown one. */
+/** Checks the PEM, because OpenSSL silently ignores an authority that it cannot parse. */
 function isCertificate(text: string): boolean {
   try {
     return new X509Certificate(text).subject !== undefined;

@@ -2,12 +2,12 @@ import { ImageNoPlatform } from '../errors.ts';
 import { architectureOf, type Descriptor, type Platform, platformText } from '../image.ts';
 import { isImageType } from './parseManifest.ts';
 
-// What an entry without a variant means (containerd's and Docker's convention).
+// The variant of an entry without one (a convention of containerd and Docker).
 const DEFAULT_VARIANT: Readonly<Record<string, string>> = { arm: 'v7', arm64: 'v8', amd64: 'v1' };
 
 /**
- * The entry of an index to take: never an attestation; with a platform asked for, the one that fits it best; else the only
- * one there is, else linux/amd64, else the first. @throws ImageNoPlatform, listing what there is
+ * Chooses the entry of an index: never an attestation; the one that fits `asked` best; without `asked` the only one, or
+ * linux/amd64, or the first. @throws ImageNoPlatform, with a list of the entries
  */
 export function choosePlatform(
   entries: readonly Descriptor[],
@@ -28,43 +28,43 @@ export function choosePlatform(
   const missing = wanted.replace(/^an /, '');
   throw new ImageNoPlatform(
     attestationsAlone
-      ? `${subject} is an index with nothing but attestations (platform unknown/unknown): there is no ${missing} in it`
+      ? `${subject} is an index of attestations only (platform unknown/unknown), without ${wanted}`
       : `${subject} has no ${missing}`,
     { subject, expected: wanted, found, hint: hintFor(images.length === 0, attestationsAlone) },
   );
 }
 
 /**
- * The entry whose platform is this text, as platformText once gave it: the one that a lock says was taken. Of equal ones the
- * first, as choosePlatform has it. @throws ImageNoPlatform, listing what there is
+ * Finds the entry whose platformText is `text`: the one that the lockfile names. Of equal entries the first, as in
+ * choosePlatform. @throws ImageNoPlatform, with a list of the entries
  */
 export function findPlatform(entries: readonly Descriptor[], text: string, subject: string): Descriptor {
   const images = entries.filter(entry => isImageType(entry.mediaType) && !isAttestation(entry));
   const found = images.find(({ platform }) => platform !== undefined && platformText(platform) === text);
   if (found !== undefined) return found;
-  throw new ImageNoPlatform(`${subject} has no image for ${text}, which is the one that is locked`, {
+  throw new ImageNoPlatform(`${subject} has no image for ${text}, the locked platform`, {
     subject,
     expected: `an image for ${text}`,
     found: images.map(describeEntry).join(', ') || 'no image',
-    hint: 'Its digest fits, so the lock was edited by hand: restore it, or lock the image anew with sync --update.',
+    hint: 'The digest fits, so the lockfile was edited by hand: restore it, or lock the image again with sync --update.',
   });
 }
 
 function hintFor(noImages: boolean, attestationsAlone: boolean): string {
   if (attestationsAlone)
-    return 'Push the index again together with its images: a copy of one platform may have left them out.';
+    return 'Push the index again together with its images: a copy of a single platform may have left them out.';
   return noImages
     ? 'Check that the reference names a plugin image.'
-    : 'Leave the platform out: a plugin is the same on every platform. Or name one of those there are.';
+    : 'Leave the platform out, because a plugin is the same on every platform; or name one of those found.';
 }
 
-/** BuildKit marks its attestations so; the platform alone is what remains after a copy that drops annotations. */
+/** BuildKit marks attestations with an annotation; only the platform remains after a copy that drops annotations. */
 function isAttestation({ annotations, platform }: Descriptor): boolean {
   const marked = annotations?.['vnd.docker.reference.type'] === 'attestation-manifest';
   return marked || (platform?.os === 'unknown' && platform.architecture === 'unknown');
 }
 
-/** The best fit, or undefined. Earlier entries win a draw. */
+/** Returns the entry that fits best, of equal ones the first; undefined if none fits. */
 function best(entries: readonly Descriptor[], asked: Platform): Descriptor | undefined {
   let winner: Descriptor | undefined;
   let winnerRank = Number.POSITIVE_INFINITY;
@@ -77,7 +77,7 @@ function best(entries: readonly Descriptor[], asked: Platform): Descriptor | und
   return winner;
 }
 
-/** 0 fits exactly, more is worse, undefined does not fit: an older variant serves a newer one, never the reverse. */
+/** Returns 0 for an exact fit, more for a worse one, undefined for none. An older variant fits a newer CPU, not the reverse. */
 function misfit(has: Platform, asked: Platform): number | undefined {
   const architecture = architectureOf(has.architecture);
   if (has.os !== asked.os || architecture !== asked.architecture) return undefined;
@@ -86,7 +86,7 @@ function misfit(has: Platform, asked: Platform): number | undefined {
   if (own === wish) return 0;
   const distance = variantNumber(wish) - variantNumber(own);
   if (distance > 0) return distance;
-  // Nobody asked for a variant, so one that is too new is better than nothing.
+  // Without a requested variant, one that is too new is better than none.
   return asked.variant === undefined ? 1000 - (Number.isNaN(distance) ? 0 : distance) : undefined;
 }
 

@@ -4,17 +4,17 @@ import { RegistryNotFound } from '../errors.ts';
 import { formatReference, type Reference } from '../reference.ts';
 
 const MOST_NAMED = 3;
-/** A hint is not worth a longer wait. */
+/** Longest wait for the tag list that the hint needs. */
 const PATIENCE_MS = 5000;
-/** Tags under which signatures and the like are kept beside an image; nobody means one of them. */
+/** Tags of signatures and other attachments, which a user rarely means. */
 const ATTACHED = /^sha(?:256|512)-[0-9a-f]{64,}(?:\.|$)/;
 
 /**
- * An engine that, where a tag is not there, names the nearest that are. Mirrors are left out: that one lacks an image is
- * nothing unusual, the next place is asked for it.
+ * Returns an engine whose error for a missing tag names the most similar tags of the repository. Not for mirrors: they often
+ * lack an image, and the next host has it.
  */
 export function withNearestTags(engine: Engine, mirrors: Readonly<Record<string, readonly string[]>> = {}): Engine {
-  const mirrorHosts = new Set(Object.values(mirrors).flatMap(places => places.map(place => place.split('/')[0])));
+  const mirrorHosts = new Set(Object.values(mirrors).flatMap(texts => texts.map(text => text.split('/')[0])));
   const hinting = async <T>(at: Reference, signal: AbortSignal, work: Promise<T>): Promise<T> => {
     try {
       return await work;
@@ -22,7 +22,7 @@ export function withNearestTags(engine: Engine, mirrors: Readonly<Record<string,
       const isTag =
         at.tag !== undefined && !ATTACHED.test(at.tag) && at.digest === undefined && !mirrorHosts.has(at.registry);
       if (!isTag || !(error instanceof RegistryNotFound) || error.missing === 'repository') throw error;
-      throw await tell(engine, at, error, signal);
+      throw await withSimilarTags(engine, at, error, signal);
     }
   };
   return {
@@ -45,14 +45,19 @@ export function nearestTags(wanted: string, tags: readonly string[]): string[] {
   return byDistance(wanted, highestFirst).slice(0, MOST_NAMED);
 }
 
-async function tell(engine: Engine, at: Reference, error: RegistryNotFound, signal: AbortSignal): Promise<Error> {
+async function withSimilarTags(
+  engine: Engine,
+  at: Reference,
+  error: RegistryNotFound,
+  signal: AbortSignal,
+): Promise<Error> {
   const { tag = '', ...untagged } = at;
   let tags: string[];
   try {
     tags = await engine.listTags(untagged, AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]));
   } catch (fault) {
     signal.throwIfAborted();
-    // The list knows better whether it is the repository that is not there.
+    // A 404 for the tag list shows that the repository is missing.
     return fault instanceof RegistryNotFound && fault.missing === 'repository' ? fault : error;
   }
   const nearest = nearestTags(tag, tags);
@@ -61,11 +66,11 @@ async function tell(engine: Engine, at: Reference, error: RegistryNotFound, sign
     subject: formatReference(at),
     missing: 'manifest',
     expected: tag,
-    found: nearest.length === 0 ? 'no tags at all' : `${tags.length} tags, the nearest: ${nearest.join(', ')}`,
+    found: nearest.length === 0 ? 'no tags' : `${tags.length} tags, the nearest: ${nearest.join(', ')}`,
     hint:
       nearest.length === 0
-        ? 'The repository is there, but nothing is tagged in it: push the image, or name it by its digest.'
-        : `The repository is there: did you mean ${nearest.join(' or ')}?`,
+        ? 'The repository exists, but has no tags: push the image, or name it by its digest.'
+        : `The repository exists: did you mean ${nearest.join(' or ')}?`,
     diagnostics,
     ...(status === undefined ? {} : { status }),
     ...(request === undefined ? {} : { request }),

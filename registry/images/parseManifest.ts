@@ -18,13 +18,13 @@ const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 const IMAGE_TYPES: readonly string[] = [OCI_MANIFEST, 'application/vnd.docker.distribution.manifest.v2+json'];
 const INDEX_TYPES: readonly string[] = [OCI_INDEX, 'application/vnd.docker.distribution.manifest.list.v2+json'];
 const SCHEMA_1 = /^application\/vnd\.docker\.distribution\.manifest\.v1\+(?:pretty)?j(?:son|ws)$/;
-// Media types that say nothing about the content: plain servers and proxies send them.
-const UNTELLING = /^(?:application\/json|application\/octet-stream|text\/plain|)$/;
+// Media types of plain servers and proxies, which do not identify the content.
+const GENERIC = /^(?:application\/json|application\/octet-stream|text\/plain|)$/;
 
 export const isImageType = (mediaType: string): boolean => IMAGE_TYPES.includes(mediaType);
 export const isIndexType = (mediaType: string): boolean => INDEX_TYPES.includes(mediaType);
 
-// Manifests in the wild have null where the spec leaves a member out (Go's encoder): nullish, and read as absent.
+// Go's encoder writes null for a missing member: `nullish` reads it as missing.
 const annotations = v.nullish(record(v.string(), v.string(), 'not an object'));
 
 const platform = looseObject({
@@ -54,16 +54,16 @@ const imageShape = looseObject({
 const indexShape = looseObject({ schemaVersion: v.literal(2), manifests: v.array(descriptor) });
 
 /**
- * Reads an OCI image manifest or index, or Docker's schema 2 forms of both (image-spec, manifest.md and image-index.md).
- * `mediaType` is the Content-Type it came with; the one in the document goes before it.
- * @throws RegistryProtocol (not JSON at all), ImageManifestInvalid, ImageTypeUnsupported
+ * Parses an OCI image manifest or index, or Docker's schema 2 forms of both (image-spec, manifest.md and image-index.md).
+ * `mediaType` is the reply's Content-Type; the document's own goes before it.
+ * @throws RegistryProtocol if it is not JSON, ImageManifestInvalid, ImageTypeUnsupported
  */
 export function parseManifest(bytes: Buffer, mediaType: string, subject: string): ParsedManifest {
   const document = parseDocument(bytes, mediaType, subject);
   const type = typeOf(document, mediaType, subject);
-  // A document that is both could be read as either by two clients (CVE-2021-41190): it is neither.
+  // Two clients could read a document with members of both differently (CVE-2021-41190): refuse it.
   if ('manifests' in document && ('layers' in document || 'config' in document))
-    throw invalid(subject, 'either an image manifest or an index', 'one that has members of both');
+    throw invalidError(subject, 'either an image manifest or an index', 'members of both');
   if (isIndexType(type)) {
     const { manifests } = check(indexShape, document, subject);
     return { kind: 'index', index: { mediaType: type, manifests: manifests.map(tidyDescriptor) } };
@@ -86,19 +86,23 @@ function parseDocument(bytes: Buffer, mediaType: string, subject: string): Recor
   } catch (cause) {
     const start = JSON.stringify(bytes.subarray(0, 60).toString('utf8'));
     const html = /^\s*(?:<!doctype html|<html)/i.test(bytes.subarray(0, 200).toString('utf8'));
-    throw new RegistryProtocol(`What the registry sent for ${subject} is not a manifest`, {
+    throw new RegistryProtocol(`The registry's reply for ${subject} is not a manifest`, {
       subject,
       expected: 'a JSON document',
       found:
         bytes.length === 0 ? 'nothing' : html ? `an HTML page (${mediaType})` : `${start} (${mediaType || 'no type'})`,
       hint: html
-        ? 'Something between here and the registry answers in its place, such as a login portal or a proxy. Open the registry in a browser to see it.'
-        : 'Check that the host is a registry and nothing on the way rewrites its answers.',
+        ? "A login page of the network (captive portal) or a proxy answers in the registry's place: open the registry in a browser to see."
+        : 'Check that the host is a registry, and that no proxy changes its replies.',
       cause,
     });
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
-    throw invalid(subject, 'a JSON object', Array.isArray(parsed) ? 'an array' : JSON.stringify(parsed).slice(0, 60));
+    throw invalidError(
+      subject,
+      'a JSON object',
+      Array.isArray(parsed) ? 'an array' : JSON.stringify(parsed).slice(0, 60),
+    );
   return parsed as Record<string, unknown>;
 }
 
@@ -107,27 +111,31 @@ function typeOf(document: Record<string, unknown>, contentType: string, subject:
   const sent = contentType.split(';')[0]?.trim().toLowerCase() ?? '';
   const known = [own, sent].find(type => isImageType(type) || isIndexType(type));
   if (document.schemaVersion === 1 || SCHEMA_1.test(own) || (own === '' && SCHEMA_1.test(sent)))
-    throw unsupported(subject, "Docker's image manifest, schema 1", 'Push it again with a client made after 2017.');
+    throw unsupportedError(
+      subject,
+      "Docker's image manifest, schema 1",
+      'Push it again with a current docker, buildx or oras.',
+    );
   if (own !== '' && own !== known)
-    throw unsupported(subject, own, 'Check that the reference names a plugin image and not another artifact.');
+    throw unsupportedError(subject, own, 'Check that the reference names a plugin image and not another artifact.');
   if (known !== undefined) return known;
-  if (!UNTELLING.test(sent) && !/json/.test(sent))
-    throw unsupported(subject, sent, 'Check that the host is a registry.');
+  if (!GENERIC.test(sent) && !/json/.test(sent))
+    throw unsupportedError(subject, sent, 'Check that the host is a registry.');
   if ('manifests' in document) return OCI_INDEX;
   if ('layers' in document) return OCI_MANIFEST;
   const members = Object.keys(document).slice(0, 8).join(', ') || 'no members';
-  throw unsupported(subject, `a document with ${members}`, 'Check that the reference names an image.');
+  throw unsupportedError(subject, `a document with ${members}`, 'Check that the reference names an image.');
 }
 
 function check<T extends v.GenericSchema>(shape: T, document: unknown, subject: string): v.InferOutput<T> {
   const result = v.safeParse(shape, document);
   if (result.success) return result.output;
   const [{ message, path = [] }] = result.issues;
-  const place = path.map(({ key }) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('');
-  throw invalid(subject, 'members as the OCI image spec has them', `${place.replace(/^\./, '')}: ${message}`);
+  const at = path.map(({ key }) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('');
+  throw invalidError(subject, 'members as in the OCI image spec', `${at.replace(/^\./, '')}: ${message}`);
 }
 
-/** Members that are absent are left out, as exactOptionalPropertyTypes has it. */
+/** Omits missing members, as exactOptionalPropertyTypes requires. */
 function tidyDescriptor(raw: v.InferOutput<typeof descriptor>): Descriptor {
   const { mediaType, digest, size, annotations, platform, artifactType, data } = raw;
   const { os, architecture, variant } = platform ?? {};
@@ -136,7 +144,7 @@ function tidyDescriptor(raw: v.InferOutput<typeof descriptor>): Descriptor {
     digest: digest as Descriptor['digest'],
     size,
     ...(annotations == null ? {} : { annotations }),
-    // Some leave it empty instead of leaving it out.
+    // Some tools write an empty platform instead of omitting it.
     ...(os || architecture
       ? { platform: { os: os ?? '', architecture: architecture ?? '', ...(variant == null ? {} : { variant }) } }
       : {}),
@@ -145,17 +153,17 @@ function tidyDescriptor(raw: v.InferOutput<typeof descriptor>): Descriptor {
   };
 }
 
-function invalid(subject: string, expected: string, found: string): ImageManifestInvalid {
+function invalidError(subject: string, expected: string, found: string): ImageManifestInvalid {
   return new ImageManifestInvalid(`The manifest of ${subject} cannot be read: ${found}`, {
     subject,
     expected,
     found,
-    hint: 'Ask whoever pushed the image to push it again; its manifest breaks the OCI image specification.',
+    hint: "The image's owner must push it again: its manifest breaks the OCI image specification.",
   });
 }
 
-function unsupported(subject: string, found: string, hint: string): ImageTypeUnsupported {
-  return new ImageTypeUnsupported(`${subject} is not an image that can be read: it is ${found}`, {
+function unsupportedError(subject: string, found: string, hint: string): ImageTypeUnsupported {
+  return new ImageTypeUnsupported(`${subject} is not a supported image: it is ${found}`, {
     subject,
     expected: 'an OCI image manifest or index, or Docker schema 2',
     found,

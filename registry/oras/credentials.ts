@@ -5,8 +5,8 @@ import { type CredentialsOptions, CredentialsSource } from '../credentials/crede
 import { isDockerHub } from '../hosts/hosts.ts';
 
 /**
- * Credentials for ORAS, found as the built-in engine finds them and written into a file that only this user can read: a
- * command line is everybody's to read. The file holds one registry's, so that no other gets to see them.
+ * Credentials for ORAS, looked up as for the built-in engine and written to a file that only this user can read, because every
+ * user can read a command line. A file holds the credentials of one registry, so that no other gets them.
  */
 export class OrasCredentials {
   readonly #source: CredentialsSource;
@@ -18,7 +18,7 @@ export class OrasCredentials {
     this.#dir = dir;
   }
 
-  /** The file for `--registry-config`. Without credentials it is empty, so that ORAS looks nowhere else. */
+  /** Returns the file for `--registry-config`. Without credentials it is an empty one, so that ORAS reads no default file. */
   async fileFor(host: string, repository: string, signal: AbortSignal): Promise<string> {
     const credential = await this.#source.find(host, repository, signal);
     const text = JSON.stringify({ auths: credential === undefined ? {} : { [keyOf(host)]: entryOf(credential) } });

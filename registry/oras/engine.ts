@@ -1,11 +1,11 @@
 import { createReadStream } from 'node:fs';
-import { mkdtemp, rm, stat, unlink } from 'node:fs/promises';
+import { mkdtemp, rm, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BlobBody, Engine, RawManifest } from '../engine.ts';
 import { RegistryDenied, RegistryNotFound, RegistryProtocol } from '../errors.ts';
+import { retrying } from '../fallback/retrying.ts';
 import { endpointOf, includesHost, isDockerHub, isLoopback } from '../hosts/hosts.ts';
-import { retrying } from '../hosts/retrying.ts';
 import type { Descriptor } from '../image.ts';
 import { digestOf } from '../images/digestOf.ts';
 import { parseManifest } from '../images/parseManifest.ts';
@@ -14,8 +14,8 @@ import { type Digest, formatReference, isDigest, type Reference } from '../refer
 import type { RegistryOptions, Traffic } from '../registry.ts';
 import { OrasCredentials } from './credentials.ts';
 import { HostFlags } from './hostFlags.ts';
-import { type OrasCall, type OrasResult, runOras } from './process.ts';
-import { refusalOf } from './refusal.ts';
+import { type OrasCall, type OrasResult, runOras, sizeOf } from './process.ts';
+import { orasError } from './stderr.ts';
 import { readOrasVersion } from './version.ts';
 
 const TIMEOUT_MS = 30_000;
@@ -24,16 +24,16 @@ const BACKOFF_MS = 500;
 const READ_BYTES = 512 * 1024;
 
 /**
- * An engine over the ORAS CLI: a process per question. ORAS repeats requests that were answered with 408, 429 or 5xx;
- * connections that break are repeated here. It cannot resume: a blob comes whole, into a temporary file.
- * @throws OrasMissing, OrasTooOld, RegistryOptionsInvalid
+ * An engine over the ORAS CLI, with one process per request. ORAS retries 408, 429 and 5xx; broken connections are retried
+ * here. ORAS cannot resume: a blob is downloaded whole, into a temporary file. @throws OrasMissing, OrasTooOld,
+ * RegistryOptionsInvalid
  */
 export async function createOrasEngine(options: RegistryOptions): Promise<Engine> {
   await readOrasVersion(options, new AbortController().signal);
   const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-oras-')); // made with mode 0700
   try {
     const flags = new HostFlags(options, dir);
-    // Files that cannot be used are told now, not once for every image.
+    // Report unusable files now, not once per image.
     await flags.of('');
     return new OrasEngine(options, dir, flags);
   } catch (error) {
@@ -64,12 +64,12 @@ class OrasEngine implements Engine {
 
   async resolve(reference: Reference, signal: AbortSignal): Promise<Digest> {
     try {
-      const { stdout } = await this.#ask(['resolve'], nameOf(reference), reference, 'unknown', signal);
+      const { stdout } = await this.#run(['resolve'], nameOf(reference), reference, 'unknown', signal);
       const digest = stdout.toString('utf8').trim();
       if (isDigest(digest)) return digest;
-      throw garbled(formatReference(reference), 'a digest');
+      throw outputError(formatReference(reference), 'a digest');
     } catch (error) {
-      // Registries may leave the digest out of their answer to HEAD, ORAS then gives up: the manifest itself tells.
+      // ORAS fails if the registry's reply to HEAD has no digest: compute it from the manifest.
       if (!(error instanceof RegistryProtocol)) throw error;
       const { bytes, mediaType, digest } = await this.fetchManifest(reference, signal);
       parseManifest(bytes, mediaType, formatReference(reference));
@@ -81,13 +81,13 @@ class OrasEngine implements Engine {
     const name = nameOf(reference);
     try {
       const args = ['manifest', 'fetch', '--output', '-'];
-      const { stdout } = await this.#ask(args, name, reference, 'manifest', signal);
+      const { stdout } = await this.#run(args, name, reference, 'manifest', signal);
       const digest = digestOf(stdout, reference.digest);
       return { bytes: stdout, mediaType: mediaTypeIn(stdout), digest };
     } catch (error) {
-      // "denied" comes with 401 and with 403, and only an answer without a body has ORAS tell the status.
+      // "denied" comes with 401 and with 403, and ORAS prints the status only for a reply without a body, as to HEAD.
       if (error instanceof RegistryDenied && error.status === undefined)
-        await this.#ask(['resolve'], name, reference, 'manifest', signal);
+        await this.#run(['resolve'], name, reference, 'manifest', signal);
       throw error;
     }
   }
@@ -102,28 +102,27 @@ class OrasEngine implements Engine {
     try {
       const name = nameOf({ ...reference, digest: descriptor.digest });
       const args = ['blob', 'fetch', '--no-tty', '--output', path];
-      await this.#ask(args, name, reference, 'blob', signal, { growing: path });
+      await this.#run(args, name, reference, 'blob', signal, { growing: path });
       const body = createReadStream(path, { start: offset, highWaterMark: READ_BYTES });
       await new Promise((resolve, reject) => body.once('open', resolve).once('error', reject));
       return { offset, body };
     } finally {
-      // What has come, whether it was what the manifest promised or not.
-      const come = await stat(path).catch(() => undefined);
-      this.#traffic.bytesDownloaded += come?.size ?? 0;
-      // Once it is open its name is not needed; if it failed, what ORAS left of it is not either.
+      // Count what was downloaded, even if it is not what the manifest promises.
+      this.#traffic.bytesDownloaded += await sizeOf(path);
+      // Once the file is open its name is not needed; after a failure ORAS leaves a partial file.
       await unlink(path).catch(() => {});
     }
   }
 
   async listTags(reference: Reference, signal: AbortSignal): Promise<string[]> {
     const { registry, repository } = reference;
-    const { stdout } = await this.#ask(
+    const { stdout } = await this.#run(
       ['repo', 'tags'],
       nameOf({ registry, repository }),
       reference,
       'repository',
       signal,
-      { judge: endlessness(reference, this.#options.timeoutMs ?? TIMEOUT_MS) },
+      { judge: endlessListJudge(reference, this.#options.timeoutMs ?? TIMEOUT_MS) },
     );
     return stdout
       .toString('utf8')
@@ -132,14 +131,14 @@ class OrasEngine implements Engine {
       .filter(line => line !== '');
   }
 
-  /** ORAS asks the API and falls back to the tag by itself. */
+  /** ORAS uses the API, or else the tag schema. */
   async listReferrers(reference: Reference, digest: Digest, signal: AbortSignal): Promise<Descriptor[]> {
     const { registry, repository } = reference;
     const exact = { registry, repository, digest };
     let output: string;
     try {
       const args = ['discover', '--format', 'json', '--depth', '1'];
-      const { stdout } = await this.#ask(args, nameOf(exact), exact, 'manifest', signal);
+      const { stdout } = await this.#run(args, nameOf(exact), exact, 'manifest', signal);
       output = stdout.toString('utf8');
     } catch (error) {
       if (error instanceof RegistryNotFound) return [];
@@ -148,7 +147,7 @@ class OrasEngine implements Engine {
     try {
       return [...parseDiscovered(output, formatReference(exact))];
     } catch {
-      throw garbled(formatReference(exact), 'a JSON list of referrers');
+      throw outputError(formatReference(exact), 'a JSON list of referrers');
     }
   }
 
@@ -156,7 +155,7 @@ class OrasEngine implements Engine {
     await rm(this.#dir, { recursive: true, force: true });
   }
 
-  async #ask(
+  async #run(
     command: readonly string[],
     name: string,
     reference: Reference,
@@ -164,20 +163,42 @@ class OrasEngine implements Engine {
     signal: AbortSignal,
     watching: Pick<OrasCall, 'growing' | 'judge'> = {},
   ): Promise<OrasResult> {
-    const { env = {}, timeoutMs = TIMEOUT_MS, retries = RETRIES, onEvent } = this.#options;
+    const { env = {}, timeoutMs = TIMEOUT_MS, retries = RETRIES, onEvent, onRequest } = this.#options;
     const subject = formatReference(reference);
     const config = await this.#credentials.fileFor(reference.registry, reference.repository, signal);
     const flags = await this.#flags.of(reference.registry);
-    const run = (plain: boolean) => {
+    const run = async (plain: boolean, attempt: number) => {
       this.#traffic.requests++;
       const scheme = plain ? ['--plain-http'] : ['--plain-http=false'];
       const args = [...command, '--registry-config', config, ...flags, ...scheme, name];
-      return runOras({ args, env, signal, timeoutMs, subject, ...watching });
+      const begunMs = performance.now();
+      const report = async (outcome: {
+        readonly stdout?: Buffer;
+        readonly error?: Error & { readonly status?: number | undefined };
+      }) => {
+        const { growing } = watching;
+        onRequest?.({
+          method: `oras ${command.filter(word => /^[a-z]+$/.test(word)).join(' ')}`,
+          host: reference.registry,
+          path: name.slice(name.indexOf('/')),
+          bytes: growing === undefined ? (outcome.stdout?.length ?? 0) : await sizeOf(growing),
+          ms: Math.round(performance.now() - begunMs),
+          attempt,
+          ...(outcome.error === undefined ? {} : { error: outcome.error.message }),
+          ...(outcome.error?.status === undefined ? {} : { status: outcome.error.status }),
+        });
+      };
+      const result = await runOras({ args, env, signal, timeoutMs, subject, ...watching }).catch(async error => {
+        await report({ error });
+        throw error;
+      });
+      await report(result.failed ? { error: orasError(result.stderr, subject, missing) } : result);
+      return result;
     };
     return retrying(
-      async () => {
-        const result = await this.#overItsScheme(reference.registry, run);
-        if (result.failed) throw refusalOf(result.stderr, subject, missing);
+      async attempt => {
+        const result = await this.#overItsScheme(reference.registry, plain => run(plain, attempt));
+        if (result.failed) throw orasError(result.stderr, subject, missing);
         return result;
       },
       {
@@ -190,7 +211,7 @@ class OrasEngine implements Engine {
     );
   }
 
-  /** Loopback is asked over http by itself, and over https where that turns out to be what the port speaks. */
+  /** Loopback is tried over http first, and over https if the port turns out to speak TLS. */
   async #overItsScheme(registry: string, run: (plain: boolean) => Promise<OrasResult>): Promise<OrasResult> {
     if (includesHost(this.#options.plainHttp, registry, 'http')) return run(true);
     if (!isLoopback(hostnameOf(registry)) || this.#loopbackTls.has(registry)) return run(false);
@@ -198,15 +219,16 @@ class OrasEngine implements Engine {
     if (!plain.failed || !/status code 400|malformed http|http request to an https|\beof\b|reset/i.test(plain.stderr))
       return plain;
     const secure = await run(false);
-    // What no web server said tells nothing of the port; an answer, or a certificate, tells that it speaks TLS.
-    const isMute = /http response to https|first record does not look like|\beof\b|refused|reset|timeout|deadline/i;
-    if (secure.failed && isMute.test(secure.stderr)) return plain;
+    // A reply or a certificate shows that the port speaks TLS; these errors do not.
+    const provesNothing =
+      /http response to https|first record does not look like|\beof\b|refused|reset|timeout|deadline/i;
+    if (secure.failed && provesNothing.test(secure.stderr)) return plain;
     this.#loopbackTls.add(registry);
     return secure;
   }
 }
 
-/** As ORAS takes it: the digest alone where there is one; Docker Hub's own images with their full name. */
+/** Returns a reference for ORAS: with only the digest if there is one; Docker Hub's own images with their full name. */
 function nameOf(reference: Omit<Reference, 'tag' | 'digest'> & Pick<Reference, 'tag' | 'digest'>): string {
   const { tag, digest } = reference;
   const registry = isDockerHub(reference.registry) ? 'docker.io' : reference.registry;
@@ -219,16 +241,16 @@ function hostnameOf(registry: string): string {
   return registry.replace(/:\d+$/, '');
 }
 
-/** Of one repository; ten times what the largest known have. */
+/** Ten times as many as in the largest known repositories. */
 const MOST_TAGS = 100_000;
-/** How many times over a list may name its tags, pages that overlap included, before it is taken for a circle. */
-const MOST_TIMES = 3;
+/** A list that repeats its tags this often, on average, is a circle; pages may overlap. */
+const MOST_REPEATS = 3;
 
 /**
- * ORAS follows a tag list from page to page for ever if the registry has it so. Ends it when the same tags come again and
- * again, when there are too many of them, or after ten times the time that one silence may last.
+ * ORAS follows the pages of a tag list for ever if they form a circle. The judge ends it when tags repeat, when there are more
+ * than 100 000, or after ten times `timeoutMs`.
  */
-function endlessness(reference: Reference, timeoutMs: number): (chunk: Buffer) => Error | undefined {
+function endlessListJudge(reference: Reference, timeoutMs: number): (chunk: Buffer) => Error | undefined {
   const { registry, repository } = reference;
   const begun = performance.now();
   const tags = new Set<string>();
@@ -239,17 +261,17 @@ function endlessness(reference: Reference, timeoutMs: number): (chunk: Buffer) =
     rest = parts.pop() ?? '';
     lines += parts.length;
     for (const tag of parts) tags.add(tag);
-    const isCircle = lines > 1000 + MOST_TIMES * tags.size;
+    const isCircle = lines > 1000 + MOST_REPEATS * tags.size;
     if (!isCircle && lines <= MOST_TAGS && performance.now() - begun <= 10 * timeoutMs) return undefined;
     return new RegistryProtocol(`${registry} lists the tags of ${repository} without end`, {
       subject: formatReference(reference),
-      found: isCircle ? 'the same tags again and again' : `${lines} tags, and more to come`,
-      hint: "The registry's operator must mend its tag list.",
+      found: isCircle ? 'the same tags repeatedly' : `${lines} tags, and there are more`,
+      hint: "The registry's operator must fix its tag list.",
     });
   };
 }
 
-/** ORAS does not tell the Content-Type; a manifest that has no member of its own for it is told by its shape. */
+/** Returns the manifest's own media type, because ORAS does not print the Content-Type; empty if it has none. */
 function mediaTypeIn(bytes: Buffer): string {
   try {
     const { mediaType } = JSON.parse(bytes.toString('utf8'));
@@ -259,8 +281,8 @@ function mediaTypeIn(bytes: Buffer): string {
   }
 }
 
-function garbled(subject: string, expected: string): RegistryProtocol {
-  return new RegistryProtocol(`ORAS's answer for ${subject} cannot be read`, {
+function outputError(subject: string, expected: string): RegistryProtocol {
+  return new RegistryProtocol(`The output of ORAS for ${subject} cannot be read`, {
     subject,
     expected,
     hint: 'Try the same with --engine builtin.',

@@ -1,9 +1,9 @@
 import { Refusal } from '../../base/refusal.ts';
 
 const HOW_TO_GET =
-  'Get ORAS 1.3.0 or later: `apt install oras` (Debian 13 and later), `brew install oras`, copy /bin/oras out of the image ghcr.io/oras-project/oras:v1.3.3, or oras-project/setup-oras in GitHub Actions. The npm package of that name is another project. Or use --engine builtin, which needs nothing.';
+  'Get ORAS 1.3.0 or later: `apt install oras` (Debian 13 and later), `brew install oras`, copy /bin/oras out of the image ghcr.io/oras-project/oras:v1.3.3, or oras-project/setup-oras in GitHub Actions. The npm package of that name is another project. Or use --engine builtin, which needs no other program.';
 
-/** No ORAS CLI on PATH, or another program of that name. */
+/** There is no ORAS CLI on PATH, or another program of that name. */
 export class OrasMissing extends Refusal {
   readonly code = 'ORAS_MISSING';
 
@@ -18,7 +18,7 @@ export class OrasMissing extends Refusal {
   }
 }
 
-/** The ORAS CLI lacks what is used of it. */
+/** The ORAS CLI lacks options that are used here. */
 export class OrasTooOld extends Refusal {
   readonly code = 'ORAS_TOO_OLD';
 

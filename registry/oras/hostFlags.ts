@@ -6,13 +6,13 @@ import { includesHost } from '../hosts/hosts.ts';
 import { certificatesFor } from '../hosts/trust.ts';
 import type { RegistryOptions } from '../registry.ts';
 
-/** The flags that tell ORAS whom to trust and which certificate to show, for each registry by itself. */
+/** ORAS' flags for certificate authorities and client certificates, per registry. */
 export class HostFlags {
   readonly #options: RegistryOptions;
   readonly #dir: string;
   readonly #flags = new Map<string, Promise<readonly string[]>>();
 
-  /** `dir` is a folder that only this user can read. @throws RegistryOptionsInvalid */
+  /** `dir` must be a folder that only this user can read. @throws RegistryOptionsInvalid */
   constructor(options: RegistryOptions, dir: string) {
     const { certFile, keyFile } = options;
     if ((certFile === undefined) !== (keyFile === undefined))
@@ -25,7 +25,7 @@ export class HostFlags {
     this.#dir = dir;
   }
 
-  /** `host` is `HOST[:PORT]`; empty for what holds for every registry. @throws RegistryOptionsInvalid */
+  /** `host` is `HOST[:PORT]`, or empty for the flags of every registry. @throws RegistryOptionsInvalid */
   of(host: string): Promise<readonly string[]> {
     const known = this.#flags.get(host);
     if (known !== undefined) return known;
@@ -44,7 +44,7 @@ export class HostFlags {
       return path;
     };
     const flags = includesHost(insecure, host, 'https') ? ['--insecure'] : [];
-    // ORAS trusts only what `--ca-file` holds; ours are further authorities, beside the usual ones.
+    // With `--ca-file` ORAS trusts only the authorities in it, so the default ones are added.
     if (authorities.length > 0)
       flags.push('--ca-file', await write('authorities', [...authorities, ...rootCertificates].join('\n')));
     if (certFile !== undefined && keyFile !== undefined) flags.push('--cert-file', certFile, '--key-file', keyFile);

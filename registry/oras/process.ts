@@ -3,11 +3,11 @@ import { execa } from 'execa';
 import { RegistryTimeout } from '../errors.ts';
 import { OrasMissing } from './errors.ts';
 
-/** ORAS handles SIGINT only (it removes nothing either way); what does not end on it is killed after this long. */
+/** ORAS handles only SIGINT (and removes no files in any case); it is killed if it has not ended after this long. */
 const KILL_AFTER_MS = 2000;
 const STDOUT_BYTES = 8 * 1024 * 1024;
 
-/** All that ORAS, written in Go, reads of its environment; the rest of ours, secrets included, is none of its business. */
+/** The variables that ORAS and Go read. The rest of the environment may hold secrets and is not passed on. */
 const PASSED_ON = [
   ...['PATH', 'HOME', 'TMPDIR', 'SystemRoot', 'USERPROFILE', 'TEMP', 'LOCALAPPDATA', 'PATHEXT'],
   ...['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy'],
@@ -18,11 +18,11 @@ export interface OrasCall {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
-  /** Ends it when it has been silent for so long: neither a byte of output nor growth of `growing`. */
+  /** The process is ended after this long without output and without growth of `growing`. */
   readonly timeoutMs: number;
-  /** The file it writes. */
+  /** The file that the process writes. */
   readonly growing?: string;
-  /** Hears each chunk of output; what it answers ends ORAS and is thrown. */
+  /** Called with each chunk of output; an error that it returns ends the process and is thrown. */
   readonly judge?: (chunk: Buffer) => Error | undefined;
   readonly subject: string;
 }
@@ -33,7 +33,7 @@ export interface OrasResult {
   readonly stderr: string;
 }
 
-/** Runs ORAS once. @throws the signal's reason; OrasMissing; what `judge` answers; RegistryTimeout if it was silent for too long */
+/** Runs ORAS once. @throws OrasMissing; the error of `judge`; RegistryTimeout after `timeoutMs` of silence; the signal's reason */
 export async function runOras(call: OrasCall): Promise<OrasResult> {
   const { args, env, signal, growing } = call;
   signal.throwIfAborted();
@@ -54,7 +54,7 @@ export async function runOras(call: OrasCall): Promise<OrasResult> {
   const watch = new Watch(call.timeoutMs, growing, () => stopping.abort());
   let verdict: Error | undefined;
   subprocess.stdout.on('data', (chunk: Buffer) => {
-    watch.heard();
+    watch.progressed();
     verdict ??= call.judge?.(chunk);
     if (verdict !== undefined) stopping.abort();
   });
@@ -62,7 +62,7 @@ export async function runOras(call: OrasCall): Promise<OrasResult> {
     const result = await subprocess;
     signal.throwIfAborted();
     if (verdict !== undefined) throw verdict;
-    if (watch.expired) throw silent(call);
+    if (watch.expired) throw timeoutError(call);
     if (result.code === 'ENOENT' || result.code === 'EACCES')
       throw new OrasMissing(`\`oras\` cannot be started (${result.code})`, result.cause);
     const { stdout, stderr } = result;
@@ -77,7 +77,7 @@ export async function runOras(call: OrasCall): Promise<OrasResult> {
   }
 }
 
-/** Looks now and then whether something still happens. ORAS has no timeout of its own. */
+/** Checks regularly for progress, because ORAS has no timeout. */
 class Watch {
   readonly #timer: NodeJS.Timeout;
   #silentSince = Date.now();
@@ -91,7 +91,7 @@ class Watch {
       looking = true;
       const sizeBytes = growing === undefined ? 0 : await sizeOf(growing);
       looking = false;
-      if (sizeBytes !== this.#sizeBytes) this.heard();
+      if (sizeBytes !== this.#sizeBytes) this.progressed();
       this.#sizeBytes = sizeBytes;
       if (Date.now() - this.#silentSince < timeoutMs) return;
       this.expired = true;
@@ -100,7 +100,7 @@ class Watch {
     this.#timer = setInterval(look, Math.max(20, Math.min(1000, timeoutMs / 4)));
   }
 
-  heard(): void {
+  progressed(): void {
     this.#silentSince = Date.now();
   }
 
@@ -109,7 +109,8 @@ class Watch {
   }
 }
 
-async function sizeOf(path: string): Promise<number> {
+/** Returns a file's size in bytes; 0 if there is no such file. */
+export async function sizeOf(path: string): Promise<number> {
   try {
     return (await stat(path)).size;
   } catch {
@@ -117,10 +118,10 @@ async function sizeOf(path: string): Promise<number> {
   }
 }
 
-function silent({ subject, timeoutMs }: OrasCall): RegistryTimeout {
-  return new RegistryTimeout(`The registry was silent for ${timeoutMs / 1000} s when asked for ${subject}`, {
+function timeoutError({ subject, timeoutMs }: OrasCall): RegistryTimeout {
+  return new RegistryTimeout(`The registry sent nothing for ${timeoutMs / 1000} s while ORAS requested ${subject}`, {
     subject,
-    expected: `an answer, and then a byte at least every ${timeoutMs / 1000} s`,
+    expected: `a reply, and then a byte at least every ${timeoutMs / 1000} s`,
     found: 'silence',
     temporary: true,
     retryLimit: 2,

@@ -2,10 +2,10 @@ import type { RegistryOptions } from '../registry.ts';
 import { OrasMissing, OrasTooOld } from './errors.ts';
 import { runOras } from './process.ts';
 
-/** `blob fetch --no-tty`, `--cert-file` and the rest of what is used here are all in it. */
+/** It has `blob fetch --no-tty`, `--cert-file` and everything else that is used here. */
 const OLDEST = [1, 3, 0] as const;
 
-/** The version of the ORAS CLI on PATH, such as `1.3.3`. @throws OrasMissing, OrasTooOld */
+/** Returns the version of the ORAS CLI on PATH, such as `1.3.3`. @throws OrasMissing, OrasTooOld */
 export async function readOrasVersion(
   { env = {}, timeoutMs = 30_000 }: RegistryOptions,
   signal: AbortSignal,

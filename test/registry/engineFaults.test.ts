@@ -4,7 +4,7 @@ import { getEventListeners } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { test } from 'node:test';
-import { HostGate } from '../../registry/concurrency/hostLimit.ts';
+import { HostLimit } from '../../registry/concurrency/hostLimit.ts';
 import {
   RegistryDigestMismatch,
   RegistryDns,
@@ -17,7 +17,7 @@ import {
   RegistryTimeout,
   RegistryUnavailable,
 } from '../../registry/errors.ts';
-import { retrying } from '../../registry/hosts/retrying.ts';
+import { retrying } from '../../registry/fallback/retrying.ts';
 import {
   captivePortal,
   chunked,
@@ -179,7 +179,7 @@ test('a captive portal, an endless manifest and a schema 1 image are named', asy
   for (const work of [engine.fetchManifest(reference, SIGNAL), engine.listTags(reference, SIGNAL)])
     await assert.rejects(work, (error: unknown) => error instanceof RegistryProtocol && /portal/.test(error.hint));
   registry.script({ kind: 'manifest', fault: endless() });
-  await assert.rejects(engine.fetchManifest(reference, SIGNAL), /larger/);
+  await assert.rejects(engine.fetchManifest(reference, SIGNAL), /too large/);
   const body = '{"schemaVersion":1,"name":"a"}';
   registry.script({ kind: 'manifest', fault: [wrongBytes(body), headers({ 'docker-content-digest': null })] });
   await assert.rejects(engine.fetchManifest(reference, SIGNAL), /schema 1/);
@@ -315,8 +315,8 @@ test('fifty redirects are followed, relative and across origins; no more, and no
   for (const [fault, words] of [
     [redirectChain(51), /50 times/],
     [redirectLoop(), /circle/],
-    [redirect('ftp://x/y'), /web address/],
-    [redirect('http://['), /where to/],
+    [redirect('ftp://x/y'), /neither http nor https/],
+    [redirect('http://['), /usable Location/],
   ] as const) {
     registry.script({ kind: 'blob', fault });
     await assert.rejects(fetchWhole(bench), (error: unknown) => {
@@ -365,7 +365,7 @@ test('all pages of tags are read in order; a circle and another host are refused
   ]);
   await assert.rejects(engine.listTags(reference, SIGNAL), (error: unknown) => {
     assert.ok(error instanceof RegistryProtocol, 'the repository is there: its first page was');
-    return /breaks its list of the tags/.test(error.message);
+    return /does not have all pages of the tag list/.test(error.message);
   });
 });
 
@@ -482,57 +482,57 @@ test('a server that accepts and says nothing does not outlast close', async cont
 });
 
 test('a host that throttles is asked less at once, and more again when it answers', async () => {
-  const gate = new HostGate(8);
-  const passes = await Promise.all(Array.from({ length: 8 }, () => gate.enter(SIGNAL)));
+  const gate = new HostLimit(8);
+  const passes = await Promise.all(Array.from({ length: 8 }, () => gate.acquire(SIGNAL)));
   for (const pass of passes) pass.throttle(0);
   assert.equal(gate.limit, 4);
-  for (const pass of passes) pass.leave();
-  for (const pass of passes) pass.leave();
-  const [late] = await Promise.all([gate.enter(SIGNAL)]);
+  for (const pass of passes) pass.release();
+  for (const pass of passes) pass.release();
+  const [late] = await Promise.all([gate.acquire(SIGNAL)]);
   late?.throttle(0);
   assert.equal(gate.limit, 1);
-  late?.leave();
+  late?.release();
   for (let turn = 0; turn < 100; turn += 1) {
-    const pass = await gate.enter(SIGNAL);
+    const pass = await gate.acquire(SIGNAL);
     pass.succeed();
-    pass.leave();
+    pass.release();
   }
   assert.equal(gate.limit, 8);
 });
 
 test('a gate admits no more than its limit, in order, and forgets who has left the queue', async () => {
-  const gate = new HostGate(2);
-  const first = await gate.enter(SIGNAL);
-  await gate.enter(SIGNAL);
+  const gate = new HostLimit(2);
+  const first = await gate.acquire(SIGNAL);
+  await gate.acquire(SIGNAL);
   const order: string[] = [];
   const controller = new AbortController();
-  const gone = gate.enter(controller.signal);
-  const third = gate.enter(SIGNAL).then(() => order.push('third'));
-  const fourth = gate.enter(SIGNAL).then(() => order.push('fourth'));
+  const gone = gate.acquire(controller.signal);
+  const third = gate.acquire(SIGNAL).then(() => order.push('third'));
+  const fourth = gate.acquire(SIGNAL).then(() => order.push('fourth'));
   controller.abort(new Error('enough'));
   await assert.rejects(gone, /enough/);
   assert.deepEqual(order, []);
-  first.leave();
+  first.release();
   await third;
   assert.deepEqual(order, ['third']);
   void fourth;
 });
 
 test('a pause holds everybody back, and an abort in it leaves no timer', async () => {
-  const gate = new HostGate(4);
-  const pass = await gate.enter(SIGNAL);
+  const gate = new HostLimit(4);
+  const pass = await gate.acquire(SIGNAL);
   pass.throttle(3_600_000);
-  pass.leave();
+  pass.release();
   const controller = new AbortController();
-  const waiting = gate.enter(controller.signal);
+  const waiting = gate.acquire(controller.signal);
   controller.abort(new Error('enough'));
   await assert.rejects(waiting, /enough/);
-  const brief = new HostGate(4);
-  const other = await brief.enter(SIGNAL);
+  const brief = new HostLimit(4);
+  const other = await brief.acquire(SIGNAL);
   other.throttle(20);
-  other.leave();
+  other.release();
   const before = performance.now();
-  await brief.enter(SIGNAL);
+  await brief.acquire(SIGNAL);
   assert.ok(performance.now() - before >= 15);
 });
 
@@ -636,27 +636,20 @@ test('headers without end are told as such', async context => {
   registry.script({ fault: headers({ 'x-pad': 'a'.repeat(300_000) }) });
   await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
     assert.ok(error instanceof RegistryProtocol);
-    assert.match(error.message, /more headers than anybody reads/);
+    assert.match(error.message, /more headers than the client accepts/);
     return true;
   });
   assert.equal(registry.count(), 2);
 });
 
-test('one length said twice is one length', async context => {
-  const bench = await setUp(context);
-  const length = `Content-Length: ${bench.blob.length}\r\n`;
-  const head = `HTTP/1.1 200 OK\r\n${length}X-Other: 1\r\n${length.toLowerCase()}\r\n`;
-  bench.registry.script({ kind: 'blob', fault: raw(Buffer.concat([Buffer.from(head), bench.blob])) });
-  assert.ok((await fetchWhole(bench)).bytes.equals(bench.blob));
-  assert.equal(bench.registry.count('blob'), 1);
-});
-
-test('two lengths that differ are refused', async context => {
-  const bench = await setUp(context, {}, { retries: 1 });
-  const { length } = bench.blob;
-  const head = `HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\nContent-Length: ${length - 1}\r\n\r\n`;
-  bench.registry.script({ kind: 'blob', fault: raw(Buffer.concat([Buffer.from(head), bench.blob])) });
-  await assert.rejects(fetchWhole(bench), RegistryRefusal);
+test('a reply with two Content-Length headers is refused, even if they agree', async context => {
+  for (const second of [0, -1]) {
+    const bench = await setUp(context, {}, { retries: 1 });
+    const { length } = bench.blob;
+    const head = `HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\nContent-Length: ${length + second}\r\n\r\n`;
+    bench.registry.script({ kind: 'blob', fault: raw(Buffer.concat([Buffer.from(head), bench.blob])) });
+    await assert.rejects(fetchWhole(bench), RegistryRefusal);
+  }
 });
 
 test('storage that lacks a blob at first is asked again, by way of the registry', async context => {

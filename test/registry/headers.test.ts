@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { continuesBlob, parseContentRange } from '../../registry/builtin/answers/contentRange.ts';
-import { readErrorWords } from '../../registry/builtin/faults/diagnostics.ts';
+import { readErrorBody } from '../../registry/builtin/faults/errorBody.ts';
+import { continuesBlob, parseContentRange } from '../../registry/builtin/http/contentRange.ts';
 import { parseNextLink } from '../../registry/builtin/http/nextLink.ts';
 import { parseRetryAfter } from '../../registry/builtin/http/retryAfter.ts';
 import { parseWarnings } from '../../registry/builtin/http/warnings.ts';
@@ -136,24 +136,24 @@ test('299 warnings are read, unescaped and made printable', () => {
 
 test('an error body gives its codes and messages, bounded and clean', () => {
   const body = { errors: [{ code: 'DENIED', message: 'no\u001b[2J way', detail: { secret: 1 } }, { code: 'UNKNOWN' }] };
-  const words = readErrorWords(Buffer.from(JSON.stringify(body)), 'application/json');
+  const words = readErrorBody(Buffer.from(JSON.stringify(body)), 'application/json');
   assert.deepEqual(words.diagnostics, [
     { code: 'DENIED', message: 'no [2J way' },
     { code: 'UNKNOWN', message: '' },
   ]);
   assert.equal(words.said, 'DENIED: no [2J way; UNKNOWN');
-  const long = readErrorWords(Buffer.from(JSON.stringify({ errors: [{ code: 'X', message: 'y'.repeat(9999) }] })), '');
+  const long = readErrorBody(Buffer.from(JSON.stringify({ errors: [{ code: 'X', message: 'y'.repeat(9999) }] })), '');
   assert.ok((long.said?.length ?? 0) <= 300);
 });
 
 test('an error body of any form does no harm', () => {
-  const said = (text: string, type = 'text/plain'): string | undefined => readErrorWords(Buffer.from(text), type).said;
+  const said = (text: string, type = 'text/plain'): string | undefined => readErrorBody(Buffer.from(text), type).said;
   assert.equal(said('{"errors":"no"}'), undefined);
   assert.equal(said('{"errors":[null,3,{}]}'), undefined);
   assert.equal(said('{"details":"incorrect username"}'), 'incorrect username');
   assert.equal(said('404 page not found'), '404 page not found');
   assert.equal(said(''), undefined);
-  assert.equal(readErrorWords(Buffer.from('\n<!DOCTYPE html><p>Log in'), undefined).isHtml, true);
+  assert.equal(readErrorBody(Buffer.from('\n<!DOCTYPE html><p>Log in'), undefined).isHtml, true);
 });
 
 test('a URL is shown without its secrets', () => {

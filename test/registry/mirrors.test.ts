@@ -1,137 +1,261 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
-import { buffer } from 'node:stream/consumers';
-import { after, before, beforeEach, describe, it } from 'node:test';
-import { openRegistry } from '../../registry/openRegistry.ts';
-import { parseReference, type Reference } from '../../registry/reference.ts';
-import type { Registry } from '../../registry/registry.ts';
-import { captivePortal, corrupt, finish, hang, redirect, reset, status } from '../support/faults.ts';
-import { imageOf } from '../support/images.ts';
-import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { describe, it, mock } from 'node:test';
+import {
+  RegistryNotFound,
+  RegistryProtocol,
+  type RegistryRefusal,
+  RegistryRefused,
+  RegistryTimeout,
+  RegistryUnavailable,
+} from '../../registry/errors.ts';
+import { Mirrors } from '../../registry/fallback/mirrors.ts';
+import { formatReference, parseReference } from '../../registry/reference.ts';
 
-const body = randomBytes(2_000_000);
-const image = imageOf({ layers: [{ mediaType: 'application/vnd.module.wasm.content.layer.v1+wasm', body }] });
-const other = imageOf({
-  layers: [{ mediaType: 'application/vnd.module.wasm.content.layer.v1+wasm', body: randomBytes(9) }],
-});
+const signal = new AbortController().signal;
+const MIRRORS = { 'origin.example': ['first.example/higress', 'second.example:5000'] };
+const a = parseReference('origin.example/plugins/a:1');
+const b = parseReference('origin.example/plugins/b:1');
+const c = parseReference('origin.example/plugins/c:1');
 
-describe('a mirror', () => {
-  let origin: TestRegistry;
-  let mirror: TestRegistry;
+const refused = () => new RegistryRefused('nobody listens', { hint: 'start it' });
+const missing = () => new RegistryNotFound('not there', { hint: 'push it', missing: 'manifest' });
+const broken = () => new RegistryUnavailable('503', { hint: 'wait' });
+const silent = () => new RegistryTimeout('silence', { hint: 'wait' });
 
-  before(async () => {
-    origin = await startRegistry();
-    mirror = await startRegistry();
-  });
-  after(async () => {
-    await origin.close();
-    await mirror.close();
-  });
-  beforeEach(() => {
-    for (const server of [origin, mirror]) {
-      server.script([]);
-      server.push('plugins/a', '1', image);
-      server.push('plugins/b', '1', image);
-      server.push('copies/plugins/a', '1', image);
-      server.push('copies/plugins/b', '1', image);
-      server.reset();
-    }
-  });
-
-  const pull = async (registry: Registry, reference: Reference): Promise<Buffer> => {
-    const { manifest } = await registry.fetchImage(reference);
-    const [layer] = manifest.layers;
-    assert.ok(layer);
-    return buffer(await registry.openBlob(reference, layer));
-  };
-  const withMirror = async (place: string, play: (registry: Registry) => Promise<void>, timeoutMs = 2000) => {
-    const registry = await openRegistry({ mirrors: { [origin.host]: [place] }, retries: 1, timeoutMs });
-    try {
-      await play(registry);
-    } finally {
-      await registry.close();
-    }
-  };
-  const a = () => parseReference(`${origin.host}/plugins/a:1`);
-  const b = () => parseReference(`${origin.host}/plugins/b:1`);
-
-  it('is asked instead of the registry, under its prefix', () =>
-    withMirror(`${mirror.host}/copies`, async registry => {
-      assert.ok((await pull(registry, a())).equals(body));
-      assert.equal(origin.requests.length, 0);
-      assert.ok(mirror.requests.every(({ path }) => path.startsWith('/v2/copies/')));
-    }));
-
-  it('that lacks an image costs that image one request', () =>
-    withMirror(`${mirror.host}/elsewhere`, async registry => {
-      assert.ok((await pull(registry, a())).equals(body));
-      assert.ok(origin.count('blob') === 1 && mirror.count('manifest') >= 1);
-    }));
-
-  it('with wrong bytes is passed over', () =>
-    withMirror(mirror.host, async registry => {
-      mirror.script({ kind: 'blob', method: 'GET', fault: corrupt() });
-      assert.ok((await pull(registry, a())).equals(body));
-      assert.equal(origin.count({ kind: 'blob', method: 'GET' }), 1);
-    }));
-
-  it('with another image under a digest is passed over', () =>
-    withMirror(mirror.host, async registry => {
-      mirror.script({
-        kind: 'manifest',
-        fault: { name: 'other', rewrite: said => ({ ...said, body: other.manifest }) },
-      });
-      const image_ = await registry.fetchImage({ ...a(), digest: image.digest });
-      assert.equal(image_.digest, image.digest);
-      assert.equal(origin.count('manifest'), 1);
-    }));
-
-  for (const [what, fault, most] of [
-    ['a log-in page', captivePortal(), 4],
-    ['a redirect to a log-in page', redirect('/login', 302), 2],
-    ['a 401 without a challenge', status(401), 2],
-    ['503', status(503), 4],
-    ['a reset', reset(), 4],
-    ['silence', hang(), 8],
-  ] as const)
-    it(`that fails for all alike is asked by few of many (${what})`, () =>
-      withMirror(
-        mirror.host,
-        async registry => {
-          mirror.script({ fault });
-          const names = Array.from({ length: 40 }, (_, index) => `plugins/many${index}`);
-          for (const name of names) origin.push(name, '1', other);
-          const references = names.map(name => parseReference(`${origin.host}/${name}:1`));
-          await Promise.all(references.map(reference => registry.fetchImage(reference)));
-          assert.ok(mirror.requests.length <= most, `${mirror.requests.length} requests`);
-        },
-        300,
-      ));
-
-  it('that breaks off is taken over from at the byte where it broke', () =>
-    withMirror(mirror.host, async registry => {
-      const reference = a();
-      const [layer] = (await registry.fetchImage(reference)).manifest.layers;
-      assert.ok(layer);
-      mirror.script([
-        { kind: 'blob', first: 1, fault: finish({ afterBytes: 1_500_000 }) },
-        { kind: 'blob', fault: status(500) },
-      ]);
-      assert.ok((await buffer(await registry.openBlob(reference, layer))).equals(body));
-      assert.equal(origin.bytesServed('blob'), 500_000);
-    }));
-
-  it('that is down is not asked for every image', async () => {
-    const gone = await startRegistry();
-    const { host } = gone;
-    await gone.close();
-    await withMirror(host, async registry => {
-      const first = registry.traffic.requests;
-      assert.ok((await pull(registry, a())).equals(body));
-      const afterFirst = registry.traffic.requests;
-      await registry.fetchImage(b());
-      assert.equal(registry.traffic.requests - afterFirst, 1, 'the mirror was asked again');
-      assert.ok(afterFirst > first);
+/** Asks, and tells who was asked; `faults` by host. */
+async function asked(
+  places: Mirrors,
+  reference: typeof a,
+  faults: Readonly<Record<string, () => RegistryRefusal>>,
+): Promise<{ hosts: string[]; error?: RegistryRefusal }> {
+  const hosts: string[] = [];
+  try {
+    await places.first(reference, signal, async at => {
+      hosts.push(formatReference(at));
+      const fault = faults[at.registry];
+      if (fault !== undefined) throw fault();
     });
+    return { hosts };
+  } catch (error) {
+    return { hosts, error: error as RegistryRefusal };
+  }
+}
+
+describe('places', () => {
+  it('are asked in order, the registry itself last, under their prefixes', async () => {
+    const { hosts, error } = await asked(new Mirrors(MIRRORS), a, {
+      'first.example': missing,
+      'second.example:5000': missing,
+    });
+    assert.equal(error, undefined);
+    assert.deepEqual(hosts, [
+      'first.example/higress/plugins/a:1',
+      'second.example:5000/plugins/a:1',
+      'origin.example/plugins/a:1',
+    ]);
   });
+
+  it('of other registries are not asked', async () => {
+    const { hosts } = await asked(new Mirrors(MIRRORS), parseReference('other.example/x:1'), {});
+    assert.deepEqual(hosts, ['other.example/x:1']);
+  });
+
+  for (const [what, fault] of Object.entries({ refused, broken, silent }))
+    it(`that fail as a whole are not asked for the next image (${what})`, async () => {
+      const places = new Mirrors(MIRRORS);
+      await asked(places, a, { 'first.example': fault });
+      const { hosts } = await asked(places, b, {});
+      assert.deepEqual(hosts, ['second.example:5000/plugins/b:1']);
+    });
+
+  it('that lack one image are asked for the next', async () => {
+    const places = new Mirrors(MIRRORS);
+    await asked(places, a, { 'first.example': missing });
+    assert.deepEqual((await asked(places, b, {})).hosts, ['first.example/higress/plugins/b:1']);
+  });
+
+  it('that all fail are all told', async () => {
+    const { error } = await asked(new Mirrors(MIRRORS), a, {
+      'first.example': refused,
+      'second.example:5000': missing,
+      'origin.example': broken,
+    });
+    assert.equal((error as RegistryRefusal & { code: string }).code, 'REGISTRY_ALL_FAILED');
+    assert.match(error?.message ?? '', /first\.example.*nobody listens.*second\.example:5000.*not there.*503/);
+    assert.equal(error?.hint, 'wait');
+  });
+
+  it('given up are told with what they said when they were asked', async () => {
+    const places = new Mirrors(MIRRORS);
+    await asked(places, a, { 'first.example': refused });
+    const { error } = await asked(places, b, { 'second.example:5000': missing, 'origin.example': missing });
+    assert.match(error?.message ?? '', /first\.example.*nobody listens/);
+  });
+
+  it('that are the only one give their own refusal, and are given up at once where nobody listens', async () => {
+    const places = new Mirrors();
+    assert.ok((await asked(places, a, { 'origin.example': refused })).error instanceof RegistryRefused);
+    const { hosts, error } = await asked(places, b, {});
+    assert.deepEqual(hosts, []);
+    assert.ok(error instanceof RegistryRefused);
+    assert.match(error.message, /nobody listens/);
+    assert.equal(error.subject, 'origin.example/plugins/b:1');
+  });
+
+  it('that are the only one may fail for two images and still be asked for the third', async () => {
+    const places = new Mirrors();
+    await asked(places, a, { 'origin.example': broken });
+    await asked(places, b, { 'origin.example': broken });
+    assert.equal((await asked(places, c, {})).error, undefined);
+    await asked(places, a, { 'origin.example': broken });
+    assert.equal((await asked(places, b, {})).hosts.length, 1);
+  });
+
+  it('that answer others meanwhile are not given up for what fails for some', async () => {
+    const places = new Mirrors(MIRRORS);
+    await asked(places, a, {});
+    const fail: (() => void)[] = [];
+    const failing = [a, b, c].map(reference =>
+      places
+        .first(reference, signal, at => {
+          if (at.registry !== 'first.example') return Promise.resolve();
+          return new Promise<void>((_, reject) => fail.push(() => reject(silent())));
+        })
+        .catch(() => undefined),
+    );
+    await asked(places, a, {});
+    for (const end of fail) end();
+    await Promise.all(failing);
+    assert.deepEqual((await asked(places, b, {})).hosts, ['first.example/higress/plugins/b:1']);
+  });
+
+  it('given up are tried again by one caller after a while', async () => {
+    let now = 0;
+    const places = new Mirrors({}, { now: () => now });
+    await asked(places, a, { 'origin.example': refused });
+    now = 61_000;
+    const [first, second] = await Promise.all([
+      asked(places, a, { 'origin.example': refused }),
+      asked(places, b, { 'origin.example': refused }),
+    ]);
+    assert.deepEqual([first.hosts.length, second.hosts.length], [1, 0]);
+    now = 130_000;
+    assert.equal((await asked(places, a, {})).error, undefined);
+    assert.equal((await asked(places, b, {})).error, undefined);
+  });
+
+  it('of which nothing is known are asked by one, and by nobody else once given up; that is told once', async () => {
+    const told: string[] = [];
+    const places = new Mirrors(MIRRORS, { onGivenUp: registry => told.push(registry) });
+    const portal = () => new RegistryProtocol('a web page', { hint: 'log in', hostwide: true });
+    const many = Array.from({ length: 60 }, (_, index) => parseReference(`origin.example/plugins/p${index}:1`));
+    const all = await Promise.all(many.map(reference => asked(places, reference, { 'first.example': portal })));
+    const hosts = all.flatMap(it => it.hosts.map(host => host.split('/')[0]));
+    assert.equal(hosts.filter(host => host === 'first.example').length, 1);
+    assert.equal(hosts.filter(host => host === 'second.example:5000').length, 60);
+    assert.deepEqual(told, ['first.example']);
+  });
+
+  it('that are the only one and are no registry are given up after three images', async () => {
+    const places = new Mirrors();
+    const portal = () => new RegistryProtocol('a web page', { hint: 'log in', hostwide: true });
+    const many = Array.from({ length: 60 }, (_, index) => parseReference(`origin.example/plugins/p${index}:1`));
+    const all = await Promise.all(many.map(reference => asked(places, reference, { 'origin.example': portal })));
+    assert.equal(all.flatMap(it => it.hosts).length, 3);
+    assert.ok(all.every(({ error }) => error instanceof RegistryProtocol && /a web page/.test(error.message)));
+  });
+
+  it('that are slow to answer at first are asked by one more each second, and by all once they answer', async context => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    context.after(() => mock.timers.reset());
+    const places = new Mirrors();
+    const answers: (() => void)[] = [];
+    const hear = async (): Promise<void> => new Promise(resolve => answers.push(resolve));
+    const many = Array.from({ length: 20 }, (_, index) => parseReference(`origin.example/plugins/p${index}:1`));
+    const asking = Promise.all(many.map(reference => places.first(reference, signal, hear)));
+    for (const underWay of [1, 2, 3, 4, 4]) {
+      await new Promise(setImmediate);
+      assert.equal(answers.length, underWay);
+      mock.timers.tick(1000);
+    }
+    answers[2]?.();
+    await new Promise(setImmediate);
+    assert.equal(answers.length, 20);
+    for (const answer of answers) answer();
+    await asking;
+  });
+
+  it('that hung are given up once those under way have failed: nobody takes the place of the first', async context => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    context.after(() => mock.timers.reset());
+    const places = new Mirrors();
+    const failing: (() => void)[] = [];
+    const hang = async (): Promise<void> => new Promise((_, reject) => failing.push(() => reject(silent())));
+    const many = Array.from({ length: 20 }, (_, index) => parseReference(`origin.example/plugins/p${index}:1`));
+    const asking = Promise.allSettled(many.map(reference => places.first(reference, signal, hang)));
+    for (let second = 0; second < 5; second += 1) {
+      await new Promise(setImmediate);
+      mock.timers.tick(1000);
+    }
+    failing[3]?.();
+    await new Promise(setImmediate);
+    mock.timers.tick(3000);
+    await new Promise(setImmediate);
+    for (const fail of failing) fail();
+    assert.ok((await asking).every(({ status }) => status === 'rejected'));
+    assert.equal(failing.length, 4);
+  });
+
+  it('that say what they are may be asked by all before the first has its answer', async () => {
+    const places = new Mirrors();
+    const answers: (() => void)[] = [];
+    const hear = async (): Promise<void> => new Promise(resolve => answers.push(resolve));
+    const asking = Promise.all([a, b, c].map(reference => places.first(reference, signal, hear)));
+    await new Promise(setImmediate);
+    assert.equal(answers.length, 1);
+    places.identified('origin.example');
+    await new Promise(setImmediate);
+    assert.equal(answers.length, 3);
+    for (const answer of answers) answer();
+    await asking;
+  });
+
+  it('of which nothing is known let go whoever leaves', async () => {
+    const places = new Mirrors();
+    const answers: (() => void)[] = [];
+    const first = places.first(a, signal, () => new Promise<void>(resolve => answers.push(resolve)));
+    const leaver = new AbortController();
+    const second = places.first(b, leaver.signal, async () => assert.fail('it was not asked'));
+    leaver.abort(new Error('left'));
+    await assert.rejects(second, /left/);
+    answers[0]?.();
+    await first;
+  });
+
+  it('are not passed over for what is no fault of theirs', async () => {
+    const places = new Mirrors(MIRRORS);
+    await assert.rejects(
+      places.first(a, signal, async () => {
+        throw new TypeError('a bug');
+      }),
+      TypeError,
+    );
+  });
+
+  it('are left when the caller leaves', async () => {
+    const controller = new AbortController();
+    const hosts: string[] = [];
+    const asking = new Mirrors(MIRRORS).first(a, controller.signal, async at => {
+      hosts.push(at.registry);
+      controller.abort(new Error('left'));
+      throw refused();
+    });
+    await assert.rejects(asking, /left/);
+    assert.equal(hosts.length, 1);
+  });
+
+  for (const place of ['https://harbor.local', 'harbor.local/UPPER', '', 'harbor.local/a:1', '/x'])
+    it(`refuse "${place}" as a mirror`, () => {
+      assert.throws(() => new Mirrors({ 'origin.example': [place] }), { code: 'REGISTRY_OPTIONS' });
+    });
 });

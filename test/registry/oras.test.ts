@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { Refusal } from '../../base/refusal.ts';
 import { createOrasEngine } from '../../registry/oras/engine.ts';
-import { refusalOf } from '../../registry/oras/refusal.ts';
+import { orasError } from '../../registry/oras/stderr.ts';
 import { type Digest, parseReference } from '../../registry/reference.ts';
 import { refused } from '../support/refused.ts';
 
@@ -186,7 +186,7 @@ describe('what ORAS says', () => {
   ];
   for (const [stderr, code] of table)
     it(`"${stderr.slice(0, 90)}" is ${code}`, () => {
-      const refusal = refusalOf(stderr, subject, 'manifest') as Refusal & { code: string };
+      const refusal = orasError(stderr, subject, 'manifest') as Refusal & { code: string };
       assert.equal(refusal.code, code);
       assert.notEqual(refusal.hint, '');
     });
@@ -194,13 +194,13 @@ describe('what ORAS says', () => {
   it('is not mistaken by what a repository is called', () => {
     const odd = 'denied.example/x509:/unauthorized-certificate';
     const stderr = `Error: failed to fetch the content of "${odd}": Get "https://${odd}": read: connection reset by peer`;
-    assert.equal((refusalOf(stderr, odd, 'manifest') as Refusal & { code: string }).code, 'REGISTRY_UNAVAILABLE');
+    assert.equal((orasError(stderr, odd, 'manifest') as Refusal & { code: string }).code, 'REGISTRY_UNAVAILABLE');
   });
 
   it('is told without the secrets of signed URLs and proxies', () => {
     const stderr =
       'Error: Get "https://user:p1anted-a@bucket.example/x?Signature=p1anted-b&Expires=1": proxyconnect tcp: http://me:p1anted-c@proxy:1: EOF';
-    const refusal = refusalOf(stderr, subject, 'blob');
+    const refusal = orasError(stderr, subject, 'blob');
     assert.doesNotMatch(`${refusal.message} ${refusal.stack} ${JSON.stringify(refusal)}`, /p1anted/);
   });
 });

@@ -7,29 +7,29 @@ import {
   RegistryUnavailable,
 } from '../../errors.ts';
 import { printable } from '../../hosts/redact.ts';
-import { refuseTransport } from '../faults/transportFaults.ts';
-import { attemptOf, canDecode, contentEncoding, decodeBody, requestOf } from '../transport/bodies.ts';
-import type { HttpAnswer } from '../transport/transport.ts';
+import { transportError } from '../faults/transportErrors.ts';
+import { type Reply, requestOf } from '../http/reply.ts';
+import { canDecode, contentEncoding, decodeBody, failedRequestOf } from '../transport/bodies.ts';
 
 export interface BlobStreamOptions {
-  /** How many bytes must still come. */
+  /** How many bytes the body must have. */
   readonly expectedBytes: number;
   readonly timeoutMs: number;
-  /** Less than this within a whole timeout, though something came, is RegistrySlow. 0: never. */
+  /** Fewer bytes than this within `timeoutMs`, but not none, are RegistrySlow. 0: never. */
   readonly leastBytes: number;
   readonly signal: AbortSignal;
-  /** Told of bytes as they came over the wire. */
+  /** Called with the number of bytes received, before any Content-Encoding is undone. */
   readonly onBytes: (count: number) => void;
-  /** Told before RegistrySlow. */
+  /** Called before RegistrySlow. */
   readonly onSlow: () => void;
 }
 
 /**
- * A blob's body that ends only if all of it came; anything else is one of this room's refusals. A reader that pauses for
- * long gives its place at the host to others.
+ * A blob's body. It ends only when all its bytes have arrived; otherwise it is destroyed with one of this room's refusals. A
+ * reader that pauses longer than `timeoutMs` gives its slot at the host back.
  */
 export class BlobStream extends Readable {
-  readonly #answer: HttpAnswer;
+  readonly #reply: Reply;
   readonly #source: Readable;
   readonly #options: BlobStreamOptions;
   readonly #watch: NodeJS.Timeout;
@@ -39,27 +39,27 @@ export class BlobStream extends Readable {
   #fault: Error | undefined;
   #ended = false;
 
-  constructor(answer: HttpAnswer, options: BlobStreamOptions) {
+  constructor(reply: Reply, options: BlobStreamOptions) {
     super({ highWaterMark: 256 * 1024 });
-    this.#answer = answer;
+    this.#reply = reply;
     this.#options = options;
     const plain =
-      // One that nobody here can undo may be a label only: the blob's digest tells.
-      !canDecode(answer) ||
-      // Storage that labels a .tar.gz as "gzip" sends the blob itself: its length tells.
-      Number(answer.headers['content-length'] ?? -1) === options.expectedBytes;
-    this.#source = plain ? answer.body : decodeBody(answer);
-    if (this.#source !== answer.body) answer.body.on('data', (chunk: Buffer) => this.#count(chunk.length));
+      // An encoding that cannot be undone here may be only a label: the blob's digest decides.
+      !canDecode(reply) ||
+      // Some storage labels a .tar.gz as "gzip" and sends the blob itself: then the length fits.
+      Number(reply.headers['content-length'] ?? -1) === options.expectedBytes;
+    this.#source = plain ? reply.body : decodeBody(reply);
+    if (this.#source !== reply.body) reply.body.on('data', (chunk: Buffer) => this.#count(chunk.length));
     this.#source.on('data', (chunk: Buffer) => this.#take(chunk));
     this.#source.once('end', () => this.#finish());
-    this.#source.on('error', error => this.#break(error));
+    this.#source.on('error', error => this.#fail(error));
     this.#source.once('close', () => {
       if (!this.readableEnded && !this.destroyed) this.#finish();
     });
     this.#watch = setInterval(() => this.#checkPace(), options.timeoutMs);
   }
 
-  /** What came before a break is handed on first: nobody need ask for those bytes again. */
+  /** The bytes received before a failure are delivered first, so that they need not be requested again. */
   override read(size?: number): Buffer | null {
     const chunk = super.read(size) as Buffer | null;
     if (this.#fault !== undefined && this.readableLength === 0 && chunk === null) this.destroy(this.#fault);
@@ -69,7 +69,7 @@ export class BlobStream extends Readable {
   override _read(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    // The time of the pause was the reader's.
+    // The reader paused, not the server: the current window counts as full.
     this.#windowBytes = Math.max(1, this.#options.leastBytes);
     this.#source.resume();
   }
@@ -78,15 +78,15 @@ export class BlobStream extends Readable {
     clearInterval(this.#watch);
     this.#source.on('error', () => {});
     this.#source.destroy();
-    this.#answer.body.on('error', () => {}).destroy();
-    this.#answer.leave();
-    callback(error === null ? null : this.#name(error));
+    this.#reply.body.on('error', () => {}).destroy();
+    this.#reply.release();
+    callback(error === null ? null : this.#refusalOf(error));
   }
 
   #take(chunk: Buffer): void {
     if (this.destroyed || this.#ended || this.#fault !== undefined) return;
-    if (this.#source === this.#answer.body) this.#count(chunk.length);
-    // What follows the blob's end is nobody's: its digest tells whether what came before is right.
+    if (this.#source === this.#reply.body) this.#count(chunk.length);
+    // Bytes beyond the blob's end are ignored: the digest decides about those before it.
     const part = chunk.subarray(0, this.#options.expectedBytes - this.#receivedBytes);
     this.#receivedBytes += chunk.length;
     const goesOn = this.push(part);
@@ -101,95 +101,96 @@ export class BlobStream extends Readable {
     this.#ended = true;
     clearInterval(this.#watch);
     this.push(null);
-    // A body that goes on and on is not waited for; one that has ended does not mind.
+    // The rest of a body that is too long is not waited for.
     if (this.#receivedBytes > this.#options.expectedBytes) this.#source.destroy();
   }
 
-  #break(error: Error): void {
+  #fail(error: Error): void {
     if (this.#ended) return;
     clearInterval(this.#watch);
     this.#fault ??= error;
-    this.#answer.leave();
+    this.#reply.release();
     if (this.readableLength === 0) this.destroy(error);
   }
 
   #count(bytes: number): void {
     this.#windowBytes += bytes;
+    this.#reply.countBytes(bytes);
     this.#options.onBytes(bytes);
   }
 
   #finish(): void {
-    if (this.destroyed || this.#fault !== undefined || this.#answer.body.errored) return;
+    if (this.destroyed || this.#fault !== undefined || this.#reply.body.errored) return;
     clearInterval(this.#watch);
     const { expectedBytes } = this.#options;
     if (this.#receivedBytes >= expectedBytes) {
       this.#end();
       return;
     }
-    const { host } = this.#answer.request.url;
-    this.#break(
-      new RegistryUnavailable(`${host} ended the blob before its end`, {
+    const { host } = this.#reply.request.url;
+    this.#fail(
+      new RegistryUnavailable(`${host} ended the reply before the end of the blob`, {
         subject: host,
-        request: requestOf(this.#answer),
+        request: requestOf(this.#reply),
         expected: `${expectedBytes} bytes`,
         found: `${this.#receivedBytes} bytes`,
         temporary: true,
-        hint: 'Try again later; if it happens each time, a proxy on the way may cut large answers.',
+        hint: 'Try again later; if it happens each time, a proxy on the way may cut large replies.',
       }),
     );
   }
 
   #checkPace(): void {
     if (this.#paused) {
-      this.#answer.leave();
+      this.#reply.release();
       return;
     }
     const received = this.#windowBytes;
     this.#windowBytes = 0;
     if (received >= Math.max(1, this.#options.leastBytes)) return;
-    const { host } = this.#answer.request.url;
+    const { host } = this.#reply.request.url;
     if (received > 0) this.#options.onSlow();
     const Kind = received > 0 ? RegistrySlow : RegistryTimeout;
-    this.#break(
+    this.#fail(
       new Kind(`${host} sent ${received} bytes of the blob in ${this.#options.timeoutMs / 1000} s`, {
         subject: host,
-        request: requestOf(this.#answer),
+        request: requestOf(this.#reply),
         temporary: true,
         hint: 'Try again later, or allow more time with --timeout.',
       }),
     );
   }
 
-  #name(error: Error): Error | RegistryRefusal {
+  #refusalOf(error: Error): Error | RegistryRefusal {
     const { signal, timeoutMs } = this.#options;
     if (signal.aborted) return signal.reason instanceof Error ? signal.reason : error;
     if (
       (error as NodeJS.ErrnoException).code?.startsWith('Z_') ||
       /^ERR_(?:_ERROR_)?BROTLI/.test((error as NodeJS.ErrnoException).code ?? '')
     )
-      return new RegistryUnavailable(`The Content-Encoding of a blob from ${this.#answer.request.url.host} is broken`, {
-        subject: this.#answer.request.url.host,
-        request: requestOf(this.#answer),
-        found: printable(contentEncoding(this.#answer) ?? '', 40),
+      return new RegistryUnavailable(`${this.#reply.request.url.host} sent a blob with a broken Content-Encoding`, {
+        subject: this.#reply.request.url.host,
+        request: requestOf(this.#reply),
+        found: printable(contentEncoding(this.#reply) ?? '', 40),
         temporary: true,
-        hint: 'A proxy on the way compresses what must not be changed: have the registry excluded there.',
+        hint: 'A proxy on the way compresses registry data, which must not be changed: exclude the registry there.',
         cause: error,
       });
-    return refuseTransport(error, attemptOf(this.#answer, timeoutMs));
+    return transportError(error, failedRequestOf(this.#reply, timeoutMs));
   }
 }
 
-/** A body that does not have the length that the descriptor says; what came of it may not be kept. */
-export function refuseLength(answer: HttpAnswer, found: string, expectedBytes: number): RegistryProtocol {
-  const { host } = answer.request.url;
-  return new RegistryProtocol(`${host} sends a blob of another length than its manifest says`, {
+/** Returns the error for a body whose length is not the descriptor's; none of its bytes may be kept. */
+export function lengthError(reply: Reply, found: string, expectedBytes: number): RegistryProtocol {
+  const { host } = reply.request.url;
+  return new RegistryProtocol(`${host} sends a blob with another length than its manifest says`, {
     subject: host,
-    status: answer.status,
-    request: requestOf(answer),
+    status: reply.status,
+    request: requestOf(reply),
     expected: `${expectedBytes} bytes`,
     found,
     temporary: true,
     retryLimit: 2,
-    hint: 'The registry or a proxy on the way is damaged: try again, or another network.',
+    hint: 'The registry or a proxy on the way is broken: try again, or use another network.',
   });
 }

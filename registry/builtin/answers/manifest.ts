@@ -1,12 +1,12 @@
-import { createHash } from 'node:crypto';
 import type { RawManifest } from '../../engine.ts';
 import { ImageTypeUnsupported, RegistryDigestMismatch, RegistryProtocol } from '../../errors.ts';
 import { printable } from '../../hosts/redact.ts';
+import { digestOf } from '../../images/digestOf.ts';
 import { type Digest, isDigest, type Reference } from '../../reference.ts';
-import { type Asked, refusePortal } from '../faults/answerFaults.ts';
-import { looksLikeHtml } from '../faults/diagnostics.ts';
-import { readBody, requestOf } from '../transport/bodies.ts';
-import type { HttpAnswer } from '../transport/transport.ts';
+import { looksLikeHtml } from '../faults/errorBody.ts';
+import { type Purpose, webPageError } from '../faults/replyErrors.ts';
+import { type Reply, requestOf } from '../http/reply.ts';
+import { readBody } from '../transport/bodies.ts';
 
 const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
@@ -15,56 +15,54 @@ const DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
 const MEDIA_TYPES = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
 
 export const ACCEPTED_MANIFESTS = MEDIA_TYPES.join(', ');
-/** distribution-spec, Pushing manifests: what registries must take at least, and what nobody sends more than. */
+/** distribution-spec, Pushing manifests: registries should accept manifests up to this size, and larger ones are not in use. */
 const MOST_BYTES = 4 * 1024 * 1024;
 
-/** `Docker-Content-Digest`, if it is there and a digest. */
-export function announcedDigest({ headers }: HttpAnswer): Digest | undefined {
+/** Returns the `Docker-Content-Digest` header; undefined if it is missing or not a digest. */
+export function announcedDigest({ headers }: Reply): Digest | undefined {
   const text = headers['docker-content-digest']?.toString().trim();
   return text !== undefined && isDigest(text) ? text : undefined;
 }
 
-/** Reads a manifest or index and checks it against the digest that was asked for and the one that was announced. */
+/**
+ * Reads a manifest or index of at most 4 MiB and checks it against the reference's digest and the announced one.
+ * @throws RegistryDigestMismatch, RegistryProtocol, ImageTypeUnsupported, and what readBody throws
+ */
 export async function readManifest(
-  answer: HttpAnswer,
+  reply: Reply,
   reference: Reference,
-  asked: Asked,
+  purpose: Purpose,
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<RawManifest> {
-  const bytes = await readBody(answer, MOST_BYTES, timeoutMs, signal);
+  const bytes = await readBody(reply, MOST_BYTES, timeoutMs, signal);
   const text = bytes.toString('utf8');
-  const contentType = answer.headers['content-type']?.toString();
-  const details = { subject: asked.subject, status: answer.status, request: requestOf(answer) };
-  if (looksLikeHtml(text, contentType)) throw refusePortal(answer.request.url.host, details);
-  const announced = announcedDigest(answer);
+  const contentType = reply.headers['content-type']?.toString();
+  const details = { subject: purpose.subject, status: reply.status, request: requestOf(reply) };
+  if (looksLikeHtml(text, contentType)) throw webPageError(reply.request.url.host, details);
+  const announced = announcedDigest(reply);
   for (const [expected, by] of [
-    [reference.digest, 'the digest asked for'],
+    [reference.digest, 'the requested digest'],
     [announced, 'the digest that the registry announced'],
   ] as const) {
     if (expected === undefined) continue;
     const found = digestOf(bytes, expected);
     if (found !== expected)
-      throw new RegistryDigestMismatch(`The manifest of ${asked.subject} does not hash to ${by}`, {
+      throw new RegistryDigestMismatch(`The manifest of ${purpose.subject} does not hash to ${by}`, {
         ...details,
         expected,
         found,
-        // A broken proxy on the way, or a tag that moved between header and body: rarely twice.
+        // A broken proxy on the way, or a tag that moved between header and body: it rarely happens twice.
         temporary: true,
         retryLimit: 3,
-        hint: 'The answer was changed on the way, or the registry is damaged: do not use it; try again, or another network.',
+        hint: 'The bytes were changed on the way, or the registry is damaged: do not use them. Try again, or use another network.',
       });
   }
   const mediaType = mediaTypeOf(text, contentType, details);
-  return { bytes, mediaType, digest: reference.digest ?? announced ?? digestOf(bytes, 'sha256:') };
+  return { bytes, mediaType, digest: reference.digest ?? announced ?? digestOf(bytes) };
 }
 
-function digestOf(bytes: Buffer, like: string): Digest {
-  const algorithm = like.startsWith('sha512:') ? 'sha512' : 'sha256';
-  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
-}
-
-/** The header decides; registries that send a general one (`application/json`) are helped by the manifest's own member. */
+/** The Content-Type decides; if it is a general one such as `application/json`, the manifest's own member does. */
 function mediaTypeOf(
   text: string,
   contentType: string | undefined,
@@ -76,25 +74,22 @@ function mediaTypeOf(
   } catch (error) {
     throw new RegistryProtocol(`The manifest of ${details.subject} is not JSON`, {
       ...details,
-      found: printable(text, 60) || 'an empty answer',
+      found: printable(text, 60) || 'an empty reply',
       temporary: true,
       retryLimit: 2,
-      hint: 'Check that the host is an OCI registry, and that no proxy answers for it.',
+      hint: 'Check that the host is an OCI registry, and that no proxy answers in its place.',
       cause: error,
     });
   }
   const header = contentType?.split(';')[0]?.trim().toLowerCase() ?? '';
   const own = typeof json.mediaType === 'string' ? json.mediaType : '';
   if (/^application\/vnd\.docker\.distribution\.manifest\.v1\+/.test(header) || json.schemaVersion === 1)
-    throw new ImageTypeUnsupported(
-      `${details.subject} is an image of Docker's old schema 1, which no longer can be trusted`,
-      {
-        subject: details.subject,
-        expected: 'an OCI or Docker schema 2 manifest',
-        found: 'schema 1',
-        hint: 'Push the image again with a current docker, buildx or oras.',
-      },
-    );
+    throw new ImageTypeUnsupported(`${details.subject} has Docker's old schema 1, whose content cannot be verified`, {
+      subject: details.subject,
+      expected: 'an OCI or Docker schema 2 manifest',
+      found: 'schema 1',
+      hint: 'Push the image again with a current docker, buildx or oras.',
+    });
   return (
     [header, own].find(type => MEDIA_TYPES.includes(type)) ??
     (Array.isArray(json.manifests) ? OCI_INDEX : Array.isArray(json.layers) ? OCI_MANIFEST : own || header)

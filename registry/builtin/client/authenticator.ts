@@ -2,60 +2,63 @@ import { SharedWork } from '../../concurrency/sharedWork.ts';
 import type { Credential } from '../../credentials/credentialsFile.ts';
 import type { CredentialsSource } from '../../credentials/credentialsSource.ts';
 import { RegistryRefusal } from '../../errors.ts';
-import type { Asked } from '../faults/answerFaults.ts';
+import type { Purpose } from '../faults/replyErrors.ts';
 import { type Challenge, parseChallenges } from '../http/challenges.ts';
 import type { Transport } from '../transport/transport.ts';
-import { basic, requestToken, type Token, type TokenChallenge } from './tokenRequest.ts';
+import { basic, requestToken, type TokenChallenge } from './tokenRequest.ts';
 
-/** What to put into `Authorization`, and whose it is. */
-export interface Proof {
-  readonly authorization: string;
-  /** Undefined for an anonymous token. */
+/** The value of an `Authorization` header, and where its credentials come from. */
+export interface Authorization {
+  readonly header: string;
+  /** For messages; undefined for an anonymous token. */
   readonly credentialSource: string | undefined;
 }
 
-/** Who asks what of whom. */
-export interface Place {
-  /** URL of the server that wants to know who we are. */
-  readonly api: URL;
-  readonly asked: Asked;
+/** What an authorization is for. */
+export interface AuthContext {
+  /** URL of the server that gets it. */
+  readonly server: URL;
+  readonly purpose: Purpose;
   /** The repository's name at that server. */
   readonly repository: string;
-  /** False where a redirect led to: such a server never learns credentials. */
+  /** False for a redirect target: such a server never gets credentials. */
   readonly isRegistry: boolean;
-  /** Called as soon as it is known how this server wants to be convinced, before a token is there. */
-  readonly learned: () => void;
+  /** Called as soon as the server's challenge has been read, before there is a token. */
+  readonly onChallenge: () => void;
 }
 
 interface CachedToken {
-  readonly proof: Proof;
+  readonly authorization: Authorization;
   readonly renewAtMs: number;
 }
 
-type Known =
-  | { readonly scheme: 'basic'; readonly proof: Proof }
+/** How a server wants to be authorized, from its last challenge. */
+type KnownServer =
+  | { readonly scheme: 'basic'; readonly authorization: Authorization }
   | {
       readonly scheme: 'bearer';
       readonly realm: string;
       readonly service: string | undefined;
+      /** By repository. */
       readonly scopes: Map<string, string>;
-      /** What this registry's scopes have been like so far; undefined once two of them were of different kinds. */
+      /** What all scopes of this server have in common; undefined once two of them differ. */
       pattern: ScopePattern | undefined;
     };
 
-/** A scope without the repository's name: what stands before and after it. One part alone fits every repository. */
+/** A scope without the repository's name: the text before it and after it. A pattern of one part fits every repository. */
 type ScopePattern = readonly [before: string, after?: string];
 
 /**
- * Remembers per server how it wants to be convinced, so that only its first request meets a 401, and keeps tokens by scope
- * until shortly before they expire. However many requests wait for one scope, its token is asked for once.
+ * Remembers each server's challenge, so that only the first request to it gets a 401, and keeps tokens by scope until
+ * shortly before they expire (distribution-spec, token authentication). Requests that need the same token share one
+ * request for it.
  */
 export class Authenticator {
   readonly #transport: Transport;
   readonly #credentials: CredentialsSource;
-  readonly #known = new Map<string, Known>();
+  readonly #known = new Map<string, KnownServer>();
   readonly #tokens = new Map<string, CachedToken>();
-  readonly #underWay = new Map<string, SharedWork<CachedToken>>();
+  readonly #pending = new Map<string, SharedWork<CachedToken>>();
 
   constructor(transport: Transport, credentials: CredentialsSource) {
     this.#transport = transport;
@@ -63,112 +66,113 @@ export class Authenticator {
   }
 
   /**
-   * What to send before being asked; undefined if this server has not asked yet. A repository that has not been asked for
-   * is taken to want a scope like the others'.
+   * Returns what to send before any challenge; undefined while the server has not sent one. For a repository without a known
+   * scope it is guessed from the scopes of others. @throws this room's refusals, or the signal's reason
    */
-  async prove(place: Place, signal: AbortSignal): Promise<Proof | undefined> {
-    const known = this.#known.get(place.api.origin);
+  async authorize(context: AuthContext, signal: AbortSignal): Promise<Authorization | undefined> {
+    const known = this.#known.get(context.server.origin);
     if (known === undefined) return undefined;
-    if (known.scheme === 'basic') return known.proof;
+    if (known.scheme === 'basic') return known.authorization;
     const { realm, service, pattern } = known;
-    const told = known.scopes.get(place.repository);
-    if (told !== undefined) return this.#token(place, { realm, service, scope: told }, signal);
+    const scope = known.scopes.get(context.repository);
+    if (scope !== undefined) return this.#token(context, { realm, service, scope }, signal);
     if (pattern === undefined) return undefined;
     try {
-      return await this.#token(place, { realm, service, scope: scopeLike(pattern, place.repository) }, signal);
+      return await this.#token(context, { realm, service, scope: scopeLike(pattern, context.repository) }, signal);
     } catch (error) {
       signal.throwIfAborted();
-      // The guess did not fit, or the repository is not there: the registry's own challenge tells.
+      // The guess was wrong, or there is no such repository: the registry's own challenge will show.
       if (error instanceof RegistryRefusal && !error.temporary) return undefined;
       throw error;
     }
   }
 
   /**
-   * The answer to a 401's challenges. `rejected` is what the request had carried: it is not tried again. Undefined if there
-   * is nothing (more) to offer.
+   * Returns what to send after a 401 with this WWW-Authenticate header (RFC 9110, 11.6.1); undefined if there is nothing left
+   * to try. `rejected` is what the request carried: it is not used again. @throws this room's refusals, or the signal's reason
    */
-  async answer(
-    place: Place,
+  async answerChallenge(
+    context: AuthContext,
     header: string | readonly string[] | undefined,
-    rejected: Proof | undefined,
+    rejected: Authorization | undefined,
     signal: AbortSignal,
-  ): Promise<Proof | undefined> {
+  ): Promise<Authorization | undefined> {
     const challenges = parseChallenges(header);
     const bearer = challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm'));
     if (bearer !== undefined) {
-      const challenge = this.#learn(place, bearer);
-      place.learned();
-      const key = keyOf(place, challenge);
-      // Another request may have renewed it already.
-      if (rejected !== undefined && this.#tokens.get(key)?.proof.authorization === rejected.authorization)
+      const challenge = this.#remember(context, bearer);
+      context.onChallenge();
+      const key = keyOf(context, challenge);
+      // Another request may have renewed the token already.
+      if (rejected !== undefined && this.#tokens.get(key)?.authorization.header === rejected.header)
         this.#tokens.delete(key);
-      return this.#token(place, challenge, signal);
+      return this.#token(context, challenge, signal);
     }
     if (!challenges.some(({ scheme }) => scheme === 'basic')) return undefined;
-    const credential = await this.#find(place, signal);
+    const credential = await this.#find(context, signal);
     if (credential?.kind !== 'password') return undefined;
-    const proof = { authorization: basic(credential), credentialSource: credential.source };
-    if (proof.authorization === rejected?.authorization) return undefined;
-    this.#known.set(place.api.origin, { scheme: 'basic', proof });
-    place.learned();
-    return proof;
+    const authorization = { header: basic(credential), credentialSource: credential.source };
+    if (authorization.header === rejected?.header) return undefined;
+    this.#known.set(context.server.origin, { scheme: 'basic', authorization });
+    context.onChallenge();
+    return authorization;
   }
 
-  #learn(place: Place, { parameters }: Challenge): TokenChallenge {
+  #remember(context: AuthContext, { parameters }: Challenge): TokenChallenge {
     const realm = parameters.get('realm') ?? '';
     const service = parameters.get('service');
-    const scope = parameters.get('scope') || usualScope(place.repository);
-    const before = this.#known.get(place.api.origin);
+    const scope = parameters.get('scope') || `repository:${context.repository}:pull`;
+    const before = this.#known.get(context.server.origin);
     const known =
       before?.scheme === 'bearer' && before.realm === realm && before.service === service
         ? before
         : { scheme: 'bearer' as const, realm, service, scopes: new Map<string, string>(), pattern: undefined };
-    const pattern = patternOf(scope, place.repository);
+    const pattern = patternOf(scope, context.repository);
     if (known.scopes.size === 0) known.pattern = pattern;
     else if (known.pattern?.join('\n') !== pattern.join('\n')) known.pattern = undefined;
-    known.scopes.set(place.repository, scope);
-    this.#known.set(place.api.origin, known);
+    known.scopes.set(context.repository, scope);
+    this.#known.set(context.server.origin, known);
     return { realm, service, scope };
   }
 
-  async #token(place: Place, challenge: TokenChallenge, signal: AbortSignal): Promise<Proof> {
-    const key = keyOf(place, challenge);
+  async #token(context: AuthContext, challenge: TokenChallenge, signal: AbortSignal): Promise<Authorization> {
+    const key = keyOf(context, challenge);
     const cached = this.#tokens.get(key);
-    if (cached !== undefined && performance.now() < cached.renewAtMs) return cached.proof;
+    if (cached !== undefined && performance.now() < cached.renewAtMs) return cached.authorization;
     signal.throwIfAborted();
-    let work = this.#underWay.get(key);
+    let work = this.#pending.get(key);
     if (work === undefined || work.abandoned) {
-      work = new SharedWork(shared => this.#fetch(place, challenge, key, shared));
-      this.#underWay.set(key, work);
+      work = new SharedWork(shared => this.#fetch(context, challenge, key, shared));
+      this.#pending.set(key, work);
     }
-    const mine = work;
+    const joined = work;
     try {
-      return await mine.join(signal, ({ proof }) => proof);
+      return await joined.join(signal, ({ authorization }) => authorization);
     } finally {
-      if (this.#underWay.get(key) === mine) this.#underWay.delete(key);
+      if (this.#pending.get(key) === joined) this.#pending.delete(key);
     }
   }
 
-  async #fetch(place: Place, challenge: TokenChallenge, key: string, signal: AbortSignal): Promise<CachedToken> {
-    const credential = await this.#find(place, signal);
-    const token: Token = await requestToken(this.#transport, challenge, credential, place.api, place.asked, signal);
+  async #fetch(
+    context: AuthContext,
+    challenge: TokenChallenge,
+    key: string,
+    signal: AbortSignal,
+  ): Promise<CachedToken> {
+    const { server, purpose } = context;
+    const credential = await this.#find(context, signal);
+    const token = await requestToken(this.#transport, challenge, credential, server, purpose, signal);
     const cached = {
-      proof: { authorization: token.authorization, credentialSource: credential?.source },
+      authorization: { header: token.header, credentialSource: credential?.source },
       renewAtMs: performance.now() + token.lifetimeMs - Math.min(30_000, token.lifetimeMs / 4),
     };
     this.#tokens.set(key, cached);
     return cached;
   }
 
-  async #find(place: Place, signal: AbortSignal): Promise<Credential | undefined> {
-    if (!place.isRegistry) return undefined;
-    return this.#credentials.find(place.asked.registry, place.asked.repository, signal);
+  async #find({ isRegistry, purpose }: AuthContext, signal: AbortSignal): Promise<Credential | undefined> {
+    return isRegistry ? this.#credentials.find(purpose.registry, purpose.repository, signal) : undefined;
   }
-}
-
-function usualScope(repository: string): string {
-  return `repository:${repository}:pull`;
 }
 
 function patternOf(scope: string, repository: string): ScopePattern {
@@ -181,6 +185,6 @@ function scopeLike([before, after]: ScopePattern, repository: string): string {
   return after === undefined ? before : `${before}${repository}${after}`;
 }
 
-function keyOf(place: Place, { realm, service, scope }: TokenChallenge): string {
-  return JSON.stringify([place.api.origin, place.isRegistry, realm, service, scope]);
+function keyOf({ server, isRegistry }: AuthContext, { realm, service, scope }: TokenChallenge): string {
+  return JSON.stringify([server.origin, isRegistry, realm, service, scope]);
 }

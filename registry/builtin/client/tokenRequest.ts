@@ -1,13 +1,14 @@
 import type { Credential } from '../../credentials/credentialsFile.ts';
 import { RegistryProtocol, RegistryRedirect, RegistryUnauthorized } from '../../errors.ts';
 import { bareHost, isLoopback, isPrivateLiteral } from '../../hosts/hosts.ts';
-import { redactPlace, redactUrl } from '../../hosts/redact.ts';
-import { type Asked, refuseAnswer, refusePortal } from '../faults/answerFaults.ts';
-import { looksLikeHtml, readErrorWords } from '../faults/diagnostics.ts';
-import { dropBody, readBody, requestOf } from '../transport/bodies.ts';
-import type { HttpAnswer, HttpRequest, Transport } from '../transport/transport.ts';
+import { redactTarget, redactUrl } from '../../hosts/redact.ts';
+import { looksLikeHtml, readErrorBody } from '../faults/errorBody.ts';
+import { type Purpose, replyError, webPageError } from '../faults/replyErrors.ts';
+import { type HttpRequest, type Reply, requestOf } from '../http/reply.ts';
+import { dropBody, readBody } from '../transport/bodies.ts';
+import type { Transport } from '../transport/transport.ts';
 
-/** What a Bearer challenge asks for (distribution-spec, token authentication). */
+/** The parameters of a Bearer challenge (distribution-spec, token authentication). */
 export interface TokenChallenge {
   readonly realm: string;
   readonly service: string | undefined;
@@ -15,7 +16,8 @@ export interface TokenChallenge {
 }
 
 export interface Token {
-  readonly authorization: string;
+  /** For the `Authorization` header. */
+  readonly header: string;
   readonly lifetimeMs: number;
 }
 
@@ -24,27 +26,28 @@ const LONGEST_LIFETIME_MS = 86_400_000;
 const MOST_REDIRECTS = 5;
 
 /**
- * Fetches a token: by GET, with Basic credentials if there are any, or by POST for an identity token. `api` is the
- * registry's own URL, against which the realm is judged. @throws this room's refusals
+ * Fetches a token from a challenge's realm: by GET, with Basic authentication if there is a password, or by POST for an
+ * identity token. A realm in a private network or over plain http is refused unless the registry, at `api`, is there too.
+ * A token without `expires_in` is good for 60 s. @throws this room's refusals, or the signal's reason
  */
 export async function requestToken(
   transport: Transport,
   { realm, service, scope }: TokenChallenge,
   credential: Credential | undefined,
   api: URL,
-  asked: Asked,
+  purpose: Purpose,
   signal: AbortSignal,
 ): Promise<Token> {
-  const url = realmUrl(realm, api, asked);
+  const url = realmUrl(realm, api, purpose);
   if (credential?.kind !== 'identityToken') {
     if (service !== undefined) url.searchParams.set('service', service);
     for (const one of (scope ?? '').split(' ')) if (one !== '') url.searchParams.append('scope', one);
   }
-  checkRealm(url, api, credential !== undefined, asked);
-  const answer = await follow(transport, tokenRequest(url, service, scope, credential), api, asked, signal);
-  const body = await readBody(answer, 1 << 20, transport.timeoutMs, signal);
-  if (answer.status !== 200) throw refuseToken(answer, body, credential, asked, transport.timeoutMs);
-  return readToken(answer, body, asked);
+  requireSafeRealm(url, api, credential !== undefined, purpose);
+  const reply = await follow(transport, tokenRequest(url, service, scope, credential), api, purpose, signal);
+  const body = await readBody(reply, 1 << 20, transport.timeoutMs, signal);
+  if (reply.status !== 200) throw tokenError(reply, body, credential, purpose, transport.timeoutMs);
+  return readToken(reply, body, purpose);
 }
 
 function tokenRequest(
@@ -74,120 +77,122 @@ async function follow(
   transport: Transport,
   first: HttpRequest,
   api: URL,
-  asked: Asked,
+  purpose: Purpose,
   signal: AbortSignal,
-): Promise<HttpAnswer> {
+): Promise<Reply> {
   let request = first;
   for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects += 1) {
-    const answer = await transport.send(request, signal);
-    if (![301, 302, 303, 307, 308].includes(answer.status)) return answer;
-    await dropBody(answer, signal);
-    const location = answer.headers.location?.toString() ?? '';
+    const reply = await transport.send(request, signal);
+    if (![301, 302, 303, 307, 308].includes(reply.status)) return reply;
+    await dropBody(reply, signal);
+    const location = reply.headers.location?.toString() ?? '';
     const isSound = URL.canParse(location, request.url.href);
     const target = isSound ? new URL(location, request.url) : undefined;
     const isElsewhere = target?.origin !== request.url.origin;
     const isDowngrade = request.url.protocol === 'https:' && target?.protocol !== 'https:';
-    // A body with a secret in it goes to the realm that was judged, and nowhere else.
-    if (target === undefined || isDowngrade || request.method === 'POST')
-      throw refuseRedirect(answer, target, asked, 'which cannot be followed safely');
-    checkRealm(target, api, !isElsewhere && 'authorization' in request.headers, asked);
+    // A POST carries a secret in its body: it goes to the realm that was checked, and nowhere else.
+    if (target === undefined || isDowngrade || request.method === 'POST') throw redirectError(reply, target, purpose);
+    requireSafeRealm(target, api, !isElsewhere && 'authorization' in request.headers, purpose);
     request = { method: 'GET', url: target, headers: isElsewhere ? {} : request.headers };
   }
-  throw new RegistryRedirect(`The token server of ${asked.registry} redirects without end`, {
-    subject: asked.subject,
+  throw new RegistryRedirect(`The token server of ${purpose.registry} redirects without end`, {
+    subject: purpose.subject,
     request: `${first.method} ${redactUrl(first.url)}`,
-    hint: "The registry's operator must mend its token server.",
+    hint: "The registry's operator must fix its token server.",
   });
 }
 
-function refuseRedirect(answer: HttpAnswer, target: URL | undefined, asked: Asked, why: string): RegistryRedirect {
-  return new RegistryRedirect(`The token server of ${asked.registry} redirects to another place, ${why}`, {
-    subject: asked.subject,
-    status: answer.status,
-    request: requestOf(answer),
-    found: target === undefined ? 'no usable Location' : redactUrl(target),
-    hint: 'A login page of the network (captive portal) may answer for it; else its operator must mend it.',
-  });
+function redirectError(reply: Reply, target: URL | undefined, purpose: Purpose): RegistryRedirect {
+  return new RegistryRedirect(
+    `The token server of ${purpose.registry} sent a redirect that cannot be followed safely`,
+    {
+      subject: purpose.subject,
+      status: reply.status,
+      request: requestOf(reply),
+      found: target === undefined ? 'no usable Location header' : redactUrl(target),
+      hint: 'A login page of the network (captive portal) may answer in its place; otherwise its operator must fix the redirect.',
+    },
+  );
 }
 
-function realmUrl(realm: string, api: URL, asked: Asked): URL {
+function realmUrl(realm: string, api: URL, purpose: Purpose): URL {
   const url = URL.canParse(realm, api.href) ? new URL(realm, api) : undefined;
   if (url !== undefined && /^https?:$/.test(url.protocol) && realm !== '') {
     url.username = '';
     url.password = '';
     return url;
   }
-  throw new RegistryProtocol(`${asked.registry} asks for a token but does not say where to get it`, {
-    subject: asked.subject,
+  throw new RegistryProtocol(`${purpose.registry} requires a token but does not name a usable token server`, {
+    subject: purpose.subject,
     expected: 'WWW-Authenticate: Bearer realm="https://…"',
-    found: realm === '' ? 'no realm' : redactPlace(realm, api) || 'no usable realm',
-    hint: 'Check that the host is an OCI registry; if so, its operator must mend it.',
+    found: realm === '' ? 'no realm' : redactTarget(realm, api) || 'no usable realm',
+    hint: 'Check that the host is an OCI registry; if it is, its operator must fix the challenge.',
   });
 }
 
-/** A registry may name any realm; it must not make us send secrets in the clear or into the network we stand in. */
-function checkRealm(realm: URL, api: URL, withCredentials: boolean, asked: Asked): void {
+/** A registry may name any realm, but not have secrets sent in the clear or requests into a private network. @throws RegistryProtocol */
+function requireSafeRealm(realm: URL, api: URL, withCredentials: boolean, purpose: Purpose): void {
   const isOwnHost = bareHost(realm.hostname) === bareHost(api.hostname);
   const isOwnMachine = isLoopback(realm.hostname) && isLoopback(api.hostname);
   const isLinkLocal = /^169\.254\.|^fe[89ab][0-9a-f]:/.test(bareHost(realm.hostname));
   const isForeign = isPrivateLiteral(realm.hostname) && !isOwnHost && !isOwnMachine;
   const isClear = realm.protocol === 'http:' && api.protocol === 'https:' && !isOwnMachine;
   if (!(isForeign && isLinkLocal) && !(withCredentials && (isForeign || isClear))) return;
-  throw new RegistryProtocol(`${asked.registry} sends us for a token to a place that must not have our credentials`, {
-    subject: asked.subject,
+  throw new RegistryProtocol(`${purpose.registry} names a token server that must not be sent requests or credentials`, {
+    subject: purpose.subject,
     expected: isForeign ? 'a token server with a public name, or the registry itself' : 'a token server over https',
     found: redactUrl(realm),
-    hint: "The registry's operator must mend its token service, or the registry is not the one you mean.",
+    hint: "Check the registry's name; if it is right, its operator must fix the address of its token server.",
   });
 }
 
-function refuseToken(
-  answer: HttpAnswer,
+function tokenError(
+  reply: Reply,
   body: Buffer,
   credential: Credential | undefined,
-  asked: Asked,
+  purpose: Purpose,
   timeoutMs: number,
 ): Error {
-  const words = readErrorWords(body, answer.headers['content-type']?.toString(), answer);
-  const about = { credentialSource: credential?.source, moved: false, timeoutMs };
-  if (![400, 401, 403].includes(answer.status)) return refuseAnswer(answer, asked, words, about);
-  const refusal = refuseAnswer({ ...answer, status: 401 }, asked, words, about);
+  const words = readErrorBody(body, reply.headers['content-type']?.toString(), reply);
+  const about = { credentialSource: credential?.source, redirected: false, timeoutMs };
+  if (![400, 401, 403].includes(reply.status)) return replyError(reply, purpose, words, about);
+  const refusal = replyError({ ...reply, status: 401 }, purpose, words, about);
   return new RegistryUnauthorized(
     credential === undefined
-      ? `${asked.registry} gives no anonymous token for ${asked.repository}`
-      : `${asked.registry} does not accept the credentials from ${credential.source}`,
+      ? `${purpose.registry} does not give an anonymous token for ${purpose.repository}`
+      : `${purpose.registry} does not accept the credentials from ${credential.source}`,
     {
-      subject: asked.subject,
-      status: answer.status,
+      subject: purpose.subject,
+      status: reply.status,
       diagnostics: words.diagnostics,
-      request: requestOf(answer),
-      found: String(answer.status),
+      request: requestOf(reply),
+      found: String(reply.status),
       ...(words.said === undefined ? {} : { registrySaid: words.said }),
       hint: refusal.hint,
     },
   );
 }
 
-function readToken(answer: HttpAnswer, body: Buffer, asked: Asked): Token {
+function readToken(reply: Reply, body: Buffer, purpose: Purpose): Token {
   const text = body.toString('utf8');
-  const details = { subject: asked.subject, status: answer.status, request: requestOf(answer) };
-  if (looksLikeHtml(text, answer.headers['content-type']?.toString()))
-    throw refusePortal(answer.request.url.host, details);
+  const details = { subject: purpose.subject, status: reply.status, request: requestOf(reply) };
+  if (looksLikeHtml(text, reply.headers['content-type']?.toString()))
+    throw webPageError(reply.request.url.host, details);
   let json: Record<string, unknown> = {};
   try {
-    // The parser's error would quote the token.
+    // The parser's own error is dropped, because it quotes the token.
     json = Object(JSON.parse(text)) as Record<string, unknown>;
   } catch {}
   const token = [json.token, json.access_token].find(it => typeof it === 'string' && it !== '');
   if (typeof token !== 'string' || !/^[\x21-\x7e]{1,65536}$/.test(token))
-    throw new RegistryProtocol(`The token server of ${asked.registry} answered without a usable token`, {
+    throw new RegistryProtocol(`The token server of ${purpose.registry} sent no usable token`, {
       ...details,
       expected: '{"token": "…"}',
       temporary: true,
       retryLimit: 2,
-      hint: "The registry's operator must mend its token service.",
+      hint: "The registry's operator must fix its token server.",
     });
-  return { authorization: `Bearer ${token}`, lifetimeMs: lifetimeOf(json.expires_in) };
+  return { header: `Bearer ${token}`, lifetimeMs: lifetimeOf(json.expires_in) };
 }
 
 function lifetimeOf(expiresIn: unknown): number {

@@ -6,9 +6,9 @@ export interface Challenge {
 }
 
 /**
- * Reads every challenge of every WWW-Authenticate header, in order (RFC 9110, 11.2, 11.3 and 11.6.1). The comma separates
- * both challenges and their parameters, so a name belongs to the challenge before it only if "=" and a value follow.
- * Never throws: what cannot be read is left out, since the next challenge may still be good.
+ * Returns all challenges of all WWW-Authenticate headers, in order (RFC 9110, 11.2, 11.3 and 11.6.1). A comma separates both
+ * challenges and parameters, so a name is a parameter of the challenge before it only if "=" follows. Never throws: an
+ * invalid part is skipped, because the next challenge may be valid.
  */
 export function parseChallenges(header: string | readonly string[] | undefined): Challenge[] {
   if (header === undefined) return [];

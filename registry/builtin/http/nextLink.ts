@@ -1,4 +1,4 @@
-/** The target of the first `rel="next"` of Link headers (RFC 8288, 3), as it stands there: relative or absolute. */
+/** Returns the target of the first `rel="next"` in Link headers (RFC 8288, section 3), relative or absolute as it was sent. */
 export function parseNextLink(header: string | readonly string[] | undefined): string | undefined {
   const text = header === undefined || typeof header === 'string' ? header : header.join(', ');
   if (text === undefined) return undefined;

@@ -1,11 +1,11 @@
-// RFC 9110, 5.6.7: the date that is sent today, and the two that must still be read.
+// RFC 9110, 5.6.7: today's date format, and the two obsolete ones that recipients must accept.
 const HTTP_DATE =
   /^(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]+day, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT)$/;
 const ASCTIME = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}$/;
 
 /**
- * Retry-After in milliseconds from now (RFC 9110, 10.2.3); undefined where it says nothing usable: garbage, a negative
- * number, a date in the past. A date counts from the answer's own Date if it has one, for the local clock may be wrong.
+ * Returns Retry-After in milliseconds from now (RFC 9110, 10.2.3); undefined for an invalid value, a negative number or a
+ * date in the past. A date is measured from the reply's own Date header if there is one, because the local clock may be wrong.
  */
 export function parseRetryAfter(
   value: string | undefined,

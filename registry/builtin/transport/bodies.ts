@@ -2,27 +2,27 @@ import type { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream';
 import zlib from 'node:zlib';
 import { RegistryProtocol, RegistryTimeout } from '../../errors.ts';
-import { redactUrl } from '../../hosts/redact.ts';
-import { refuseTransport } from '../faults/transportFaults.ts';
-import type { HttpAnswer } from './transport.ts';
+import type { FailedRequest } from '../faults/tlsErrors.ts';
+import { transportError } from '../faults/transportErrors.ts';
+import { type Reply, requestOf } from '../http/reply.ts';
 
 /**
- * Reads a whole answer that ought to be small, within `timeoutMs`. Takes off a Content-Encoding, though none was asked for.
- * @throws RegistryProtocol beyond `limitBytes`, and this room's refusals for a body that breaks or stalls
+ * Reads a short body whole, within `timeoutMs`, and undoes a Content-Encoding, which some proxies add unasked.
+ * @throws RegistryProtocol beyond `limitBytes`; this room's refusals for a body that breaks or stalls; the signal's reason
  */
 export async function readBody(
-  answer: HttpAnswer,
+  reply: Reply,
   limitBytes: number,
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<Buffer> {
-  const { url } = answer.request;
-  const body = decodeBody(answer);
-  const alarm = setTimeout(() => {
+  const { url } = reply.request;
+  const body = decodeBody(reply);
+  const timer = setTimeout(() => {
     body.destroy(
-      new RegistryTimeout(`${url.host} took longer than ${timeoutMs / 1000} s for a short answer`, {
+      new RegistryTimeout(`${url.host} took longer than ${timeoutMs / 1000} s for a short reply`, {
         subject: url.host,
-        request: requestOf(answer),
+        request: requestOf(reply),
         temporary: true,
         hint: 'Try again later, or allow more time with --timeout.',
       }),
@@ -33,10 +33,11 @@ export async function readBody(
   try {
     for await (const chunk of body as AsyncIterable<Buffer>) {
       sizeBytes += chunk.length;
+      reply.countBytes(chunk.length);
       if (sizeBytes > limitBytes)
-        throw new RegistryProtocol(`The answer of ${url.host} is larger than anything it may be`, {
+        throw new RegistryProtocol(`The reply of ${url.host} is too large`, {
           subject: url.host,
-          request: requestOf(answer),
+          request: requestOf(reply),
           expected: `at most ${limitBytes} bytes`,
           hint: 'Check that the host is a registry; no index or manifest may be larger than 4 MiB.',
         });
@@ -45,58 +46,61 @@ export async function readBody(
     return Buffer.concat(chunks);
   } catch (error) {
     signal.throwIfAborted();
-    throw refuseTransport(error, attemptOf(answer, timeoutMs));
+    throw transportError(error, failedRequestOf(reply, timeoutMs));
   } finally {
-    clearTimeout(alarm);
+    clearTimeout(timer);
   }
 }
 
-/** Lets go of an answer whose body nobody needs, so that its connection can be used again. */
-export async function dropBody(answer: HttpAnswer, signal: AbortSignal): Promise<void> {
-  await answer.body.dump({ limit: 65_536, signal }).catch(() => answer.body.destroy());
-  answer.leave();
+/** Discards a body of which nothing is needed, so that its connection can be used again. @throws the signal's reason */
+export async function dropBody(reply: Reply, signal: AbortSignal): Promise<void> {
+  await reply.body.dump({ limit: 65_536, signal }).catch(() => reply.body.destroy());
+  reply.release();
   signal.throwIfAborted();
 }
 
+/** Ends a reply whose body is not to be read, and its connection with it. */
+export function abandon(reply: Reply): void {
+  reply.body.on('error', () => {}).destroy();
+  reply.release();
+}
+
 /**
- * The body without its Content-Encoding (RFC 9110, 8.4), of which identity was asked for: some proxies compress all the
- * same. @throws RegistryProtocol for an encoding that cannot be undone here
+ * Returns the body without its Content-Encoding (RFC 9110, 8.4). Every request asks for identity, but some proxies compress
+ * anyway. @throws RegistryProtocol for an encoding other than gzip, deflate and br
  */
-export function decodeBody(answer: HttpAnswer): Readable {
-  const encoding = contentEncoding(answer);
-  if (encoding === undefined) return answer.body;
+export function decodeBody(reply: Reply): Readable {
+  const encoding = contentEncoding(reply);
+  if (encoding === undefined) return reply.body;
   const decoder = decoderFor(encoding);
   if (decoder === undefined) {
-    answer.body.on('error', () => {}).destroy();
-    throw new RegistryProtocol(`${answer.request.url.host} sent its answer with Content-Encoding ${encoding}`, {
-      subject: answer.request.url.host,
-      request: requestOf(answer),
-      expected: 'identity, as asked for',
+    reply.body.on('error', () => {}).destroy();
+    throw new RegistryProtocol(`${reply.request.url.host} sent its reply with Content-Encoding ${encoding}`, {
+      subject: reply.request.url.host,
+      request: requestOf(reply),
+      expected: 'identity, as requested',
       found: encoding,
       temporary: true,
       retryLimit: 2,
-      hint: 'A proxy on the way compresses what must not be changed: have the registry excluded there.',
+      hint: 'A proxy on the way compresses registry data, which must not be changed: exclude the registry there.',
     });
   }
-  pipeline(answer.body, decoder, () => {});
+  pipeline(reply.body, decoder, () => {});
   return decoder;
 }
 
-/** True if there is a Content-Encoding, and it is one that decodeBody undoes. */
-export function canDecode(answer: HttpAnswer): boolean {
-  return ['gzip', 'x-gzip', 'deflate', 'br'].includes(contentEncoding(answer) ?? '');
+/** Returns true if there is a Content-Encoding that decodeBody can undo. */
+export function canDecode(reply: Reply): boolean {
+  return ['gzip', 'x-gzip', 'deflate', 'br'].includes(contentEncoding(reply) ?? '');
 }
 
-export function contentEncoding(answer: HttpAnswer): string | undefined {
-  const encoding = answer.headers['content-encoding']?.toString().trim().toLowerCase();
+/** The Content-Encoding in lower case; undefined for identity. */
+export function contentEncoding(reply: Reply): string | undefined {
+  const encoding = reply.headers['content-encoding']?.toString().trim().toLowerCase();
   return encoding === undefined || encoding === '' || encoding === 'identity' ? undefined : encoding.slice(0, 40);
 }
 
-export function requestOf({ request }: HttpAnswer): string {
-  return `${request.method} ${redactUrl(request.url)}`;
-}
-
-export function attemptOf({ request, proxy }: HttpAnswer, timeoutMs: number): Parameters<typeof refuseTransport>[1] {
+export function failedRequestOf({ request, proxy }: Reply, timeoutMs: number): FailedRequest {
   return { method: request.method, url: request.url, proxy, timeoutMs };
 }
 

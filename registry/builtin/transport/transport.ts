@@ -1,63 +1,51 @@
 import { setMaxListeners } from 'node:events';
-import type { IncomingHttpHeaders } from 'node:http';
 import { buildConnector, type Dispatcher, Pool } from 'undici';
-import { HostGate } from '../../concurrency/hostLimit.ts';
+import { HostLimit } from '../../concurrency/hostLimit.ts';
 import { RegistryTimeout } from '../../errors.ts';
 import { proxyFor } from '../../hosts/proxy.ts';
+import { printable } from '../../hosts/redact.ts';
 import { Trust, type TrustOptions } from '../../hosts/trust.ts';
 import type { RegistryOptions } from '../../registry.ts';
-import { refuseTransport } from '../faults/transportFaults.ts';
+import { transportError } from '../faults/transportErrors.ts';
+import type { HttpRequest, Reply } from '../http/reply.ts';
 import { parseRetryAfter } from '../http/retryAfter.ts';
-import { mendedHeads } from './answerHeads.ts';
 import { proxyAuthorization, tunnelConnector } from './tunnel.ts';
 
 export type TransportOptions = TrustOptions &
-  Pick<RegistryOptions, 'concurrency' | 'timeoutMs' | 'env'> & {
-    /** Told of every request twice at most: when it is sent, and when an answer came. */
-    readonly onExchange?: (exchange: Exchanged) => void;
+  Pick<RegistryOptions, 'concurrency' | 'timeoutMs' | 'env' | 'onRequest'> & {
+    /** Called when a request is sent, and again when its reply arrives. */
+    readonly onContact?: (contact: Contact) => void;
   };
 
-export interface Exchanged {
+export interface Contact {
   readonly url: URL;
   readonly proxy: URL | undefined;
   readonly answered: boolean;
 }
 
-export interface HttpRequest {
-  readonly method: 'GET' | 'HEAD' | 'POST';
-  readonly url: URL;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
+interface RequestReport {
+  countBytes(count: number): void;
+  replied(status: number, body: Reply['body']): void;
+  failed(error: string): void;
 }
 
-export interface HttpAnswer {
-  readonly request: HttpRequest;
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  /** Must be read, dumped or destroyed: until then its place at the host stays taken. */
-  readonly body: Dispatcher.ResponseData['body'];
-  readonly proxy: URL | undefined;
-  /** Gives the place at the host back before the body's end. */
-  leave(): void;
-}
-
-/** A server that wants a longer silence is not waited for by everybody: each request decides for itself. */
+/** A longer Retry-After does not stop the requests of others; each request decides for itself. */
 const LONGEST_PAUSE_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Node's own limit is 16 KiB, which a few cookies of a gateway fill; Go's is 1 MiB. */
+/** Node's own limit is 16 KiB, which a few cookies of a gateway exceed; Go's is 1 MiB. */
 const MOST_HEADER_BYTES = 256 * 1024;
 
 /**
- * Sends one HTTP request and hands back whatever answer comes: no redirects, no credentials, no second try. Connections are
- * kept alive, per origin and proxy; their number and that of the requests under way is bounded per host.
+ * Sends one HTTP request and returns the reply, whatever its status: no redirects, no credentials, no retries. Connections
+ * are kept alive, per origin and proxy. The requests under way at one host are limited.
  */
 export class Transport {
   readonly timeoutMs: number;
   readonly #options: TransportOptions;
   readonly #trust: Trust;
   readonly #pools = new Map<string, Promise<Pool>>();
-  readonly #gates = new Map<string, HostGate>();
-  readonly #ending = new AbortController();
+  readonly #limits = new Map<string, HostLimit>();
+  readonly #closing = new AbortController();
   #requests = 0;
 
   constructor(options: TransportOptions) {
@@ -65,7 +53,7 @@ export class Transport {
     this.#trust = new Trust(options);
     this.timeoutMs = options.timeoutMs ?? 30_000;
     // Every socket that is being opened listens to it.
-    setMaxListeners(0, this.#ending.signal);
+    setMaxListeners(0, this.#closing.signal);
   }
 
   /** Requests sent so far. */
@@ -74,67 +62,94 @@ export class Transport {
   }
 
   /** @throws a refusal of this room, or the signal's reason */
-  async send(request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
+  async send(request: HttpRequest, signal: AbortSignal): Promise<Reply> {
     const { url } = request;
-    // One signal serves a whole run: that hundreds of requests listen to it is no leak.
+    // One signal serves a whole run, so that hundreds of listeners are not a leak.
     setMaxListeners(0, signal);
     const proxy = proxyFor(url, this.#options.env ?? {});
     const pool = await this.#poolFor(url, proxy);
-    const gate = this.#gateFor(url.origin);
-    const pass = await gate.enter(signal);
+    const slot = await this.#limitOf(url.origin).acquire(signal);
+    const report = this.#report(request);
     try {
       this.#requests += 1;
-      this.#options.onExchange?.({ url, proxy, answered: false });
-      const forwarded = proxy !== undefined && url.protocol === 'http:';
+      this.#options.onContact?.({ url, proxy, answered: false });
+      const isForwarded = proxy !== undefined && url.protocol === 'http:';
       const path = `${url.pathname}${url.search}`;
-      const answering = pool.request({
+      const response = pool.request({
         method: request.method,
-        // RFC 9112, 3.2.2: a proxy is given the whole URL.
-        path: forwarded ? `${url.origin}${path}` : path,
+        // RFC 9112, 3.2.2: a proxy is sent the whole URL.
+        path: isForwarded ? `${url.origin}${path}` : path,
         headers: {
           'user-agent': 'plugin-mirror',
           'accept-encoding': 'identity',
           ...request.headers,
-          ...(forwarded ? { host: url.host, ...proxyAuthorization(proxy) } : {}),
+          ...(isForwarded ? { host: url.host, ...proxyAuthorization(proxy) } : {}),
         },
         body: request.body ?? null,
         signal,
-        // undici closes the connection after HEAD unless told that it need not.
+        // Without this, undici closes the connection after HEAD.
         reset: false,
       });
-      const { statusCode, headers, body } = await orAborted(answering, signal);
-      body.once('close', pass.leave);
-      this.#options.onExchange?.({ url, proxy, answered: true });
+      const { statusCode, headers, body } = await orAborted(response, signal);
+      body.once('close', slot.release);
+      report.replied(statusCode, body);
+      this.#options.onContact?.({ url, proxy, answered: true });
       if (statusCode === 429 || statusCode === 503) {
         const waitMs = parseRetryAfter(headers['retry-after']?.toString(), headers.date?.toString(), Date.now()) ?? 0;
-        pass.throttle(waitMs > LONGEST_PAUSE_MS ? 0 : waitMs);
-      } else pass.succeed();
-      return { request, status: statusCode, headers, body, proxy, leave: pass.leave };
+        slot.throttle(waitMs > LONGEST_PAUSE_MS ? 0 : waitMs);
+      } else slot.succeed();
+      const { countBytes } = report;
+      return { request, status: statusCode, headers, body, proxy, countBytes, release: slot.release };
     } catch (error) {
-      const refusal = refuseTransport(error, { method: request.method, url, proxy, timeoutMs: this.timeoutMs });
-      if (!signal.aborted && refusal instanceof RegistryTimeout) pass.slowDown();
-      pass.leave();
+      const refusal = transportError(error, { method: request.method, url, proxy, timeoutMs: this.timeoutMs });
+      if (!signal.aborted && refusal instanceof RegistryTimeout) slot.slowDown();
+      slot.release();
+      report.failed(signal.aborted ? 'the request was aborted' : refusal.message);
       signal.throwIfAborted();
       throw refusal;
     }
   }
 
+  /** Ends all connections, those that are being opened included. */
   async close(): Promise<void> {
-    this.#ending.abort(new Error('the registry was closed'));
+    this.#closing.abort(new Error('the registry was closed'));
     const pools = await Promise.allSettled(this.#pools.values());
     await Promise.all(pools.map(result => (result.status === 'fulfilled' ? result.value.destroy() : undefined)));
     this.#pools.clear();
   }
 
-  /** Places at one host: blobs as asked for, and three times as many for the small things: manifests and tokens. */
-  get #places(): number {
+  /** Reports the request to `onRequest` once, when its body has ended or it has failed. */
+  #report({ method, url, attempt = 1 }: HttpRequest): RequestReport {
+    const begunMs = performance.now();
+    let bytes = 0;
+    const end = (outcome: { readonly status: number } | { readonly error: string }): void =>
+      this.#options.onRequest?.({
+        method,
+        host: url.host,
+        path: printable(url.pathname, 300),
+        bytes,
+        ms: Math.round(performance.now() - begunMs),
+        attempt,
+        ...outcome,
+      });
+    return {
+      countBytes: count => {
+        bytes += count;
+      },
+      replied: (status, body) => body.once('close', () => end({ status })),
+      failed: error => end({ error }),
+    };
+  }
+
+  /** `concurrency` blobs at one host, and three times as many short replies: manifests and tokens. */
+  get #slots(): number {
     return 4 * Math.max(1, this.#options.concurrency ?? 8);
   }
 
-  #gateFor(origin: string): HostGate {
-    const gate = this.#gates.get(origin) ?? new HostGate(this.#places);
-    this.#gates.set(origin, gate);
-    return gate;
+  #limitOf(origin: string): HostLimit {
+    const limit = this.#limits.get(origin) ?? new HostLimit(this.#slots);
+    this.#limits.set(origin, limit);
+    return limit;
   }
 
   #poolFor(url: URL, proxy: URL | undefined): Promise<Pool> {
@@ -148,7 +163,7 @@ export class Transport {
 
   async #open(url: URL, proxy: URL | undefined): Promise<Pool> {
     const timeoutMs = Math.min(this.timeoutMs, CONNECT_TIMEOUT_MS);
-    const { signal } = this.#ending;
+    const { signal } = this.#closing;
     const target = proxy !== undefined && url.protocol === 'http:' ? proxy : url;
     const connectDirectly = buildConnector({
       ...(target.protocol === 'https:' ? await this.#trust.settingsFor(target.host) : {}),
@@ -163,8 +178,8 @@ export class Transport {
             connectDirectly,
           );
     return new Pool(target.origin, {
-      connect: mendedHeads(connect),
-      connections: this.#places,
+      connect,
+      connections: this.#slots,
       pipelining: 1,
       maxHeaderSize: MOST_HEADER_BYTES,
       headersTimeout: this.timeoutMs,
@@ -173,9 +188,9 @@ export class Transport {
   }
 }
 
-/** undici hears an abort only once it is connected, which may take as long as connecting may. */
+/** Rejects at an abort, which undici notices only once it is connected. */
 async function orAborted(
-  answering: Promise<Dispatcher.ResponseData>,
+  response: Promise<Dispatcher.ResponseData>,
   signal: AbortSignal,
 ): Promise<Dispatcher.ResponseData> {
   let stop = (): void => {};
@@ -184,12 +199,12 @@ async function orAborted(
     signal.addEventListener('abort', leave, { once: true });
     stop = () => signal.removeEventListener('abort', leave);
   });
-  answering.then(
+  response.then(
     ({ body }) => signal.aborted && body.on('error', () => {}).destroy(),
     () => {},
   );
   try {
-    return await Promise.race([answering, aborted]);
+    return await Promise.race([response, aborted]);
   } finally {
     stop();
   }

@@ -2,25 +2,16 @@ import http from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { buildConnector } from 'undici';
+import { bareHost } from '../../hosts/hosts.ts';
 import type { TlsSettings } from '../../hosts/trust.ts';
-
-/** The proxy failed before the registry was reached; `status` if it answered at all. */
-export class TunnelFailed extends Error {
-  readonly status: number | undefined;
-
-  constructor(message: string, status: number | undefined, cause: unknown) {
-    super(message, { cause });
-    this.name = 'TunnelFailed';
-    this.status = status;
-  }
-}
+import { TunnelFailed } from '../faults/transportErrors.ts';
 
 export interface TunnelSettings {
   readonly proxy: URL;
-  /** For a proxy that is itself spoken to over TLS. */
+  /** For a proxy that is itself reached over TLS. */
   readonly proxyTls: TlsSettings;
   readonly timeoutMs: number;
-  /** Ends tunnels that are still being opened. */
+  /** Ends tunnels that are being opened. */
   readonly signal: AbortSignal;
 }
 
@@ -39,20 +30,20 @@ export function tunnelConnector(
   };
 }
 
-/** `Proxy-Authorization` for the user info of a proxy's URL (RFC 7617), or nothing. */
+/** Returns a `Proxy-Authorization` header for the user info of a proxy's URL (RFC 7617), or no header. */
 export function proxyAuthorization(proxy: URL): Record<string, string> {
   if (proxy.username === '' && proxy.password === '') return {};
   const plain = `${decode(proxy.username)}:${decode(proxy.password)}`;
   return { 'proxy-authorization': `Basic ${Buffer.from(plain).toString('base64')}` };
 }
 
-/** A connection to `HOST:PORT` through the proxy. @throws TunnelFailed */
+/** Opens a connection to `HOST:PORT` through the proxy. @throws TunnelFailed */
 export function openTunnel({ proxy, proxyTls, timeoutMs, signal }: TunnelSettings, target: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const send = proxy.protocol === 'https:' ? https.request : http.request;
     const request = send({
       ...(proxy.protocol === 'https:' ? proxyTls : {}),
-      host: proxy.hostname.replace(/^\[(.*)\]$/, '$1'),
+      host: bareHost(proxy.hostname),
       port: proxy.port || (proxy.protocol === 'https:' ? 443 : 80),
       method: 'CONNECT',
       path: target,
@@ -61,11 +52,11 @@ export function openTunnel({ proxy, proxyTls, timeoutMs, signal }: TunnelSetting
       maxHeaderSize: 256 * 1024,
       signal,
     });
-    const alarm = setTimeout(() => {
+    const timer = setTimeout(() => {
       request.destroy(Object.assign(new Error('the proxy did not answer in time'), { code: 'ETIMEDOUT' }));
     }, timeoutMs);
     request.once('connect', (response, socket, head) => {
-      clearTimeout(alarm);
+      clearTimeout(timer);
       if (response.statusCode === 200) {
         if (head.length > 0) socket.unshift(head);
         resolve(socket);
@@ -76,7 +67,7 @@ export function openTunnel({ proxy, proxyTls, timeoutMs, signal }: TunnelSetting
       reject(new TunnelFailed(`the proxy answered ${response.statusCode}`, response.statusCode, undefined));
     });
     request.once('error', error => {
-      clearTimeout(alarm);
+      clearTimeout(timer);
       reject(new TunnelFailed(error.message, undefined, error));
     });
     request.end();

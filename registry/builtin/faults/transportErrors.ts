@@ -9,33 +9,42 @@ import {
   RegistryUnavailable,
 } from '../../errors.ts';
 import { printable, redactUrl } from '../../hosts/redact.ts';
-import { TunnelFailed } from '../transport/tunnel.ts';
-import type { Attempted } from './tlsFaults.ts';
-import { refuseTls } from './tlsFaults.ts';
+import { type FailedRequest, tlsError } from './tlsErrors.ts';
 
-/** Names what undici, node:net and node:tls throw when no answer comes, or when its body breaks off. */
-export function refuseTransport(error: unknown, at: Attempted): RegistryRefusal {
+/** The proxy failed before the registry was reached; `status` is its own reply's, if there was one. */
+export class TunnelFailed extends Error {
+  override readonly name = 'TunnelFailed';
+  readonly status: number | undefined;
+
+  constructor(message: string, status: number | undefined, cause: unknown) {
+    super(message, { cause });
+    this.status = status;
+  }
+}
+
+/** Returns the error of this room for what undici, node:net or node:tls throw: no reply, or a body that breaks off. */
+export function transportError(error: unknown, at: FailedRequest): RegistryRefusal {
   if (error instanceof RegistryRefusal) return error;
   const request = `${at.method} ${redactUrl(at.url)}`;
-  if (error instanceof TunnelFailed) return refuseProxy(error, at, request);
+  if (error instanceof TunnelFailed) return proxyError(error, at, request);
   const { code, message } = reasonOf(error);
   const details = { subject: at.url.host, request, found: code || message, cause: error };
   const forwarded = at.proxy !== undefined && at.url.protocol === 'http:';
-  if (forwarded && isConnectFault(code)) return refuseProxy(new TunnelFailed(message, undefined, error), at, request);
+  if (forwarded && isConnectFault(code)) return proxyError(new TunnelFailed(message, undefined, error), at, request);
   return (
-    refuseTls(code, message, at, details) ??
-    refuseName(code, at.url.hostname, details) ??
-    refuseConnection(code, at, details)
+    tlsError(code, message, at, details) ??
+    dnsError(code, at.url.hostname, details) ??
+    connectionError(code, at, details)
   );
 }
 
-/** A proxy's own answer, or why there was none. */
-export function refuseProxyStatus(status: number, at: Attempted): RegistryRefusal {
+/** Returns the error for a reply of the proxy itself. */
+export function proxyStatusError(status: number, at: FailedRequest): RegistryRefusal {
   const request = `${at.method} ${redactUrl(at.url)}`;
-  return refuseProxy(new TunnelFailed(`the proxy answered ${status}`, status, undefined), at, request);
+  return proxyError(new TunnelFailed(`the proxy answered ${status}`, status, undefined), at, request);
 }
 
-function refuseProxy(fault: TunnelFailed, { url, proxy }: Attempted, request: string): RegistryRefusal {
+function proxyError(fault: TunnelFailed, { url, proxy }: FailedRequest, request: string): RegistryRefusal {
   const name = proxy?.host ?? 'the proxy';
   const variable = url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
   const details = {
@@ -46,7 +55,7 @@ function refuseProxy(fault: TunnelFailed, { url, proxy }: Attempted, request: st
     ...(fault.status ? { status: fault.status } : {}),
   };
   if (fault.status === 407)
-    return new RegistryProxy(`The proxy ${name} wants credentials before it connects to ${url.host}`, {
+    return new RegistryProxy(`The proxy ${name} requires credentials to connect to ${url.host}`, {
       ...details,
       found: '407 Proxy Authentication Required',
       hint:
@@ -59,7 +68,7 @@ function refuseProxy(fault: TunnelFailed, { url, proxy }: Attempted, request: st
       ...details,
       found: String(fault.status),
       temporary: [408, 429, 500, 502, 503, 504].includes(fault.status),
-      hint: `Ask for ${url.host} to be allowed at the proxy, or put it into NO_PROXY if it can be reached directly.`,
+      hint: `Ask for ${url.host} to be allowed at the proxy, or put it in NO_PROXY if it can be reached directly.`,
     });
   const { code, message } = reasonOf(fault.cause);
   const isCertificate = /CERT|SIGNATURE|ALTNAME/.test(code);
@@ -74,33 +83,33 @@ function refuseProxy(fault: TunnelFailed, { url, proxy }: Attempted, request: st
         ? `Add the authority that signed the proxy's certificate with --ca-file.`
         : speaksHttp
           ? `The proxy does not speak TLS: write ${variable} with http:// in front.`
-          : `Check ${variable}, and whether the proxy runs; NO_PROXY names hosts to be reached directly.`,
+          : `Check ${variable}, and that the proxy is running; NO_PROXY names hosts to be reached directly.`,
     },
   );
 }
 
-function refuseName(
+function dnsError(
   code: string,
   hostname: string,
   details: Omit<RegistryRefusalDetails, 'hint'>,
 ): RegistryDns | undefined {
   if (code === 'EAI_AGAIN' || code === 'EAI_FAIL' || code === 'ESERVFAIL')
-    return new RegistryDns(`The name server gave no answer for ${hostname}`, {
+    return new RegistryDns(`The name server did not answer for ${hostname}`, {
       ...details,
       temporary: true,
-      hint: 'Check that this machine has a working name server, or set HTTPS_PROXY if names are resolved by a proxy.',
+      hint: "Check this machine's name server, or set HTTPS_PROXY if a proxy resolves names.",
     });
   if (code === 'ENOTFOUND' || code === 'ENODATA' || code === 'EAI_NODATA' || code === 'EAI_NONAME')
     return new RegistryDns(`There is no host named ${hostname}`, {
       ...details,
-      hint: 'Check how the registry is spelt; behind a proxy, set HTTPS_PROXY.',
+      hint: 'Check the spelling of the registry; behind a proxy, set HTTPS_PROXY.',
     });
   return undefined;
 }
 
-function refuseConnection(
+function connectionError(
   code: string,
-  { url, timeoutMs }: Attempted,
+  { url, timeoutMs }: FailedRequest,
   details: Omit<RegistryRefusalDetails, 'hint'> & { readonly found: string },
 ): RegistryRefusal {
   const temporary = true;
@@ -108,7 +117,7 @@ function refuseConnection(
     return new RegistryRefused(`Nothing listens at ${url.host}: the connection was refused`, {
       ...details,
       temporary,
-      hint: 'Check the host and port, and that the registry runs.',
+      hint: 'Check the host and port, and that the registry is running.',
     });
   if (code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT')
     return new RegistryTimeout(`${url.host} could not be reached in time`, {
@@ -118,25 +127,25 @@ function refuseConnection(
     });
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
     return new RegistryTimeout(
-      `${url.host} ${code === 'UND_ERR_BODY_TIMEOUT' ? 'stopped sending' : 'did not answer'} for ${timeoutMs / 1000} s`,
+      `${url.host} ${code === 'UND_ERR_BODY_TIMEOUT' ? 'stopped sending' : 'did not reply'} for ${timeoutMs / 1000} s`,
       { ...details, temporary, hint: 'Try again later, or allow more time with --timeout.' },
     );
   if (code === 'UND_ERR_HEADERS_OVERFLOW')
-    return new RegistryProtocol(`${url.host} answered with more headers than anybody reads`, {
+    return new RegistryProtocol(`${url.host} sent more headers than the client accepts`, {
       ...details,
       expected: 'at most 256 KiB of headers',
       temporary,
       retryLimit: 1,
       hostwide: true,
-      hint: 'Something before the registry adds cookies or other headers without end: its operator must mend it.',
+      hint: 'A gateway in front of the registry adds too many cookies or other headers: its operator must fix it.',
     });
   if (code.startsWith('HPE_'))
-    return new RegistryProtocol(`What ${url.host} answered is not HTTP`, {
+    return new RegistryProtocol(`${url.host} sent a reply that is not HTTP`, {
       ...details,
       temporary,
       retryLimit: 2,
       hostwide: true,
-      hint: 'Check the port: something else than a registry may listen there.',
+      hint: 'Check the port: it may belong to something other than a registry.',
     });
   return new RegistryUnavailable(
     `The connection to ${url.host} broke: ${wordsFor(code) ?? printable(details.found, 200)}`,
@@ -145,8 +154,8 @@ function refuseConnection(
       temporary,
       hint:
         url.protocol === 'https:'
-          ? 'If it happens each time, the registry wants a client certificate (--cert-file, --key-file), or a firewall or proxy on the way cuts the connection; else try again later.'
-          : 'Try again later; if it happens each time, a firewall or proxy on the way may cut the connection.',
+          ? 'Try again later. If it happens each time, the registry requires a client certificate (--cert-file, --key-file), or a firewall or proxy on the way cuts the connection.'
+          : 'Try again later. If it happens each time, a firewall or proxy on the way may cut the connection.',
     },
   );
 }
@@ -187,10 +196,10 @@ function isConnectFault(code: string): boolean {
   );
 }
 
-/** llhttp has reasons that undici knows no name for. */
+/** For parser errors of llhttp that undici has no code for. */
 const NAMELESS_PARSER_FAULT = 'HPE_UNKNOWN';
 
-/** With several addresses for one name, Node gathers what each of them said. */
+/** Where a name has several addresses, Node collects the error of each in an AggregateError. */
 function reasonOf(error: unknown): { code: string; message: string } {
   if (error instanceof AggregateError && error.errors.length > 0) {
     const { code } = error as NodeJS.ErrnoException;

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
+import { openRegistry } from '../../registry/openRegistry.ts';
+import type { RegistryOptions as OpenOptions, Registry } from '../../registry/registry.ts';
 import { delay, hang, reset, status } from '../support/faults.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from '../support/registry.ts';
 import { openEngine, SIGNAL, sampleImage } from './engineBench.ts';
@@ -20,13 +22,19 @@ async function manyPlugins(context: After, options: RegistryOptions): Promise<Te
 
 const referenceOf = (registry: string, index: number) => ({ registry, repository: `plugins/p${index}`, tag: '1.0.0' });
 
+async function open(context: After, options: OpenOptions = {}): Promise<Registry> {
+  const registry = await openRegistry({ certsDir: '/nowhere', ...options });
+  context.after(() => registry.close());
+  return registry;
+}
+
 const everyIndex = Array.from({ length: PLUGINS }, (_, index) => index);
 
 test('86 repositories asked at once cost one 401, one token each, and one request each', async context => {
   for (const realm of ['same-origin', 'cross-origin'] as const) {
     const registry = await manyPlugins(context, { auth: { kind: 'bearer', realm } });
-    const { engine } = openEngine(context);
-    await Promise.all(everyIndex.map(index => engine.fetchManifest(referenceOf(registry.host, index), SIGNAL)));
+    const client = await open(context);
+    await Promise.all(everyIndex.map(index => client.fetchImage(referenceOf(registry.host, index), SIGNAL)));
     assert.equal(registry.count({ status: 401 }), 1, realm);
     assert.equal(registry.count('token'), PLUGINS, realm);
     assert.equal(registry.count(), 2 * PLUGINS + 1, realm);
@@ -35,15 +43,15 @@ test('86 repositories asked at once cost one 401, one token each, and one reques
 
 test('86 repositories behind Basic cost one 401', async context => {
   const registry = await manyPlugins(context, { auth: { kind: 'basic', user: 'u', password: 'p' } });
-  const { engine } = openEngine(context, { username: 'u', password: 'p' });
-  await Promise.all(everyIndex.map(index => engine.fetchManifest(referenceOf(registry.host, index), SIGNAL)));
+  const client = await open(context, { username: 'u', password: 'p' });
+  await Promise.all(everyIndex.map(index => client.fetchImage(referenceOf(registry.host, index), SIGNAL)));
   assert.equal(registry.count(), PLUGINS + 1);
 });
 
 test('where nobody need log in, no request is added', async context => {
   const registry = await manyPlugins(context, {});
-  const { engine } = openEngine(context);
-  await Promise.all(everyIndex.map(index => engine.fetchManifest(referenceOf(registry.host, index), SIGNAL)));
+  const client = await open(context);
+  await Promise.all(everyIndex.map(index => client.fetchImage(referenceOf(registry.host, index), SIGNAL)));
   assert.equal(registry.count(), PLUGINS);
 });
 
@@ -51,11 +59,11 @@ test('a first request that hangs, breaks or fails does not take the others with 
   for (const fault of [hang(), reset(), status(404), delay(200)]) {
     const registry = await manyPlugins(context, { auth: { kind: 'bearer' } });
     registry.script({ kind: 'manifest', path: /plugins\/p0\//, fault });
-    const { engine } = openEngine(context, { retries: 1 });
+    const client = await open(context, { retries: 1 });
     const own = new AbortController();
-    const first = engine.fetchManifest(referenceOf(registry.host, 0), own.signal).catch((error: unknown) => error);
+    const first = client.fetchImage(referenceOf(registry.host, 0), own.signal).catch((error: unknown) => error);
     const others = everyIndex.slice(1, 20);
-    await Promise.all(others.map(index => engine.fetchManifest(referenceOf(registry.host, index), SIGNAL)));
+    await Promise.all(others.map(index => client.fetchImage(referenceOf(registry.host, index), SIGNAL)));
     own.abort(new Error('enough'));
     await first;
   }
@@ -64,10 +72,10 @@ test('a first request that hangs, breaks or fails does not take the others with 
 test('who waits for the first request can leave', async context => {
   const registry = await manyPlugins(context, {});
   registry.script({ kind: 'manifest', nth: 1, fault: hang() });
-  const { engine } = openEngine(context);
+  const client = await open(context);
   const [first, second] = [new AbortController(), new AbortController()];
-  const leading = engine.fetchManifest(referenceOf(registry.host, 0), first.signal);
-  const waiting = engine.fetchManifest(referenceOf(registry.host, 1), second.signal);
+  const leading = client.fetchImage(referenceOf(registry.host, 0), first.signal);
+  const waiting = client.fetchImage(referenceOf(registry.host, 1), second.signal);
   second.abort(new Error('second left'));
   await assert.rejects(waiting, /second left/);
   first.abort(new Error('first left'));

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { readErrorWords } from '../../registry/builtin/faults/diagnostics.ts';
-import { secretPatterns } from '../../registry/builtin/faults/secretForms.ts';
+import { readErrorBody } from '../../registry/builtin/faults/errorBody.ts';
+import { secretPatterns } from '../../registry/builtin/faults/secretPatterns.ts';
 
 const unicode = (text: string, which: RegExp, digits: (hex: string) => string): string =>
   text.replace(which, unit => `\\u${digits(unit.charCodeAt(0).toString(16).padStart(4, '0'))}`);
@@ -70,7 +70,7 @@ test('a page’s title and the words of any kind of answer come without the secr
   const authorization = `Basic ${Buffer.from(`me:${password}`).toString('base64')}`;
   const request = { method: 'GET', url: new URL('https://h/v2/'), headers: { authorization } } as const;
   const words = (body: string, type: string): string =>
-    JSON.stringify(readErrorWords(Buffer.from(body), type, { request, proxy: undefined }));
+    JSON.stringify(readErrorBody(Buffer.from(body), type, { request, proxy: undefined }));
   for (const [body, type] of [
     [`<html><title>no ${xml(password, "'")}</title>`, 'text/html'],
     [JSON.stringify({ errors: [{ code: password, message: `no ${password}` }] }), 'application/json'],

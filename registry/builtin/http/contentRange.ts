@@ -1,12 +1,12 @@
 export interface ContentRange {
-  /** First and last byte, both included. */
+  /** First and last byte, both inclusive. */
   readonly first: number;
   readonly last: number;
-  /** Of the whole representation; undefined for `*`. */
+  /** Size of the whole representation; undefined for `*`. */
   readonly sizeBytes: number | undefined;
 }
 
-/** `bytes FIRST-LAST/SIZE` or `bytes FIRST-LAST/*` (RFC 9110, 14.4); undefined for anything else, an unsatisfied range included. */
+/** Reads `bytes FIRST-LAST/SIZE` or `bytes FIRST-LAST/*` (RFC 9110, 14.4); undefined for anything else, an unsatisfied range included. */
 export function parseContentRange(value: string | undefined): ContentRange | undefined {
   const match = /^bytes[ \t]+(\d{1,16})-(\d{1,16})\/(\d{1,16}|\*)$/i.exec(value?.trim() ?? '');
   if (match === null) return undefined;
@@ -19,7 +19,7 @@ export function parseContentRange(value: string | undefined): ContentRange | und
   return { first, last, sizeBytes };
 }
 
-/** True if a 206 with this range has all of a blob of `sizeBytes` from `offset` on; it may begin earlier. */
+/** Returns true if a 206 with this range holds all of a blob of `sizeBytes` from `offset` on; it may begin earlier. */
 export function continuesBlob(range: ContentRange | undefined, offset: number, sizeBytes: number): boolean {
   if (range === undefined) return false;
   return (

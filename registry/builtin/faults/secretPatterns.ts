@@ -1,11 +1,11 @@
-/** A pattern of a whole token would be too large to run; and servers repeat parts of one, too. */
+/** A pattern of a whole token would be too large to run, and servers repeat parts of tokens, too. */
 const PIECE = 64;
 
 /**
- * Finds a secret in every form in which a server may repeat it: as it is, escaped in JSON (RFC 8259, 7; once or twice, as
- * `\u0026` as well), in XML and HTML, or in a URL; each of its characters in whatever form, since no two programs agree on
- * which of them need one. What is left of a letter outside ASCII that was read in the wrong charset counts as well. One
- * pattern for each piece of a long one; they may follow each other at once.
+ * Returns patterns that find a secret in every form in which a server may repeat it: as it is, escaped in JSON (RFC 8259,
+ * section 7; once or twice, also as `\u0026`), in XML and HTML, or in a URL. Each character may have any form, because
+ * programs differ in which characters they escape. A letter outside ASCII may also have been decoded with the wrong
+ * charset. A secret longer than 64 characters gets a pattern for each piece.
  */
 export function secretPatterns(secret: string): RegExp[] {
   const forms = [...secret].map(formsOf);
@@ -16,7 +16,7 @@ export function secretPatterns(secret: string): RegExp[] {
   });
 }
 
-/** Nobody escapes these. */
+/** No program escapes these. */
 const PLAIN = /^[A-Za-z0-9_]$/;
 
 const NAMED: Readonly<Record<string, string>> = { '&': 'amp', '<': 'lt', '>': 'gt', '"': 'quot', "'": 'apos' };
@@ -37,7 +37,7 @@ function formsOf(character: string): string {
     `&(?:amp;)*(?:${entities.join('|')});`,
     [...bytes].map(byte => `%(?:25)*${hex(byte.toString(16).padStart(2, '0'))}`).join(''),
     ...(character === ' ' ? ['\\+'] : []),
-    // A backslash is doubled by each escaping, other characters are given one or three.
+    // Each escaping doubles a backslash; other characters get one or three of them.
     character === '\\' ? '\\\\{1,4}' : `\\\\{0,3}${literal(character)}`,
     ...(isAscii ? [] : [literal(bytes.toString('latin1')), `[\\ufffd?]{1,${bytes.length}}`]),
   ];

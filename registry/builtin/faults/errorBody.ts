@@ -1,24 +1,24 @@
 import type { Diagnostic } from '../../errors.ts';
 import { printable } from '../../hosts/redact.ts';
-import type { HttpAnswer } from '../transport/transport.ts';
-import { secretPatterns } from './secretForms.ts';
+import type { Reply } from '../http/reply.ts';
+import { secretPatterns } from './secretPatterns.ts';
 
-/** What an error answer's body says: the distribution-spec's error codes if it has them, else its first words. */
-export interface ErrorWords {
+/** What an error reply's body says: the distribution-spec's error codes if it has them, otherwise its first characters. */
+export interface ErrorBody {
   readonly diagnostics: readonly Diagnostic[];
-  /** One line for a person; undefined if the body says nothing. */
+  /** One line for people; undefined if there is none. */
   readonly said: string | undefined;
   readonly isHtml: boolean;
-  /** Of a page in HTML. */
+  /** Of an HTML page. */
   readonly title?: string;
 }
 
 const LENGTH = 300;
 
-type Exchanged = Pick<HttpAnswer, 'request' | 'proxy'>;
+type Sent = Pick<Reply, 'request' | 'proxy'>;
 
-/** Everything secret that a request carried, as patterns of the forms in which it could come back. */
-function secretsOf({ request: { headers, body, url }, proxy }: Exchanged): RegExp[] {
+/** Returns patterns for every secret that a request carried, in all forms in which the server could repeat it. */
+function secretsOf({ request: { headers, body, url }, proxy }: Sent): RegExp[] {
   const sent = Object.entries(headers).flatMap(([name, value]) => (/authorization$/i.test(name) ? [value] : []));
   const bare = sent.map(value => value.replace(/^\w+\s+/, ''));
   const pairs = bare.map(value => Buffer.from(value, 'base64').toString('utf8')).filter(text => text.includes(':'));
@@ -29,11 +29,11 @@ function secretsOf({ request: { headers, body, url }, proxy }: Exchanged): RegEx
   const query = secretsInQuery(url);
   const passwords = pairs.map(pair => pair.slice(pair.indexOf(':') + 1));
   const secrets = [...bare, ...passwords, ...fields, ...login, ...query].filter(secret => secret.length > 3);
-  // The longest first: one may be a part of another.
+  // The longest first, because one may be a part of another.
   return [...new Set(secrets)].sort((one, other) => other.length - one.length).flatMap(secretPatterns);
 }
 
-/** Signed addresses carry their secrets there. What a token is asked for is none, and tells. */
+/** Signed URLs carry secrets in the query. A token request's parameters are no secrets and help in messages. */
 function secretsInQuery({ search }: URL): string[] {
   return search
     .slice(1)
@@ -59,25 +59,25 @@ function decoded(text: string): string {
 
 function withoutSecrets(text: string, secrets: readonly RegExp[]): string {
   const clean = secrets.reduce((rest, secret) => rest.replace(secret, '***'), text).replace(/\*{4,}/g, '***');
-  // A proxy's login travels in a header of its own, made elsewhere; and a token may be one of another request.
+  // The proxy's login is in a header of the transport, and a token may be that of another request.
   return clean
     .replace(/\b(Basic|Bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}/gi, '$1$2***')
     .replace(/<(AWSAccessKeyId|SignatureProvided|StringToSign\w*|CanonicalRequest\w*)>[^<]*/gi, '<$1>***')
     .replace(/\b([\w-]*(?:signature|sig|token|credential|accesskeyid))=[^\s&<>"',;]+/gi, '$1=***');
 }
 
-/** A server's words without what careless ones repeat of the secrets that a request carried. */
-export function withoutEchoes(text: string, asked: Exchanged): string {
-  return withoutSecrets(text, secretsOf(asked));
+/** Returns a server's text without the secrets of its request, which some servers repeat. */
+export function withoutSecretsOf(text: string, sent: Sent): string {
+  return withoutSecrets(text, secretsOf(sent));
 }
 
 /**
- * Reads `{"errors":[{code,message,detail}]}` (distribution-spec, Error codes) and the token server's `{"details"}` kin.
- * What careless servers repeat of the credentials that were sent to them is taken out: of a text as it is, of JSON once
- * it is read, since whatever is escaped there shows only then.
+ * Reads `{"errors":[{code,message,detail}]}` (distribution-spec, Error codes), a token server's `{"details"}` and similar
+ * bodies. Secrets that the server repeats are masked: in text as it is, in JSON after parsing, which undoes the escapes.
+ * Text is cut to 300 characters. Never throws.
  */
-export function readErrorWords(body: Buffer, contentType: string | undefined, asked?: Exchanged): ErrorWords {
-  const secrets = asked === undefined ? [] : secretsOf(asked);
+export function readErrorBody(body: Buffer, contentType: string | undefined, sent?: Sent): ErrorBody {
+  const secrets = sent === undefined ? [] : secretsOf(sent);
   const clean = (words: string): string => withoutSecrets(words, secrets);
   const text = body.toString('utf8').trim();
   const isHtml = looksLikeHtml(text, contentType);

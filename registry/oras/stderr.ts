@@ -17,14 +17,14 @@ import {
 } from '../errors.ts';
 import { printable } from '../hosts/redact.ts';
 
-/** ORAS failed in a way that has no name here; its own words are in the message. */
+/** ORAS failed for a reason that is not known here; the message has its output. */
 export class OrasFailed extends RegistryRefusal {
   readonly code = 'ORAS_FAILED';
 }
 
 type Make = (message: string, details: RegistryRefusalDetails) => RegistryRefusal;
 
-interface Reading {
+interface Pattern {
   readonly sign: RegExp;
   readonly make: Make;
   readonly hint: string;
@@ -35,15 +35,15 @@ interface Reading {
 const unauthorized: Make = (message, details) => new RegistryUnauthorized(message, details);
 const denied: Make = (message, details) => new RegistryDenied(message, details);
 const unavailable: Make = (message, details) => new RegistryUnavailable(message, details);
-const LOGIN =
-  'Log in to the registry, or check the name: several registries answer the same for a repository that is not there.';
-const AGAIN = 'The line or the registry is unstable. Run it again, or use --engine builtin, which resumes what broke.';
+const LOGIN = 'Log in to the registry, or check the name: several registries answer the same for a missing repository.';
+const AGAIN =
+  'The connection or the registry is unstable. Run it again, or use --engine builtin, which resumes interrupted downloads.';
 
 /**
- * What ORAS and Go's network code write, and what it is in this room's terms. The first that fits decides, so what is
- * specific stands before what it may be wrapped in. ORAS itself has repeated 408, 429 and 5xx five times by then.
+ * What ORAS and Go's network code print, and the error of this room for it. The first match decides, so specific patterns come
+ * before those of errors that may wrap them. ORAS has already retried 408, 429 and 5xx five times.
  */
-const READINGS: readonly Reading[] = [
+const PATTERNS: readonly Pattern[] = [
   {
     sign: /proxyconnect|proxy authentication required|socks connect/i,
     make: (message, details) => new RegistryProxy(message, details),
@@ -64,23 +64,23 @@ const READINGS: readonly Reading[] = [
   {
     sign: /connection refused/i,
     make: (message, details) => new RegistryRefused(message, details),
-    hint: 'Check the host and port of the registry, and that it runs.',
+    hint: 'Check the host and port of the registry, and that it is running.',
     temporary: true,
   },
   {
     sign: /stopped after \d+ redirects|unsupported protocol scheme/i,
     make: (message, details) => new RegistryRedirect(message, details),
-    hint: 'The registry sends its clients in circles; check its address and what stands in front of it.',
+    hint: "The registry's redirects do not end; check its address and the proxies in front of it.",
   },
   {
     sign: /malformed http|unexpected content-type|invalid character|missing required header/i,
     make: (message, details) => new RegistryProtocol(message, details),
-    hint: 'Check that the host is a registry and nothing on the way rewrites its answers.',
+    hint: 'Check that the host is a registry, and that no proxy changes its replies.',
   },
   {
     sign: /status(?: code)? 429|toomanyrequests|too many requests/i,
     make: (message, details) => new RegistryRateLimited(message, details),
-    hint: 'Wait a while, log in, or ask for less at once with --concurrency.',
+    hint: 'Wait, log in, or lower --concurrency.',
     temporary: true,
     retryLimit: 0,
   },
@@ -107,17 +107,17 @@ const READINGS: readonly Reading[] = [
   {
     sign: /mismatch|trailing data|content size/i,
     make: (message, details) => new RegistryDigestMismatch(message, details),
-    hint: 'Something between here and the registry changes the bytes, or the registry lost them. Push the image again.',
+    hint: 'Something between this machine and the registry changes the bytes, or the registry is damaged. Push the image again.',
   },
 ];
 
-/** What ORAS wrote on stderr, as the refusal that the built-in engine would give. */
-export function refusalOf(stderr: string, subject: string, missing: RegistryNotFound['missing']): RegistryRefusal {
+/** Returns the error for ORAS' output on stderr, of the kind that the built-in engine would report. */
+export function orasError(stderr: string, subject: string, missing: RegistryNotFound['missing']): RegistryRefusal {
   const text = redact(stderr);
   const said = /^Error response from registry: (.*)$/m.exec(text)?.[1];
   const words = said ?? text.replace(/^Error: /, '');
   const details = (hint: string) => ({ subject, hint, ...(said === undefined ? {} : { registrySaid: said }) });
-  // "not found" is looked for where ORAS writes it, at the end: a repository may be called so.
+  // ORAS prints "not found" at the end; elsewhere it may be part of a repository's name.
   if (
     /: not found$|status(?: code)? 404/i.test(words) ||
     /name unknown|manifest unknown|blob unknown/i.test(said ?? '')
@@ -126,12 +126,12 @@ export function refusalOf(stderr: string, subject: string, missing: RegistryNotF
       ...details('Check the name and the tag.'),
       missing: /name unknown/i.test(words) ? 'repository' : missing,
     });
-  const reading = READINGS.find(({ sign }) => sign.test(withoutNames(words, subject)));
-  if (reading === undefined)
-    return new OrasFailed(`ORAS failed for ${subject}: ${words || 'without a word'}`, {
+  const known = PATTERNS.find(({ sign }) => sign.test(withoutNames(words, subject)));
+  if (known === undefined)
+    return new OrasFailed(`ORAS failed for ${subject}: ${words || 'without a message'}`, {
       ...details('Try the same with --engine builtin.'),
     });
-  const { make, hint, temporary = false, retryLimit } = reading;
+  const { make, hint, temporary = false, retryLimit } = known;
   const status = Number(/status(?: code)? (\d{3})/.exec(words)?.[1] ?? Number.NaN);
   return make(`${subject}: ${words}`, {
     ...details(hint),
@@ -141,13 +141,13 @@ export function refusalOf(stderr: string, subject: string, missing: RegistryNotF
   });
 }
 
-/** Signed URLs carry their secret in the query, proxies theirs in the user info. */
+/** Removes user info and queries of URLs, which may hold secrets. */
 function redact(stderr: string): string {
   const bare = stderr.replace(/\b([a-z]+:\/\/)[^/@\s"]*@/gi, '$1').replace(/\?[^\s"]*/g, '');
   return printable(bare, 600);
 }
 
-/** Without URLs and the reference, whose parts could read like an error. */
+/** Removes URLs and the reference, because their parts could look like an error. */
 function withoutNames(words: string, subject: string): string {
   return words.replaceAll(subject, '').replace(/https?:\/\/[^\s"]*/g, '');
 }

@@ -1,0 +1,224 @@
+import {
+  RegistryDenied,
+  RegistryNotFound,
+  RegistryProtocol,
+  RegistryRateLimited,
+  type RegistryRefusal,
+  type RegistryRefusalDetails,
+  RegistryTls,
+  RegistryUnauthorized,
+  RegistryUnavailable,
+} from '../../errors.ts';
+import { parseChallenges } from '../http/challenges.ts';
+import { type Reply, requestOf } from '../http/reply.ts';
+import { parseRetryAfter } from '../http/retryAfter.ts';
+import type { ErrorBody } from './errorBody.ts';
+import { proxyStatusError } from './transportErrors.ts';
+
+/** What a request is for. */
+export interface Purpose {
+  /** The reference as the user wrote it. */
+  readonly subject: string;
+  readonly registry: string;
+  readonly repository: string;
+  readonly what: 'manifest' | 'blob' | 'tags';
+  /** The tag or digest, where there is one. */
+  readonly wanted?: string;
+}
+
+export interface ReplyContext {
+  /** Where the credentials of the request were found; undefined for an anonymous one. */
+  readonly credentialSource: string | undefined;
+  /** True if the reply is from a host that the registry had redirected to. */
+  readonly redirected: boolean;
+  readonly timeoutMs: number;
+}
+
+type Details = Omit<RegistryRefusalDetails, 'hint'>;
+
+/** 4xx statuses that may pass (RFC 9110, 4918, 8470, 6585); 499 is nginx's for a client that left, and gateways send it on. */
+const TEMPORARY = [408, 421, 423, 425, 429, 499];
+
+/** A longer Retry-After is not waited for. */
+const LONGEST_RETRY_AFTER_MS = 60_000;
+
+const LOGIN_HINT =
+  'Either it does not exist there, because registries hide that from anonymous users, or it needs a login:' +
+  ' check the name, or log in with "docker login", or give --username and --password-stdin.';
+
+/** Returns the error for a reply that is not a success, from its status and the error body. */
+export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, context: ReplyContext): RegistryRefusal {
+  const { status } = reply;
+  const { host } = reply.request.url;
+  const details: Details = {
+    subject: purpose.subject,
+    status,
+    diagnostics: body.diagnostics,
+    request: requestOf(reply),
+    found: String(status),
+    ...(body.said === undefined ? {} : { registrySaid: body.said }),
+  };
+  if (status === 407)
+    return proxyStatusError(407, { ...reply.request, proxy: reply.proxy, timeoutMs: context.timeoutMs });
+  if (status === 511 || (body.isHtml && status < 400)) return webPageError(host, details);
+  if (TEMPORARY.includes(status) || (status >= 500 && status !== 501 && status !== 505))
+    return unavailableError(reply, host, details);
+  if (status === 403 && context.redirected)
+    return new RegistryDenied(`${host}, to which ${purpose.registry} redirects, does not allow the blob to be read`, {
+      ...details,
+      // The signed URL may have expired; the registry gives a new one.
+      temporary: true,
+      retryLimit: 2,
+      hint: "Check this machine's clock: signed URLs expire within minutes.",
+    });
+  if (status === 401)
+    return unauthorizedError(purpose, context, {
+      ...details,
+      ...ifTokenTooNew(reply),
+      // RFC 9110, 11.6.1: a 401 must have a challenge, so this is not a registry, or a broken one.
+      hostwide: parseChallenges(reply.headers['www-authenticate']).length === 0,
+    });
+  if (status === 403)
+    return new RegistryDenied(
+      `${purpose.registry} does not allow ${purpose.repository} to be read${withCredentials(context)}`,
+      {
+        ...details,
+        hint: context.credentialSource === undefined ? LOGIN_HINT : rightsHint(purpose),
+      },
+    );
+  if (status === 404) return notFoundError(purpose, body, context, details, host);
+  // nginx's 400, and so Kubernetes' ingress', where a client certificate is required.
+  if (status === 400 && /SSL certificate/i.test(body.title ?? body.said ?? ''))
+    return clientCertificateError(host, details);
+  return new RegistryProtocol(`${host} answered with status ${status}, which is unexpected here`, {
+    ...details,
+    // 204 means no content, which is a passing fault more often than an answer.
+    temporary: status === 204,
+    hint: body.isHtml
+      ? 'The answer is a web page: check that the host is a registry, and that no proxy answers for it.'
+      : 'Check that the host is an OCI registry and the name is right.',
+  });
+}
+
+function clientCertificateError(host: string, details: Details): RegistryTls {
+  return new RegistryTls(`${host} requires a client certificate`, {
+    ...details,
+    hostwide: true,
+    hint: 'Name one that the registry knows, with --cert-file and --key-file.',
+  });
+}
+
+/** Returns the error for a web page where registry data was expected. */
+export function webPageError(host: string, details: Details): RegistryProtocol {
+  return new RegistryProtocol(`${host} answered with a web page instead of registry data`, {
+    ...details,
+    expected: 'the reply of an OCI registry',
+    found: 'HTML',
+    // A gateway in front of the registry may send an error page for a moment only.
+    temporary: true,
+    retryLimit: 1,
+    hostwide: true,
+    hint: "A login page of the network (captive portal) or a proxy answers in the registry's place, or the host is not a registry: open it in a browser to see.",
+  });
+}
+
+function unauthorizedError(purpose: Purpose, context: ReplyContext, details: Details): RegistryUnauthorized {
+  if (context.credentialSource === undefined)
+    return new RegistryUnauthorized(
+      `${purpose.registry} does not allow ${purpose.repository} to be read without a login`,
+      {
+        ...details,
+        hint: LOGIN_HINT,
+      },
+    );
+  return new RegistryUnauthorized(
+    `${purpose.registry} does not allow ${purpose.repository} to be read${withCredentials(context)}`,
+    {
+      ...details,
+      hint: `Either the credentials are wrong or out of date, or the repository does not exist: log in again, and check the name.`,
+    },
+  );
+}
+
+/** A token may become valid a moment later, where the token server's clock is ahead of the registry's (RFC 6750, 3.1). */
+function ifTokenTooNew({ headers }: Reply): Pick<Details, 'temporary' | 'retryLimit'> {
+  const rejected = parseChallenges(headers['www-authenticate']).some(
+    ({ parameters }) => parameters.get('error') === 'invalid_token',
+  );
+  return rejected ? { temporary: true, retryLimit: 2 } : {};
+}
+
+function withCredentials({ credentialSource }: ReplyContext): string {
+  return credentialSource === undefined ? '' : ` with the credentials from ${credentialSource}`;
+}
+
+function rightsHint({ repository }: Purpose): string {
+  return `Either ${repository} does not exist there, or its owner must grant this user the right to pull it.`;
+}
+
+function notFoundError(
+  purpose: Purpose,
+  body: ErrorBody,
+  context: ReplyContext,
+  details: Details,
+  host: string,
+): RegistryNotFound {
+  const holder = context.redirected ? `${host}, to which ${purpose.registry} redirects,` : purpose.registry;
+  const codes = body.diagnostics.map(({ code }) => code.toUpperCase());
+  const has = (pattern: RegExp): boolean => codes.some(code => pattern.test(code));
+  if (has(/^NAME_(?:UNKNOWN|INVALID)$|REPOSITORY.*NOT/) || purpose.what === 'tags')
+    return new RegistryNotFound(`${purpose.registry} has no repository ${purpose.repository}`, {
+      ...details,
+      missing: 'repository',
+      hint: 'Check the spelling of the repository; a private one may be hidden until you log in.',
+    });
+  if (purpose.what === 'blob')
+    return new RegistryNotFound(`${holder} does not have the blob ${purpose.wanted} of ${purpose.repository}`, {
+      ...details,
+      missing: 'blob',
+      // That storage host may be one of several and not have the blob yet; the registry may redirect to another.
+      ...(context.redirected ? { temporary: true, retryLimit: 2 } : {}),
+      hint: context.redirected
+        ? 'The registry lists it, but its storage does not have it: push the image again.'
+        : 'The image is incomplete there, or the registry removed the blob meanwhile: push the image again.',
+    });
+  const known = has(/^MANIFEST_|TAG/);
+  return new RegistryNotFound(
+    known
+      ? `${purpose.registry} has no ${purpose.wanted} of ${purpose.repository}`
+      : `${purpose.registry} has no ${purpose.repository} with ${purpose.wanted}`,
+    {
+      ...details,
+      missing: known ? 'manifest' : 'unknown',
+      // CNCF distribution sends MANIFEST_UNKNOWN for a missing repository, too.
+      hint: known
+        ? 'Check the tag or digest, and the spelling of the repository.'
+        : 'Check the repository, then the tag or digest; and that the host is a registry.',
+    },
+  );
+}
+
+function unavailableError(reply: Reply, host: string, details: Details): RegistryRefusal {
+  const { status, headers } = reply;
+  const retryAfterMs = parseRetryAfter(headers['retry-after']?.toString(), headers.date?.toString(), Date.now());
+  const isTooLong = retryAfterMs !== undefined && retryAfterMs > LONGEST_RETRY_AFTER_MS;
+  const wait = isTooLong
+    ? `; it asks for a wait of ${Math.round(retryAfterMs / 1000)} s, and only 60 s are waited for`
+    : '';
+  const more = {
+    ...details,
+    temporary: true,
+    // Such a long wait is often a mistake of the server: two retries, then the error is reported.
+    ...(isTooLong ? { retryLimit: 2 } : {}),
+    ...(retryAfterMs === undefined || isTooLong ? {} : { retryAfterMs }),
+  };
+  if (status === 429)
+    return new RegistryRateLimited(`${host} limits the rate of requests${wait}`, {
+      ...more,
+      hint: 'Wait, lower --concurrency, or log in: limits for known users are often higher.',
+    });
+  return new RegistryUnavailable(`${host} cannot answer now: status ${status}${wait}`, {
+    ...more,
+    hint: 'Try again later; if it lasts, the registry or a proxy in front of it is broken.',
+  });
+}

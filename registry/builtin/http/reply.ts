@@ -1,0 +1,31 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Dispatcher } from 'undici';
+import { redactUrl } from '../../hosts/redact.ts';
+
+export interface HttpRequest {
+  readonly method: 'GET' | 'HEAD' | 'POST';
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** Which attempt this is, from 1. Default 1. For the debug log only. */
+  readonly attempt?: number;
+}
+
+/** A server's answer to one request, whatever its status; its body is still to be read. */
+export interface Reply {
+  readonly request: HttpRequest;
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  /** Must be read, dumped or destroyed: until then the request counts towards the host's limit. */
+  readonly body: Dispatcher.ResponseData['body'];
+  readonly proxy: URL | undefined;
+  /** Adds to the bytes that `onRequest` reports. */
+  countBytes(count: number): void;
+  /** Stops counting the request towards the host's limit before the body's end. */
+  release(): void;
+}
+
+/** `METHOD URL` for error messages, without user info and query string. */
+export function requestOf({ request }: Pick<Reply, 'request'>): string {
+  return `${request.method} ${redactUrl(request.url)}`;
+}
