@@ -90,7 +90,7 @@ class BuiltinEngine implements Engine {
     const request = manifestRequest(reference, 'GET');
     const read = (reply: Reply): Promise<RawManifest> =>
       readManifest(reply, reference, request.purpose, this.#transport.timeoutMs, signal);
-    return this.#client.send(request, read, signal, retries);
+    return this.#client.fetch(request, read, signal, retries);
   }
 
   async fetchBlob(
@@ -129,7 +129,7 @@ class BuiltinEngine implements Engine {
         onSlow: () => this.#slow.add(digest),
       });
     try {
-      const blob = await this.#client.send(request, read, signal, retries);
+      const blob = await this.#client.fetch(request, read, signal, retries);
       if (blob !== undefined) return blob;
     } catch (error) {
       signal.throwIfAborted();
@@ -191,7 +191,7 @@ class BuiltinEngine implements Engine {
       return digest;
     };
     try {
-      return await this.#client.send(manifestRequest(reference, 'HEAD'), read, signal, retries);
+      return await this.#client.fetch(manifestRequest(reference, 'HEAD'), read, signal, retries);
     } catch (error) {
       // The reply to a HEAD has no body; the reply to a GET explains the error, or succeeds. An error of the token server
       // would be the same again.

@@ -66,7 +66,7 @@ export class Mirrors {
     for (const [index, at] of candidates.entries()) {
       signal.throwIfAborted();
       const isLast = index === candidates.length - 1;
-      const sent = await this.#send(at, isLast, signal, () =>
+      const sent = await this.#try(at, isLast, signal, () =>
         isLast ? request(at) : request(at, RETRIES_BEFORE_ANOTHER),
       );
       if ('result' in sent) return sent.result;
@@ -86,7 +86,7 @@ export class Mirrors {
     const isOnly = candidates.length === 1;
     const sent = await Promise.all(
       candidates.map(at =>
-        this.#send(at, true, signal, () => (isOnly ? request(at) : request(at, RETRIES_BEFORE_ANOTHER))),
+        this.#try(at, true, signal, () => (isOnly ? request(at) : request(at, RETRIES_BEFORE_ANOTHER))),
       ),
     );
     const results = sent.flatMap(it => ('result' in it ? [it.result] : []));
@@ -95,7 +95,7 @@ export class Mirrors {
     throw isOnly ? failures[0]?.error : allFailedError(reference, failures);
   }
 
-  async #send<T>(
+  async #try<T>(
     at: Reference,
     isLast: boolean,
     signal: AbortSignal,

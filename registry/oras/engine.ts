@@ -108,7 +108,8 @@ class OrasEngine implements Engine {
       return { offset, body };
     } finally {
       // Count what was downloaded, even if it is not what the manifest promises.
-      this.#traffic.bytesDownloaded += await sizeOf(path);
+      const bytes = await sizeOf(path);
+      this.#traffic.bytesDownloaded += bytes;
       // Once the file is open its name is not needed; after a failure ORAS leaves a partial file.
       await unlink(path).catch(() => {});
     }

@@ -52,13 +52,13 @@ describe('the image of an index', () => {
   });
 
   it('is said to be missing where there are only attestations', () => {
-    const alone = 'an image is an index with nothing but attestations (platform unknown/unknown): there is no ';
+    const alone = 'an image is an index of attestations only (platform unknown/unknown), without ';
     const both = [attestation, entry('unknown/unknown')];
     assert.throws(() => choose(both), {
-      message: `${alone}image in it`,
+      message: `${alone}an image`,
       hint: /Push the index again together with its images/,
     });
-    assert.throws(() => choose(both, 'linux/arm64'), { message: `${alone}image for linux/arm64 in it` });
+    assert.throws(() => choose(both, 'linux/arm64'), { message: `${alone}an image for linux/arm64` });
     const artifact = entry('linux/amd64', { mediaType: 'application/vnd.x+json' });
     for (const entries of [[], [attestation, artifact]])
       assert.throws(() => choose(entries), { message: 'an image has no image', hint: /names a plugin image/ });

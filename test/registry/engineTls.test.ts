@@ -221,7 +221,7 @@ test('a proxy that looks into TLS is named as the likely reason for an unknown a
   const { engine } = openEngine(context, { env: { HTTPS_PROXY: proxy.url } });
   const error = await outcome({ engine, reference: { ...bench.reference, registry: 'registry.test' } });
   assert.ok(error instanceof RegistryTls, String(error));
-  assert.match(error.hint, /proxy .* look into TLS/);
+  assert.match(error.hint, /proxy .* inspect TLS/);
 });
 
 test('a proxy that says nothing is a fault of time, and NO_PROXY goes around it', async context => {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { continuesBlob, parseContentRange } from '../../registry/builtin/answers/blob.ts';
 import { readErrorBody } from '../../registry/builtin/faults/errorBody.ts';
-import { continuesBlob, parseContentRange } from '../../registry/builtin/http/contentRange.ts';
 import { parseNextLink } from '../../registry/builtin/http/nextLink.ts';
 import { parseRetryAfter } from '../../registry/builtin/http/retryAfter.ts';
 import { parseWarnings } from '../../registry/builtin/http/warnings.ts';

@@ -32,7 +32,7 @@ export async function readReferrers(
   const seen = new Set<string>();
   let request: RegistryRequest = { ...first, accept: NO_SUCH_API };
   while (true) {
-    const page = await client.send(request, reply => readPage(reply, request, timeoutMs, signal), signal);
+    const page = await client.fetch(request, reply => readPage(reply, request, timeoutMs, signal), signal);
     if (page === undefined) return undefined;
     referrers.push(...page.referrers);
     if (page.next === undefined) return referrers;

@@ -33,7 +33,7 @@ export async function readTags(
   let request = first;
   while (true) {
     const page = await client
-      .send(request, reply => readPage(reply, request, timeoutMs, signal), signal, retries)
+      .fetch(request, reply => readPage(reply, request, timeoutMs, signal), signal, retries)
       .catch((error: unknown) => {
         throw seen.size > 0 && error instanceof RegistryNotFound ? missingPageError(first, error) : error;
       });

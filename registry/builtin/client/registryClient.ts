@@ -58,7 +58,7 @@ export class RegistryClient {
    * retried like any other. `retries` can only lower the number from the options. @throws this room's refusals, or the
    * signal's reason
    */
-  async send<Result>(
+  async fetch<Result>(
     request: RegistryRequest,
     read: (reply: Reply) => Promise<Result> | Result,
     signal: AbortSignal,
@@ -82,16 +82,16 @@ export class RegistryClient {
 
   async #attempt(request: RegistryRequest, attempt: number, signal: AbortSignal): Promise<Reply> {
     try {
-      return await this.#sendOnce(request, attempt, signal);
+      return await this.#attemptOnce(request, attempt, signal);
     } catch (error) {
       signal.throwIfAborted();
       const { host } = request.endpoint;
       if (!(error instanceof RegistryRefusal) || !(await this.#schemes.switchToTls(host, error, signal))) throw error;
-      return await this.#sendOnce(request, attempt, signal);
+      return await this.#attemptOnce(request, attempt, signal);
     }
   }
 
-  async #sendOnce(request: RegistryRequest, attempt: number, signal: AbortSignal): Promise<Reply> {
+  async #attemptOnce(request: RegistryRequest, attempt: number, signal: AbortSignal): Promise<Reply> {
     const { method, purpose } = request;
     const url = this.#urlOf(request);
     /** By origin, so that an origin never gets the credentials of another. */
