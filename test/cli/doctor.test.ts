@@ -104,7 +104,7 @@ describe('doctor', { concurrency: 4 }, () => {
         );
         const loose = await look(scene, ['--insecure', scene.registry.host]);
         assert.ok(loose.good, JSON.stringify(loose));
-        assert.match(JSON.stringify(loose), /unproven/);
+        assert.match(JSON.stringify(loose), /accepted without verification/);
       },
     );
 
@@ -133,7 +133,7 @@ describe('doctor', { concurrency: 4 }, () => {
     const wrong = await run(scene, ['registry.example'], env(proxy.urlWithCredentials.replace('planted', 'planted2')));
     assert.equal(wrong.ran.code, 1);
     assert.deepEqual([failure(wrong.report)?.step, failure(wrong.report)?.code], ['tls', 'REGISTRY_PROXY']);
-    assert.match(failure(wrong.report)?.found ?? '', /wants credentials/);
+    assert.match(failure(wrong.report)?.found ?? '', /requires credentials/);
     assert.deepEqual(
       wrong.report.hosts.map(it => [it.answered, it.refused]),
       [

@@ -127,7 +127,7 @@ function connectionError(
     });
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
     return new RegistryTimeout(
-      `${url.host} ${code === 'UND_ERR_BODY_TIMEOUT' ? 'stopped sending' : 'did not reply'} for ${timeoutMs / 1000} s`,
+      `${url.host} ${code === 'UND_ERR_BODY_TIMEOUT' ? 'stopped sending' : 'did not answer'} for ${timeoutMs / 1000} s`,
       { ...details, temporary, hint: 'Try again later, or allow more time with --timeout.' },
     );
   if (code === 'UND_ERR_HEADERS_OVERFLOW')
