@@ -24,9 +24,9 @@ export interface ListenerParts {
   /** Undefined: clients need no credentials. */
   readonly access: Access | undefined;
   readonly requiresCertificate: boolean;
-  readonly files: FileService;
-  readonly follower: TreeFollower;
-  readonly connections: Connections;
+  readonly files: Pick<FileService, 'serve'>;
+  readonly follower: Pick<TreeFollower, 'view' | 'refresh'>;
+  readonly connections: Pick<Connections, 'note'>;
   readonly rules: AnswerRules;
 }
 

@@ -26,6 +26,16 @@ describe('a tree that changes beneath the server', () => {
     assert.equal(sha256((await ask(port, MODULE)).body), sha256(bytes));
   });
 
+  test('a plugin that has just been published is served to the first request, whatever the poll interval', async t => {
+    const tree = await makeTree(t, [plan(wasm(5000))]);
+    const { port } = await serve(t, tree, { pollMs: 60_000, urlPatterns: ['/flat/${name}.wasm'] });
+    assert.equal((await ask(port, '/plugins/b/1.0.0/plugin.wasm')).status, 404);
+    const added = { name: 'b', version: '1.0.0', bytes: wasm(4000) };
+    await publish(tree, [plan(wasm(5000)), added]);
+    for (const path of ['/plugins/b/1.0.0/plugin.wasm', '/flat/b.wasm'])
+      assert.equal(sha256((await ask(port, path)).body), sha256(added.bytes), path);
+  });
+
   test('a path that leads to older bytes after a restart has changed since', async t => {
     const [low, high] = [
       { name: 'a', version: '1.0.0', bytes: wasm(5000) },

@@ -121,6 +121,23 @@ describe('messages about files with faults', () => {
     assert.equal((await get(MODULE)).status, 200);
   });
 
+  test('a lasting problem of the tree is reported again and named at /readyz', async t => {
+    const tree = join(await makeTree(t, []), 'typo');
+    const { lines, port } = await watch(t, tree, { repeatReportMs: 30 });
+    await until('reported three times', () => lines.length >= 3);
+    for (const line of lines) assert.match(line, /^the folder \S+typo does not exist; requests get 503 until/);
+    const ready = await ask(port, '/readyz');
+    assert.equal(ready.status, 503);
+    assert.match(ready.body.toString(), /the folder \S+typo does not exist\.\n$/);
+    await publish(tree, [single]);
+    await until('ready', async () => (await ask(port, '/readyz')).status === 200);
+    await put(join(tree, 'index.json'), '{');
+    await until('reported', () =>
+      /typo cannot be read, the tree loaded before is still served/.test(lines.at(-1) ?? ''),
+    );
+    assert.equal((await ask(port, '/readyz')).status, 200, 'nothing is missing yet');
+  });
+
   test('one of two copies: gone, with other bytes, a link, and whole again, each reported once', async t => {
     const tree = await makeTree(t, [single, copy]);
     const { about, gauge, get } = await watch(t, tree);
@@ -132,7 +149,7 @@ describe('messages about files with faults', () => {
         [/(?:another file has replaced|other bytes).*served from another copy/, () => put(full, wasm(5000))],
         [
           /not a regular file within the tree.*served from another copy/,
-          () => rm(full).then(() => symlink('/dev/null', full)),
+          () => symlink('/dev/null', `${full}.link`).then(() => rename(`${full}.link`, full)),
         ],
       ];
       for (const [said, harm] of harms) {
