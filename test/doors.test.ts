@@ -43,15 +43,10 @@ const FOLDER_EXCEPTIONS: Readonly<Record<string, string>> = {
 /** A command of the terminal is a folder of its own, however small it is. */
 const isCommandFolder = (folder: string) => /^cli\/\w+$/.test(folder) && existsSync(join(root, folder, 'command.ts'));
 
-/** Groups of folders that import each other in a circle, and why. */
-const CIRCLE_EXCEPTIONS: readonly (readonly string[])[] = [['registry/builtin/faults', 'registry/builtin/transport']];
-
 /** Files of less than 35 lines with one importer, and why they are files of their own. */
 const SMALL_FILE_EXCEPTIONS: Readonly<Record<string, string>> = {
-  'registry/builtin/http/warnings.ts': 'one header, one RFC section',
-  'registry/builtin/answers/contentRange.ts': 'one header, one RFC section',
-  'cli/sync/compressOption.ts': 'an option parser',
-  'cli/sync/lines.ts': 'one output format a file',
+  'registry/builtin/http/warnings.ts': 'one header, one RFC section, like the other files of the folder',
+  'cli/sync/compressOption.ts': 'an option parser, apart from the command',
   'cli/sync/json.ts': 'one output format a file',
 };
 
@@ -263,10 +258,5 @@ test('no circle between the folders of a room', () => {
         .join(' '),
     ),
   );
-  const isKnown = (group: string) =>
-    CIRCLE_EXCEPTIONS.some(known => group.split(' ').every(unit => known.includes(unit)));
-  assert.deepEqual(
-    [...groups].filter(group => !isKnown(group)),
-    [],
-  );
+  assert.deepEqual([...groups], []);
 });

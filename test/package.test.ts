@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import process from 'node:process';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
@@ -40,7 +40,7 @@ describe('the package', () => {
   });
   after(() => rm(dir, { recursive: true, force: true }));
 
-  it('holds the program, its manifest, schemas and documents, and nothing of its making', () => {
+  it('holds the program, its manifest, schemas and documents, and no sources, tests or scripts', () => {
     const paths = packed.files.map(({ path }) => path);
     const wanted = [
       'dist/cli/main.js',
@@ -61,6 +61,22 @@ describe('the package', () => {
       ),
       [],
     );
+  });
+
+  it('has every file to which its documents link', async () => {
+    const paths = packed.files.map(({ path }) => path);
+    const documents = paths.filter(path => path.endsWith('.md'));
+    assert.ok(documents.length > 8, documents.join(' '));
+    for (const name of documents) {
+      const text = await readFile(join(root, name), 'utf8');
+      for (const [, link = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+        const target = join(dirname(name), link);
+        assert.ok(
+          paths.some(path => path === target || path.startsWith(`${target.replace(/\/$/, '')}/`)),
+          `${name} links to ${target}`,
+        );
+      }
+    }
   });
 
   it('works where it is installed', slow, async () => {
