@@ -28,6 +28,8 @@ export default async function* report(source) {
   const failures = [];
   /** @type {Map<string, Map<string, number>>} */
   const skipped = new Map();
+  /** @type {Map<string, number>} */
+  const cancelled = new Map();
   /** @type {Map<string, string>} */
   const stderr = new Map();
   /** @type {string[]} */
@@ -55,9 +57,14 @@ export default async function* report(source) {
     const isSuite = data.details.type === 'suite';
     if (data.nesting === 0) tookMs.set(file, (tookMs.get(file) ?? 0) + data.details.duration_ms);
     if (event.type === 'test:fail') {
-      // A suite fails because a test of it did, which has been printed.
-      if (isSuite && isBlamedOnTests(event.data.details.error)) continue;
-      const failure = renderFailure(file, [...path.slice(0, data.nesting), data.name], event.data.details.error);
+      const { error } = event.data.details;
+      // A suite fails because a test of it did, which has been printed. A test is cancelled because its suite failed.
+      if (isSuite && isBlamedOnTests(error)) continue;
+      if (failureType(error) === 'cancelledByParent' && data.nesting > 0) {
+        cancelled.set(file, (cancelled.get(file) ?? 0) + 1);
+        continue;
+      }
+      const failure = renderFailure(file, [...path.slice(0, data.nesting), data.name], error);
       const crashed = data.name === data.file ? indent(shorten(stderr.get(data.file) ?? '')) : '';
       failures.push(failure + crashed);
       yield `\n${failure}${crashed}`;
@@ -75,6 +82,8 @@ export default async function* report(source) {
 
   if (failures.length > 5)
     yield `\nAll failures again, in short:\n${failures.map(failure => failure.split('\n', 1)[0]).join('\n')}\n`;
+  for (const [file, count] of cancelled)
+    yield `\n${file}: ${count} tests were cancelled, as what they are part of failed\n`;
   if (skipped.size > 0) yield '\nSkipped:\n';
   for (const [reason, files] of skipped)
     yield `  ${reason}: ${[...files].map(([file, count]) => (count > 1 ? `${file} (${count})` : file)).join(', ')}\n`;
@@ -116,8 +125,13 @@ function placeOf({ stack = '' }) {
 }
 
 /** @param {Error & { failureType?: string }} error */
+function failureType({ failureType = '' }) {
+  return failureType;
+}
+
+/** @param {Error} error */
 function isBlamedOnTests(error) {
-  return error.failureType === 'subtestsFailed' || /\d+ subtests? failed/.test(error.message);
+  return failureType(error) === 'subtestsFailed' || /\d+ subtests? failed/.test(error.message);
 }
 
 /** @param {string} text */

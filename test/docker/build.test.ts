@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { assertSameBytes } from '../support/bytes.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { listing } from '../support/cli.ts';
 import { imageFormC } from '../support/images.ts';
@@ -38,7 +39,7 @@ describe('docker build', { skip: withoutDocker() }, () => {
       ...argument('ENGINE', 'oras'),
       ...argument('ORAS_IMAGE', orasImage),
     );
-    assert.deepEqual(await readFile(join(builtin, 'one/1.0.0/plugin.wasm')), wasm);
+    assertSameBytes(await readFile(join(builtin, 'one/1.0.0/plugin.wasm')), wasm);
     assert.deepEqual(await contentOf(oras), await contentOf(builtin));
   });
 
@@ -67,7 +68,7 @@ describe('docker build', { skip: withoutDocker() }, () => {
     await context.write('secret/password', `${password}\n`);
     const again = argument('SYNC_ARGS', '--cache-size 0');
     const tree = await context.buildTree(...from(), ...argument('REGISTRY_USERNAME', 'puller'), ...secret, ...again);
-    assert.deepEqual(await readFile(join(tree, 'one/1.0.0/plugin.wasm')), wasm);
+    assertSameBytes(await readFile(join(tree, 'one/1.0.0/plugin.wasm')), wasm);
   });
 
   it('trusts a certificate authority of the build context', async () => {
@@ -77,7 +78,7 @@ describe('docker build', { skip: withoutDocker() }, () => {
     const usual = process.env.NODE_EXTRA_CA_CERTS;
     await context.write('ca.pem', `${usual === undefined ? '' : await readFile(usual, 'utf8')}\n${authority.cert}`);
     const tree = await context.buildTree(...from(), ...argument('CA_FILE', 'ca.pem'));
-    assert.deepEqual(await readFile(join(tree, 'one/1.0.0/plugin.wasm')), wasm);
+    assertSameBytes(await readFile(join(tree, 'one/1.0.0/plugin.wasm')), wasm);
   });
 
   it('takes what the lock holds, and fails where manifest and lock disagree', async () => {
@@ -99,7 +100,7 @@ describe('docker build', { skip: withoutDocker() }, () => {
     registry.push('plugins/one', '1.0.0', imageFormC({ wasm: buildModule({ seed: 'moved' }), version: '1.0.0' }));
     const chosen = argument('MANIFEST', 'lists/mine.json');
     const tree = await context.buildTree(...chosen);
-    assert.deepEqual(await readFile(join(tree, 'one/1.0.0/plugin.wasm')), wasm, 'the tag moved, the lock did not');
+    assertSameBytes(await readFile(join(tree, 'one/1.0.0/plugin.wasm')), wasm, 'the tag moved, the lock did not');
 
     await context.write('lists/mine.json', manifest.replace('"1.0.0"', '["1.0.0","1.1.0"]'));
     await assert.rejects(context.buildTree(...chosen), /one 1\.1\.0 is in the manifest, not in the lock/);
@@ -113,7 +114,7 @@ describe('docker build', { skip: withoutDocker() }, () => {
     await mkdir(join(tree, '.staging'));
     for (const left of ['.lock', '.staging/plugin.wasm', 'one/.DS_Store']) await writeFile(join(tree, left), 'left');
     const copy = await context.buildTree('--build-context', `tree=${tree}`, ...gone);
-    assert.deepEqual(await readFile(join(copy, 'one/1.0.0/plugin.wasm')), wasm);
+    assertSameBytes(await readFile(join(copy, 'one/1.0.0/plugin.wasm')), wasm);
     const names = await readdir(copy, { recursive: true });
     assert.deepEqual(
       names.filter(name => name.includes('/.') || name.startsWith('.')),

@@ -10,6 +10,7 @@ import process from 'node:process';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { assertSameBytes } from '../support/bytes.ts';
 
 const run = promisify(execFile);
 
@@ -89,7 +90,7 @@ test('a body reaches a file or standard output byte for byte', async () => {
   const module = Buffer.from([0, 0x61, 0x73, 0x6d, 0xff, 0]);
   const written = await curl('-s', '-o', file, `${base}/binary`);
   assert.deepEqual([written.code, written.stdout.toString()], [0, '']);
-  assert.deepEqual(await readFile(file), module);
+  assertSameBytes(await readFile(file), module);
   assert.deepEqual((await curl('-s', `${base}/binary`)).stdout, module);
   assert.deepEqual((await curl('-s', '--output', '-', `${base}/binary`)).stdout, module);
 });

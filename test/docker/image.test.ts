@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { assertSameBytes } from '../support/bytes.ts';
 import { Context, docker, labRegistry, withoutDocker } from './lab.ts';
 import { type PushedPlugin, pushPlugins } from './pushedPlugins.ts';
 
@@ -95,7 +96,7 @@ describe('the image', { skip: withoutDocker() }, () => {
         assert.equal(status, 200, `${name} ${version}`);
         assert.equal(headers['content-type'], 'application/wasm');
         assert.equal(headers['content-encoding'], undefined);
-        assert.deepEqual(body, wasm, `${name} ${version}`);
+        assertSameBytes(body, wasm, `${name} ${version}`);
       }
       assert.match(String((await asGateway(port, '/plugins/snapshot-inventory.json')).body), /"form-a"/);
 

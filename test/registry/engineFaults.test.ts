@@ -18,6 +18,7 @@ import {
   RegistryUnavailable,
 } from '../../registry/errors.ts';
 import { retrying } from '../../registry/fallback/retrying.ts';
+import { assertSameBytes } from '../support/bytes.ts';
 import {
   captivePortal,
   chunked,
@@ -201,7 +202,7 @@ test('a blob comes whole in every framing', async context => {
     [gzipEncoded(), chunked()],
   ]) {
     bench.registry.script({ kind: 'blob', fault });
-    assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
+    assertSameBytes((await fetchWhole(bench)).bytes, bench.blob);
   }
   assert.ok(bench.engine.traffic.bytesDownloaded >= 5 * bench.blob.length);
 });
@@ -272,7 +273,7 @@ test('a blob goes on at an offset, or from the start where the registry cannot',
   const { blob, registry } = bench;
   const went = await fetchWhole(bench, 40_000);
   assert.equal(went.offset, 40_000);
-  assert.deepEqual(went.bytes, blob.subarray(40_000));
+  assertSameBytes(went.bytes, blob.subarray(40_000));
   assert.equal(registry.bytesServed('blob'), 60_000);
   for (const fault of [
     rangeIgnored(),
@@ -287,7 +288,7 @@ test('a blob goes on at an offset, or from the start where the registry cannot',
     registry.script({ kind: 'blob', ranged: true, fault });
     const again = await fetchWhole(bench, 40_000);
     assert.equal(again.offset, 0, fault.name);
-    assert.deepEqual(again.bytes, blob, fault.name);
+    assertSameBytes(again.bytes, blob, fault.name);
   }
   assert.equal((await fetchWhole(bench, blob.length)).offset, 0);
 });
@@ -297,7 +298,7 @@ test('a range survives redirects; a signed URL that has expired is asked for ane
   assert.equal((await fetchWhole(bench, 40_000)).offset, 40_000);
   bench.registry.reset();
   bench.registry.script({ kind: 'blob', server: 'registry', first: 1, fault: expiringUrl({ uses: 0 }) });
-  assert.deepEqual((await fetchWhole(bench, 40_000)).bytes, bench.blob.subarray(40_000));
+  assertSameBytes((await fetchWhole(bench, 40_000)).bytes, bench.blob.subarray(40_000));
   assert.equal(bench.registry.count({ server: 'registry' }), 2);
 });
 
@@ -310,7 +311,7 @@ test('fifty redirects are followed, relative and across origins; no more, and no
     redirectChain(2, { relative: true, code: 302 }),
   ]) {
     registry.script({ kind: 'blob', server: 'registry', fault });
-    assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
+    assertSameBytes((await fetchWhole(bench)).bytes, bench.blob);
   }
   for (const [fault, words] of [
     [redirectChain(51), /50 times/],
@@ -459,7 +460,7 @@ test('a reader who leaves early closes the connection and frees its place', asyn
     const { body } = await bench.engine.fetchBlob(bench.reference, bench.descriptor, 0, SIGNAL);
     body.destroy();
   }
-  assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
+  assertSameBytes((await fetchWhole(bench)).bytes, bench.blob);
 });
 
 test('close ends what is under way', async context => {
@@ -609,7 +610,7 @@ test('HTML in the place of a blob is a portal, unless the blob is of that very l
     (error: unknown) => error instanceof RegistryProtocol && /portal/.test(error.hint),
   );
   bench.registry.script({ kind: 'blob', fault: headers({ 'content-type': 'text/html' }) });
-  assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
+  assertSameBytes((await fetchWhole(bench)).bytes, bench.blob);
 });
 
 test('a blob that is longer than its manifest says is not downloaded', async context => {

@@ -140,6 +140,7 @@ describe('processes that read blobs', () => {
     const child = startReader(`${server.host}/plugins/large:1`, join(dir, 'large'), blobs);
     const memory = Number(/memory (\d+)/.exec(await child.said)?.[1]);
     assert.equal(await child.ended, 0);
-    assert.ok(memory < 100_000_000, `${memory} bytes`);
+    // Node 24 and later let the young generation grow further. Half of what travels is still far from all of it.
+    assert.ok(memory < 120_000_000, `${memory} bytes`);
   });
 });
