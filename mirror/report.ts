@@ -1,8 +1,9 @@
 import type { Refusal } from '../base/refusal.ts';
+import type { PublishedVersion } from '../tree/version/published.ts';
 
 export type OutcomeStatus = 'fetched' | 'kept' | 'aliased' | 'failed';
 
-/** What became of one version (or alias) of the manifest. */
+/** The result for one version or alias of the manifest. */
 export interface Outcome {
   readonly name: string;
   readonly version: string;
@@ -13,11 +14,11 @@ export interface Outcome {
   readonly sha256?: string;
   readonly sizeBytes?: number;
   readonly error?: Refusal | Error;
-  /** What the operator should know although it went well: no ABI export, a tag that could not be asked … */
+  /** Notes for the operator about a version that was mirrored: no ABI export, a tag that could not be checked … */
   readonly warnings: readonly string[];
 }
 
-/** A tag that no longer leads to the digest that the lock holds, or a local file that is no longer the one it holds. */
+/** A tag that no longer leads to the locked digest, or a local file that is no longer the locked one. */
 export interface Drift {
   readonly name: string;
   readonly version: string;
@@ -26,9 +27,9 @@ export interface Drift {
   readonly foundDigest: string;
   /** RFC 3339, when the image behind the tag was made, if it says so. */
   readonly foundCreated?: string;
-  /** True of a local file: it is taken as it is now, unlike a tag, which is followed only by an update. */
+  /** True of a local file: it is taken as it is now, while a tag is followed only by an update. */
   readonly local?: true;
-  /** True where no lock holds the tag: it was followed, and `lockedDigest` is what was published before. */
+  /** True of a tag that is not locked: it was followed, and `lockedDigest` is what was published before. */
   readonly followed?: true;
 }
 
@@ -38,22 +39,22 @@ export interface Published {
   readonly version: string;
 }
 
-/** A version that the tree has, or its catalog listed, and the manifest does not name. */
+/** A version that the tree has, or its catalog lists, and the manifest does not name. */
 export interface Extra extends Published {
   /** It was pruned. */
   readonly removed: boolean;
-  /** Why --prune spared it: a version of the same plugin failed in this run, or --only leaves it out. */
+  /** Why --prune kept it: a version of the same plugin failed in this run, or --only leaves it out. */
   readonly kept?: 'failed' | 'unselected';
-  /** What is wrong with it, in words. */
+  /** Its damage, in words. */
   readonly damage?: string;
-  /** True of what is so damaged that the catalog no longer lists it. */
+  /** True of a version that is so damaged that the catalog no longer lists it. */
   readonly unlisted?: true;
   /**
-   * True of what neither the catalog nor a metadata.json as it was published vouches for, as of what an earlier pruning had
-   * to leave: nothing tells which of its files are from here, so pruning does not touch it either.
+   * True of what an earlier pruning had to leave. Neither the catalog nor a metadata.json as it was published says which of its
+   * files were published from here, so pruning does not touch it either.
    */
   readonly leftover?: true;
-  /** Paths below the tree that stay: what lies there is not what was published. */
+  /** Paths below the tree that stay, since their bytes are not the published ones. */
   readonly leftPaths?: readonly string[];
 }
 
@@ -65,15 +66,17 @@ export interface SyncReport {
   readonly drift: readonly Drift[];
   /** Versions that the manifest does not name. */
   readonly extras: readonly Extra[];
-  /** Named by the manifest, still published, and not verified under its signature policy by this run or a lock. */
+  /** Named by the manifest, still published, and not verified under its signature policy by this run or the lockfile. */
   readonly unverified: readonly Published[];
-  /** What went wrong with the run as a whole after its plugins were done, e.g. a lock that cannot be written. */
+  /** Errors of the run as a whole, met when its plugins were done, such as a lockfile that cannot be written. */
   readonly problems: readonly Error[];
-  /** True if the run was stopped from outside: what is listed as fetched is whole and published. */
+  /** True if the run was stopped from outside. Versions that are reported as fetched are whole and published. */
   readonly interrupted: boolean;
   readonly bytesDownloaded: number;
   readonly requests: number;
   readonly durationMs: number;
+  /** The metadata of every version and alias that this run mirrored: the lockfile is written from it. */
+  readonly published: readonly PublishedVersion[];
 }
 
 export function countOutcomes(report: SyncReport): Record<OutcomeStatus, number> {
@@ -91,7 +94,7 @@ export function versionKey(it: { readonly name: string; readonly version: string
   return `${it.name}/${it.version}`;
 }
 
-/** A text about a version without the version in front, for where that stands already. */
+/** A text about a version, without the version that it begins with. */
 export function withoutSubject(
   text: string,
   { name, version }: { readonly name: string; readonly version: string },

@@ -36,7 +36,6 @@ const homes: Readonly<Record<string, readonly string[]>> = {
 
 /** Folders that may hold fewer than 3 or more than 12 files, and why. */
 const FOLDER_EXCEPTIONS: Readonly<Record<string, string>> = {
-  'mirror/dryRun': 'the dry run is about to become a view of the plan',
   'registry/builtin': 'the engine is one file over its folders',
 };
 

@@ -10,16 +10,16 @@ import type { CheckFlags } from './run.ts';
 export function checkCommand(): Command {
   const command = new Command('check')
     .description(
-      'Say what sync would find: missing, damaged, moved, gone, extra, unknown, unreachable. Asks heads only, changes nothing; exits 3 if anything differs.',
+      'Report what sync would find: missing, damaged, moved, gone, extra, unknown, unreachable. Sends HEAD requests only and changes nothing; exits 3 if anything differs.',
     )
     .addOption(
-      new Option('--manifest <file>', 'the list of plugins')
+      new Option('--manifest <file>', 'the manifest')
         .env('PLUGIN_MIRROR_MANIFEST')
         .argParser(path)
         .default('manifest.json'),
     )
     .addOption(
-      new Option('--out <dir>', 'the tree to look at').env('PLUGIN_MIRROR_OUT').argParser(path).default('plugins'),
+      new Option('--out <dir>', 'the tree to check').env('PLUGIN_MIRROR_OUT').argParser(path).default('plugins'),
     )
     .addOption(
       new Option('--rehash', 'hash every published byte even where nothing looks changed').env('PLUGIN_MIRROR_REHASH'),

@@ -14,7 +14,7 @@ export function doctorCommand(): Command {
     )
     .argument('[ref]', 'image or registry to test instead of those in the manifest')
     .addOption(
-      new Option('--manifest <file>', 'the list of plugins')
+      new Option('--manifest <file>', 'the manifest')
         .env('PLUGIN_MIRROR_MANIFEST')
         .argParser(path)
         .default('manifest.json'),

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { Refusal } from '../../base/refusal.ts';
+import type { PluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { readPluginManifest, withRegistry } from '../../mirror/manifest/readManifest.ts';
-import type { PluginManifest } from '../../mirror/manifest/wanted.ts';
 import { type Diagnosis, type DoctorTarget, diagnose, readOrasVersion } from '../../registry/doctor/diagnose.ts';
 import { isRegistry, parseReference, type Reference } from '../../registry/reference.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';

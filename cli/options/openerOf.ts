@@ -1,5 +1,5 @@
-import type { OpenRegistry } from '../../mirror/lazyRegistry.ts';
-import type { PluginManifest } from '../../mirror/manifest/wanted.ts';
+import type { PluginManifest } from '../../mirror/manifest/readManifest.ts';
+import type { OpenRegistry } from '../../mirror/session.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 
 /**

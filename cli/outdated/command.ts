@@ -11,14 +11,14 @@ export function outdatedCommand(): Command {
   const command = new Command('outdated')
     .description('List plugins for which the registry has a newer version than the manifest names.')
     .addOption(
-      new Option('--manifest <file>', 'the list of plugins')
+      new Option('--manifest <file>', 'the manifest')
         .env('PLUGIN_MIRROR_MANIFEST')
         .argParser(path)
         .default('manifest.json'),
     )
     .addOption(new Option('--out <dir>', 'the tree').env('PLUGIN_MIRROR_OUT').argParser(path).default('plugins'))
     .addOption(new Option('--pre', 'count pre-releases as newer versions too'))
-    .addOption(new Option('--all', 'list what is up to date as well'));
+    .addOption(new Option('--all', 'list plugins that are up to date as well'));
   return addRegistryOptions(command).addOption(formatOption()).action(run);
 }
 

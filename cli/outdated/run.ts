@@ -1,14 +1,11 @@
 import process from 'node:process';
-import pMap from 'p-map';
 import pc from 'picocolors';
 import { findOutdated, type OutdatedRow } from '../../mirror/check/outdated.ts';
 import { plural } from '../../mirror/json/problem.ts';
-import { LazyRegistry } from '../../mirror/lazyRegistry.ts';
-import { lockPathFor, readLock } from '../../mirror/lockfile/compareManifest.ts';
-import { readPluginManifest, withRegistry } from '../../mirror/manifest/readManifest.ts';
+import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { Session } from '../../mirror/session.ts';
+import { jobToInspect } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
-import { listVersions } from '../../tree/version/listVersions.ts';
-import { readVersion } from '../../tree/version/readVersion.ts';
 import { EXIT } from '../exit.ts';
 import { openerOf } from '../options/openerOf.ts';
 import type { RegistryFlags } from '../options/registryFlags.ts';
@@ -30,57 +27,35 @@ export interface OutdatedRun {
   readonly signal: AbortSignal;
 }
 
-/** `plugin-mirror outdated`, once its arguments are read; answers the exit code. */
+/** `plugin-mirror outdated`, once its arguments are read. Returns the exit code. */
 export async function runOutdated({ flags, registryOptions, signal }: OutdatedRun): Promise<number> {
-  const list = await readPluginManifest(flags.manifest);
-  const lock = await readLock(lockPathFor(list.file));
-  const registry = new LazyRegistry(openerOf(list, registryOptions, flags.registry), () => undefined);
+  const { out, registry, concurrency, pre = false } = flags;
+  const manifest = await readPluginManifest(flags.manifest);
+  const session = new Session({ openRegistry: openerOf(manifest, registryOptions, registry), signal });
   try {
-    const rows = await findOutdated({
-      manifest: flags.registry === undefined ? list : withRegistry(list, flags.registry),
-      registry: () => registry.get(),
-      current: byName(await realVersions(flags.out)),
-      locked: byName(lock?.entries ?? []),
-      preReleases: flags.pre ?? false,
-      concurrency: flags.concurrency,
-      signal,
-    });
+    const job = jobToInspect(manifest, { dir: out, registry, concurrency });
+    const rows = await findOutdated(job, pre, session);
     const unheard = unheardIn(rows);
-    tellUnheard(unheard);
+    printUnheard(unheard);
     const shown = rows.filter(row => flags.all || row.outdated || row.behind || row.error !== undefined);
     if (flags.format === 'json') process.stdout.write(`${JSON.stringify(report(shown, unheard), null, 2)}\n`);
     else print(shown, rows.length);
     return rows.some(row => row.error !== undefined) ? EXIT.failed : EXIT.good;
   } finally {
-    await registry.close();
+    await session.registry.close();
   }
-}
-
-/** Without aliases, whose version is a second path and no other plugin. */
-async function realVersions(treeDir: string): Promise<{ readonly name: string; readonly version: string }[]> {
-  const real = async ({ name, version }: { readonly name: string; readonly version: string }) => {
-    const metadata = await readVersion(treeDir, name, version).catch(() => undefined);
-    return metadata?.aliasOf === undefined ? [{ name, version }] : [];
-  };
-  return (await pMap(await listVersions(treeDir), real, { concurrency: 16 })).flat();
-}
-
-function byName(versions: readonly { readonly name: string; readonly version: string }[]): Map<string, string[]> {
-  const map = new Map<string, string[]>();
-  for (const { name, version } of versions) map.set(name, [...(map.get(name) ?? []), version]);
-  return map;
 }
 
 type Unheard = ReadonlyMap<string, Error>;
 
-/** Once per place: newer versions that only it has are not known. */
+/** The registry hosts that did not answer, each once: newer versions that only they have are not known. */
 function unheardIn(rows: readonly OutdatedRow[]): Unheard {
   return new Map(rows.flatMap(({ unheard = [] }) => unheard.map(({ registry, error }) => [registry, error])));
 }
 
-function tellUnheard(unheard: Unheard): void {
+function printUnheard(unheard: Unheard): void {
   for (const [registry, { message }] of unheard)
-    process.stderr.write(`${registry} was not heard, and versions that only it has are not counted: ${message}\n`);
+    process.stderr.write(`${registry} did not answer, and versions that only it has are not counted: ${message}\n`);
 }
 
 function report(rows: readonly OutdatedRow[], unheard: Unheard): object {
@@ -88,22 +63,24 @@ function report(rows: readonly OutdatedRow[], unheard: Unheard): object {
     schemaVersion: 1,
     plugins: rows.map(row => ({
       ...row,
-      ...(row.unheard === undefined ? {} : { unheard: row.unheard.map(placeJson) }),
+      ...(row.unheard === undefined ? {} : { unheard: row.unheard.map(unheardJson) }),
       ...(row.error === undefined ? {} : { error: errorJson(row.error) }),
     })),
-    ...(unheard.size === 0 ? {} : { unheard: [...unheard].map(([registry, error]) => placeJson({ registry, error })) }),
+    ...(unheard.size === 0
+      ? {}
+      : { unheard: [...unheard].map(([registry, error]) => unheardJson({ registry, error })) }),
   };
 }
 
-function placeJson({ registry, error }: { readonly registry: string; readonly error: Error }): object {
+function unheardJson({ registry, error }: { readonly registry: string; readonly error: Error }): object {
   return { registry, error: errorJson(error) };
 }
 
 function print(rows: readonly OutdatedRow[], asked: number): void {
   const paint = pc.createColors(wantsColor(process.stdout));
   const failures = rows.flatMap(({ name, error }) => (error === undefined ? [] : { name, error }));
-  const told = renderFailures(failures, pc.createColors(wantsColor(process.stderr)));
-  process.stderr.write(told.map(line => `${line}\n`).join(''));
+  const lines = renderFailures(failures, pc.createColors(wantsColor(process.stderr)));
+  process.stderr.write(lines.map(line => `${line}\n`).join(''));
   const listed = rows.filter(row => row.error === undefined);
   const silent = rows.length - listed.length;
   if (listed.length > 0) process.stdout.write(table(listed, paint));

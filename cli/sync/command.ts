@@ -12,7 +12,7 @@ export function syncCommand(): Command {
   const command = new Command('sync')
     .description('Pull the plugins that manifest.json lists and publish them as plugins/<name>/<version>/plugin.wasm.')
     .addOption(
-      new Option('--manifest <file>', 'the list of plugins')
+      new Option('--manifest <file>', 'the manifest')
         .env('PLUGIN_MIRROR_MANIFEST')
         .argParser(path)
         .default('manifest.json'),
@@ -21,18 +21,19 @@ export function syncCommand(): Command {
       new Option('--out <dir>', 'the tree to publish into').env('PLUGIN_MIRROR_OUT').argParser(path).default('plugins'),
     )
     .addOption(
-      new Option('--only <glob...>', 'only plugins whose NAME or NAME/VERSION fits; !GLOB takes away')
+      new Option('--only <glob...>', 'mirror only plugins whose NAME or NAME/VERSION matches; !GLOB takes away')
         .env('PLUGIN_MIRROR_ONLY')
         .argParser(list),
     )
     .addOption(
-      new Option('--frozen', 'take exactly what manifest.lock.json holds, or fail (the default where CI is set)').env(
-        'PLUGIN_MIRROR_FROZEN',
-      ),
+      new Option(
+        '--frozen',
+        'mirror exactly the images that manifest.lock.json locks, or fail (the default where CI is set)',
+      ).env('PLUGIN_MIRROR_FROZEN'),
     )
-    .addOption(new Option('--no-frozen', 'ask the tags even where CI is set').env('PLUGIN_MIRROR_NO_FROZEN'))
+    .addOption(new Option('--no-frozen', 'resolve tags even where CI is set').env('PLUGIN_MIRROR_NO_FROZEN'))
     .addOption(
-      new Option('--update [names...]', 'resolve the tags of these plugins anew, or of all')
+      new Option('--update [names...]', 'resolve the tags of these plugins again, or of all')
         .env('PLUGIN_MIRROR_UPDATE')
         .argParser(list),
     )
@@ -40,7 +41,7 @@ export function syncCommand(): Command {
     .addOption(
       new Option(
         '--prune',
-        'remove versions that the manifest no longer names; with --only, of those of its plugins that it fits',
+        'remove versions that the manifest no longer names; with --only, those that it matches',
       ).env('PLUGIN_MIRROR_PRUNE'),
     )
     .addOption(
@@ -49,25 +50,25 @@ export function syncCommand(): Command {
     .addOption(
       new Option(
         '--compress <codings>',
-        'publish plugin.wasm.gz, .br or .zst besides: gzip, br, zstd (from Node 22.15 on) separated by commas; those that are not named are removed',
+        'also publish plugin.wasm.gz, .br or .zst: gzip, br, zstd (from Node 22.15 on) separated by commas; other forms are removed',
       )
         .env('PLUGIN_MIRROR_COMPRESS')
         .argParser(codings)
         .default([], 'off'),
     )
     .addOption(
-      new Option('--dry-run', 'say what would be done and how much would travel; touch nothing').env(
+      new Option('--dry-run', 'print what would be done and how much would be downloaded; touch nothing').env(
         'PLUGIN_MIRROR_DRY_RUN',
       ),
     )
     .addOption(
-      new Option('--wait <seconds>', 'wait so long for another sync into the same tree')
+      new Option('--wait <seconds>', 'wait this long for another sync of the same tree')
         .env('PLUGIN_MIRROR_WAIT')
         .argParser(seconds(0, 86_400))
         .default(0, '0'),
     )
     .addOption(
-      new Option('--deadline <seconds>', 'stop the whole run after so long, with what is finished by then')
+      new Option('--deadline <seconds>', 'stop the whole run after this long; finished plugins are kept')
         .env('PLUGIN_MIRROR_DEADLINE')
         .argParser(seconds(0.1, 604_800)),
     );

@@ -2,7 +2,7 @@ import process from 'node:process';
 import { InvalidArgumentError } from 'commander';
 import { CODINGS, type Coding } from '../../tree/version/codings.ts';
 
-/** `gzip,br`, or `off`. Each coding counts once, in whatever order. */
+/** Parses `gzip,br`, or `off`. A coding that is named twice counts once; their order does not matter. */
 export function codings(text: string): readonly Coding[] {
   const named = text.split(',').map(part => part.trim());
   if (text.trim() === 'off') return [];
@@ -16,7 +16,7 @@ export function codings(text: string): readonly Coding[] {
   return CODINGS.filter(coding => named.includes(coding));
 }
 
-/** Looked up only here: most runs of this program have no use for zlib. */
+/** zlib is loaded only here: most runs of this program do not need it. */
 function hasZstd(): boolean {
   return 'createZstdCompress' in process.getBuiltinModule('node:zlib');
 }

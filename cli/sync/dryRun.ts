@@ -1,139 +1,55 @@
-import { resolve } from 'node:path';
 import process from 'node:process';
 import pc from 'picocolors';
-import { type AliasStep, foresee } from '../../mirror/dryRun/foresee.ts';
-import { LazyRegistry } from '../../mirror/lazyRegistry.ts';
-import { readHeldVersions } from '../../mirror/lockfile/lockedVersions.ts';
-import { type KnownVersion, untrueLock } from '../../mirror/lockfile/untrue.ts';
-import type { PluginManifest } from '../../mirror/manifest/wanted.ts';
-import type { PlanStep } from '../../mirror/plan/plan.ts';
-import { layerSizes, type Prepared, prepare } from '../../mirror/plan/prepare.ts';
-import { selects } from '../../mirror/plan/selection.ts';
-import { lostBeside } from '../../mirror/publish/extras.ts';
-import { foreseePruning, gatherCatalog } from '../../mirror/publish/publishCatalog.ts';
-import { type Extra, versionKey } from '../../mirror/report.ts';
-import { TreeUnreadable } from '../../tree/errors.ts';
-import { openStamps } from '../../tree/stamps.ts';
+import type { Extra } from '../../mirror/report.ts';
+import { Session } from '../../mirror/session.ts';
+import { bytesToDownload, layerBytes, previewSync, type SyncJob, type SyncPlan } from '../../mirror/sync/sync.ts';
 import { EXIT, failureOf } from '../exit.ts';
 import { openerOf } from '../options/openerOf.ts';
 import { wantsColor } from '../render/colors.ts';
 import { renderDrifts } from '../render/drifts.ts';
-import { listed, renderFailures } from '../render/failures.ts';
+import { type Failure, listed, renderFailures } from '../render/failures.ts';
 import { formatBytes } from '../render/format.ts';
 import { errorJson } from '../render/jsonErrors.ts';
 import { renderRefusal } from '../render/refusal.ts';
-import { lockChoiceOf, type SyncRun } from './flags.ts';
+import type { SyncRun } from './flags.ts';
 import { renderWarnings } from './summary.ts';
 
-/** `sync --dry-run`: the plan and what it would download; no folder, no lock and no cache is touched. */
-export async function runDryRun(run: SyncRun, list: PluginManifest, manifest: PluginManifest): Promise<number> {
-  const { flags, signal } = run;
-  const { cacheDir: _, ...registryOptions } = run.registryOptions;
-  const registry = new LazyRegistry(openerOf(list, registryOptions, flags.registry), () => undefined);
+/** `sync --dry-run`: prints the plan and what it would download. No folder, no lockfile and no cache is touched. */
+export async function runDryRun({ flags, registryOptions, signal }: SyncRun, job: SyncJob): Promise<number> {
+  const { cacheDir: _, ...options } = registryOptions;
+  const session = new Session({ openRegistry: openerOf(job.manifest, options, flags.registry), signal });
   try {
-    const held = flags.lock
-      ? await readHeldVersions({
-          list,
-          ...lockChoiceOf(run),
-          ...(flags.platform === undefined ? {} : { platform: flags.platform }),
-          signal,
-        })
-      : undefined;
-    const stamps = await openStamps(run.stampsFile, resolve(flags.out));
-    const planned = await prepare({
-      manifest,
-      treeDir: resolve(flags.out),
-      registry: () => registry.get(),
-      tags: held?.frozen !== true,
-      rehash: flags.rehash ?? false,
-      stamps,
-      questions: flags.concurrency * 4,
-      signal,
-      onEvent: () => undefined,
-      ...(held === undefined ? {} : { locked: held.locked, before: held.before }),
-      ...(flags.platform === undefined ? {} : { platform: flags.platform }),
-    });
-    const { prepared, aliases, ...foreseen } = await foresee(planned, {
-      aliases: manifest.aliases,
-      treeDir: resolve(flags.out),
-      registry: () => registry.get(),
-      stamps,
-      questions: flags.concurrency * 4,
-      signal,
-    });
-    const named = new Set([...list.versions, ...list.aliases].map(versionKey));
-    const problems = [...foreseen.problems];
-    const gathering = gatherCatalog(resolve(flags.out), stamps, {
-      settled: prepared.plan.steps.flatMap(step => (step.action === 'keep' ? [step.metadata] : [])),
-      named,
-      pinned: () => true,
-      prune: flags.prune ?? false,
-      failed: new Set([
-        ...prepared.plan.steps.flatMap(step => (step.action === 'fail' ? [step.wanted.name] : [])),
-        ...aliases.flatMap(step => (step.action === 'fail' ? [step.alias.name] : [])),
-      ]),
-      selected: selects(flags.only ?? []),
-      inspect: true,
-    });
-    const { extras, doomed, lost } = await gathering.catch((error: unknown) => {
-      if (!(error instanceof TreeUnreadable)) throw error;
-      problems.push(error);
-      return { extras: [], doomed: [], lost: [] };
-    });
-    problems.push(...lostBeside(lost, manifest));
-    const untrue = held?.frozen ? untrueLock(knownIn(prepared), held) : undefined;
-    if (untrue !== undefined) problems.push(untrue);
-    const pruned = await foreseePruning(resolve(flags.out), doomed, stamps);
-    const plan = { prepared, aliases, problems, extras: [...pruned, ...extras] };
+    const plan = await previewSync(job, session);
     process.stdout.write(flags.format === 'json' ? `${JSON.stringify(planJson(plan), null, 2)}\n` : renderPlan(plan));
     const color = wantsColor(process.stderr);
-    const failures = prepared.plan.steps.flatMap(step =>
-      step.action === 'fail' ? [{ ...step.wanted, error: step.error }] : [],
-    );
+    const failures: Failure[] = [
+      ...plan.versions.flatMap(step => (step.action === 'fail' ? [{ ...step.wanted, error: step.error }] : [])),
+      ...plan.aliases.flatMap(step =>
+        step.action === 'fail' ? [{ ...step.alias, isAlias: true, error: step.error }] : [],
+      ),
+    ];
     process.stderr.write(
       [
+        ...plan.problems.map(problem => renderRefusal(problem, { color }).trimEnd()),
         ...renderFailures(failures, pc.createColors(color)),
-        ...problems.map(problem => renderRefusal(problem, { color }).trimEnd()),
       ]
         .map(line => `${line}\n`)
         .join(''),
     );
-    const errors = [...prepared.plan.steps, ...aliases].flatMap(step => (step.action === 'fail' ? [step.error] : []));
-    return failureOf([...errors, ...problems]) ?? EXIT.good;
+    return failureOf([...failures.map(({ error }) => error), ...plan.problems]) ?? EXIT.good;
   } finally {
-    await registry.close();
+    await session.registry.close();
   }
 }
 
-/** What the run would see of each version without a blob. */
-function knownIn({ plan, images }: Prepared): KnownVersion[] {
-  return plan.steps.flatMap(step => {
-    const key = versionKey(step.wanted);
-    const is = step.action === 'keep' ? step.metadata : step.action === 'fetch' ? images.get(key)?.image : undefined;
-    return is === undefined ? [] : [{ key, is }];
-  });
+/** The versions that the manifest does not name; `removed` is what --prune would remove. */
+function extrasOf({ catalog }: SyncPlan): Extra[] {
+  return [...catalog.pruned, ...catalog.staying].map(({ extra }) => extra);
 }
 
-interface ShownPlan {
-  readonly prepared: Prepared;
-  readonly aliases: readonly AliasStep[];
-  readonly problems: readonly Error[];
-  /** `removed` is what --prune would remove. */
-  readonly extras: readonly Extra[];
-}
-
-function bytesToDownload(prepared: Prepared): number {
-  return [...layerSizes(prepared).values()].reduce((sum, size) => sum + size, 0);
-}
-
-function layersOf(step: PlanStep, { images }: Prepared): number {
-  const layers = images.get(versionKey(step.wanted))?.image.manifest.layers ?? [];
-  return layers.reduce((sum, layer) => sum + layer.size, 0);
-}
-
-function planJson({ prepared, aliases, problems, extras }: ShownPlan): object {
-  const { steps, drift } = prepared.plan;
-  const plugins = steps.map(step => {
+function planJson(plan: SyncPlan): object {
+  const { versions, aliases, drift, problems } = plan;
+  const plugins = versions.map(step => {
     const { name, version } = step.wanted;
     if (step.action === 'keep') {
       const warnings = step.warnings.length === 0 ? {} : { warnings: step.warnings };
@@ -141,7 +57,7 @@ function planJson({ prepared, aliases, problems, extras }: ShownPlan): object {
     }
     if (step.action === 'fail') return { name, version, action: 'fail', error: errorJson(step.error) };
     const { digest, reason, because } = step;
-    return { name, version, action: 'fetch', digest, reason, because, sizeBytes: layersOf(step, prepared) };
+    return { name, version, action: 'fetch', digest, reason, because, sizeBytes: layerBytes(step) };
   });
   const linked = aliases.map(step => {
     const { name, version, target } = step.alias;
@@ -155,36 +71,36 @@ function planJson({ prepared, aliases, problems, extras }: ShownPlan): object {
     dryRun: true,
     plugins: [...plugins, ...linked],
     drift,
-    extras: extras.map(({ removed, ...it }) => ({ ...it, action: removed ? 'remove' : 'leave' })),
+    extras: extrasOf(plan).map(({ removed, ...it }) => ({ ...it, action: removed ? 'remove' : 'leave' })),
     ...(problems.length === 0 ? {} : { errors: problems.map(errorJson) }),
     totals: {
       fetch: count('fetch'),
       keep: count('keep'),
       alias: count('alias'),
       fail: count('fail'),
-      bytesToDownload: bytesToDownload(prepared),
+      bytesToDownload: bytesToDownload(versions),
     },
   };
 }
 
-function renderPlan({ prepared, aliases, extras }: ShownPlan): string {
+function renderPlan(plan: SyncPlan): string {
   const paint = pc.createColors(wantsColor(process.stdout));
-  const { steps, drift } = prepared.plan;
-  const lines = steps.flatMap(step => {
+  const { versions, aliases, drift } = plan;
+  const lines = versions.flatMap(step => {
     const subject = `${step.wanted.name} ${step.wanted.version}`;
     if (step.action === 'keep') return [];
     if (step.action === 'fail') return [`${paint.red('fail ')}  ${subject}  ${step.error.message}`];
-    return [
-      `${paint.green('fetch')}  ${subject}  ${formatBytes(layersOf(step, prepared))}  ${paint.dim(step.because)}`,
-    ];
+    return [`${paint.green('fetch')}  ${subject}  ${formatBytes(layerBytes(step))}  ${paint.dim(step.because)}`];
   });
   for (const step of aliases) {
     const subject = `${step.alias.name} ${step.alias.version} → ${step.alias.target}`;
     if (step.action === 'fail') lines.push(`${paint.red('fail ')}  ${subject}  ${step.error.message}`);
     if (step.action === 'alias') lines.push(`${paint.green('alias')}  ${subject}  ${paint.dim(step.because)}`);
   }
-  const count = (action: string) => [...steps, ...aliases].filter(step => step.action === action).length;
-  const warned = steps.flatMap(step => (step.action === 'keep' ? [{ ...step.wanted, warnings: step.warnings }] : []));
+  const count = (action: string) => [...versions, ...aliases].filter(step => step.action === action).length;
+  const warned = versions.flatMap(step =>
+    step.action === 'keep' ? [{ ...step.wanted, warnings: step.warnings }] : [],
+  );
   const parts = [
     `${count('fetch')} to fetch`,
     `${count('keep')} to keep`,
@@ -195,8 +111,10 @@ function renderPlan({ prepared, aliases, extras }: ShownPlan): string {
     ...lines,
     ...renderWarnings(warned, paint),
     ...renderDrifts(drift, paint),
-    ...extras.map(it => `${paint.yellow(it.removed ? 'prune' : 'extra')}  ${it.name} ${it.version}  ${fateOf(it)}`),
-    `${parts.join(', ')}; at most ${formatBytes(bytesToDownload(prepared))} to download. Nothing was touched.`,
+    ...extrasOf(plan).map(
+      it => `${paint.yellow(it.removed ? 'prune' : 'extra')}  ${it.name} ${it.version}  ${fateOf(it)}`,
+    ),
+    `${parts.join(', ')}; at most ${formatBytes(bytesToDownload(versions))} to download. Nothing was touched.`,
   ].join('\n')}\n`;
 }
 

@@ -1,6 +1,9 @@
-import type { LockChoice } from '../../mirror/lockfile/lockedVersions.ts';
+import { resolve } from 'node:path';
+import type { PluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { type LockfileUse, limitsOf, requireNamed, type SyncJob, selectVersions } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import type { Coding } from '../../tree/version/codings.ts';
+import { listVersions } from '../../tree/version/listVersions.ts';
 import { OptionConflict } from '../options/errors.ts';
 import type { RegistryFlags } from '../options/registryFlags.ts';
 
@@ -31,20 +34,43 @@ export interface SyncRun {
   readonly signal: AbortSignal;
 }
 
+/** Turns the command line into a job. @throws OptionConflict, SelectionEmpty, ReferenceInvalid */
+export async function syncJob(run: SyncRun, manifest: PluginManifest): Promise<SyncJob> {
+  const { flags, stampsFile } = run;
+  const { out, only = [], registry, platform, update } = flags;
+  const mode = lockfileMode(run);
+  const inTree = flags.prune && only.length > 0 ? await listVersions(resolve(out), { tolerant: true }) : [];
+  const selection = selectVersions(manifest, { only, registry, platform, inTree });
+  if (Array.isArray(update)) requireNamed(manifest, selection, update);
+  return {
+    manifest,
+    selection,
+    lockfile: { mode, update: update ?? false },
+    tree: {
+      dir: out,
+      stampsFile,
+      rehash: flags.rehash ?? false,
+      prune: flags.prune ?? false,
+      codings: flags.compress,
+      waitMs: flags.wait,
+    },
+    limits: limitsOf(flags.concurrency),
+  };
+}
+
 /**
- * How the lock is to be used. A build machine (CI) freezes by itself, unless it is asked to update or to go without a lock.
+ * How the lockfile is used. A build machine (CI) freezes it unless the options ask for an update, or for no lockfile.
  * @throws OptionConflict
  */
-export function lockChoiceOf({ flags: { frozen, update, lock }, ci }: SyncRun): {
-  readonly frozen: LockChoice['frozen'];
-  readonly update: boolean | readonly string[];
-} {
-  const refuse = (option: string) =>
+function lockfileMode({ flags: { frozen, update, lock }, ci }: SyncRun): LockfileUse['mode'] {
+  const conflict = (option: string) =>
     new OptionConflict(`--frozen and ${option} contradict each other`, {
       expected: 'one of them',
-      hint: `Leave ${option} out to take exactly what the lock holds; say --no-frozen to ask the tags.`,
+      hint: `Leave ${option} out to take exactly what the lockfile has; use --no-frozen to ask for the tags.`,
     });
-  if (frozen === true && update !== undefined) throw refuse('--update');
-  if (frozen === true && !lock) throw refuse('--no-lock');
-  return { frozen: frozen ?? (ci && lock && update === undefined ? 'in CI' : false), update: update ?? false };
+  if (frozen === true && update !== undefined) throw conflict('--update');
+  if (frozen === true && !lock) throw conflict('--no-lock');
+  if (!lock) return 'off';
+  if (frozen === true) return 'frozen';
+  return frozen === undefined && ci && update === undefined ? 'frozen in CI' : 'renewed';
 }

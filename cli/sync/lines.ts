@@ -1,6 +1,6 @@
 import { causeKeyOf, rootOf } from '../../base/refusal.ts';
-import type { SyncEvent } from '../../mirror/events.ts';
 import { withoutSubject } from '../../mirror/report.ts';
+import type { SyncEvent } from '../../mirror/session.ts';
 import { formatBytes } from '../render/format.ts';
 
 /**

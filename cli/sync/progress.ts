@@ -2,7 +2,7 @@ import type { WriteStream } from 'node:tty';
 import { stripVTControlCharacters } from 'node:util';
 import { createLogUpdate } from 'log-update';
 import pc from 'picocolors';
-import type { SyncEvent } from '../../mirror/events.ts';
+import type { SyncEvent } from '../../mirror/session.ts';
 import { formatBytes } from '../render/format.ts';
 
 const FRAME_MS = 80;

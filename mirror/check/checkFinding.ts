@@ -1,19 +1,14 @@
-import type { Registry } from '../../registry/registry.ts';
-import type { Stamps } from '../../tree/stamps.ts';
-import type { HeldVersions } from '../lockfile/lockedVersions.ts';
-import type { PluginManifest } from '../manifest/wanted.ts';
-
 /**
  * - `missing`: not in the tree; `damaged`: there, but not as it was published
- * - `stale`: another image than the lock holds or than --platform asks for, or one that no lock says was verified under today's
- *   signature policy
- * - `moved`: the tag leads to another digest than the lock (without a lock: the tree) holds
- * - `unlocked`: the lock does not have it, has it from another place, or says otherwise of it than the tree
- * - `extra`: in the tree or the lock, not in the manifest
+ * - `stale`: another image than the locked one or than --platform asks for, or one that the lockfile does not say was verified
+ *   under today's signature policy
+ * - `moved`: the tag leads to another digest than the lockfile (without one: the tree) has
+ * - `unlocked`: the lockfile does not have it, has it from elsewhere, or describes it otherwise than the tree
+ * - `extra`: in the tree or the lockfile, not in the manifest
  * - `gone`: the registry has no such tag (any more)
- * - `unreachable`: its tag could not be asked
- * - `untold`: the registry's answer to HEAD does not tell; no difference by itself
- * - `unknown`: a file or folder that nobody published
+ * - `unreachable`: its tag could not be asked for
+ * - `untold`: the registry's answer to HEAD has no digest; not a difference
+ * - `unknown`: a file or folder that was not published from here
  */
 export type FindingKind =
   | 'missing'
@@ -35,7 +30,7 @@ export interface VersionFinding extends Finding {
   readonly version: string;
 }
 
-/** Of anything else in the tree. */
+/** Of another file or folder in the tree. */
 export interface TreeFinding extends Finding {
   /** Below the tree. */
   readonly path: string;
@@ -47,26 +42,11 @@ interface Finding {
   readonly detail: string;
   readonly expectedDigest?: string;
   readonly foundDigest?: string;
-  /** Paths below the tree where something stands that sync leaves alone: it has to be moved away by hand. */
+  /** Paths below the tree that sync leaves alone, since they were not published from here: to be moved away by hand. */
   readonly foreign?: readonly string[];
-  /** True where this user may not look. */
+  /** True if this user may not read it. */
   readonly unreadable?: boolean;
-  /** True where sync takes it only with a signature that satisfies the manifest's policy. */
+  /** True if sync takes it only with a signature that satisfies the manifest's policy. */
   readonly governed?: boolean;
   readonly error?: Error;
-}
-
-export interface CheckOptions {
-  /** The whole list, with the registry's place as it is to be asked. */
-  readonly manifest: PluginManifest;
-  readonly treeDir: string;
-  readonly held: HeldVersions;
-  readonly registry: () => Promise<Registry>;
-  readonly stamps?: Stamps;
-  /** Which image of an index is asked for. */
-  readonly platform?: string;
-  readonly rehash?: boolean;
-  /** Tags asked at once. */
-  readonly concurrency: number;
-  readonly signal: AbortSignal;
 }

@@ -1,83 +1,73 @@
 import { type AuditFinding, findUnknownFiles } from '../../tree/auditTree.ts';
 import { buildCatalog } from '../../tree/catalog/buildCatalog.ts';
-import type { Catalog } from '../../tree/catalog/catalog.ts';
 import { differingFiles } from '../../tree/catalog/differingFiles.ts';
-import { readCatalog } from '../../tree/catalog/readCatalog.ts';
-import { CatalogInvalid, TreeUnreadable } from '../../tree/errors.ts';
 import { CATALOG_FILE } from '../../tree/names.ts';
-import { openStamps } from '../../tree/stamps.ts';
-import type { PublishedVersion } from '../../tree/version/published.ts';
-import { gatherCatalog, namedIn, pinnedIn } from '../publish/publishCatalog.ts';
+import type { LockedVersions } from '../lockfile/lockedVersions.ts';
+import { catalogEntries, planCatalog } from '../plan/catalog.ts';
+import type { SyncJob, TreeView } from '../plan/job.ts';
+import { type OldCatalog, type Present, servable } from '../plan/survey.ts';
 import { type Extra, type Published, versionKey } from '../report.ts';
-import type { CheckFinding, CheckOptions } from './checkFinding.ts';
+import type { CheckFinding } from './checkFinding.ts';
 
-/** The tree's catalog, or in words that follow its name why there is none to go by. */
-export type OldCatalog = Catalog | 'is missing' | 'is no catalog that can be read' | 'may not be read by this user';
-
-/** @throws CatalogNewer */
-export async function oldCatalog(treeDir: string): Promise<OldCatalog> {
-  try {
-    return (await readCatalog(treeDir)) ?? 'is missing';
-  } catch (error) {
-    if (error instanceof CatalogInvalid) return 'is no catalog that can be read';
-    if (error instanceof TreeUnreadable) return 'may not be read by this user';
-    throw error;
-  }
-}
+/** In words that follow its name, why there is no catalog to go by. */
+const NO_CATALOG = {
+  missing: 'is missing',
+  invalid: 'is no catalog that can be read',
+  inaccessible: 'may not be read by this user',
+} as const;
 
 /**
- * What check finds besides what the list names: extras, files of the tree itself that are not what sync would write, and, as
- * far as that can be told without opening a file, what nobody knows.
+ * Finds extras, files of the tree itself that are not what sync would write, and, as far as that shows without opening a file,
+ * files that were not published from here.
  *
- * @param sound what the list names and stands in the tree
- * @param found what was found of the list's versions
+ * @param copies the manifest's versions and aliases in the tree
+ * @param found what was found of them
  */
 export async function checkTree(
-  options: CheckOptions,
+  job: SyncJob,
+  lockfile: LockedVersions,
+  tree: TreeView,
   old: OldCatalog,
-  sound: readonly PublishedVersion[],
+  copies: readonly Present[],
   found: readonly CheckFinding[],
 ): Promise<CheckFinding[]> {
-  const { manifest, treeDir, held } = options;
-  const { entries, extras } = await gatherCatalog(treeDir, options.stamps ?? (await openStamps(undefined, treeDir)), {
-    settled: sound,
-    named: namedIn({ manifest }),
-    pinned: pinnedIn({ manifest, locked: true }),
-    prune: false,
-    failed: new Set<string>(),
-    selected: () => true,
-    inspect: true,
-    tolerant: true,
-  });
+  const { treeDir } = tree;
+  const { staying, error } = await planCatalog(job, tree, old, new Set(), { tolerant: true });
+  if (error !== undefined) throw error;
+  const extras = staying.map(({ extra }) => extra);
+  const served = [...copies.map(servable), ...staying.map(({ metadata }) => metadata)].flatMap(it => it ?? []);
+  const entries = catalogEntries(job, true, served);
   const leftovers = extras.filter(it => it.leftover);
   const ofExtras = extraFindings(
     extras.filter(it => !it.leftover),
-    held.comparison.removed,
+    lockfile.comparison.removed,
   );
   let differing = await differingFiles(treeDir, entries);
-  // Without a lock the tree may be from runs with --no-lock, which pin nothing but what the manifest does.
-  const isPinned = pinnedIn({ manifest });
-  const unlocked = entries.map(({ metadata }) => ({ metadata, pinned: isPinned(metadata) }));
+  // Without a lockfile the tree may be from runs with --no-lock, which pin only what the manifest pins.
+  const unlocked = catalogEntries(job, false, served);
   const isUnlocked = differing.length > 0 && (await differingFiles(treeDir, unlocked)).length === 0;
-  if (isUnlocked && !held.exists) differing = [];
-  // The catalog follows from the versions: where those are to change, it is no news that it is.
+  if (isUnlocked && !lockfile.exists) differing = [];
+  // The catalog follows from the versions: where sync changes those, it changes the catalog, too.
   const isExplained =
     found.some(({ kind }) => EXPLAINING.has(kind)) || extras.some(it => it.damage !== undefined && !it.leftover);
   const ofFiles = differing.flatMap(({ file, problem, foreign }): CheckFinding[] => {
-    const unread = file === CATALOG_FILE && typeof old === 'string' && !foreign ? old : undefined;
+    const unread = file === CATALOG_FILE && old.state !== 'read' && !foreign ? NO_CATALOG[old.state] : undefined;
     if (!foreign && (entries.length === 0 || (unread === undefined && isExplained))) return [];
     if (isUnlocked)
       return [
-        { kind: 'stale', path: file, detail: 'is from a run with --no-lock: it calls no version pinned for its lock' },
+        {
+          kind: 'stale',
+          path: file,
+          detail: 'is from a run with --no-lock: it pins no version that the lockfile locks',
+        },
       ];
     return [{ kind: 'damaged', path: file, detail: unread ?? problem, ...(foreign ? { foreign: [file] } : {}) }];
   });
-  const { unknown, unreadable } = await findUnknownFiles(
-    treeDir,
-    typeof old === 'string' ? buildCatalog(entries) : old,
-  );
-  const told = placesOf([...found, ...ofExtras, ...ofFiles]);
-  const isNews = ({ path }: AuditFinding) => !told.has(path) && !told.has(path.split('/').slice(0, 2).join('/'));
+  const catalog = old.state === 'read' ? old.catalog : buildCatalog(entries);
+  const { unknown, unreadable } = await findUnknownFiles(treeDir, catalog);
+  const reported = pathsOf([...found, ...ofExtras, ...ofFiles]);
+  const isNews = ({ path }: AuditFinding) =>
+    !reported.has(path) && !reported.has(path.split('/').slice(0, 2).join('/'));
   const strangers = unknown.filter(isNews);
   const seen = new Set(strangers.map(({ path }) => path));
   return [
@@ -99,27 +89,24 @@ export async function checkTree(
   ];
 }
 
-/** Kinds that sync mends by changing what the catalog says. */
+/** Kinds that sync fixes by changing what the catalog says. */
 const EXPLAINING: ReadonlySet<CheckFinding['kind']> = new Set(['missing', 'damaged', 'stale']);
 
-function extraFindings(inTree: readonly Extra[], inLock: readonly Published[]): CheckFinding[] {
-  const places = new Map<string, CheckFinding>();
+function extraFindings(inTree: readonly Extra[], inLockfile: readonly Published[]): CheckFinding[] {
+  const findings = new Map<string, CheckFinding>();
   for (const { name, version, damage } of inTree) {
     const detail = `in the tree, not in the manifest${damage === undefined ? '' : `; damaged: ${damage}`}`;
-    places.set(versionKey({ name, version }), { kind: 'extra', name, version, detail });
+    findings.set(versionKey({ name, version }), { kind: 'extra', name, version, detail });
   }
-  for (const { name, version } of inLock) {
-    const known = places
-      .get(versionKey({ name, version }))
-      ?.detail.replace('in the tree,', 'in the tree and the lock,');
-    const detail = known ?? 'in the lock, not in the manifest';
-    places.set(versionKey({ name, version }), { kind: 'extra', name, version, detail });
+  for (const { name, version } of inLockfile) {
+    const key = versionKey({ name, version });
+    const known = findings.get(key)?.detail.replace('in the tree,', 'in the tree and the lockfile,');
+    findings.set(key, { kind: 'extra', name, version, detail: known ?? 'in the lockfile, not in the manifest' });
   }
-  return [...places.values()];
+  return [...findings.values()];
 }
 
 /** Folders and files that a finding is about already. */
-function placesOf(findings: readonly CheckFinding[]): ReadonlySet<string> {
-  const places = findings.flatMap(it => ('path' in it ? [it.path] : [it.name, versionKey(it), ...(it.foreign ?? [])]));
-  return new Set(places);
+function pathsOf(findings: readonly CheckFinding[]): ReadonlySet<string> {
+  return new Set(findings.flatMap(it => ('path' in it ? [it.path] : [it.name, versionKey(it), ...(it.foreign ?? [])])));
 }

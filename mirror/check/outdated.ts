@@ -1,23 +1,16 @@
 import pMap from 'p-map';
 import semver from 'semver';
 import { formatReference, type Reference } from '../../registry/reference.ts';
-import type { Registry, TagList } from '../../registry/registry.ts';
+import type { TagList } from '../../registry/registry.ts';
+import { listVersions } from '../../tree/version/listVersions.ts';
+import { readVersion } from '../../tree/version/readVersion.ts';
+import { lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
+import type { SyncJob } from '../plan/job.ts';
+import type { Published } from '../report.ts';
+import type { Session } from '../session.ts';
 
-export interface OutdatedOptions {
-  readonly manifest: PluginManifest;
-  readonly registry: () => Promise<Registry>;
-  /** Versions of a plugin that stand in the tree, by name. */
-  readonly current: ReadonlyMap<string, readonly string[]>;
-  /** Versions of a plugin that the lock holds, by name. */
-  readonly locked: ReadonlyMap<string, readonly string[]>;
-  /** Take pre-releases (semver.org, 9) for newer versions too. */
-  readonly preReleases: boolean;
-  readonly concurrency: number;
-  readonly signal: AbortSignal;
-}
-
-/** One repository's state. Each of the versions is the highest of its kind; absent if there is none. */
+/** One repository. Each of the versions is the highest of its kind; absent if there is none. */
 export interface OutdatedRow {
   readonly name: string;
   /** `HOST/REPOSITORY`. */
@@ -28,18 +21,59 @@ export interface OutdatedRow {
   readonly latest?: string;
   /** True if `latest` is higher than everything the manifest names. */
   readonly outdated: boolean;
-  /** True if the tree or the lock has something lower than the manifest names: a sync is due. */
+  /** True if the tree or the lockfile has a lower version than the manifest names: a sync is due. */
   readonly behind: boolean;
   /** Its tags could not be listed. */
   readonly error?: Error;
-  /** Places that could know more, and did not answer while another did; absent if there are none. */
+  /** Registry hosts that did not answer and may have more tags; absent if all answered. */
   readonly unheard?: TagList['unheard'];
 }
 
-/** What newer versions the registry and its mirrors have: tags that are semantic versions (a leading `v` allowed), highest first by semver. */
-export async function findOutdated(options: OutdatedOptions): Promise<OutdatedRow[]> {
-  const { concurrency, signal } = options;
-  return pMap(repositoriesOf(options.manifest), repository => ask(repository, options), { concurrency, signal });
+/**
+ * Finds newer versions in the registry and its mirrors. Only tags that are semantic versions count, with or without a leading
+ * `v`. @param preReleases count pre-releases (semver.org, 9) as newer versions, too @throws the lockfile's refusals
+ */
+export async function findOutdated(
+  { manifest, selection, tree, limits }: Omit<SyncJob, 'lockfile'>,
+  preReleases: boolean,
+  session: Session,
+): Promise<OutdatedRow[]> {
+  const lockfile = await readLockfile(lockfilePath(manifest.file));
+  const known: Known = {
+    manifest,
+    current: byName(await ownVersions(tree.dir, limits.files)),
+    locked: byName(lockfile?.entries ?? []),
+    preReleases,
+  };
+  const { signal } = session;
+  return pMap(repositoriesOf(selection), repository => findRow(repository, known, session), {
+    concurrency: limits.versions,
+    signal,
+  });
+}
+
+interface Known {
+  readonly manifest: PluginManifest;
+  /** Versions in the tree, by plugin name. */
+  readonly current: ReadonlyMap<string, readonly string[]>;
+  /** Versions in the lockfile, by plugin name. */
+  readonly locked: ReadonlyMap<string, readonly string[]>;
+  readonly preReleases: boolean;
+}
+
+/** Without aliases: an alias is a second path of a version, not another version. */
+async function ownVersions(treeDir: string, concurrency: number): Promise<Published[]> {
+  const own = async ({ name, version }: Published) => {
+    const metadata = await readVersion(treeDir, name, version).catch(() => undefined);
+    return metadata?.aliasOf === undefined ? [{ name, version }] : [];
+  };
+  return (await pMap(await listVersions(treeDir), own, { concurrency })).flat();
+}
+
+function byName(versions: readonly Published[]): Map<string, string[]> {
+  const map = new Map<string, string[]>();
+  for (const { name, version } of versions) map.set(name, [...(map.get(name) ?? []), version]);
+  return map;
 }
 
 interface Repository {
@@ -48,7 +82,7 @@ interface Repository {
   readonly versions: readonly string[];
 }
 
-function repositoriesOf({ versions }: PluginManifest): Repository[] {
+function repositoriesOf({ versions }: Pick<PluginManifest, 'versions'>): Repository[] {
   const found = new Map<string, { name: string; reference: Reference; versions: string[] }>();
   for (const { name, version, source } of versions) {
     if (source.kind !== 'image') continue;
@@ -61,26 +95,29 @@ function repositoriesOf({ versions }: PluginManifest): Repository[] {
   return [...found.values()];
 }
 
-async function ask({ name, reference, versions }: Repository, options: OutdatedOptions): Promise<OutdatedRow> {
-  const { signal, preReleases } = options;
+async function findRow(
+  { name, reference, versions }: Repository,
+  { manifest, current, locked, preReleases }: Known,
+  { registry, signal }: Session,
+): Promise<OutdatedRow> {
   const repository = formatReference({ registry: reference.registry, repository: reference.repository });
   const wanted = highestOwn(versions);
-  // What the list named before a bump still stands in the tree and the lock, and is what this repository's row is about,
-  // unless the list names it from another repository, or as an alias.
+  // A version that the manifest named before is still in the tree and the lockfile. It belongs to this repository's row unless
+  // the manifest names it from another repository, or as an alias.
   const others = new Set([
-    ...options.manifest.versions.filter(it => it.name === name && !versions.includes(it.version)).map(it => it.version),
-    ...options.manifest.aliases.filter(it => it.name === name).map(it => it.version),
+    ...manifest.versions.filter(it => it.name === name && !versions.includes(it.version)).map(it => it.version),
+    ...manifest.aliases.filter(it => it.name === name).map(it => it.version),
   ]);
   const mine = (all: readonly string[] | undefined) => highestOwn(all?.filter(version => !others.has(version)) ?? []);
-  const known = optional({ current: mine(options.current.get(name)), wanted, locked: mine(options.locked.get(name)) });
+  const known = optional({ current: mine(current.get(name)), wanted, locked: mine(locked.get(name)) });
   const behind = [known.current, known.locked].some(
     it =>
       it !== undefined && wanted !== undefined && it !== wanted && (semver.valid(it) === null || isHigher(wanted, it)),
   );
   try {
-    const { tags, unheard } = await (await options.registry()).listTags(reference, signal);
+    const { tags, unheard } = await (await registry.get()).listTags(reference, signal);
     const latest = highest(tags, preReleases);
-    // Of a version that is no semver nobody can say what is newer.
+    // A version that is no semver cannot be compared with a newer one.
     const outdated = latest !== undefined && (wanted === undefined || isHigher(latest, wanted));
     return {
       name,
@@ -104,7 +141,7 @@ async function ask({ name, reference, versions }: Repository, options: OutdatedO
   }
 }
 
-/** The highest of a plugin's own versions; the first of them where none is a semantic version. */
+/** The highest of a plugin's own versions; the first of them if none is a semantic version. */
 function highestOwn(versions: readonly string[]): string | undefined {
   return highest(versions, true) ?? versions[0];
 }
@@ -115,7 +152,7 @@ function highest(versions: readonly string[], preReleases: boolean): string | un
     .sort(semver.rcompare)[0];
 }
 
-/** False where one of them is no semantic version. */
+/** False if one of them is no semantic version. */
 function isHigher(version: string, than: string): boolean {
   return semver.valid(version) !== null && semver.valid(than) !== null && semver.gt(version, than);
 }

@@ -3,13 +3,13 @@ import { readCatalog } from '../../tree/catalog/readCatalog.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { readVersion } from '../../tree/version/readVersion.ts';
 import { isFrom } from '../manifest/origin.ts';
-import { type LockEntry, LockUnreadable, readLock } from './compareManifest.ts';
-import { NO_FILE } from './errors.ts';
+import { LockUnreadable, NO_FILE } from './errors.ts';
+import { type LockfileEntry, readLockfile } from './lockfile.ts';
 import { lockedAnnotationKeys } from './schema.ts';
 
-/** Where a tree's catalog and a lock disagree, each in words; empty if they agree. @throws the lock's and the catalog's refusals */
+/** Differences between a tree's catalog and a lockfile, in words; empty if they agree. @throws the refusals of both */
 export async function compareTree(treeDir: string, lockPath: string): Promise<string[]> {
-  const lock = await readLock(lockPath);
+  const lock = await readLockfile(lockPath);
   if (lock === undefined) throw new LockUnreadable(lockPath, NO_FILE);
   const catalog = await readCatalog(treeDir);
   const versions = (catalog?.plugins ?? []).flatMap(plugin =>
@@ -18,7 +18,7 @@ export async function compareTree(treeDir: string, lockPath: string): Promise<st
   const published = new Map(
     versions.filter(it => it.aliasOf === undefined).map(it => [`${it.name}/${it.version}`, it]),
   );
-  // The catalog does not say out of which layer a module came; metadata.json, whose bytes the catalog holds, does.
+  // Only metadata.json, whose sha256 is in the catalog, says out of which layer a module came.
   const recorded = new Map(
     await pMap(
       published.values(),
@@ -32,11 +32,11 @@ export async function compareTree(treeDir: string, lockPath: string): Promise<st
     const subject = `${entry.name} ${entry.version}`;
     if (found === undefined) return [`${subject} is locked, but not in the tree`];
     const digest = entry.kind === 'image' ? entry.digest : `sha256:${entry.sha256}`;
-    if (found.digest !== digest) return [`${subject} is ${found.digest} in the tree, ${digest} in the lock`];
+    if (found.digest !== digest) return [`${subject} is ${found.digest} in the tree, ${digest} in the lockfile`];
     if (found.sha256 !== entry.sha256)
-      return [`${subject} has a plugin.wasm of sha256 ${found.sha256} in the tree, ${entry.sha256} in the lock`];
+      return [`${subject} has a plugin.wasm of sha256 ${found.sha256} in the tree, ${entry.sha256} in the lockfile`];
     const metadata = recorded.get(found);
-    // That it cannot be read is damage, and told as such.
+    // A metadata.json that cannot be read is reported as damage.
     return metadata === undefined ? [] : differences(entry, metadata).map(words => `${subject} ${words}`);
   });
   const unlocked = [...published.keys()]
@@ -45,18 +45,18 @@ export async function compareTree(treeDir: string, lockPath: string): Promise<st
   return [...differing, ...unlocked];
 }
 
-/** What a lock says otherwise of a version than its metadata.json, beside the digests; in words, e.g. `has the platform …`. */
-export function differences(entry: LockEntry, metadata: PublishedVersion): string[] {
+/** Differences between an entry and a version's metadata.json, besides the digests; in words, e.g. `has the platform …`. */
+export function differences(entry: LockfileEntry, metadata: PublishedVersion): string[] {
   const origin = entry.kind === 'file' ? `file:${entry.file}` : entry.reference;
   const isSame = isFrom(metadata, origin);
   return [...(isSame ? [] : [inWords('the origin', metadata.reference, origin)]), ...falseFacts(entry, metadata)];
 }
 
-/** What a lock says of a version beside its digests. */
+/** The facts about a version that an entry has besides its digests. */
 export type LockFacts = Pick<PublishedVersion, 'sizeBytes' | 'layer' | 'platform' | 'annotations'>;
 
-/** The same, but for the place that it came from, which says nothing of the bytes. */
-export function falseFacts(entry: LockEntry, is: LockFacts): string[] {
+/** The same without the origin, which says nothing of the bytes. */
+export function falseFacts(entry: LockfileEntry, is: LockFacts): string[] {
   const { layer } = is;
   const facts: [string, unknown, unknown][] = [['the size of plugin.wasm', is.sizeBytes, entry.sizeBytes]];
   if (entry.kind === 'image') {
@@ -73,7 +73,7 @@ export function falseFacts(entry: LockEntry, is: LockFacts): string[] {
 }
 
 function inWords(what: string, tree: unknown, lock: unknown): string {
-  return `has ${what} ${tree ?? 'none'} in the tree, ${lock ?? 'none'} in the lock`;
+  return `has ${what} ${tree ?? 'none'} in the tree, ${lock ?? 'none'} in the lockfile`;
 }
 
 function annotation(

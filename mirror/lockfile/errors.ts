@@ -3,9 +3,9 @@ import type { RegistryNotFound } from '../../registry/errors.ts';
 import { formatProblems, type Problem, plural } from '../json/problem.ts';
 
 const restore =
-  'Restore it from version control. Or delete it and run plugin-mirror sync, which resolves every tag anew and writes a new one.';
+  'Restore it from version control. Or delete it and run plugin-mirror sync, which resolves every tag again and writes a new one.';
 
-/** The lock is not what a sync wrote: cut off, edited by hand, or another file. */
+/** The lockfile is not what a sync wrote: cut off, edited by hand, or another file. */
 export class LockInvalid extends Refusal {
   readonly code = 'LOCK_INVALID';
   readonly problems: readonly Problem[];
@@ -13,7 +13,7 @@ export class LockInvalid extends Refusal {
   constructor(file: string, problems: readonly Problem[]) {
     super(`${file}: ${plural(problems.length, 'problem')}\n${formatProblems(problems)}`, {
       subject: file,
-      expected: 'the lock as plugin-mirror sync wrote it',
+      expected: 'the lockfile as plugin-mirror sync wrote it',
       ...(problems[0] === undefined ? {} : { found: problems[0].found }),
       hint: restore,
     });
@@ -21,12 +21,12 @@ export class LockInvalid extends Refusal {
   }
 }
 
-/** git left its conflict markers in the lock. */
+/** git left its conflict markers in the lockfile. */
 export class LockConflict extends Refusal {
   readonly code = 'LOCK_CONFLICT';
 
   constructor(file: string, line: number, marker: string) {
-    super(`${file} holds an unresolved merge conflict (line ${line})`, {
+    super(`${file} has an unresolved merge conflict (line ${line})`, {
       subject: file,
       expected: 'JSON without conflict markers',
       found: `${marker} in line ${line}`,
@@ -35,7 +35,7 @@ export class LockConflict extends Refusal {
   }
 }
 
-/** The lock was written by a later plugin-mirror. */
+/** The lockfile was written by a later plugin-mirror. */
 export class LockNewer extends Refusal {
   readonly code = 'LOCK_NEWER';
 
@@ -49,40 +49,40 @@ export class LockNewer extends Refusal {
   }
 }
 
-/** The registry no longer has the image that the lock holds. */
+/** The registry no longer has the locked image. */
 export class LockedImageGone extends Refusal {
   readonly code = 'LOCK_IMAGE_GONE';
 
   constructor(name: string, version: string, digest: string, cause: RegistryNotFound) {
-    super(`${name} ${version}: the registry no longer has the image that the lock holds, ${digest}`, {
+    super(`${name} ${version}: the registry no longer has the locked image ${digest}`, {
       subject: `${name} ${version}`,
       expected: `the locked image ${digest}`,
       found: cause.message,
       hint:
         cause.missing === 'repository'
-          ? `The repository itself is not there: check its name, or put the image back. If it has moved, name its new place in the manifest; plugin-mirror sync --update ${name} then locks what is there.`
-          : `Run plugin-mirror sync --update ${name} to lock what its tag leads to now, or push the locked image again.`,
+          ? `The repository itself is not there: check its name, or put the image back. If it has moved, name its new repository in the manifest; plugin-mirror sync --update ${name} then locks that image.`
+          : `Run plugin-mirror sync --update ${name} to lock the image that its tag leads to now, or push the locked image again.`,
       ...(cause.registrySaid === undefined ? {} : { registrySaid: cause.registrySaid }),
       cause,
     });
   }
 }
 
-/** What the locked image holds is not what the lock says it does. */
+/** The locked image does not have the plugin.wasm that the lockfile records. */
 export class LockBytesDiffer extends Refusal {
   readonly code = 'LOCK_BYTES_DIFFER';
 
   constructor(name: string, version: string, expected: string, found: string) {
-    super(`${name} ${version}: its plugin.wasm is not the one that the lock holds`, {
+    super(`${name} ${version}: its plugin.wasm is not the locked one`, {
       subject: `${name} ${version}`,
       expected,
       found,
-      hint: `The image's digest fits, so the lock was edited by hand: restore it, or run plugin-mirror sync --update ${name}.`,
+      hint: `The image has the locked digest, so the lockfile was edited by hand: restore it, or run plugin-mirror sync --update ${name}.`,
     });
   }
 }
 
-/** What LockUnreadable finds where there is no file, and where there is a link to none. */
+/** The words of LockUnreadable for a missing file, and for a link to a missing file. */
 export const NO_FILE = 'no such file';
 export const LEADS_NOWHERE = 'it is a symbolic link that leads nowhere';
 
@@ -94,7 +94,7 @@ export class LockUnreadable extends Refusal {
       subject: file,
       expected: 'a JSON file, readable by the user who runs this',
       found,
-      hint: `${wayOut(file, found)}; without its lock a manifest’s tags could have moved unnoticed.`,
+      hint: `${wayOut(file, found)}; without its lockfile a manifest’s tags could have moved unnoticed.`,
       cause,
     });
   }
@@ -108,17 +108,17 @@ export class LockUnwritable extends Refusal {
       subject: file,
       expected: 'a folder that the user who runs this may write to',
       found,
-      hint: 'Make its folder writable (or make room on its disk), then run plugin-mirror sync again: what was published is kept. With --no-lock none is written.',
+      hint: 'Make its folder writable (or make room on its disk), then run plugin-mirror sync again: what was published is kept. With --no-lock no lockfile is written.',
       cause,
     });
   }
 }
 
-/** Rights help where rights are what is missing, and nowhere else. */
+/** The hint to give rights is for missing rights only. */
 function wayOut(file: string, found: string): string {
   if (found === NO_FILE)
-    return `Name the lock that is meant, or run plugin-mirror sync, which writes one beside the manifest`;
+    return 'Check the path of the lockfile, or run plugin-mirror sync, which writes one next to the manifest';
   if (found === LEADS_NOWHERE) return `Restore what the link ${file} leads to, or delete the link`;
   if (found === 'permission denied') return 'Give this user the right to read it';
-  return `Put the lock itself at ${file}, from version control, or move away what is there`;
+  return `Put the lockfile itself at ${file}, from version control, or move away what is there`;
 }

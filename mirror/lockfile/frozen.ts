@@ -1,59 +1,60 @@
 import { Refusal } from '../../base/refusal.ts';
 import { hashLocal } from '../manifest/localFile.ts';
 import { versionKey } from '../report.ts';
-import type { LockComparison, LockFile } from './compareManifest.ts';
+import type { LockfileComparison } from './compareManifest.ts';
+import type { Lockfile } from './lockfile.ts';
 
-/** A sync is frozen and there is no lock to be true to. */
+/** A sync is frozen and there is no lockfile. */
 export class FrozenLockMissing extends Refusal {
   readonly code = 'FROZEN_LOCK_MISSING';
 }
 
-/** The manifest says something else than the lock. */
+/** The manifest and the lockfile differ. */
 export class FrozenLockDiffers extends Refusal {
   readonly code = 'FROZEN_LOCK_DIFFERS';
 }
 
-/** What was mirrored has the digests of the lock, and is otherwise not what the lock says of it. */
+/** The mirrored images have the locked digests, but the lockfile describes them otherwise. */
 export class FrozenLockUntrue extends Refusal {
   readonly code = 'FROZEN_LOCK_UNTRUE';
 
   constructor(lockPath: string, differences: readonly string[]) {
     super(
-      `${lockPath} says otherwise of what its digests lead to:\n${differences.map(line => `  ${line}`).join('\n')}`,
+      `${lockPath} does not describe the images that it locks:\n${differences.map(line => `  ${line}`).join('\n')}`,
       {
         subject: lockPath,
-        hint: 'The bytes are the locked ones, so the lock was edited by hand: restore it, or let plugin-mirror sync --no-frozen write it anew.',
+        hint: 'The bytes are the locked ones, so the lockfile was edited by hand: restore it, or let plugin-mirror sync --no-frozen write it again.',
       },
     );
   }
 }
 
-/** `byItself`: frozen since CI is set, not because somebody said so. @throws FrozenLockMissing */
-export function requireLock(lock: LockFile | undefined, lockPath: string, byItself: boolean): LockFile {
-  if (lock !== undefined) return lock;
-  throw missingLock(lockPath, byItself);
+/** @param inCi frozen because CI is set, not by an option @throws FrozenLockMissing */
+export function requireLockfile(lockfile: Lockfile | undefined, lockPath: string, inCi: boolean): Lockfile {
+  if (lockfile !== undefined) return lockfile;
+  throw missingLockfile(lockPath, inCi);
 }
 
-export function missingLock(lockPath: string, byItself: boolean): FrozenLockMissing {
-  const why = byItself ? 'where CI is set, sync takes only what a lock holds' : '--frozen takes only what a lock holds';
-  const without = byItself ? ', or say --no-lock to take what the tags are at each run' : '';
-  return new FrozenLockMissing(`${lockPath} is not there, and ${why}`, {
+export function missingLockfile(lockPath: string, inCi: boolean): FrozenLockMissing {
+  const why = inCi ? 'where CI is set, sync takes only locked digests' : '--frozen takes only locked digests';
+  const without = inCi ? ', or use --no-lock to take what the tags lead to at each run' : '';
+  return new FrozenLockMissing(`${lockPath} does not exist, and ${why}`, {
     subject: lockPath,
-    expected: 'a lock beside the manifest',
+    expected: 'a lockfile next to the manifest',
     found: 'no such file',
-    hint: `Run plugin-mirror sync --no-frozen once and commit the lock that it writes${without}.`,
+    hint: `Run plugin-mirror sync --no-frozen once and commit the lockfile that it writes${without}.`,
   });
 }
 
-/** Differences are told in words, all at once. @throws FrozenLockDiffers */
+/** Reports every difference in one error. @throws FrozenLockDiffers */
 export async function requireAgreement(
-  { agreeing, added, removed, changed }: LockComparison,
+  { agreeing, added, removed, changed }: LockfileComparison,
   lockPath: string,
   signal: AbortSignal,
 ): Promise<void> {
   const differences = [
-    ...added.map(it => `${it.name} ${it.version} is in the manifest, not in the lock`),
-    ...removed.map(it => `${it.name} ${it.version} is in the lock, not in the manifest`),
+    ...added.map(it => `${it.name} ${it.version} is in the manifest, not in the lockfile`),
+    ...removed.map(it => `${it.name} ${it.version} is in the lockfile, not in the manifest`),
     ...changed.map(it => it.words),
     ...(await changedFiles(agreeing, signal)),
   ];
@@ -62,19 +63,19 @@ export async function requireAgreement(
     `${lockPath} does not agree with the manifest:\n${differences.map(line => `  ${line}`).join('\n')}`,
     {
       subject: lockPath,
-      hint: 'Run plugin-mirror sync --no-frozen where it may ask the registry, review the lock and commit it.',
+      hint: 'Run plugin-mirror sync --no-frozen where the registry can be reached, review the lockfile and commit it.',
     },
   );
 }
 
-async function changedFiles(agreeing: LockComparison['agreeing'], signal: AbortSignal): Promise<string[]> {
+async function changedFiles(agreeing: LockfileComparison['agreeing'], signal: AbortSignal): Promise<string[]> {
   const changed: string[] = [];
   for (const { wanted, locked } of agreeing) {
     if (wanted.source.kind !== 'file') continue;
     const digest = await hashLocal(wanted.source.path, signal);
     if (digest === `sha256:${locked.sha256}`) continue;
     changed.push(
-      `${versionKey(wanted)}: ${wanted.source.written} is ${digest}, the lock holds sha256:${locked.sha256}`,
+      `${versionKey(wanted)}: ${wanted.source.written} is ${digest}, the lockfile has sha256:${locked.sha256}`,
     );
   }
   return changed;

@@ -1,57 +1,76 @@
+import { stat } from 'node:fs/promises';
 import type { PluginManifest, WantedVersion } from '../manifest/wanted.ts';
 import { versionKey } from '../report.ts';
-import { compareLock, type LockComparison, type LockEntry, lockPathFor, readLock } from './compareManifest.ts';
-import { requireAgreement, requireLock } from './frozen.ts';
-import type { Held } from './held.ts';
+import { compareLockfile, type LockfileComparison } from './compareManifest.ts';
+import { requireAgreement, requireLockfile } from './frozen.ts';
+import type { LockedVersion } from './locked.ts';
+import type { LockfileEntry } from './lockfile.ts';
+import { lockfilePath, readLockfile } from './lockfile.ts';
 
-export interface LockChoice {
-  /** The whole list as the user wrote it. */
-  readonly list: PluginManifest;
-  /** True: take exactly what the lock holds, or refuse. `in CI`: the same, and nobody has asked for it in words. */
-  readonly frozen: boolean | 'in CI';
-  /** Resolve the tags of these plugins anew, or of all. */
-  readonly update: boolean | readonly string[];
-  /** Which image of an index is asked for; one that is locked for another platform does not agree. */
-  readonly platform?: string;
-  readonly signal: AbortSignal;
+/** The parts of a job that decide what its lockfile is compared with. */
+interface LockfileQuestion {
+  readonly manifest: PluginManifest;
+  readonly selection: { readonly platform?: string };
+  readonly lockfile: {
+    readonly mode: 'off' | 'renewed' | 'frozen' | 'frozen in CI';
+    readonly update: boolean | readonly string[];
+  };
 }
 
-/** A lock, read and held against the list. */
-export interface HeldVersions {
+/** A lockfile that has been read and compared with the manifest. */
+export interface LockedVersions {
   readonly path: string;
   readonly exists: boolean;
+  /** False if this run neither reads nor writes the lockfile. */
+  readonly used: boolean;
+  /** True if only locked digests may be mirrored. */
   readonly frozen: boolean;
-  readonly comparison: LockComparison;
-  /** Entries that are still what the list asks for, by version key. */
-  readonly agreeing: ReadonlyMap<string, LockEntry>;
-  /** What binds a version; undefined if the lock has nothing on it, or an update was asked for. */
-  readonly locked: (wanted: WantedVersion) => Held | undefined;
-  /** What the lock has on a version, where an update was asked for, too. */
-  readonly before: (wanted: WantedVersion) => Held | undefined;
+  readonly comparison: LockfileComparison;
+  /** By version key, the entries that are still what the manifest asks for. */
+  readonly agreeing: ReadonlyMap<string, LockfileEntry>;
+  /** The image that a version is bound to; undefined if it is not locked, or if an update of it was asked for. */
+  readonly locked: (wanted: WantedVersion) => LockedVersion | undefined;
+  /** The entry of a version, even if an update of it was asked for. */
+  readonly before: (wanted: WantedVersion) => LockedVersion | undefined;
+  /** Identifies the file that was read; changes when the file is replaced or edited. */
+  readonly stamp: string;
 }
 
-/** Reads the lock beside the list. @throws FrozenLockMissing, FrozenLockDiffers, and the lock's own refusals */
-export async function readHeldVersions({
-  list,
-  frozen: choice,
-  update,
-  platform,
-  signal,
-}: LockChoice): Promise<HeldVersions> {
-  const path = lockPathFor(list.file);
-  const lock = await readLock(path);
-  const frozen = choice !== false;
-  const compared = compareLock(list, frozen ? requireLock(lock, path, choice === 'in CI') : (lock ?? { entries: [] }));
-  const comparison = ofPlatform(compared, platform);
+/** Reads the lockfile next to the manifest. @throws FrozenLockMissing, FrozenLockDiffers, and the refusals of readLockfile */
+export async function readLockedVersions(question: LockfileQuestion, signal: AbortSignal): Promise<LockedVersions> {
+  const { manifest, selection, lockfile: use } = question;
+  const path = lockfilePath(manifest.file);
+  const used = use.mode !== 'off';
+  const frozen = use.mode === 'frozen' || use.mode === 'frozen in CI';
+  // Before the reading: a file that is replaced in between is read once more, not once too few.
+  const stamp = await stampOf(path);
+  const read = used ? await readLockfile(path) : undefined;
+  const lockfile = frozen ? requireLockfile(read, path, use.mode === 'frozen in CI') : (read ?? { entries: [] });
+  const comparison = ofPlatform(compareLockfile(manifest, lockfile), selection.platform);
   if (frozen) await requireAgreement(comparison, path, signal);
   const agreeing = new Map(comparison.agreeing.map(({ wanted, locked }) => [versionKey(wanted), locked]));
-  const renews = (name: string) => (typeof update === 'boolean' ? update : update.includes(name));
-  const before = (wanted: WantedVersion) => heldBy(agreeing.get(versionKey(wanted)));
-  const locked = (wanted: WantedVersion) => (renews(wanted.name) ? undefined : before(wanted));
-  return { path, exists: lock !== undefined, frozen, comparison, agreeing, locked, before };
+  const updates = (name: string) => (typeof use.update === 'boolean' ? use.update : use.update.includes(name));
+  const before = (wanted: WantedVersion) => lockedBy(agreeing.get(versionKey(wanted)));
+  const locked = (wanted: WantedVersion) => (updates(wanted.name) ? undefined : before(wanted));
+  return { path, exists: read !== undefined, used, frozen, comparison, agreeing, locked, before, stamp };
 }
 
-function heldBy(entry: LockEntry | undefined): Held | undefined {
+/** Reads the lockfile again if another run has renewed it since. Errors as readLockedVersions. */
+export async function rereadLockedVersions(
+  known: LockedVersions,
+  question: LockfileQuestion,
+  signal: AbortSignal,
+): Promise<LockedVersions> {
+  if (!known.used || known.stamp === (await stampOf(known.path))) return known;
+  return readLockedVersions(question, signal);
+}
+
+async function stampOf(path: string): Promise<string> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  return found === undefined ? 'none' : [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join(' ');
+}
+
+function lockedBy(entry: LockfileEntry | undefined): LockedVersion | undefined {
   if (entry === undefined) return undefined;
   if (entry.kind === 'file') return { digest: `sha256:${entry.sha256}` };
   const { digest, sha256, sizeBytes, layer, platform, signature } = entry;
@@ -64,14 +83,13 @@ function heldBy(entry: LockEntry | undefined): Held | undefined {
   };
 }
 
-function ofPlatform(comparison: LockComparison, platform: string | undefined): LockComparison {
+/** An entry that is locked for another platform than the one asked for does not agree. */
+function ofPlatform(comparison: LockfileComparison, platform: string | undefined): LockfileComparison {
   if (platform === undefined) return comparison;
   const others = comparison.agreeing.flatMap(({ wanted, locked }) => {
-    const held = locked.kind === 'image' ? locked.platform : undefined;
-    if (held === undefined || held === platform || held.startsWith(`${platform}/`)) return [];
-    return [
-      { wanted, locked, words: `${wanted.name} ${wanted.version}: locked for ${held}, asked for is ${platform}` },
-    ];
+    const has = locked.kind === 'image' ? locked.platform : undefined;
+    if (has === undefined || has === platform || has.startsWith(`${platform}/`)) return [];
+    return [{ wanted, locked, words: `${wanted.name} ${wanted.version}: locked for ${has}, asked for is ${platform}` }];
   });
   const differing = new Set(others.map(({ wanted }) => wanted));
   const agreeing = comparison.agreeing.filter(({ wanted }) => !differing.has(wanted));

@@ -9,14 +9,14 @@ import { type JsonDocument, memberOf, membersOf, parseStrictJson, plainValue } f
 import { readTextFile, replaceTextFile } from '../json/textFile.ts';
 import type { SignatureProof } from '../signatures/policy.ts';
 import { LEADS_NOWHERE, LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './errors.ts';
-import { lockedAnnotationKeys, lockKeysAt, lockSchema, lockVersion, type WrittenLock } from './schema.ts';
+import { lockedAnnotationKeys, lockfileKeysAt, lockfileSchema, lockVersion, type WrittenLockfile } from './schema.ts';
 
-/** What a manifest resolved to, entry by entry, sorted by name and version. */
-export interface LockFile {
-  readonly entries: readonly LockEntry[];
+/** The images and files that a manifest resolved to, sorted by name and version. */
+export interface Lockfile {
+  readonly entries: readonly LockfileEntry[];
 }
 
-export type LockEntry = LockedImage | LockedFile;
+export type LockfileEntry = LockedImage | LockedFile;
 
 interface Locked {
   readonly name: string;
@@ -34,7 +34,7 @@ interface LockedImage extends Locked {
   /** `os/architecture[/variant]`, if an index was followed. */
   readonly platform?: string;
   readonly layer: { readonly digest: Digest; readonly mediaType: string; readonly sizeBytes: number };
-  /** Whose signature the manifest's policy asked for and found: the lock's word counts, not the tree's. */
+  /** The signature that the manifest's policy asked for, verified. It counts here, and not in the tree's own files. */
   readonly signature?: SignatureProof;
   /** Of lockedAnnotationKeys only; others are not written. */
   readonly annotations?: Readonly<Record<string, string>>;
@@ -48,20 +48,20 @@ interface LockedFile extends Locked {
 
 const maxSizeBytes = 64 * 1024 * 1024;
 
-/** `manifest.lock.json` beside `manifest.json`. */
-export function lockPathFor(manifestPath: string): string {
+/** `manifest.lock.json` next to `manifest.json`. */
+export function lockfilePath(manifestPath: string): string {
   return `${manifestPath.replace(/\.json$/i, '')}.lock.json`;
 }
 
 /**
- * Reads a lock; undefined if there is none.
+ * Reads a lockfile; undefined if there is none.
  * @throws LockConflict, LockNewer, LockInvalid, LockUnreadable
  */
-export async function readLock(path: string): Promise<LockFile | undefined> {
+export async function readLockfile(path: string): Promise<Lockfile | undefined> {
   const read = await readTextFile(path, maxSizeBytes);
-  if ('text' in read) return parseLock(read.text, { file: path });
+  if ('text' in read) return parseLockfile(read.text, { file: path });
   if (read.kind === 'missing') {
-    // A link to nothing is not "no lock": somebody meant one to be there.
+    // A link to a missing file is not "no lockfile": one was meant to be there.
     if ((await lstat(path).catch(() => undefined))?.isSymbolicLink())
       throw new LockUnreadable(path, LEADS_NOWHERE, read.cause);
     return undefined;
@@ -72,7 +72,7 @@ export async function readLock(path: string): Promise<LockFile | undefined> {
 }
 
 /** @throws LockConflict, LockNewer, LockInvalid */
-export async function parseLock(text: string, { file }: { readonly file: string }): Promise<LockFile> {
+export async function parseLockfile(text: string, { file }: { readonly file: string }): Promise<Lockfile> {
   const marker = /^(<{7}|={7}|>{7}|\|{7})(?: .*)?\r?$/m.exec(text);
   if (marker) throw new LockConflict(file, text.slice(0, marker.index).split('\n').length, marker[1] ?? '');
   const untouched = asWritten(text);
@@ -83,22 +83,22 @@ export async function parseLock(text: string, { file }: { readonly file: string 
   if (typeof version === 'number' && version > lockVersion) throw new LockNewer(file, version, lockVersion);
   const problems = [
     ...document.problems,
-    ...schemaProblems(lockSchema, document, { source: text, keysAt: lockKeysAt }),
+    ...schemaProblems(lockfileSchema, document, { source: text, keysAt: lockfileKeysAt }),
   ];
   if (root !== undefined) problems.push(...entryProblems(root, document));
   if (problems.length > 0 || root === undefined) throw new LockInvalid(file, problems);
-  // Checked by the schema just now; parsing it once more would only copy it.
-  return { entries: sortEntries(entriesOf(plainValue(root) as WrittenLock)) };
+  // The schema has checked it; parsing it again would only copy it.
+  return { entries: sortEntries(entriesOf(plainValue(root) as WrittenLockfile)) };
 }
 
 /**
- * A lock that is to the byte what writeLock writes of it, read without places for messages, which take most of the time of
- * reading; undefined for any other, whatever is the matter.
+ * Reads a lockfile that is byte for byte as writeLockfile writes it, without the positions for messages, which take most of
+ * the time of reading; undefined for any other, for whatever reason.
  */
-function asWritten(text: string): LockFile | undefined {
+function asWritten(text: string): Lockfile | undefined {
   try {
     const written: unknown = JSON.parse(text);
-    if (!v.is(lockSchema, written)) return undefined;
+    if (!v.is(lockfileSchema, written)) return undefined;
     const entries = entriesOf(written);
     const isFit = entries.every(
       entry =>
@@ -108,17 +108,17 @@ function asWritten(text: string): LockFile | undefined {
         versionProblem(entry.version) === undefined &&
         (entry.kind === 'file' || referenceFault(entry.reference, entry.digest) === undefined),
     );
-    return isFit && formatLock({ entries }) === text ? { entries: sortEntries(entries) } : undefined;
+    return isFit && formatLockfile({ entries }) === text ? { entries: sortEntries(entries) } : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** Writes the lock whole or not at all, and only if it says something new. Gives back whether it did. @throws LockUnwritable */
-export async function writeLock(path: string, lock: LockFile): Promise<boolean> {
-  const text = formatLock(lock);
+/** Writes the lockfile whole or not at all. Returns false, and writes nothing, if it has these bytes. @throws LockUnwritable */
+export async function writeLockfile(path: string, lockfile: Lockfile): Promise<boolean> {
+  const text = formatLockfile(lockfile);
   try {
-    // Where the lock is a link, what it leads to is replaced, not the link.
+    // Of a symbolic link the target is replaced, not the link.
     const target = await realpath(path).catch(() => path);
     if ((await readFile(target, 'utf8').catch(() => undefined)) === text) return false;
     await replaceTextFile(target, text);
@@ -128,10 +128,10 @@ export async function writeLock(path: string, lock: LockFile): Promise<boolean> 
   }
 }
 
-/** The lock as text: sorted, indented, ending in a newline; equal locks give equal bytes. */
-export function formatLock(lock: LockFile): string {
+/** The lockfile as text: sorted, indented, ending in a newline. Equal lockfiles give equal bytes. */
+export function formatLockfile(lockfile: Lockfile): string {
   const plugins = new Map<string, [string, unknown][]>();
-  for (const entry of sortEntries(lock.entries)) {
+  for (const entry of sortEntries(lockfile.entries)) {
     const versions = plugins.get(entry.name) ?? [];
     versions.push([entry.version, writtenEntry(entry)]);
     plugins.set(entry.name, versions);
@@ -140,12 +140,12 @@ export function formatLock(lock: LockFile): string {
   return `${JSON.stringify({ lockVersion, plugins: Object.fromEntries(written) }, null, 2)}\n`;
 }
 
-/** True if a lock would say the same of both. */
-export function isSameEntry(one: LockEntry, other: LockEntry | undefined): boolean {
+/** True if both entries are written alike. */
+export function isSameEntry(one: LockfileEntry, other: LockfileEntry | undefined): boolean {
   return other !== undefined && JSON.stringify(writtenEntry(one)) === JSON.stringify(writtenEntry(other));
 }
 
-function writtenEntry(entry: LockEntry): unknown {
+function writtenEntry(entry: LockfileEntry): unknown {
   const { sha256, sizeBytes } = entry;
   if (entry.kind === 'file') return { file: entry.file, sha256, sizeBytes };
   const { reference, digest, platform, layer } = entry;
@@ -169,9 +169,9 @@ function writtenProof({ policy, signer, digest }: SignatureProof): SignatureProo
   return { policy, signer, digest };
 }
 
-function entriesOf(written: WrittenLock): LockEntry[] {
+function entriesOf(written: WrittenLockfile): LockfileEntry[] {
   return Object.entries(written.plugins).flatMap(([name, versions]) =>
-    Object.entries(versions).map(([version, entry]): LockEntry => {
+    Object.entries(versions).map(([version, entry]): LockfileEntry => {
       if ('file' in entry) return { kind: 'file', name, version, ...entry };
       const { digest, layer, platform, annotations, signature, ...rest } = entry;
       return {
@@ -190,12 +190,12 @@ function entriesOf(written: WrittenLock): LockEntry[] {
 }
 
 /** By code unit, so that no locale of a machine changes the order. */
-function sortEntries(entries: readonly LockEntry[]): LockEntry[] {
+function sortEntries(entries: readonly LockfileEntry[]): LockfileEntry[] {
   const order = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0);
   return [...entries].sort((one, other) => order(one.name, other.name) || order(one.version, other.version));
 }
 
-/** What a schema cannot say: names fit for the tree, references that parse and agree with their digest. */
+/** Checks that the schema cannot do: names that a tree can have, references that parse and agree with their digest. */
 function entryProblems(root: Node, document: JsonDocument): Problem[] {
   const problems: Problem[] = [];
   const report = (path: Path, node: Node, found: string, expected: string): void =>

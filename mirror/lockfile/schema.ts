@@ -73,7 +73,7 @@ const file = strictObject(
   'an object',
 );
 
-export const lockSchema = v.pipe(
+export const lockfileSchema = v.pipe(
   strictObject(
     {
       $schema: v.exactOptional(text),
@@ -100,11 +100,11 @@ export const lockSchema = v.pipe(
 );
 
 /** manifest.lock.json as parsed JSON. */
-export type WrittenLock = v.InferOutput<typeof lockSchema>;
+export type WrittenLockfile = v.InferOutput<typeof lockfileSchema>;
 
 /** Keys that an object at this path may have; undefined where any key is allowed. */
-export function lockKeysAt(path: readonly (string | number)[]): readonly string[] | undefined {
-  if (path.length === 0) return Object.keys(lockSchema.entries);
+export function lockfileKeysAt(path: readonly (string | number)[]): readonly string[] | undefined {
+  if (path.length === 0) return Object.keys(lockfileSchema.entries);
   if (path.length === 3) return [...new Set([...Object.keys(image.entries), ...Object.keys(file.entries)])];
   if (path.length !== 4) return undefined;
   if (path[3] === 'layer') return Object.keys(layer.entries);

@@ -1,19 +1,19 @@
 import { type Image, platformText } from '../../registry/image.ts';
-import type { LockEntry } from './compareManifest.ts';
 import { falseFacts, type LockFacts } from './compareTree.ts';
 import { FrozenLockUntrue } from './frozen.ts';
-import type { HeldVersions } from './lockedVersions.ts';
+import type { LockedVersions } from './lockedVersions.ts';
+import type { LockfileEntry } from './lockfile.ts';
 
-/** A version, and what is known of it from the tree (its metadata.json) or, where it is still to be fetched, its image. */
+/** A version with its metadata.json in the tree or, if it is still to be fetched, its image. */
 export interface KnownVersion {
   readonly key: string;
   readonly is: LockFacts | Image;
 }
 
-/** A lock that is not written is held to all that it says, not only to its digests. Undefined if all of it is true. */
-export function untrueLock(
+/** The refusal of a frozen lockfile that describes a version otherwise than it is; undefined if all of it is true. */
+export function untrueLockfile(
   known: readonly KnownVersion[],
-  { path, agreeing }: HeldVersions,
+  { path, agreeing }: LockedVersions,
 ): FrozenLockUntrue | undefined {
   const words = known.flatMap(({ key, is }) => {
     const entry = agreeing.get(key);
@@ -24,8 +24,8 @@ export function untrueLock(
   return words.length === 0 ? undefined : new FrozenLockUntrue(path, words);
 }
 
-/** What plugin.wasm will have is known only once it is there; of the rest the manifest tells. */
-function factsOf({ manifest, platform }: Image, entry: LockEntry): LockFacts {
+/** The size of plugin.wasm is known only after the fetch; the image manifest has everything else. */
+function factsOf({ manifest, platform }: Image, entry: LockfileEntry): LockFacts {
   const locked = entry.kind === 'image' ? entry.layer.digest : undefined;
   const layer = manifest.layers.find(({ digest }) => digest === locked);
   return {

@@ -1,190 +1,154 @@
-import { RegistryNotFound } from '../../registry/errors.ts';
-import { type Image, platformText } from '../../registry/image.ts';
-import { formatReference } from '../../registry/reference.ts';
+import type { Image } from '../../registry/image.ts';
+import type { Reference } from '../../registry/reference.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
-import { type Held, type HeldModule, isHeldModule } from '../lockfile/held.ts';
-import { isFrom, originOf } from '../manifest/origin.ts';
-import type { WantedVersion } from '../manifest/wanted.ts';
-import { type Drift, versionKey } from '../report.ts';
-import { fingerprintOf } from '../signatures/policy.ts';
+import type { CatalogFile } from '../../tree/version/versionFiles.ts';
+import type { LockedModule } from '../lockfile/locked.ts';
+import type { LockedVersions } from '../lockfile/lockedVersions.ts';
+import type { WantedAlias, WantedVersion } from '../manifest/wanted.ts';
+import type { Drift, Extra, Published } from '../report.ts';
+import type { SignatureProof } from '../signatures/policy.ts';
+import type { SyncJob } from './job.ts';
 
-/** Everything known of one wanted version before it is decided what to do about it. */
-export interface Findings {
-  readonly wanted: WantedVersion;
-  /** What stands in the tree. */
-  readonly present: Present;
-  /** What the manifest pins or the lock holds; undefined if the tag decides. */
-  readonly held: Held | undefined;
-  /** What the lock said before this run, where an update was asked for, too; undefined if nothing. */
-  readonly before?: Held | undefined;
-  /** What the registry (or the local file) said; undefined if it was not asked. */
-  readonly answer: Answer | undefined;
-}
-
-export type Present =
-  | { readonly state: 'missing' }
-  /**
-   * `foreign`: paths below the tree where something stands that sync will not replace. `barred`: its folder may not be looked
-   * into, so that nothing can be published there.
-   */
-  | {
-      readonly state: 'damaged';
-      readonly problems: readonly string[];
-      readonly metadata?: PublishedVersion;
-      readonly foreign?: readonly string[];
-      readonly barred?: Error;
-    }
-  | { readonly state: 'sound'; readonly metadata: PublishedVersion };
-
-/** `image` is there if the manifest came along with the digest. */
-export type Answer =
-  | { readonly kind: 'digest'; readonly digest: string; readonly image?: Image }
-  | { readonly kind: 'error'; readonly error: Error };
-
-export type PlanStep =
-  | {
-      readonly action: 'keep';
-      readonly wanted: WantedVersion;
-      readonly metadata: PublishedVersion;
-      /** Where it is said to come from now, if its metadata.json says otherwise: the same bytes under another name. */
-      readonly origin?: string;
-      readonly warnings: readonly string[];
-    }
-  | {
-      readonly action: 'fetch';
-      readonly wanted: WantedVersion;
-      readonly digest: string;
-      readonly reason: 'missing' | 'damaged' | 'changed';
-      /** In words, for people: what is damaged, what it was before. */
-      readonly because: string;
-      /** What plugin.wasm must be, if a lock says so. */
-      readonly module?: HeldModule;
-      /** Which image of an index, if a lock says so. */
-      readonly platform?: string;
-      /** Already at hand if the answer brought it. */
-      readonly image?: Image;
-    }
-  | { readonly action: 'fail'; readonly wanted: WantedVersion; readonly error: Error };
-
-export interface Plan {
-  readonly steps: readonly PlanStep[];
+/** Everything that a run will do, decided before the first byte is written. */
+export interface SyncPlan {
+  readonly job: SyncJob;
+  /** The tree that was looked at, absolute. */
+  readonly treeDir: string;
+  /** The lockfile as it was when the plan was made, compared with the manifest: entries that will be added and removed. */
+  readonly lockfile: LockedVersions;
+  /** In the manifest's order. */
+  readonly versions: readonly VersionStep[];
+  readonly aliases: readonly AliasStep[];
   readonly drift: readonly Drift[];
+  readonly catalog: CatalogPlan;
+  /** Errors that concern the run as a whole: a disk that is too small, a folder where the catalog should be written. */
+  readonly problems: readonly Error[];
 }
 
-/** Decides, version by version; pure. What is held wins over what a tag says now; the difference is drift. */
-export function makePlan(findings: readonly Findings[]): Plan {
-  return { steps: findings.map(decide), drift: findings.flatMap(findDrift) };
+export type VersionStep = KeepStep | FetchStep | RefuseStep;
+
+interface Step {
+  readonly wanted: WantedVersion;
+  /** The copy in the tree that gateways can be served as long as this step has not succeeded. */
+  readonly copy: PublishedVersion | undefined;
 }
 
-function decide(findings: Findings): PlanStep {
-  const { wanted, present, answer, before } = findings;
-  if (present.state === 'damaged' && present.barred !== undefined)
-    return { action: 'fail', wanted, error: present.barred };
-  // A local file is what it is now: only an image can be held to what it was.
-  const held = wanted.source.kind === 'file' ? undefined : findings.held;
-  const digest = held?.digest ?? (answer?.kind === 'digest' ? answer.digest : undefined);
-  if (digest === undefined)
-    return { action: 'fail', wanted, error: answer?.kind === 'error' ? answer.error : nobodyAsked(wanted) };
-  const vouched = present.state === 'sound' && isVouched(wanted, present.metadata, before);
-  if (present.state === 'sound' && vouched && isAsHeld(present.metadata, { ...held, digest }))
-    return {
-      action: 'keep',
-      wanted,
-      metadata: present.metadata,
-      ...(isFrom(present.metadata, originOf(wanted)) ? {} : { origin: originOf(wanted) }),
-      warnings: unasked(answer),
+export interface KeepStep extends Step {
+  readonly action: 'keep';
+  readonly metadata: PublishedVersion;
+  /** The origin to record, if metadata.json names another one: the same bytes under another name. */
+  readonly origin?: string;
+  readonly warnings: readonly string[];
+}
+
+export interface FetchStep extends Step {
+  readonly action: 'fetch';
+  readonly digest: string;
+  readonly reason: 'missing' | 'damaged' | 'changed';
+  /** In words, for people: the damage, or the digest that it had before. */
+  readonly because: string;
+  /** The locked plugin.wasm: the fetched one must be the same. */
+  readonly module?: LockedModule;
+  /** Which image of an index, if the lockfile says so. */
+  readonly platform?: string;
+  /** The image to fetch by its digest; absent for a local file. */
+  readonly image?: ResolvedImage;
+}
+
+export interface ResolvedImage {
+  /** With its digest. */
+  readonly reference: Reference;
+  readonly image: Image;
+  /** The signature that the manifest's policy asks for, verified. */
+  readonly signature?: SignatureProof;
+}
+
+export interface RefuseStep extends Step {
+  readonly action: 'fail';
+  readonly error: Error;
+}
+
+export type AliasStep =
+  | { readonly action: 'keep'; readonly alias: WantedAlias; readonly copy: PublishedVersion }
+  /** `because` says in words what the tree has there now. */
+  | {
+      readonly action: 'alias';
+      readonly alias: WantedAlias;
+      readonly because: string;
+      readonly copy: PublishedVersion | undefined;
+    }
+  | {
+      readonly action: 'fail';
+      readonly alias: WantedAlias;
+      readonly error: Error;
+      readonly copy: PublishedVersion | undefined;
     };
-  const answered = answer?.kind === 'digest' && answer.digest === digest ? answer.image : undefined;
-  const [module, platform] = [held?.module, held?.platform];
-  // What a tag was asked for is the platform of this run, which need not be the lock's.
-  const image = platform === undefined || platform === platformOf(answered) ? answered : undefined;
-  return {
-    action: 'fetch',
-    wanted,
-    digest,
-    ...explain(present, digest, vouched),
-    ...(module === undefined ? {} : { module }),
-    ...(platform === undefined ? {} : { platform }),
-    ...(image === undefined ? {} : { image }),
-  };
+
+/** The new catalog, and the versions in the tree that this run does not mirror. */
+export interface CatalogPlan {
+  /** Why no catalog can be written: a folder of the tree may not be read. The lists are empty then. */
+  readonly error?: Error;
+  /** False if the tree has no index.json yet. */
+  readonly exists: boolean;
+  /** By version key, the sha256 of each metadata.json that the catalog lists now. */
+  readonly listed: ReadonlyMap<string, string>;
+  /** The manifest names them, --only leaves them out, and the catalog goes on listing them. */
+  readonly unselected: readonly PublishedVersion[];
+  /** The manifest names them, --only leaves them out, and the catalog can no longer list them. */
+  readonly problems: readonly Error[];
+  /** The manifest does not name them, and they stay. */
+  readonly staying: readonly StayingExtra[];
+  /** The manifest does not name them, and --prune removes them. */
+  readonly pruned: readonly PrunedExtra[];
 }
 
-function platformOf(image: Image | undefined): string | undefined {
-  return image?.platform === undefined ? undefined : platformText(image.platform);
+/** A version that the manifest does not name. `listed` are its files as the tree's catalog has them; absent if it has none. */
+export interface FoundExtra extends Published {
+  readonly listed?: readonly CatalogFile[];
 }
 
-function isAsHeld(metadata: PublishedVersion, { digest, module }: Held): boolean {
-  return metadata.digest === digest && (module === undefined || isHeldModule(module, metadata));
+export interface StayingExtra {
+  readonly extra: Extra;
+  /** Absent if the catalog cannot go on listing it. */
+  readonly metadata: PublishedVersion | undefined;
 }
 
-/**
- * Whether nobody's signature is asked for, or the lock says that it was verified under today's policy, of the very bytes
- * that stand in the tree. Whoever can write to the tree can write that into metadata.json and index.json, too: their word
- * counts only where the lock, which lies elsewhere and is reviewed, says the same. Anything else is fetched and verified.
- */
-export function isVouched(
-  { signatures }: WantedVersion,
-  metadata: PublishedVersion,
-  locked: Held | undefined,
-): boolean {
-  if (signatures === undefined) return true;
-  if (locked?.signature === undefined || !isAsHeld(metadata, locked)) return false;
-  const { policy, signer, digest } = locked.signature;
-  const { signature } = metadata;
-  const isSame = signature?.policy === policy && signature.signer === signer && signature.digest === digest;
-  return isSame && policy === fingerprintOf(signatures);
+export interface PrunedExtra {
+  readonly found: FoundExtra;
+  /** With the result that its removal will have. */
+  readonly extra: Extra;
 }
 
-function nobodyAsked(wanted: WantedVersion): Error {
-  return new Error(`${versionKey(wanted)}: nobody was asked for its digest`);
+/** Names of plugins of which the plan refuses something that the manifest names. */
+export function failingNames({ versions, aliases }: Pick<SyncPlan, 'versions' | 'aliases'>): Set<string> {
+  return new Set([
+    ...versions.flatMap(step => (step.action === 'fail' ? [step.wanted.name] : [])),
+    ...aliases.flatMap(step => (step.action === 'fail' ? [step.alias.name] : [])),
+  ]);
 }
 
-function explain(
-  present: Present,
-  digest: string,
-  vouched: boolean,
-): { reason: 'missing' | 'damaged' | 'changed'; because: string } {
-  if (present.state === 'missing') return { reason: 'missing', because: 'not in the tree' };
-  if (present.state === 'damaged') return { reason: 'damaged', because: present.problems.join('; ') };
-  if (!vouched) return { reason: 'changed', because: 'no lock says that its signature was verified under this policy' };
-  return { reason: 'changed', because: `was ${present.metadata.digest}, is to be ${digest}` };
+/** Bytes of a step's layers, compressed as the registry stores them; 0 for a local file. */
+export function layerBytes(step: VersionStep): number {
+  return step.action === 'fetch' ? sum(layersOf(step).values()) : 0;
 }
 
-function unasked(answer: Answer | undefined): string[] {
-  if (answer?.kind !== 'error') return [];
-  const { error } = answer;
-  if (!(error instanceof RegistryNotFound))
-    return [`kept as it is locked; whether its tag moved is not known: ${error.message}`];
-  const found = error.found === undefined ? '' : ` (${error.found})`;
-  return [`kept as it is locked, though its tag is gone: ${error.message}${found}`];
+/** Bytes to download if no layer is in the cache; a layer that several versions share counts once. */
+export function bytesToDownload(versions: readonly VersionStep[]): number {
+  return sum(new Map(versions.flatMap(step => (step.action === 'fetch' ? [...layersOf(step)] : []))).values());
 }
 
-function findDrift({ wanted, present, held: pinned, answer, before }: Findings): Drift[] {
-  const held = pinned ?? (before === undefined ? publishedOf(wanted, present) : undefined);
-  if (held === undefined || answer?.kind !== 'digest' || answer.digest === held.digest) return [];
-  const { name, version, source } = wanted;
-  if (source.kind === 'file') {
-    const [lockedDigest, foundDigest] = [held.digest, answer.digest];
-    return [{ name, version, reference: `file:${source.written}`, lockedDigest, foundDigest, local: true }];
-  }
-  if (source.reference.digest !== undefined) return [];
-  const { registry, repository, tag } = source.reference;
-  const created = answer.image?.manifest.annotations?.['org.opencontainers.image.created'];
-  return [
-    {
-      name,
-      version,
-      reference: `${registry}/${repository}:${tag}`,
-      lockedDigest: held.digest,
-      foundDigest: answer.digest,
-      ...(pinned === undefined ? { followed: true as const } : {}),
-      ...(created === undefined ? {} : { foundCreated: created }),
-    },
-  ];
+/** At least so many bytes are written: locked modules by their size, others as the registry stores them. */
+export function bytesToWrite(versions: readonly VersionStep[]): number {
+  const modules = versions.map(step => (step.action === 'fetch' ? (step.module?.sizeBytes ?? 0) : 0));
+  return Math.max(sum(modules), bytesToDownload(versions));
 }
 
-/** Where no lock holds a tag, what was published from it before tells that it has moved. */
-function publishedOf({ source }: WantedVersion, present: Present): Pick<Held, 'digest'> | undefined {
-  if (source.kind === 'file' || present.state !== 'sound') return undefined;
-  return present.metadata.reference === formatReference(source.reference) ? present.metadata : undefined;
+function layersOf({ image }: FetchStep): Map<string, number> {
+  return new Map((image?.image.manifest.layers ?? []).map(layer => [layer.digest, layer.size]));
+}
+
+function sum(numbers: Iterable<number>): number {
+  let total = 0;
+  for (const number of numbers) total += number;
+  return total;
 }

@@ -1,26 +1,31 @@
 import { RegistryAllFailed, RegistryNotFound, RegistryProtocol, RegistryRefusal } from '../../registry/errors.ts';
 
 /**
- * The registry's own word that something is not there, undefined of any other failure. That a mirror lacks it says
- * nothing: of several places the last one, the registry itself, is what counts.
+ * The registry's answer that something does not exist; undefined of any other failure. That a mirror does not have it proves
+ * nothing: of several hosts the last one, the registry itself, decides.
  */
-export function goneOf(error: unknown): RegistryNotFound | undefined {
+export function notFoundIn(error: unknown): RegistryNotFound | undefined {
   if (error instanceof RegistryNotFound) return error;
-  if (!(error instanceof RegistryAllFailed) || !(error.cause instanceof AggregateError)) return undefined;
-  const last: unknown = error.cause.errors.at(-1);
-  return last instanceof RegistryNotFound ? last : undefined;
+  const own = registryFailure(error);
+  return own instanceof RegistryNotFound ? own : undefined;
 }
 
-/** How some registries answer a HEAD whose GET they answer well (RFC 9110, 15.5.6 and 15.6.2). */
+/** How some registries answer a HEAD although they answer the GET (RFC 9110, 15.5.6 and 15.6.2). */
 const NO_HEAD = [405, 501];
 
 /**
- * True where a registry was there and its answer to HEAD tells nothing of the tag, so that only a GET would: it leaves the
- * digest out, or knows no HEAD. Of several places the last one, the registry itself, is what counts.
+ * True if the registry answered a HEAD without a digest, so that only a GET would show it: it leaves the header out, or does
+ * not support HEAD. Of several hosts the last one, the registry itself, decides.
  */
-export function isHeadMute(error: unknown): boolean {
-  if (error instanceof RegistryAllFailed && error.cause instanceof AggregateError)
-    return isHeadMute(error.cause.errors.at(-1));
+export function lacksHeadDigest(error: unknown): boolean {
+  const own = registryFailure(error);
+  if (own !== undefined) return lacksHeadDigest(own);
   if (error instanceof RegistryProtocol && error.expected === 'a Docker-Content-Digest header') return true;
   return error instanceof RegistryRefusal && error.status !== undefined && NO_HEAD.includes(error.status);
+}
+
+/** Of a failure of all mirrors and the registry: the registry's own. */
+function registryFailure(error: unknown): unknown {
+  if (!(error instanceof RegistryAllFailed) || !(error.cause instanceof AggregateError)) return undefined;
+  return error.cause.errors.at(-1);
 }

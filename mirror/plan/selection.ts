@@ -1,73 +1,115 @@
 import picomatch from 'picomatch';
 import { Refusal } from '../../base/refusal.ts';
+import { withRegistry } from '../manifest/readManifest.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
 import type { Published } from '../report.ts';
+import { limitsOf, type Selection, type SyncJob } from './job.ts';
 
 export class SelectionEmpty extends Refusal {
   readonly code = 'SELECTION_EMPTY';
 }
 
+export interface SelectionOptions {
+  /**
+   * Globs, each matched against `NAME` and against `NAME/VERSION`; an alias brings its target along. `!GLOB` takes away from
+   * what the others match, or from everything if there are no others; their order does not matter. Default: everything.
+   */
+  readonly only?: readonly string[];
+  /** Take every image from `HOST[/PREFIX]`. Default: from the registries that the manifest names. */
+  readonly registry?: string | undefined;
+  /** The image of an index to take: `os/architecture[/variant]`. */
+  readonly platform?: string | undefined;
+  /** Versions in the tree, for a run that prunes: a glob may mean only them. Default: none. */
+  readonly inTree?: readonly Published[];
+}
+
 /**
- * The part of a manifest that `--only` names. A glob is matched against `NAME` and against `NAME/VERSION`; an alias comes
- * along with its target. `!GLOB` takes away from what the others fit, or from everything if there are no others; the order
- * is all one. No globs: everything. `left`: what stands in the tree, where a run prunes; a glob may mean just that.
- * @throws SelectionEmpty if a glob matches nothing, since that is a slip of the pen far more often than a wish, or if
- * nothing is left
+ * The part of a manifest that a run mirrors.
+ * @throws SelectionEmpty if a glob matches nothing, which is mostly a typing error, or if nothing is left
+ * @throws ReferenceInvalid if `registry` is not one
  */
-export function selectVersions(
+export function selectVersions(manifest: PluginManifest, options: SelectionOptions = {}): Selection {
+  const { only = [], registry, platform, inTree = [] } = options;
+  const { versions, aliases } = matching(manifest, only, inTree);
+  const part = { ...manifest, versions, aliases };
+  return {
+    versions: registry === undefined ? versions : withRegistry(part, registry).versions,
+    aliases,
+    includes: readGlobs(only).matches,
+    ...(platform === undefined ? {} : { platform }),
+  };
+}
+
+/** A job for a command that only looks: all of the manifest, with nothing to remove. */
+export function jobToInspect(
+  manifest: PluginManifest,
+  { concurrency, lockfile = 'renewed', ...options }: InspectionOptions,
+): SyncJob {
+  const { registry, platform, dir, stampsFile, rehash = false } = options;
+  return {
+    manifest,
+    selection: selectVersions(manifest, { registry, platform }),
+    lockfile: { mode: lockfile, update: false },
+    tree: { dir, rehash, prune: false, codings: [], waitMs: 0, ...(stampsFile === undefined ? {} : { stampsFile }) },
+    limits: limitsOf(concurrency),
+  };
+}
+
+export interface InspectionOptions extends Pick<SelectionOptions, 'registry' | 'platform'> {
+  readonly dir: string;
+  readonly stampsFile?: string;
+  readonly rehash?: boolean | undefined;
+  /** How a sync would use the lockfile. Default: it would renew it. */
+  readonly lockfile?: SyncJob['lockfile']['mode'];
+  readonly concurrency: number;
+}
+
+function matching(
   manifest: PluginManifest,
   globs: readonly string[],
-  left: readonly Published[] = [],
-): PluginManifest {
+  inTree: readonly Published[],
+): Pick<PluginManifest, 'versions' | 'aliases'> {
   if (globs.length === 0) return manifest;
-  const everything = [...manifest.versions, ...manifest.aliases, ...left];
-  for (const glob of globs) if (!everything.some(readGlob(glob).fits)) throw nothingFits(manifest, glob);
-  const { fits: selected, isTaken } = readGlobs(globs);
-  const aliases = manifest.aliases.filter(selected);
-  const targets = new Set(aliases.map(alias => `${alias.name}/${alias.target}`));
+  const everything = [...manifest.versions, ...manifest.aliases, ...inTree];
+  for (const glob of globs) if (!everything.some(readGlob(glob).matches)) throw nothingMatches(manifest, glob);
+  const { matches, isTaken } = readGlobs(globs);
+  const targets = new Set(manifest.aliases.filter(matches).map(alias => `${alias.name}/${alias.target}`));
   const versions = manifest.versions.filter(
-    it => selected(it) || (targets.has(`${it.name}/${it.version}`) && !isTaken(it)),
+    it => matches(it) || (targets.has(`${it.name}/${it.version}`) && !isTaken(it)),
   );
-  if (versions.length === 0 && !left.some(selected)) throw nothingLeft(manifest, globs);
+  if (versions.length === 0 && !inTree.some(matches)) throw nothingLeft(manifest, globs);
   const chosen = new Set(versions.map(it => `${it.name}/${it.version}`));
-  return { ...manifest, versions, aliases: manifest.aliases.filter(it => chosen.has(`${it.name}/${it.target}`)) };
-}
-
-/** What the globs fit, in the manifest or not; everything if there are none. */
-export function selects(globs: readonly string[]): (it: Named) => boolean {
-  return readGlobs(globs).fits;
-}
-
-interface Named {
-  readonly name: string;
-  readonly version: string;
+  return { versions, aliases: manifest.aliases.filter(it => chosen.has(`${it.name}/${it.target}`)) };
 }
 
 function readGlobs(globs: readonly string[]): {
-  readonly fits: (it: Named) => boolean;
-  /** A `!GLOB` takes it away. */
-  readonly isTaken: (it: Named) => boolean;
+  readonly matches: (it: Published) => boolean;
+  /** True if a `!GLOB` takes it away. */
+  readonly isTaken: (it: Published) => boolean;
 } {
   const read = globs.map(readGlob);
   const giving = read.filter(({ takes }) => !takes);
   const taking = read.filter(({ takes }) => takes);
-  const isTaken = (it: Named) => taking.some(({ fits }) => fits(it));
-  return { fits: it => (giving.length === 0 || giving.some(({ fits }) => fits(it))) && !isTaken(it), isTaken };
+  const isTaken = (it: Published) => taking.some(({ matches }) => matches(it));
+  return {
+    matches: it => (giving.length === 0 || giving.some(({ matches }) => matches(it))) && !isTaken(it),
+    isTaken,
+  };
 }
 
 /**
- * Left to itself the matcher would negate `!GLOB` for NAME and for NAME/VERSION each, and one of the two nearly always fits.
- * `!(a|b)` is no negation but a pattern for one part of a path.
+ * The matcher would negate `!GLOB` for NAME and for NAME/VERSION each, and one of the two nearly always matches; so the sign is
+ * read here. `!(a|b)` is not a negation but a pattern for one part of a path.
  */
-function readGlob(glob: string): { readonly takes: boolean; readonly fits: (it: Named) => boolean } {
+function readGlob(glob: string): { readonly takes: boolean; readonly matches: (it: Published) => boolean } {
   const signs = /^(?:!(?!\())*/.exec(glob)?.[0].length ?? 0;
   const pattern = glob.slice(signs);
-  const matches = pattern === '' ? () => false : picomatch(pattern);
-  return { takes: signs % 2 === 1, fits: it => matches(it.name) || matches(`${it.name}/${it.version}`) };
+  const fits = pattern === '' ? () => false : picomatch(pattern);
+  return { takes: signs % 2 === 1, matches: it => fits(it.name) || fits(`${it.name}/${it.version}`) };
 }
 
-/** `--update NAME…`: every name must be one of the manifest's, and of what `--only` leaves of it. @throws SelectionEmpty */
-export function requireNamed(manifest: PluginManifest, selected: PluginManifest, names: readonly string[]): void {
+/** `--update NAME…`: the manifest and `--only` must have a plugin of every name. @throws SelectionEmpty */
+export function requireNamed(manifest: PluginManifest, { versions }: Selection, names: readonly string[]): void {
   for (const name of names) {
     if (!manifest.versions.some(it => it.name === name))
       throw new SelectionEmpty(`--update ${name}: ${manifest.file} has no plugin of that name`, {
@@ -76,27 +118,27 @@ export function requireNamed(manifest: PluginManifest, selected: PluginManifest,
         found: pluginsOf(manifest),
         hint: 'Name a plugin of the manifest, or none to update them all.',
       });
-    if (!selected.versions.some(it => it.name === name))
-      throw new SelectionEmpty(`--update ${name}: --only leaves this plugin out, so that nothing would be updated`, {
+    if (!versions.some(it => it.name === name))
+      throw new SelectionEmpty(`--update ${name}: --only leaves this plugin out, so nothing would be updated`, {
         subject: name,
-        expected: 'a plugin that --only fits, too',
-        found: pluginsOf(selected),
+        expected: 'a plugin that --only matches, too',
+        found: pluginsOf({ versions }),
         hint: `Leave --only out, or add ${name} to it.`,
       });
   }
 }
 
-function pluginsOf(manifest: PluginManifest): string {
-  const names = [...new Set(manifest.versions.map(it => it.name))];
+function pluginsOf({ versions }: Pick<Selection, 'versions'>): string {
+  const names = [...new Set(versions.map(it => it.name))];
   return `${names.length} plugins: ${names.slice(0, 8).join(', ')}${names.length > 8 ? ', …' : ''}`;
 }
 
-function nothingFits(manifest: PluginManifest, glob: string): SelectionEmpty {
-  return new SelectionEmpty(`--only ${glob} fits no plugin of ${manifest.file}`, {
+function nothingMatches(manifest: PluginManifest, glob: string): SelectionEmpty {
+  return new SelectionEmpty(`--only ${glob} matches no plugin of ${manifest.file}`, {
     subject: glob,
     expected: 'a glob over NAME or NAME/VERSION',
     found: pluginsOf(manifest),
-    hint: 'Name a plugin of the manifest, or quote the glob so that the shell leaves it alone.',
+    hint: 'Name a plugin of the manifest, or quote the glob so that the shell does not expand it.',
   });
 }
 
@@ -105,6 +147,6 @@ function nothingLeft(manifest: PluginManifest, globs: readonly string[]): Select
     subject: globs.join(' '),
     expected: 'globs that leave something',
     found: pluginsOf(manifest),
-    hint: 'A !GLOB takes away from what the other globs fit: drop one of them, or name more plugins.',
+    hint: 'A !GLOB takes away from what the other globs match: drop one of them, or name more plugins.',
   });
 }

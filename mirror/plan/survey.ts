@@ -2,64 +2,70 @@ import { pMapIterable } from 'p-map';
 import type { Catalog } from '../../tree/catalog/catalog.ts';
 import { readCatalog } from '../../tree/catalog/readCatalog.ts';
 import { CatalogInvalid, TreeUnreadable } from '../../tree/errors.ts';
-import { METADATA_FILE } from '../../tree/names.ts';
-import type { Stamps } from '../../tree/stamps.ts';
-import { inspectVersion } from '../../tree/version/inspectVersion.ts';
+import { METADATA_FILE, MODULE_FILE } from '../../tree/names.ts';
+import { type Inspection, type InspectionOptions, inspectVersion } from '../../tree/version/inspectVersion.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { versionFiles } from '../../tree/version/versionFiles.ts';
-import { versionKey } from '../report.ts';
-import type { Present } from './plan.ts';
+import { type Published, versionKey } from '../report.ts';
+import type { SyncJob, TreeView } from './job.ts';
 
-export interface SurveyOptions {
-  /** Hash every byte even where size, times and inode are as they were at publishing. Default false. */
-  readonly rehash?: boolean;
-  readonly stamps?: Stamps;
-  /** The image of an index that the user asks for; a version of another platform counts as not there. */
-  readonly platform?: string;
-  readonly signal: AbortSignal;
-}
+/** A version as it is in the tree. `inaccessible`: this user may not read its folder, so nothing can be published there. */
+export type Present = Inspection & { readonly inaccessible?: TreeUnreadable };
 
-/**
- * Looks at what stands in the tree of the versions named: whole and true to its metadata, damaged, or missing. In their
- * order, each as soon as it is known. @throws CatalogNewer, TreeUnreadable (of index.json)
- */
-export async function* surveyTree<Version extends { readonly name: string; readonly version: string }>(
-  treeDir: string,
+/** Inspects the versions named, in their order; each is returned as soon as it is known. @throws TreeFault */
+export async function* surveyTree<Version extends Published>(
+  tree: TreeView,
   versions: readonly Version[],
-  options: SurveyOptions,
+  { tree: { rehash }, limits }: Pick<SyncJob, 'tree' | 'limits'>,
+  signal: AbortSignal,
 ): AsyncGenerator<{ readonly wanted: Version; readonly present: Present }> {
-  const { rehash, stamps, platform, signal } = options;
-  const listed = await listedMetadata(treeDir);
-  const inspection = {
-    signal,
-    ...(rehash === undefined ? {} : { rehash }),
-    ...(stamps === undefined ? {} : { stamps }),
-  };
   yield* pMapIterable(
     versions,
-    async wanted => {
-      const state = await inspectVersion(treeDir, wanted.name, wanted.version, inspection).catch(barred);
-      return { wanted, present: ofOtherPlatform(asListed(state, listed), platform) };
-    },
-    { concurrency: 8 },
+    async wanted => ({ wanted, present: await inspect(tree, wanted, { rehash, signal }) }),
+    { concurrency: limits.files },
   );
 }
 
-/**
- * The sha256 of each metadata.json that the catalog lists, by version key. A version that is not listed yet was published by a
- * run that did not come to its end. @throws CatalogNewer
- */
-async function listedMetadata(treeDir: string): Promise<ReadonlyMap<string, string>> {
-  const catalog = await readCatalog(treeDir).catch((error: unknown) => {
-    if (error instanceof CatalogInvalid) return undefined;
-    throw error;
-  });
-  return metadataHashes(catalog);
+/** As inspectVersion, but a folder that this user may not read is damage of that version alone. @throws TreeFault */
+export async function inspect(
+  { treeDir, stamps }: TreeView,
+  { name, version }: Published,
+  options: Omit<InspectionOptions, 'stamps'> = {},
+): Promise<Present> {
+  try {
+    return await inspectVersion(treeDir, name, version, { ...options, stamps });
+  } catch (error) {
+    if (!(error instanceof TreeUnreadable)) throw error;
+    return { state: 'damaged', problems: [error.message], inaccessible: error };
+  }
 }
 
-/** As listedMetadata, of a catalog that has been read. */
-export function metadataHashes(catalog: Catalog | undefined): ReadonlyMap<string, string> {
-  const versions = (catalog?.plugins ?? []).flatMap(({ name, versions: its }) => its.map(it => ({ name, ...it })));
+/** A tree's index.json, or why it could not be read. */
+export type OldCatalog =
+  | { readonly state: 'read'; readonly catalog: Catalog }
+  | { readonly state: 'missing' | 'invalid' }
+  | { readonly state: 'inaccessible' };
+
+/**
+ * Reads the tree's catalog before anything is decided, so that no run overwrites one of a later plugin-mirror.
+ * @throws CatalogNewer
+ * @throws TreeUnreadable unless `tolerant`
+ */
+export async function readOldCatalog(treeDir: string, { tolerant = false } = {}): Promise<OldCatalog> {
+  try {
+    const catalog = await readCatalog(treeDir);
+    return catalog === undefined ? { state: 'missing' } : { state: 'read', catalog };
+  } catch (error) {
+    if (error instanceof CatalogInvalid) return { state: 'invalid' };
+    if (tolerant && error instanceof TreeUnreadable) return { state: 'inaccessible' };
+    throw error;
+  }
+}
+
+/** By version key, the sha256 of each metadata.json that a catalog lists. Empty without a catalog. */
+export function metadataHashes(old: OldCatalog): ReadonlyMap<string, string> {
+  const plugins = old.state === 'read' ? old.catalog.plugins : [];
+  const versions = plugins.flatMap(({ name, versions: its }) => its.map(it => ({ name, ...it })));
   return new Map(
     versions.flatMap(version => {
       const file = version.files.find(it => it.name === METADATA_FILE);
@@ -68,33 +74,44 @@ export function metadataHashes(catalog: Catalog | undefined): ReadonlyMap<string
   );
 }
 
-/** A folder that may not be looked into is damage of that version alone. */
-export function barred(error: unknown): Present & { readonly state: 'damaged' } {
-  if (!(error instanceof TreeUnreadable)) throw error;
-  return { state: 'damaged', problems: [error.message], barred: error };
-}
-
-/** A version can be true to its metadata.json and still not be what was published: that file may have been edited, too. */
-export function asListed(state: Present, listed: ReadonlyMap<string, string>): Present {
-  if (state.state !== 'sound') return state;
-  const expected = listed.get(versionKey(state.metadata));
-  const found = versionFiles(state.metadata).find(file => file.name === METADATA_FILE)?.sha256;
-  if (expected === undefined || expected === found) return state;
+/**
+ * A version can agree with its metadata.json and still not be the one that was published: the catalog says which
+ * metadata.json was. A version that the catalog does not list was published by a run that did not finish.
+ */
+export function asListed(present: Present, listed: ReadonlyMap<string, string>): Present {
+  if (present.state !== 'sound') return present;
+  const expected = listed.get(versionKey(present.metadata));
+  const found = versionFiles(present.metadata).find(file => file.name === METADATA_FILE)?.sha256;
+  if (expected === undefined || expected === found) return present;
   return {
     state: 'damaged',
     problems: [`${METADATA_FILE} is not the one that index.json lists`],
-    metadata: state.metadata,
+    metadata: present.metadata,
   };
 }
 
-function ofOtherPlatform(state: Present, platform: string | undefined): Present {
-  if (state.state !== 'sound') return state;
-  const words = otherPlatform(state.metadata, platform);
-  return words === undefined ? state : { state: 'damaged', problems: [words], metadata: state.metadata };
+/** A sound version is no use to a run that asks for another platform. */
+export function asPlatform(present: Present, platform: string | undefined): Present {
+  if (present.state !== 'sound') return present;
+  const words = otherPlatform(present.metadata, platform);
+  return words === undefined ? present : { state: 'damaged', problems: [words], metadata: present.metadata };
 }
 
 /** In words, if a version is the image of another platform than the one asked for. */
 export function otherPlatform({ platform: has }: PublishedVersion, asked: string | undefined): string | undefined {
   if (asked === undefined || has === undefined || has === asked || has.startsWith(`${asked}/`)) return undefined;
   return `it is the image for ${has}, asked for is ${asked}`;
+}
+
+/** The metadata of a version whose plugin.wasm can be served: a damaged README is no reason to take a plugin from gateways. */
+export function servable(present: Present): PublishedVersion | undefined {
+  if (present.state === 'sound') return present.metadata;
+  if (present.state === 'missing' || present.problems.some(problem => problem.startsWith(MODULE_FILE)))
+    return undefined;
+  return present.metadata;
+}
+
+/** The damage of a version, in words; empty if it is sound or missing. */
+export function damageOf(present: Present): string {
+  return present.state === 'damaged' ? present.problems.join('; ') : '';
 }

@@ -6,7 +6,7 @@ import zlib from 'node:zlib';
 import type { Coding } from '../../tree/version/codings.ts';
 
 const READ_BYTES = 512 * 1024;
-/** RFC 1952, 2.3: the byte of a gzip header that tells the system it was made on, and its value for "unknown". */
+/** RFC 1952, 2.3: the byte of a gzip header for the operating system, and its value for "unknown". */
 const GZIP_SYSTEM = 9;
 const UNKNOWN_SYSTEM = 255;
 /** ZSTD_c_compressionLevel (zstd.h); a constant that Node 20 has no name for. */
@@ -25,7 +25,7 @@ export async function compressModule(
 ): Promise<{ readonly sha256: string; readonly sizeBytes: number }> {
   const hash = createHash('sha256');
   let written = 0;
-  const settle = new Transform({
+  const normalize = new Transform({
     transform(chunk: Buffer, _encoding, done: TransformCallback): void {
       if (coding === 'gzip' && written <= GZIP_SYSTEM && written + chunk.length > GZIP_SYSTEM)
         chunk[GZIP_SYSTEM - written] = UNKNOWN_SYSTEM;
@@ -37,7 +37,7 @@ export async function compressModule(
   await pipeline(
     createReadStream(from, { highWaterMark: READ_BYTES }),
     compressor(coding, sizeBytes),
-    settle,
+    normalize,
     createWriteStream(to, { flags: 'wx', mode: 0o644 }),
     { signal },
   );

@@ -9,33 +9,29 @@ import type { Publishing } from '../../tree/publish/openPublisher.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { adoptFile } from '../extract/adoptFile.ts';
 import { type ExtractedPlugin, extractPlugin } from '../extract/extractPlugin.ts';
-import { LockBytesDiffer } from '../lockfile/compareManifest.ts';
-import { type HeldModule, isHeldModule } from '../lockfile/held.ts';
+import { LockBytesDiffer } from '../lockfile/errors.ts';
+import { isLockedModule, type LockedModule } from '../lockfile/locked.ts';
 import { originOf } from '../manifest/origin.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
-import type { SignatureProof } from '../signatures/policy.ts';
+import type { ResolvedImage } from '../plan/plan.ts';
 
 export interface Fetched {
   readonly metadata: PublishedVersion;
   readonly warnings: readonly string[];
 }
 
-export interface FetchRequest {
+export interface FetchRequest extends ResolvedImage {
   readonly wanted: WantedVersion;
-  /** With the digest to fetch. */
-  readonly reference: Reference;
-  readonly image: Image;
-  /** What plugin.wasm must be, if a lock says so. */
-  readonly module?: HeldModule;
+  /** The locked plugin.wasm: the fetched one must be the same. */
+  readonly module?: LockedModule;
   readonly registry: Registry;
   readonly publishing: Publishing;
   readonly signal: AbortSignal;
 }
 
-/** verify → fetch → extract → check → publish, for one version from an image. The tree has it whole afterwards, or as it was. */
+/** Fetches, extracts, checks and publishes one version from an image. Afterwards the tree has it whole, or as it was. */
 export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
-  const { wanted, reference, image, registry, publishing, signal } = request;
-  const signature = await provenBy(request);
+  const { wanted, reference, image, signature, registry, publishing, signal } = request;
   const created = await whenCreated(image, reference, registry, signal);
   const room = { publishing, neededBytes: request.module?.sizeBytes, leastBytes: layersOf(image) };
   return stageAndPublish(room, async dir => {
@@ -47,7 +43,7 @@ export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
       signal,
     });
     const { digest, mediaType, size } = plugin.layer;
-    requireHeld(wanted, request.module, { ...plugin, layer: { digest, mediaType, sizeBytes: size } });
+    requireLocked(wanted, request.module, { ...plugin, layer: { digest, mediaType, sizeBytes: size } });
     const metadata: PublishedVersion = {
       ...describe(wanted, plugin),
       reference: originOf(wanted),
@@ -62,20 +58,7 @@ export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
   });
 }
 
-/** Before any blob travels: what an image is worth nobody need download to learn. */
-async function provenBy({
-  wanted,
-  image,
-  reference,
-  registry,
-  signal,
-}: FetchRequest): Promise<SignatureProof | undefined> {
-  if (wanted.signatures === undefined) return undefined;
-  const { verifySignatures } = await import('../signatures/verifySignatures.ts');
-  return verifySignatures(wanted.signatures, image, reference, registry, signal);
-}
-
-/** The same for a local module. */
+/** Copies, checks and publishes one version from a local file. */
 export async function adoptLocal(
   wanted: WantedVersion,
   file: { readonly path: string; readonly written: string },
@@ -96,9 +79,9 @@ export async function adoptLocal(
 
 interface StagingRoom {
   readonly publishing: Publishing;
-  /** What plugin.wasm has, where a lock or a local file says so. */
+  /** Bytes of plugin.wasm, if the lockfile or a local file says so. */
   readonly neededBytes: number | undefined;
-  /** What the layers have in the registry, compressed most often: what comes out of them has more. */
+  /** Bytes of the layers as the registry stores them, mostly compressed: plugin.wasm has at least so many. */
   readonly leastBytes: number;
 }
 
@@ -112,7 +95,7 @@ async function stageAndPublish(room: StagingRoom, fill: (dir: string) => Promise
   } catch (error) {
     const refusal = asTreeRefusal(error, staged.dir);
     const isFull = refusal instanceof TreeDiskFull && refusal.expected === undefined;
-    // Both are looked at before what was staged makes room again.
+    // Both are measured before the staged files are deleted, which makes room again.
     const noFiles = isFull ? await inodesUsedUpError(publishing.treeDir, refusal.cause) : undefined;
     const writtenBytes = isFull ? await bytesIn(staged.dir) : 0;
     await publishing.discard(staged);
@@ -127,18 +110,18 @@ function layersOf({ manifest }: Image): number {
   return manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
 }
 
-function requireHeld(
+function requireLocked(
   { name, version }: WantedVersion,
-  held: HeldModule | undefined,
+  locked: LockedModule | undefined,
   found: Pick<PublishedVersion, 'sha256' | 'sizeBytes' | 'layer'>,
 ): void {
-  if (held === undefined || isHeldModule(held, found)) return;
+  if (locked === undefined || isLockedModule(locked, found)) return;
   const words = (sha256: string, sizeBytes: number, layer: string) =>
     `sha256 ${sha256}, ${sizeBytes} bytes, out of the layer ${layer}`;
   throw new LockBytesDiffer(
     name,
     version,
-    words(held.sha256, held.sizeBytes, held.layerDigest),
+    words(locked.sha256, locked.sizeBytes, locked.layerDigest),
     words(found.sha256, found.sizeBytes, found.layer?.digest ?? 'of another image'),
   );
 }
@@ -148,11 +131,11 @@ function describe(wanted: WantedVersion, plugin: Omit<ExtractedPlugin, 'layer'>)
   return { schemaVersion: 1 as const, name: wanted.name, version: wanted.version, sha256, md5, sizeBytes, abi, files };
 }
 
-// Image configs that bear a creation time (OCI image-spec, config.md; Docker's is alike).
+// Image configs that have a creation time (OCI image-spec, config.md; Docker's has the same).
 const CONFIGS = ['application/vnd.oci.image.config.v1+json', 'application/vnd.docker.container.image.v1+json'];
 const CONFIG_LIMIT_BYTES = 1024 * 1024;
 
-/** RFC 3339 as the image says it: its annotation, else its config's `created`; undefined if neither is a date. */
+/** When the image was made (RFC 3339): its annotation, else its config's `created`; undefined if neither is a date. */
 async function whenCreated(
   image: Image,
   reference: Reference,
@@ -169,11 +152,11 @@ async function whenCreated(
     const created = typeof parsed === 'object' && parsed !== null && 'created' in parsed ? parsed.created : undefined;
     return typeof created === 'string' ? dateOf(created) : undefined;
   } catch {
-    return undefined; // not an image config after all: it decides nothing
+    return undefined; // not an image config after all, and the date decides nothing
   }
 }
 
-/** An RFC 3339 date after 1970, as the file system and HTTP can carry it; anything else is no date. */
+/** An RFC 3339 date that file systems and HTTP can represent: after 1970 and before the year 10000. */
 function dateOf(text: string): string | undefined {
   if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/.test(text)) return undefined;
   const time = Date.parse(text);

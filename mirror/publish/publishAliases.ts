@@ -1,51 +1,42 @@
-import { Refusal } from '../../base/refusal.ts';
 import type { Publishing } from '../../tree/publish/openPublisher.ts';
-import { inspectVersion } from '../../tree/version/inspectVersion.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
-import type { SyncListener } from '../events.ts';
 import type { WantedAlias } from '../manifest/wanted.ts';
+import { AliasTargetFailed, isAliasOf } from '../plan/aliases.ts';
+import type { AliasStep } from '../plan/plan.ts';
 import { versionKey } from '../report.ts';
+import type { Session } from '../session.ts';
 import type { Done } from './publishVersion.ts';
 
-export class AliasTargetFailed extends Refusal {
-  readonly code = 'ALIAS_TARGET_FAILED';
-}
-
-/** Publishes the second paths of what was published; one that stands as it should is left alone. */
+/** Publishes the aliases of what was published. A copy that is its target's already is left alone. */
 export async function publishAliases(
-  aliases: readonly WantedAlias[],
+  steps: readonly AliasStep[],
   versions: readonly Done[],
   publishing: Publishing,
-  onEvent: SyncListener,
-  signal: AbortSignal,
+  { signal, onEvent }: Session,
 ): Promise<Done[]> {
   const targets = new Map(versions.map(done => [versionKey(done.outcome), done]));
   const done: Done[] = [];
-  for (const alias of aliases) {
-    const target = targets.get(`${alias.name}/${alias.target}`);
+  for (const step of steps) {
+    const target = targets.get(`${step.alias.name}/${step.alias.target}`);
     if (signal.aborted || target === undefined) continue;
-    const result = await publishAlias(alias, target, publishing, signal).catch(error => failed(alias, target, error));
+    const result = await publishAlias(step, target, publishing).catch(error => failed(step.alias, target, error));
     done.push(result);
     onEvent({ type: 'finished', outcome: result.outcome });
   }
   return done;
 }
 
-async function publishAlias(
-  alias: WantedAlias,
-  target: Done,
-  publishing: Publishing,
-  signal: AbortSignal,
-): Promise<Done> {
-  if (target.metadata === undefined) throw targetFailed(alias, target.outcome.error);
-  const { stamps, treeDir } = publishing;
-  const present = await inspectVersion(treeDir, alias.name, alias.version, { stamps, signal });
-  const stands = present.state === 'sound' && isAliasOf(present.metadata, target.metadata);
-  return linked(alias, stands ? present.metadata : await publishing.publishAlias(target.metadata, alias.version));
+async function publishAlias(step: AliasStep, target: Done, publishing: Publishing): Promise<Done> {
+  const { alias } = step;
+  if (target.metadata === undefined) throw new AliasTargetFailed(alias, target.outcome.error);
+  if (step.action === 'fail') throw step.error;
+  // The target may have changed since the plan was made: its origin, or its compressed forms.
+  const isCurrent = step.action === 'keep' && isAliasOf(step.copy, target.metadata);
+  return aliasOutcome(alias, isCurrent ? step.copy : await publishing.publishAlias(target.metadata, alias.version));
 }
 
-/** An alias that stands in the tree. */
-export function linked(alias: WantedAlias, metadata: PublishedVersion): Done {
+/** The outcome of an alias that the tree has. */
+export function aliasOutcome(alias: WantedAlias, metadata: PublishedVersion): Done {
   const { name, version, reference, digest, sha256, sizeBytes } = metadata;
   return {
     metadata,
@@ -61,31 +52,6 @@ export function linked(alias: WantedAlias, metadata: PublishedVersion): Done {
       warnings: [],
     },
   };
-}
-
-/** Everything but the version is the target's. */
-export function isAliasOf(alias: PublishedVersion, target: PublishedVersion): boolean {
-  if (alias.aliasOf !== target.version) return false;
-  const { aliasOf: _, ...rest } = alias;
-  return canonical({ ...rest, version: target.version }) === canonical(target);
-}
-
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) =>
-    typeof part === 'object' && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort())
-      : part,
-  );
-}
-
-/** The refusal of an alias whose target could not be had, or cannot be. */
-export function targetFailed(alias: WantedAlias, cause: Error | undefined): AliasTargetFailed {
-  return new AliasTargetFailed(`${versionKey(alias)} stands for version ${alias.target}, which could not be mirrored`, {
-    subject: versionKey(alias),
-    expected: `a published ${alias.name}/${alias.target}`,
-    hint: `Mend ${alias.name}/${alias.target}; the alias follows by itself.`,
-    consequenceOf: cause,
-  });
 }
 
 function failed(alias: WantedAlias, target: Done, error: unknown): Done {

@@ -7,47 +7,46 @@ import { MODULE_FILE } from '../../tree/names.ts';
 import type { Publishing } from '../../tree/publish/openPublisher.ts';
 import { type Coding, codingOf, variantFile } from '../../tree/version/codings.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
-import type { SyncListener } from '../events.ts';
+import type { Session } from '../session.ts';
 import type { Done } from './publishVersion.ts';
 
-export interface VariantOptions {
-  /** What each version shall have, and nothing else: the tree follows from list and options, not from former runs. */
-  readonly codings: readonly Coding[];
-  readonly publishing: Publishing;
-  readonly signal: AbortSignal;
-  readonly onEvent: SyncListener;
-}
-
 /**
- * Publishes versions again that lack a compressed form of their module, or have one that is no longer asked for. Nothing
- * travels. One module for each processor is in work; an abort leaves the rest as it is, which the next run completes.
+ * Publishes versions again that lack a compressed form of their module, or have one that is no longer asked for: the tree
+ * follows from the manifest and the options, not from earlier runs. Nothing is downloaded. One module per processor is in
+ * work. A stopped run leaves the rest as it is, and the next run completes it.
  */
-export async function publishVariants(done: readonly Done[], options: VariantOptions): Promise<Done[]> {
-  const unfit = done.filter(({ metadata }) => metadata !== undefined && !isSettled(metadata, options.codings));
-  if (unfit.length > 0 && options.codings.length > 0) options.onEvent({ type: 'compressing', versions: unfit.length });
+export async function publishVariants(
+  done: readonly Done[],
+  codings: readonly Coding[],
+  publishing: Publishing,
+  session: Session,
+): Promise<Done[]> {
+  const unfit = done.filter(({ metadata }) => metadata !== undefined && !hasVariants(metadata, codings));
+  if (unfit.length > 0 && codings.length > 0) session.onEvent({ type: 'compressing', versions: unfit.length });
+  const revise = async (one: Done): Promise<Done> => {
+    const { metadata, outcome } = one;
+    if (metadata === undefined || session.signal.aborted) return one;
+    try {
+      return { outcome, metadata: await withVariants(metadata, codings, publishing, session.signal) };
+    } catch (error) {
+      if (session.signal.aborted) return one;
+      // The version that was published stays, and is served uncompressed.
+      const reason = error instanceof Error ? error : new Error(String(error));
+      const failed: Done = { metadata, outcome: { ...outcome, status: 'failed', error: reason } };
+      session.onEvent({ type: 'finished', outcome: failed.outcome });
+      return failed;
+    }
+  };
   const revised = new Map<Done, Done>();
-  await pMap(unfit, async one => revised.set(one, await revise(one, options)), { concurrency: availableParallelism() });
+  await pMap(unfit, async one => revised.set(one, await revise(one)), { concurrency: availableParallelism() });
   return done.map(one => revised.get(one) ?? one);
-}
-
-async function revise(one: Done, options: VariantOptions): Promise<Done> {
-  const { metadata, outcome } = one;
-  if (metadata === undefined || options.signal.aborted) return one;
-  try {
-    return { outcome, metadata: await withVariants(metadata, options) };
-  } catch (error) {
-    if (options.signal.aborted) return one;
-    // What was published stands, and is served uncompressed.
-    const reason = error instanceof Error ? error : new Error(String(error));
-    const failed: Done = { metadata, outcome: { ...outcome, status: 'failed', error: reason } };
-    options.onEvent({ type: 'finished', outcome: failed.outcome });
-    return failed;
-  }
 }
 
 async function withVariants(
   metadata: PublishedVersion,
-  { codings, publishing, signal }: VariantOptions,
+  codings: readonly Coding[],
+  publishing: Publishing,
+  signal: AbortSignal,
 ): Promise<PublishedVersion> {
   const wanted = new Set(codings.map(variantFile));
   const unwanted = new Set(variantsOf(metadata).filter(file => !wanted.has(file)));
@@ -73,7 +72,7 @@ async function withVariants(
 }
 
 /** True if a version has the compressed forms asked for, and no others. */
-export function isSettled(metadata: PublishedVersion, codings: readonly Coding[]): boolean {
+export function hasVariants(metadata: PublishedVersion, codings: readonly Coding[]): boolean {
   const present = variantsOf(metadata);
   return present.length === codings.length && codings.every(coding => present.includes(variantFile(coding)));
 }

@@ -1,72 +1,63 @@
-import type { Registry } from '../../registry/registry.ts';
 import type { Publishing } from '../../tree/publish/openPublisher.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { originOf } from '../manifest/origin.ts';
-import type { PlanStep } from '../plan/plan.ts';
-import type { Prepared } from '../plan/prepare.ts';
+import type { FetchStep, KeepStep, VersionStep } from '../plan/plan.ts';
 import { type Outcome, versionKey, withoutSubject } from '../report.ts';
+import type { Session } from '../session.ts';
 import type { Fetched } from './fetchPlugin.ts';
-import type { ProgressMeter } from './progressMeter.ts';
 
-/** An outcome with the metadata of what stands in the tree now, if anything does. */
+/** An outcome, with the metadata of the version that the tree has now, if it has one that this run mirrored. */
 export interface Done {
   readonly outcome: Outcome;
   readonly metadata?: PublishedVersion;
 }
 
-export interface PublishingRoom {
-  readonly prepared: Prepared;
-  readonly registry: () => Promise<Registry>;
-  readonly publishing: Publishing;
-  readonly meter: ProgressMeter;
-  readonly signal: AbortSignal;
-}
-
-/** Carries one step of the plan out. A failure is an outcome; undefined if the run was aborted in the middle of it. */
-export async function publishVersion(step: PlanStep, room: PublishingRoom): Promise<Done | undefined> {
+/** Carries out one step of the plan. A failure is an outcome; undefined if the run was stopped in the middle of it. */
+export async function publishVersion(
+  step: VersionStep,
+  publishing: Publishing,
+  session: Session,
+): Promise<Done | undefined> {
   if (step.action === 'fail') return failed(step, step.error);
-  const key = versionKey(step.wanted);
   try {
-    if (step.action === 'keep') return succeeded('kept', await restated(step, room));
-    return succeeded('fetched', await fetchStep(step, key, room));
+    if (step.action === 'keep') return succeeded('kept', await keep(step, publishing));
+    return succeeded('fetched', await fetch(step, publishing, session));
   } catch (error) {
-    if (room.signal.aborted) return undefined;
+    if (session.signal.aborted) return undefined;
     return failed(step, error instanceof Error ? error : new Error(String(error)));
   } finally {
-    room.meter.end(key);
+    session.meter.end(versionKey(step.wanted));
   }
 }
 
-/** What stands in the tree and is to stay there. */
-export function keepVersion({ metadata, warnings }: PlanStep & { action: 'keep' }): Done {
+/** The outcome of a version that stays in the tree as it is. */
+export function keptVersion({ metadata, warnings }: KeepStep): Done {
   return succeeded('kept', { metadata, warnings });
 }
 
-/** The bytes are the same: only where they are said to come from is written anew. */
-async function restated(
-  { metadata, origin, warnings }: PlanStep & { action: 'keep' },
-  { publishing }: PublishingRoom,
-): Promise<Fetched> {
+/** The bytes stay the same; only their recorded origin may change. */
+async function keep({ metadata, origin, warnings }: KeepStep, publishing: Publishing): Promise<Fetched> {
   if (origin === undefined) return { metadata, warnings };
   const changed = { ...metadata, reference: origin };
   await publishing.publish(await publishing.stageCopy(metadata), changed);
   return { metadata: changed, warnings };
 }
 
-async function fetchStep(
-  { wanted, module }: PlanStep & { action: 'fetch' },
-  key: string,
-  room: PublishingRoom,
-): Promise<Fetched> {
-  const { prepared, publishing, meter, signal } = room;
-  // Loaded when something travels, and only then: reading archives is most of this program's code.
+async function fetch(step: FetchStep, publishing: Publishing, { registry, meter, signal }: Session): Promise<Fetched> {
+  const { wanted, image, module } = step;
+  // Loaded when something is fetched, and only then: reading archives is most of this program's code.
   const { adoptLocal, fetchPlugin } = await import('./fetchPlugin.ts');
   if (wanted.source.kind === 'file') return adoptLocal(wanted, wanted.source, publishing, signal);
-  const found = prepared.images.get(key);
-  if (found === undefined) throw new Error(`${key}: its image manifest is not at hand`);
-  meter.start(key, found.image.manifest.layers);
-  const registry = await room.registry();
-  return fetchPlugin({ wanted, ...found, ...(module === undefined ? {} : { module }), registry, publishing, signal });
+  if (image === undefined) throw new Error(`${versionKey(wanted)}: the plan has no image for it`);
+  meter.start(versionKey(wanted), image.image.manifest.layers);
+  return fetchPlugin({
+    wanted,
+    ...image,
+    ...(module === undefined ? {} : { module }),
+    registry: await registry.get(),
+    publishing,
+    signal,
+  });
 }
 
 function succeeded(status: 'fetched' | 'kept', { metadata, warnings }: Fetched): Done {
@@ -75,7 +66,7 @@ function succeeded(status: 'fetched' | 'kept', { metadata, warnings }: Fetched):
   return { metadata, outcome: { name, version, status, reference, digest, sha256, sizeBytes, warnings: notes } };
 }
 
-function failed({ wanted }: PlanStep, error: Error): Done {
+function failed({ wanted }: VersionStep, error: Error): Done {
   const { name, version } = wanted;
   return { outcome: { name, version, status: 'failed', reference: originOf(wanted), error, warnings: [] } };
 }

@@ -1,161 +1,91 @@
-import pMap from 'p-map';
-import { Refusal } from '../../base/refusal.ts';
 import { TreeDiskFull, TreeNotWritable } from '../../tree/errors.ts';
-import { requireSpace } from '../../tree/freeSpace.ts';
 import { openPublishing, type Publishing } from '../../tree/publish/openPublisher.ts';
-import { LazyRegistry } from '../lazyRegistry.ts';
-import type { PlanStep } from '../plan/plan.ts';
-import { neededBytes, type Prepared, prepare } from '../plan/prepare.ts';
-import { lostBeside } from '../publish/extras.ts';
-import { ProgressMeter } from '../publish/progressMeter.ts';
-import { publishAliases } from '../publish/publishAliases.ts';
-import { namedIn, pinnedIn, settleCatalog } from '../publish/publishCatalog.ts';
-import { publishVariants } from '../publish/publishVariants.ts';
-import { type Done, publishVersion } from '../publish/publishVersion.ts';
-import { type SyncReport, versionKey } from '../report.ts';
-import type { SyncedReport, SyncOptions } from './syncOptions.ts';
+import { readLockedVersions, rereadLockedVersions } from '../lockfile/lockedVersions.ts';
+import { type SyncJob, viewTree } from '../plan/job.ts';
+import type { SyncPlan } from '../plan/plan.ts';
+import { planSync } from '../plan/planSync.ts';
+import { carryOut } from '../publish/carryOut.ts';
+import type { SyncReport } from '../report.ts';
+import type { Session } from '../session.ts';
+import { finishLockfile } from './finishLockfile.ts';
+
+export { type LockfileUse, limitsOf, type SyncJob } from '../plan/job.ts';
+export { bytesToDownload, layerBytes, type SyncPlan } from '../plan/plan.ts';
+export { jobToInspect, requireNamed, selectVersions } from '../plan/selection.ts';
 
 /**
- * manifest → plan → resolve → fetch → extract → check → publish → compress → catalog. One plugin's failure stops no other; whatever
- * happens, an abort included, the tree has every version whole, old or new, and the catalog, written last, says so.
- * @throws what concerns the run as a whole: a tree that is locked or cannot be written, a disk that is too small.
+ * Mirrors what a job asks for: plans under the tree's writer lock, carries the plan out, and writes the lockfile from the
+ * report before the writer lock is given back, so that no other run sees the tree and its lockfile disagree.
+ * @throws FrozenLockMissing, FrozenLockDiffers, the lockfile's own refusals, and what concerns the run as a whole: a tree
+ * that another run holds or that cannot be written, a disk that is too small
  */
-export async function sync(asked: SyncOptions): Promise<SyncedReport> {
+export async function sync(job: SyncJob, session: Session): Promise<SyncReport> {
   const started = performance.now();
-  const { signal, onEvent, prune = false, codings = [] } = asked;
-  const meter = new ProgressMeter(onEvent);
-  const registry = new LazyRegistry(asked.openRegistry, meter.hear);
-  let waited = false;
+  const report = await run(job, session);
+  return { ...report, durationMs: Math.round(performance.now() - started) };
+}
+
+async function run(job: SyncJob, session: Session): Promise<SyncReport> {
+  const { signal } = session;
+  const read = await readLockedVersions(job, signal);
   let publishing: Publishing;
   try {
-    publishing = await open(asked, () => {
-      waited = true;
-    });
+    publishing = await openTree(job, session);
   } catch (error) {
-    const report = error instanceof TreeNotWritable ? await standing(asked) : undefined;
+    if (!(error instanceof TreeNotWritable) || !read.frozen) throw error;
+    const { reportUnchanged } = await import('./unchanged.ts');
+    const report = await reportUnchanged(job, read, session);
     if (report === undefined) throw error;
-    return { ...report, durationMs: Math.round(performance.now() - started) };
+    return report;
   }
   try {
-    const options = { ...asked, ...(waited ? await asked.renewed?.() : {}) };
-    const stopped: Stopped = { drift: [], versions: [] };
-    await work(options, publishing, registry, meter, stopped).catch(error => {
+    const lockfile = await rereadLockedVersions(read, job, signal);
+    const plan = await planSync(job, lockfile, publishing, session).catch((error: unknown) => {
       if (!signal.aborted) throw error;
+      return undefined;
     });
-    const versions = await publishVariants(stopped.versions, { codings, publishing, signal, onEvent });
-    const aliases = await publishAliases(options.manifest.aliases, versions, publishing, onEvent, signal);
-    const done = [...versions, ...aliases];
-    const published = done.flatMap(({ metadata }) => metadata ?? []);
-    // Every version is whole by now, so what the catalog meets is told beside what was done, not instead of it.
-    const problems: Error[] = [];
-    const settling = settleCatalog(publishing, {
-      settled: published,
-      named: namedIn(options),
-      pinned: pinnedIn(options),
-      prune: prune && !signal.aborted,
-      failed: new Set(done.filter(({ outcome }) => outcome.status === 'failed').map(({ outcome }) => outcome.name)),
-      selected: options.selected ?? (() => true),
-      inspect: !signal.aborted,
-      signal,
-      onEvent,
-    });
-    const { extras, left, lost } = await settling.catch((error: unknown) => {
-      if (!(error instanceof Refusal)) throw error;
-      problems.push(error);
-      return { extras: [], left: [], lost: [] };
-    });
-    problems.push(...lostBeside(lost, options.manifest));
-    return {
-      tree: publishing.treeDir,
-      outcomes: done.map(({ outcome }) => outcome),
-      drift: stopped.drift,
-      extras,
-      unverified: left.filter(options.unvouched ?? (() => false)).map(({ name, version }) => ({ name, version })),
-      problems,
-      interrupted: signal.aborted,
-      ...registry.traffic,
-      durationMs: Math.round(performance.now() - started),
-      published,
-    };
+    if (plan === undefined) return nothingDone(publishing.treeDir, session);
+    const full = plan.problems.find(problem => problem instanceof TreeDiskFull);
+    if (full !== undefined) throw full;
+    const report = await carryOut(plan, publishing, session);
+    const problem = await finishLockfile(plan, report);
+    return problem === undefined ? report : { ...report, problems: [...report.problems, problem] };
   } finally {
-    await registry.close();
     await publishing.close();
   }
 }
 
-/** Loaded where a tree cannot be written to, which is seldom. */
-async function standing(options: SyncOptions): Promise<SyncedReport | undefined> {
-  const { reportStanding } = await import('./unchangedReport.ts');
-  return reportStanding(options);
+/** The plan of a job, for a dry run: the tree, the lockfile and the cache stay as they are. Errors as readLockedVersions and planSync. */
+export async function previewSync(job: SyncJob, session: Session): Promise<SyncPlan> {
+  const lockfile = await readLockedVersions(job, session.signal);
+  return planSync(job, lockfile, await viewTree(job.tree), session);
 }
 
-function open(
-  { treeDir, signal, onEvent, waitMs, stampsFile }: SyncOptions,
-  onWaiting: () => void,
-): Promise<Publishing> {
-  return openPublishing(treeDir, {
+function openTree({ tree: { dir, waitMs, stampsFile } }: SyncJob, { signal, onEvent }: Session): Promise<Publishing> {
+  return openPublishing(dir, {
     signal,
-    onWait: holder => {
-      onWaiting();
+    waitMs,
+    onWait: holder =>
       onEvent({
         type: 'waiting',
         message: `waiting for another sync of this tree (process ${holder.pid} on ${holder.host})`,
-      });
-    },
-    ...(waitMs === undefined ? {} : { waitMs }),
+      }),
     ...(stampsFile === undefined ? {} : { stampsFile }),
   });
 }
 
-/** How far a run has come; filled as it goes, so that an interrupted one can still say what it finished. */
-interface Stopped {
-  drift: SyncReport['drift'];
-  versions: Done[];
-}
-
-async function work(
-  options: SyncOptions,
-  publishing: Publishing,
-  lazy: LazyRegistry,
-  meter: ProgressMeter,
-  stopped: Stopped,
-): Promise<void> {
-  const { signal, onEvent, concurrency } = options;
-  const registry = () => lazy.get();
-  const prepared = await prepare({ ...options, registry, stamps: publishing.stamps, questions: concurrency * 4 });
-  stopped.drift = prepared.plan.drift;
-  await requireSpace(publishing.treeDir, neededBytes(prepared));
-  const done = new Map<PlanStep, Done>();
-  const room = { prepared, registry, publishing, meter, signal };
-  const finish = (step: PlanStep, result: Done): void => {
-    done.set(step, result);
-    onEvent({ type: 'finished', outcome: result.outcome });
+/** The report of a run that was stopped before its plan was made. */
+function nothingDone(treeDir: string, { registry }: Session): SyncReport {
+  return {
+    tree: treeDir,
+    outcomes: [],
+    drift: [],
+    extras: [],
+    unverified: [],
+    problems: [],
+    interrupted: true,
+    ...registry.traffic,
+    durationMs: 0,
+    published: [],
   };
-  const crowded = new Map<PlanStep, Done>();
-  await pMap(
-    largestFirst(prepared),
-    async step => {
-      const result = signal.aborted ? undefined : await publishVersion(step, room);
-      if (result?.outcome.error instanceof TreeDiskFull) crowded.set(step, result);
-      else if (result !== undefined) finish(step, result);
-    },
-    { concurrency: concurrency * 2 },
-  );
-  // What was staged at the same time took the room of each other; one after the other some of it may fit.
-  for (const [step, result] of crowded)
-    finish(step, (crowded.size === 1 || signal.aborted ? undefined : await publishVersion(step, room)) ?? result);
-  stopped.versions = prepared.plan.steps.flatMap(step => done.get(step) ?? []);
-}
-
-/** What takes longest starts first, so that nobody waits for one big module at the end. */
-function largestFirst({ plan, images }: Prepared): PlanStep[] {
-  const sizeOf = (step: PlanStep) =>
-    sum(images.get(versionKey(step.wanted))?.image.manifest.layers.map(layer => layer.size) ?? []);
-  return [...plan.steps].sort((a, b) => sizeOf(b) - sizeOf(a));
-}
-
-function sum(numbers: Iterable<number>): number {
-  let total = 0;
-  for (const number of numbers) total += number;
-  return total;
 }

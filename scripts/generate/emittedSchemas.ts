@@ -1,13 +1,13 @@
 import { toJsonSchema } from '@valibot/to-json-schema';
 import type { GenericSchema } from 'valibot';
-import { lockSchema } from '../../mirror/lockfile/schema.ts';
+import { lockfileSchema } from '../../mirror/lockfile/schema.ts';
 import { manifestSchema } from '../../mirror/manifest/schema.ts';
 
 /** The JSON Schema files of the repository, name → text. */
 export function emittedSchemas(): Readonly<Record<string, string>> {
   return {
     'manifest.schema.json': emit(manifestSchema),
-    'manifest.lock.schema.json': emit(lockSchema),
+    'manifest.lock.schema.json': emit(lockfileSchema),
   };
 }
 

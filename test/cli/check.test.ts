@@ -43,7 +43,7 @@ describe('check beside a lock that says otherwise than the tree', { concurrency:
     assert.deepEqual([code, told], [3, ['unlocked a']]);
     assert.match(
       (await scene.run(['check'])).stdout,
-      /unlocked +a 1 +it has the platform none in the tree, linux\/amd64 in the lock/,
+      /unlocked +a 1 +it has the platform none in the tree, linux\/amd64 in the lockfile/,
     );
     assert.equal((await scene.sync()).code, 0);
     assert.deepEqual((await check(scene)).told, []);
@@ -108,7 +108,7 @@ describe('check of the tree itself', { concurrency: 2 }, () => {
     const { code, told } = await check(scene);
     assert.equal(code, 3);
     assert.deepEqual(told, ['extra extra', 'unknown README', 'unknown a/1/notes.txt', 'unknown a/2', 'unknown other']);
-    assert.match((await scene.run(['check'])).stdout, /What is unknown is never touched/);
+    assert.match((await scene.run(['check'])).stdout, /plugin-mirror never touches unknown files/);
   });
 
   it('names a damaged extra as such', slow, async t => {
@@ -118,7 +118,7 @@ describe('check of the tree itself', { concurrency: 2 }, () => {
     const { findings } = await check(scene);
     assert.match(
       findings[0]?.detail ?? '',
-      /in the tree and the lock, not in the manifest; damaged: plugin\.wasm has 7/,
+      /in the tree and the lockfile, not in the manifest; damaged: plugin\.wasm has 7/,
     );
   });
 });
@@ -231,13 +231,13 @@ describe('a registry whose HEAD does not tell', { concurrency: 2 }, () => {
       scene.registry.script({ kind: 'manifest', method: 'HEAD', fault });
       const { code, told, findings } = await check(scene);
       assert.deepEqual([code, told], [0, ['untold a', 'untold b']]);
-      assert.match(findings[0]?.detail ?? '', /HEAD tells no digest.*sync asks by GET/);
+      assert.match(findings[0]?.detail ?? '', /the answer to HEAD has no digest.*sync asks by GET/);
       const text = await scene.run(['check']);
       assert.equal(text.code, 0);
       assert.match(text.stdout, /^untold +a 1, b 1 /m);
       assert.match(
         text.stdout,
-        /✓ 2 versions: manifest, lock, tree and what the registry tells to HEAD \(not of 2\) agree/,
+        /✓ 2 versions: manifest, lockfile, tree and registry \(except for 2 whose HEAD has no digest\) agree/,
       );
       assert.equal(scene.registry.count({ method: 'GET', kind: 'manifest' }), 0);
     }

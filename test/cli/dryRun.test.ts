@@ -174,7 +174,7 @@ describe('check', { concurrency: 3 }, () => {
         assert.deepEqual(kinds, [...(lock ? ['stale a', 'unlocked a'] : ['stale a']), 'gone b', 'moved c']);
         assert.match(found.findings[0]?.detail ?? '', /the manifest names .*fork\/a:1, another image/);
       }
-      assert.match((await scene.run(['check'])).stdout, /sync --dry-run --only b names the nearest/);
+      assert.match((await scene.run(['check'])).stdout, /sync --dry-run --only b suggests the nearest/);
       await scene.list({ b: '1' });
       const dry = await scene.sync('--dry-run');
       assert.match(dry.stdout, /has no tag 1 of plugins\/b/);

@@ -229,7 +229,12 @@ describe('--frozen', { concurrency: 3 }, () => {
     const before = await listing(scene.path('plugins'));
     const ran = await scene.sync('--frozen');
     assert.equal(ran.code, 3);
-    for (const told of ['a 2 is in the manifest', 'a 1 is in the lock', 'fork/b:1', 'plugin-mirror sync --no-frozen'])
+    for (const told of [
+      'a 2 is in the manifest',
+      'a 1 is in the lockfile',
+      'fork/b:1',
+      'plugin-mirror sync --no-frozen',
+    ])
       assert.ok(ran.stderr.includes(told), `${told}: ${ran.stderr}`);
     assert.deepEqual(await listing(scene.path('plugins')), before);
     assert.equal(scene.registry.count(), 0);
@@ -325,15 +330,18 @@ describe('a lock of which something else than a digest was edited', { concurrenc
       entry => (entry.platform = 'linux/arm64'),
       /a 1 has the platform none .* linux\/arm64/,
     ],
-    'a media type': [entry => (entry.layer.mediaType = 'x/y'), /a 1 has the layer’s media type .* x\/y in the lock/],
-    'a size of the layer': [entry => (entry.layer.sizeBytes = 7), /a 1 has the layer’s size \d+ .* 7 in the lock/],
+    'a media type': [
+      entry => (entry.layer.mediaType = 'x/y'),
+      /a 1 has the layer’s media type .* x\/y in the lockfile/,
+    ],
+    'a size of the layer': [entry => (entry.layer.sizeBytes = 7), /a 1 has the layer’s size \d+ .* 7 in the lockfile/],
     'an annotation': [
       entry => (entry.annotations[revision] = 'x'),
-      /a 1 has the annotation \S+revision \w+ in the tree, x in the lock/,
+      /a 1 has the annotation \S+revision \w+ in the tree, x in the lockfile/,
     ],
     'no annotations': [
       entry => Reflect.deleteProperty(entry, 'annotations'),
-      /a 1 has the annotation .* none in the lock/,
+      /a 1 has the annotation .* none in the lockfile/,
     ],
   };
   for (const [index, [what, [edit, words]]] of Object.entries(edits).entries())
@@ -411,14 +419,17 @@ describe('a lock that cannot be read', { concurrency: 2 }, () => {
     assert.equal((await scene.sync()).code, 0);
     const lock = scene.path('manifest.lock.json');
     const text = await scene.read('manifest.lock.json');
-    assert.match((await scene.run(['verify', '--lock', 'none.json'])).stderr, /LOCK_UNREADABLE.*Name the lock/s);
+    assert.match(
+      (await scene.run(['verify', '--lock', 'none.json'])).stderr,
+      /LOCK_UNREADABLE.*Check the path of the lockfile/s,
+    );
     await writeFile(lock, `<<<<<<< ours\n${text}`);
     assert.match((await scene.sync()).stderr, /git checkout --theirs -- .*manifest\.lock\.json/);
     await rm(lock);
     await mkdir(lock);
     const folder = await scene.sync();
     assert.equal(folder.code, 2);
-    assert.match(folder.stderr, /LOCK_UNREADABLE.*it is a folder.*Put the lock itself at/s);
+    assert.match(folder.stderr, /LOCK_UNREADABLE.*it is a folder.*Put the lockfile itself at/s);
     assert.doesNotMatch(folder.stderr, /the right to read/);
     await rm(lock, { recursive: true });
     await symlink('nowhere.json', lock);

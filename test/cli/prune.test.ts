@@ -190,7 +190,7 @@ describe('what pruning has to leave', { concurrency: 2 }, () => {
         assert.deepEqual(await filesOf(scene, 'c'), ['1.0.0/metadata.json']);
         assert.deepEqual(await checked(scene), ['unknown c']);
         const words = await scene.run(['check']);
-        assert.match(words.stdout, /What is unknown is never touched .* move it out/);
+        assert.match(words.stdout, /plugin-mirror never touches unknown files: move them out/);
         assert.doesNotMatch(words.stdout, /--prune/);
         const again = await scene.sync('--prune', '--dry-run');
         assert.doesNotMatch(again.stdout, /^prune/m);

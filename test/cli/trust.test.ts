@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { lockPathFor } from '../../mirror/lockfile/compareManifest.ts';
+import { lockfilePath } from '../../mirror/lockfile/lockfile.ts';
 import { listing, openScene, parsed, type Scene } from '../support/cli.ts';
 import { hang, status } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';
@@ -41,7 +41,7 @@ describe('a locked image', { concurrency: 3 }, () => {
       assert.equal(ran.code, 1);
       const error = report.plugins[0]?.error;
       assert.equal(error?.code, 'LOCK_IMAGE_GONE', ran.stderr);
-      assert.ok(error.message.includes(`the image that the lock holds, ${digest}`), error.message);
+      assert.ok(error.message.includes(`no longer has the locked image ${digest}`), error.message);
       assert.match(error.hint, /plugin-mirror sync --update a/);
     }
     assert.equal((await scene.sync('--update', 'a')).code, 0);
@@ -322,13 +322,13 @@ describe('outdated where the manifest names mirrors', { concurrency: 3 }, () => 
       scene.registry.script({ fault: status(500) });
       const failing = await ask();
       assert.deepEqual([failing.latest, failing.silent], ['1.1.0', [[scene.registry.host, 'REGISTRY_UNAVAILABLE']]]);
-      assert.match(failing.stderr, new RegExp(`^${scene.registry.host} was not heard, .*500`, 'm'));
+      assert.match(failing.stderr, new RegExp(`^${scene.registry.host} did not answer, .*500`, 'm'));
       scene.registry.script({ fault: hang() });
       const hanging = await ask('--timeout', '1');
       assert.deepEqual([hanging.latest, hanging.silent], ['1.1.0', [[scene.registry.host, 'REGISTRY_TIMEOUT']]]);
       assert.match(
         hanging.stderr,
-        /was not heard, and versions that only it has are not counted: .* did not answer for 1 s/,
+        /did not answer, and versions that only it has are not counted: .* did not answer for 1 s/,
       );
       await scene.list({ a: '1.1.0' }, { mirrors: { [scene.registry.host]: [`${mirror.host}/cached`] } });
       const ran = await scene.run(['outdated', '--format', 'json', '--timeout', '1', '--retries', '0']);
@@ -419,7 +419,7 @@ describe('the image build', () => {
     ]) {
       const said = () => ask({ MANIFEST: name });
       assert.match(await said(), /--no-lock/, name);
-      const lock = lockPathFor(name);
+      const lock = lockfilePath(name);
       await mkdir(join(scene.path(lock), '..'), { recursive: true });
       await scene.write(lock, '{}');
       assert.match(await said(), /--frozen/, name);

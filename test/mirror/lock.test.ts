@@ -5,20 +5,17 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { Refusal } from '../../base/refusal.ts';
+import { compareLockfile } from '../../mirror/lockfile/compareManifest.ts';
+import { LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from '../../mirror/lockfile/errors.ts';
 import {
-  compareLock,
-  LockConflict,
-  type LockEntry,
-  type LockFile,
-  LockInvalid,
-  LockNewer,
-  LockUnreadable,
-  LockUnwritable,
-  lockPathFor,
-  readLock,
-  writeLock,
-} from '../../mirror/lockfile/compareManifest.ts';
-import { formatLock, parseLock } from '../../mirror/lockfile/lockfile.ts';
+  formatLockfile,
+  type Lockfile,
+  type LockfileEntry,
+  lockfilePath,
+  parseLockfile,
+  readLockfile,
+  writeLockfile,
+} from '../../mirror/lockfile/lockfile.ts';
 import { parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
 import type { Digest } from '../../registry/reference.ts';
 
@@ -26,7 +23,11 @@ const hex = 'ab'.repeat(32);
 const digest: Digest = `sha256:${hex}`;
 const other: Digest = `sha256:${'cd'.repeat(32)}`;
 
-function image(name: string, version: string, more: Partial<Extract<LockEntry, { kind: 'image' }>> = {}): LockEntry {
+function image(
+  name: string,
+  version: string,
+  more: Partial<Extract<LockfileEntry, { kind: 'image' }>> = {},
+): LockfileEntry {
   return {
     kind: 'image',
     name,
@@ -39,8 +40,8 @@ function image(name: string, version: string, more: Partial<Extract<LockEntry, {
     ...more,
   };
 }
-const local: LockEntry = { kind: 'file', name: 'l', version: '1', file: './l.wasm', sha256: hex, sizeBytes: 8 };
-const full: LockFile = {
+const local: LockfileEntry = { kind: 'file', name: 'l', version: '1', file: './l.wasm', sha256: hex, sizeBytes: 8 };
+const full: Lockfile = {
   entries: [
     image('b', '1.0.0', {
       platform: 'linux/amd64',
@@ -61,27 +62,27 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-function parse(text: string): Promise<LockFile> {
-  return parseLock(text, { file: 'manifest.lock.json' });
+function parse(text: string): Promise<Lockfile> {
+  return parseLockfile(text, { file: 'manifest.lock.json' });
 }
 
 /** The text of `full` with its parsed value changed. */
 function edited(edit: (lock: ReturnType<typeof JSON.parse>) => void): string {
-  const value = JSON.parse(formatLock(full));
+  const value = JSON.parse(formatLockfile(full));
   edit(value);
   return JSON.stringify(value, null, 2);
 }
 
 describe('a lock', () => {
   it('comes back as it was written, whatever the order', async () => {
-    const text = formatLock({ entries: [...full.entries].reverse() });
-    assert.equal(text, formatLock(full));
+    const text = formatLockfile({ entries: [...full.entries].reverse() });
+    assert.equal(text, formatLockfile(full));
     assert.deepEqual(new Set((await parse(text)).entries), new Set(full.entries));
     assert.ok(text.endsWith('}\n'));
-    assert.equal(formatLock(await parse(text)), text);
+    assert.equal(formatLockfile(await parse(text)), text);
   });
   it('has its entries in the order of their names, read the quick way or the slow one', async () => {
-    const text = formatLock({ entries: ['2', '10', '1.0'].map(version => image('p', version)) });
+    const text = formatLockfile({ entries: ['2', '10', '1.0'].map(version => image('p', version)) });
     for (const each of [text, `${text} `])
       assert.deepEqual(
         (await parse(each)).entries.map(({ version }) => version),
@@ -90,7 +91,7 @@ describe('a lock', () => {
   });
   it('holds only the annotations that are worth a review', () => {
     const annotations = { 'org.opencontainers.image.version': '1', 'com.example.secret': 'x', toString: 'y' };
-    const text = formatLock({ entries: [image('a', '1', { annotations })] });
+    const text = formatLockfile({ entries: [image('a', '1', { annotations })] });
     assert.doesNotMatch(text, /secret|toString/);
     assert.match(text, /image\.version/);
   });
@@ -102,17 +103,17 @@ describe('a lock', () => {
     });
     await fc.assert(
       fc.asyncProperty(entries, async list => {
-        const lock: LockFile = { entries: list.map(entry => ({ kind: 'file', sha256: hex, ...entry })) };
-        const read = await parse(formatLock(lock));
-        assert.equal(formatLock(read), formatLock(lock));
+        const lock: Lockfile = { entries: list.map(entry => ({ kind: 'file', sha256: hex, ...entry })) };
+        const read = await parse(formatLockfile(lock));
+        assert.equal(formatLockfile(read), formatLockfile(lock));
         assert.deepEqual(new Set(read.entries), new Set(lock.entries));
       }),
     );
   });
   it('lies beside its manifest', () => {
-    assert.equal(lockPathFor('a/manifest.json'), 'a/manifest.lock.json');
-    assert.equal(lockPathFor('/x/prod.json'), '/x/prod.lock.json');
-    assert.equal(lockPathFor('list'), 'list.lock.json');
+    assert.equal(lockfilePath('a/manifest.json'), 'a/manifest.lock.json');
+    assert.equal(lockfilePath('/x/prod.json'), '/x/prod.lock.json');
+    assert.equal(lockfilePath('list'), 'list.lock.json');
   });
 });
 
@@ -162,13 +163,18 @@ describe('a lock that is wrong', () => {
     ],
     [
       'with a plugin that reaches for a prototype',
-      formatLock({ entries: [image('__proto__', '1', { reference: 'r.io/p:1' })] }),
+      formatLockfile({ entries: [image('__proto__', '1', { reference: 'r.io/p:1' })] }),
       'plugins.__proto__',
       /another key/,
     ],
-    ['with such a version', formatLock({ entries: [image('p', '__proto__')] }), 'plugins.p.__proto__', /another key/],
+    [
+      'with such a version',
+      formatLockfile({ entries: [image('p', '__proto__')] }),
+      'plugins.p.__proto__',
+      /another key/,
+    ],
     ['with a key twice', '{"lockVersion":1,"plugins":{"a":{},"a":{}}}', 'plugins.a', /2 times/],
-    ['with trailing text', `${formatLock(full)}}`, '', /nothing after/],
+    ['with trailing text', `${formatLockfile(full)}}`, '', /nothing after/],
   ];
   for (const [what, text, place, told] of invalid)
     it(what, async () => {
@@ -181,7 +187,7 @@ describe('a lock that is wrong', () => {
       });
     });
   it('cut off anywhere', async () => {
-    const text = formatLock(full);
+    const text = formatLockfile(full);
     for (let length = 0; length < text.length - 2; length++)
       await assert.rejects(parse(text.slice(0, length)), LockInvalid);
   });
@@ -190,7 +196,7 @@ describe('a lock that is wrong', () => {
   });
   for (const newline of ['\n', '\r\n'])
     it(`with git’s conflict markers (${JSON.stringify(newline)})`, async () => {
-      const text = formatLock(full)
+      const text = formatLockfile(full)
         .split('\n')
         .flatMap((line, index) => (index === 2 ? ['<<<<<<< HEAD', line, '=======', line, '>>>>>>> theirs'] : [line]))
         .join(newline);
@@ -214,20 +220,20 @@ describe('a lock that is wrong', () => {
   });
 });
 
-describe('readLock and writeLock', () => {
+describe('readLockfile and writeLockfile', () => {
   it('have nothing where nothing is', async () => {
-    assert.equal(await readLock(join(folder, 'none.lock.json')), undefined);
-    await assert.rejects(readLock(folder), LockUnreadable);
+    assert.equal(await readLockfile(join(folder, 'none.lock.json')), undefined);
+    await assert.rejects(readLockfile(folder), LockUnreadable);
   });
   it('write once, then only what is new, and leave nothing beside it', async () => {
     const path = join(folder, 'a.lock.json');
-    assert.equal(await writeLock(path, full), true);
+    assert.equal(await writeLockfile(path, full), true);
     const past = new Date('2020-01-01T00:00:00Z');
     await utimes(path, past, past);
-    assert.equal(await writeLock(path, { entries: [...full.entries].reverse() }), false);
+    assert.equal(await writeLockfile(path, { entries: [...full.entries].reverse() }), false);
     assert.equal((await stat(path)).mtimeMs, past.getTime());
-    assert.equal(await writeLock(path, { entries: [local] }), true);
-    assert.deepEqual(await readLock(path), { entries: [local] });
+    assert.equal(await writeLockfile(path, { entries: [local] }), true);
+    assert.deepEqual(await readLockfile(path), { entries: [local] });
     assert.deepEqual(
       (await readdir(folder)).filter(name => name.includes('tmp')),
       [],
@@ -237,20 +243,20 @@ describe('readLock and writeLock', () => {
     const target = join(folder, 'real.json');
     await writeFile(target, '');
     await symlink(target, join(folder, 'link.lock.json'));
-    await writeLock(join(folder, 'link.lock.json'), full);
-    assert.equal(await readFile(target, 'utf8'), formatLock(full));
+    await writeLockfile(join(folder, 'link.lock.json'), full);
+    assert.equal(await readFile(target, 'utf8'), formatLockfile(full));
   });
   it('say where a lock cannot be written', async () => {
-    await assert.rejects(writeLock(join(folder, 'no', 'such', 'x.lock.json'), full), LockUnwritable);
-    await assert.rejects(writeLock(folder, full), LockUnwritable);
+    await assert.rejects(writeLockfile(join(folder, 'no', 'such', 'x.lock.json'), full), LockUnwritable);
+    await assert.rejects(writeLockfile(folder, full), LockUnwritable);
   });
 });
 
-describe('compareLock', () => {
+describe('compareLockfile', () => {
   const manifest = (plugins: object) =>
     parsePluginManifest(JSON.stringify({ registry: 'r.io', plugins }), { file: 'manifest.json' });
-  const words = async (plugins: object, entries: LockEntry[]) => {
-    const { agreeing, added, removed, changed } = compareLock(await manifest(plugins), { entries });
+  const words = async (plugins: object, entries: LockfileEntry[]) => {
+    const { agreeing, added, removed, changed } = compareLockfile(await manifest(plugins), { entries });
     const path = (each: { name: string; version: string }) => `${each.name} ${each.version}`;
     return {
       agreeing: agreeing.map(each => path(each.wanted)),

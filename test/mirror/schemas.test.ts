@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { describe, it, test } from 'node:test';
 import * as v from 'valibot';
-import { lockedAnnotationKeys, lockSchema } from '../../mirror/lockfile/schema.ts';
+import { lockedAnnotationKeys, lockfileSchema } from '../../mirror/lockfile/schema.ts';
 import { manifestSchema } from '../../mirror/manifest/schema.ts';
 import { changed, places } from '../support/arbitraryJson.ts';
 
@@ -45,7 +45,7 @@ const wrong: readonly unknown[] = [null, 0.5, Number.NaN, false, [null], [[]], {
 const dictionaries: readonly string[] = ['plugins', 'tags', 'aliases', 'mirrors'];
 
 for (const [name, sample, schema] of [
-  ['lock', lock, lockSchema],
+  ['lock', lock, lockfileSchema],
   ['manifest', manifest, manifestSchema],
 ] as const)
   describe(`the schema of a ${name}`, () => {
@@ -100,7 +100,8 @@ test('a lock needs exact hashes, digests, sizes and its version', () => {
     ],
     [[...entry, 'file'], ['./main.wasm']],
   ] as const)
-    for (const value of values) assert.ok(!v.is(lockSchema, changed(lock, path, value)), `${path.join('.')}: ${value}`);
+    for (const value of values)
+      assert.ok(!v.is(lockfileSchema, changed(lock, path, value)), `${path.join('.')}: ${value}`);
 });
 
 test('a manifest needs texts and lists that are not empty', () => {

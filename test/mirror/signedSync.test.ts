@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { renderSummary } from '../../cli/sync/summary.ts';
 import { check } from '../../mirror/check/check.ts';
-import { readHeldVersions } from '../../mirror/lockfile/lockedVersions.ts';
-import { parsePluginManifest, withRegistry } from '../../mirror/manifest/readManifest.ts';
-import { selectVersions } from '../../mirror/plan/selection.ts';
+import { type PluginManifest, parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { limitsOf, type SyncJob } from '../../mirror/plan/job.ts';
+import { type SelectionOptions, selectVersions } from '../../mirror/plan/selection.ts';
 import type { SyncReport } from '../../mirror/report.ts';
-import { lockedSync } from '../../mirror/sync/syncWithLockfile.ts';
+import { Session } from '../../mirror/session.ts';
+import { sync } from '../../mirror/sync/sync.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import { buildCatalog, catalogText } from '../../tree/catalog/buildCatalog.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
@@ -59,43 +60,38 @@ async function run({ signatures, plugins, frozen = false, at, only = [] }: Wish)
     plugins: plugins ?? { one: '1.0.0', two: '1.0.0' },
     ...(signatures === undefined ? {} : { signatures }),
   });
-  const list = await parsePluginManifest(text, { file: join(folder, 'manifest.json') });
-  return lockedSync({
-    list,
-    manifest: selectVersions(at === undefined ? list : withRegistry(list, at), only),
-    treeDir: join(folder, 'plugins'),
-    useLock: true,
-    frozen,
-    update: false,
-    openRegistry: onEvent => openRegistry({ retries: 0, onEvent }),
-    concurrency: 4,
-    signal: new AbortController().signal,
-    onEvent: () => undefined,
-  });
+  const manifest = await parsePluginManifest(text, { file: join(folder, 'manifest.json') });
+  const job = jobOf(manifest, { mode: frozen ? 'frozen' : 'renewed', update: false }, { only, registry: at });
+  const session = sessionOf();
+  try {
+    return await sync(job, session);
+  } finally {
+    await session.registry.close();
+  }
 }
 
-/** What `check` has to say of signatures. */
+function jobOf(manifest: PluginManifest, lockfile: SyncJob['lockfile'], options: SelectionOptions = {}): SyncJob {
+  const tree = { dir: join(folder, 'plugins'), rehash: false, prune: false, codings: [], waitMs: 0 };
+  return { manifest, selection: selectVersions(manifest, options), lockfile, tree, limits: limitsOf(4) };
+}
+
+function sessionOf(): Session {
+  const { signal } = new AbortController();
+  return new Session({ openRegistry: onEvent => openRegistry({ retries: 0, onEvent }), signal });
+}
+
+/** What `check` reports of signatures. */
 async function staleIn(signatures: unknown): Promise<string[]> {
   const text = JSON.stringify({ registry: registry.host, plugins: { one: '1.0.0', two: '1.0.0' }, signatures });
-  const list = await parsePluginManifest(text, { file: join(folder, 'manifest.json') });
-  const { signal } = new AbortController();
-  const opened = await openRegistry({ retries: 0 });
+  const manifest = await parsePluginManifest(text, { file: join(folder, 'manifest.json') });
+  const session = sessionOf();
   try {
-    const held = await readHeldVersions({ list, frozen: false, update: false, signal });
-    const treeDir = join(folder, 'plugins');
-    const findings = await check({
-      manifest: list,
-      treeDir,
-      held,
-      registry: async () => opened,
-      concurrency: 2,
-      signal,
-    });
+    const { findings } = await check(jobOf(manifest, { mode: 'renewed', update: false }), session);
     return findings.flatMap(it =>
       'name' in it && it.kind === 'stale' && /signature/.test(it.detail) ? [it.name] : [],
     );
   } finally {
-    await opened.close();
+    await session.registry.close();
   }
 }
 
@@ -256,7 +252,9 @@ it('a run without a policy loads nothing of Sigstore', async () => {
   const mirror = new URL('../../mirror/', import.meta.url);
   for (const file of [
     'publish/fetchPlugin.ts',
-    'plan/plan.ts',
+    'plan/planSync.ts',
+    'plan/decide.ts',
+    'plan/images.ts',
     'manifest/readManifest.ts',
     'manifest/signatures.ts',
     'signatures/policy.ts',

@@ -1,0 +1,75 @@
+import pMap from 'p-map';
+import { TreeDiskFull } from '../../tree/errors.ts';
+import { requireSpace } from '../../tree/freeSpace.ts';
+import { foreignRootFiles } from '../../tree/publish/ownership.ts';
+import type { LockedVersions } from '../lockfile/lockedVersions.ts';
+import { type KnownVersion, untrueLockfile } from '../lockfile/untrue.ts';
+import { versionKey } from '../report.ts';
+import type { Session } from '../session.ts';
+import { planAliases } from './aliases.ts';
+import { planCatalog } from './catalog.ts';
+import { decide, findDrift } from './decide.ts';
+import { gatherFacts } from './facts.ts';
+import { resolveStep } from './images.ts';
+import type { SyncJob, TreeView } from './job.ts';
+import { bytesToDownload, bytesToWrite, failingNames, type SyncPlan, type VersionStep } from './plan.ts';
+import { readOldCatalog } from './survey.ts';
+
+/**
+ * Decides everything that a run will do: looks at the tree, asks the registry for digests, image manifests and signatures,
+ * and writes nothing. Under a frozen lockfile the registry is asked only for versions that are to be fetched.
+ * @throws CatalogNewer, TreeUnreadable (of index.json), TreeFault, and the signal's reason
+ */
+export async function planSync(
+  job: SyncJob,
+  lockfile: LockedVersions,
+  tree: TreeView,
+  session: Session,
+): Promise<SyncPlan> {
+  const { treeDir } = tree;
+  const { signal } = session;
+  const old = await readOldCatalog(treeDir);
+  const facts = await gatherFacts(job, lockfile, tree, old, lockfile.frozen ? 'nothing' : 'images', session);
+  const versions = await pMap(facts, one => resolveStep(decide(one), treeDir, session), {
+    concurrency: job.limits.questions,
+    signal,
+  });
+  const count = (action: VersionStep['action']) => versions.filter(step => step.action === action).length;
+  session.onEvent({
+    type: 'planned',
+    fetch: count('fetch'),
+    keep: count('keep'),
+    fail: count('fail'),
+    sizeBytes: bytesToDownload(versions),
+  });
+  const aliases = await planAliases(job, versions, tree, signal);
+  const catalog = await planCatalog(job, tree, old, failingNames({ versions, aliases }));
+  const untrue = lockfile.frozen ? untrueLockfile(knownIn(versions), lockfile) : undefined;
+  const problems = [
+    ...(await foreignRootFiles(treeDir)),
+    ...(await lackOfSpace(treeDir, bytesToWrite(versions))),
+    ...(catalog.error === undefined ? [] : [catalog.error]),
+    ...catalog.problems,
+    ...(untrue === undefined ? [] : [untrue]),
+  ];
+  return { job, treeDir, lockfile, versions, aliases, drift: facts.flatMap(findDrift), catalog, problems };
+}
+
+/** The refusal of a disk that has less room than this; empty if there is enough. */
+export async function lackOfSpace(treeDir: string, bytes: number): Promise<TreeDiskFull[]> {
+  try {
+    await requireSpace(treeDir, bytes);
+    return [];
+  } catch (error) {
+    if (error instanceof TreeDiskFull) return [error];
+    throw error;
+  }
+}
+
+/** The facts about each version that are known without its blobs. */
+function knownIn(versions: readonly VersionStep[]): KnownVersion[] {
+  return versions.flatMap(step => {
+    const is = step.action === 'keep' ? step.metadata : step.action === 'fetch' ? step.image?.image : undefined;
+    return is === undefined ? [] : [{ key: versionKey(step.wanted), is }];
+  });
+}
