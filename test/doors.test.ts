@@ -221,8 +221,8 @@ test('a file of less than 35 lines with one importer is part of that importer', 
 });
 
 /**
- * A folder without subfolders is one thing. The files above it are each a thing of their own: a room's errors.ts lies under
- * all of its folders, and the file that puts them together lies over them.
+ * A folder without subfolders is one unit. The files above it count separately: a room's errors.ts is below all of
+ * its folders, and the file that puts them together is above them.
  */
 function unitOf(path: string): string {
   const folder = dirname(path);

@@ -8,7 +8,7 @@ import { EXIT, exitCodeOf } from '../cli/exit.ts';
 const root = resolve(import.meta.dirname, '..');
 const rooms = ['cli', 'mirror', 'registry', 'tree', 'server', 'base'];
 
-/** Node's own (ECONNRESET …) are no codes of ours. */
+/** The codes of Node.js (ECONNRESET …) are left out. */
 const inSource = rooms
   .flatMap(room =>
     readdirSync(join(root, room), { recursive: true, encoding: 'utf8' }).map(name => join(root, room, name)),
@@ -42,7 +42,7 @@ class Met extends Refusal {
   }
 }
 
-test('docs/errors.md has every code of the source once, and none that is gone', () => {
+test('docs/errors.md has every code of the source once, and no other', () => {
   assert.ok(inSource.length > 50, 'the search finds codes');
   assert.deepEqual(rows.map(({ code }) => code).sort(), [...new Set(inSource)].sort());
 });
@@ -52,7 +52,7 @@ test('every code has a meaning and a remedy in full sentences', () => {
   assert.deepEqual(poor, []);
 });
 
-test('the exit codes told are those that a command ends with', () => {
+test('the exit codes listed are those that a command ends with', () => {
   const elsewhere = ['NOT_FOUND', 'INTERRUPTED'];
   for (const { code, exit } of rows)
     if (!elsewhere.includes(code)) assert.equal(String(exitCodeOf(new Met(code))), exit, code);

@@ -114,7 +114,7 @@ describe('package-lock.json', () => {
     assert.deepEqual(missing, []);
   });
 
-  it('names no address: whoever installs chooses the registry', async () => {
+  it('has no registry addresses: the user who installs chooses the registry', async () => {
     const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as Lock;
     assert.deepEqual(
       Object.values(packages).flatMap(({ resolved }) => resolved ?? []),

@@ -86,7 +86,7 @@ describe('rules', () => {
     );
   });
 
-  test('count each path by itself if asked to, tell ranged requests apart, and are replaced whole', async t => {
+  test('count each path separately on request, distinguish ranged requests, and are replaced as a whole', async t => {
     const { registry, blob, manifest } = await scripted(t, { per: 'path', first: 1, fault: status(503) });
     const statuses = async () => [(await get(blob)).status, (await get(manifest)).status];
     assert.deepEqual([await statuses(), await statuses()].flat(), [503, 503, 200, 200]);

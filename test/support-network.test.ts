@@ -151,7 +151,7 @@ describe('the proxy', () => {
     assert.equal(await status(`${registry.url}/v2/`, agent), 200);
   });
 
-  test('fails as told, and says when it reaches nothing', async t => {
+  test('fails on command, and reports when it reaches nothing', async t => {
     const failing = await proxied(t, { failWith: 503 });
     await assert.rejects(status('https://registry.example/v2/', failing.agent));
     assert.equal(failing.proxy.requests[0]?.status, 503);

@@ -52,7 +52,7 @@ describe('pulling', () => {
     assert.equal((await ask(`${registry.url}/v2/plugins/one/manifests/none`)).status, 404);
   });
 
-  test('what is removed is unknown, what is tagged anew is another', async t => {
+  test('a removed image is unknown, and a moved tag leads to another image', async t => {
     const registry = await started(t);
     const url = `${registry.url}/v2/plugins/one/manifests/1`;
     const other = registry.push('plugins/one', null, imageFormA({ wasm }));
@@ -200,7 +200,7 @@ describe('image forms', () => {
     assert.equal(tarOf(entries).length, 100_002 * 512);
   });
 
-  test('headers lie as told', () => {
+  test('headers can be wrong on command', () => {
     const tar = tarOf([{ name: '../evil', body: 'abc', sizeBytes: 8 ** 11, type: 'symlink', linkTo: '/etc' }], {
       end: false,
     });

@@ -60,7 +60,7 @@ const SCENARIOS: readonly Scenario[] = [
   { name: '304, 64 connections', unit: 'requests', plan: get('small', 64), conditional: true },
   { name: 'HEAD, 64 connections', unit: 'requests', plan: { ...get('small', 64), method: 'HEAD' } },
   {
-    name: 'a tiny file beside 16 × 30 MB',
+    name: 'a tiny file during 16 × 30 MB',
     unit: 'bytes',
     plan: { ...get('m30', 16), probe: pathsOf('small')[0] ?? '' },
   },

@@ -9,7 +9,7 @@ import { type PushedPlugin, pushPlugins } from './pushedPlugins.ts';
 
 const image = `${labRegistry}/plugin-mirror-test:image`;
 const platforms = ['linux/amd64', 'linux/arm64'] as const;
-/** What a cluster that trusts nobody gives a container: see deploy/kubernetes. */
+/** The limits of a container in a restricted cluster: see deploy/kubernetes. */
 const restricted = [
   '--read-only',
   '--cap-drop',
@@ -182,7 +182,7 @@ async function asGateway(port: number, path: string): Promise<Got> {
   return { status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks) };
 }
 
-/** A container tells nobody when it listens; another architecture's takes its time under emulation. */
+/** Polls, because a container does not report when it listens. Another architecture is slow under emulation. */
 async function ready(port: number): Promise<void> {
   await eventually('ready', async () => (await asGateway(port, '/readyz')).status === 200);
 }

@@ -59,15 +59,15 @@ test('a tree that differs from its index.json fails the build', async t => {
   const spoilt: [string, (tree: string) => Promise<unknown>, RegExp][] = [
     ['other bytes', tree => writeFile(join(tree, 'one/1.0.0/plugin.wasm'), wasm(2000)), /damaged .*one\/1\.0\.0/],
     ['no catalog', tree => writeFile(join(tree, 'index.json'), ''), /CATALOG_INVALID/],
-    ['a file of nobody', tree => writeFile(join(tree, 'notes.txt'), 'x'), /unknown .*notes\.txt/],
+    ['an unknown file', tree => writeFile(join(tree, 'notes.txt'), 'x'), /unknown .*notes\.txt/],
     ['a link out of it', tree => symlink('/etc', join(tree, 'etc')), /unknown .*etc/],
   ];
-  for (const [what, spoil, told] of spoilt) {
+  for (const [what, spoil, expected] of spoilt) {
     const tree = await makeTree(t);
     await spoil(tree);
     const { code, said } = await prepare(t, tree);
     assert.notEqual(code, 0, what);
-    assert.match(said, told, what);
+    assert.match(said, expected, what);
   }
   assert.notEqual((await prepare(t, await emptyFolder(t))).code, 0, 'an empty folder');
 });

@@ -65,16 +65,16 @@ test('a second writer in the same process is refused as well', async t => {
 test('a waiting writer is notified once and continues when the first is done', async t => {
   const dir = await temporary(t);
   const writer = await startWriter(script, dir);
-  const told: (number | undefined)[] = [];
+  const notified: (number | undefined)[] = [];
   const publishing = await openPublishing(dir, {
     waitMs: 30_000,
     onWait: holder => {
-      told.push(holder.pid);
+      notified.push(holder.pid);
       void writer.finish();
     },
   });
   await publishing.close();
-  assert.deepEqual(told, [writer.pid]);
+  assert.deepEqual(notified, [writer.pid]);
 });
 
 test('a wait can be aborted', async t => {

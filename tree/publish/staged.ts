@@ -28,7 +28,7 @@ export async function completeStaged(dir: string, metadata: PublishedVersion): P
   // Concurrently, so that a journalling file system commits several files together. Waits for all of them even if one fails:
   // the caller then removes the folder.
   const finishing = files.map(file => finishFile(join(dir, file.name), time, own.get(file.name)));
-  const failed = (await Promise.allSettled(finishing)).find(settled => settled.status === 'rejected');
+  const failed = (await Promise.allSettled(finishing)).find(result => result.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
   await finishFolder(dir, time);
   await syncFolder(dir);
