@@ -16,7 +16,7 @@ test('a Bearer challenge keeps commas inside quotes', () => {
   ]);
 });
 
-test('several schemes stand in one header, and several headers may come', () => {
+test('one header may have several schemes, and an answer several headers', () => {
   assert.deepEqual(read('Negotiate, Basic realm="a, Bearer realm=x", Bearer realm="r" , scope=s'), [
     { scheme: 'negotiate' },
     { scheme: 'basic', realm: 'a, Bearer realm=x' },

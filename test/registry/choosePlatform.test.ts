@@ -78,7 +78,7 @@ describe('a manifest', () => {
   };
   const image = { schemaVersion: 2, config: descriptor, layers: [descriptor] };
 
-  it('is told by its own media type, by the header, or by its shape', () => {
+  it('is recognized by its own media type, by the header, or by its keys', () => {
     const docker = 'application/vnd.docker.distribution.manifest.v2+json';
     for (const parsed of [read({ ...image, mediaType: docker }), read(image, `${docker}; charset=utf-8`)])
       assert.equal(parsed.kind === 'image' && parsed.manifest.mediaType, docker);

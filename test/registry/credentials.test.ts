@@ -85,7 +85,7 @@ test("podman's keys name namespaces; the longest that fits wins, and no half of 
   assert.equal(lookUp(map, 'other.example', 'team/app'), undefined);
 });
 
-test('a broken file is refused without repeating what stands in it', async () => {
+test('a broken file is refused without repeating its content', async () => {
   for (const text of ['{"auths": {"h": {"auth": "c2VjcmV0"}}', '["c2VjcmV0"]', '{"auths":{"h":{"auth":"c2VjcmV0"}}}']) {
     const file = await write('broken/config.json', text);
     await assert.rejects(find({}, 'h', 'a', { registryConfig: file }), (error: unknown) => {
@@ -184,7 +184,7 @@ test('a helper without credentials is no error; a broken one is, and its secret 
     });
 });
 
-test('what a helper says beside its answer stays unsaid', async () => {
+test('further output of a helper is not repeated', async () => {
   await writeHelper('loud', 'echo "boom planted-secret" >&2; exit 3');
   const looking = find({ PATH: join(dir, 'bin') }, 'h', 'a', {
     registryConfig: await write('loud.json', { credsStore: 'loud' }),

@@ -106,7 +106,7 @@ test('Basic without tokens works, and is sent at once after the first 401', asyn
   assert.equal(bench.registry.count({ status: 401 }), 1);
 });
 
-test('wrong credentials are told with their source, tried once, and never shown', async context => {
+test('wrong credentials are reported with their source, tried once, and never shown', async context => {
   for (const kind of ['basic', 'bearer'] as const) {
     const auth = { kind, user: 'u', password: 'right' };
     const { engine, reference, registry } = await setUp(
@@ -128,7 +128,7 @@ test('wrong credentials are told with their source, tried once, and never shown'
   }
 });
 
-test('a registry that hides unknown repositories is told as such: both possibilities', async context => {
+test('for a registry that hides unknown repositories both possibilities are reported', async context => {
   const { engine, reference } = await setUp(context, { auth: { kind: 'bearer' }, aliyunStyle: true });
   await assert.rejects(engine.resolve({ ...reference, repository: 'team/unknown' }, SIGNAL), (error: unknown) => {
     assert.ok(error instanceof RegistryUnauthorized || error instanceof RegistryDenied);
@@ -217,7 +217,7 @@ for (const [form, write] of [
       });
     });
 
-test('a realm that is no web address is told without its login and its query', async context => {
+test('a realm that is not a web address is reported without its login and query', async context => {
   for (const realm of [
     'file:///x?key=PLANTED',
     'ftp://me:PLANTED@h/x#PLANTED',

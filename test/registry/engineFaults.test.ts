@@ -72,7 +72,7 @@ for (const [name, fault] of [
   ['a body that breaks off', reset({ afterBytes: 20 })],
   ['what is no HTTP', raw('SSH-2.0-OpenSSH\r\n')],
 ] as const)
-  test(`${name}, twice: the third attempt succeeds and each retry is told`, async context => {
+  test(`${name}, twice: the third attempt succeeds and each retry is reported`, async context => {
     const { engine, reference, registry, image, events } = await setUp(context);
     registry.script({ kind: 'manifest', first: 2, fault });
     assert.deepEqual((await engine.fetchManifest(reference, SIGNAL)).bytes, image.manifest);
@@ -84,7 +84,7 @@ for (const [name, fault] of [
     );
   });
 
-test('what stays broken is told after so many retries as allowed', async context => {
+test('a lasting failure is reported after the allowed retries', async context => {
   const { engine, reference, registry } = await setUp(context, {}, { retries: 3 });
   registry.script({ fault: status(503, { code: 'UNAVAILABLE', message: 'database is down' }) });
   await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
@@ -111,7 +111,7 @@ test('501, 505 and 400 are final', async context => {
   }
 });
 
-test('a Retry-After beyond a minute is told, not waited for', async context => {
+test('a Retry-After of more than a minute is reported, not obeyed', async context => {
   const { engine, reference, registry } = await setUp(context);
   registry.script({ fault: status(429, { retryAfter: 3600 }) });
   await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
@@ -122,7 +122,7 @@ test('a Retry-After beyond a minute is told, not waited for', async context => {
   assert.ok(registry.requests.length <= 3);
 });
 
-test('a tag, a repository and a blob that are missing are told apart', async context => {
+test('a missing tag, repository and blob are distinguished', async context => {
   const { engine, reference, registry, descriptor } = await setUp(context);
   const missing = async (work: Promise<unknown>): Promise<unknown> => {
     const error = await work.then(
@@ -139,7 +139,7 @@ test('a tag, a repository and a blob that are missing are told apart', async con
   assert.equal(await missing(engine.fetchBlob(reference, descriptor, 0, SIGNAL)), 'blob');
 });
 
-test('HEAD without a digest, refused or unknown is mended by GET', async context => {
+test('GET replaces a HEAD without a digest, or one that is refused or unknown', async context => {
   const { engine, reference, registry, image } = await setUp(context);
   for (const fault of [
     headers({ 'docker-content-digest': null }),
@@ -186,7 +186,7 @@ test('a captive portal, an endless manifest and a schema 1 image are named', asy
   await assert.rejects(engine.fetchManifest(reference, SIGNAL), /schema 1/);
 });
 
-test('a manifest is read through a Content-Encoding that nobody asked for', async context => {
+test('a manifest is read through a Content-Encoding that was not requested', async context => {
   const { engine, reference, registry, image } = await setUp(context);
   registry.script({ kind: 'manifest', fault: gzipEncoded() });
   assert.deepEqual((await engine.fetchManifest(reference, SIGNAL)).bytes, image.manifest);
@@ -293,7 +293,7 @@ test('a blob goes on at an offset, or from the start where the registry cannot',
   assert.equal((await fetchWhole(bench, blob.length)).offset, 0);
 });
 
-test('a range survives redirects; a signed URL that has expired is asked for anew', async context => {
+test('a range survives redirects; an expired signed URL is requested again', async context => {
   const bench = await setUp(context, { blobRedirect: 'cross-origin' });
   assert.equal((await fetchWhole(bench, 40_000)).offset, 40_000);
   bench.registry.reset();
@@ -370,7 +370,7 @@ test('all pages of tags are read in order; a circle and another host are refused
   });
 });
 
-test('a warning of the registry is told once', async context => {
+test('a warning of the registry is reported once', async context => {
   const { engine, reference, registry, events } = await setUp(context);
   registry.script({ fault: headers({ warning: '299 - "this tag goes away"' }) });
   await engine.resolve(reference, SIGNAL);
@@ -381,7 +381,7 @@ test('a warning of the registry is told once', async context => {
   );
 });
 
-test('a registry that comes up late is waited for; one that stays down is told', async context => {
+test('a registry that starts late is waited for; one that stays down is reported', async context => {
   const bench = await setUp(context);
   await bench.registry.down();
   const resolving = openEngine(context, { backoffMs: 50 }).engine.resolve(bench.reference, SIGNAL);
@@ -397,7 +397,7 @@ test('resets of whole connections are survived', async context => {
   assert.equal(await bench.engine.resolve(bench.reference, SIGNAL), bench.image.digest);
 });
 
-test('a name that does not exist is told at once', async context => {
+test('a name that does not exist is reported without a retry', async context => {
   const { engine } = openEngine(context);
   const reference = { registry: 'no-such-registry.invalid', repository: 'a/b', tag: '1' };
   await assert.rejects(engine.resolve(reference, SIGNAL), (error: unknown) => {
@@ -632,7 +632,7 @@ for (const bytes of [20_000, 200_000])
     assert.equal(bench.registry.count(), 2);
   });
 
-test('headers without end are told as such', async context => {
+test('endless headers are reported as such', async context => {
   const { engine, reference, registry } = await setUp(context);
   registry.script({ fault: headers({ 'x-pad': 'a'.repeat(300_000) }) });
   await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
@@ -711,7 +711,7 @@ test('all of a blob as a part of itself is taken, though no part was asked for',
   assert.ok((await fetchWhole(bench)).bytes.equals(bench.blob));
 });
 
-test('a warning that repeats a login is told without it', async context => {
+test('a warning that repeats a login is reported without it', async context => {
   const { engine, reference, registry, events } = await setUp(
     context,
     { auth: { kind: 'basic', user: 'u', password: 'planted-secret' } },

@@ -48,7 +48,7 @@ test('TLS on loopback is found out, and trusted by a CA file', async context => 
   assert.deepEqual(bench.events, []);
 });
 
-test('a CA from NODE_EXTRA_CA_CERTS counts beside a CA file', async context => {
+test('a CA from NODE_EXTRA_CA_CERTS counts in addition to a CA file', async context => {
   const other = await write('other.pem', new CertificateAuthority('other').cert);
   const bench = await setUp(
     context,
@@ -86,7 +86,7 @@ for (const [name, certificate, words, hint] of [
   ],
   ['another name', () => authority.issue({ hosts: ['elsewhere.example'] }), /another name/, /name/],
 ] as const)
-  test(`${name} is told as such, at once`, async context => {
+  test(`${name} is reported as such, without a retry`, async context => {
     const bench = await setUp(context, { tls: certificate() }, { caFile });
     const error = await outcome(bench);
     assert.ok(error instanceof RegistryTls, String(error));
@@ -179,7 +179,7 @@ test('a registry behind a proxy is reached by tunnel over TLS and by its whole U
   }
 });
 
-test('a proxy is told from the registry behind it, whatever is wrong, and its password is told to no one', async context => {
+test('errors of a proxy are distinguished from those of the registry behind it, and its password is never shown', async context => {
   const gone = await startProxy();
   const refusedUrl = gone.url;
   await gone.close();
@@ -236,7 +236,7 @@ test('a proxy that says nothing is a fault of time, and NO_PROXY goes around it'
   assert.ok(error instanceof RegistryProxy, String(error));
 });
 
-test('https to a port that speaks plain http is told as such', async context => {
+test('https to a port that speaks plain http is reported as such', async context => {
   const bench = await setUp(context);
   const proxy = await startProxy({ routes: { 'registry.test:443': bench.registry.host } });
   context.after(() => proxy.close());

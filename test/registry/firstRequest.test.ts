@@ -48,7 +48,7 @@ test('86 repositories behind Basic cost one 401', async context => {
   assert.equal(registry.count(), PLUGINS + 1);
 });
 
-test('where nobody need log in, no request is added', async context => {
+test('no request is added if no login is needed', async context => {
   const registry = await manyPlugins(context, {});
   const client = await open(context);
   await Promise.all(everyIndex.map(index => client.fetchImage(referenceOf(registry.host, index), SIGNAL)));

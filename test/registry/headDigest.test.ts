@@ -54,7 +54,7 @@ test('so does one behind which other bytes lie, and one that all places lack', a
   }
 });
 
-test('a registry whose GET lies too is not believed', async context => {
+test('a registry whose GET is wrong too is not believed', async context => {
   const server = await start(context);
   server.script({ kind: 'manifest', fault: wrongDigest(WRONG) });
   const { registry, reference } = await open(context, server);

@@ -26,7 +26,7 @@ test("a Retry-After date counts from the server's own clock", () => {
   assert.equal(parseRetryAfter(inTenSeconds, 'Sun, 06 Nov 1994 08:49:37 GMT', NOW_MS + 86_400_000), 10_000);
 });
 
-test('a Retry-After that says nothing usable is none', () => {
+test('an unusable Retry-After is ignored', () => {
   for (const text of ['-5', '1.5', 'soon', '', '5 apples', 'Sun, 06 Nov 1994 08:49:00 GMT', 'NaN', '1e3', '0x10'])
     assert.equal(parseRetryAfter(text, undefined, NOW_MS), undefined, text);
 });
@@ -75,7 +75,7 @@ test('no text at all is read as a Content-Range that it is not', () => {
   );
 });
 
-test('any Retry-After is none or a wait that is not negative', () => {
+test('every Retry-After is ignored or a wait that is not negative', () => {
   const text = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc.double().map(String),
@@ -91,7 +91,7 @@ test('any Retry-After is none or a wait that is not negative', () => {
   );
 });
 
-test('a Content-Range that makes no sense is none', () => {
+test('an impossible Content-Range is ignored', () => {
   for (const text of [
     'bytes 5-4/10',
     'bytes 0-9/9',

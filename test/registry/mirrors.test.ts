@@ -74,7 +74,7 @@ describe('places', () => {
     assert.deepEqual((await asked(places, b, {})).hosts, ['first.example/higress/plugins/b:1']);
   });
 
-  it('that all fail are all told', async () => {
+  it('are all reported if all of them fail', async () => {
     const { error } = await asked(new Mirrors(MIRRORS), a, {
       'first.example': refused,
       'second.example:5000': missing,
@@ -85,14 +85,14 @@ describe('places', () => {
     assert.equal(error?.hint, 'wait');
   });
 
-  it('given up are told with what they said when they were asked', async () => {
+  it('that were given up are reported with their former answer', async () => {
     const places = new Mirrors(MIRRORS);
     await asked(places, a, { 'first.example': refused });
     const { error } = await asked(places, b, { 'second.example:5000': missing, 'origin.example': missing });
     assert.match(error?.message ?? '', /first\.example.*nobody listens/);
   });
 
-  it('that are the only one give their own refusal, and are given up at once where nobody listens', async () => {
+  it('without another host give their own refusal, and are given up immediately if the connection is refused', async () => {
     const places = new Mirrors();
     assert.ok((await asked(places, a, { 'origin.example': refused })).error instanceof RegistryRefused);
     const { hosts, error } = await asked(places, b, {});
@@ -144,7 +144,7 @@ describe('places', () => {
     assert.equal((await asked(places, b, {})).error, undefined);
   });
 
-  it('of which nothing is known are asked by one, and by nobody else once given up; that is told once', async () => {
+  it('that have not answered yet get one request, and none after they were given up; that is reported once', async () => {
     const told: string[] = [];
     const places = new Mirrors(MIRRORS, { onGivenUp: registry => told.push(registry) });
     const portal = () => new RegistryProtocol('a web page', { hint: 'log in', hostwide: true });
@@ -185,7 +185,7 @@ describe('places', () => {
     await asking;
   });
 
-  it('that hung are given up once those under way have failed: nobody takes the place of the first', async context => {
+  it('that hang are given up after the requests in flight have failed: no further one takes the place of the first', async context => {
     mock.timers.enable({ apis: ['setTimeout'] });
     context.after(() => mock.timers.reset());
     const places = new Mirrors();
@@ -220,7 +220,7 @@ describe('places', () => {
     await asking;
   });
 
-  it('of which nothing is known let go whoever leaves', async () => {
+  it('that have not answered yet release a caller that aborts', async () => {
     const places = new Mirrors();
     const answers: (() => void)[] = [];
     const first = places.first(a, signal, () => new Promise<void>(resolve => answers.push(resolve)));

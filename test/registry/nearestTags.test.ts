@@ -53,7 +53,7 @@ async function refusal(
   return error;
 }
 
-test('a tag that is not there is told with those that are', async context => {
+test('a missing tag is reported with the existing ones', async context => {
   const server = await start(context);
   const error = await refusal(context, server);
   assert.ok(error instanceof RegistryNotFound);
@@ -72,7 +72,7 @@ test('where the tags cannot be had, the 404 stays what it was', async context =>
   }
 });
 
-test('a repository that is not there is told as such, and nothing is listed for it', async context => {
+test('a missing repository is reported as such, without a list of tags', async context => {
   const server = await start(context);
   const error = await refusal(context, server, {}, 'plugins/none');
   assert.ok(error instanceof RegistryNotFound);
@@ -80,7 +80,7 @@ test('a repository that is not there is told as such, and nothing is listed for 
   assert.equal(server.count('tags'), 0);
 });
 
-test('a registry that answers every 404 alike is asked for its tags to tell the two apart', async context => {
+test('a registry whose 404s are all alike is asked for its tags, to distinguish the two', async context => {
   const server = await start(context);
   server.script({ kind: 'manifest', fault: status(404) });
   const error = await refusal(context, server, {}, 'plugins/none');

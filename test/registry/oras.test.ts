@@ -197,7 +197,7 @@ describe('what ORAS says', () => {
     assert.equal((orasError(stderr, odd, 'manifest') as Refusal & { code: string }).code, 'REGISTRY_UNAVAILABLE');
   });
 
-  it('is told without the secrets of signed URLs and proxies', () => {
+  it('is reported without the secrets of signed URLs and proxies', () => {
     const stderr =
       'Error: Get "https://user:p1anted-a@bucket.example/x?Signature=p1anted-b&Expires=1": proxyconnect tcp: http://me:p1anted-c@proxy:1: EOF';
     const refusal = orasError(stderr, subject, 'blob');

@@ -133,7 +133,7 @@ for (const engine of ['builtin', 'oras'] as const)
       }
     });
 
-    it('an index that is none is refused', async () => {
+    it('a document that is not an index is refused', async () => {
       server.script([
         {
           kind: 'referrers',

@@ -108,7 +108,7 @@ describe('a body that breaks', () => {
       assert.equal(server.count(GET), 1 + retries, 'a new connection may be faster: once');
     });
 
-  it('is asked for anew over a faster connection', async () => {
+  it('is requested again over a faster connection', async () => {
     server.script({ ...GET, first: 1, fault: drip({ bytes: 1, everyMs: 50 }) });
     assert.ok((await read(await registryWith({ timeoutMs: 250 }), LARGE)).equals(large));
     assert.equal(server.count(GET), 2);
@@ -155,7 +155,7 @@ describe('a body that breaks', () => {
     assert.ok(server.bytesServed(GET) <= large.length + 701_000);
   });
 
-  it('that was wrong is fetched anew as often as retries and sense allow', async () => {
+  it('with wrong bytes is downloaded again, within the retries and at most as often as is sensible', async () => {
     server.script({ ...GET, first: 3, fault: corrupt() });
     assert.ok((await read(await registryWith(), LARGE)).equals(large));
     assert.equal(server.count(GET), 4);
@@ -189,7 +189,7 @@ describe('a body that breaks', () => {
       assert.equal(server.count(GET), 3 + whole.length);
     });
 
-  it('counts its retries anew once something came', async () => {
+  it('starts counting retries again after progress', async () => {
     const fault = (nth: number, afterBytes: number) => ({ ...GET, nth, fault: finish({ afterBytes }) });
     server.script([fault(1, 250_000), fault(2, 0), fault(3, 250_000)]);
     const heard: number[] = [];
@@ -221,7 +221,7 @@ describe('a body that breaks', () => {
       assert.ok((await read(await registryWith(), LARGE)).equals(large));
     });
 
-  it('comes right where neither a length nor chunks tell its end', async () => {
+  it('is complete although neither a length nor chunks mark its end', async () => {
     server.script([
       { ...GET, first: 1, fault: [closeDelimited(), finish({ afterBytes: 700_000 })] },
       { ...GET, fault: closeDelimited() },
@@ -229,7 +229,7 @@ describe('a body that breaks', () => {
     assert.ok((await read(await registryWith(), LARGE)).equals(large));
   });
 
-  it('that was wrong where it broke is fetched anew, once', async () => {
+  it('with wrong bytes where it broke is downloaded again, once', async () => {
     server.script([{ ...GET, first: 1, fault: [corrupt({ atByte: 5 }), finish({ afterBytes: 700_000 })] }]);
     assert.ok((await read(await registryWith(), LARGE)).equals(large));
     assert.equal(server.count(GET), 3);
@@ -378,7 +378,7 @@ describe('the cache folder', () => {
     assert.equal(server.count(GET), 2);
   });
 
-  it('is nobody else’s to read', { skip: process.platform === 'win32' }, async () => {
+  it('can be read by its owner only', { skip: process.platform === 'win32' }, async () => {
     await read(await registryWith({ cacheDir: cacheDir() }), SMALL);
     assert.equal((await stat(cacheDir())).mode & 0o077, 0);
     assert.equal((await stat(blobFile(SMALL))).mode & 0o077, 0);
@@ -432,7 +432,7 @@ describe('a blob that several ask for', () => {
     assert.ok(server.peakInFlight <= 2, String(server.peakInFlight));
   });
 
-  it('whose manifest lies about its size is refused, and harms no true one', async () => {
+  it('with a wrong size in its manifest is refused, without harm to a right one', async () => {
     const registry = await registryWith({ cacheDir: cacheDir(), retries: 1 });
     const lies = [LARGE.size - 1, LARGE.size + 1];
     const [truth, ...rest] = await Promise.allSettled([
@@ -489,7 +489,7 @@ describe('a registry that is closed', () => {
     await assert.rejects(registry.openBlob(reference, LARGE), /closed/);
   });
 
-  it('ends streams that nobody reads', async () => {
+  it('ends streams without a reader', async () => {
     const registry = await registryWith();
     const stream = await registry.openBlob(reference, LARGE);
     await registry.close();

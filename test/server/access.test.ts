@@ -30,7 +30,7 @@ describe('a token or a password', () => {
     for (const path of ['/healthz', '/readyz']) assert.equal((await ask(port, path)).status, 200);
   });
 
-  test('admits who shows it, and nobody else', async t => {
+  test('admits clients that send it, and no others', async t => {
     const { port } = await serve(t, await makeTree(t, PLAN), { credentials });
     const status = async (...headers: string[]) => (await ask(port, MODULE, { headers })).status;
     const good = [

@@ -68,12 +68,12 @@ describe('a tree that changes beneath the server', () => {
     assert.equal((await ask(port, '/healthz')).status, 200);
   });
 
-  test('a copy that is damaged is told and counted, though nobody is sent it', async t => {
+  test('a damaged copy is reported and counted although no client receives it', async t => {
     const bytes = wasm(5000);
     const tree = await makeTree(t, [plan(bytes), { name: 'a', version: '2.0.0', bytes }]);
-    const told: string[] = [];
+    const reported: string[] = [];
     const onEvent = (event: ServerEvent): void => {
-      if (event.kind === 'content') told.push(`${event.state} ${event.paths.join()}`);
+      if (event.kind === 'content') reported.push(`${event.state} ${event.paths.join()}`);
     };
     const { port } = await serve(t, tree, { scrubPauseMs: 20, onEvent });
     const paths = [MODULE, '/plugins/a/2.0.0/plugin.wasm'];
@@ -89,8 +89,8 @@ describe('a tree that changes beneath the server', () => {
       await until('whole again', async () => (await damaged()) === '0');
     }
     assert.ok(
-      told.some(text => text.startsWith('copy-damaged ')),
-      told.join(),
+      reported.some(text => text.startsWith('copy-damaged ')),
+      reported.join(),
     );
   });
 
@@ -227,7 +227,7 @@ describe('a tree that changes beneath the server', () => {
   });
 });
 
-describe('a disk that lies', () => {
+describe('a disk that returns wrong bytes', () => {
   const damage: readonly (readonly [string, (path: string, bytes: Buffer) => Promise<void>])[] = [
     [
       'one bit in place, the mtime put back',

@@ -20,7 +20,7 @@ interface Rule {
   readonly part?: readonly [number, number];
 }
 
-// $etag and $date stand for what the server itself sent.
+// $etag and $date are replaced by the values that the server sent.
 const RULES: readonly Rule[] = [
   { rule: 'RFC 9110 13.1.2: the same tag', headers: ['If-None-Match: $etag'], status: 304 },
   { rule: '13.1.2: compares weakly', headers: ['If-None-Match: W/$etag'], status: 304 },

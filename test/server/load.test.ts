@@ -46,7 +46,7 @@ describe('many readers', () => {
     assert.ok(before > 0);
   });
 
-  test('readers who take nothing starve nobody, and hold no more than the cache', async t => {
+  test('clients that read nothing do not slow others down, and take no more memory than the cache', async t => {
     const { port } = await serve(t, await makeTree(t, PLAN), { cacheBytes: 1024 * 1024, stallTimeoutMs: 60_000 });
     const stuck = await Promise.all(Array.from({ length: 20 }, () => begin(port)));
     t.after(() => stuck.map(socket => socket.destroy()));
@@ -101,7 +101,7 @@ describe('many readers', () => {
     assert.equal(sha256(parseAnswer(await waiting).body), sha256(bytes));
   });
 
-  test('who waits too long in line is told 503', async t => {
+  test('a download that waits too long gets 503', async t => {
     const { port } = await serve(t, await makeTree(t, PLAN), { maxDownloads: 1, maxDownloadWaitMs: 50 });
     const running = await begin(port);
     t.after(() => running.destroy());

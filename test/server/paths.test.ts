@@ -181,7 +181,7 @@ describe('requests that no server should guess about (RFC 9112)', () => {
     }
   });
 
-  test('what follows a last answer on its connection is nobody’s request, and in no log', async t => {
+  test('bytes after the last answer of a connection are not a request, and not logged', async t => {
     let log = '';
     const writeAccessLog = async (text: string): Promise<void> => {
       log += text;
@@ -199,7 +199,7 @@ describe('requests that no server should guess about (RFC 9112)', () => {
     );
   });
 
-  test('nobody is asked to go on and send a body', async t => {
+  test('no client gets 100 Continue', async t => {
     const { port } = await serve(t, await makeTree(t, [plan]));
     const head = 'POST /plugins/ai-proxy/2.0.1/plugin.wasm HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n';
     const all = await sendRaw(port, `${head}Expect: 100-continue\r\n\r\n`);

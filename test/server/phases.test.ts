@@ -24,7 +24,7 @@ describe('each phase of a connection has its own limit', { concurrency: true }, 
     ],
   ];
   for (const [what, sent, answer] of phases)
-    test(`${what} has until the headers' timeout, and is told 408, whatever a body may take`, async t => {
+    test(`${what} gets 408 after the headers' timeout, whatever time a body may take`, async t => {
       const { port } = await serve(t, await makeTree(t, PLAN), { ...limits, keepAliveTimeoutMs: 100 });
       const got = (await sendRaw(port, sent)).toString('latin1');
       assert.match(got, answer);

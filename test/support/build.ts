@@ -8,7 +8,7 @@ const entry = join(root, 'dist/cli/main.js');
 /** The built command: it starts in a third of the time that a loader for TypeScript takes. */
 export const ENTRY = process.env.PLUGIN_MIRROR_TEST_CLI ?? entry;
 
-/** A source that is newer than dist/, or dist/ itself if there is none; undefined if dist/ is what the sources say. */
+/** A source that is newer than dist/, or dist/ itself if it does not exist; undefined if dist/ is current. */
 export function staleSource(): string | undefined {
   const built = statSync(entry, { throwIfNoEntry: false })?.mtimeMs;
   if (built === undefined) return 'dist/';

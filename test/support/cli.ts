@@ -170,7 +170,7 @@ export async function openScene(t: Cleanup, options: RegistryOptions = {}): Prom
   return new Scene(dir, registry);
 }
 
-/** stdout as JSON; with what stderr says where it is none. */
+/** Parses stdout as JSON. @throws with stderr if it is not JSON */
 export function parsed<T>({ code, stdout, stderr }: Ran): T {
   try {
     return JSON.parse(stdout) as T;

@@ -39,7 +39,7 @@ const CHUNK_BYTES = 262_144;
 // A reset discards what the kernel has not delivered yet. On loopback a moment is enough for a client that reads.
 const SETTLE_MS = 25;
 
-/** Sends an answer in steps, so that `record` tells how far it came. Rejects if the client leaves before the end. */
+/** Sends an answer in steps, so that `record` shows its progress. Rejects if the client leaves before the end. */
 export async function deliver(said: Answer, to: Connection, record: RequestRecord, how: Delivery): Promise<void> {
   const { response, signal } = to;
   const { cut, drip, endless = false } = how;

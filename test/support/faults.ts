@@ -31,7 +31,7 @@ export function chunked(): Fault {
   return { name: 'chunked', delivery: { framing: 'chunked' } };
 }
 
-/** Neither length nor chunks: the body ends when the connection does, so a FIN can not be told from its end. */
+/** Neither length nor chunks: the body ends with the connection, so a FIN cannot be distinguished from its end. */
 export function closeDelimited(): Fault {
   return { name: 'close-delimited', delivery: { framing: 'close' } };
 }
@@ -62,7 +62,7 @@ export function corrupt(options: { readonly atByte?: number } = {}): Fault {
   });
 }
 
-/** Another body under the same headers; the length is told truly. */
+/** Another body under the same headers, with its true length. */
 export function wrongBytes(body: Buffer | string): Fault {
   return rewrite('wrong-bytes', said => ({ ...said, body: Buffer.from(body) }));
 }

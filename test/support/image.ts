@@ -156,7 +156,7 @@ export function indexOf(
   return { blobs: new Map(), manifest, mediaType, digest: digestOf(manifest), children, ...(wasm ? { wasm } : {}) };
 }
 
-// BuildKit puts provenance beside each image, as a manifest of its own for the platform unknown/unknown.
+// BuildKit puts provenance next to each image, as a manifest of its own for the platform unknown/unknown.
 function attestationFor(image: TestImage): TestImage {
   const statement = { _type: 'https://in-toto.io/Statement/v0.1', subject: [{ digest: image.digest }], predicate: {} };
   const config = Buffer.from(JSON.stringify({ architecture: 'unknown', os: 'unknown', config: {}, rootfs: {} }));

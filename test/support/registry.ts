@@ -18,7 +18,7 @@ export interface RegistryOptions {
   /** Where GET of a blob is sent with a 307. Default `none`. */
   readonly blobRedirect?: 'none' | 'same-origin' | 'cross-origin';
   /**
-   * The host in the URLs of object storage. Default `localhost`, since Go's clients tell origins apart by host name alone
+   * The host in the URLs of object storage. Default `localhost`, because Go's clients compare origins by host name only
    * and would send credentials to another port of the same host; `127.0.0.1` tests a client that is to know better.
    */
   readonly storageHost?: string;
@@ -151,7 +151,7 @@ export class TestRegistry {
     this.#ledger.requests.length = 0;
   }
 
-  /** What goes wrong from now on, in place of what was scripted before; an empty list mends everything. */
+  /** The faults from now on, instead of the former ones; an empty list removes all. */
   script(rules: FaultRule | readonly FaultRule[]): void {
     this.#script = new Script([rules].flat());
   }
@@ -231,7 +231,7 @@ export class TestRegistry {
     };
   }
 
-  // With same-origin tokens and storage one port plays all three parts, told apart by path.
+  // With same-origin tokens and storage one port plays all three parts, distinguished by path.
   #roleOf(server: RequestRecord['server'], path: string): RequestRecord['server'] {
     if (server !== 'registry') return server;
     if (path === this.#tokenPath && this.#gate !== undefined && this.#tokenServer === undefined) return 'token';

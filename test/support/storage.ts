@@ -7,7 +7,7 @@ import { answerBlob } from './routes.ts';
 import type { UrlLimits } from './script.ts';
 import type { Store } from './store.ts';
 
-/** Object storage behind a registry: gives out blobs by signed URL, and refuses whoever sends credentials along. */
+/** Object storage behind a registry: serves blobs by signed URL, and refuses requests with credentials. */
 export class ObjectStorage {
   readonly #store: Store;
   readonly #key = randomBytes(16);

@@ -11,7 +11,7 @@ export interface StoredRepository {
   readonly tags: Map<string, Digest>;
 }
 
-/** All repositories of a registry, in memory. Nothing is checked on the way in: a test may store what lies. */
+/** All repositories of a registry, in memory. Nothing is checked on the way in: a test may store wrong data. */
 export class Store {
   readonly repositories = new Map<string, StoredRepository>();
 

@@ -25,7 +25,7 @@ export interface BearerAuth {
   readonly realm?: 'same-origin' | 'cross-origin';
   /** Which member of the answer carries the token. Default `token` to GET, `access_token` to POST. */
   readonly tokenField?: 'token' | 'access_token';
-  /** Further challenges that stand before the Bearer one, e.g. `Negotiate`. */
+  /** Further challenges in front of the Bearer one, e.g. `Negotiate`. */
   readonly otherChallenges?: readonly string[];
 }
 
