@@ -2,19 +2,19 @@ import { isHost, type Reference } from '../../registry/reference.ts';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
 import { quoted } from '../json/problem.ts';
 
-/** One name and version of somebody else's list. */
+/** One name and version of an imported list. */
 export interface ImportedEntry {
   readonly name: string;
   readonly version: string;
   readonly reference: Reference;
-  /** From 1. */
+  /** Counts from 1. */
   readonly line: number;
   /** A further version path to the same bytes. */
   readonly alias?: string;
 }
 
 export interface ImportNote {
-  /** From 1; 0 for the whole list. */
+  /** Counts from 1; 0 for the whole list. */
   readonly line: number;
   readonly text: string;
 }
@@ -25,7 +25,7 @@ export interface ImportedEntries {
   readonly lost: number;
 }
 
-/** manifest.json as it is written. */
+/** manifest.json as written by import. */
 export interface WrittenManifest {
   readonly $schema: string;
   readonly registry: string;
@@ -43,18 +43,18 @@ type WrittenPlugin =
     };
 
 interface Collected {
-  /** Undefined if nothing is left to put into it. */
+  /** Undefined if no entry was taken. */
   readonly manifest: WrittenManifest | undefined;
   readonly notes: readonly ImportNote[];
   readonly lost: number;
 }
 
-/** Puts entries together as briefly as the manifest's defaults allow. */
+/** Returns a manifest of the entries, as short as its defaults allow. */
 export function collectManifest(entries: readonly ImportedEntry[]): Collected {
   const notes: ImportNote[] = [];
-  const { kept, lost } = keepFit(entries, notes);
+  const { kept, lost } = keepValid(entries, notes);
   if (kept.length === 0) return { manifest: undefined, notes, lost };
-  const registry = mostCommon(kept.map(placeOf));
+  const registry = mostCommon(kept.map(prefixOf));
   const byName = new Map<string, ImportedEntry[]>();
   for (const entry of kept) byName.set(entry.name, [...(byName.get(entry.name) ?? []), entry]);
   const plugins = [...byName].map(([name, group]) => [name, writePlugin(name, group, registry)] as const);
@@ -65,8 +65,8 @@ export function collectManifest(entries: readonly ImportedEntry[]): Collected {
   };
 }
 
-/** Of entries for one path the last is kept, as in the programs that read these lists; a digest is never lost by that. */
-function keepFit(entries: readonly ImportedEntry[], notes: ImportNote[]): { kept: ImportedEntry[]; lost: number } {
+/** Keeps the last of several entries for one path, as Higress' plugin server does. No digest is lost by that. */
+function keepValid(entries: readonly ImportedEntry[], notes: ImportNote[]): { kept: ImportedEntry[]; lost: number } {
   const kept = new Map<string, ImportedEntry>();
   const names = new Map<string, string>();
   let lost = 0;
@@ -74,7 +74,7 @@ function keepFit(entries: readonly ImportedEntry[], notes: ImportNote[]): { kept
     lost++;
     notes.push({ line, text });
   };
-  /** The later line gets the path; the earlier one keeps the path of its digest, if it has one. */
+  /** The later line gets the path; the earlier one keeps the path of its digest, if it has a digest. */
   const displace = (before: ImportedEntry, line: number): void => {
     const { name, version, alias } = before;
     const shown = `${quoted(name)} ${quoted(version)}`;
@@ -90,36 +90,36 @@ function keepFit(entries: readonly ImportedEntry[], notes: ImportNote[]): { kept
   for (const entry of entries) {
     const { name, version, line } = entry;
     const shown = `${quoted(name)} ${quoted(version)}`;
-    const unfit = name === '__proto__' ? 'is a word of JavaScript’s' : nameProblem(name);
+    const unfit = name === '__proto__' ? 'is reserved in JavaScript' : nameProblem(name);
     const unfitVersion = versionProblem(version);
     const path = `${name}/${version}`.toLowerCase();
-    const twin = names.get(name.toLowerCase());
+    const variant = names.get(name.toLowerCase());
     const before = kept.get(path);
     if (unfit !== undefined) lose(line, `${shown} was not taken: the name ${unfit}`);
     else if (unfitVersion !== undefined || version.includes('@'))
       lose(line, `${shown} was not taken: the version ${unfitVersion ?? 'holds an "@"'}`);
-    else if (twin !== undefined && twin !== name)
-      lose(line, `${shown} was not taken: it differs from ${quoted(twin)} only by case`);
+    else if (variant !== undefined && variant !== name)
+      lose(line, `${shown} was not taken: it differs from ${quoted(variant)} only by case`);
     else {
       if (before?.version === version) {
-        const settled = settleTwice(before, entry);
-        if (settled !== undefined) {
-          notes.push(settled.note);
-          kept.set(path, withFitAlias(settled.kept, notes));
+        const merged = mergeEqual(before, entry);
+        if (merged !== undefined) {
+          notes.push(merged.note);
+          kept.set(path, withValidAlias(merged.kept, notes));
           continue;
         }
       }
       if (before !== undefined) displace(before, line);
       names.set(name.toLowerCase(), name);
       kept.delete(path);
-      kept.set(path, withFitAlias(entry, notes));
+      kept.set(path, withValidAlias(entry, notes));
     }
   }
   return { kept: [...kept.values()].sort((one, other) => one.line - other.line), lost };
 }
 
-/** Which of two entries for one path says more, where both mean the same bytes; undefined where they do not. */
-function settleTwice(
+/** Returns the more exact of two entries with the same path and bytes; undefined if their bytes may differ. */
+function mergeEqual(
   before: ImportedEntry,
   entry: ImportedEntry,
 ): { readonly kept: ImportedEntry; readonly note: ImportNote } | undefined {
@@ -128,7 +128,7 @@ function settleTwice(
   const pin = one.digest ?? other.digest;
   const sameTag = one.registry === other.registry && one.repository === other.repository && one.tag === other.tag;
   if (sameTag && one.digest === other.digest)
-    return { kept: before, note: { line: entry.line, text: `${shown} stands in line ${before.line} already` } };
+    return { kept: before, note: { line: entry.line, text: `${shown} is in line ${before.line} already` } };
   if (one.digest === other.digest && pin !== undefined)
     return { kept: entry, note: { line: before.line, text: `${shown} has the same digest in line ${entry.line}` } };
   if (!sameTag || (one.digest !== undefined && other.digest !== undefined)) return undefined;
@@ -137,7 +137,7 @@ function settleTwice(
 }
 
 /** A digest too long for a path stays a pin; the version is all that leads to it. */
-function withFitAlias(entry: ImportedEntry, notes: ImportNote[]): ImportedEntry {
+function withValidAlias(entry: ImportedEntry, notes: ImportNote[]): ImportedEntry {
   const { alias, ...rest } = entry;
   const unfit = alias === undefined ? undefined : versionProblem(alias);
   if (alias === undefined || unfit === undefined) return entry;
@@ -147,7 +147,7 @@ function withFitAlias(entry: ImportedEntry, notes: ImportNote[]): ImportedEntry 
 }
 
 /** `HOST[/PREFIX]` such that the default image, plugins/NAME, would be this one; else the host alone. */
-function placeOf({ name, reference }: ImportedEntry): string {
+function prefixOf({ name, reference }: ImportedEntry): string {
   const suffix = `/plugins/${name}`;
   const { registry, repository } = reference;
   return repository.endsWith(suffix) ? `${registry}/${repository.slice(0, -suffix.length)}` : registry;
@@ -195,10 +195,10 @@ function writePlugin(name: string, entries: readonly ImportedEntry[], registry: 
   };
 }
 
-/** As short as it can be without being read as something else. */
-function writeImage({ registry, repository }: Reference, place: string): string {
-  const inPlace = `${registry}/${repository}`.startsWith(`${place}/`);
-  const short = inPlace ? `${registry}/${repository}`.slice(place.length + 1) : undefined;
+/** Returns the shortest text that the manifest reads as this image. */
+function writeImage({ registry, repository }: Reference, prefix: string): string {
+  const hasPrefix = `${registry}/${repository}`.startsWith(`${prefix}/`);
+  const short = hasPrefix ? `${registry}/${repository}`.slice(prefix.length + 1) : undefined;
   if (short !== undefined && !(short.includes('/') && isHost(short.slice(0, short.indexOf('/'))))) return short;
   return wholeImage({ registry, repository });
 }
@@ -207,7 +207,7 @@ function wholeImage({ registry, repository }: Reference): string {
   return `${isHost(registry) ? '' : 'oci://'}${registry}/${repository}`;
 }
 
-/** In `tags` it is the slash that tells an image from a tag. */
+/** In `tags` a text with a slash is an image, one without is a tag. */
 function withSlash(image: string, reference: Reference): string {
   return image.includes('/') ? image : wholeImage(reference);
 }

@@ -4,7 +4,7 @@ import { formatProblems, type Problem } from '../json/problem.ts';
 const kinds =
   'plugins.properties, a snapshot (JSON with a list of "plugins") or an unmanaged lock (JSON with "servedVersion"s)';
 
-/** The file is no list that can be imported, or nothing in it can be taken. */
+/** The file is not a list that can be imported, or none of its entries can be taken. */
 export class ImportInvalid extends Refusal {
   readonly code = 'IMPORT_INVALID';
 
@@ -13,7 +13,7 @@ export class ImportInvalid extends Refusal {
       subject: file,
       expected: kinds,
       ...(problems[0] === undefined ? {} : { found: problems[0].found }),
-      hint: hint ?? 'Name one of the lists that Higress’ own plugin server is built from.',
+      hint: hint ?? 'Name one of the lists that Higress’ plugin server is built from.',
     });
   }
 }
@@ -32,12 +32,12 @@ export class ImportUnreadable extends Refusal {
   }
 }
 
-/** A manifest that is there is somebody's work. */
+/** An existing manifest is not overwritten without --force. */
 export class ManifestExists extends Refusal {
   readonly code = 'MANIFEST_EXISTS';
 
   constructor(file: string) {
-    super(`${file} is there already`, {
+    super(`${file} exists already`, {
       subject: file,
       expected: 'no file of that name',
       found: 'a file',
@@ -54,7 +54,7 @@ export class ManifestUnwritable extends Refusal {
       subject: file,
       expected: 'a folder that the user who runs this may write to',
       found,
-      hint: 'Leave --write out to get the manifest on stdout, or name another place with --manifest FILE.',
+      hint: 'Leave --write out to get the manifest on stdout, or name another file with --manifest FILE.',
       cause,
     });
   }

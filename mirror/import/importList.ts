@@ -7,17 +7,17 @@ import { listFromJson } from './snapshot.ts';
 export interface ImportedList {
   /** In the format of manifest.json; parsePluginManifest takes it. */
   readonly manifest: WrittenManifest;
-  /** What a person should know, each with its line: what was left out, doubled, or taken without a pin. */
+  /** Entries that were left out, repeated or taken without a pin, each with its line. */
   readonly notes: readonly string[];
-  /** Entries that could not be taken; each has its note. */
+  /** The number of entries that could not be taken; each has its note. */
   readonly lost: number;
 }
 
 const maxSizeBytes = 8 * 1024 * 1024;
 
 /**
- * Turns a list that Higress' own plugin server is built from (plugins.properties, its JSON snapshot, its unmanaged lock)
- * into a manifest. Digests are kept as pins. @throws ImportInvalid
+ * Converts a list of Higress' plugin server (plugins.properties, its JSON snapshot or its unmanaged lock) to a manifest.
+ * Digests are kept as pins. @throws ImportInvalid
  */
 export function importList(text: string, { file }: { readonly file: string }): ImportedList {
   const list = /^\ufeff?\s*[[{]/.test(text) ? listFromJson(text, file) : listFromProperties(text);
@@ -29,19 +29,19 @@ export function importList(text: string, { file }: { readonly file: string }): I
     throw new ImportInvalid(
       file,
       notes.length === 0
-        ? [{ place: '', found: 'no entry at all', expected: 'lines of NAME=REFERENCE, or JSON with a list of plugins' }]
+        ? [{ place: '', found: 'no entry', expected: 'lines of NAME=REFERENCE, or JSON with a list of plugins' }]
         : [...list.notes, ...collected.notes].map(note => ({
             place: '',
             found: note.text,
             expected: 'an image with a tag or a digest',
             ...(note.line > 0 ? { line: note.line, column: 1 } : {}),
           })),
-      'Nothing in it could be taken.',
+      'None of its entries could be taken.',
     );
   return { manifest: collected.manifest, notes, lost: list.lost + collected.lost };
 }
 
-/** importList of a file. @throws ImportUnreadable, ImportInvalid */
+/** Reads a file and converts it with importList. @throws ImportUnreadable, ImportInvalid */
 export async function readList(path: string): Promise<ImportedList> {
   const read = await readTextFile(path, maxSizeBytes);
   if ('text' in read) return importList(read.text, { file: path });

@@ -5,7 +5,7 @@ import type { ImportedEntries, ImportedEntry, ImportNote } from './collect.ts';
 
 /**
  * Reads `name=oci://registry/repository:tag` lines (java.util.Properties: `=`, `:` or a space between, comments with `#`
- * or `!`, lines continued with a backslash). Unlike a Properties object, a name that stands twice keeps both its values.
+ * or `!`, lines continued with a backslash). Unlike in a Properties object, a repeated name keeps all its values.
  */
 export function listFromProperties(source: string): ImportedEntries {
   const text = source.replace(/^\ufeff/, '');
@@ -35,6 +35,6 @@ function entriesOf(name: string, image: string, line: number): ImportedEntry[] {
   const { tag, digest } = reference;
   if (tag === undefined) return [{ name, version: digest ?? '', reference, line }];
   if (digest === undefined || !isDigest(digest)) return [{ name, version: tag, reference, line }];
-  // Upstream publishes this under the digest; the tag is what people would look for. Both lead to the same bytes.
+  // Higress publishes this under the digest, but users look for the tag: both paths have the same bytes.
   return [{ name, version: tag, reference, line, alias: digest }];
 }

@@ -6,7 +6,7 @@ import { describeNode, itemsOf, memberOf, membersOf, parseStrictJson } from '../
 import type { ImportedEntries, ImportedEntry, ImportNote } from './collect.ts';
 import { ImportInvalid } from './errors.ts';
 
-/** Reads upstream's JSON snapshot or its unmanaged lock. @throws ImportInvalid */
+/** Reads Higress' JSON snapshot or its unmanaged lock. @throws ImportInvalid */
 export function listFromJson(text: string, file: string): ImportedEntries {
   const document = parseStrictJson(text);
   const { root } = document;
@@ -22,7 +22,7 @@ export function listFromJson(text: string, file: string): ImportedEntries {
   const values = membersOf(plugins).map(member => member.node);
   if (!isSnapshot && values.some(value => memberOf(value, 'servedVersion') === undefined))
     if (values.some(value => value.type !== 'object' || memberOf(value, 'versions')))
-      refuse('plugins', plugins, 'a list from upstream', 'This looks like a manifest already.');
+      refuse('plugins', plugins, 'a list of Higress’ plugin server', 'This looks like a manifest already.');
   const schemaVersion = memberOf(root, 'schemaVersion')?.node;
   if (schemaVersion?.value !== 1)
     refuse(
@@ -30,7 +30,7 @@ export function listFromJson(text: string, file: string): ImportedEntries {
       schemaVersion,
       '1',
       schemaVersion?.value === 0
-        ? 'This is upstream’s placeholder; the snapshot itself is made when its image is built.'
+        ? 'This is Higress’ placeholder; the snapshot itself is made when its image is built.'
         : undefined,
     );
   if (isSnapshot) for (const item of itemsOf(plugins)) readSnapshotEntry(item, reading);
@@ -47,7 +47,7 @@ interface JsonReading extends ImportedEntries {
   lineOf(node: Node): number;
 }
 
-/** `consumers.pluginServer` says under which names an image is served; one that it does not serve goes by its own. */
+/** `consumers.pluginServer` has the names under which an image is served; other images keep their own name. */
 function readSnapshotEntry(item: Node, reading: JsonReading): void {
   const why = takeSnapshotEntry(item, reading);
   if (why === undefined) return;
@@ -56,7 +56,7 @@ function readSnapshotEntry(item: Node, reading: JsonReading): void {
   reading.notes.push({ line: reading.lineOf(item), text: `${quoted(id)} was not taken: ${why}` });
 }
 
-/** Why it could not be taken, or undefined. */
+/** Returns why the entry could not be taken, or undefined. */
 function takeSnapshotEntry(item: Node, reading: JsonReading): string | undefined {
   const line = reading.lineOf(item);
   const id = textAt(item, 'logicalId') ?? textAt(item, 'image') ?? '';
@@ -78,7 +78,7 @@ function takeSnapshotEntry(item: Node, reading: JsonReading): string | undefined
     const own = nameProblem(id) === undefined ? id : (reference.repository.split('/').at(-1) ?? id);
     reading.notes.push({
       line,
-      text: `${quoted(id)} is not served by upstream’s plugin server (no consumers.pluginServer); taken as ${quoted(own)}`,
+      text: `${quoted(id)} is not served by Higress’ plugin server (no consumers.pluginServer); taken as ${quoted(own)}`,
     });
     names.push(own);
   }
@@ -99,7 +99,7 @@ function servedNames(server: Node | undefined, version: string): string[] {
   return [...new Set(names as string[])];
 }
 
-/** `servedPath`/`servedVersion` are the path under which `repository`:`tag`@`digest` is served. */
+/** `servedPath`/`servedVersion` is the path under which `repository`:`tag`@`digest` is served. */
 function readUnmanagedEntry(key: string, node: Node, reading: JsonReading): void {
   const line = reading.lineOf(node);
   const repository = textAt(node, 'repository');
@@ -118,7 +118,7 @@ function readUnmanagedEntry(key: string, node: Node, reading: JsonReading): void
   reading.entries.push({ name: textAt(node, 'servedPath') ?? key, version, reference, line });
 }
 
-/** The reference with the digest beside it; a sentence where there can be none. */
+/** Returns the reference with its digest, or why there is none. */
 function pinnedReference(written: string, tag: string | undefined, digest: string | undefined): Reference | string {
   if (digest !== undefined && !isDigest(digest)) return `its digest is ${quoted(digest)}`;
   const attempts = [written, `${written}:${tag}`, `${written}@${digest}`];
@@ -126,7 +126,7 @@ function pinnedReference(written: string, tag: string | undefined, digest: strin
     const reference = parsed(attempt);
     if (reference === undefined) continue;
     if (digest !== undefined && reference.digest !== undefined && reference.digest !== digest)
-      return `its reference has another digest than ${digest}`;
+      return `its reference has a digest other than ${digest}`;
     return { ...reference, ...(digest === undefined ? {} : { digest }) };
   }
   return `${quoted(written)} is not a reference with a registry`;

@@ -5,7 +5,7 @@ import { ManifestExists, ManifestUnwritable } from './errors.ts';
 
 const lineWidth = 120;
 
-/** A manifest as text for people: a line per plugin where it fits. */
+/** Formats a manifest, with one line per plugin where it fits. */
 export function formatManifest(manifest: WrittenManifest): string {
   const { plugins, ...rest } = manifest;
   const head = Object.entries(rest).map(([key, value]) => `  ${JSON.stringify(key)}: ${JSON.stringify(value)},\n`);
@@ -26,11 +26,11 @@ function onOneLine(value: unknown): string {
 }
 
 export interface WriteManifestOptions {
-  /** Replace a manifest that is there. Default false. */
+  /** Replace an existing manifest. Default false. */
   readonly force?: boolean;
 }
 
-/** Writes a manifest whole or not at all. @throws ManifestExists, ManifestUnwritable */
+/** Writes a manifest atomically. @throws ManifestExists, ManifestUnwritable */
 export async function writeManifest(
   path: string,
   manifest: WrittenManifest,
@@ -44,7 +44,7 @@ export async function writeManifest(
   }
 }
 
-/** A link that leads nowhere counts: writing through it would make a file in an unexpected place. */
+/** A broken symbolic link exists: writing through it would create a file in an unexpected folder. */
 async function exists(path: string): Promise<boolean> {
   return lstat(path).then(
     () => true,

@@ -1,37 +1,36 @@
-/** One thing that is wrong in a file that a user wrote. */
+/** One mistake in a file that a user wrote. Its keys are printed by --format json. */
 export interface Problem {
-  /** Where, as a path into the document: `plugins.ai-proxy[1]`; empty for the document itself. */
+  /** The path in the document: `plugins.ai-proxy[1]`; empty for the document itself. */
   readonly place: string;
   readonly found: string;
-  /** What is allowed there. */
   readonly expected: string;
   readonly hint?: string;
-  /** Both from 1; absent when the problem is not at one spot of the text. */
+  /** Both count from 1; absent if the problem has no position in the text. */
   readonly line?: number;
   readonly column?: number;
 }
 
 export type Path = readonly (string | number)[];
 
-/** More than this and the list buries the first mistake, which often is the cause of the others. */
+/** A longer list would bury the first mistake, which often causes the others. */
 const shownProblems = 50;
 const shownLength = 100;
 
-/** `plugins.ai-proxy[1]`, `plugins.basic-auth.aliases["1.0.0"]`. */
-export function formatPlace(path: Path): string {
-  let place = '';
+/** Formats a path: `plugins.ai-proxy[1]`, `plugins.basic-auth.aliases["1.0.0"]`. */
+export function formatPath(path: Path): string {
+  let text = '';
   for (const part of path) {
-    if (typeof part === 'number') place += `[${part}]`;
-    else if (/^[A-Za-z_$][\w$-]*$/.test(part)) place += place === '' ? part : `.${part}`;
-    else place += `[${quoted(part)}]`;
+    if (typeof part === 'number') text += `[${part}]`;
+    else if (/^[A-Za-z_$][\w$-]*$/.test(part)) text += text === '' ? part : `.${part}`;
+    else text += `[${quoted(part)}]`;
   }
-  return place;
+  return text;
 }
 
-/** A text of the user's as a message shows it: in quotes, escaped, not endless, and without a password. */
+/** Returns a user's text for a message: quoted, escaped, at most 100 characters, and without passwords. */
 export function quoted(text: string): string {
   const shown = redacted(text.slice(0, 4 * shownLength));
-  // JSON leaves DEL, the C1 controls and the bidirectional overrides as they are; a terminal does not.
+  // JSON does not escape DEL, the C1 controls and the bidirectional overrides, which a terminal interprets.
   return JSON.stringify(
     shown.length > shownLength || text.length > 4 * shownLength ? `${shown.slice(0, shownLength)}…` : shown,
   ).replace(
@@ -40,7 +39,7 @@ export function quoted(text: string): string {
   );
 }
 
-/** The problems as lines for people, indented by two. */
+/** Formats the problems as lines, indented by two. */
 export function formatProblems(problems: readonly Problem[]): string {
   const lines = problems.slice(0, shownProblems).map(problem => {
     const spot = problem.line === undefined ? '' : `line ${problem.line}, column ${problem.column}`;
@@ -57,7 +56,7 @@ export function plural(count: number, noun: string): string {
 }
 
 function redacted(text: string): string {
-  // `user:password@host`, but not `tag@sha256:…`; and whatever a query string carries.
+  // `user:password@host`, but not `tag@sha256:…`; and query strings.
   return text
     .replace(/:\/\/\S*@(?!sha\d+:)/g, '://***@')
     .replace(/[^\s/]*:[^\s/]*@(?!sha\d+:)/g, match => (match.startsWith('://') ? match : '***@'))

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { nearest } from '../../base/nearest.ts';
 import { isUnknownKey } from '../../base/strictSchema.ts';
-import { formatPlace, type Path, type Problem, quoted } from './problem.ts';
+import { formatPath, type Path, type Problem, quoted } from './problem.ts';
 import { describeNode, type JsonDocument, memberOf, nodeAt, plainValue, textOf } from './strictJson.ts';
 
 export interface SchemaProblemsOptions {
@@ -11,7 +11,7 @@ export interface SchemaProblemsOptions {
   readonly keysAt: (path: Path) => readonly string[] | undefined;
 }
 
-/** Every mistake that the schema finds in a document, with its line and column. The schema's messages are what was expected. */
+/** Returns every mistake that the schema finds in a document, with its line and column. The schema's messages are `expected`. */
 export function schemaProblems(
   schema: v.GenericSchema,
   document: JsonDocument,
@@ -26,7 +26,7 @@ export function schemaProblems(
 }
 
 function problem(path: Path, document: JsonDocument, options: SchemaProblemsOptions, expected: string): Problem {
-  const place = formatPlace(path);
+  const place = formatPath(path);
   const node = nodeAt(document.root, path);
   if (node === undefined) {
     const parent = nodeAt(document.root, path.slice(0, -1));
@@ -51,7 +51,7 @@ function unknownKey(path: Path, document: JsonDocument, options: SchemaProblemsO
   const keyNode = memberOf(nodeAt(document.root, parent), key)?.keyNode;
   return [
     {
-      place: formatPlace(path),
+      place: formatPath(path),
       found: `the unknown key ${quoted(key)}`,
       expected: `one of ${known.join(', ')}`,
       ...(near === undefined ? {} : { hint: `Did you mean "${near}"?` }),

@@ -1,20 +1,20 @@
 import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
-import { formatPlace, type Path, type Problem, plural, quoted } from './problem.ts';
+import { formatPath, type Path, type Problem, plural, quoted } from './problem.ts';
 
-/** A JSON document (RFC 8259) of which every value knows its place in the text. */
+/** A JSON document (RFC 8259) whose values know their position in the text. */
 export interface JsonDocument {
-  /** Absent if nothing could be read, or not enough of it to judge the rest. */
+  /** Absent if too little could be parsed to validate the rest. */
   readonly root: Node | undefined;
-  /** Mistakes of JSON itself. With `root` there may still be some (trailing text, a comment, a key that stands twice). */
+  /** Syntax mistakes. With `root` there may still be some (trailing text, a comment, a repeated key). */
   readonly problems: readonly Problem[];
   /** Line and column of an offset, both from 1. */
   spot(offset: number): { line: number; column: number };
 }
 
-/** Deeper than any file of ours, shallower than any stack. */
+/** More than any of our files needs, and too few to overflow the stack. */
 const maxDepth = 64;
 
-/** Parses JSON as the RFC has it: no comments, no trailing commas, no key twice. A byte order mark is passed over. */
+/** Parses JSON as in RFC 8259: no comments, no trailing commas, no repeated keys. A byte order mark is ignored. */
 export function parseStrictJson(source: string): JsonDocument {
   const text = source.replace(/^\ufeff/, '');
   const spot = spots(text);
@@ -36,14 +36,14 @@ export function parseStrictJson(source: string): JsonDocument {
   const mistakes = syntaxMistakes(text, root, errors, spot);
   const problems = mistakes.map(mistake => mistake.problem);
   if (problems.length === 0) {
-    const problem = finalWord(text);
+    const problem = parseProblem(text);
     if (problem) return { root: undefined, problems: [problem], spot };
   }
   if (root !== undefined) problems.push(...badKeys(root, spot));
   return { root: mistakes.every(mistake => mistake.harmless) ? root : undefined, problems, spot };
 }
 
-/** The value of a node as plain data. A key that stands twice has its first value; `__proto__` is a key like any other. */
+/** Returns the value of a node as plain data. Of a repeated key the first value; `__proto__` is an ordinary key. */
 export function plainValue(node: Node): unknown {
   if (node.type === 'array') return (node.children ?? []).map(plainValue);
   if (node.type !== 'object') return node.value;
@@ -56,13 +56,13 @@ export interface Member {
   readonly node: Node;
 }
 
-/** The members of an object in the order of the text, of equal keys the first. Empty for what is not an object. */
+/** Returns the members of an object in the order of the text, of a repeated key the first. Empty for other values. */
 export function membersOf(node: Node | undefined): Member[] {
   return node?.type === 'object' ? [...memberMap(node).values()] : [];
 }
 
-/** The members whose key an earlier one has. That they stand twice is reported; what else is wrong with them is not lost. */
-export function twinsOf(node: Node): Member[] {
+/** Returns the members with the key of an earlier one, so that their other mistakes are reported as well. */
+export function repeatedMembers(node: Node): Member[] {
   const seen = new Set<string>();
   return (node.type === 'object' ? (node.children ?? []) : []).flatMap(property => {
     const [keyNode, value] = property.children ?? [];
@@ -92,19 +92,19 @@ function memberMap(node: Node): ReadonlyMap<string, Member> {
   return members;
 }
 
-/** The items of a list; empty for what is none. */
+/** Returns the items of a list; empty for other values. */
 export function itemsOf(node: Node | undefined): Node[] {
   return node?.type === 'array' ? (node.children ?? []) : [];
 }
 
-/** The node at a path, or undefined. */
+/** Returns the node at a path, or undefined. */
 export function nodeAt(root: Node | undefined, path: Path): Node | undefined {
   let node = root;
   for (const part of path) node = typeof part === 'number' ? itemsOf(node)[part] : memberOf(node, part)?.node;
   return node;
 }
 
-/** A value in the words of a message: `"2.0.1"`, `the number 2.0`, `an empty list`. */
+/** Describes a value for a message: `"2.0.1"`, `the number 2.0`, `an empty list`. */
 export function describeNode(node: Node, source: string): string {
   if (node.type === 'string') return quoted(String(node.value));
   if (node.type === 'number') return `the number ${textOf(node, source).slice(0, 40)}`;
@@ -113,7 +113,7 @@ export function describeNode(node: Node, source: string): string {
   return String(node.value);
 }
 
-/** The text of a node as it was written. */
+/** Returns the source text of a node. */
 export function textOf(node: Node, source: string): string {
   const start = node.offset + (source.startsWith('\ufeff') ? 1 : 0);
   return source.slice(start, start + node.length);
@@ -126,16 +126,16 @@ function problemAt(
   at: { line: number; column: number },
   hint?: string,
 ): Problem {
-  return { place: formatPlace(path), found, expected, ...at, ...(hint === undefined ? {} : { hint }) };
+  return { place: formatPath(path), found, expected, ...at, ...(hint === undefined ? {} : { hint }) };
 }
 
 interface Mistake {
   readonly problem: Problem;
-  /** The tree is whole all the same, so that the rest can be judged. */
+  /** The parsed tree is complete nevertheless, so that the rest can be validated. */
   readonly harmless: boolean;
 }
 
-/** One mistake per line: what the parser says after the first one on a line is mostly its own confusion. */
+/** At most one mistake per line: after the first one the parser's further errors on a line are mostly consequences. */
 function syntaxMistakes(
   text: string,
   root: Node | undefined,
@@ -176,15 +176,15 @@ function describeError(text: string, error: ParseError, name: string, at: { line
   const token = text.slice(error.offset, error.offset + Math.max(error.length, 1));
   const problem = (found: string, expected: string, hint?: string) => problemAt([], found, expected, at, hint);
   if (name === 'InvalidCommentToken')
-    return { problem: problem('a comment', 'JSON, which has none', 'Take the comment out.'), harmless: true };
+    return { problem: problem('a comment', 'JSON without comments', 'Remove the comment.'), harmless: true };
   if (/^[}\]]/.test(token) && /,\s*$/.test(text.slice(Math.max(0, error.offset - 1000), error.offset)))
-    return { problem: problem('a comma before the closing bracket', 'none after the last item'), harmless: true };
+    return { problem: problem('a comma before the closing bracket', 'no comma after the last item'), harmless: true };
   const found = token === '' ? 'the end of the file' : quoted(token);
   return { problem: problem(found, expectedByError[name] ?? 'JSON'), harmless: false };
 }
 
-/** What V8 refuses is no JSON, whatever a forgiving parser made of it. */
-function finalWord(text: string): Problem | undefined {
+/** Reports what JSON.parse refuses and the more lenient parser accepted. */
+function parseProblem(text: string): Problem | undefined {
   try {
     JSON.parse(text);
     return undefined;
@@ -193,7 +193,7 @@ function finalWord(text: string): Problem | undefined {
   }
 }
 
-/** Keys that stand twice (all but one would be lost in silence) and keys that reach for an object's prototype. */
+/** Repeated keys (other readers would silently drop all but one) and `__proto__`. */
 function badKeys(root: Node, spot: JsonDocument['spot']): Problem[] {
   const problems: Problem[] = [];
   const visit = (node: Node, path: Path): void => {
@@ -212,7 +212,7 @@ function badKeys(root: Node, spot: JsonDocument['spot']): Problem[] {
     for (const [key, [first, ...more]] of seen) {
       if (first === undefined) continue;
       if (key === '__proto__')
-        problems.push(problemAt([...path, key], quoted(key), 'another key', spot(first.offset), 'Take it out.'));
+        problems.push(problemAt([...path, key], quoted(key), 'another key', spot(first.offset), 'Remove it.'));
       else if (more.length > 0) {
         const lines = [first, ...more.slice(0, 9)].map(each => spot(each.offset).line).join(', ');
         problems.push(
@@ -221,7 +221,7 @@ function badKeys(root: Node, spot: JsonDocument['spot']): Problem[] {
             `the key ${quoted(key)} ${plural(more.length + 1, 'time')} (lines ${lines})`,
             'each key once',
             spot(more[0]?.offset ?? 0),
-            'JSON readers keep one of them and lose the others in silence. Merge them into one.',
+            'JSON readers keep one of them and silently drop the others. Merge them into one.',
           ),
         );
       }
@@ -231,7 +231,7 @@ function badKeys(root: Node, spot: JsonDocument['spot']): Problem[] {
   return problems;
 }
 
-/** The offset at which brackets stand too deep, before a recursive parser meets them. */
+/** Returns the offset of the first bracket that is nested too deeply, before a recursive parser reads it. */
 function tooDeep(text: string): number | undefined {
   let depth = 0;
   let inString = false;

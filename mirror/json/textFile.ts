@@ -2,14 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
-/** What stood in the way of reading a file as text. */
+/** Why a file could not be read as text. */
 export type TextFileFault =
   | { readonly kind: 'missing'; readonly cause: unknown }
   | { readonly kind: 'unreadable'; readonly found: string; readonly cause: unknown }
   | { readonly kind: 'too large' }
   | { readonly kind: 'not text'; readonly found: string };
 
-/** Reads a whole UTF-8 file of at most `maxBytes`; more than that is never held, whatever the file turns out to be. */
+/** Reads a UTF-8 file of at most `maxBytes`, and never more than that into memory. */
 export async function readTextFile(path: string, maxBytes: number): Promise<{ readonly text: string } | TextFileFault> {
   let bytes: Buffer;
   try {
@@ -28,7 +28,7 @@ export async function readTextFile(path: string, maxBytes: number): Promise<{ re
   }
 }
 
-/** Puts a whole new file in the place of an old one: who reads meanwhile, or after a crash, has the one or the other. */
+/** Replaces a file atomically: a reader sees the old or the new text, also after a crash. */
 export async function replaceTextFile(path: string, text: string): Promise<void> {
   const staged = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
   try {
@@ -46,11 +46,11 @@ export async function replaceTextFile(path: string, text: string): Promise<void>
   }
 }
 
-/** Not readFile: a file may grow while it is read. A pipe is refused before it is opened, which alone could last for ever. */
+/** Not readFile: a file may grow while it is read. A pipe is refused before open(), which could wait forever. */
 async function readUpTo(path: string, maxBytes: number): Promise<Buffer | undefined> {
   const found = await stat(path);
   if (found.isFIFO() || found.isSocket() || found.isCharacterDevice())
-    throw Object.assign(new Error(`${path} is no regular file`), { code: 'ENOTFILE' });
+    throw Object.assign(new Error(`${path} is not a regular file`), { code: 'ENOTFILE' });
   const handle = await open(path, 'r');
   try {
     const chunks: Buffer[] = [];
@@ -71,7 +71,7 @@ const words: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EPERM: 'permission denied',
   EISDIR: 'it is a folder',
-  ELOOP: 'its links lead in a circle',
+  ELOOP: 'its symbolic links form a loop',
   ENAMETOOLONG: 'its name is too long',
   ENOTFILE: 'it is a pipe or a device, not a file',
 };

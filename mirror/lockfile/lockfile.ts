@@ -3,7 +3,7 @@ import type { Node } from 'jsonc-parser';
 import * as v from 'valibot';
 import { type Digest, parseReference } from '../../registry/reference.ts';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
-import { formatPlace, type Path, type Problem, quoted } from '../json/problem.ts';
+import { formatPath, type Path, type Problem, quoted } from '../json/problem.ts';
 import { schemaProblems } from '../json/schemaProblems.ts';
 import { type JsonDocument, memberOf, membersOf, parseStrictJson, plainValue } from '../json/strictJson.ts';
 import { readTextFile, replaceTextFile } from '../json/textFile.ts';
@@ -199,7 +199,7 @@ function sortEntries(entries: readonly LockfileEntry[]): LockfileEntry[] {
 function entryProblems(root: Node, document: JsonDocument): Problem[] {
   const problems: Problem[] = [];
   const report = (path: Path, node: Node, found: string, expected: string): void =>
-    void problems.push({ place: formatPlace(path), found, expected, ...document.spot(node.offset) });
+    void problems.push({ place: formatPath(path), found, expected, ...document.spot(node.offset) });
   for (const plugin of membersOf(memberOf(root, 'plugins')?.node)) {
     const path = ['plugins', plugin.key];
     const unfit = nameProblem(plugin.key);

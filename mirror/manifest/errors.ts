@@ -1,7 +1,7 @@
 import { Refusal } from '../../base/refusal.ts';
 import { formatProblems, type Problem, plural } from '../json/problem.ts';
 
-/** The user's list says something that cannot be done. All that is wrong in it is told at once. */
+/** The manifest has mistakes; all of them are reported together. */
 export class ManifestInvalid extends Refusal {
   readonly code = 'MANIFEST_INVALID';
   readonly problems: readonly Problem[];
@@ -20,11 +20,11 @@ export class ManifestMissing extends Refusal {
   readonly code = 'MANIFEST_MISSING';
 
   constructor(file: string, cause: unknown) {
-    super(`${file} is not there`, {
+    super(`${file} does not exist`, {
       subject: file,
       expected: 'a JSON file that lists plugins',
       found: 'no such file',
-      hint: 'Name the file with --manifest FILE, or make one from a list of upstream’s with: plugin-mirror import plugins.properties --write',
+      hint: 'Name the file with --manifest FILE, or make one from Higress’ own list: plugin-mirror import plugins.properties --write',
       cause,
     });
   }

@@ -9,7 +9,7 @@ import {
 } from '../../registry/reference.ts';
 import { quoted } from '../json/problem.ts';
 
-/** How people write images in the manifest: shorter than a reference, with the rest filled in from elsewhere. */
+/** An image as written in the manifest: a reference whose missing parts come from other keys. */
 export interface ImageParts {
   readonly registry: string;
   readonly repository: string;
@@ -17,14 +17,14 @@ export interface ImageParts {
   readonly digest?: Digest;
 }
 
-/** `HOST[/PREFIX]`: where images lie that name no host. */
-export interface RegistryPlace {
+/** `HOST[/PREFIX]`, for images that name no host. */
+export interface RegistryPrefix {
   readonly registry: string;
-  /** Without slashes around it; empty if there is none. */
+  /** Without leading and trailing slashes; empty if there is none. */
   readonly prefix: string;
 }
 
-/** What is wrong with a text, in the words of a problem. */
+/** What is wrong with a text, as the parts of a Problem. */
 export interface Fault {
   readonly found: string;
   readonly expected: string;
@@ -34,14 +34,14 @@ export interface Fault {
 const credentialsHint = 'Credentials come from docker’s config.json, never from this file.';
 const aDigest = 'sha256: and 64 lower-case hex digits (or sha512: and 128)';
 
-export function parseRegistryPlace(text: string): RegistryPlace | Fault {
+export function parseRegistryPrefix(text: string): RegistryPrefix | Fault {
   const expected = 'a registry, HOST[:PORT] or HOST[:PORT]/PREFIX';
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text);
   if (scheme)
     return {
       found: quoted(withoutLogin(text)),
       expected,
-      hint: `Leave ${scheme[0].toLowerCase()} out; --plain-http is for http.`,
+      hint: `Remove ${scheme[0].toLowerCase()}; --plain-http is for http.`,
     };
   if (text.includes('@'))
     return {
@@ -58,14 +58,14 @@ export function parseRegistryPlace(text: string): RegistryPlace | Fault {
   return { registry, prefix };
 }
 
-/** Parses `[oci://][HOST/]REPOSITORY[:TAG][@DIGEST]`; without a host it lies in `base`. */
-export function parseImage(text: string, base: RegistryPlace): ImageParts | Fault {
+/** Parses `[oci://][HOST/]REPOSITORY[:TAG][@DIGEST]`; without a host it is relative to `base`. */
+export function parseImage(text: string, base: RegistryPrefix): ImageParts | Fault {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[0];
   const expected = 'an image, [HOST/]REPOSITORY';
   const login = loginFault(text, expected);
   if (login !== undefined) return login;
   if (scheme !== undefined && scheme !== 'oci://')
-    return { found: shown(text), expected, hint: `Leave ${scheme} out, or write oci://.` };
+    return { found: shown(text), expected, hint: `Remove ${scheme}, or write oci://.` };
   const [path = '', ...digests] = text.slice(scheme?.length ?? 0).split('@');
   const digest = digests.join('@');
   if (digests.length > 0 && !isDigest(digest)) return { found: shown(text), expected: `${aDigest} after the @` };
@@ -76,7 +76,7 @@ export function parseImage(text: string, base: RegistryPlace): ImageParts | Faul
   const name = hasTag ? path.slice(0, colon) : path;
   const slash = name.indexOf('/');
   const first = slash < 0 ? '' : name.slice(0, slash);
-  // Behind oci:// the first part is a host whatever it looks like: a name in a cluster's DNS need not have a dot.
+  // After oci:// the first part is always a host: a name in a cluster's DNS needs no dot.
   const whole = scheme === undefined ? isHost(first) : isRegistry(first);
   const registry = whole ? first : base.registry;
   const repository = whole ? name.slice(slash + 1) : base.prefix === '' ? name : `${base.prefix}/${name}`;
@@ -94,12 +94,12 @@ export function parseImage(text: string, base: RegistryPlace): ImageParts | Faul
   };
 }
 
-export const tagRule = 'a tag has at most 128 letters, digits, ".", "_", "-" and starts with none of ".-"';
+export const tagRule = 'a tag has at most 128 letters, digits, ".", "_", "-" and does not start with "." or "-"';
 
-/** What `tags` may say of a version: `TAG`, `TAG@DIGEST`, `@DIGEST`, `DIGEST`, or a whole image with a tag or a digest. */
+/** Parses a value of `tags`: `TAG`, `TAG@DIGEST`, `@DIGEST`, `DIGEST`, or a whole image with a tag or a digest. */
 export function parseTagText(
   text: string,
-  base: RegistryPlace,
+  base: RegistryPrefix,
 ): ImageParts | { readonly tag?: string; readonly digest?: Digest } | Fault {
   const login = loginFault(text, 'a tag, a digest or a whole image');
   if (login !== undefined) return login;
@@ -122,7 +122,7 @@ export function parseTagText(
   return { tag: before, ...pin };
 }
 
-/** `2.0.1@sha256:…` → the version and its pin, neither of them judged. */
+/** Splits `2.0.1@sha256:…` into the version and its pin, without validating them. */
 export function splitPin(text: string): { readonly before: string; readonly digest?: string } {
   const at = text.indexOf('@');
   return at < 0 ? { before: text } : { before: text.slice(0, at), digest: text.slice(at + 1) };
@@ -132,19 +132,22 @@ export function isFault<T extends object>(parsed: T | Fault): parsed is Fault {
   return 'expected' in parsed;
 }
 
-/** The fault of a pin that is no digest. */
+/** Returns the fault of a pin that is not a digest. */
 export function pinFault(text: string): Fault {
   return { found: shown(text), expected: `${aDigest} after the @` };
 }
 
-/** A name and a password before a host, or a name alone: `ann:secret@h.io/x`, but not `a/b:1@latest`, nor a digest's `@`. */
+/**
+ * Returns the fault of a text with a user name, with or without a password, before a host: `ann:secret@h.io/x`, but not
+ * `a/b:1@latest` or a digest's `@`.
+ */
 export function loginFault(text: string, expected: string): Fault | undefined {
   const [, before = '', after = ''] = /^(.*)@(?!sha\d+:)(.*)$/is.exec(text) ?? [];
   const isLogin = before !== '' && (after.includes('/') || (before.includes(':') && isHost(after)));
   return isLogin ? { found: quoted(withoutLogin(text)), expected, hint: credentialsHint } : undefined;
 }
 
-/** In quotes, without what may be a password. */
+/** Quoted, without a possible password. */
 function shown(text: string): string {
   return quoted(/:.*@(?!sha\d+:)/is.test(text) ? withoutLogin(text) : text);
 }

@@ -8,7 +8,7 @@ import { type ImageParts, isFault, parseImage, parseTagText, tagRule } from './i
 import { listed, type Reading, type WrittenVersion } from './versions.ts';
 import type { VersionSource } from './wanted.ts';
 
-/** The reference of every version of a plugin that comes as an image, from `image`, `tags` and the version itself. */
+/** Returns the reference of every version of a plugin, from `image`, `tags` and the version itself. */
 export function imageSources(
   name: string,
   nameFits: boolean,
@@ -81,7 +81,7 @@ function pick(parts: { readonly tag?: string; readonly digest?: Digest }): { tag
   };
 }
 
-/** The image that the versions share; undefined where it cannot be known. */
+/** Returns the image that the versions share; undefined if it is invalid. */
 function readImage(
   name: string,
   nameFits: boolean,
@@ -95,7 +95,7 @@ function readImage(
   if (member === undefined) {
     const image = parseImage(`plugins/${name}`, reading.base);
     if (!isFault(image)) return image;
-    // An unfit name is reported already, and no image is needed where every version has its own.
+    // An invalid name is reported already, and no image is needed if every version has its own.
     const needed = known.length === 0 || known.some(each => !tags.get(each.version)?.whole);
     if (nameFits && needed)
       reading.report(path, node, {
@@ -118,7 +118,7 @@ function readImage(
     reading.report([...path, 'image'], member.node, {
       found: `${what} on the image of ${known.length} versions`,
       expected: 'a repository alone, as the versions share it',
-      hint: `Put it where it belongs to one version: "tags": {"${known[0]?.version}": ${example}}.`,
+      hint: `Move it to one version: "tags": {"${known[0]?.version}": ${example}}.`,
     });
     return { registry: image.registry, repository: image.repository };
   }
@@ -135,7 +135,7 @@ function referenceOf(
   const parts = entry?.whole ?? image;
   const versionPin = each.pin !== undefined && isDigest(each.pin) ? each.pin : undefined;
   const itself = isDigest(each.version) ? each.version : undefined;
-  // The version of a list is the digest itself where upstream pins: nothing more can be said of it.
+  // The version may be the digest itself: upstream's server publishes pinned images like this.
   const digest = versionPin ?? entry?.digest ?? parts?.digest ?? itself;
   const pins = [versionPin, entry?.digest, parts?.digest].filter(pin => pin !== undefined);
   if (new Set(pins).size > 1) {
@@ -153,23 +153,24 @@ function referenceOf(
     parts.tag !== entry.tag
   ) {
     reading.report(entry.path, entry.node, {
-      found: `the tag "${entry.tag}" beside "${parts.tag}" in the image`,
+      found: `the tag "${entry.tag}", while the image has "${parts.tag}"`,
       expected: 'one of them',
     });
     return undefined;
   }
-  // The tag is the version, unless `tags` has a digest where the tag would stand, or the version is a digest.
+  // The tag is the version, unless `tags` has a digest instead, or the version is a digest.
   const implied = itself !== undefined || entry?.digest !== undefined ? undefined : each.version;
   const tag = entry?.tag ?? parts?.tag ?? implied;
-  const place = parts && { registry: parts.registry, repository: parts.repository };
-  if (tag !== undefined && isTag(tag)) return place && { ...place, tag, ...(digest === undefined ? {} : { digest }) };
-  if (digest !== undefined) return place && { ...place, digest };
-  // A tag that was given but is no tag is reported where it stands.
+  const repository = parts && { registry: parts.registry, repository: parts.repository };
+  if (tag !== undefined && isTag(tag))
+    return repository && { ...repository, tag, ...(digest === undefined ? {} : { digest }) };
+  if (digest !== undefined) return repository && { ...repository, digest };
+  // An invalid tag in `tags` is reported there.
   if (!hasTag && versionProblem(each.version) === undefined)
     reading.report(each.path, each.node, {
-      found: `the version ${quoted(each.version)}, which no image can be tagged with`,
+      found: `the version ${quoted(each.version)}, which cannot be a tag`,
       expected: `a tag for it; ${tagRule}`,
-      hint: `Say how the image is tagged: "tags": {"${each.version}": "…"}.`,
+      hint: `Add the tag of the image: "tags": {"${each.version}": "…"}.`,
     });
   return undefined;
 }

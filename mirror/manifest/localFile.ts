@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import { hashFile } from '../../tree/regularFile.ts';
 
-/** A local module's digest, in the form that an image's has. */
+/** Returns the digest of a local module, in the form of an image's digest. */
 export async function hashLocal(path: string, signal: AbortSignal): Promise<string> {
   const handle = await open(path);
   try {

@@ -2,7 +2,7 @@ import { formatReference } from '../../registry/reference.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import type { WantedVersion } from './wanted.ts';
 
-/** Where a version comes from, as metadata.json says it: `HOST/REPOSITORY:TAG`, with a digest where there is no tag, or `file:PATH`. */
+/** Returns the origin of a version as in metadata.json: `HOST/REPOSITORY:TAG`, `HOST/REPOSITORY@DIGEST` without a tag, or `file:PATH`. */
 export function originOf({ source }: Pick<WantedVersion, 'source'>): string {
   if (source.kind === 'file') return `file:${source.written}`;
   const { registry, repository, tag, digest } = source.reference;
@@ -11,21 +11,21 @@ export function originOf({ source }: Pick<WantedVersion, 'source'>): string {
 }
 
 /**
- * Whether a version was published from what is named. --registry takes images from a mirror, and metadata.json says from where
- * they really came: on another host what stands before the image's name may be another's, too.
+ * Returns whether a version was published from this origin. With --registry, images come from a mirror, and metadata.json has
+ * their real origin: on another host, the part of the repository before the image's name may differ as well.
  */
 export function isFrom({ reference }: Pick<PublishedVersion, 'reference'>, named: string): boolean {
   if (named.startsWith('file:') || reference.startsWith('file:')) return reference === named;
-  const [is, asked] = [pathOf(reference), pathOf(named)];
-  if (is === asked || is.endsWith(`/${asked}`) || asked.endsWith(`/${is}`)) return true;
-  return hostOf(reference) !== hostOf(named) && is.split('/').at(-1) === asked.split('/').at(-1);
+  const [real, expected] = [pathOf(reference), pathOf(named)];
+  if (real === expected || real.endsWith(`/${expected}`) || expected.endsWith(`/${real}`)) return true;
+  return hostOf(reference) !== hostOf(named) && real.split('/').at(-1) === expected.split('/').at(-1);
 }
 
 function hostOf(text: string): string {
   return text.slice(0, text.indexOf('/'));
 }
 
-/** `REPOSITORY:TAG`, or `REPOSITORY@DIGEST` where there is no tag. */
+/** `REPOSITORY:TAG`, or `REPOSITORY@DIGEST` without a tag. */
 function pathOf(text: string): string {
   const path = text.slice(text.indexOf('/') + 1);
   return /:[^/@]+@/.test(path) ? path.slice(0, path.indexOf('@')) : path;

@@ -3,11 +3,18 @@ import { resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import { isDigest } from '../../registry/reference.ts';
 import { nameProblem } from '../../tree/names.ts';
-import { formatPlace, type Path, quoted } from '../json/problem.ts';
-import { type Member, memberOf, membersOf, twinsOf } from '../json/strictJson.ts';
+import { formatPath, type Path, quoted } from '../json/problem.ts';
+import { type Member, memberOf, membersOf, repeatedMembers } from '../json/strictJson.ts';
 import { readAliases } from './aliases.ts';
 import { imageSources } from './images.ts';
-import { nameRule, type Reading, readVersions, refuseTwins, type WrittenVersion, writtenVersions } from './versions.ts';
+import {
+  nameRule,
+  type Reading,
+  readVersions,
+  reportCaseVariants,
+  type WrittenVersion,
+  writtenVersions,
+} from './versions.ts';
 import type { VersionSource, WantedAlias, WantedVersion } from './wanted.ts';
 
 interface Plugins {
@@ -15,14 +22,14 @@ interface Plugins {
   readonly aliases: readonly WantedAlias[];
 }
 
-/** Reads `plugins`. Values of a wrong type are passed over: the schema has reported them. */
+/** Reads `plugins`. Values of a wrong type are skipped: the schema reports them. */
 export function readPlugins(plugins: Node, reading: Reading): Plugins {
   const versions: WantedVersion[] = [];
   const aliases: WantedAlias[] = [];
   const members = membersOf(plugins).filter(member => member.key !== '__proto__');
   if (members.length === 0 && plugins.type === 'object' && membersOf(plugins).length === 0)
     reading.report(['plugins'], plugins, { found: 'no plugin', expected: 'at least one' });
-  refuseTwins(['plugins'], members, 'name', reading);
+  reportCaseVariants(['plugins'], members, 'name', reading);
   for (const member of members) {
     const unfit = nameProblem(member.key);
     if (unfit !== undefined)
@@ -34,7 +41,7 @@ export function readPlugins(plugins: Node, reading: Reading): Plugins {
     versions.push(...plugin.versions);
     aliases.push(...plugin.aliases);
   }
-  for (const twin of twinsOf(plugins)) if (nameProblem(twin.key) === undefined) readPlugin(twin, true, reading);
+  for (const each of repeatedMembers(plugins)) if (nameProblem(each.key) === undefined) readPlugin(each, true, reading);
   return { versions, aliases };
 }
 
@@ -48,17 +55,17 @@ function readPlugin(member: Member, nameFits: boolean, reading: Reading): Plugin
     ? fileSources(file, known, node, path, reading)
     : imageSources(member.key, nameFits, known, node, path, reading);
   const aliases = memberOf(node, 'aliases');
-  // Without a list of versions there is nothing that an alias could be measured against.
+  // Without versions every alias would be reported.
   const found =
     aliases && written.length > 0
       ? readAliases([...path, 'aliases'], aliases.node, known, reading).map(alias => ({ name: member.key, ...alias }))
       : [];
-  if (aliases) refuseTwins([...path, 'aliases'], membersOf(aliases.node), 'version', reading, known);
+  if (aliases) reportCaseVariants([...path, 'aliases'], membersOf(aliases.node), 'version', reading, known);
   const versions = known.flatMap(each => {
     const source = sources.get(each.version);
     return source === undefined
       ? []
-      : [{ name: member.key, version: each.version, place: formatPlace(each.path), source }];
+      : [{ name: member.key, version: each.version, path: formatPath(each.path), source }];
   });
   return { versions, aliases: found };
 }
@@ -74,7 +81,7 @@ function fileSources(
     const other = memberOf(node, key);
     if (other)
       reading.report([...path, key], other.keyNode, {
-        found: `"${key}" beside "file"`,
+        found: `"${key}" together with "file"`,
         expected: 'either a local file or an image',
       });
   }
@@ -105,6 +112,6 @@ function fileProblem(path: string): string | undefined {
     return statSync(path).isFile() ? undefined : 'which is not a file';
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    return code === 'ENOENT' || code === 'ENOTDIR' ? 'which is not there' : 'which cannot be read';
+    return code === 'ENOENT' || code === 'ENOTDIR' ? 'which does not exist' : 'which cannot be read';
   }
 }

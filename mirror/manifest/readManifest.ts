@@ -1,12 +1,12 @@
 import { dirname, resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import { type Reference, ReferenceInvalid } from '../../registry/reference.ts';
-import { formatPlace, type Problem, quoted } from '../json/problem.ts';
+import { formatPath, type Problem, quoted } from '../json/problem.ts';
 import { schemaProblems } from '../json/schemaProblems.ts';
 import { itemsOf, memberOf, membersOf, parseStrictJson } from '../json/strictJson.ts';
 import { readTextFile } from '../json/textFile.ts';
 import { ManifestInvalid, ManifestMissing, ManifestUnreadable } from './errors.ts';
-import { isFault, parseRegistryPlace, type RegistryPlace } from './imageText.ts';
+import { isFault, parseRegistryPrefix, type RegistryPrefix } from './imageText.ts';
 import { readPlugins } from './plugins.ts';
 import { manifestKeysAt, manifestSchema } from './schema.ts';
 import { readSignatures } from './signatures.ts';
@@ -18,10 +18,7 @@ export type { PluginManifest } from './wanted.ts';
 
 const maxSizeBytes = 8 * 1024 * 1024;
 
-/**
- * Reads the user's list.
- * @throws ManifestMissing, ManifestUnreadable, ManifestInvalid (with everything that is wrong in it)
- */
+/** Reads a manifest. @throws ManifestMissing, ManifestUnreadable, ManifestInvalid (with all mistakes) */
 export async function readPluginManifest(path: string): Promise<PluginManifest> {
   const read = await readTextFile(path, maxSizeBytes);
   if ('text' in read) return parsePluginManifest(read.text, { file: path });
@@ -36,7 +33,7 @@ export async function readPluginManifest(path: string): Promise<PluginManifest> 
   ]);
 }
 
-/** Parses the text of a manifest. `file` is where it lies: local modules are relative to its folder. @throws ManifestInvalid */
+/** Parses a manifest. @param file its path: local modules are relative to its folder @throws ManifestInvalid */
 export async function parsePluginManifest(text: string, { file }: { readonly file: string }): Promise<PluginManifest> {
   const document = parseStrictJson(text);
   const { root } = document;
@@ -46,13 +43,13 @@ export async function parsePluginManifest(text: string, { file }: { readonly fil
   ];
   const absolute = resolve(file);
   const report: Reading['report'] = (path, node, fault) =>
-    void problems.push({ place: formatPlace(path), ...fault, ...document.spot(node.offset) });
+    void problems.push({ place: formatPath(path), ...fault, ...document.spot(node.offset) });
 
   const registryNode = memberOf(root, 'registry')?.node;
   const registry = registryNode?.type === 'string' ? String(registryNode.value) : defaultRegistry;
-  const parsed = parseRegistryPlace(registry);
+  const parsed = parseRegistryPrefix(registry);
   if (isFault(parsed) && registryNode) report(['registry'], registryNode, parsed);
-  const base = isFault(parsed) ? placeOf(defaultRegistry) : parsed;
+  const base = isFault(parsed) ? requirePrefix(defaultRegistry) : parsed;
 
   const plugins = memberOf(root, 'plugins')?.node;
   const reading: Reading = { folder: dirname(absolute), base, report };
@@ -60,28 +57,28 @@ export async function parsePluginManifest(text: string, { file }: { readonly fil
   const versions = readSignatures(memberOf(root, 'signatures')?.node, read.versions, reading);
   const mirrors = readMirrors(memberOf(root, 'mirrors')?.node, report);
   if (problems.length > 0) throw new ManifestInvalid(file, inOrder(problems));
-  return { file: absolute, registry: formatRegistryPlace(base), ...read, versions, mirrors };
+  return { file: absolute, registry: formatRegistryPrefix(base), ...read, versions, mirrors };
 }
 
 /**
- * The manifest with every image taken from `HOST[/PREFIX]` instead: the host is replaced and the prefix put before the
- * repository. A prefix of the manifest's own `registry` gives way, as this place stands for that one. @throws ReferenceInvalid
+ * Returns the manifest with every image taken from `HOST[/PREFIX]`: the host is replaced and the prefix put before the
+ * repository, where it replaces the prefix of the manifest's own `registry`. @throws ReferenceInvalid
  */
 export function withRegistry(manifest: PluginManifest, registry: string): PluginManifest {
-  const place = placeOf(registry);
-  const own = placeOf(manifest.registry);
+  const target = requirePrefix(registry);
+  const own = requirePrefix(manifest.registry);
   const rewrite = (reference: Reference): Reference => {
     const inOwn = own.prefix !== '' && reference.registry === own.registry;
     const bare =
       inOwn && reference.repository.startsWith(`${own.prefix}/`)
         ? reference.repository.slice(own.prefix.length + 1)
         : reference.repository;
-    const repository = place.prefix === '' ? bare : `${place.prefix}/${bare}`;
-    return { ...reference, registry: place.registry, repository };
+    const repository = target.prefix === '' ? bare : `${target.prefix}/${bare}`;
+    return { ...reference, registry: target.registry, repository };
   };
   return {
     ...manifest,
-    registry: formatRegistryPlace(place),
+    registry: formatRegistryPrefix(target),
     versions: manifest.versions.map(version =>
       version.source.kind === 'image'
         ? { ...version, source: { kind: 'image', reference: rewrite(version.source.reference) } }
@@ -90,18 +87,19 @@ export function withRegistry(manifest: PluginManifest, registry: string): Plugin
   };
 }
 
-function placeOf(text: string): RegistryPlace {
-  const place = parseRegistryPlace(text);
-  if (!isFault(place)) return place;
-  throw new ReferenceInvalid(`${place.found} is not a registry`, {
-    subject: place.found,
-    expected: place.expected,
-    found: place.found,
-    hint: place.hint ?? 'Write it as HOST or HOST/PREFIX, such as harbor.example.com/higress.',
+/** @throws ReferenceInvalid */
+function requirePrefix(text: string): RegistryPrefix {
+  const parsed = parseRegistryPrefix(text);
+  if (!isFault(parsed)) return parsed;
+  throw new ReferenceInvalid(`${parsed.found} is not a registry`, {
+    subject: parsed.found,
+    expected: parsed.expected,
+    found: parsed.found,
+    hint: parsed.hint ?? 'Write it as HOST or HOST/PREFIX, such as harbor.example.com/higress.',
   });
 }
 
-function formatRegistryPlace({ registry, prefix }: RegistryPlace): string {
+function formatRegistryPrefix({ registry, prefix }: RegistryPrefix): string {
   return prefix === '' ? registry : `${registry}/${prefix}`;
 }
 
@@ -109,26 +107,26 @@ function readMirrors(node: Node | undefined, report: Reading['report']): Readonl
   const mirrors: [string, string[]][] = [];
   for (const member of membersOf(node)) {
     if (member.key === '__proto__') continue;
-    const host = parseRegistryPlace(member.key);
+    const host = parseRegistryPrefix(member.key);
     if (isFault(host)) report(['mirrors', member.key], member.keyNode, host);
     else if (host.prefix !== '')
       report(['mirrors', member.key], member.keyNode, {
         found: quoted(member.key),
-        expected: 'a registry’s HOST[:PORT] alone',
+        expected: 'the HOST[:PORT] of a registry, without a path',
       });
-    const places: string[] = [];
+    const prefixes: string[] = [];
     for (const [index, item] of itemsOf(member.node).entries()) {
       if (item.type !== 'string') continue;
-      const place = parseRegistryPlace(String(item.value));
-      if (isFault(place)) report(['mirrors', member.key, index], item, place);
-      else places.push(formatRegistryPlace(place));
+      const prefix = parseRegistryPrefix(String(item.value));
+      if (isFault(prefix)) report(['mirrors', member.key, index], item, prefix);
+      else prefixes.push(formatRegistryPrefix(prefix));
     }
-    mirrors.push([member.key, places]);
+    mirrors.push([member.key, prefixes]);
   }
   return Object.fromEntries(mirrors);
 }
 
-/** In the order of the text, as a user mends them. */
+/** In the order of the text. */
 function inOrder(problems: readonly Problem[]): Problem[] {
   return [...problems].sort(
     (one, other) => (one.line ?? 0) - (other.line ?? 0) || (one.column ?? 0) - (other.column ?? 0),

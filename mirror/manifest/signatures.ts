@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import picomatch from 'picomatch';
-import { formatPlace, type Path, quoted } from '../json/problem.ts';
+import { formatPath, type Path, quoted } from '../json/problem.ts';
 import { itemsOf, memberOf, membersOf } from '../json/strictJson.ts';
 import type { KeylessPolicy, PolicyFile, SignaturePolicy } from '../signatures/policy.ts';
 import { type Fault, isFault } from './imageText.ts';
@@ -14,15 +14,15 @@ const mostKeyBytes = 64 * 1024;
 const mostRootBytes = 4 * 1024 * 1024;
 const eitherOr = 'one of "key", "identity", "identityPattern" and "unsigned"';
 
-/** What `signatures` says of the images that fit; `policy` is absent where they may come unsigned. */
+/** One item of `signatures`. `policy` is absent if the images need no signature. */
 interface Rule {
-  readonly fits: (image: string) => boolean;
+  readonly matches: (image: string) => boolean;
   readonly policy?: SignaturePolicy;
 }
 
 /**
- * Gives every version from an image the policy that governs it: the first whose `images` fit its HOST/REPOSITORY. An
- * image that none fits is a problem, as nobody said that it may come unsigned. Local files are no images, and are not checked.
+ * Returns the versions with their policies: for every image the first policy whose `images` match its HOST/REPOSITORY. An
+ * image that no policy matches is a problem, so that none stays unsigned by accident. Local files are not checked.
  */
 export function readSignatures(
   node: Node | undefined,
@@ -31,7 +31,7 @@ export function readSignatures(
 ): readonly WantedVersion[] {
   if (node === undefined) return versions;
   const list = node.type === 'array';
-  if (list && itemsOf(node).length === 0) return versions; // the schema has reported it
+  if (list && itemsOf(node).length === 0) return versions; // reported by the schema
   const written = list
     ? itemsOf(node).map((item, index) => ({ item, path: ['signatures', index] }))
     : [{ item: node, path: ['signatures'] }];
@@ -40,8 +40,8 @@ export function readSignatures(
   for (const { item, path } of written) {
     if (catchAll !== undefined)
       reading.report(path, item, {
-        found: `a policy behind ${formatPlace(catchAll)}, which has no "images" and so governs all the rest`,
-        expected: 'the policy for all the rest at the end',
+        found: `a policy after ${formatPath(catchAll)}, which has no "images" and so applies to all images`,
+        expected: 'the policy without "images" at the end',
       });
     if (memberOf(item, 'images') === undefined) catchAll ??= path;
     rules.push(readRule(item, path, reading));
@@ -50,13 +50,13 @@ export function readSignatures(
   return versions.map(version => {
     if (version.source.kind === 'file') return version;
     const image = `${version.source.reference.registry}/${version.source.reference.repository}`;
-    const rule = rules.find(each => each.fits(image));
+    const rule = rules.find(each => each.matches(image));
     if (rule === undefined && !uncovered.has(image)) {
       uncovered.add(image);
       reading.report(['signatures'], node, {
-        found: `no policy for the image ${quoted(image)} of ${version.place}`,
-        expected: 'one for every image',
-        hint: 'End the list with a policy without "images", or with {"unsigned": true} if the rest need no signature.',
+        found: `no policy for the image ${quoted(image)} of ${version.path}`,
+        expected: 'a policy for every image',
+        hint: 'End the list with a policy without "images", or with {"unsigned": true} if the other images need no signature.',
       });
     }
     return rule?.policy === undefined ? version : { ...version, signatures: rule.policy };
@@ -65,9 +65,9 @@ export function readSignatures(
 
 function readRule(node: Node, path: Path, reading: Reading): Rule {
   const globs = textsOf(memberOf(node, 'images')?.node);
-  const fits = memberOf(node, 'images') === undefined ? () => true : picomatch(globs);
+  const matches = memberOf(node, 'images') === undefined ? () => true : picomatch(globs);
   const policy = node.type === 'object' ? readPolicy(node, path, reading) : undefined;
-  return { fits, ...(policy === undefined ? {} : { policy }) };
+  return { matches, ...(policy === undefined ? {} : { policy }) };
 }
 
 function readPolicy(node: Node, path: Path, reading: Reading): SignaturePolicy | undefined {
@@ -78,21 +78,28 @@ function readPolicy(node: Node, path: Path, reading: Reading): SignaturePolicy |
   const has = (key: string): boolean => memberOf(node, key) !== undefined;
   const kinds = membersOf(node).filter(({ key }) => ['key', 'identity', 'identityPattern', 'unsigned'].includes(key));
   const [kind, second] = kinds;
-  if (kind === undefined) return report('', { found: 'no word on who must have signed', expected: eitherOr });
+  if (kind === undefined) return report('', { found: 'no signer', expected: eitherOr });
   if (second !== undefined)
-    return report(second.key, { found: `"${second.key}" beside "${kind.key}"`, expected: eitherOr });
+    return report(second.key, { found: `"${second.key}" together with "${kind.key}"`, expected: eitherOr });
   const keyless = kind.key === 'identity' || kind.key === 'identityPattern';
   if (has('issuer') && !keyless)
-    report('issuer', { found: `"issuer" beside "${kind.key}"`, expected: '"issuer" with "identity" only' });
+    report('issuer', { found: `"issuer" together with "${kind.key}"`, expected: '"issuer" with "identity" only' });
   if (has('trustedRoot') && kind.key === 'unsigned')
-    report('trustedRoot', { found: '"trustedRoot" beside "unsigned"', expected: 'nothing beside it but "images"' });
+    report('trustedRoot', {
+      found: '"trustedRoot" together with "unsigned"',
+      expected: 'only "images" with "unsigned"',
+    });
   if (kind.key === 'unsigned') return undefined;
-  const place = formatPlace(path);
-  const file = (key: string, mostBytes: number, judge: (text: string) => Fault | undefined): PolicyFile | undefined => {
+  const at = formatPath(path);
+  const file = (
+    key: string,
+    mostBytes: number,
+    faultOf: (text: string) => Fault | undefined,
+  ): PolicyFile | undefined => {
     const written = textOf(memberOf(node, key)?.node);
     if (written === undefined) return undefined;
     const read = readPolicyFile(written, mostBytes, reading.folder);
-    const fault = 'text' in read ? judge(read.text) : read;
+    const fault = 'text' in read ? faultOf(read.text) : read;
     if (fault !== undefined) return report(key, fault);
     return 'text' in read ? read : undefined;
   };
@@ -100,18 +107,18 @@ function readPolicy(node: Node, path: Path, reading: Reading): SignaturePolicy |
   if (kind.key === 'key') {
     const key = file('key', mostKeyBytes, keyFault);
     if (key === undefined || (has('trustedRoot') && trustedRoot === undefined)) return undefined;
-    return { kind: 'key', place, key, ...(trustedRoot === undefined ? {} : { trustedRoot }) };
+    return { kind: 'key', path: at, key, ...(trustedRoot === undefined ? {} : { trustedRoot }) };
   }
   for (const [key, expected] of [
-    ['issuer', 'the OIDC issuer that vouched for it, such as "https://token.actions.githubusercontent.com"'],
-    ['trustedRoot', 'the path of a Sigstore trusted_root.json: nothing is trusted by itself, and none is fetched'],
+    ['issuer', 'the OIDC issuer that confirmed it, such as "https://token.actions.githubusercontent.com"'],
+    ['trustedRoot', 'the path of a Sigstore trusted_root.json: there is no default, and none is downloaded'],
   ] as const)
-    if (!has(key)) report(kind.key, { found: `no "${key}" beside "${kind.key}"`, expected });
+    if (!has(key)) report(kind.key, { found: `"${kind.key}" without "${key}"`, expected });
   const identity = readIdentity(kind.key, textOf(kind.node));
   if (identity !== undefined && isFault(identity)) return report(kind.key, identity);
   const issuer = textOf(memberOf(node, 'issuer')?.node);
   if (identity === undefined || issuer === undefined || trustedRoot === undefined) return undefined;
-  return { kind: 'keyless', place, identity, issuer, trustedRoot };
+  return { kind: 'keyless', path: at, identity, issuer, trustedRoot };
 }
 
 function readIdentity(key: string, text: string | undefined): KeylessPolicy['identity'] | Fault | undefined {
@@ -140,19 +147,20 @@ function readPolicyFile(written: string, mostBytes: number, folder: string): Pol
     return { written, text: readFileSync(path, 'utf8') };
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    return fault(code === 'ENOENT' || code === 'ENOTDIR' ? 'which is not there' : 'which cannot be read');
+    return fault(code === 'ENOENT' || code === 'ENOTDIR' ? 'which does not exist' : 'which cannot be read');
   }
 }
 
-const publicKeys = 'a public key in PEM: ECDSA (P-256, P-384, P-521), RSA of 2048 bits or more, or Ed25519';
+const publicKeys =
+  'a public key in PEM: ECDSA (P-256, P-384, P-521), RSA of 2048 bits or more, or Ed25519 (plain signatures only)';
 
 function keyFault(text: string): Fault | undefined {
   const hint = 'cosign generate-key-pair writes it as cosign.pub.';
   const label = /-----BEGIN ([A-Z ]+)-----/.exec(text)?.[1];
   if (label !== undefined && /PRIVATE/.test(label))
-    return { found: `a private key ("${label}")`, expected: publicKeys, hint: `It must stay secret. ${hint}` };
+    return { found: `a private key ("${label}")`, expected: publicKeys, hint: `Keep it secret. ${hint}` };
   if (label !== 'PUBLIC KEY' && label !== 'RSA PUBLIC KEY')
-    return { found: label === undefined ? 'no PEM' : `PEM of "${label}"`, expected: publicKeys, hint };
+    return { found: label === undefined ? 'a file that is not PEM' : `PEM of "${label}"`, expected: publicKeys, hint };
   try {
     const { asymmetricKeyType: type, asymmetricKeyDetails: details = {} } = createPublicKey(text);
     const { namedCurve = '', modulusLength = 0 } = details;
@@ -175,7 +183,7 @@ function rootFault(text: string): Fault | undefined {
       typeof parsed === 'object' && parsed !== null && ('certificateAuthorities' in parsed || 'tlogs' in parsed);
     return fits ? undefined : { found: 'other JSON', expected };
   } catch {
-    return { found: 'no JSON', expected };
+    return { found: 'a file that is not JSON', expected };
   }
 }
 

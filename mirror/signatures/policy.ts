@@ -10,13 +10,13 @@ export interface PolicyFile {
 /** Whose signature an image needs. */
 export type SignaturePolicy = KeyPolicy | KeylessPolicy;
 
-interface PolicyPlace {
+interface PolicyBase {
   /** Its path in the manifest, e.g. `signatures[1]`. */
-  readonly place: string;
+  readonly path: string;
 }
 
 /** A signature by this key. */
-export interface KeyPolicy extends PolicyPlace {
+export interface KeyPolicy extends PolicyBase {
   readonly kind: 'key';
   /**
    * A public key in PEM: ECDSA over P-256, P-384 or P-521, RSA of 2048 bits or more, or Ed25519 (plain signatures only, which
@@ -28,7 +28,7 @@ export interface KeyPolicy extends PolicyPlace {
 }
 
 /** A signature with a certificate for this identity, from an authority of the trusted root (Sigstore, keyless). */
-export interface KeylessPolicy extends PolicyPlace {
+export interface KeylessPolicy extends PolicyBase {
   readonly kind: 'keyless';
   /** The certificate's subject alternative name: exactly, or a pattern (RegExp) that matches all of it. */
   readonly identity: { readonly exact: string } | { readonly pattern: string };

@@ -24,7 +24,7 @@ export class SignatureInvalid extends Refusal {
   readonly code = 'SIGNATURE_INVALID';
 
   constructor(subject: string, policy: SignaturePolicy, reasons: readonly string[], cause?: unknown) {
-    super(`${subject} has no signature that satisfies the manifest's "${policy.place}": ${listed(reasons)}`, {
+    super(`${subject} has no signature that satisfies the manifest's "${policy.path}": ${listed(reasons)}`, {
       subject,
       faultIn: describePolicy(policy),
       expected: describePolicy(policy),
@@ -43,7 +43,7 @@ export class SignaturePolicyUnusable extends Refusal {
 /** Returns the error for a file that is not a trusted root. */
 export function rootError(policy: SignaturePolicy, file: string, cause: unknown): SignaturePolicyUnusable {
   return new SignaturePolicyUnusable(
-    `${file}, named by ${policy.place} of the manifest, cannot be used as a trusted root`,
+    `${file}, named by ${policy.path} of the manifest, cannot be used as a trusted root`,
     {
       subject: file,
       expected: "Sigstore's trusted root in JSON, with certificate authorities and logs",
@@ -55,9 +55,9 @@ export function rootError(policy: SignaturePolicy, file: string, cause: unknown)
 }
 
 /** Returns the error for a signature that the policy's Ed25519 key may have made in the prehashed form. */
-export function prehashedError({ key, place }: KeyPolicy): SignaturePolicyUnusable {
+export function prehashedError({ key, path }: KeyPolicy): SignaturePolicyUnusable {
   return new SignaturePolicyUnusable(
-    `${key.written}, named by ${place} of the manifest, is an Ed25519 key, whose cosign signatures are not supported`,
+    `${key.written}, named by ${path} of the manifest, is an Ed25519 key, whose cosign signatures are not supported`,
     {
       subject: key.written,
       expected: 'an ECDSA or RSA key, or a plain Ed25519 signature',

@@ -28,7 +28,7 @@ test('archives made to do harm are refused by what is wrong with them', async ()
   const cases: [string, TestImage, string, RegExp][] = [
     ['traversal', of({ ...plugin, name: '../plugin.wasm' }), 'LAYER_HOSTILE', /leaves the layer/],
     [
-      'traversal beside',
+      'traversal next to it',
       of(plugin, { name: 'a/../../../etc/cron.d/x', body: 'x' }),
       'LAYER_HOSTILE',
       /leaves the layer/,
@@ -219,7 +219,7 @@ test('bombs end at 1 GiB, wherever they hide', async () => {
   const end = 1024 * 1024 * 1024 + 1;
   const head = tarOf([plugin]);
   const padded = await packed(Readable.from(pieces([head], end)));
-  await refuses(layer(padded), 'LAYER_TOO_LARGE', /1 GiB/, 'behind the end mark');
+  await refuses(layer(padded), 'LAYER_TOO_LARGE', /1 GiB/, 'after the end mark');
   // 3 bytes of block header and one of content are 128 KiB of output each (RFC 8878, 3.1.1.2.2).
   const block = Buffer.from([0x02, 0x00, 0x10, 0x00]);
   const blocks = Buffer.concat([Buffer.from('28b52ffd0038', 'hex'), ...Array.from({ length: 8200 }, () => block)]);

@@ -26,7 +26,7 @@ const images: Record<string, TestImage> = {
   'form A, main.wasm': imageFormA({ wasm, entryName: 'main.wasm' }),
   'form A, ./plugin.wasm': imageFormA({ wasm, entryName: './plugin.wasm' }),
   'form A, a module in a folder': imageFormA({ wasm, entryName: 'out/main.wasm' }),
-  'form A, plugin.wasm beside another': imageFormA({
+  'form A, plugin.wasm next to another': imageFormA({
     wasm,
     entries: [entry('a.wasm', other), entry('plugin.wasm'), entry('z.wasm', other)],
   }),
@@ -90,7 +90,7 @@ const images: Record<string, TestImage> = {
     ],
     wasm,
   }),
-  'the OCI empty layer beside it': imageOf({
+  'the OCI empty layer next to it': imageOf({
     layers: [raw(Buffer.from('{}'), undefined, MEDIA.empty), raw(wasm)],
     wasm,
   }),
@@ -128,7 +128,7 @@ const images: Record<string, TestImage> = {
     wasm,
   }),
   'a tar without its end mark': imageOf({ layers: [tarLayer(tarOf([entry('plugin.wasm')], { end: false }))], wasm }),
-  'links, devices and long names beside it': imageOf({
+  'links, devices and long names next to it': imageOf({
     layers: [
       tarLayer([
         { name: 'etc', type: 'directory' },

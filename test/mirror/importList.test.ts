@@ -32,7 +32,7 @@ describe('plugins.properties', () => {
     for (const text of ['', '\n', '# nothing\n'])
       assert.throws(
         () => take(text),
-        (error: unknown) => error instanceof ImportInvalid && /no entry at all/.test(error.message + error.found),
+        (error: unknown) => error instanceof ImportInvalid && /no entry/.test(error.message + error.found),
       );
   });
 
@@ -65,7 +65,7 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
       },
     });
   });
-  it('keeps digests: as version where there is no tag, as pin beside one', async () => {
+  it('keeps digests: as version without a tag, as pin with one', async () => {
     const list = take(`a=oci://r.io/plugins/a@${pin}\nb=oci://r.io/plugins/b:1@${pin}`);
     assert.deepEqual(await paths(list), [
       `a ${pin} ← r.io/plugins/a@${pin}`,
@@ -175,7 +175,7 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
   it('takes the same line twice as once', async () => {
     const list = take('a=r.io/a:1\na=r.io/a:1');
     assert.deepEqual([list.lost, await paths(list)], [0, ['a 1 ← r.io/a:1']]);
-    assert.deepEqual(list.notes, ['line 2: "a" "1" stands in line 1 already']);
+    assert.deepEqual(list.notes, ['line 2: "a" "1" is in line 1 already']);
   });
   it('is refused where nothing is left', () => {
     assert.throws(() => take('# nothing\n'), ImportInvalid);
@@ -307,7 +307,7 @@ describe('the unmanaged lock', () => {
   });
 });
 
-describe('JSON that is no list of upstream’s', () => {
+describe('JSON that is not a list of Higress', () => {
   const cases: [string, string, RegExp][] = [
     ['broken', '{"schemaVersion":1,', /end of the file|JSON/],
     ['a key twice', '{"schemaVersion":1,"plugins":{"a":{},"a":{}}}', /2 times/],

@@ -110,7 +110,7 @@ describe('a lock', () => {
       }),
     );
   });
-  it('lies beside its manifest', () => {
+  it('is next to its manifest', () => {
     assert.equal(lockfilePath('a/manifest.json'), 'a/manifest.lock.json');
     assert.equal(lockfilePath('/x/prod.json'), '/x/prod.lock.json');
     assert.equal(lockfilePath('list'), 'list.lock.json');
@@ -225,7 +225,7 @@ describe('readLockfile and writeLockfile', () => {
     assert.equal(await readLockfile(join(folder, 'none.lock.json')), undefined);
     await assert.rejects(readLockfile(folder), LockUnreadable);
   });
-  it('write once, then only what is new, and leave nothing beside it', async () => {
+  it('are written once and then only if they differ, without other files', async () => {
     const path = join(folder, 'a.lock.json');
     assert.equal(await writeLockfile(path, full), true);
     const past = new Date('2020-01-01T00:00:00Z');

@@ -79,13 +79,13 @@ describe('a manifest that is right', () => {
       'local-one 0.1.0 ← file ./main.wasm',
       'basic-auth 1.0.0 = 2.0.0',
     ]);
-    assert.deepEqual(manifest.versions.map(version => version.place).slice(0, 4), [
+    assert.deepEqual(manifest.versions.map(version => version.path).slice(0, 4), [
       'plugins.ai-proxy',
       'plugins.ai-statistics[0]',
       'plugins.ai-statistics[1]',
       'plugins.basic-auth.versions[0]',
     ]);
-    assert.equal(manifest.aliases[0]?.place, 'plugins.basic-auth.aliases["1.0.0"]');
+    assert.equal(manifest.aliases[0]?.path, 'plugins.basic-auth.aliases["1.0.0"]');
     const local = manifest.versions.at(-1)?.source;
     assert.equal(local?.kind === 'file' && local.path, join(folder, 'main.wasm'));
     assert.equal(manifest.file, join(folder, 'manifest.json'));
@@ -267,7 +267,7 @@ describe('a manifest that is wrong', () => {
       'tag twice',
       plugins({ p: { image: 'a/b:7', versions: ['1'], tags: { '1': '8' } } }),
       'plugins.p.tags["1"]',
-      /beside/,
+      /while the image has "7"/,
     ],
     ['image over http', plugins({ p: { image: 'https://h.io/a', versions: ['1'] } }), 'plugins.p.image', /https:\/\//],
     ['image in upper case', plugins({ p: { image: 'Team/P', versions: ['1'] } }), 'plugins.p.image', /lower-case/],
@@ -289,10 +289,10 @@ describe('a manifest that is wrong', () => {
     ],
     ['version that is no tag', plugins({ p: '1.0+b' }), 'plugins.p', /"tags"/],
     [
-      'alias that shadows',
+      'alias with the name of a version',
       plugins({ p: { versions: ['1', '2'], aliases: { '1': '2' } } }),
       'plugins.p.aliases["1"]',
-      /shadows/,
+      /a version of this plugin already/,
     ],
     [
       'alias to nowhere',
@@ -321,23 +321,23 @@ describe('a manifest that is wrong', () => {
       /the number 2/,
     ],
     [
-      'file beside image',
+      'file and image',
       plugins({ p: { file: 'main.wasm', image: 'a/b', versions: ['1'] } }),
       'plugins.p.image',
       /either/,
     ],
-    ['file beside tags', plugins({ p: { file: 'main.wasm', tags: {}, versions: ['1'] } }), 'plugins.p.tags', /either/],
+    ['file and tags', plugins({ p: { file: 'main.wasm', tags: {}, versions: ['1'] } }), 'plugins.p.tags', /either/],
     ['file with a pin', plugins({ p: { file: 'main.wasm', versions: [`1@${pin}`] } }), 'plugins.p.versions[0]', /pin/],
-    ['file missing', plugins({ p: { file: 'nope.wasm', versions: ['1'] } }), 'plugins.p.file', /not there/],
+    ['file missing', plugins({ p: { file: 'nope.wasm', versions: ['1'] } }), 'plugins.p.file', /does not exist/],
     ['file that is a folder', plugins({ p: { file: '.', versions: ['1'] } }), 'plugins.p.file', /not a file/],
     ['file with NUL', plugins({ p: { file: 'a\0b', versions: ['1'] } }), 'plugins.p.file', /cannot be read/],
-    ['registry with scheme', plugins({ p: '1' }, { registry: 'http://h.io' }), 'registry', /Leave http:\/\/ out/],
+    ['registry with scheme', plugins({ p: '1' }, { registry: 'http://h.io' }), 'registry', /Remove http:\/\//],
     ['registry with port out of range', plugins({ p: '1' }, { registry: 'h:70000' }), 'registry', /HOST/],
     ['registry as list', plugins({ p: '1' }, { registry: ['h'] }), 'registry', /a list/],
-    ['mirror of a path', plugins({ p: '1' }, { mirrors: { 'h/x': ['i'] } }), 'mirrors["h/x"]', /alone/],
+    ['mirror of a path', plugins({ p: '1' }, { mirrors: { 'h/x': ['i'] } }), 'mirrors["h/x"]', /without a path/],
     ['mirror as text', plugins({ p: '1' }, { mirrors: { h: 'i' } }), 'mirrors.h', /list/],
     ['mirror with scheme', plugins({ p: '1' }, { mirrors: { h: ['i', 'http://j'] } }), 'mirrors.h[1]', /http/],
-    ['signatures by nobody', plugins({ p: '1' }, { signatures: {} }), 'signatures', /no word on who must have signed/],
+    ['signatures without a signer', plugins({ p: '1' }, { signatures: {} }), 'signatures', /no signer/],
   ];
   for (const [what, text, place, told] of cases)
     it(what, async () => {
@@ -440,7 +440,7 @@ trailing`;
   });
 });
 
-describe('text that is no JSON', () => {
+describe('text that is not JSON', () => {
   const cases: [string, string, RegExp][] = [
     ['nothing', '', /empty file/],
     ['white space', ' \n', /empty file/],

@@ -44,7 +44,7 @@ function parse(signatures: unknown, plugins: unknown = { p: '1', q: { image: 'h.
 }
 
 function policies(manifest: PluginManifest): (string | undefined)[] {
-  return manifest.versions.map(({ signatures }) => signatures?.place);
+  return manifest.versions.map(({ signatures }) => signatures?.path);
 }
 
 async function problems(signatures: unknown, plugins?: unknown): Promise<readonly Problem[]> {
@@ -67,7 +67,7 @@ describe('signatures in a manifest', () => {
   });
 
   for (const name of ['p256', 'p384', 'p521', 'ed25519', 'rsa'])
-    it(`a key of ${name} governs every image`, async () => {
+    it(`a key of ${name} applies to every image`, async () => {
       const manifest = await parse({ key: `./${name}.pub` });
       assert.deepEqual(policies(manifest), ['signatures', 'signatures', 'signatures']);
     });
@@ -82,7 +82,7 @@ describe('signatures in a manifest', () => {
     assert.deepEqual(pattern.signatures.identity, { pattern: 'a|b' });
   });
 
-  it('the first of a list that fits an image governs it', async () => {
+  it('the first policy that matches an image applies to it', async () => {
     const list = [
       { images: 'h.io/**', key: 'p256.pub' },
       { images: ['r.io/plugins/*'], unsigned: true },
@@ -103,7 +103,7 @@ describe('signatures in a manifest', () => {
     ]);
   });
 
-  it('an image that no policy governs is a problem, told once', async () => {
+  it('an image without a policy is a problem, reported once', async () => {
     const found = await problems([{ images: 'r.io/**', key: 'p256.pub' }]);
     assert.deepEqual(
       found.map(({ place }) => place),
@@ -134,20 +134,20 @@ describe('signatures in a manifest', () => {
   });
 
   const cases: readonly [string, unknown, string, RegExp][] = [
-    ['nobody', {}, 'signatures', /no word on who/],
-    ['nobody in a list', [{ images: '**' }], 'signatures[0]', /no word on who/],
+    ['no signer', {}, 'signatures', /no signer/],
+    ['no signer in a list', [{ images: '**' }], 'signatures[0]', /no signer/],
     ['an empty list', [], 'signatures', /at least one policy/],
     ['a text', 'cosign.pub', 'signatures', /a policy, or a list/],
     ['null', null, 'signatures', /a policy, or a list/],
     ['an unknown key', { keys: 'p256.pub' }, 'signatures.keys', /Did you mean "key"/],
     ['an unknown key in a list', [{ key: 'p256.pub', image: 'x' }], 'signatures[0].image', /Did you mean "images"/],
-    ['two kinds', { key: 'p256.pub', identity: 'x' }, 'signatures.identity', /beside "key"/],
-    ['both identities', { ...keyless, identityPattern: 'x' }, 'signatures.identityPattern', /beside "identity"/],
-    ['unsigned and a key', { unsigned: true, key: 'p256.pub' }, 'signatures.key', /beside "unsigned"/],
+    ['two kinds', { key: 'p256.pub', identity: 'x' }, 'signatures.identity', /together with "key"/],
+    ['both identities', { ...keyless, identityPattern: 'x' }, 'signatures.identityPattern', /together with "identity"/],
+    ['unsigned and a key', { unsigned: true, key: 'p256.pub' }, 'signatures.key', /together with "unsigned"/],
     ['unsigned: false', { unsigned: false }, 'signatures.unsigned', /expected true/],
-    ['an issuer beside a key', { key: 'p256.pub', issuer: 'x' }, 'signatures.issuer', /"identity" only/],
-    ['no issuer', { identity: 'x', trustedRoot: 'root.json' }, 'signatures.identity', /no "issuer"/],
-    ['no root', { identity: 'x', issuer: 'x' }, 'signatures.identity', /none is fetched/],
+    ['an issuer with a key', { key: 'p256.pub', issuer: 'x' }, 'signatures.issuer', /"identity" only/],
+    ['no issuer', { identity: 'x', trustedRoot: 'root.json' }, 'signatures.identity', /without "issuer"/],
+    ['no root', { identity: 'x', issuer: 'x' }, 'signatures.identity', /none is downloaded/],
     ['an empty identity', { ...keyless, identity: '' }, 'signatures.identity', /the identity/],
     [
       'a broken pattern',
@@ -161,19 +161,19 @@ describe('signatures in a manifest', () => {
       'signatures.identityPattern',
       /regular expression/,
     ],
-    ['a key that is not there', { key: './no.pub' }, 'signatures.key', /not there.*\n?.*Looked for/s],
+    ['a missing key', { key: './no.pub' }, 'signatures.key', /does not exist.*\n?.*Looked for/s],
     ['a folder', { key: './folder' }, 'signatures.key', /not a file/],
     ['a large file', { key: './large.pub' }, 'signatures.key', /70000 bytes/],
-    ['no PEM', { key: './not.pub' }, 'signatures.key', /no PEM/],
+    ['no PEM', { key: './not.pub' }, 'signatures.key', /not PEM/],
     ['a private key', { key: './private.pem' }, 'signatures.key', /private key.*secret/s],
     ['garbage in PEM', { key: './garbage.pub' }, 'signatures.key', /cannot be read/],
     ['a short RSA key', { key: './short.pub' }, 'signatures.key', /1024 bits/],
     ['a strange curve', { key: './k256.pub' }, 'signatures.key', /secp256k1/],
     ['a key that cannot sign', { key: './x25519.pub' }, 'signatures.key', /x25519/],
     ['a root that is none', { ...keyless, trustedRoot: 'other.json' }, 'signatures.trustedRoot', /other JSON/],
-    ['a root without JSON', { ...keyless, trustedRoot: 'not.pub' }, 'signatures.trustedRoot', /no JSON/],
+    ['a root without JSON', { ...keyless, trustedRoot: 'not.pub' }, 'signatures.trustedRoot', /not JSON/],
     ['no globs', [{ images: [], key: 'p256.pub' }, { unsigned: true }], 'signatures[0].images', /at least one glob/],
-    ['a policy behind the last', [{ unsigned: true }, { key: 'p256.pub' }], 'signatures[1]', /governs all the rest/],
+    ['a policy after the last', [{ unsigned: true }, { key: 'p256.pub' }], 'signatures[1]', /applies to all images/],
   ];
   for (const [what, signatures, place, told] of cases)
     it(`refuses ${what}`, async () => {

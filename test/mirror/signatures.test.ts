@@ -67,7 +67,7 @@ function byKey(by: KeyObject | string = key, trustedRoot?: object): KeyPolicy {
     trustedRoot === undefined
       ? {}
       : { trustedRoot: { written: './trusted_root.json', text: JSON.stringify(trustedRoot) } };
-  return { kind: 'key', place: 'signatures', key: { written: './cosign.pub', text }, ...root };
+  return { kind: 'key', path: 'signatures', key: { written: './cosign.pub', text }, ...root };
 }
 
 async function verify(policy: SignaturePolicy): Promise<SignatureProof> {
@@ -184,7 +184,7 @@ describe('signatures by a key', () => {
     assert.equal(registry.count('manifest'), 2);
   });
 
-  it('over the manifest behind an index', async () => {
+  it('a signature of the manifest chosen from an index is accepted', async () => {
     put(index, '1');
     put(signatureImage([simpleLayer(key, payloadFor(image.digest))]), sigTag(image.digest));
     const { digest } = await verify(byKey());
@@ -399,7 +399,7 @@ describe('signatures without a key', () => {
   const sigstore = new FakeSigstore();
   const keyless = (options: Partial<KeylessPolicy> = {}, root: object = sigstore.trustedRoot()): KeylessPolicy => ({
     kind: 'keyless',
-    place: 'signatures[0]',
+    path: 'signatures[0]',
     identity: { exact: IDENTITY },
     issuer: ISSUER,
     trustedRoot: { written: './trusted_root.json', text: JSON.stringify(root) },

@@ -58,7 +58,7 @@ export function keylessLayer({ sigstore, signer, at }: Keyless, payload: Buffer)
   return { ...layer, annotations };
 }
 
-/** What stands at `sha256-….sig`, or refers to a subject. */
+/** The image at the tag `sha256-….sig`, or a referrer of a subject. */
 export function signatureImage(layers: readonly LayerInput[], subject?: TestImage): TestImage {
   return imageOf({
     config: { mediaType: MEDIA.ociConfig, body: Buffer.from('{}') },
