@@ -31,8 +31,8 @@ async function synced(t: TestContext, ...names: readonly string[]): Promise<Scen
   return scene;
 }
 
-describe('check beside a lock that says otherwise than the tree', { concurrency: 3 }, () => {
-  it('names what sync would change in it, though every digest fits', async t => {
+describe('check with a lockfile that differs from the tree', { concurrency: 3 }, () => {
+  it('reports what sync would change in it, although every digest is right', async t => {
     const scene = await synced(t, 'a', 'b');
     const lock = JSON.parse(await scene.read('manifest.lock.json')) as {
       plugins: { a: Record<string, object> };
@@ -49,7 +49,7 @@ describe('check beside a lock that says otherwise than the tree', { concurrency:
     assert.deepEqual((await check(scene)).told, []);
   });
 
-  it('ends in 3 on a build machine without a lock, as sync does', async t => {
+  it('ends in 3 on a build machine without a lockfile, as sync does', async t => {
     const scene = await synced(t, 'a');
     await rm(scene.path('manifest.lock.json'));
     assert.equal((await scene.run(['check'])).code, 0);
@@ -60,7 +60,7 @@ describe('check beside a lock that says otherwise than the tree', { concurrency:
 });
 
 describe('check of the tree itself', { concurrency: 2 }, () => {
-  it('tells a tree that a run without the lock has written from a damaged one', slow, async t => {
+  it('does not take a tree of a --no-lock run for a damaged one', slow, async t => {
     const scene = await synced(t, 'a', 'b');
     assert.equal((await scene.sync('--no-lock')).code, 0);
     assert.deepEqual((await check(scene)).told, ['stale index.json']);
@@ -90,7 +90,7 @@ describe('check of the tree itself', { concurrency: 2 }, () => {
     },
   );
 
-  it('takes a tree that was synced without a lock for what it is', slow, async t => {
+  it('finds no difference in a tree that was synced without a lockfile', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
@@ -98,7 +98,7 @@ describe('check of the tree itself', { concurrency: 2 }, () => {
     assert.deepEqual((await check(scene)).told, []);
   });
 
-  it('names what nobody published, and an extra only once', slow, async t => {
+  it('reports unknown files, and an extra only once', slow, async t => {
     const scene = await synced(t, 'a', 'extra');
     await scene.list({ a: '1' });
     await scene.write('plugins/a/1/notes.txt', 'mine');
@@ -111,7 +111,7 @@ describe('check of the tree itself', { concurrency: 2 }, () => {
     assert.match((await scene.run(['check'])).stdout, /plugin-mirror never touches unknown files/);
   });
 
-  it('names a damaged extra as such', slow, async t => {
+  it('reports the damage of an extra', slow, async t => {
     const scene = await synced(t, 'a', 'extra');
     await scene.list({ a: '1' });
     await scene.write('plugins/extra/1/plugin.wasm', 'spoiled');
@@ -123,8 +123,8 @@ describe('check of the tree itself', { concurrency: 2 }, () => {
   });
 });
 
-describe('what is foreign and in the way', { concurrency: 2 }, () => {
-  it('is foreseen by sync --dry-run and check, as sync refuses it', async t => {
+describe('a foreign file in the way', { concurrency: 2 }, () => {
+  it('is reported by sync --dry-run and check, as sync refuses it', async t => {
     const scene = await openScene(t);
     const names = ['file', 'fifo', 'link', 'folder', 'module', 'pipe', 'owned', 'good'];
     for (const name of names) scene.push(name, '1');
@@ -182,7 +182,7 @@ describe('what is foreign and in the way', { concurrency: 2 }, () => {
     );
   });
 
-  it('is none of it where the bytes are those that the lock holds', async t => {
+  it('is not foreign if its bytes are the locked ones', async t => {
     const scene = await synced(t, 'a');
     for (const file of ['index.json', 'a/1/metadata.json']) await rm(scene.path('plugins', file));
     assert.equal((await scene.sync('--dry-run')).code, 0);
@@ -194,7 +194,7 @@ describe('what is foreign and in the way', { concurrency: 2 }, () => {
 const uid = process.getuid?.() === 0 ? 65_534 : undefined;
 
 describe('a folder that may not be read', { concurrency: 2 }, () => {
-  it('is told as such by verify and check, and the rest is audited', async t => {
+  it('is reported by verify and check, and the rest is checked', async t => {
     const scene = await synced(t, 'a', 'b', 'c', 'd');
     await chmod(scene.dir, 0o755);
     if (uid !== undefined) for (const path of ['home', 'tmp']) await chown(scene.path(path), uid, uid);
@@ -223,8 +223,8 @@ describe('a folder that may not be read', { concurrency: 2 }, () => {
   });
 });
 
-describe('a registry whose HEAD does not tell', { concurrency: 2 }, () => {
-  it('is neither unreachable nor another: what it knows by GET alone is no difference', slow, async t => {
+describe('a registry whose HEAD has no digest', { concurrency: 2 }, () => {
+  it('is neither unreachable nor a difference', slow, async t => {
     const scene = await synced(t, 'a', 'b');
     for (const fault of [headers({ 'docker-content-digest': null }), status(405)]) {
       scene.registry.reset();

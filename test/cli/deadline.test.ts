@@ -8,7 +8,7 @@ import { buildModule } from '../support/module.ts';
 import { slow } from '../support/slow.ts';
 
 describe('--deadline', { concurrency: 3 }, () => {
-  it('stops a run like Ctrl-C, ends in 1 and tells what was finished; the next run goes on from there', async t => {
+  it('stops a run like Ctrl-C, ends in 1 and reports what was finished; the next run continues from there', async t => {
     const scene = await openScene(t);
     const done = scene.push('done', '1.0.0');
     const slow = scene.push('slow', '1.0.0', imageFormC({ wasm: buildModule({ seed: 'slow', sizeBytes: 900_000 }) }));
@@ -37,7 +37,7 @@ describe('--deadline', { concurrency: 3 }, () => {
     assert.match(String(ranges[0]), /^bytes=[1-9]/);
   });
 
-  it('that passes before anything is known says so, in JSON too', async t => {
+  it('that passes before anything is known is reported, also in JSON', async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0');
     await scene.list({ a: '1.0.0' });

@@ -53,7 +53,7 @@ function huge(scene: Scene, name: string): void {
   scene.registry.push(`plugins/${name}`, '1', imageOf({ layers: [layer] }));
 }
 
-describe('sync --dry-run foresees', { concurrency: 3 }, () => {
+describe('sync --dry-run reports', { concurrency: 3 }, () => {
   it('a signature that would be refused, and asks for no plugin’s blob', async t => {
     const scene = await openScene(t);
     const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -89,7 +89,7 @@ describe('sync --dry-run foresees', { concurrency: 3 }, () => {
     assert.deepEqual(told(plan), ['fail own 1 MODULE_INVALID', 'fail own x ALIAS_TARGET_FAILED']);
   });
 
-  it('a disk that is too small, with the amount; check does, where the lock knows it', async t => {
+  it('a disk that is too small, with the amount; so does check, if the lockfile has the sizes', async t => {
     const scene = await openScene(t);
     scene.push('small', '1');
     huge(scene, 'big');
@@ -113,7 +113,7 @@ describe('sync --dry-run foresees', { concurrency: 3 }, () => {
     assert.equal(checked.found.errors?.[0]?.code, 'TREE_DISK_FULL');
   });
 
-  it('a registry that is down, once; check does too', slow, async t => {
+  it('a registry that is down, once; so does check', slow, async t => {
     const scene = await openScene(t);
     const names = ['a', 'b', 'c'];
     for (const name of names) scene.push(name, '1');
@@ -155,7 +155,7 @@ describe('sync --dry-run foresees', { concurrency: 3 }, () => {
 
 describe('check', { concurrency: 3 }, () => {
   it(
-    'tells another image in the manifest from a tag that moved, and a tag that is gone from a registry that is',
+    'distinguishes another image in the manifest from a moved tag, and a missing tag from a registry that is down',
     slow,
     async t => {
       const scene = await openScene(t);
@@ -183,8 +183,8 @@ describe('check', { concurrency: 3 }, () => {
   );
 });
 
-describe('what is in the way of a file', { concurrency: 3 }, () => {
-  it('is to be moved away by hand, say verify and check: sync would not touch it', async t => {
+describe('a folder in the way of a file', { concurrency: 3 }, () => {
+  it('is to be moved away by hand, as verify and check report', async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });

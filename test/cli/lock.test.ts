@@ -24,8 +24,8 @@ async function moved(scene: Scene): Promise<{ old: Buffer; fresh: Buffer }> {
 
 const moduleB = (scene: Scene) => readFile(scene.path('plugins/b/1/plugin.wasm'));
 
-describe('the lock', { concurrency: 3 }, () => {
-  it('holds what was resolved: sorted, stable, without times, the same from every run', async t => {
+describe('the lockfile', { concurrency: 3 }, () => {
+  it('lists the resolved images: sorted, stable, without times, the same after every run', async t => {
     const scene = await openScene(t);
     const image = imageFormC({ wasm: buildModule({ seed: 'a' }), version: '1' });
     const index = indexOf([{ platform: 'linux/amd64', image: imageFormD({ wasm: buildModule({ seed: 'z' }) }) }]);
@@ -56,7 +56,7 @@ describe('the lock', { concurrency: 3 }, () => {
     assert.equal(await scene.read('manifest.lock.json'), text);
   });
 
-  it('is followed: a tag that moved is reported as drift and not taken, until --update NAME', async t => {
+  it('is followed: a tag that moved is reported as drift and not mirrored until --update NAME', async t => {
     const scene = await openScene(t);
     const { old, fresh } = await moved(scene);
     const lock = await scene.read('manifest.lock.json');
@@ -82,7 +82,7 @@ describe('the lock', { concurrency: 3 }, () => {
     assert.ok((await scene.read('manifest.lock.json')).includes(foundDigest));
   });
 
-  it('where none is kept, a tag that moved is followed, and said to have moved', slow, async t => {
+  it('without a lockfile, a tag that moved is followed and reported as moved', slow, async t => {
     const scene = await openScene(t);
     const old = scene.push('b', '1');
     await scene.list({ b: '1' });
@@ -107,7 +107,7 @@ describe('the lock', { concurrency: 3 }, () => {
     assert.deepEqual((await scene.report('--no-lock')).report.drift, []);
   });
 
-  it('--update alone resolves every tag anew', async t => {
+  it('--update alone resolves every tag again', async t => {
     const scene = await openScene(t);
     const { fresh } = await moved(scene);
     assert.equal((await scene.sync('--update')).code, 0);
@@ -132,11 +132,11 @@ describe('the lock', { concurrency: 3 }, () => {
   });
 });
 
-describe('a lock that another run renews meanwhile', { concurrency: 2 }, () => {
+describe('a lockfile that another run renews meanwhile', { concurrency: 2 }, () => {
   const slowly = drip({ bytes: 20_000, everyMs: 50 });
   const large = (seed: string) => imageFormC({ wasm: buildModule({ seed, sizeBytes: 600_000 }) });
 
-  it('is read again by a run that waited for that one', async t => {
+  it('is read again by a run that waited for the other one', async t => {
     const scene = await openScene(t);
     scene.push('a', '1', large('one'));
     await scene.list({ a: '1' });
@@ -159,7 +159,7 @@ describe('a lock that another run renews meanwhile', { concurrency: 2 }, () => {
     }
   });
 
-  it('keeps what a run with another tree has put there', slow, async t => {
+  it('keeps the entries that a run with another tree has written', slow, async t => {
     const scene = await openScene(t);
     for (const name of ['a', 'b']) scene.push(name, '1', large(`${name} one`));
     await scene.list({ a: '1', b: '1' });
@@ -181,7 +181,7 @@ describe('a lock that another run renews meanwhile', { concurrency: 2 }, () => {
 });
 
 describe('--frozen', { concurrency: 3 }, () => {
-  it('sends no request where the tree is complete, and the locked digests where it is not, never a tag', async t => {
+  it('sends no request if the tree is complete, and asks only for locked digests if it is not', async t => {
     const scene = await openScene(t);
     const { old } = await moved(scene);
     const { connections } = scene.registry;
@@ -222,7 +222,7 @@ describe('--frozen', { concurrency: 3 }, () => {
     assert.ok((await modulesOf('--no-frozen')).has('undici'));
   });
 
-  it('ends in 3 with every difference in words and the command that mends it, touching nothing', async t => {
+  it('ends in 3 with every difference and the command that fixes it, and touches nothing', async t => {
     const scene = await openScene(t);
     await moved(scene);
     await scene.list({ a: ['2'], b: { image: 'fork/b', versions: ['1'] } });
@@ -244,7 +244,7 @@ describe('--frozen', { concurrency: 3 }, () => {
     assert.match(missing.stderr, /FROZEN_LOCK_MISSING/);
   });
 
-  it('is the default where CI is true; --no-frozen, --update and --no-lock say otherwise', slow, async t => {
+  it('is the default if CI is true, unless --no-frozen, --update or --no-lock is given', slow, async t => {
     const scene = await openScene(t);
     await moved(scene);
     const ci = (...args: string[]) => scene.run(['sync', ...args], { env: { CI: 'true' } });
@@ -274,7 +274,7 @@ describe('--frozen', { concurrency: 3 }, () => {
     assert.ok(existsSync(scene.path('manifest.lock.json')));
   });
 
-  it('is bound to the bytes, not only to the digests', async t => {
+  it('compares the bytes of plugin.wasm, not only the digests', async t => {
     const scene = await openScene(t);
     await moved(scene);
     const lock = await scene.read('manifest.lock.json');
@@ -291,7 +291,7 @@ describe('--frozen', { concurrency: 3 }, () => {
 });
 
 describe('the same bytes under another name', { concurrency: 3 }, () => {
-  it('are kept, and said to come from there: sync, check, verify and --frozen agree', slow, async t => {
+  it('are kept with the new origin; sync, check, verify and --frozen agree', slow, async t => {
     const scene = await openScene(t);
     const wasm = scene.push('a', '1');
     scene.registry.push('plugins/a', 'v1', imageFormC({ wasm, version: '1' }));
@@ -322,7 +322,7 @@ describe('the same bytes under another name', { concurrency: 3 }, () => {
   });
 });
 
-describe('a lock of which something else than a digest was edited', { concurrency: 3 }, () => {
+describe('a lockfile in which something other than a digest was edited', { concurrency: 3 }, () => {
   type Entry = Record<string, unknown> & { layer: Record<string, unknown>; annotations: Record<string, string> };
   const revision = 'org.opencontainers.image.revision';
   const edits: Readonly<Record<string, readonly [(entry: Entry) => void, RegExp]>> = {
@@ -374,7 +374,7 @@ describe('a lock of which something else than a digest was edited', { concurrenc
       },
     );
 
-  it('an image of an index that is not there: its own refusal, and the images that are', async t => {
+  it('a platform that the index lacks is refused, with the platforms that it has', async t => {
     const scene = await openScene(t);
     scene.push(
       'a',
@@ -391,7 +391,7 @@ describe('a lock of which something else than a digest was edited', { concurrenc
     assert.match(ran.stderr, /no image for linux\/s390x, which is the one that is locked.*linux\/amd64.*restore it/s);
   });
 
-  it('another layer is missed before anything is downloaded, and by a dry run too', slow, async t => {
+  it('another layer is missed before anything is downloaded, also by a dry run', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
@@ -411,8 +411,8 @@ describe('a lock of which something else than a digest was edited', { concurrenc
   });
 });
 
-describe('a lock that cannot be read', { concurrency: 2 }, () => {
-  it('is told with the way out that fits', async t => {
+describe('a lockfile that cannot be read', { concurrency: 2 }, () => {
+  it('is reported with the fitting remedy', async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
@@ -439,7 +439,7 @@ describe('a lock that cannot be read', { concurrency: 2 }, () => {
   });
 });
 
-describe('a lock that is not as sync wrote it', { concurrency: 3 }, () => {
+describe('a lockfile that is not as sync wrote it', { concurrency: 3 }, () => {
   const harms: Readonly<Record<string, readonly [(text: string) => string, string]>> = {
     'is cut off': [text => text.slice(0, text.length >> 1), 'LOCK_INVALID'],
     'is empty': [() => '', 'LOCK_INVALID'],
@@ -466,7 +466,7 @@ describe('a lock that is not as sync wrote it', { concurrency: 3 }, () => {
     }
   });
 
-  it('holds a digest that the registry does not have: the version fails, what stands is kept', async t => {
+  it('with a digest that the registry does not have fails the version, and keeps the published one', async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });

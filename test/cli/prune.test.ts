@@ -25,7 +25,7 @@ async function filesOf(scene: Scene, below: string): Promise<string[]> {
 }
 
 describe('pruning', { concurrency: 2 }, () => {
-  it('spares what was published of a plugin whose new version failed, and takes what is unrelated', slow, async t => {
+  it('keeps what was published of a plugin whose new version failed, and removes other extras', slow, async t => {
     const scene = await published(t, 'gone');
     const wasm = await readFile(scene.path('plugins/a/1.0.0/plugin.wasm'));
     const dead = { image: '127.0.0.1:1/plugins/c', versions: ['2.0.0'] };
@@ -69,7 +69,7 @@ describe('pruning', { concurrency: 2 }, () => {
     assert.deepEqual(await versionsOf(scene), ['b/2.0.0']);
   });
 
-  it('spares what a !GLOB of --only takes away', slow, async t => {
+  it('keeps versions that a !GLOB of --only takes away', slow, async t => {
     const scene = await published(t, 'big', 'b');
     await scene.list({ a: '1.0.0' });
     const { ran, report } = await scene.report('--prune', '--only', '!big*', '!c/1.*');
@@ -81,7 +81,7 @@ describe('pruning', { concurrency: 2 }, () => {
     assert.deepEqual(await versionsOf(scene), ['a/1.0.0', 'big/1.0.0', 'c/1.0.0']);
   });
 
-  it('may be about what has left the manifest altogether', slow, async t => {
+  it('can be limited to plugins that the manifest no longer names', slow, async t => {
     const scene = await published(t, 'b');
     await scene.list({ a: '1.0.0' });
     assert.match((await scene.sync('--only', 'b')).stderr, /SELECTION_EMPTY/);
@@ -94,7 +94,7 @@ describe('pruning', { concurrency: 2 }, () => {
     assert.deepEqual(await versionsOf(scene), ['a/1.0.0']);
   });
 
-  it('deletes no file that is not what was published, whatever its name', async t => {
+  it('deletes no file whose bytes are not the published ones, whatever its name', async t => {
     const scene = await published(t);
     await scene.write('plugins/c/1.0.0/plugin.wasm', 'mine');
     await scene.list({ a: '1.0.0' });
@@ -106,7 +106,7 @@ describe('pruning', { concurrency: 2 }, () => {
     assert.deepEqual(await versionsOf(scene), ['a/1.0.0']);
   });
 
-  it('believes index.json, not a metadata.json that was edited along with the module', slow, async t => {
+  it('trusts index.json, not a metadata.json that was edited together with the module', slow, async t => {
     const scene = await published(t);
     const text = await scene.read('plugins/c/1.0.0/metadata.json');
     const metadata = JSON.parse(text) as { sha256: string; sizeBytes: number };
@@ -127,7 +127,7 @@ describe('pruning', { concurrency: 2 }, () => {
     assert.equal(await scene.read('plugins/c/1.0.0/plugin.wasm'), mine);
   });
 
-  it('knows by the catalog what has lost its metadata.json, or its folder', slow, async t => {
+  it('finds in the catalog a version that has lost its metadata.json, or its folder', slow, async t => {
     const scene = await published(t, 'link', 'void');
     await rm(scene.path('plugins/c/1.0.0/metadata.json'));
     await scene.write('plugins/c/1.0.0/metadata.txt', 'mine');
@@ -149,7 +149,7 @@ describe('pruning', { concurrency: 2 }, () => {
   });
 });
 
-describe('what pruning has to leave', { concurrency: 2 }, () => {
+describe('a file that pruning has to leave', { concurrency: 2 }, () => {
   interface Finding {
     readonly kind: string;
     readonly path?: string;
@@ -201,7 +201,7 @@ describe('what pruning has to leave', { concurrency: 2 }, () => {
       },
     );
 
-  it('is told of once beside another version of its plugin, published or missing', slow, async t => {
+  it('is reported once, with another version of its plugin published or missing', slow, async t => {
     const scene = await published(t);
     await scene.write('plugins/c/1.0.0/metadata.json', 'spoiled');
     scene.push('c', '2.0.0');
@@ -213,7 +213,7 @@ describe('what pruning has to leave', { concurrency: 2 }, () => {
     assert.deepEqual(await checked(scene), ['missing undefined', 'unknown c/1.0.0']);
   });
 
-  it('says of what goes not at all that it stays', slow, async t => {
+  it('does not report a version as both removed and kept', slow, async t => {
     const scene = await published(t);
     await rename(scene.path('plugins/c/1.0.0'), scene.path('elsewhere'));
     await symlink('../../elsewhere', scene.path('plugins/c/1.0.0'));
@@ -224,8 +224,8 @@ describe('what pruning has to leave', { concurrency: 2 }, () => {
   });
 });
 
-describe('what the list no longer names and is damaged', { concurrency: 2 }, () => {
-  it('leaves the catalog with a word, and the tree is sound again', async t => {
+describe('a damaged version that the manifest no longer names', { concurrency: 2 }, () => {
+  it('leaves the catalog, is reported, and the tree is sound again', async t => {
     const scene = await published(t, 'bare');
     await writeFile(scene.path('plugins/c/1.0.0/plugin.wasm'), 'spoiled');
     await rm(scene.path('plugins/bare/1.0.0/metadata.json'));
@@ -245,7 +245,7 @@ describe('what the list no longer names and is damaged', { concurrency: 2 }, () 
     assert.equal(after.code, 3, 'what is left of them is unknown, and nothing is damaged');
   });
 
-  it('stays published where only a document of it is spoiled, and is named', async t => {
+  it('stays published if only a document of it is damaged, and is reported', async t => {
     const scene = await published(t);
     await writeFile(scene.path('plugins/c/1.0.0/metadata.txt'), 'spoiled');
     await scene.list({ a: '1.0.0' });
