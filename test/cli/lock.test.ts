@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, watch } from 'node:fs';
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -157,6 +157,25 @@ describe('a lockfile that another run renews meanwhile', { concurrency: 2 }, () 
       assert.equal((await scene.run(['verify', '--lock', 'manifest.lock.json'])).code, 0);
       assert.match(await scene.read('manifest.lock.json'), new RegExp(large(seed).digest));
     }
+  });
+
+  it('is written before the next run may have the tree', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1', large('one'));
+    await scene.list({ a: '1' });
+    assert.equal((await scene.sync()).code, 0);
+    scene.push('a', '1', large('two'));
+    const atRelease: string[] = [];
+    const watcher = watch(scene.path('plugins'), (_, name) => {
+      if (name === '.lock' && scene.registry.count('blob') > 0 && !existsSync(scene.path('plugins/.lock')))
+        atRelease.push(readFileSync(scene.path('manifest.lock.json'), 'utf8'));
+    });
+    t.after(() => watcher.close());
+    scene.registry.reset();
+    const ran = await scene.sync('--update');
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.ok(atRelease.length > 0, 'the watcher saw the tree released');
+    for (const text of atRelease) assert.match(text, new RegExp(large('two').digest));
   });
 
   it('keeps the entries that a run with another tree has written', slow, async t => {
