@@ -12,7 +12,7 @@ export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, character => ESCAPES[character] ?? character);
 }
 
-/** `4.1 MB`: decimal, as file managers and registries count. */
+/** Returns a size such as `4.1 MB`, in decimal units, as file managers and registries do. */
 export function humanSize(sizeBytes: number): string {
   let size = sizeBytes;
   for (const unit of ['B', 'kB', 'MB', 'GB']) {
@@ -28,7 +28,7 @@ export interface Page {
   readonly body: string;
 }
 
-/** A page that needs nothing from anywhere else. */
+/** Returns an HTML document that loads nothing from other places. */
 export function renderPage({ title, style, body }: Page): string {
   return `<!doctype html>
 <html lang="en">
@@ -45,7 +45,7 @@ ${body}
 `;
 }
 
-/** Nothing may be loaded or run; the one style sheet is named by its hash, the empty icon keeps browsers from asking. */
+/** Returns a policy that allows only this style sheet, by its hash, and the empty icon, which keeps browsers from requesting one. */
 export function contentSecurityPolicy(style: string): string {
   const hash = createHash('sha256').update(style).digest('base64');
   return `default-src 'none'; style-src 'sha256-${hash}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;

@@ -3,18 +3,18 @@ import { CATALOG_FILE, INVENTORY_FILE } from '../../tree/names.ts';
 import { highestVersion } from '../view/treeView.ts';
 import { contentSecurityPolicy, escapeHtml, renderPage } from './html.ts';
 
-/** What a folder holds, in the order in which it is shown. */
+/** The entries of a folder, in the order of the page. */
 export interface Listing {
-  /** As the address bar has it: `/plugins/ai-proxy/`. */
+  /** With both slashes: `/plugins/ai-proxy/`. */
   readonly path: string;
   readonly entries: readonly ListingEntry[];
-  /** The same for a program that asks for JSON. */
+  /** The answer for clients that accept JSON. */
   readonly json: unknown;
 }
 
 interface ListingEntry {
   readonly name: string;
-  /** Absent for a folder. */
+  /** Undefined for a folder. */
   readonly sizeBytes?: number;
 }
 
@@ -27,7 +27,7 @@ td+td{text-align:right}
 `;
 export const LISTING_POLICY = contentSecurityPolicy(STYLE);
 
-/** The folder at a path below `/plugins/`, given as its parts; undefined if the catalog knows no such folder. */
+/** Returns the folder with these path segments below `/plugins/`, or undefined if the catalog has no such folder. */
 export function findListing(catalog: Catalog, parts: readonly string[], latest: boolean): Listing | undefined {
   const [name, version, more] = parts;
   if (more !== undefined) return undefined;
@@ -56,7 +56,7 @@ export function renderListing({ path, entries }: Listing): string {
   const files = new Set([CATALOG_FILE, INVENTORY_FILE]);
   const rows = entries.map(({ name, sizeBytes }) => {
     const shown = sizeBytes === undefined && !files.has(name) ? `${name}/` : name;
-    // A name with a colon would be read as a scheme without the "./".
+    // Without "./" a browser would take a name with a colon for a URL scheme.
     const link = `<a href="./${encodeURIComponent(name)}${shown.endsWith('/') ? '/' : ''}">${escapeHtml(shown)}</a>`;
     return `<tr><td>${link}</td><td>${sizeBytes ?? '-'}</td></tr>`;
   });

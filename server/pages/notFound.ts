@@ -3,13 +3,13 @@ import type { Catalog } from '../../tree/catalog/catalog.ts';
 
 const MOST_NAMES = 5;
 
-/** Why there is nothing at a path, and what there is instead. */
+/** Explains a 404: what does not exist, and what exists instead. */
 export interface NotFound {
   readonly message: string;
   readonly plugin?: string;
-  /** Of that plugin. */
+  /** All versions of that plugin. */
   readonly versions?: readonly string[];
-  /** Of that version. */
+  /** All files of that version. */
   readonly files?: readonly string[];
   /** Names that may have been meant, if no plugin was recognised. */
   readonly nearest?: readonly string[];
@@ -17,7 +17,7 @@ export interface NotFound {
   readonly pluginCount?: number;
 }
 
-/** `path` is decoded, below the base path. */
+/** `path`: decoded, without the base path. */
 export function explainNotFound(catalog: Catalog, path: string): NotFound {
   const [top, name, version] = path.split('/').filter(part => part !== '');
   const names = catalog.plugins.map(plugin => plugin.name);

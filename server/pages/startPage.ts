@@ -57,7 +57,7 @@ footer a{margin-right:1rem}
 
 export const START_PAGE_POLICY = contentSecurityPolicy(STYLE);
 
-/** What lies in the tree, for a person with a browser. Links are relative, so that it works below any path. */
+/** Returns a page for people that lists all versions. Its links are relative, so that it works below any path. */
 export function renderStartPage(view: TreeView): string {
   const { catalog, versions, sizeBytes } = view;
   const count = `${counted(catalog.plugins.length, 'plugin')}, ${counted(versions, 'version')}, ${humanSize(sizeBytes)}`;
@@ -70,7 +70,7 @@ ${rows}
   const body = `<header><h1>Wasm plugins</h1>
 <p>${count}, served for gateways at</p>
 <code class="pattern">/plugins/\${name}/\${version}/${MODULE_FILE}</code></header>
-<main>${catalog.plugins.length === 0 ? '<p>The tree is empty: its catalog names no plugin.</p>' : table}</main>
+<main>${catalog.plugins.length === 0 ? '<p>The tree is empty: its catalog lists no plugin.</p>' : table}</main>
 <footer><p><a href="plugins/">All files</a><a href="plugins/index.json">index.json</a><a href="plugins/snapshot-inventory.json">snapshot-inventory.json</a></p>
 <p>Tree <code>${escapeHtml(catalog.tree)}</code></p></footer>`;
   return renderPage({ title: 'Wasm plugins', style: STYLE, body });
@@ -82,7 +82,7 @@ function pluginRows(plugin: CatalogPlugin): string {
 
 function versionRow(plugin: CatalogPlugin, version: CatalogVersion, first: boolean): string {
   const name = escapeHtml(plugin.name);
-  // encodeURIComponent leaves nothing that HTML would read as its own, but for the apostrophe in no attribute here.
+  // Of HTML's special characters encodeURIComponent keeps only the apostrophe, and no attribute here is quoted with it.
   const folder = `plugins/${encodeURIComponent(plugin.name)}/${encodeURIComponent(version.version)}/`;
   const head = first
     ? `<th scope="row" id="${name}"><a href="plugins/${encodeURIComponent(plugin.name)}/">${name}</a></th>`

@@ -7,18 +7,19 @@ import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import type { ServerEvent } from '../../server/events.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { type Answer, ask, parseAnswer, readAll, serve } from './client.ts';
-import { emptyFolder, makeTree, sha256, wasm } from './tree.ts';
+import { emptyFolder, sha256, sharedTree, wasm } from './tree.ts';
 
 const MODULE = '/plugins/a/1.0.0/plugin.wasm';
 const bytes = wasm(2_000_000);
 const PLAN = [{ name: 'a', version: '1.0.0', bytes, pinned: true }];
+const TREE = await sharedTree(PLAN);
 const basic = (text: string) => `Authorization: Basic ${Buffer.from(text).toString('base64')}`;
 
 describe('a token or a password', () => {
   const credentials = { token: 'se.cret-1~x', login: { user: 'gate', password: 'pass:wörd' } };
 
-  test('is asked for everywhere but at the health checks', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN), { credentials });
+  test('is required for everything but the health checks', async t => {
+    const { port } = await serve(t, TREE, { credentials });
     for (const path of [MODULE, '/', '/plugins/', '/index.json', '/metrics', '/version', '/nothing', '//healthz/x']) {
       for (const method of ['GET', 'HEAD', 'POST']) {
         const answer = await ask(port, path, { method, headers: ['Content-Length: 0'] });
@@ -30,8 +31,8 @@ describe('a token or a password', () => {
     for (const path of ['/healthz', '/readyz']) assert.equal((await ask(port, path)).status, 200);
   });
 
-  test('admits clients that send it, and no others', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN), { credentials });
+  test('admits a client that sends it, and no other', async t => {
+    const { port } = await serve(t, TREE, { credentials });
     const status = async (...headers: string[]) => (await ask(port, MODULE, { headers })).status;
     const good = [
       'Authorization: Bearer se.cret-1~x',
@@ -64,15 +65,15 @@ describe('a token or a password', () => {
     );
   });
 
-  test('keeps shared caches from handing out what it guards', async t => {
-    const tree = await makeTree(t, PLAN);
+  test('keeps shared caches from storing protected files', async t => {
+    const tree = TREE;
     const headers = ['Authorization: Bearer se.cret-1~x'];
     const guarded = await ask((await serve(t, tree, { credentials })).port, MODULE, { headers });
     assert.equal(guarded.headers.get('cache-control'), 'private, max-age=31536000, immutable');
   });
 
-  test('only one of the two is admitted where only one is set', async t => {
-    const tree = await makeTree(t, PLAN);
+  test('if only one of the two is set, the other is not accepted', async t => {
+    const tree = TREE;
     const { port } = await serve(t, tree, { credentials: { token: 'abc' } });
     const { status, headers } = await ask(port, MODULE, { headers: [basic('gate:')] });
     assert.deepEqual([status, headers.get('www-authenticate')], [401, 'Bearer realm="plugin-mirror"']);
@@ -116,14 +117,14 @@ async function askSecurely(port: number, path: string, options: ConnectionOption
 describe('TLS', () => {
   test('the tree over HTTPS, whole; plain HTTP gets nothing', async t => {
     const { certFile, keyFile } = await certificateFiles(t);
-    const server = await serve(t, await makeTree(t, PLAN), { tls: { certFile, keyFile } });
+    const server = await serve(t, TREE, { tls: { certFile, keyFile } });
     assert.match(server.url, /^https:/);
     assert.equal(sha256((await askSecurely(server.port, MODULE)).body), sha256(bytes));
     await assert.rejects(ask(server.port, MODULE));
     assert.equal((await askSecurely(server.port, '/readyz')).status, 200);
   });
 
-  test('a renewed certificate is shown without a restart; one that does not fit changes nothing', async t => {
+  test('a renewed certificate is used without a restart; files that do not match change nothing', async t => {
     const { certFile, keyFile, write, folder } = await certificateFiles(t);
     const heard: ServerEvent['kind'][] = [];
     const wake: (() => void)[] = [];
@@ -136,7 +137,7 @@ describe('TLS', () => {
       heard.push(kind);
       for (const look of wake) look();
     };
-    const { port } = await serve(t, await makeTree(t, PLAN), { tls: { certFile, keyFile }, onEvent });
+    const { port } = await serve(t, TREE, { tls: { certFile, keyFile }, onEvent });
     const shown = async () => {
       const socket = await secure(port);
       const { fingerprint256 } = socket.getPeerCertificate();
@@ -170,10 +171,10 @@ describe('TLS', () => {
     assert.notEqual(await shown(), now);
   });
 
-  test('clients show a certificate where it is asked for; health checks need none', async t => {
+  test('clients need a certificate if an authority is set; health checks need none', async t => {
     const { certFile, keyFile, caFile } = await certificateFiles(t);
     const tls = { certFile, keyFile, clientCaFile: caFile };
-    const { port } = await serve(t, await makeTree(t, PLAN), { tls });
+    const { port } = await serve(t, TREE, { tls });
     const status = async (path: string, options?: ConnectionOptions) => (await askSecurely(port, path, options)).status;
     assert.equal(await status(MODULE), 403);
     assert.equal(await status('/'), 403);
@@ -185,9 +186,9 @@ describe('TLS', () => {
     assert.equal(await status(MODULE, authority.issue({ usage: 'client', ...past })), 403);
   });
 
-  test('an orderly stop lets downloads over TLS end, and files that are no pair are refused at the start', async t => {
+  test('downloads over TLS end before a stop, and a key that is not a key is refused at the start', async t => {
     const { certFile, keyFile } = await certificateFiles(t);
-    const tree = await makeTree(t, PLAN);
+    const tree = TREE;
     const server = await serve(t, tree, { tls: { certFile, keyFile } });
     const [running, idle] = [await secure(server.port), await secure(server.port)];
     idle.write('HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -206,7 +207,7 @@ describe('TLS', () => {
 
   test('an empty key, another key, and authorities without a certificate are refused', async t => {
     const { certFile, keyFile, caFile } = await certificateFiles(t);
-    const tree = await makeTree(t, PLAN);
+    const tree = TREE;
     const key = await readFile(keyFile, 'utf8');
     for (const unusable of ['', authority.issue().key]) {
       await writeFile(keyFile, unusable);

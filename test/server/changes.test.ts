@@ -10,8 +10,8 @@ const MODULE = '/plugins/a/1.0.0/plugin.wasm';
 const plan = (bytes: Buffer) => ({ name: 'a', version: '1.0.0', bytes });
 const fixed = new Date('1980-01-01T00:00:00Z');
 
-describe('a tree that changes beneath the server', () => {
-  test('without a tree: alive, not ready, 503; picked up when it comes', async t => {
+describe('a tree that changes while it is served', () => {
+  test('without a tree: alive, not ready, 503; a tree that appears is loaded', async t => {
     const tree = join(await emptyFolder(t), 'later');
     const { port } = await serve(t, tree);
     assert.equal((await ask(port, '/healthz')).status, 200);
@@ -59,7 +59,7 @@ describe('a tree that changes beneath the server', () => {
     }
   });
 
-  test('a tree that is taken away: not ready once something of it cannot be had', async t => {
+  test('a tree that is removed: not ready once one of its files cannot be served', async t => {
     const tree = await makeTree(t, [plan(wasm(5000)), { name: 'b', version: '1.0.0', bytes: wasm(5000) }]);
     const { port } = await serve(t, tree, { scrubPauseMs: 20 });
     assert.equal((await ask(port, MODULE)).status, 200);
@@ -68,7 +68,7 @@ describe('a tree that changes beneath the server', () => {
     assert.equal((await ask(port, '/healthz')).status, 200);
   });
 
-  test('a damaged copy is reported and counted although no client receives it', async t => {
+  test('a damaged copy is reported and counted although another copy is served', async t => {
     const bytes = wasm(5000);
     const tree = await makeTree(t, [plan(bytes), { name: 'a', version: '2.0.0', bytes }]);
     const reported: string[] = [];
@@ -94,7 +94,7 @@ describe('a tree that changes beneath the server', () => {
     );
   });
 
-  test('a first tree without a plugin is no tree yet: 503, never 404', async t => {
+  test('a first tree without a plugin is not loaded: 503, never 404', async t => {
     const tree = await emptyFolder(t);
     await publish(tree, []);
     const { port } = await serve(t, tree);
@@ -104,7 +104,7 @@ describe('a tree that changes beneath the server', () => {
     await until('ready', async () => (await ask(port, '/readyz')).status === 200);
   });
 
-  test('a version replaced in place: header and body are always of one file', async t => {
+  test('a version replaced in place: header and body always belong to the same file', async t => {
     const variants = [wasm(1_200_000), wasm(1_200_000), wasm(900_000)];
     const digests = new Map(variants.map(bytes => [`"${sha256(bytes)}"`, bytes]));
     const tree = await makeTree(t, [plan(variants[0] ?? Buffer.alloc(0))]);
@@ -138,13 +138,13 @@ describe('a tree that changes beneath the server', () => {
     assert.ok(good > 20 && seen.size === 3);
   });
 
-  test('a sync that is half done: the old bytes, or 503, and never 404', async t => {
+  test('a half-finished sync: the old bytes or 503, never 404', async t => {
     const bytes = wasm(600_000);
     const tree = await makeTree(t, [plan(bytes)]);
     const { port } = await serve(t, tree, { scrubPauseMs: 10 });
     assert.equal((await ask(port, MODULE)).status, 200);
     await put(join(tree, 'a/1.0.0/plugin.wasm'), wasm(600_000)); // index.json still names the former
-    await until('the patrol has seen it', async () =>
+    await until('the scrubber has checked it', async () =>
       /displaced_files 1\n/.test((await ask(port, '/metrics')).body.toString()),
     );
     const still = await ask(port, MODULE);
@@ -155,14 +155,14 @@ describe('a tree that changes beneath the server', () => {
   });
 
   test('a running download keeps the file that it began with', async t => {
-    const bytes = wasm(30_000_000);
+    const bytes = wasm(16_000_000);
     const tree = await makeTree(t, [plan(bytes)]);
     const server = await serve(t, tree, { cacheBytes: 1024 * 1024 });
     const response = await fetch(`http://127.0.0.1:${server.port}${MODULE}`);
     const reader = response.body?.getReader();
     assert.ok(reader !== undefined);
     const parts = [(await reader.read()).value ?? new Uint8Array()];
-    const other = wasm(30_000_000);
+    const other = wasm(16_000_000);
     await publish(tree, [plan(other)]);
     await until(
       'the new tree',
@@ -176,7 +176,7 @@ describe('a tree that changes beneath the server', () => {
     assert.equal(sha256(Buffer.concat(parts)), sha256(bytes));
   });
 
-  test('an index.json that cannot be read, or is gone, changes nothing but what is reported', async t => {
+  test('an index.json that is invalid or gone is only reported', async t => {
     const bytes = wasm(5000);
     const tree = await makeTree(t, [plan(bytes)]);
     const events: ServerEvent[] = [];
@@ -227,7 +227,7 @@ describe('a tree that changes beneath the server', () => {
   });
 });
 
-describe('a disk that returns wrong bytes', () => {
+describe('a disk with wrong bytes', () => {
   const damage: readonly (readonly [string, (path: string, bytes: Buffer) => Promise<void>])[] = [
     [
       'one bit in place, the mtime put back',
@@ -245,7 +245,7 @@ describe('a disk that returns wrong bytes', () => {
     ['other bytes of the same length, in place', async path => writeFile(path, wasm(1_200_000))],
   ];
   for (const [what, spoil] of damage)
-    test(`${what}: noticed, 503, an alarm, and well again when repaired`, async t => {
+    test(`${what}: noticed, 503, counted as damaged, and served again after the repair`, async t => {
       const bytes = wasm(1_200_000);
       const tree = await makeTree(t, [plan(bytes), { name: 'b', version: '1.0.0', bytes: wasm(3000) }]);
       const path = join(tree, 'a/1.0.0/plugin.wasm');
@@ -266,7 +266,7 @@ describe('a disk that returns wrong bytes', () => {
       assert.match((await ask(port, '/metrics')).body.toString(), /plugin_mirror_damaged_files 0\n/);
     });
 
-  test('damaged before anyone asked: 503 from the first request on', async t => {
+  test('damaged before the first request: 503 from the first request on', async t => {
     const bytes = wasm(1_200_000);
     const tree = await makeTree(t, [plan(bytes)]);
     const spoilt = Buffer.from(bytes);
@@ -280,7 +280,7 @@ describe('a disk that returns wrong bytes', () => {
     }
   });
 
-  test('an alias is served from whichever path holds the right bytes', async t => {
+  test('an alias is served from the path that has the right bytes', async t => {
     const bytes = wasm(100_000);
     const tree = await makeTree(t, [plan(bytes), { name: 'a', version: '2.0.0', bytes, aliasOf: '1.0.0' }]);
     await writeFile(join(tree, 'a/1.0.0/plugin.wasm'), 'spoilt');

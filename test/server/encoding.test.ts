@@ -97,7 +97,7 @@ describe('content codings', () => {
     checkForm(lines, 'gzip');
   });
 
-  test('validators are those of the form, and any form that a client holds counts', async t => {
+  test('validators belong to the form, and those of every form are recognized', async t => {
     const { port } = await serve(t, await makeTree(t, BOTH), { encoding: 'on' });
     const etag = (form: Form) => `"${sha256(FORMS[form])}"`;
     const status = async (...headers: string[]) => {
@@ -109,12 +109,12 @@ describe('content codings', () => {
       assert.deepEqual(held, [304, etag(form), 'Accept-Encoding'], form);
     }
     const refused = await status('Accept-Encoding: gzip', `If-None-Match: ${etag('br')}`);
-    assert.deepEqual(refused, [200, etag('gzip'), 'Accept-Encoding'], 'a form that it no longer takes');
+    assert.deepEqual(refused, [200, etag('gzip'), 'Accept-Encoding'], 'a form that the client no longer accepts');
     assert.equal((await status('Accept-Encoding: gzip', `If-Match: ${etag('identity')}`))[0], 200);
     assert.deepEqual(await status('Accept-Encoding: gzip', 'If-Match: "x"'), [412, etag('gzip'), 'Accept-Encoding']);
   });
 
-  test('ranges are of the plain bytes alone', async t => {
+  test('ranges apply only to the uncompressed bytes', async t => {
     const { port } = await serve(t, await makeTree(t, BOTH), { encoding: 'on' });
     const part = await ask(port, MODULE, { headers: [...accept('gzip'), 'Range: bytes=10-19'] });
     assert.deepEqual([part.status, formOf(part), part.headers.get('vary')], [206, 'identity', 'Accept-Encoding']);
@@ -128,7 +128,7 @@ describe('content codings', () => {
     assert.equal(other.status, 200, 'a part of another form was sent');
   });
 
-  test('off sends and says nothing of codings; other files and versions have none either', async t => {
+  test('with off, and for other files, answers neither use nor mention codings', async t => {
     const tree = await makeTree(t, BOTH);
     const off = await ask((await serve(t, tree, { encoding: 'off' })).port, MODULE, {
       headers: accept('gzip, identity;q=0'),
@@ -154,7 +154,7 @@ describe('content codings', () => {
       checkForm(await ask(port, path, { headers: accept('br') }), 'br');
   });
 
-  test('a form that is damaged, or larger than the module, is not sent; the plain bytes are', async t => {
+  test('instead of a form that is damaged or larger than the module, the uncompressed bytes are sent', async t => {
     const tree = await makeTree(t, plan({ 'plugin.wasm.gz': gz, 'plugin.wasm.br': Buffer.concat([br, bytes]) }));
     await writeFile(join(tree, 'a/1.0.0/plugin.wasm.gz'), Buffer.alloc(gz.length));
     const { port } = await serve(t, tree, { encoding: 'on' });
@@ -163,7 +163,7 @@ describe('content codings', () => {
     assert.equal(only.status, 503);
   });
 
-  test('forms come and go with the tree', async t => {
+  test('forms appear and disappear with the tree', async t => {
     const tree = await makeTree(t, plan({}));
     const server = await serve(t, tree, { encoding: 'on' });
     const plain = await ask(server.port, MODULE, { headers: accept('gzip') });
@@ -180,7 +180,7 @@ describe('content codings', () => {
 });
 
 /** Downloads of a large module that take nothing until they are let go. */
-async function crowd(t: TestContext, port: number, size: number): Promise<Socket[]> {
+async function manyDownloads(t: TestContext, port: number, size: number): Promise<Socket[]> {
   const sockets = await Promise.all(
     Array.from({ length: size }, async () => {
       const socket = connect(port, '127.0.0.1');
@@ -202,7 +202,7 @@ async function untilRunning(port: number, bodies: number): Promise<void> {
   }
 }
 
-test('auto: plain for a lone reader, compressed in a crowd and over a narrow link', async t => {
+test('auto: uncompressed for a single client, compressed for many and over a slow link', async t => {
   const big = halfRandom(20_000_000);
   const tree = await makeTree(t, [...BOTH, { name: 'big', version: '1.0.0', bytes: big }]);
   const { port } = await serve(t, tree);
@@ -213,10 +213,10 @@ test('auto: plain for a lone reader, compressed in a crowd and over a narrow lin
     return formOf(answer);
   };
   assert.equal(await sent(), 'identity');
-  const sockets = await crowd(t, port, 8);
+  const sockets = await manyDownloads(t, port, 8);
   assert.equal(await sent(), 'gzip');
   assert.ok(brotliDecompressSync((await ask(port, MODULE, { headers: accept('br') })).body).equals(bytes));
-  assert.equal(formOf(await ask(port, MODULE)), 'identity', 'who takes nothing else gets nothing else');
+  assert.equal(formOf(await ask(port, MODULE)), 'identity', 'a client that accepts no coding gets none');
   const [first, ...others] = sockets;
   for (const socket of others) socket.destroy();
   await untilRunning(port, 1);

@@ -113,7 +113,7 @@ const RULES: readonly Rule[] = [
   { rule: 'HEAD that fails', method: 'HEAD', headers: ['If-Match: "a"'], status: 412 },
 ];
 
-describe('what a file is answered with', async () => {
+describe('answers for a file', async () => {
   test('every rule of the table', async t => {
     const { port } = await serve(t, await makeTree(t, [{ name: 'ai-proxy', version: '2.0.1', bytes }]));
     const whole = await ask(port, MODULE);
@@ -181,7 +181,7 @@ describe('what a file is answered with', async () => {
     }
   });
 
-  test('HEAD has the very header of GET', async t => {
+  test('HEAD has the same header as GET', async t => {
     const { port } = await serve(t, await makeTree(t, [{ name: 'ai-proxy', version: '2.0.1', bytes }]));
     for (const path of [
       MODULE,
@@ -219,7 +219,7 @@ describe('what a file is answered with', async () => {
     assert.equal((await ask(port, 'mirror.test:80', { method: 'CONNECT' })).status, 405);
   });
 
-  test('a kept connection serves one request after the other, and pipelined ones in order', async t => {
+  test('a persistent connection serves several requests, pipelined ones in order', async t => {
     const { port } = await serve(t, await makeTree(t, [{ name: 'ai-proxy', version: '2.0.1', bytes }]));
     const request = (range: string, more = '') =>
       `GET ${MODULE} HTTP/1.1\r\nHost: a\r\nRange: bytes=${range}\r\n${more}\r\n`;

@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { describe, test } from 'node:test';
 import { ServerAddressUnusable } from '../../server/errors.ts';
 import { ask, metric, parseAnswer, readAll, serve, until } from './client.ts';
-import { makeTree, sha256, wasm } from './tree.ts';
+import { sha256, sharedTree, wasm } from './tree.ts';
 
 const SIZE = 30_000_000;
 const bytes = wasm(SIZE);
@@ -13,6 +13,7 @@ const PLAN = [
   { name: 'big', version: '1.0.0', bytes },
   { name: 'small', version: '1.0.0', bytes: small },
 ];
+const TREE = await sharedTree(PLAN);
 const BIG = '/plugins/big/1.0.0/plugin.wasm';
 const SMALL = '/plugins/small/1.0.0/plugin.wasm';
 
@@ -30,9 +31,9 @@ async function begin(port: number, path = BIG, connection = 'close'): Promise<So
   return socket;
 }
 
-describe('many readers', () => {
-  test('sixty downloads at once are all whole, from two slots of memory', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN), { cacheBytes: 1024 * 1024 });
+describe('many clients', () => {
+  test('sixty concurrent downloads are complete, from two slots of memory', async t => {
+    const { port } = await serve(t, TREE, { cacheBytes: 1024 * 1024 });
     const before = process.memoryUsage.rss();
     const digests = await Promise.all(
       Array.from({ length: 60 }, async (_, at) => {
@@ -46,8 +47,8 @@ describe('many readers', () => {
     assert.ok(before > 0);
   });
 
-  test('clients that read nothing do not slow others down, and take no more memory than the cache', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN), { cacheBytes: 1024 * 1024, stallTimeoutMs: 60_000 });
+  test('clients that take nothing delay no other client and occupy no more memory than the cache', async t => {
+    const { port } = await serve(t, TREE, { cacheBytes: 1024 * 1024, stallTimeoutMs: 60_000 });
     const stuck = await Promise.all(Array.from({ length: 20 }, () => begin(port)));
     t.after(() => stuck.map(socket => socket.destroy()));
     await until('all are under way', async () => (await metric(port, 'bodies_running')) === 20);
@@ -56,15 +57,15 @@ describe('many readers', () => {
     assert.equal(await metric(port, 'cache_bytes'), 1024 * 1024);
   });
 
-  test('who ends its own side after asking gets all of the answer', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN));
+  test('a client that closes its sending side after the request gets the whole answer', async t => {
+    const { port } = await serve(t, TREE);
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
     socket.end(`GET ${BIG} HTTP/1.1\r\nHost: a\r\n\r\n`);
     assert.equal(sha256(parseAnswer(await readAll(socket)).body), sha256(bytes));
   });
 
-  test('aborted downloads free everything at once', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN), { maxDownloads: 10, maxWaitingDownloads: 5 });
+  test('aborted downloads release everything', async t => {
+    const { port } = await serve(t, TREE, { maxDownloads: 10, maxWaitingDownloads: 5 });
     for (let round = 0; round < 5; round++) {
       const sockets = await Promise.all(Array.from({ length: 15 }, () => begin(port)));
       await until(
@@ -81,8 +82,8 @@ describe('many readers', () => {
     assert.equal(sha256((await ask(port, BIG)).body), sha256(bytes));
   });
 
-  test('too many: in line, then 503 with Retry-After; small answers pass by', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN), {
+  test('too many downloads: a queue, then 503 with Retry-After; small answers do not wait', async t => {
+    const { port } = await serve(t, TREE, {
       maxDownloads: 2,
       maxWaitingDownloads: 1,
       maxDownloadWaitMs: 30_000,
@@ -101,8 +102,8 @@ describe('many readers', () => {
     assert.equal(sha256(parseAnswer(await waiting).body), sha256(bytes));
   });
 
-  test('a download that waits too long gets 503', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN), { maxDownloads: 1, maxDownloadWaitMs: 50 });
+  test('a download that waits too long in the queue gets 503', async t => {
+    const { port } = await serve(t, TREE, { maxDownloads: 1, maxDownloadWaitMs: 50 });
     const running = await begin(port);
     t.after(() => running.destroy());
     await until('running', async () => (await metric(port, 'bodies_running')) === 1);
@@ -110,7 +111,7 @@ describe('many readers', () => {
   });
 
   test('a client that takes nothing for the stall timeout is cut, one that takes some megabytes a second is not', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN), { stallTimeoutMs: 1000 });
+    const { port } = await serve(t, TREE, { stallTimeoutMs: 1000 });
     const stuck = await begin(port);
     const slow = await begin(port);
     await until('both run', async () => (await metric(port, 'bodies_running')) === 2);
@@ -131,7 +132,7 @@ describe('many readers', () => {
 
   for (const host of ['::1', '::'])
     test(`downloads at ${host}`, async t => {
-      const server = await serve(t, await makeTree(t, PLAN), { host }).catch(noIPv6);
+      const server = await serve(t, TREE, { host }).catch(noIPv6);
       if (server === undefined) {
         t.skip('this machine has no IPv6');
         return;
@@ -142,9 +143,9 @@ describe('many readers', () => {
     });
 });
 
-describe('an orderly stop', () => {
-  test('running downloads end whole, idle connections close, newcomers are not let in', async t => {
-    const server = await serve(t, await makeTree(t, PLAN));
+describe('a stop', () => {
+  test('running downloads are completed, idle connections closed, new connections refused', async t => {
+    const server = await serve(t, TREE);
     const { port } = server;
     const running = await begin(port, BIG, 'keep-alive');
     const idle = connect(port, '127.0.0.1');
@@ -162,8 +163,8 @@ describe('an orderly stop', () => {
     assert.deepEqual(await closing, { cut: 0 });
   });
 
-  test('the second of two downloads that one connection asked for at once is not cut by a stop', async t => {
-    const server = await serve(t, await makeTree(t, PLAN));
+  test('the second of two pipelined downloads is not cut by a stop', async t => {
+    const server = await serve(t, TREE);
     const socket = connect(server.port, '127.0.0.1');
     const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
     socket.write(request(SMALL) + request(BIG));
@@ -174,8 +175,8 @@ describe('an orderly stop', () => {
     assert.deepEqual(await closed, { cut: 0 });
   });
 
-  test('while it pauses: not ready, still serving, and every answer closes its connection', async t => {
-    const server = await serve(t, await makeTree(t, PLAN));
+  test('during the pause: not ready, still serving, and every answer closes its connection', async t => {
+    const server = await serve(t, TREE);
     const closing = server.close({ pauseMs: 600, graceMs: 5000 });
     const socket = connect(server.port, '127.0.0.1');
     socket.write('GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -190,16 +191,16 @@ describe('an orderly stop', () => {
     await closing;
   });
 
-  test('a download that outlasts the grace is cut, and counted', async t => {
-    const server = await serve(t, await makeTree(t, PLAN));
+  test('a download that takes longer than the grace is cut and counted', async t => {
+    const server = await serve(t, TREE);
     const stuck = await begin(server.port);
     await until('running', async () => (await metric(server.port, 'bodies_running')) === 1);
     assert.deepEqual(await server.close({ graceMs: 100 }), { cut: 1 });
     stuck.destroy();
   });
 
-  test('it can be closed twice, and before anything happened', async t => {
-    const server = await serve(t, await makeTree(t, PLAN));
+  test('a server can be closed twice, and before any request', async t => {
+    const server = await serve(t, TREE);
     const both = await Promise.all([server.close(), server.close()]);
     assert.deepEqual(both, [{ cut: 0 }, { cut: 0 }]);
   });

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { ask, serve } from './client.ts';
 import { makeTree, wasm } from './tree.ts';
 
-test('a 404 names near plugins, or says how many there are and where', async t => {
+test('a 404 names similar plugins, or the number of plugins and their list', async t => {
   const tree = await makeTree(
     t,
     ['ai-proxy', 'cors', 'waf'].map(name => ({ name, version: '1.0.0', bytes: wasm(100) })),

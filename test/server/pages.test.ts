@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { resolveOptions } from '../../server/options.ts';
 import { startServer } from '../../server/startServer.ts';
 import { ask, OPTIONS, serve } from './client.ts';
-import { makeTree, sha256, wasm } from './tree.ts';
+import { sha256, sharedTree, wasm } from './tree.ts';
 
 const one = wasm(5000);
 const two = wasm(70_000);
@@ -17,10 +17,11 @@ const PLAN = [
   { name: 'basic-auth', version: '2.0.0', bytes: two },
   { name: 'basic-auth', version: '9.0.0', bytes: two, aliasOf: '2.0.0' },
 ];
+const TREE = await sharedTree(PLAN);
 
 describe('pages', () => {
-  test('the start page needs nothing from elsewhere and names every version', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN));
+  test('the start page loads nothing from other places and names every version', async t => {
+    const { port } = await serve(t, TREE);
     const page = await ask(port, '/');
     const text = page.body.toString();
     assert.equal(page.status, 200);
@@ -40,7 +41,7 @@ describe('pages', () => {
   });
 
   test('folders are listed, with a redirect to the slash', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN));
+    const { port } = await serve(t, TREE);
     for (const [path, location] of [
       ['/plugins', './plugins/'],
       ['/plugins/ai-proxy', './ai-proxy/'],
@@ -60,8 +61,8 @@ describe('pages', () => {
     }
   });
 
-  test('a listing is JSON for who asks so', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN));
+  test('a listing is JSON for clients that accept JSON', async t => {
+    const { port } = await serve(t, TREE);
     const ofPlugin = await ask(port, '/plugins/ai-proxy/', { headers: ['Accept: application/json'] });
     assert.match(ofPlugin.headers.get('content-type') ?? '', /^application\/json/);
     assert.match(ofPlugin.headers.get('vary') ?? '', /accept/i);
@@ -73,8 +74,8 @@ describe('pages', () => {
     );
   });
 
-  test('index.json and the inventory are the very bytes on disk', async t => {
-    const tree = await makeTree(t, PLAN);
+  test('index.json and the inventory are sent byte by byte as on disk', async t => {
+    const tree = TREE;
     const { port } = await serve(t, tree);
     for (const [path, file] of [
       ['/index.json', 'index.json'],
@@ -89,8 +90,8 @@ describe('pages', () => {
     }
   });
 
-  test('404 says what there is, as text or JSON', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN));
+  test('a 404 names what exists, as text or JSON', async t => {
+    const { port } = await serve(t, TREE);
     const unknown = await ask(port, '/plugins/ai-proxy/9.9.9/plugin.wasm');
     assert.equal(unknown.status, 404);
     assert.match(unknown.body.toString(), /1\.0\.0, 2\.0\.1, 3\.0\.0-rc\.1/);
@@ -104,8 +105,8 @@ describe('pages', () => {
     assert.match(script.headers.get('content-type') ?? '', /^text\/plain/);
   });
 
-  test('further layouts: patterns and latest', async t => {
-    const tree = await makeTree(t, PLAN);
+  test('further paths: patterns and latest', async t => {
+    const tree = TREE;
     const urlPatterns = [
       '/wasm-plugins/${name}.wasm',
       '/w/${name}/${version}.wasm',
@@ -131,8 +132,8 @@ describe('pages', () => {
     assert.equal((await ask(plain.port, '/plugins/ai-proxy/latest/plugin.wasm')).status, 404);
   });
 
-  test('a base path is in front of everything but health', async t => {
-    const { port, url } = await serve(t, await makeTree(t, PLAN), { basePath: '/a/b' });
+  test('all paths but health checks need the base path', async t => {
+    const { port, url } = await serve(t, TREE, { basePath: '/a/b' });
     assert.ok(url.endsWith('/a/b'));
     for (const path of [
       '/a/b/',
@@ -149,8 +150,8 @@ describe('pages', () => {
       assert.equal((await ask(port, path)).status, 404, path);
   });
 
-  test('metrics count by plugin and version, and strangers make no labels', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN));
+  test('metrics count by plugin and version, and requests for unknown paths add no labels', async t => {
+    const { port } = await serve(t, TREE);
     await ask(port, '/plugins/ai-proxy/2.0.1/plugin.wasm');
     await ask(port, '/plugins/ai-proxy/2.0.1/plugin.wasm', { method: 'HEAD' });
     await ask(port, '/plugins/made-up/1/x');
@@ -178,7 +179,7 @@ describe('pages', () => {
 
   test('the access log has a line of JSON for every answer but those of health checks', async t => {
     let log = '';
-    const server = await serve(t, await makeTree(t, PLAN), {
+    const server = await serve(t, TREE, {
       writeAccessLog: async text => {
         log += text;
       },
@@ -235,8 +236,8 @@ describe('options', () => {
       assert.throws(() => resolveOptions({ ...base, ...wrong }), { subject: flag });
   });
 
-  test('a port that is taken is refused by name', async t => {
-    const tree = await makeTree(t, PLAN);
+  test('a port in use and an address of another machine are refused with their names', async t => {
+    const tree = TREE;
     const { port } = await serve(t, tree);
     await assert.rejects(startServer({ ...base, treeDir: tree, host: '127.0.0.1', port }), {
       code: 'SERVER_PORT_TAKEN',

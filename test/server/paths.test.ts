@@ -8,7 +8,7 @@ import { emptyFolder, entryOf, makeTree, publishCatalog, sha256, wasm } from './
 const bytes = wasm(70_000);
 const plan = { name: 'ai-proxy', version: '2.0.1', bytes };
 
-describe('which paths lead where', () => {
+describe('the paths of files', () => {
   test('other spellings of the same path serve the same bytes', async t => {
     const { port } = await serve(t, await makeTree(t, [plan]));
     for (const path of [
@@ -26,7 +26,7 @@ describe('which paths lead where', () => {
     }
   });
 
-  test('nothing leaves the tree, and nothing in it is served that the catalog does not name', async t => {
+  test('files outside the tree, and files that the catalog does not list, are not served', async t => {
     const tree = await makeTree(t, [plan]);
     const secret = 'SECRET-TEXT';
     await writeFile(join(tree, '..', 'plugin-mirror-secret.txt'), secret);
@@ -91,7 +91,7 @@ describe('which paths lead where', () => {
     assert.equal((await ask(port, '/plugins/ai-proxy/2.0.1/plugin.wasm')).status, 200, 'the server lives');
   });
 
-  test('a catalog that names what it should not leads nowhere', async t => {
+  test('invalid names in a catalog are not served', async t => {
     const tree = await emptyFolder(t);
     const outside = await emptyFolder(t);
     await mkdir(join(outside, 'out', '1.0.0'), { recursive: true });
@@ -115,7 +115,7 @@ describe('which paths lead where', () => {
     }
   });
 
-  test('links are not followed out of the tree even to the right bytes', async t => {
+  test('links out of the tree are not followed even to the right bytes', async t => {
     const tree = await emptyFolder(t);
     const outside = await emptyFolder(t);
     await writeFile(join(outside, 'plugin.wasm'), bytes);
@@ -127,7 +127,7 @@ describe('which paths lead where', () => {
   });
 });
 
-describe('requests that no server should guess about (RFC 9112)', () => {
+describe('ambiguous and invalid requests (RFC 9112)', () => {
   const target = 'GET /plugins/ai-proxy/2.0.1/plugin.wasm HTTP/1.1\r\n';
   const cases: readonly (readonly [string, string, readonly number[]])[] = [
     ['two Host lines', `${target}Host: a\r\nHost: b\r\n\r\n`, [400]],
@@ -168,7 +168,7 @@ describe('requests that no server should guess about (RFC 9112)', () => {
       if (answer.status !== 200) assert.equal(answer.headers.get('connection'), 'close');
     });
 
-  test('a body that comes with GET is never read as the next request', async t => {
+  test('a body of a GET is never parsed as the next request', async t => {
     const { port } = await serve(t, await makeTree(t, [plan]));
     const inner = 'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n';
     for (const head of [
@@ -181,7 +181,7 @@ describe('requests that no server should guess about (RFC 9112)', () => {
     }
   });
 
-  test('bytes after the last answer of a connection are not a request, and not logged', async t => {
+  test('bytes after the last answer of a connection are neither answered nor logged', async t => {
     let log = '';
     const writeAccessLog = async (text: string): Promise<void> => {
       log += text;
@@ -199,14 +199,14 @@ describe('requests that no server should guess about (RFC 9112)', () => {
     );
   });
 
-  test('no client gets 100 Continue', async t => {
+  test('a client that expects 100 Continue gets the final answer', async t => {
     const { port } = await serve(t, await makeTree(t, [plan]));
     const head = 'POST /plugins/ai-proxy/2.0.1/plugin.wasm HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n';
     const all = await sendRaw(port, `${head}Expect: 100-continue\r\n\r\n`);
     assert.equal(parseAnswer(all).status, 405);
   });
 
-  test('what cannot be read is counted and logged all the same', async t => {
+  test('requests that cannot be parsed are counted and logged', async t => {
     let log = '';
     const writeAccessLog = async (text: string): Promise<void> => {
       log += text;
@@ -231,14 +231,14 @@ describe('requests that no server should guess about (RFC 9112)', () => {
     );
   });
 
-  test('HTTP/1.0 is answered and closed', async t => {
+  test('HTTP/1.0 is answered, and the connection closed', async t => {
     const { port } = await serve(t, await makeTree(t, [plan]));
     const answer = parseAnswer(await sendRaw(port, 'GET /plugins/ai-proxy/2.0.1/plugin.wasm HTTP/1.0\r\n\r\n'));
     assert.equal(answer.status, 200);
     assert.equal(sha256(answer.body), sha256(bytes));
   });
 
-  test('a header that never ends is cut with 408', async t => {
+  test('a header that never ends gets 408', async t => {
     const { port } = await serve(t, await makeTree(t, [plan]), { headersTimeoutMs: 200, requestTimeoutMs: 200 });
     assert.equal(parseAnswer(await sendRaw(port, 'GET / HTTP/1.1\r\nHost: a\r\n')).status, 408);
   });

@@ -3,16 +3,17 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import { ask, sendRaw, serve, until } from './client.ts';
-import { makeTree, wasm } from './tree.ts';
+import { sharedTree, wasm } from './tree.ts';
 
 const PLAN = [
   { name: 'big', version: '1.0.0', bytes: wasm(30_000_000) },
   { name: 'small', version: '1.0.0', bytes: wasm(2000) },
 ];
+const TREE = await sharedTree(PLAN);
 const BIG = '/plugins/big/1.0.0/plugin.wasm';
 const SMALL = '/plugins/small/1.0.0/plugin.wasm';
 
-describe('each phase of a connection has its own limit', { concurrency: true }, () => {
+describe('each phase of a connection has its own timeout', { concurrency: true }, () => {
   const limits = { stallTimeoutMs: 200, headersTimeoutMs: 1500, keepAliveTimeoutMs: 1400 };
   const phases: readonly (readonly [string, string, RegExp])[] = [
     ['no byte of a header', '', /^HTTP\/1\.1 408 /],
@@ -24,14 +25,14 @@ describe('each phase of a connection has its own limit', { concurrency: true }, 
     ],
   ];
   for (const [what, sent, answer] of phases)
-    test(`${what} gets 408 after the headers' timeout, whatever time a body may take`, async t => {
-      const { port } = await serve(t, await makeTree(t, PLAN), { ...limits, keepAliveTimeoutMs: 100 });
+    test(`${what} gets 408 after the headers' timeout, whatever the stall timeout is`, async t => {
+      const { port } = await serve(t, TREE, { ...limits, keepAliveTimeoutMs: 100 });
       const got = (await sendRaw(port, sent)).toString('latin1');
       assert.match(got, answer);
     });
 
-  test('an idle connection is kept for its own timeout, whatever a body may take, and then closed without a word', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN), limits);
+  test('an idle connection is closed silently after its own timeout, whatever the stall timeout is', async t => {
+    const { port } = await serve(t, TREE, limits);
     const socket = connect(port, '127.0.0.1');
     let got = '';
     socket.on('data', part => {
@@ -49,8 +50,8 @@ describe('each phase of a connection has its own limit', { concurrency: true }, 
     assert.doesNotMatch(got, / 408 /);
   });
 
-  test('who waits in line is not taken for a body that makes no progress', async t => {
-    const { port } = await serve(t, await makeTree(t, PLAN), {
+  test('a download that waits in the queue is not cut by the stall timeout', async t => {
+    const { port } = await serve(t, TREE, {
       stallTimeoutMs: 500,
       maxDownloads: 1,
       maxDownloadWaitMs: 1200,

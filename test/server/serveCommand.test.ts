@@ -58,7 +58,7 @@ describe('the serve command', { concurrency: 3 }, () => {
     assert.equal(await first.ended, 0);
   });
 
-  test('secrets come from files and variables, and are shown nowhere', async t => {
+  test('secrets are read from files and variables and never printed', async t => {
     const tree = await makeTree(t, [plan]);
     const file = join(tree, 'token');
     await writeFile(file, 'from-a-file\n');

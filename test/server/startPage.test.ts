@@ -14,7 +14,7 @@ const BROWSER = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/goo
 );
 const WIDTHS = [320, 375, 600, 899, 900, 1000, 1300];
 
-test('the start page fits into a window of any width, from a telephone on', {
+test('the start page fits into windows of any width, from a phone up', {
   skip: BROWSER === undefined ? 'no browser here' : false,
 }, async t => {
   const files = Object.fromEntries(['README.md', 'README_EN.md', 'spec.yaml'].map(name => [name, Buffer.from(name)]));

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
+import { after, type TestContext } from 'node:test';
 import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from '../../tree/catalog/buildCatalog.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { ownFiles } from '../../tree/version/versionFiles.ts';
@@ -36,6 +36,14 @@ export async function emptyFolder(t: TestContext): Promise<string> {
 
 export async function makeTree(t: TestContext, planned: readonly Planned[]): Promise<string> {
   const tree = await emptyFolder(t);
+  await publish(tree, planned);
+  return tree;
+}
+
+/** A tree for all tests of a file; they must not change it. */
+export async function sharedTree(planned: readonly Planned[]): Promise<string> {
+  const tree = await mkdtemp(join(tmpdir(), 'plugin-mirror-server-'));
+  after(() => rm(tree, { recursive: true, force: true }));
   await publish(tree, planned);
   return tree;
 }
