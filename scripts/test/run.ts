@@ -57,12 +57,15 @@ function build(): void {
 async function run(paths: readonly string[], atOnce: number): Promise<number> {
   const reporter = ['--test-reporter=./scripts/test/reporter.js', '--test-reporter-destination=stdout'];
   const command = ['--import', 'tsx', '--test', `--test-concurrency=${atOnce}`, ...reporter, ...options, ...paths];
-  const env = {
-    ...process.env,
-    PLUGIN_MIRROR_TEST_BUILT: '1',
-    PLUGIN_MIRROR_TEST_SLOW: runsAll || runsOne ? '1' : '0',
-  };
-  const child = spawn(process.execPath, command, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
+  // FORCE_COLOR would colour what tests compare; Node's runner sets it by itself if its own output is a terminal.
+  const { FORCE_COLOR: _, ...inherited } = process.env;
+  const marks = { PLUGIN_MIRROR_TEST_BUILT: '1', PLUGIN_MIRROR_TEST_SLOW: runsAll || runsOne ? '1' : '0' };
+  const child = spawn(process.execPath, command, {
+    cwd: root,
+    env: { ...inherited, ...marks },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  child.stdout.pipe(process.stdout, { end: false });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal));
   const [code] = (await once(child, 'close')) as [number | null];
   return code ?? 1;
