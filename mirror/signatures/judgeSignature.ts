@@ -44,7 +44,7 @@ function judgeByKey(policy: KeyPolicy): Judge {
 
 /**
  * cosign signs with Ed25519 keys in the prehashed form (Ed25519ph; RFC 8032, 5.1), which Node's crypto cannot verify. Such a
- * signature has the same length as a plain one and cannot be told from a wrong one.
+ * signature has the same length as a plain one and looks like a wrong one.
  */
 function mayBePrehashed(signature: FoundSignature['entity']['signature'], key: ReturnType<typeof createPublicKey>) {
   return signature.signature.length === ED25519_SIGNATURE_BYTES && !signature.verifySignature(key);

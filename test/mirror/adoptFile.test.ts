@@ -37,7 +37,7 @@ test('a local module is copied, hashed and checked', async () => {
   assert.ok((await readFile(join(base, 'stage', 'plugin.wasm'))).equals(wasm));
 });
 
-test('what cannot be read is named: nothing, a folder, a FIFO', async () => {
+test('a missing file, a folder and a FIFO are refused with their kind', async () => {
   await assert.rejects(adopt(), {
     name: FileUnreadable.name,
     message: `p 1.0.0: cannot read ${path}: no such file`,
@@ -47,7 +47,7 @@ test('what cannot be read is named: nothing, a folder, a FIFO', async () => {
   await assert.rejects(adopt(), { name: FileUnreadable.name, message: /not a regular file/ });
 });
 
-test('what is no module is refused', async () => {
+test('a file that is not a module is refused', async () => {
   for (const text of ['', '<html>', '\0asm\x01\0\0\0\x01']) {
     await writeFile(path, text);
     await assert.rejects(adopt(), (error: unknown) => {
@@ -82,7 +82,7 @@ test('a file that changes while it is read is refused', async () => {
   }
 });
 
-test('a signal ends it with its reason', async () => {
+test('an abort rejects with the reason of the signal', async () => {
   await writeFile(path, buildModule());
   await assert.rejects(adopt(path, AbortSignal.abort(new Error('Ctrl-C'))), /Ctrl-C/);
 });

@@ -23,7 +23,7 @@ const crowd = tarOf(NAMES, { end: false });
 /** 99 999 entries, then these. */
 const crowdedBy = (...entries: TarEntry[]) => layer(gzip(Buffer.concat([crowd, tarOf(entries)]), 1));
 
-test('archives made to do harm are refused by what is wrong with them', async () => {
+test('hostile archives are refused with the reason', async () => {
   const long = 'x'.repeat(5000);
   const cases: [string, TestImage, string, RegExp][] = [
     ['traversal', of({ ...plugin, name: '../plugin.wasm' }), 'LAYER_HOSTILE', /leaves the layer/],
@@ -136,7 +136,7 @@ test('archives made to do harm are refused by what is wrong with them', async ()
         await refuses(image, code, expected, `${name} (${chunkBytes})`, { chunkBytes });
 });
 
-test('a number in base-256 that is right is taken, and one that is wrong is called what it is', async () => {
+test('a valid number in base-256 is accepted, an invalid one is described', async () => {
   const at = { size: 124, mtime: 136 };
   const forged = (field: keyof typeof at, hex: string): TestImage => {
     const tar = tarOf([{ name: 'README.md', body: 'read' }, plugin]);
@@ -161,7 +161,7 @@ test('a number in base-256 that is right is taken, and one that is wrong is call
   await refuses(forged('mtime', `c0${size.padStart(22, '0')}`), 'LAYER_CORRUPT', damaged);
 });
 
-test('100 000 entries and no more pass', async () => {
+test('100,000 entries are accepted and no more', async () => {
   await extracts(crowdedBy(plugin));
 });
 
@@ -195,7 +195,7 @@ async function packed(plain: Readable): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-test('exactly 256 MiB pass, with a warning; one byte more is refused', async () => {
+test('exactly 256 MiB are accepted with a warning, one byte more is refused', async () => {
   const most = layer(await gzipOfSize(LIMIT));
   await extracts(most, async (extracted, dir) => {
     assert.equal(extracted.sizeBytes, LIMIT);
@@ -215,7 +215,7 @@ test('a raw module of 256 MiB and one byte is refused', async () => {
   await refuses(image, 'LAYER_TOO_LARGE', /256 MiB/, '', { open });
 });
 
-test('bombs end at 1 GiB, wherever they hide', async () => {
+test('decompression bombs are refused at 1 GiB, in a file or after the archive', async () => {
   const end = 1024 * 1024 * 1024 + 1;
   const head = tarOf([plugin]);
   const padded = await packed(Readable.from(pieces([head], end)));
@@ -226,13 +226,13 @@ test('bombs end at 1 GiB, wherever they hide', async () => {
   await refuses(layer(blocks), 'LAYER_TOO_LARGE', /1 GiB/, 'zstd');
 });
 
-test('zstd of nothing but tiny blocks is refused before it eats the processor', async () => {
+test('zstd data with too many tiny blocks is refused', async () => {
   const block = Buffer.from([0x0a, 0x00, 0x00, 0x00]);
   const body = Buffer.concat([Buffer.from('28b52ffd0038', 'hex'), ...Array.from({ length: 30_000 }, () => block)]);
   await refuses(layer(body), 'LAYER_HOSTILE', /tiny blocks/);
 });
 
-test('when the bytes do not fit the digest, that is the error, not what the bytes look like', async () => {
+test('a wrong digest is reported rather than what the bytes look like', async () => {
   const wrong = new Error('the digest is wrong');
   const failing = (body: Buffer) =>
     Readable.from(
@@ -263,7 +263,7 @@ test('when the bytes do not fit the digest, that is the error, not what the byte
       );
 });
 
-test('a layer that cannot be opened, or a document, is an error of its own', async () => {
+test('an error of opening a layer or a document is passed on', async () => {
   const refused = new Error('404');
   const image = imageFormA({ wasm, spec: 'info: {}' });
   for (const mediaType of [MEDIA.spec, MEDIA.tarGzip])
@@ -278,7 +278,7 @@ test('a layer that cannot be opened, or a document, is an error of its own', asy
     );
 });
 
-test('an abort ends a layer that hangs, with the reason of the signal', async () => {
+test('an abort ends a hanging layer with the reason of the signal', async () => {
   for (const start of [
     Buffer.alloc(0),
     gzip(tarOf([plugin])).subarray(0, 2000),
@@ -303,7 +303,7 @@ test('an abort ends a layer that hangs, with the reason of the signal', async ()
   );
 });
 
-test('any bytes, whole or spoiled, end in the right plugin or in a refusal', async () => {
+test('any bytes, complete or damaged, give the right plugin or a refusal', async () => {
   const bases = [gzip(tarOf([plugin])), tarOf([{ name: 'a', body: 'a' }, plugin]), zstd(tarOf([plugin])), gzip(wasm)];
   const spoiled = fc
     .tuple(fc.constantFrom(...bases), fc.nat(), fc.integer({ min: 1, max: 255 }), fc.boolean())
@@ -334,7 +334,7 @@ test('any bytes, whole or spoiled, end in the right plugin or in a refusal', asy
   );
 });
 
-test('gzip in any number of members, with any header and in any pieces is the same plugin', async () => {
+test('gzip with any number of members, any header and any chunks gives the same plugin', async () => {
   const text = fc.stringMatching(/^[a-zA-Z0-9 ._-]{0,40}$/);
   const header = fc.record({
     extra: fc.uint8Array({ maxLength: 60 }),
@@ -385,7 +385,7 @@ function memberOf(body: Buffer, { extra, name, comment, checked }: MemberHeader,
   return Buffer.concat([head, sum, plain.subarray(10)]);
 }
 
-test('tars of random entries agree with looking them up by name', async () => {
+test('tars of random entries give the file that a lookup by name finds', async () => {
   const names = fc.constantFrom(
     'plugin.wasm',
     './plugin.wasm',

@@ -169,7 +169,7 @@ for (const [name, image] of Object.entries(images))
       );
     });
 
-test('documents come out under safe names, by title or else by media type', async () => {
+test('documents get safe names, by title or otherwise by media type', async () => {
   const names = async (image: TestImage) => Object.keys((await extract(image)).plugin.files).sort();
   assert.deepEqual(await names(images['form A'] as TestImage), ['README.md', 'README_EN.md', 'spec.yaml']);
   assert.deepEqual(await names(images['form A without titles'] as TestImage), ['README.md', 'spec.yaml']);
@@ -196,7 +196,7 @@ test('documents come out under safe names, by title or else by media type', asyn
   assert.match(plugin.warnings.join('\n'), /README\.md is left out: another layer has that name/);
 });
 
-test('documents that are too large or no PNG are left out with a warning and, if possible, not opened', async () => {
+test('documents that are too large or not PNG are left out with a warning and, if possible, not opened', async () => {
   const image = imageOf({
     layers: [
       raw(Buffer.alloc(4 * 1024 * 1024 + 1), 'README.md', MEDIA.readme),
@@ -223,12 +223,12 @@ test('only the layers that are needed are opened', async () => {
   assert.deepEqual(foreign.opened, [foreign.plugin.layer.digest]);
 });
 
-test('the layer of the result is the one that held the module', async () => {
+test('the layer of the result is the one that contains the module', async () => {
   const { plugin } = await extract(imageFormD({ wasm, layers: [[entry('main.wasm')], [entry('x', other)]] }));
   assert.equal(plugin.layer.digest, digestOf(gzip(tarOf([entry('main.wasm')]))));
 });
 
-test('a refusal says which layers there are and why none or several fit', async () => {
+test('a refusal lists the layers and why none or several of them could be the plugin', async () => {
   const cases: [string, TestImage, string, RegExp][] = [
     ['no layers', imageOf({ layers: [] }), 'LAYER_NO_PLUGIN', /the image has no layers/],
     [
@@ -342,7 +342,7 @@ test('a refusal says which layers there are and why none or several fit', async 
   for (const [name, image, code, expected] of cases) await refuses(image, code, expected, name);
 });
 
-test('titles and media types cannot paint the terminal', async () => {
+test('control characters in titles and media types do not reach the terminal', async () => {
   const layers = [raw(Buffer.from('x'), '\u001b[31mred\u202e.md', 'text/\u0007bell')];
   const { message } = await refuses(imageOf({ layers }), 'LAYER_NO_PLUGIN', /red/);
   assert.doesNotMatch(message, /[\u0000-\u001f\u202e]/);

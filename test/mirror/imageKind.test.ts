@@ -15,7 +15,7 @@ function manifestOf(config: string, layers: readonly string[] = [], artifactType
   };
 }
 
-test('what is no plugin is called by its name', () => {
+test('an artifact that is not a plugin is named by its kind', () => {
   const empty = 'application/vnd.oci.empty.v1+json';
   const unknown = 'application/vnd.unknown.config.v1+json';
   for (const [manifest, file, expected] of [
@@ -35,7 +35,7 @@ test('what is no plugin is called by its name', () => {
     assert.equal(nameImage(manifest, file), expected);
 });
 
-test('a shell tells most', () => {
+test('a shell is the preferred evidence of a container image', () => {
   const paths = ['readme', 'etc/passwd', './usr/bin/bash', 'bin/sh'];
   assert.equal(paths.reduce(betterSystemFile, undefined as string | undefined), 'usr/bin/bash');
   assert.equal(betterSystemFile(undefined, 'plugin.wasm'), undefined);

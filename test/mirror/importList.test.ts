@@ -28,7 +28,7 @@ async function paths(list: ImportedList): Promise<string[]> {
 }
 
 describe('plugins.properties', () => {
-  it('that is empty, or holds comments only, is told what was expected', () => {
+  it('without entries is refused with what was expected', () => {
     for (const text of ['', '\n', '# nothing\n'])
       assert.throws(
         () => take(text),
@@ -36,7 +36,7 @@ describe('plugins.properties', () => {
       );
   });
 
-  it('becomes a manifest as short as it can be', () => {
+  it('becomes the shortest possible manifest', () => {
     const list = take(`#
 # AI
 ai-proxy=oci://${host}/plugins/ai-proxy:2.0.0
@@ -143,7 +143,7 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
     assert.equal(manifest.registry, 'h.io/team');
     assert.deepEqual(manifest.plugins, { a: '1', b: '1', c: { image: 'h.io/c', versions: ['1'] } });
   });
-  it('writes images so that they are read as what they are', async () => {
+  it('writes images that are read back as the same images', async () => {
     const text = 'a=oci://harbor/plugins/a:1\nb=oci://harbor/x.y/b:1\nc=oci://other/c:1\nd=localhost:5000/d:1';
     assert.deepEqual(await paths(take(text)), [
       'a 1 ← harbor/plugins/a:1',
@@ -165,26 +165,26 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
     ['another image for the same path', 'ok=oci://r.io/x:1', /^line 1: "ok" "1" was not taken: line 2/],
   ];
   for (const [what, line, told] of lost)
-    it(`names with its line what cannot be taken: ${what}`, async () => {
+    it(`reports an entry that cannot be taken, with its line: ${what}`, async () => {
       const list = take(`ok=oci://r.io/plugins/ok:1\r\n${line}\n`);
       assert.equal(list.lost, 1);
       assert.equal(list.notes.length, 1);
       assert.match(list.notes[0] ?? '', told);
       assert.equal((await paths(list)).length, 1);
     });
-  it('takes the same line twice as once', async () => {
+  it('takes a repeated line once', async () => {
     const list = take('a=r.io/a:1\na=r.io/a:1');
     assert.deepEqual([list.lost, await paths(list)], [0, ['a 1 ← r.io/a:1']]);
     assert.deepEqual(list.notes, ['line 2: "a" "1" is in line 1 already']);
   });
-  it('is refused where nothing is left', () => {
+  it('is refused if no entry can be taken', () => {
     assert.throws(() => take('# nothing\n'), ImportInvalid);
     assert.throws(
       () => take('x=y'),
       (error: unknown) => error instanceof ImportInvalid && /line 1/.test(error.message),
     );
   });
-  it('loses no line in silence, and the manifest is always right', async () => {
+  it('drops no line silently, and the manifest is always valid', async () => {
     const reference = fc
       .tuple(
         fc.constantFrom('r.io', 'r.io', 'h', 'localhost:5000'),
@@ -251,13 +251,13 @@ describe('the JSON snapshot', () => {
       const list = take(snapshot(entry('y', { consumers: { pluginServer: { httpPath, inventoryKey: 'x' } } })));
       assert.deepEqual(Object.keys(list.manifest.plugins), ['x']);
     });
-  it('takes what the plugin server does not serve, and says so', () => {
+  it('takes images that the plugin server does not serve, with a note', () => {
     const list = take(snapshot(entry('waf'), entry('ai-load-balancer', { consumers: { console: {} } })));
     assert.ok('ai-load-balancer' in list.manifest.plugins);
     assert.match(list.notes[0] ?? '', /^line \d+: "ai-load-balancer" is not served/);
     assert.equal(list.lost, 0);
   });
-  it('says what it takes without a digest, and what it cannot take', () => {
+  it('notes entries without a digest and entries that cannot be taken', () => {
     const list = take(
       snapshot(
         entry('a', { digest: undefined }),
@@ -325,7 +325,7 @@ describe('JSON that is not a list of Higress', () => {
         (error: unknown) => error instanceof ImportInvalid && told.test(error.message),
       );
     });
-  it('of any kind is taken or refused, never more', async () => {
+  it('of any kind is accepted or refused with a known error', async () => {
     const word = fc.oneof(fc.constantFrom('a', '..', pin, 'r.io/a:1', 'r.io/a', '1', ''), fc.string());
     const json = fc.record({
       schemaVersion: fc.constant(1),

@@ -50,7 +50,7 @@ for (const abi of ['0.1.0', '0.2.0', '0.2.1'] as const)
     assert.deepEqual(await inspect(bytes), { abi, warnings: [], sizeBytes: bytes.length });
   });
 
-test('no ABI is a warning; an ABI that Envoy does not know is named; a global of that name is none', async () => {
+test('a missing ABI is a warning, an ABI unknown to Envoy is named, and a global is not an ABI export', async () => {
   for (const bytes of [
     buildModule({ abi: null }),
     PREAMBLE,
@@ -65,12 +65,12 @@ test('no ABI is a warning; an ABI that Envoy does not know is named; a global of
   assert.match(next.warnings.join(), /proxy_abi_version_0_3_0/);
 });
 
-test('of several ABI exports the first counts, as for Envoy', async () => {
+test('of several ABI exports the first is used, as by Envoy', async () => {
   const both = moduleOf(exportsOf(exported('proxy_abi_version_0_2_1'), exported('proxy_abi_version_0_1_0')));
   assert.equal((await inspect(both)).abi, '0.2.1');
 });
 
-test('what is no module is called by its name', async () => {
+test('a file that is not a module is named by its kind', async () => {
   const cases: [Buffer | string, RegExp][] = [
     ['', /an empty file/],
     ['<!DOCTYPE html><html>', /an HTML page/],

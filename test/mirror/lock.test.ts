@@ -74,14 +74,14 @@ function edited(edit: (lock: ReturnType<typeof JSON.parse>) => void): string {
 }
 
 describe('a lock', () => {
-  it('comes back as it was written, whatever the order', async () => {
+  it('is read back as it was written, whatever the order', async () => {
     const text = formatLockfile({ entries: [...full.entries].reverse() });
     assert.equal(text, formatLockfile(full));
     assert.deepEqual(new Set((await parse(text)).entries), new Set(full.entries));
     assert.ok(text.endsWith('}\n'));
     assert.equal(formatLockfile(await parse(text)), text);
   });
-  it('has its entries in the order of their names, read the quick way or the slow one', async () => {
+  it('has its entries in the order of their names, written by sync or edited', async () => {
     const text = formatLockfile({ entries: ['2', '10', '1.0'].map(version => image('p', version)) });
     for (const each of [text, `${text} `])
       assert.deepEqual(
@@ -89,13 +89,13 @@ describe('a lock', () => {
         ['1.0', '10', '2'],
       );
   });
-  it('holds only the annotations that are worth a review', () => {
+  it('has only the annotations worth reviewing', () => {
     const annotations = { 'org.opencontainers.image.version': '1', 'com.example.secret': 'x', toString: 'y' };
     const text = formatLockfile({ entries: [image('a', '1', { annotations })] });
     assert.doesNotMatch(text, /secret|toString/);
     assert.match(text, /image\.version/);
   });
-  it('of any entries comes back', async () => {
+  it('of any entries is read back', async () => {
     const part = fc.stringMatching(/^[a-z0-9][a-z0-9.-]{0,10}$/);
     const entries = fc.uniqueArray(fc.record({ name: part, version: part, file: fc.string(), sizeBytes: fc.nat() }), {
       selector: entry => `${entry.name}/${entry.version}`,
@@ -117,7 +117,7 @@ describe('a lock', () => {
   });
 });
 
-describe('a lock that is wrong', () => {
+describe('an invalid lock', () => {
   const invalid: [string, string, string, RegExp][] = [
     ['empty', '', '', /empty/],
     ['not JSON', 'hello', '', /JSON/],
@@ -191,7 +191,7 @@ describe('a lock that is wrong', () => {
     for (let length = 0; length < text.length - 2; length++)
       await assert.rejects(parse(text.slice(0, length)), LockInvalid);
   });
-  it('from a later version, whatever else it holds', async () => {
+  it('from a later version, whatever else it contains', async () => {
     await assert.rejects(parse('{"lockVersion":2,"plugins":[],"more":1}'), LockNewer);
   });
   for (const newline of ['\n', '\r\n'])
@@ -205,7 +205,7 @@ describe('a lock that is wrong', () => {
         (error: unknown) => error instanceof LockConflict && /line 3/.test(error.message),
       );
     });
-  it('is refused, never more', async () => {
+  it('is refused with a known error', async () => {
     const only = async (text: string): Promise<void> => {
       try {
         await parse(text);
@@ -221,7 +221,7 @@ describe('a lock that is wrong', () => {
 });
 
 describe('readLockfile and writeLockfile', () => {
-  it('have nothing where nothing is', async () => {
+  it('return undefined without a file', async () => {
     assert.equal(await readLockfile(join(folder, 'none.lock.json')), undefined);
     await assert.rejects(readLockfile(folder), LockUnreadable);
   });
@@ -239,14 +239,14 @@ describe('readLockfile and writeLockfile', () => {
       [],
     );
   });
-  it('write through a link', async () => {
+  it('write through a symbolic link', async () => {
     const target = join(folder, 'real.json');
     await writeFile(target, '');
     await symlink(target, join(folder, 'link.lock.json'));
     await writeLockfile(join(folder, 'link.lock.json'), full);
     assert.equal(await readFile(target, 'utf8'), formatLockfile(full));
   });
-  it('say where a lock cannot be written', async () => {
+  it('name the file that cannot be written', async () => {
     await assert.rejects(writeLockfile(join(folder, 'no', 'such', 'x.lock.json'), full), LockUnwritable);
     await assert.rejects(writeLockfile(folder, full), LockUnwritable);
   });
@@ -265,7 +265,7 @@ describe('compareLockfile', () => {
       changed: changed.map(each => each.words),
     };
   };
-  it('tells what agrees, what is new and what is gone', async () => {
+  it('reports equal, new and removed entries', async () => {
     assert.deepEqual(
       await words({ a: ['1', '2'], b: '1' }, [image('a', '1'), image('b', '1'), image('b', '2'), image('c', '1')]),
       {
@@ -276,7 +276,7 @@ describe('compareLockfile', () => {
       },
     );
   });
-  it('tells in words what asks for another image', async () => {
+  it('describes an entry with another image', async () => {
     const { changed, agreeing } = await words({ a: { image: 'x/a', versions: ['1'] }, b: `1@${other}` }, [
       image('a', '1'),
       image('b', '1', { reference: `r.io/plugins/b:1@${other}` }),
@@ -285,7 +285,7 @@ describe('compareLockfile', () => {
     assert.equal(changed[0], 'a 1: locked as r.io/plugins/a:1, the manifest asks for r.io/x/a:1');
     assert.equal(changed[1], `b 1: locked at ${digest}, the manifest pins ${other}`);
   });
-  it('takes aliases for no entries of their own', async () => {
+  it('has no entries for aliases', async () => {
     const plugins = { a: { versions: ['1'], aliases: { x: '1' } } };
     const { removed } = await words(plugins, [image('a', '1'), image('a', 'x')]);
     assert.deepEqual(removed, ['a x']);

@@ -57,7 +57,7 @@ function lines(manifest: PluginManifest): string[] {
   ];
 }
 
-describe('a manifest that is right', () => {
+describe('a valid manifest', () => {
   it('is normalised', async () => {
     const manifest = await parse(
       plugins({
@@ -122,14 +122,14 @@ describe('a manifest that is right', () => {
     ],
   ];
   for (const [what, value, expected] of sources)
-    it(`knows where an image is: ${what}`, async () => {
+    it(`resolves the reference of an image: ${what}`, async () => {
       const [version] = (await parse(plugins({ p: value }, { registry: 'r.io' }))).versions;
       assert.ok(version?.source.kind === 'image');
       assert.equal(formatReference(version.source.reference), expected);
       assert.equal(version.version.includes('@'), false);
     });
 
-  it('puts the prefix of the registry before images without a host only', async () => {
+  it('puts the prefix of the registry only before images without a host', async () => {
     const manifest = await parse(
       plugins({ a: '1', b: { image: 'h.io/x/b', versions: ['1'] } }, { registry: 'harbor:5000/team/higress' }),
     );
@@ -143,7 +143,7 @@ describe('a manifest that is right', () => {
     assert.deepEqual(new Set(lines(manifest).slice(2)), new Set(['p latest = 3', 'p 2 = 3', 'p 1 = 3']));
   });
 
-  it('takes names that JavaScript objects have already', async () => {
+  it('accepts names that every JavaScript object has', async () => {
     const manifest = await parse(
       plugins({ constructor: '1', tostring: { versions: ['1'], aliases: { valueOf: '1' } } }),
     );
@@ -151,12 +151,12 @@ describe('a manifest that is right', () => {
     assert.equal(manifest.versions[0]?.name, 'constructor');
   });
 
-  it('passes over a byte order mark and CRLF', async () => {
+  it('ignores a byte order mark and CRLF', async () => {
     const text = `\ufeff${JSON.stringify({ plugins: { p: '1' } }, null, 2).replaceAll('\n', '\r\n')}`;
     assert.equal((await parse(text)).versions.length, 1);
   });
 
-  it('takes mirrors', async () => {
+  it('accepts mirrors', async () => {
     const mirrors = { [host]: ['harbor.local/higress', 'h:5000'] };
     assert.deepEqual((await parse(plugins({ p: '1' }, { mirrors }))).mirrors, mirrors);
   });
@@ -168,7 +168,7 @@ describe('withRegistry', () => {
     b: { image: 'h.io/x/b', versions: ['1'] },
     c: { file: 'main.wasm', versions: ['1'] },
   });
-  it('takes every image from the other place, pins kept', async () => {
+  it('takes every image from the other registry and keeps pins', async () => {
     const manifest = withRegistry(await parse(text), 'harbor.local:5000/mirror');
     assert.equal(manifest.registry, 'harbor.local:5000/mirror');
     assert.deepEqual(lines(manifest), [
@@ -178,7 +178,7 @@ describe('withRegistry', () => {
     ]);
     assert.deepEqual(lines(withRegistry(await parse(text), '127.0.0.1:9'))[1], 'b 1 ← 127.0.0.1:9/x/b:1');
   });
-  it('puts the new place where the manifest’s own stood', async () => {
+  it('replaces the prefix of the manifest’s own registry', async () => {
     const own = await parse(
       plugins({ a: '1', b: { image: 'old.io/b', versions: ['1'] } }, { registry: 'old.io/higress' }),
     );
@@ -193,7 +193,7 @@ describe('withRegistry', () => {
     });
 });
 
-describe('a manifest that is wrong', () => {
+describe('an invalid manifest', () => {
   // text → place → what is told of it
   const cases: [string, string, string, RegExp][] = [
     ['version up', plugins({ p: '../x' }), 'plugins.p', /"\.\.\/x"/],
@@ -348,7 +348,7 @@ describe('a manifest that is wrong', () => {
       if (place !== '') assert.ok((problems[0]?.line ?? 0) >= 1);
     });
 
-  it('is told whole, in the order of the text, with line and column', async () => {
+  it('has all its problems reported, in the order of the text, with line and column', async () => {
     const text = `{ "registry": "http://h",
   "plugins": {
     "a": ["1", "../2"],
@@ -408,7 +408,7 @@ trailing`;
       ['plugins.p', image],
       ['plugins.p.versions[1]', { versions: ['1', image], aliases: { a: '1' } }],
     ] as const)
-      it(`tells that no credentials belong into ${image} of ${place}, without them`, async () => {
+      it(`refuses credentials in ${image} of ${place} without printing them`, async () => {
         const [problem, ...more] = await problemsOf(plugins({ p: plugin }));
         assert.deepEqual([problem?.place, more.length], [place, 0]);
         assert.match(problem?.hint ?? '', /Credentials come from docker/);
@@ -416,13 +416,13 @@ trailing`;
       });
 
   for (const image of ['a/b@latest', 'a/b:1@md5:abc', 'a/b@sha256:abc', '@a/b'])
-    it(`takes no login to be in ${image}`, async () => {
+    it(`finds no credentials in ${image}`, async () => {
       const [problem] = await problemsOf(plugins({ p: { image, versions: ['1'] } }));
       assert.match(problem?.expected ?? '', /after the @/);
       assert.equal(problem?.hint, undefined);
     });
 
-  it('lets no control character through to the terminal', async () => {
+  it('prints no control characters', async () => {
     const text = JSON.stringify({ plugins: { 'a\u001b[31m\u009b\u202e': '1' }, 'k\u001b': 1 });
     await assert.rejects(
       parse(text),
@@ -468,7 +468,7 @@ describe('text that is not JSON', () => {
       assert.equal(problems.length, 1, JSON.stringify(problems));
       assert.match(`found ${problems[0]?.found}, expected ${problems[0]?.expected}`, told);
     });
-  it('a key twice, and what is wrong with each of its values', async () => {
+  it('a repeated key, and the mistakes of each of its values', async () => {
     const problems = await problemsOf(
       '{"plugins":{"p":"1",\n"p":["1/2"],\n"p":{"versions":["3"],"aliases":{"4":"9"}}}}',
     );
@@ -490,11 +490,11 @@ describe('readPluginManifest', () => {
     const [version] = (await readPluginManifest(file)).versions;
     assert.equal(version?.source.kind === 'file' && version.source.path, join(folder, 'main.wasm'));
   });
-  it('says that there is none', async () => {
+  it('reports a missing file', async () => {
     await assert.rejects(readPluginManifest(join(folder, 'none.json')), ManifestMissing);
     await assert.rejects(readPluginManifest(join(folder, 'main.wasm', 'none.json')), ManifestMissing);
   });
-  it('says that a folder is none, nor a link that leads in a circle', async () => {
+  it('reports a folder and a loop of symbolic links', async () => {
     await assert.rejects(readPluginManifest(folder), ManifestUnreadable);
     await symlink('loop', join(folder, 'loop'));
     await assert.rejects(readPluginManifest(join(folder, 'loop')), ManifestUnreadable);
@@ -505,7 +505,7 @@ describe('readPluginManifest', () => {
     ['UTF-16', Buffer.from('\ufeff{}', 'utf16le'), /UTF-16/],
   ];
   for (const [what, content, told] of bytes)
-    it(`refuses what is ${what}`, async () => {
+    it(`refuses a file that is ${what}`, async () => {
       const file = join(folder, 'bytes.json');
       await writeFile(file, content);
       await assert.rejects(readPluginManifest(file), (error: unknown) => {
@@ -524,10 +524,10 @@ describe('any text', () => {
       assert.ok(error instanceof ManifestInvalid, String(error instanceof Error ? error.stack : error));
     }
   };
-  it('is taken or refused, never more', async () => {
+  it('is accepted or refused with a known error', async () => {
     await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary' }), onlyInvalid), { numRuns: 300 });
   });
-  it('of JSON is taken or refused, never more', async () => {
+  it('of JSON is accepted or refused with a known error', async () => {
     await fc.assert(fc.asyncProperty(fc.json({ maxDepth: 5 }), onlyInvalid), { numRuns: 300 });
     const word = fc.constantFrom(
       '1',
@@ -561,7 +561,7 @@ describe('any text', () => {
     const text = plugins({ p: '1', q: { versions: ['1'], aliases: { a: '1' } } });
     for (let length = 0; length < text.length; length++) await problemsOf(text.slice(0, length));
   });
-  it('with distinct fit names and versions comes back whole', async () => {
+  it('with distinct valid names and versions is read completely', async () => {
     const name = fc.stringMatching(/^[a-z][a-z0-9]{0,8}(-[a-z0-9]{1,6})?$/);
     const version = fc.stringMatching(/^[0-9]{1,2}\.[0-9]{1,2}(-[a-z]{1,4})?$/);
     const value = fc.dictionary(name, fc.uniqueArray(version, { minLength: 1, maxLength: 4 }), {
@@ -579,7 +579,7 @@ describe('any text', () => {
       { numRuns: 200 },
     );
   });
-  it('of thousands of versions and aliases takes no age', async () => {
+  it('of thousands of versions and aliases is read within seconds', async () => {
     const many = Array.from({ length: 5000 }, (_, index) => String(index));
     const chain = Object.fromEntries(
       many.map(index => [`a${index}`, index === '4999' ? '0' : `a${Number(index) + 1}`]),

@@ -26,7 +26,7 @@ function naive(layers: readonly (readonly Entry[])[]): string | number {
   return only ? `${only[0]}@${only[1].layer}` : modules.length;
 }
 
-test('random stacks of layers give what laying them on each other gives', () => {
+test('random stacks of layers give the files of the merged layers', () => {
   const name = fc.constantFrom('plugin.wasm', 'main.wasm', 'a', 'b', 'x.wasm', 'readme');
   const path = fc.array(name, { minLength: 1, maxLength: 3 }).map(parts => parts.join('/'));
   const file = fc.record({ path, kind: fc.constantFrom<EntryKind>('file', 'file', 'directory') });
@@ -50,7 +50,7 @@ test('random stacks of layers give what laying them on each other gives', () => 
 
 const file = (path: string): Entry => ({ path, kind: 'file' });
 
-test('names that leave the layer, doubles and links in the place of the plugin are hostile', () => {
+test('paths that leave the layer, repeated modules and links named plugin.wasm are hostile', () => {
   const hostile: Entry[][] = [
     [file('../plugin.wasm')],
     [file('a/../../plugin.wasm')],
@@ -67,7 +67,7 @@ test('names that leave the layer, doubles and links in the place of the plugin a
   for (const layer of hostile) assert.throws(() => search([layer]), EntryHostile, JSON.stringify(layer));
 });
 
-test('what only looks like a module is none', () => {
+test('resource forks, folders and whiteouts are not modules', () => {
   assert.equal(search([[file('._main.wasm'), file('main.wasm')]]), 'main.wasm@0');
   assert.equal(search([[{ path: 'main.wasm', kind: 'link' }]]), 0);
   assert.equal(
@@ -76,7 +76,7 @@ test('what only looks like a module is none', () => {
   );
 });
 
-test('a link in a lower layer harms nothing once the plugin is found above it', () => {
+test('a link in a lower layer does not matter if the plugin is in an upper layer', () => {
   assert.equal(search([[{ path: 'plugin.wasm', kind: 'link' }], [file('plugin.wasm')]]), 'plugin.wasm@1');
   assert.equal(
     search([[{ path: 'plugin.wasm', kind: 'link' }], [file('.wh.plugin.wasm'), file('main.wasm')]]),
@@ -84,12 +84,12 @@ test('a link in a lower layer harms nothing once the plugin is found above it', 
   );
 });
 
-test('a whiteout hides nothing of its own layer', () => {
+test('a whiteout hides nothing in its own layer', () => {
   assert.equal(search([[file('plugin.wasm')], [file('.wh.plugin.wasm'), file('plugin.wasm')]]), 'plugin.wasm@1');
   assert.equal(search([[file('plugin.wasm')], [file('.wh..wh.plnk'), file('x')]]), 'plugin.wasm@0');
 });
 
-test('names by the million end in a refusal, not in a full memory', () => {
+test('millions of names are refused before they fill the memory', () => {
   const found = new PluginSearch();
   found.enterLayer(1, true);
   assert.throws(() => {
@@ -97,7 +97,7 @@ test('names by the million end in a refusal, not in a full memory', () => {
   }, EntryHostile);
 });
 
-test('files in deep folders without number end in a refusal, not in hours', () => {
+test('too many files in deep folders are refused within seconds', () => {
   const found = new PluginSearch();
   found.enterLayer(2, true);
   found.offer('x', 'file');

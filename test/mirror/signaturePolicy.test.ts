@@ -60,7 +60,7 @@ async function problems(signatures: unknown, plugins?: unknown): Promise<readonl
 const keyless = { identity: IDENTITY, issuer: ISSUER, trustedRoot: 'root.json' };
 
 describe('signatures in a manifest', () => {
-  it('none asks for none', async () => {
+  it('without "signatures" no version has a policy', async () => {
     const text = '{"plugins":{"p":"1"}}';
     const [version] = (await parsePluginManifest(text, { file: join(folder, 'manifest.json') })).versions;
     assert.equal(version && 'signatures' in version, false);
@@ -95,7 +95,7 @@ describe('signatures in a manifest', () => {
     ]);
   });
 
-  it('local files are not images', async () => {
+  it('local files need no policy', async () => {
     const plugins = { p: '1', l: { file: './main.wasm', versions: ['1'] } };
     assert.deepEqual(policies(await parse([{ images: 'r.io/**', key: 'p256.pub' }], plugins)), [
       'signatures[0]',
@@ -113,7 +113,7 @@ describe('signatures in a manifest', () => {
     assert.match(found[0]?.hint ?? '', /unsigned/);
   });
 
-  it('has one fingerprint for one meaning', async () => {
+  it('equal policies have equal fingerprints', async () => {
     const of = async (signatures: unknown): Promise<string> => {
       const [version] = (await parse(signatures)).versions;
       assert.ok(version?.signatures);

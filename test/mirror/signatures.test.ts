@@ -137,7 +137,7 @@ describe('signatures that cosign itself made', () => {
         assert.match(proof.signer, /^key sha256:[0-9a-f]{64}$/);
         assert.match(proof.policy, /^[0-9a-f]{64}$/);
       });
-    it(`${name}: no other key is satisfied by it`, async () => {
+    it(`${name}: refused for every other key`, async () => {
       prepare();
       await invalid(byKey(stranger), /signature verification failed/);
       for (const [otherName, pem] of Object.entries(recorded.keys))
@@ -156,7 +156,7 @@ describe('signatures by a key', () => {
     putSigned([simpleLayer(wrong, payloadFor(image.digest)), simpleLayer(plain, payloadFor(image.digest))]);
     assert.equal((await verify(byKey(plain))).digest, image.digest);
   });
-  it('a missing signature is told as missing, with every place asked', async () => {
+  it('a missing signature is SIGNATURE_MISSING, after every lookup', async () => {
     put(index, '1');
     await assert.rejects(verify(byKey()), (error: unknown) => {
       assert.ok(error instanceof SignatureMissing);
@@ -177,7 +177,7 @@ describe('signatures by a key', () => {
     );
   });
 
-  it('one request finds it where cosign keeps it by default', async () => {
+  it('one request finds a signature at cosign’s default tag', async () => {
     putSigned([simpleLayer(key, payloadFor(image.digest))]);
     await verify(byKey());
     assert.equal(registry.count('referrers'), 0);
@@ -191,14 +191,14 @@ describe('signatures by a key', () => {
     assert.equal(digest, image.digest);
   });
 
-  it('over the bytes of the manifest, in a bundle', async () => {
+  it('a bundle with a signature over the bytes of the manifest is accepted', async () => {
     put(image, '1');
     put(bundleImage(messageBundle(key, image.manifest), image));
     assert.equal((await verify(byKey())).digest, image.digest);
     await invalid(byKey(stranger), /verification failed/);
   });
 
-  it('one of several is enough, wherever it stands', async () => {
+  it('one valid signature of several is enough, in any order', async () => {
     putSigned([
       simpleLayer(stranger, payloadFor(image.digest)),
       simpleLayer(key, payloadFor(other.digest)),
@@ -214,7 +214,7 @@ describe('signatures by a key', () => {
     await verify(byKey());
   });
 
-  it('entries that claim to be in a log are not looked at where no root says which log', async () => {
+  it('log entries are ignored without a trusted root', async () => {
     const sigstore = new FakeSigstore();
     putSigned([
       keylessLayer(
@@ -282,35 +282,35 @@ describe('signatures by a key', () => {
     ],
   ];
   for (const [what, layers, why] of wrong)
-    it(`a signature ${what} is none`, async () => {
+    it(`a signature ${what} is refused`, async () => {
       putSigned(layers);
       await invalid(byKey(), why);
     });
 
-  it('a large blob is not even asked for', async () => {
+  it('a large blob is not requested', async () => {
     putSigned([{ mediaType: 'application/vnd.dev.cosign.simplesigning.v1+json', body: Buffer.alloc(2 * 1024 * 1024) }]);
     await invalid(byKey(), /bytes/);
     assert.equal(registry.count('blob'), 0);
   });
 
-  it('a blob that lies about its size is refused', async () => {
+  it('a blob of another size than declared is refused', async () => {
     const layer = simpleLayer(key, payloadFor(image.digest));
     putSigned([{ ...layer, body: Buffer.alloc(4 * 1024 * 1024), size: 300, digest: digestOf(layer.body) }]);
     await assert.rejects(verify(byKey()));
   });
 
-  it('hundreds of signatures end somewhere', async () => {
+  it('at most a hundred signatures are read', async () => {
     putSigned(Array.from({ length: 300 }, () => simpleLayer(stranger, payloadFor(image.digest))));
     await invalid(byKey(), /more than 100 signatures/);
   });
 
-  it('an attestation by the right key is no signature', async () => {
+  it('an attestation by the right key is not a signature', async () => {
     put(image, '1');
     put(bundleImage(envelopeBundle(key, image.digest, 'https://slsa.dev/provenance/v1'), image));
     await invalid(byKey(), /attestation \(https:\/\/slsa.dev\/provenance\/v1\)/);
   });
 
-  it('one that says what it is, is not even fetched', async () => {
+  it('a referrer that declares another kind is not fetched', async () => {
     put(image, '1');
     const predicate = 'https://slsa.dev/provenance/v1';
     put(bundleImage(envelopeBundle(key, image.digest, predicate), image, predicate));
@@ -327,13 +327,13 @@ describe('signatures by a key', () => {
     ['by a stranger', envelopeBundle(stranger, image.digest), /verification failed/],
   ];
   for (const [what, bundle, why] of bundles)
-    it(`a bundle ${what} is no signature`, async () => {
+    it(`a bundle ${what} is refused`, async () => {
       put(image, '1');
       put(bundleImage(bundle, image));
       await invalid(byKey(), why);
     });
 
-  it('a tag that leads to anything else is no signature', async () => {
+  it('a signature tag on another kind of image is not a signature', async () => {
     put(image, '1');
     put(image, sigTag(image.digest));
     await assert.rejects(verify(byKey()), SignatureMissing);
@@ -341,7 +341,7 @@ describe('signatures by a key', () => {
     await invalid(byKey(), /manifest that cannot be read/);
   });
 
-  it('what the registry keeps back is told as the registry’s fault', async () => {
+  it('an error of the registry is reported as such', async () => {
     putSigned([simpleLayer(key, payloadFor(image.digest))]);
     registry.script([{ path: /\.sig$/, fault: status(503) }]);
     await assert.rejects(verify(byKey()), { code: 'REGISTRY_UNAVAILABLE' });
@@ -354,7 +354,7 @@ describe('signatures by a key', () => {
     await assert.rejects(verify(byKey()), { code: 'REGISTRY_UNAVAILABLE' });
   });
 
-  it('a mirror without signatures does not hide those of the registry itself', async () => {
+  it('a mirror without signatures does not hide those of the registry', async () => {
     const mirror = await startRegistry();
     try {
       mirror.push(reference.repository, '1', image);
@@ -382,7 +382,7 @@ describe('signatures by a key', () => {
     }
   });
 
-  it('an abort ends it with the abort’s own reason', async () => {
+  it('an abort rejects with its reason', async () => {
     putSigned([simpleLayer(key, payloadFor(image.digest))]);
     const opened = await openRegistry({ retries: 0 });
     try {
@@ -414,14 +414,14 @@ describe('signatures without a key', () => {
   };
 
   for (const [form, sign] of Object.entries(forms)) {
-    it(`${form}: accepted, and named`, async () => {
+    it(`${form}: accepted, with the signer’s name`, async () => {
       sign({ sigstore, signer: sigstore.certify() });
       const { signer, digest } = await verify(keyless());
       assert.equal(signer, `${IDENTITY} by ${ISSUER}`);
       assert.equal(digest, image.digest);
     });
 
-    it(`${form}: accepted years later, as the log knows when it was made`, async () => {
+    it(`${form}: accepted years later, by the time in the log`, async () => {
       const at = new Date(Date.now() - 300 * minute);
       const signer = sigstore.certify({
         notBefore: new Date(at.getTime() - minute),
@@ -431,7 +431,7 @@ describe('signatures without a key', () => {
       await verify(keyless());
     });
 
-    it(`${form}: an identity by pattern must fit as a whole`, async () => {
+    it(`${form}: a pattern must match the whole identity`, async () => {
       sign({ sigstore, signer: sigstore.certify() });
       await verify(keyless({ identity: { pattern: 'https://github\\.com/team/.*' } }));
       await verify(keyless({ identity: { pattern: 'nobody|https://github\\.com/team/plugins/.*' } }));
@@ -518,7 +518,7 @@ describe('signatures without a key', () => {
         await invalid(keyless(policy), why);
       });
 
-    it(`${form}: refused on another image`, async () => {
+    it(`${form}: refused for another image`, async () => {
       sign({ sigstore, signer: sigstore.certify() }, other.digest);
       await invalid(keyless(), /another image/);
     });
@@ -537,14 +537,14 @@ describe('signatures without a key', () => {
     });
   }
 
-  it('a bare key’s signature has no identity', async () => {
+  it('a signature by a key has no identity', async () => {
     putSigned([simpleLayer(key, payloadFor(image.digest))]);
     await invalid(keyless(), /without a certificate/);
     put(bundleImage(envelopeBundle(key, image.digest), image));
     await invalid(keyless(), /without a certificate/);
   });
 
-  it('a key with a root must be in its log, too', async () => {
+  it('a key policy with a trusted root requires an entry in its log', async () => {
     const { certificate } = sigstore.certify();
     putSigned([keylessLayer({ sigstore, signer: { key, certificate } }, payloadFor(image.digest))]);
     await verify(byKey(key, sigstore.trustedRoot()));
@@ -553,7 +553,7 @@ describe('signatures without a key', () => {
     await invalid(byKey(key, sigstore.trustedRoot()), /tlog/);
   });
 
-  it('a root that cannot be one is told as such', async () => {
+  it('an invalid trusted root is SIGNATURE_POLICY', async () => {
     putSigned([simpleLayer(key, payloadFor(image.digest))]);
     const root = sigstore.trustedRoot();
     for (const broken of [

@@ -124,7 +124,7 @@ async function isPublished(name: string): Promise<boolean> {
 }
 
 describe('sync under a signature policy', () => {
-  it('publishes what is signed, and of the rest downloads not one blob', async () => {
+  it('publishes signed images and downloads no blob of the others', async () => {
     sign('one');
     sign('two', stranger);
     const report = await run({
@@ -146,7 +146,7 @@ describe('sync under a signature policy', () => {
     assert.equal((await metadataOf('local')).signature, undefined);
   });
 
-  it('asks nothing more when the proof is there already, frozen not even the registry', async () => {
+  it('requests no signature again if the lock has a proof, and nothing at all when frozen', async () => {
     sign('one');
     sign('two');
     const signatures = { key: './cosign.pub' };
@@ -158,7 +158,7 @@ describe('sync under a signature policy', () => {
     assert.ok(registry.requests.every(({ method }) => method === 'HEAD'));
   });
 
-  it('verifies what was published before there was a policy, and says so when it fails', async () => {
+  it('verifies versions published before the policy, and reports those that fail', async () => {
     sign('one');
     await run({});
     assert.equal((await metadataOf('one')).signature, undefined);
@@ -172,7 +172,7 @@ describe('sync under a signature policy', () => {
     assert.equal(await isPublished('two'), true);
   });
 
-  it('takes the word of no mark in the tree alone, only of one that the lock bears out', async () => {
+  it('trusts a proof in the tree only if the lock has it as well', async () => {
     sign('one');
     const signatures = { key: './cosign.pub' };
     await run({ plugins: { two: '1.0.0' } });
@@ -204,7 +204,7 @@ describe('sync under a signature policy', () => {
     assert.deepEqual(told(await run({ signatures, frozen: true })), ['one kept', 'two fetched']);
   });
 
-  it('says what stays published unverified where the run was not to look at it', async () => {
+  it('reports unverified versions that the run did not select', async () => {
     sign('one');
     const signatures = { key: './cosign.pub' };
     const plugins = { one: '1.0.0', two: { versions: ['1.0.0'], aliases: { x: '1.0.0' } } };
@@ -222,7 +222,7 @@ describe('sync under a signature policy', () => {
     assert.deepEqual((await run({ signatures, plugins, only: ['one'] })).unverified, []);
   });
 
-  it('verifies anew when the policy asks for somebody else', async () => {
+  it('verifies again when the policy changes', async () => {
     sign('one');
     sign('two');
     await run({ signatures: { key: './cosign.pub' } });
@@ -232,7 +232,7 @@ describe('sync under a signature policy', () => {
     assert.deepEqual(told(report), ['one fetched', 'two failed SIGNATURE_INVALID']);
   });
 
-  it('goes by the first policy that fits, and by the names in the manifest wherever the images come from', async () => {
+  it('applies the first matching policy to the names in the manifest, also with a mirror', async () => {
     sign('one');
     await writeFile(join(folder, 'other.pub'), publicPem(stranger));
     sign('three', stranger);
@@ -248,7 +248,7 @@ describe('sync under a signature policy', () => {
   });
 });
 
-it('a run without a policy loads nothing of Sigstore', async () => {
+it('a run without a policy loads no Sigstore package', async () => {
   const mirror = new URL('../../mirror/', import.meta.url);
   for (const file of [
     'publish/fetchPlugin.ts',
