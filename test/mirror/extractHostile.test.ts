@@ -89,7 +89,7 @@ test('hostile archives are refused with the reason', async () => {
     ['a fractional size', of({ ...plugin, pax: { size: '1.5' } }), 'LAYER_HOSTILE', /not a number of bytes/],
     ['an infinite size', of({ ...plugin, pax: { size: 'Infinity' } }), 'LAYER_HOSTILE', /not a number of bytes/],
     ['a size past the end', of({ ...plugin, sizeBytes: 200_000 }), 'LAYER_CORRUPT', /Truncated input/],
-    ['a size of 8 GiB', of({ ...plugin, sizeBytes: 8 * 2 ** 30 }), 'LAYER_TOO_LARGE', /256 MiB.*truncates/],
+    ['a size of 8 GiB', of({ ...plugin, sizeBytes: 8 * 2 ** 30 }), 'LAYER_TOO_LARGE', /256 MiB.*truncate/],
     [
       'a size of 8 GiB in base-256',
       of({ ...plugin, sizeBytes: 8 * 2 ** 30, binarySize: true }),
