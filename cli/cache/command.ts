@@ -1,33 +1,17 @@
 import process from 'node:process';
-import { Command, Option } from 'commander';
-import { path, wholeNumber } from '../options/environment.ts';
+import { Command } from 'commander';
+import { addOptions } from '../options/declare.ts';
 import { blobCacheDir } from '../options/paths.ts';
+import { CACHE_CLEAN_OPTIONS, CACHE_LS_OPTIONS, type CacheFlags } from '../options/tables.ts';
 import { formatBytes } from '../render/format.ts';
 
-interface CacheFlags {
-  readonly cacheDir?: string;
-  readonly keep?: number;
-}
-
 export function cacheCommand(): Command {
-  const cacheDir = () =>
-    new Option('--cache-dir <dir>', 'folder of the cache').env('PLUGIN_MIRROR_CACHE_DIR').argParser(path);
+  const ls = new Command('ls').description('list the entries, least recently used first');
+  const cleanUp = new Command('clean').description('remove the entries');
   return new Command('cache')
     .description('List or remove the blobs and parts of blobs that are kept between runs.')
-    .addCommand(
-      new Command('ls').description('list the entries, least recently used first').addOption(cacheDir()).action(list),
-    )
-    .addCommand(
-      new Command('clean')
-        .description('remove the entries')
-        .addOption(cacheDir())
-        .addOption(
-          new Option('--keep <MiB>', 'keep this much of the most recently used entries').argParser(
-            wholeNumber(0, 1_048_576),
-          ),
-        )
-        .action(clean),
-    );
+    .addCommand(addOptions(ls, CACHE_LS_OPTIONS).action(list))
+    .addCommand(addOptions(cleanUp, CACHE_CLEAN_OPTIONS).action(clean));
 }
 
 async function list({ cacheDir }: CacheFlags): Promise<void> {

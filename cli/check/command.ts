@@ -1,30 +1,18 @@
 import process from 'node:process';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
-import { formatOption } from '../options/declare.ts';
-import { isBuildMachine, path } from '../options/environment.ts';
+import { addOptions } from '../options/declare.ts';
+import { isBuildMachine } from '../options/environment.ts';
 import { blobCacheDir, stampsFileOf } from '../options/paths.ts';
-import { addRegistryOptions, registryOptions } from '../options/registryOptions.ts';
+import { registryOptions } from '../options/registryOptions.ts';
+import { CHECK_OPTIONS } from '../options/tables.ts';
 import type { CheckFlags } from './run.ts';
 
 export function checkCommand(): Command {
-  const command = new Command('check')
-    .description(
-      'Report what sync would find: missing, damaged, moved, gone, extra, unknown, unreachable. Sends HEAD requests only and changes nothing; exits 3 if anything differs.',
-    )
-    .addOption(
-      new Option('--manifest <file>', 'the manifest')
-        .env('PLUGIN_MIRROR_MANIFEST')
-        .argParser(path)
-        .default('manifest.json'),
-    )
-    .addOption(
-      new Option('--out <dir>', 'the tree to check').env('PLUGIN_MIRROR_OUT').argParser(path).default('plugins'),
-    )
-    .addOption(
-      new Option('--rehash', 'hash every published byte even where nothing looks changed').env('PLUGIN_MIRROR_REHASH'),
-    );
-  return addRegistryOptions(command).addOption(formatOption()).action(run);
+  const command = new Command('check').description(
+    'Report what sync would find: missing, damaged, moved, gone, extra, unknown, unreachable. Sends HEAD requests only and changes nothing; exits 3 if anything differs.',
+  );
+  return addOptions(command, CHECK_OPTIONS).action(run);
 }
 
 async function run(flags: CheckFlags): Promise<void> {

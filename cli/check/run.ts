@@ -9,7 +9,7 @@ import { jobToInspect } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT } from '../exit.ts';
 import { openerOf } from '../options/openerOf.ts';
-import type { RegistryFlags } from '../options/registryFlags.ts';
+import type { RegistryFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { listed } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';

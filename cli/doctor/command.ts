@@ -1,26 +1,18 @@
 import process from 'node:process';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
-import { formatOption } from '../options/declare.ts';
-import { path } from '../options/environment.ts';
+import { addOptions } from '../options/declare.ts';
 import { blobCacheDir } from '../options/paths.ts';
-import { addRegistryOptions, registryOptions } from '../options/registryOptions.ts';
-import type { DoctorFlags } from './run.ts';
+import { registryOptions } from '../options/registryOptions.ts';
+import { DOCTOR_OPTIONS, type DoctorFlags } from '../options/tables.ts';
 
 export function doctorCommand(): Command {
   const command = new Command('doctor')
     .description(
       'Test the way to each registry step by step: name, connection, TLS, proxy, login, manifest, blob. Shows which step fails, how to fix it, and which hosts a firewall must allow.',
     )
-    .argument('[ref]', 'image or registry to test instead of those in the manifest')
-    .addOption(
-      new Option('--manifest <file>', 'the manifest')
-        .env('PLUGIN_MIRROR_MANIFEST')
-        .argParser(path)
-        .default('manifest.json'),
-    );
-  return addRegistryOptions(command)
-    .addOption(formatOption())
+    .argument('[ref]', 'image or registry to test instead of those in the manifest');
+  return addOptions(command, DOCTOR_OPTIONS)
     .addHelpText('after', '\nExit codes: 0 every step succeeded; 1 a step failed.')
     .action(run);
 }

@@ -6,14 +6,9 @@ import { type Diagnosis, type DoctorTarget, diagnose, readOrasVersion } from '..
 import { isRegistry, parseReference, type Reference } from '../../registry/reference.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT } from '../exit.ts';
-import type { RegistryFlags } from '../options/registryFlags.ts';
+import type { DoctorFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { type EngineFinding, renderDiagnosis } from './text.ts';
-
-export interface DoctorFlags extends RegistryFlags {
-  readonly manifest: string;
-  readonly format: 'text' | 'json';
-}
 
 export interface DoctorRun {
   readonly ref: string | undefined;

@@ -1,29 +1,17 @@
 import process from 'node:process';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { EXIT } from '../exit.ts';
+import { addOptions } from '../options/declare.ts';
 import { path } from '../options/environment.ts';
-
-export interface ImportFlags {
-  readonly write?: boolean;
-  readonly manifest: string;
-  readonly force?: boolean;
-}
+import { IMPORT_OPTIONS, type ImportFlags } from '../options/tables.ts';
 
 export function importCommand(): Command {
-  return new Command('import')
+  const command = new Command('import')
     .description(
       'Make a manifest from a plugin list of Higress: plugins.properties, its JSON snapshot, or an unmanaged lock.',
     )
-    .argument('<file>', 'the plugin list', path)
-    .addOption(new Option('--write', 'write the manifest to a file instead of stdout'))
-    .addOption(
-      new Option('--manifest <file>', 'the file that --write writes')
-        .env('PLUGIN_MIRROR_MANIFEST')
-        .argParser(path)
-        .default('manifest.json'),
-    )
-    .addOption(new Option('--force', 'replace an existing manifest'))
-    .action(run);
+    .argument('<file>', 'the plugin list', path);
+  return addOptions(command, IMPORT_OPTIONS).action(run);
 }
 
 async function run(file: string, flags: ImportFlags): Promise<void> {

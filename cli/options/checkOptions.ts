@@ -1,7 +1,7 @@
 import { access, constants } from 'node:fs/promises';
 import { withoutLogin } from '../../registry/reference.ts';
 import { OptionConflict, OptionInvalid } from './errors.ts';
-import type { RegistryFlags } from './registryFlags.ts';
+import type { RegistryFlags } from './tables.ts';
 
 /**
  * Refuses options that cannot work before any request is sent or any file is changed. Otherwise each plugin would fail with

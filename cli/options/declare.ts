@@ -1,5 +1,5 @@
-import { Option } from 'commander';
-import { list, path, seconds, wholeNumber } from './environment.ts';
+import { type Command, Option } from 'commander';
+import { hosts, list, path, seconds, wholeNumber } from './environment.ts';
 
 /**
  * An option of a command, declared in one place: flag, help, range and default. The environment variable follows from the
@@ -30,24 +30,24 @@ export function file(flag: string, help: string, byDefault?: string): Declared<s
   return { option: withDefault(declare(flag, help).argParser(path), byDefault) };
 }
 
+type Range = readonly [least: number, most: number];
+
 /** A whole number within a range. */
-export function count(
-  flag: string,
-  help: string,
-  [least, most]: readonly [number, number],
-  byDefault: number,
-): Declared<number> {
+export function count(flag: string, help: string, [least, most]: Range, byDefault: number): Declared<number> {
   return { option: declare(flag, help).argParser(wholeNumber(least, most)).default(byDefault) };
 }
 
-/** A duration in seconds, fractions allowed; the value is in milliseconds. */
+/** A duration in seconds, fractions allowed. The value is in milliseconds; undefined if it is not given and has no default. */
+export function duration(flag: string, help: string, range: Range): Declared<number | undefined>;
+export function duration(flag: string, help: string, range: Range, byDefaultSeconds: number): Declared<number>;
 export function duration(
   flag: string,
   help: string,
-  [least, most]: readonly [number, number],
-  byDefaultSeconds: number,
-): Declared<number> {
+  [least, most]: Range,
+  byDefaultSeconds?: number,
+): Declared<number | undefined> {
   const option = declare(`${flag} <seconds>`, help).argParser(seconds(least, most));
+  if (byDefaultSeconds === undefined) return { option };
   return { option: option.default(byDefaultSeconds * 1000, String(byDefaultSeconds)) };
 }
 
@@ -67,12 +67,18 @@ export function parsed<Value>(
   help: string,
   parse: (given: string) => Value,
   byDefault: Value,
+  shownDefault?: string,
 ): Declared<Value> {
-  return { option: declare(flag, help).argParser(parse).default(byDefault) };
+  return { option: declare(flag, help).argParser(parse).default(byDefault, shownDefault) };
 }
 
 /** A flag without a value. */
 export function toggle(flag: string, help: string): Declared<boolean | undefined> {
+  return { option: declare(flag, help) };
+}
+
+/** A flag `--no-NAME` that turns NAME off, which is on by default. */
+export function negated(flag: string, help: string): Declared<boolean> {
   return { option: declare(flag, help) };
 }
 
@@ -86,6 +92,22 @@ export function several(flag: string, help: string): Declared<readonly string[] 
   return { option: declare(flag, help).argParser(list) };
 }
 
+/** A list whose values may be left out: `true` then stands for all. */
+export function severalOrAll(flag: string, help: string): Declared<readonly string[] | true | undefined> {
+  return { option: declare(flag, help).argParser(list) };
+}
+
+/** As severalOrAll, for registries: each value is HOST or HOST:PORT. */
+export function hostsOrAll(flag: string, help: string): Declared<readonly string[] | true | undefined> {
+  return { option: declare(flag, help).argParser(hosts) };
+}
+
+/** Adds all options of a table to a command. */
+export function addOptions(command: Command, options: Readonly<Record<string, Declared<unknown>>>): Command {
+  for (const { option } of Object.values(options)) command.addOption(option);
+  return command;
+}
+
 function declare(flag: string, help: string): Option {
   const option = new Option(flag, help);
   return option.env(`PLUGIN_MIRROR_${option.name().replaceAll('-', '_').toUpperCase()}`);
@@ -93,12 +115,4 @@ function declare(flag: string, help: string): Option {
 
 function withDefault(option: Option, byDefault: string | undefined): Option {
   return byDefault === undefined ? option : option.default(byDefault);
-}
-
-/** `--format text|json`, the same in every command that has it. */
-export function formatOption(): Option {
-  return new Option('--format <kind>', 'what stdout gets')
-    .env('PLUGIN_MIRROR_FORMAT')
-    .choices(['text', 'json'])
-    .default('text');
 }

@@ -1,5 +1,7 @@
+import process from 'node:process';
 import { type Command, InvalidArgumentError, type Option } from 'commander';
 import { isRegistry, withoutLogin } from '../../registry/reference.ts';
+import { CODINGS, type Coding } from '../../tree/version/codings.ts';
 
 const YES = /^(?:1|true|yes|on)$/i;
 const NO = /^(?:0|false|no|off|)$/i;
@@ -92,6 +94,25 @@ export function hosts(text: string, former: readonly string[] | true | undefined
         : `Expected HOST or HOST:PORT, without a scheme or a path: ${withoutLogin(wrong)}`,
     );
   return names;
+}
+
+/** Parses the codings of --compress: `gzip,br`, or `off`. */
+export function codings(text: string): readonly Coding[] {
+  if (text.trim() === 'off') return [];
+  const named = text.split(',').map(part => part.trim());
+  const wrong = named.find(name => !CODINGS.some(coding => coding === name));
+  if (wrong !== undefined)
+    throw new InvalidArgumentError(`Expected off, or gzip, br and zstd separated by commas: ${JSON.stringify(wrong)}`);
+  if (named.includes('zstd') && !hasZstd())
+    throw new InvalidArgumentError(
+      `zstd needs Node.js 22.15 or newer (this is ${process.version}). Leave it out: gzip and br work everywhere.`,
+    );
+  return CODINGS.filter(coding => named.includes(coding));
+}
+
+/** Most runs never load zlib. */
+function hasZstd(): boolean {
+  return 'createZstdCompress' in process.getBuiltinModule('node:zlib');
 }
 
 /** True if the variable CI, which build services set, is neither empty nor 0, false, no or off. */

@@ -1,85 +1,8 @@
 import process from 'node:process';
-import { type Command, Option } from 'commander';
-import type { RegistryOptions } from '../../registry/registry.ts';
-import { hosts, path, seconds, wholeNumber } from './environment.ts';
-import type { RegistryFlags } from './registryFlags.ts';
+import type { RegistryOptions, RequestEvent } from '../../registry/registry.ts';
+import type { RegistryFlags } from './tables.ts';
 
 const MEBIBYTE = 1024 * 1024;
-
-export function addRegistryOptions(command: Command): Command {
-  const options = [
-    new Option('--registry <host[/prefix]>', 'take every image from here, whatever registry the manifest names').env(
-      'PLUGIN_MIRROR_REGISTRY',
-    ),
-    new Option('--engine <name>', 'who speaks to the registry: our own client, or the ORAS CLI')
-      .env('PLUGIN_MIRROR_ENGINE')
-      .choices(['builtin', 'oras'])
-      .default('builtin'),
-    new Option('--concurrency <n>', 'blobs that travel at once')
-      .env('PLUGIN_MIRROR_CONCURRENCY')
-      .argParser(wholeNumber(1, 64))
-      .default(8),
-    new Option(
-      '--plain-http [host...]',
-      'speak http instead of https, to these hosts or to all (to loopback it is tried anyway)',
-    )
-      .env('PLUGIN_MIRROR_PLAIN_HTTP')
-      .argParser(hosts),
-    new Option(
-      '--insecure [host...]',
-      'accept any TLS certificate, of these hosts or of all: anyone on the path can then answer for them',
-    )
-      .env('PLUGIN_MIRROR_INSECURE')
-      .argParser(hosts),
-    new Option('--ca-file <file>', 'PEM file with further certificate authorities')
-      .env('PLUGIN_MIRROR_CA_FILE')
-      .argParser(path),
-    new Option('--cert-file <file>', 'PEM file with a client certificate')
-      .env('PLUGIN_MIRROR_CERT_FILE')
-      .argParser(path),
-    new Option('--key-file <file>', "PEM file with the client certificate's key")
-      .env('PLUGIN_MIRROR_KEY_FILE')
-      .argParser(path),
-    new Option(
-      '--certs-dir <dir>',
-      "docker's folder of certificates, HOST:PORT/{*.crt,*.cert,*.key} (default: /etc/docker/certs.d)",
-    )
-      .env('PLUGIN_MIRROR_CERTS_DIR')
-      .argParser(path),
-    new Option('--registry-config <file>', "docker's config.json or podman's auth.json (default: where they keep it)")
-      .env('PLUGIN_MIRROR_REGISTRY_CONFIG')
-      .argParser(path),
-    new Option(
-      '--username <name>',
-      "user name for the host of --registry, else of the manifest's own registry; needs --password-stdin or PLUGIN_MIRROR_PASSWORD",
-    ).env('PLUGIN_MIRROR_USERNAME'),
-    new Option('--password-stdin', 'read the password from standard input'),
-    new Option('--platform <os/arch>', 'which image of an index; plugins rarely need it').env('PLUGIN_MIRROR_PLATFORM'),
-    new Option(
-      '--timeout <seconds>',
-      'give a connection up when nothing comes for so long; a blob of which less than 1 KiB came is asked for once more on a new one',
-    )
-      .env('PLUGIN_MIRROR_TIMEOUT')
-      .argParser(seconds(0.1, 3600))
-      .default(30_000, '30'),
-    new Option(
-      '--retries <n>',
-      'further attempts for each request that failed; a blob of which 64 KiB or a hundredth came is counted anew',
-    )
-      .env('PLUGIN_MIRROR_RETRIES')
-      .argParser(wholeNumber(0, 100))
-      .default(5),
-    new Option('--cache-dir <dir>', 'where blobs and parts of blobs are kept between runs')
-      .env('PLUGIN_MIRROR_CACHE_DIR')
-      .argParser(path),
-    new Option('--cache-size <MiB>', 'how much of them is kept; 0 keeps none')
-      .env('PLUGIN_MIRROR_CACHE_SIZE')
-      .argParser(wholeNumber(0, 1_048_576))
-      .default(2048),
-  ];
-  for (const option of options) command.addOption(option);
-  return command;
-}
 
 /** Returns the options of a registry for these flags. Reads the password from standard input or the environment. @throws the errors of checkOptions */
 export async function registryOptions(flags: RegistryFlags, cacheDir: string): Promise<RegistryOptions> {
@@ -99,11 +22,19 @@ export async function registryOptions(flags: RegistryFlags, cacheDir: string): P
     timeoutMs: flags.timeout,
     retries: flags.retries,
     env: process.env,
+    ...(flags.logLevel === 'debug' ? { onRequest: event => process.stderr.write(requestLine(event)) } : {}),
     ...(flags.cacheSize === 0 ? {} : { cacheDir, cacheSizeBytes: flags.cacheSize * MEBIBYTE }),
     ...(Object.fromEntries(
       Object.entries(given).filter(([, value]) => value !== undefined),
     ) as Partial<RegistryOptions>),
   };
+}
+
+/** `debug GET HOST/v2/… 200, 1234 bytes, 56 ms`. The event holds no secrets. */
+export function requestLine({ method, host, path, status, error, bytes, ms, attempt }: RequestEvent): string {
+  const reply = error === undefined ? `${status ?? 'no status'}, ${bytes} bytes` : `failed: ${error}`;
+  const retry = attempt === 1 ? '' : `, attempt ${attempt}`;
+  return `debug ${method} ${host}${path} ${reply}, ${ms} ms${retry}\n`;
 }
 
 async function warnOfUsualFiles(): Promise<void> {

@@ -1,25 +1,17 @@
 import process from 'node:process';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
-import { formatOption } from '../options/declare.ts';
-import { path } from '../options/environment.ts';
+import { addOptions } from '../options/declare.ts';
 import { blobCacheDir } from '../options/paths.ts';
-import { addRegistryOptions, registryOptions } from '../options/registryOptions.ts';
+import { registryOptions } from '../options/registryOptions.ts';
+import { OUTDATED_OPTIONS } from '../options/tables.ts';
 import type { OutdatedFlags } from './run.ts';
 
 export function outdatedCommand(): Command {
-  const command = new Command('outdated')
-    .description('List plugins for which the registry has a newer version than the manifest names.')
-    .addOption(
-      new Option('--manifest <file>', 'the manifest')
-        .env('PLUGIN_MIRROR_MANIFEST')
-        .argParser(path)
-        .default('manifest.json'),
-    )
-    .addOption(new Option('--out <dir>', 'the tree').env('PLUGIN_MIRROR_OUT').argParser(path).default('plugins'))
-    .addOption(new Option('--pre', 'count pre-releases as newer versions too'))
-    .addOption(new Option('--all', 'list plugins that are up to date as well'));
-  return addRegistryOptions(command).addOption(formatOption()).action(run);
+  const command = new Command('outdated').description(
+    'List plugins for which the registry has a newer version than the manifest names.',
+  );
+  return addOptions(command, OUTDATED_OPTIONS).action(run);
 }
 
 async function run(flags: OutdatedFlags): Promise<void> {

@@ -5,7 +5,7 @@ import type { RegistryOptions } from '../../registry/registry.ts';
 import type { Coding } from '../../tree/version/codings.ts';
 import { listVersions } from '../../tree/version/listVersions.ts';
 import { OptionConflict } from '../options/errors.ts';
-import type { RegistryFlags } from '../options/registryFlags.ts';
+import type { RegistryFlags } from '../options/tables.ts';
 
 /** The options of sync, as commander gives them. */
 export interface SyncFlags extends RegistryFlags {

@@ -1,22 +1,14 @@
 import process from 'node:process';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
-import { formatOption } from '../options/declare.ts';
-import { path } from '../options/environment.ts';
-import type { VerifyFlags } from './run.ts';
+import { addOptions } from '../options/declare.ts';
+import { VERIFY_OPTIONS, type VerifyFlags } from '../options/tables.ts';
 
 export function verifyCommand(): Command {
-  return new Command('verify')
-    .description('Hash every file of a tree and compare it with index.json. Needs no network and writes nothing.')
-    .addOption(
-      new Option('--tree <dir>', 'folder to verify').env('PLUGIN_MIRROR_TREE').argParser(path).default('plugins'),
-    )
-    .addOption(
-      new Option('--lock <file>', 'also compare the tree with this manifest.lock.json')
-        .env('PLUGIN_MIRROR_LOCK')
-        .argParser(path),
-    )
-    .addOption(formatOption())
+  const command = new Command('verify').description(
+    'Hash every file of a tree and compare it with index.json. Needs no network and writes nothing.',
+  );
+  return addOptions(command, VERIFY_OPTIONS)
     .addHelpText(
       'after',
       '\nExit codes: 0 intact; 1 files are damaged or missing; 3 there are unknown files, or the lock differs.',

@@ -4,15 +4,10 @@ import { plural } from '../../mirror/json/problem.ts';
 import { compareTree } from '../../mirror/lockfile/compareTree.ts';
 import { type AuditFinding, auditTree, type TreeAudit } from '../../tree/auditTree.ts';
 import { EXIT } from '../exit.ts';
+import type { VerifyFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { listed } from '../render/failures.ts';
 import { formatBytes } from '../render/format.ts';
-
-export interface VerifyFlags {
-  readonly tree: string;
-  readonly lock?: string;
-  readonly format: 'text' | 'json';
-}
 
 /** Runs `plugin-mirror verify`. Returns the exit code. */
 export async function runVerify({ tree, lock, format }: VerifyFlags, signal: AbortSignal): Promise<number> {

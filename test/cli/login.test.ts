@@ -3,7 +3,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { exitCodeOf } from '../../cli/exit.ts';
 import { checkOptions } from '../../cli/options/checkOptions.ts';
 import { OptionConflict, OptionInvalid } from '../../cli/options/errors.ts';
-import type { RegistryFlags } from '../../cli/options/registryFlags.ts';
+import type { RegistryFlags } from '../../cli/options/tables.ts';
 import { renderRefusal } from '../../cli/render/refusal.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { openScene, type Scene } from '../support/cli.ts';

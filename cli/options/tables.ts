@@ -1,0 +1,154 @@
+import {
+  action,
+  choice,
+  count,
+  duration,
+  file,
+  hostsOrAll,
+  negated,
+  parsed,
+  several,
+  severalOrAll,
+  text,
+  toggle,
+  type ValuesOf,
+} from './declare.ts';
+import { codings } from './environment.ts';
+
+// Each option of each command but `serve`, whose table is next to it: flag, help, range and default. The variable follows
+// from the flag, the types of the commands follow from the tables, and so do --help and docs/options.md.
+
+const FORMAT = choice('--format <kind>', 'format of the output on stdout', ['text', 'json'], 'text');
+const MANIFEST = file('--manifest <file>', 'the manifest', 'manifest.json');
+const REHASH = toggle('--rehash', 'hash every published file, also those that look unchanged');
+const CACHE_DIR = file('--cache-dir <dir>', 'folder of the cache');
+const MOST_MEBIBYTES = 1_048_576;
+/** Those of `serve`, with which they share the variable, and `debug`. */
+const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+
+/** The options of every command that connects to a registry. */
+export const REGISTRY_OPTIONS = {
+  registry: text('--registry <host[/prefix]>', 'take every image from this registry, whichever the manifest names'),
+  engine: choice(
+    '--engine <name>',
+    'registry client: the built-in one, or the ORAS CLI',
+    ['builtin', 'oras'],
+    'builtin',
+  ),
+  concurrency: count('--concurrency <n>', 'concurrent downloads of blobs', [1, 64], 8),
+  plainHttp: hostsOrAll(
+    '--plain-http [host...]',
+    'use http instead of https for these hosts, or for all; loopback hosts may use http without it',
+  ),
+  insecure: hostsOrAll(
+    '--insecure [host...]',
+    'accept any TLS certificate from these hosts, or from all: anyone on the network path can then impersonate them',
+  ),
+  caFile: file('--ca-file <file>', 'PEM file with additional certificate authorities'),
+  certFile: file('--cert-file <file>', 'PEM file with a client certificate'),
+  keyFile: file('--key-file <file>', "PEM file with the client certificate's key"),
+  certsDir: file(
+    '--certs-dir <dir>',
+    'folder of certificates as docker has it, HOST:PORT/{*.crt,*.cert,*.key} (default: /etc/docker/certs.d)',
+  ),
+  registryConfig: file(
+    '--registry-config <file>',
+    "docker's config.json or podman's auth.json (default: their usual paths)",
+  ),
+  username: text(
+    '--username <name>',
+    "user name for the host of --registry, else for the manifest's registry; needs --password-stdin or PLUGIN_MIRROR_PASSWORD",
+  ),
+  passwordStdin: action('--password-stdin', 'read the password from standard input'),
+  platform: text('--platform <os/arch>', 'platform to choose from an image index; plugins rarely need it'),
+  timeout: duration(
+    '--timeout',
+    'close a connection that receives nothing for this long; a blob of which less than 1 KiB arrived is requested once more',
+    [0.1, 3600],
+    30,
+  ),
+  retries: count(
+    '--retries <n>',
+    'retries of each failed request; the count starts again when 64 KiB or a hundredth of a blob has arrived',
+    [0, 100],
+    5,
+  ),
+  logLevel: choice('--log-level <level>', 'debug prints a line per request on stderr', LOG_LEVELS, 'info'),
+  cacheDir: file('--cache-dir <dir>', 'folder that keeps blobs and parts of blobs between runs'),
+  cacheSize: count('--cache-size <MiB>', 'size of that folder; 0 keeps nothing', [0, MOST_MEBIBYTES], 2048),
+} as const;
+
+export type RegistryFlags = ValuesOf<typeof REGISTRY_OPTIONS>;
+
+export const SYNC_OPTIONS = {
+  manifest: MANIFEST,
+  out: file('--out <dir>', 'the tree to publish into', 'plugins'),
+  only: several('--only <glob...>', 'mirror only plugins whose NAME or NAME/VERSION matches; !GLOB excludes'),
+  frozen: toggle(
+    '--frozen',
+    'mirror exactly the images that manifest.lock.json locks, or fail (the default if CI is set)',
+  ),
+  noFrozen: toggle('--no-frozen', 'resolve tags even if CI is set'),
+  update: severalOrAll('--update [names...]', 'resolve the tags of these plugins again, or of all'),
+  lock: negated('--no-lock', 'neither read nor write manifest.lock.json'),
+  prune: toggle('--prune', 'remove versions that the manifest does not name; with --only, only those that it matches'),
+  rehash: REHASH,
+  compress: parsed(
+    '--compress <codings>',
+    'also publish plugin.wasm.gz, .br or .zst: gzip, br, zstd (Node.js 22.15 or newer), separated by commas; other forms are removed',
+    codings,
+    [],
+    'off',
+  ),
+  dryRun: toggle('--dry-run', 'print what would be done and how much would be downloaded; change nothing'),
+  wait: duration('--wait', 'wait this long for another sync of the same tree', [0, 86_400], 0),
+  deadline: duration('--deadline', 'stop the whole run after this long; finished plugins are kept', [0.1, 604_800]),
+  ...REGISTRY_OPTIONS,
+  format: FORMAT,
+} as const;
+
+export const CHECK_OPTIONS = {
+  manifest: MANIFEST,
+  out: file('--out <dir>', 'the tree to check', 'plugins'),
+  rehash: REHASH,
+  ...REGISTRY_OPTIONS,
+  format: FORMAT,
+} as const;
+
+export const OUTDATED_OPTIONS = {
+  manifest: MANIFEST,
+  out: file('--out <dir>', 'the tree with the current versions', 'plugins'),
+  pre: action('--pre', 'count pre-releases as newer versions too'),
+  all: action('--all', 'list plugins that are up to date as well'),
+  ...REGISTRY_OPTIONS,
+  format: FORMAT,
+} as const;
+
+export const DOCTOR_OPTIONS = { manifest: MANIFEST, ...REGISTRY_OPTIONS, format: FORMAT } as const;
+
+export const VERIFY_OPTIONS = {
+  tree: file('--tree <dir>', 'the tree to verify', 'plugins'),
+  lock: file('--lock <file>', 'compare the tree with this manifest.lock.json as well'),
+  format: FORMAT,
+} as const;
+
+export const IMPORT_OPTIONS = {
+  write: action('--write', 'write the manifest to a file instead of stdout'),
+  manifest: file('--manifest <file>', 'the file that --write writes', 'manifest.json'),
+  force: action('--force', 'replace an existing manifest'),
+} as const;
+
+export const CACHE_LS_OPTIONS = { cacheDir: CACHE_DIR } as const;
+
+export const CACHE_CLEAN_OPTIONS = {
+  cacheDir: CACHE_DIR,
+  keep: count('--keep <MiB>', 'keep this much of the most recently used entries', [0, MOST_MEBIBYTES], 0),
+} as const;
+
+export type SyncFlags = ValuesOf<typeof SYNC_OPTIONS>;
+export type CheckFlags = ValuesOf<typeof CHECK_OPTIONS>;
+export type OutdatedFlags = ValuesOf<typeof OUTDATED_OPTIONS>;
+export type DoctorFlags = ValuesOf<typeof DOCTOR_OPTIONS>;
+export type VerifyFlags = ValuesOf<typeof VERIFY_OPTIONS>;
+export type ImportFlags = ValuesOf<typeof IMPORT_OPTIONS>;
+export type CacheFlags = ValuesOf<typeof CACHE_LS_OPTIONS> & Partial<ValuesOf<typeof CACHE_CLEAN_OPTIONS>>;
