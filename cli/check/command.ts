@@ -5,8 +5,7 @@ import { addOptions } from '../options/declare.ts';
 import { isBuildMachine } from '../options/environment.ts';
 import { blobCacheDir, stampsFileOf } from '../options/paths.ts';
 import { registryOptions } from '../options/registryOptions.ts';
-import { CHECK_OPTIONS } from '../options/tables.ts';
-import type { CheckFlags } from './run.ts';
+import { CHECK_OPTIONS, type CheckFlags } from '../options/tables.ts';
 
 export function checkCommand(): Command {
   const command = new Command('check').description(

@@ -1,6 +1,6 @@
 import process from 'node:process';
 import pc from 'picocolors';
-import { Refusal } from '../../base/refusal.ts';
+import { causeKeyOf } from '../../base/refusal.ts';
 import { type CheckFinding, check, type VersionFinding } from '../../mirror/check/check.ts';
 import { plural } from '../../mirror/json/problem.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
@@ -9,18 +9,11 @@ import { jobToInspect } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT } from '../exit.ts';
 import { openerOf } from '../options/openerOf.ts';
-import type { RegistryFlags } from '../options/tables.ts';
+import type { CheckFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { listed } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';
 import { renderRefusal } from '../render/refusal.ts';
-
-export interface CheckFlags extends RegistryFlags {
-  readonly manifest: string;
-  readonly out: string;
-  readonly rehash?: boolean;
-  readonly format: 'text' | 'json';
-}
 
 export interface CheckRun {
   readonly flags: CheckFlags;
@@ -93,7 +86,7 @@ function render(findings: readonly CheckFinding[], versions: number, hasLockfile
     const { kind, detail } = finding;
     const key =
       kind === 'unreachable'
-        ? `${kind} ${hostFault(finding)}`
+        ? `${kind} ${finding.error === undefined ? subjectOf(finding) : causeKeyOf(finding.error)}`
         : kind === 'untold'
           ? kind
           : JSON.stringify([kind, subjectOf(finding), detail]);
@@ -113,14 +106,6 @@ function render(findings: readonly CheckFinding[], versions: number, hasLockfile
 }
 
 const FIXED_BY_SYNC: ReadonlySet<CheckFinding['kind']> = new Set(['missing', 'damaged', 'stale', 'unlocked']);
-
-/** Identifies the fault of one registry. The messages cannot, since each names its tag. */
-function hostFault(finding: CheckFinding): string {
-  const { error } = finding;
-  if (!(error instanceof Refusal)) return subjectOf(finding);
-  const host = error.subject?.split('/')[0] ?? '';
-  return `${error.code} ${host} ${error.hint}`;
-}
 
 /** What to do about each kind that was found. A sync without options neither follows a moved tag nor removes anything. */
 function remedies(findings: readonly CheckFinding[]): string[] {

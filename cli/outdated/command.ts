@@ -4,8 +4,7 @@ import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
 import { blobCacheDir } from '../options/paths.ts';
 import { registryOptions } from '../options/registryOptions.ts';
-import { OUTDATED_OPTIONS } from '../options/tables.ts';
-import type { OutdatedFlags } from './run.ts';
+import { OUTDATED_OPTIONS, type OutdatedFlags } from '../options/tables.ts';
 
 export function outdatedCommand(): Command {
   const command = new Command('outdated').description(

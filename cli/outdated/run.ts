@@ -8,18 +8,10 @@ import { jobToInspect } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT } from '../exit.ts';
 import { openerOf } from '../options/openerOf.ts';
-import type { RegistryFlags } from '../options/tables.ts';
+import type { OutdatedFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { renderFailures } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';
-
-export interface OutdatedFlags extends RegistryFlags {
-  readonly manifest: string;
-  readonly out: string;
-  readonly pre?: boolean;
-  readonly all?: boolean;
-  readonly format: 'text' | 'json';
-}
 
 export interface OutdatedRun {
   readonly flags: OutdatedFlags;

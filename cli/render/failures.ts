@@ -73,9 +73,10 @@ function subjectsOf(failures: readonly Failure[]): string {
   const isConsequence = ({ isAlias, error }: Failure) => isAlias === true && rootOf(error) !== error;
   const aliases = failures.filter(isConsequence);
   const direct = failures.filter(failure => !isConsequence(failure));
-  const names = [...direct, ...aliases].map(({ name, version }) =>
+  const named = [...direct, ...aliases].map(({ name, version }) =>
     version === undefined ? name : `${name} ${version}`,
   );
+  const names = [...new Set(named)];
   if (names.length <= NAMES_OF_A_CAUSE) return names.join(', ');
   const versions = direct.filter(({ version }) => version !== undefined).length;
   const plugins = plural(new Set(failures.map(({ name }) => name)).size, 'plugin');

@@ -5,8 +5,7 @@ import { addOptions } from '../options/declare.ts';
 import { isBuildMachine } from '../options/environment.ts';
 import { blobCacheDir, stampsFileOf } from '../options/paths.ts';
 import { registryOptions } from '../options/registryOptions.ts';
-import { SYNC_OPTIONS } from '../options/tables.ts';
-import type { SyncFlags } from './flags.ts';
+import { SYNC_OPTIONS, type SyncFlags } from '../options/tables.ts';
 
 export function syncCommand(): Command {
   const command = new Command('sync').description(

@@ -1,5 +1,6 @@
 import process from 'node:process';
 import pc from 'picocolors';
+import { causeKeyOf, rootOf } from '../../base/refusal.ts';
 import type { Extra } from '../../mirror/report.ts';
 import { Session } from '../../mirror/session.ts';
 import { bytesToDownload, layerBytes, previewSync, type SyncJob, type SyncPlan } from '../../mirror/sync/sync.ts';
@@ -20,7 +21,8 @@ export async function runDryRun({ flags, registryOptions, signal }: SyncRun, job
   const session = new Session({ openRegistry: openerOf(job.manifest, options, flags.registry), signal });
   try {
     const plan = await previewSync(job, session);
-    process.stdout.write(flags.format === 'json' ? `${JSON.stringify(planJson(plan), null, 2)}\n` : renderPlan(plan));
+    const isText = flags.format === 'text';
+    process.stdout.write(isText ? renderSteps(plan) : `${JSON.stringify(planJson(plan), null, 2)}\n`);
     const color = wantsColor(process.stderr);
     const failures: Failure[] = [
       ...plan.versions.flatMap(step => (step.action === 'fail' ? [{ ...step.wanted, error: step.error }] : [])),
@@ -36,6 +38,7 @@ export async function runDryRun({ flags, registryOptions, signal }: SyncRun, job
         .map(line => `${line}\n`)
         .join(''),
     );
+    if (isText) process.stdout.write(renderTotals(plan));
     return failureOf([...failures.map(({ error }) => error), ...plan.problems]) ?? EXIT.good;
   } finally {
     await session.registry.close();
@@ -83,39 +86,50 @@ function planJson(plan: SyncPlan): object {
   };
 }
 
-function renderPlan(plan: SyncPlan): string {
+/** A cause of failure has one line, however many versions it hits. */
+function renderSteps(plan: SyncPlan): string {
   const paint = pc.createColors(wantsColor(process.stdout));
   const { versions, aliases, drift } = plan;
-  const lines = versions.flatMap(step => {
+  const causes = new Set<string>();
+  const lines: string[] = [];
+  const fail = (subject: string, error: Error): void => {
+    const cause = causeKeyOf(error);
+    if (!causes.has(cause)) lines.push(`${paint.red('fail ')}  ${subject}  ${rootOf(error).message}`);
+    causes.add(cause);
+  };
+  for (const step of versions) {
     const subject = `${step.wanted.name} ${step.wanted.version}`;
-    if (step.action === 'keep') return [];
-    if (step.action === 'fail') return [`${paint.red('fail ')}  ${subject}  ${step.error.message}`];
-    return [`${paint.green('fetch')}  ${subject}  ${formatBytes(layerBytes(step))}  ${paint.dim(step.because)}`];
-  });
+    if (step.action === 'fail') fail(subject, step.error);
+    if (step.action === 'fetch')
+      lines.push(`${paint.green('fetch')}  ${subject}  ${formatBytes(layerBytes(step))}  ${paint.dim(step.because)}`);
+  }
   for (const step of aliases) {
     const subject = `${step.alias.name} ${step.alias.version} → ${step.alias.target}`;
-    if (step.action === 'fail') lines.push(`${paint.red('fail ')}  ${subject}  ${step.error.message}`);
+    if (step.action === 'fail') fail(subject, step.error);
     if (step.action === 'alias') lines.push(`${paint.green('alias')}  ${subject}  ${paint.dim(step.because)}`);
   }
-  const count = (action: string) => [...versions, ...aliases].filter(step => step.action === action).length;
   const warned = versions.flatMap(step =>
     step.action === 'keep' ? [{ ...step.wanted, warnings: step.warnings }] : [],
   );
+  lines.push(
+    ...renderWarnings(warned, paint),
+    ...renderDrifts(drift, paint),
+    ...extrasOf(plan).map(
+      it => `${paint.yellow(it.removed ? 'prune' : 'extra')}  ${it.name} ${it.version}  ${fateOf(it)}`,
+    ),
+  );
+  return lines.map(line => `${line}\n`).join('');
+}
+
+function renderTotals({ versions, aliases }: SyncPlan): string {
+  const count = (action: string) => [...versions, ...aliases].filter(step => step.action === action).length;
   const parts = [
     `${count('fetch')} to fetch`,
     `${count('keep')} to keep`,
     `${count('alias')} ${count('alias') === 1 ? 'alias' : 'aliases'}`,
     `${count('fail')} impossible`,
   ];
-  return `${[
-    ...lines,
-    ...renderWarnings(warned, paint),
-    ...renderDrifts(drift, paint),
-    ...extrasOf(plan).map(
-      it => `${paint.yellow(it.removed ? 'prune' : 'extra')}  ${it.name} ${it.version}  ${fateOf(it)}`,
-    ),
-    `${parts.join(', ')}; at most ${formatBytes(bytesToDownload(versions))} to download. Nothing was touched.`,
-  ].join('\n')}\n`;
+  return `${parts.join(', ')}; at most ${formatBytes(bytesToDownload(versions))} to download. Nothing was touched.\n`;
 }
 
 function fateOf({ removed, kept, damage, unlisted, leftPaths }: Extra): string {

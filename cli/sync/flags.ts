@@ -2,28 +2,9 @@ import { resolve } from 'node:path';
 import type { PluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { type LockfileUse, limitsOf, requireNamed, type SyncJob, selectVersions } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
-import type { Coding } from '../../tree/version/codings.ts';
 import { listVersions } from '../../tree/version/listVersions.ts';
 import { OptionConflict } from '../options/errors.ts';
-import type { RegistryFlags } from '../options/tables.ts';
-
-/** The options of sync, as commander gives them. */
-export interface SyncFlags extends RegistryFlags {
-  readonly manifest: string;
-  readonly out: string;
-  readonly only?: readonly string[];
-  readonly frozen?: boolean;
-  readonly update?: true | readonly string[];
-  readonly lock: boolean;
-  readonly prune?: boolean;
-  readonly rehash?: boolean;
-  readonly compress: readonly Coding[];
-  readonly dryRun?: boolean;
-  readonly wait: number;
-  /** Milliseconds, for the whole run. Default: none. */
-  readonly deadline?: number;
-  readonly format: 'text' | 'json';
-}
+import type { SyncFlags } from '../options/tables.ts';
 
 /** A run of sync, with everything that its process knows. */
 export interface SyncRun {

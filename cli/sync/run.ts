@@ -1,11 +1,11 @@
 import process from 'node:process';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { hasFailed, type SyncReport, versionKey } from '../../mirror/report.ts';
-import type { SyncListener } from '../../mirror/session.ts';
-import { Session } from '../../mirror/session.ts';
+import { Session, type SyncListener } from '../../mirror/session.ts';
 import { sync } from '../../mirror/sync/sync.ts';
 import { EXIT, exitCodeOf, failureOf } from '../exit.ts';
 import { openerOf } from '../options/openerOf.ts';
+import type { SyncFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { lateBy, SyncDeadline } from './deadline.ts';
 import { type SyncRun, syncJob } from './flags.ts';
@@ -23,7 +23,7 @@ export async function runSync(run: SyncRun): Promise<number> {
     return runDryRun(run, job);
   }
   const out = flags.format === 'json' ? process.stderr : process.stdout;
-  const progress = await showProgress(out);
+  const progress = await showProgress(out, flags);
   const openRegistry = openerOf(manifest, registryOptions, flags.registry);
   const session = new Session({ openRegistry, signal, onEvent: progress.hear });
   let report: SyncReport;
@@ -54,9 +54,12 @@ function exitOf({ outcomes, problems }: SyncReport): number {
   return outcomes.length > 0 && isUsage ? EXIT.usage : (failureOf(met) ?? EXIT.failed);
 }
 
-/** Live lines on a terminal, plain ones anywhere else. */
-async function showProgress(out: NodeJS.WriteStream): Promise<{ hear: SyncListener; stop: () => void }> {
-  if (out.isTTY && process.env.TERM !== 'dumb') {
+/** Live lines on a terminal, plain ones anywhere else, and where a line for each request would come in between. */
+async function showProgress(
+  out: NodeJS.WriteStream,
+  { logLevel }: SyncFlags,
+): Promise<{ hear: SyncListener; stop: () => void }> {
+  if (out.isTTY && process.env.TERM !== 'dumb' && logLevel !== 'debug') {
     const { SyncProgress } = await import('./progress.ts');
     return new SyncProgress(out, wantsColor(out));
   }
