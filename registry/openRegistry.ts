@@ -23,7 +23,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
       options.onEvent?.({
         type: 'warning',
         subject,
-        message: `this mirror failed and is not used for the rest of the run: ${error.message}`,
+        message: `this mirror failed and is skipped from now on: ${error.message}`,
       }),
   });
   if (options.platform !== undefined) parsePlatform(options.platform);

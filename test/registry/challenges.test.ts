@@ -16,7 +16,7 @@ test('a Bearer challenge keeps commas inside quotes', () => {
   ]);
 });
 
-test('one header may have several schemes, and an answer several headers', () => {
+test('one header may hold several schemes, and there may be several headers', () => {
   assert.deepEqual(read('Negotiate, Basic realm="a, Bearer realm=x", Bearer realm="r" , scope=s'), [
     { scheme: 'negotiate' },
     { scheme: 'basic', realm: 'a, Bearer realm=x' },
@@ -35,14 +35,14 @@ test('token68, escapes, white space around "=" and empty list members are read',
   ]);
 });
 
-test('what cannot be read does not hide the next challenge', () => {
+test('an invalid part does not hide the next challenge', () => {
   assert.deepEqual(read('"oops", realm=lost, Bearer realm="r"').at(-1), { scheme: 'bearer', realm: 'r' });
   assert.deepEqual(read('Bearer realm="unclosed'), [{ scheme: 'bearer', realm: '' }]);
   assert.deepEqual(read(''), []);
   assert.deepEqual(read(undefined), []);
 });
 
-test('the first of two parameters of one name counts', () => {
+test('the first of two parameters with the same name counts', () => {
   assert.deepEqual(read('Bearer realm="a",realm="b"'), [{ scheme: 'bearer', realm: 'a' }]);
 });
 
@@ -50,7 +50,7 @@ const token = fc.stringMatching(/^[a-z][a-z0-9-]{0,10}$/);
 const value = fc.string({ unit: fc.constantFrom(...'abcXYZ09 ,="\\:/?&;'), maxLength: 20 });
 const challenge = fc.record({ scheme: token, parameters: fc.dictionary(token, value, { minKeys: 1, maxKeys: 4 }) });
 
-test('whatever is written per RFC 9110 is read back', () => {
+test('every header that follows RFC 9110 is parsed back', () => {
   fc.assert(
     fc.property(fc.array(challenge, { minLength: 1, maxLength: 4 }), challenges => {
       const header = challenges

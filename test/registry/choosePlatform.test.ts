@@ -44,14 +44,14 @@ describe('the image of an index', () => {
       else assert.equal(choose(entries, asked), entries[expected]);
     });
 
-  it('is never an attestation, nor another artifact', () => {
+  it('is never an attestation or another artifact', () => {
     const real = entry('linux/s390x');
     assert.equal(choose([attestation, real, entry('linux/amd64', { mediaType: 'application/vnd.x+json' })]), real);
     assert.throws(() => choose([attestation, entry('unknown/unknown')]), { code: 'IMAGE_NO_PLATFORM' });
     assert.throws(() => choose([]), { code: 'IMAGE_NO_PLATFORM' });
   });
 
-  it('is said to be missing where there are only attestations', () => {
+  it('is reported as missing if there are only attestations', () => {
     const alone = 'an image is an index of attestations only (platform unknown/unknown), without ';
     const both = [attestation, entry('unknown/unknown')];
     assert.throws(() => choose(both), {
@@ -65,7 +65,7 @@ describe('the image of an index', () => {
   });
 
   for (const text of ['linux', 'linux/', '/amd64', 'linux/amd64/v1/x', 'linux/am d64', ''])
-    it(`cannot be asked for as "${text}"`, () => {
+    it(`cannot be requested as "${text}"`, () => {
       assert.throws(() => parsePlatform(text), { code: 'REGISTRY_OPTIONS' });
     });
 });
@@ -78,7 +78,7 @@ describe('a manifest', () => {
   };
   const image = { schemaVersion: 2, config: descriptor, layers: [descriptor] };
 
-  it('is recognized by its own media type, by the header, or by its keys', () => {
+  it('is identified by its own media type, by the header, or by its members', () => {
     const docker = 'application/vnd.docker.distribution.manifest.v2+json';
     for (const parsed of [read({ ...image, mediaType: docker }), read(image, `${docker}; charset=utf-8`)])
       assert.equal(parsed.kind === 'image' && parsed.manifest.mediaType, docker);
@@ -87,7 +87,7 @@ describe('a manifest', () => {
     assert.equal(read({ schemaVersion: 2, mediaType: docker.replace('v2', 'list.v2'), manifests: [] }).kind, 'index');
   });
 
-  it('may hold null for what it leaves out', () => {
+  it('may have null for a missing member', () => {
     const parsed = read({ ...image, annotations: null, config: { ...descriptor, platform: null, annotations: null } });
     assert.deepEqual(parsed.kind === 'image' && parsed.manifest.config, descriptor);
   });

@@ -26,7 +26,7 @@ import { digestOf, imageOf, indexOf } from '../support/images.ts';
 import { refused } from '../support/refused.ts';
 import { startRegistry, type TestRegistry, type RegistryOptions as TestRegistryOptions } from '../support/registry.ts';
 
-// The same table over both engines: what holds for one must hold for the other, to the byte and to the error code.
+// One table for both engines: they must return the same bytes and the same error codes.
 
 const WASM = 'application/vnd.module.wasm.content.layer.v1+wasm';
 const small = Buffer.from('{"title":"a plugin"}');
@@ -376,7 +376,7 @@ const CASES: readonly Case[] = [
   },
 ];
 
-// A registry with TLS, whose authority is known only by `caFile`.
+// A registry with TLS, whose authority is only in `caFile`.
 const authority = new CertificateAuthority();
 const folder = mkdtempSync(join(tmpdir(), 'plugin-mirror-test-'));
 const caFile = join(folder, 'ca.pem');
@@ -434,7 +434,7 @@ describe('the built-in engine', { concurrency: 4 }, () => {
   for (const it_ of [...CASES, ...TLS_CASES]) it(it_.name, stagedOn('builtin', it_));
 });
 
-// With PLUGIN_MIRROR_TEST_PEERS=1 a missing ORAS fails the suite instead of half emptying it.
+// With PLUGIN_MIRROR_TEST_PEERS=1 a missing ORAS is a failure, not a skip.
 const skip = process.env.PLUGIN_MIRROR_TEST_PEERS === '1' ? false : withoutOras();
 describe('the ORAS engine', { concurrency: 4, skip }, () => {
   for (const it_ of [...CASES, ...TLS_CASES]) it(it_.name, stagedOn('oras', it_));

@@ -27,7 +27,7 @@ async function write(path: string, value: unknown): Promise<string> {
   return file;
 }
 
-/** A credential helper that notes what it was asked for. */
+/** A credential helper that records its input. */
 async function writeHelper(name: string, script: string): Promise<string> {
   const file = await write(
     `bin/docker-credential-${name}`,
@@ -37,7 +37,7 @@ async function writeHelper(name: string, script: string): Promise<string> {
   return `${file}.log`;
 }
 
-test('a host is found exactly, with its port, and in the forms that docker once wrote', () => {
+test('a host is found exactly, with its port, and in docker’s older forms', () => {
   const { auths } = parseCredentialsFile(
     JSON.stringify({
       auths: {
@@ -72,7 +72,7 @@ test('a host is found exactly, with its port, and in the forms that docker once 
   assert.equal(user('example'), undefined);
 });
 
-test("podman's keys name namespaces; the longest that fits wins, and no half of a name fits", () => {
+test("podman's keys name namespaces: the longest match wins, and a part of a name does not match", () => {
   assert.deepEqual(keysFor('r', 'a/b'), ['r/a/b', 'r/a', 'r']);
   const map = new Map([
     ['r.example/team', 1],
@@ -85,7 +85,7 @@ test("podman's keys name namespaces; the longest that fits wins, and no half of 
   assert.equal(lookUp(map, 'other.example', 'team/app'), undefined);
 });
 
-test('a broken file is refused without repeating its content', async () => {
+test('a broken file is refused without quoting it', async () => {
   for (const text of ['{"auths": {"h": {"auth": "c2VjcmV0"}}', '["c2VjcmV0"]', '{"auths":{"h":{"auth":"c2VjcmV0"}}}']) {
     const file = await write('broken/config.json', text);
     await assert.rejects(find({}, 'h', 'a', { registryConfig: file }), (error: unknown) => {
@@ -97,13 +97,13 @@ test('a broken file is refused without repeating its content', async () => {
   }
 });
 
-test('a file that was named must exist; the usual ones need not', async () => {
+test('a named file must exist, a default one need not', async () => {
   await assert.rejects(find({}, 'h', 'a', { registryConfig: join(dir, 'nowhere') }), RegistryCredentials);
   assert.equal(await find({ HOME: join(dir, 'nowhere'), DOCKER_CONFIG: join(dir, 'nowhere') }, 'h'), undefined);
   assert.equal(await find({}, 'h'), undefined);
 });
 
-test('every usual place is looked at, the most deliberate one first', async () => {
+test('every default path is read, in order of precedence', async () => {
   const entry = (user: string): unknown => ({ auths: { h: { username: user, password: 'p' } } });
   const file = await write('auth-file.json', entry('auth-file'));
   await write('docker/config.json', entry('docker-config'));
@@ -122,7 +122,7 @@ test('every usual place is looked at, the most deliberate one first', async () =
   assert.equal(await user({ HOME, DOCKER_CONFIG: join(dir, 'none') }), 'podman-home');
 });
 
-test('options come before files, and only for the hosts they are meant for', async () => {
+test('options go before files, and only for the hosts that they are for', async () => {
   const registryConfig = await write('one.json', { auths: { h: { username: 'file', password: 'p' } } });
   const given = { registryConfig, username: 'given', password: 'p' };
   const user = async (more: object, host = 'h'): Promise<unknown> =>
@@ -132,7 +132,7 @@ test('options come before files, and only for the hosts they are meant for', asy
   assert.equal(await user({ credentialsFor: ['h'] }, 'evil'), undefined);
 });
 
-test('a helper is asked on stdin, once per server, and Docker Hub by its old name', async () => {
+test('a helper gets the server on stdin, once per server, and Docker Hub’s old name', async () => {
   const log = await writeHelper('good', 'echo \'{"ServerURL":"x","Username":"u","Secret":"s"}\'');
   const registryConfig = await write('helper.json', { credsStore: 'good', auths: { h: {} } });
   const source = new CredentialsSource({ env: { PATH: join(dir, 'bin') }, registryConfig });
@@ -158,7 +158,7 @@ test('<token> as the user name marks an identity token; the helper of a host com
   });
 });
 
-test('a helper without credentials is no error; a broken one is, and its secret stays unsaid', async () => {
+test('a helper without credentials is not an error; a broken one is, and its secret is not shown', async () => {
   await writeHelper('none', 'echo "credentials not found in native keychain"; exit 1');
   await writeHelper('fails', 'echo "error getting credentials: no gpg"; exit 2');
   await writeHelper('babbles', 'echo \'{"Username":"u","Secret":"hidden"\'');
@@ -184,7 +184,7 @@ test('a helper without credentials is no error; a broken one is, and its secret 
     });
 });
 
-test('further output of a helper is not repeated', async () => {
+test('other output of a helper is not shown', async () => {
   await writeHelper('loud', 'echo "boom planted-secret" >&2; exit 3');
   const looking = find({ PATH: join(dir, 'bin') }, 'h', 'a', {
     registryConfig: await write('loud.json', { credsStore: 'loud' }),
@@ -196,7 +196,7 @@ test('further output of a helper is not repeated', async () => {
   });
 });
 
-test('a helper whose child holds its pipe open is waited for no longer than allowed, and its answer counts', async () => {
+test('a helper whose child keeps its pipe open is waited for no longer than allowed, and its output counts', async () => {
   const env = { PATH: `${join(dir, 'bin')}:/usr/bin:/bin` };
   const pid = join(dir, 'child.pid');
   await writeHelper('wrapper', `sleep 60 & echo $! > ${pid}; wait`);
@@ -215,7 +215,7 @@ test('a helper whose child holds its pipe open is waited for no longer than allo
 async function ended(pid: number): Promise<void> {
   const isThere = (): boolean => {
     try {
-      // A process that has ended and that nobody has waited for is a zombie: it is there, and holds nothing.
+      // A zombie, which has ended but whose parent has not waited for it, counts as ended.
       return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
     } catch {
       return false;
@@ -224,7 +224,7 @@ async function ended(pid: number): Promise<void> {
   while (isThere()) await new Promise(resolve => setImmediate(resolve));
 }
 
-test('an interrupted look-up stops its helper', async () => {
+test('an aborted lookup stops its helper', async () => {
   await writeHelper('slow', 'exec sleep 60');
   const registryConfig = await write('slow.json', { credsStore: 'slow' });
   const controller = new AbortController();

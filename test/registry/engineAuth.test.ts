@@ -9,7 +9,7 @@ import { RegistryDenied, RegistryProtocol, RegistryRefusal, RegistryUnauthorized
 import { expiredToken, status } from '../support/faults.ts';
 import { everythingOf, fetchWhole, openEngine, SIGNAL, sampleImage, setUp } from './engineBench.ts';
 
-test('an anonymous token is fetched once for many requests at once, at a realm of its own', async context => {
+test('many simultaneous requests share one anonymous token, fetched from the realm', async context => {
   const bench = await setUp(context, { auth: { kind: 'bearer', realm: 'cross-origin' } });
   const { engine, reference, registry } = bench;
   await Promise.all(Array.from({ length: 20 }, () => engine.resolve(reference, SIGNAL)));
@@ -18,7 +18,7 @@ test('an anonymous token is fetched once for many requests at once, at a realm o
   assert.equal(registry.count('token'), 1);
 });
 
-test('after the first 401 a registry is met with a token in hand, other repositories included', async context => {
+test('after the first 401 every request carries a token, also for other repositories', async context => {
   const { engine, reference, registry, image } = await setUp(context, { auth: { kind: 'bearer' } });
   registry.push('other/plugin', '1.0.0', image);
   await engine.resolve(reference, SIGNAL);
@@ -27,7 +27,7 @@ test('after the first 401 a registry is met with a token in hand, other reposito
   assert.equal(registry.count('token'), 2);
 });
 
-test('a token that ends in mid-run is renewed without anybody noticing', async context => {
+test('a token that expires during the run is renewed', async context => {
   const bench = await setUp(context, { auth: { kind: 'bearer' } });
   await bench.engine.resolve(bench.reference, SIGNAL);
   bench.registry.script({ kind: 'blob', first: 1, fault: expiredToken() });
@@ -36,7 +36,7 @@ test('a token that ends in mid-run is renewed without anybody noticing', async c
   assert.deepEqual(bench.events, []);
 });
 
-test('many requests that meet the end of a token renew it once', async context => {
+test('many requests with an expired token renew it once', async context => {
   const { engine, reference, registry } = await setUp(context, { auth: { kind: 'bearer' } });
   await engine.resolve(reference, SIGNAL);
   registry.expireTokens();
@@ -51,17 +51,17 @@ test('a token without expires_in serves more than one request', async context =>
   assert.equal(registry.count('token'), 1);
 });
 
-test('a token that expires at once is asked for each time and never makes a loop', async context => {
+test('a token that expires immediately is requested each time, without a loop', async context => {
   const { engine, reference, registry } = await setUp(context, { auth: { kind: 'bearer', expiresInSeconds: 0.001 } });
   await assert.rejects(async () => {
     for (let turn = 0; turn < 3; turn += 1) await engine.resolve(reference, SIGNAL);
     throw new RegistryUnauthorized('all went well', { hint: '' });
   }, RegistryUnauthorized);
-  // Three turns of at most three attempts, each of at most two tokens and two refusals, and what learns of logging in.
+  // Three calls of at most three attempts, each with at most two tokens and two 401s, and the first challenge.
   assert.ok(registry.requests.length <= 3 * 3 * 4 + 2, `${registry.requests.length} requests`);
 });
 
-test('credentials go to the token server as Basic, access_token is as good as token', async context => {
+test('credentials go to the token server as Basic, and access_token is accepted like token', async context => {
   const auth = {
     kind: 'bearer',
     user: 'u',
@@ -78,7 +78,7 @@ test('credentials go to the token server as Basic, access_token is as good as to
   );
 });
 
-test('an identity token goes by POST and in no URL', async context => {
+test('an identity token is sent by POST, not in a URL', async context => {
   const folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-identity-'));
   context.after(() => rm(folder, { recursive: true }));
   const bench = await setUp(context, {
@@ -95,7 +95,7 @@ test('an identity token goes by POST and in no URL', async context => {
   assert.ok(bench.registry.requests.every(({ url }) => !url.includes('id-secret')));
 });
 
-test('Basic without tokens works, and is sent at once after the first 401', async context => {
+test('Basic without tokens works, and is sent with every request after the first 401', async context => {
   const bench = await setUp(
     context,
     { auth: { kind: 'basic', user: 'u', password: 'p' } },
@@ -128,7 +128,7 @@ test('wrong credentials are reported with their source, tried once, and never sh
   }
 });
 
-test('for a registry that hides unknown repositories both possibilities are reported', async context => {
+test('for a registry that hides unknown repositories the error names both possibilities', async context => {
   const { engine, reference } = await setUp(context, { auth: { kind: 'bearer' }, aliyunStyle: true });
   await assert.rejects(engine.resolve({ ...reference, repository: 'team/unknown' }, SIGNAL), (error: unknown) => {
     assert.ok(error instanceof RegistryUnauthorized || error instanceof RegistryDenied);
@@ -139,7 +139,7 @@ test('for a registry that hides unknown repositories both possibilities are repo
   });
 });
 
-test('without credentials where some are needed, the hint says how to give them', async context => {
+test('where credentials are required, the hint says how to give them', async context => {
   for (const auth of [
     { kind: 'basic', user: 'u', password: 'p' },
     { kind: 'bearer', user: 'u', password: 'p' },
@@ -153,7 +153,7 @@ test('without credentials where some are needed, the hint says how to give them'
   }
 });
 
-test('403 is final and says whose credentials did not suffice', async context => {
+test('403 is final and names the source of the credentials', async context => {
   const { engine, reference, registry } = await setUp(context);
   registry.script({ kind: 'manifest', fault: status(403, { code: 'DENIED', message: 'not for you' }) });
   await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
@@ -165,7 +165,7 @@ test('403 is final and says whose credentials did not suffice', async context =>
   assert.equal(registry.requests.length, 1);
 });
 
-test('credentials never follow a redirect to another origin, tokens neither', async context => {
+test('neither credentials nor tokens follow a redirect to another origin', async context => {
   const auth = { kind: 'bearer', user: 'u', password: 'p' } as const;
   const bench = await setUp(context, { auth, blobRedirect: 'cross-origin' }, { username: 'u', password: 'p' });
   assert.deepEqual((await fetchWhole(bench)).bytes, bench.blob);
@@ -217,7 +217,7 @@ for (const [form, write] of [
       });
     });
 
-test('a realm that is not a web address is reported without its login and query', async context => {
+test('a realm that is not a web address is shown without its user info and query', async context => {
   for (const realm of [
     'file:///x?key=PLANTED',
     'ftp://me:PLANTED@h/x#PLANTED',
@@ -235,7 +235,7 @@ test('a realm that is not a web address is reported without its login and query'
   }
 });
 
-/** A registry of one answer: 401 with the given challenge. */
+/** A registry that answers every request with 401 and the given challenge. */
 async function challenger(context: { after(fn: () => unknown): void }, challenge: string): Promise<string> {
   const server = createServer((_, response) => response.writeHead(401, { 'www-authenticate': challenge }).end());
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
@@ -243,7 +243,7 @@ async function challenger(context: { after(fn: () => unknown): void }, challenge
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-test('a realm in the private network of the machine is refused, with credentials and at link-local without', async context => {
+test('a realm in a private network is refused with credentials, a link-local one also without', async context => {
   for (const [realm, options] of [
     ['http://169.254.169.254/latest', {}],
     ['http://[fe80::1]/t', {}],
@@ -262,7 +262,7 @@ test('a realm in the private network of the machine is refused, with credentials
   }
 });
 
-test('challenges that cannot be met end in a clear refusal', async context => {
+test('challenges that cannot be answered end in a clear error', async context => {
   for (const challenge of [
     '',
     'Negotiate',
@@ -281,7 +281,7 @@ test('challenges that cannot be met end in a clear refusal', async context => {
   }
 });
 
-test('a token server that errs for a moment is asked again', async context => {
+test('a temporary error of the token server is retried', async context => {
   const { engine, reference, registry, image, events } = await setUp(context, { auth: { kind: 'bearer' } });
   registry.script({ kind: 'token', first: 2, fault: status(502) });
   assert.equal(await engine.resolve(reference, SIGNAL), image.digest);
@@ -296,7 +296,7 @@ test('a token that would break a header is refused', async context => {
   }
 });
 
-test('one caller who leaves does not take the token from the others', async context => {
+test('a caller that aborts does not take the token from the others', async context => {
   const { engine, reference, registry, image } = await setUp(
     context,
     { auth: { kind: 'bearer' }, latencyMs: 20 },

@@ -13,7 +13,7 @@ import { type RegistryOptions, startRegistry, type TestRegistry } from '../suppo
 export const SIGNAL = new AbortController().signal;
 setMaxListeners(0, SIGNAL);
 
-/** An image with one layer of random bytes, and what names both. */
+/** An image with one layer of random bytes, and the layer's descriptor. */
 export interface Sample {
   readonly image: TestImage;
   readonly blob: Buffer;
@@ -34,7 +34,7 @@ export interface Bench extends Sample {
   readonly reference: Reference;
 }
 
-/** A registry with one image `team/plugin:1.0.0`, and an engine that asks it without waiting long between attempts. */
+/** A registry with the image `team/plugin:1.0.0`, and an engine with short waits between attempts. */
 export async function setUp(
   test: TestContext,
   registryOptions: RegistryOptions = {},
@@ -70,7 +70,7 @@ export async function readAll(body: Readable): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** The blob as one attempt of the engine gives it. */
+/** The blob's bytes from one call of the engine. */
 export async function fetchWhole(
   { engine, reference, descriptor }: Bench,
   offset = 0,
@@ -79,7 +79,7 @@ export async function fetchWhole(
   return { offset: from, bytes: await readAll(body) };
 }
 
-/** All that a refusal would print or log: to search for secrets. */
+/** All text of an error and its causes, to search for secrets. */
 export function everythingOf(error: unknown): string {
   const parts: string[] = [];
   for (let at = error; at instanceof Error; at = at.cause) parts.push(String(at.stack), JSON.stringify({ ...at }));

@@ -4,7 +4,6 @@ import { getEventListeners } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { test } from 'node:test';
-import { HostLimit } from '../../registry/concurrency/hostLimit.ts';
 import {
   RegistryDigestMismatch,
   RegistryDns,
@@ -17,8 +16,6 @@ import {
   RegistryTimeout,
   RegistryUnavailable,
 } from '../../registry/errors.ts';
-import { retrying } from '../../registry/fallback/retrying.ts';
-import { assertSameBytes } from '../support/bytes.ts';
 import {
   captivePortal,
   chunked,
@@ -84,7 +81,7 @@ for (const [name, fault] of [
     );
   });
 
-test('a lasting failure is reported after the allowed retries', async context => {
+test('a lasting error is reported after the allowed number of retries', async context => {
   const { engine, reference, registry } = await setUp(context, {}, { retries: 3 });
   registry.script({ fault: status(503, { code: 'UNAVAILABLE', message: 'database is down' }) });
   await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
@@ -111,7 +108,7 @@ test('501, 505 and 400 are final', async context => {
   }
 });
 
-test('a Retry-After of more than a minute is reported, not obeyed', async context => {
+test('a Retry-After beyond a minute is reported, not waited for', async context => {
   const { engine, reference, registry } = await setUp(context);
   registry.script({ fault: status(429, { retryAfter: 3600 }) });
   await assert.rejects(engine.fetchManifest(reference, SIGNAL), (error: unknown) => {
@@ -122,7 +119,7 @@ test('a Retry-After of more than a minute is reported, not obeyed', async contex
   assert.ok(registry.requests.length <= 3);
 });
 
-test('a missing tag, repository and blob are distinguished', async context => {
+test('a missing tag, repository and blob have different errors', async context => {
   const { engine, reference, registry, descriptor } = await setUp(context);
   const missing = async (work: Promise<unknown>): Promise<unknown> => {
     const error = await work.then(
@@ -139,7 +136,7 @@ test('a missing tag, repository and blob are distinguished', async context => {
   assert.equal(await missing(engine.fetchBlob(reference, descriptor, 0, SIGNAL)), 'blob');
 });
 
-test('GET replaces a HEAD without a digest, or one that is refused or unknown', async context => {
+test('a GET follows a HEAD without a digest, and a refused or unsupported one', async context => {
   const { engine, reference, registry, image } = await setUp(context);
   for (const fault of [
     headers({ 'docker-content-digest': null }),
@@ -155,7 +152,7 @@ test('GET replaces a HEAD without a digest, or one that is refused or unknown', 
 test('HEAD keeps its connection', async context => {
   const { engine, reference, registry } = await setUp(context);
   for (let turn = 0; turn < 5; turn += 1) await engine.resolve(reference, SIGNAL);
-  // A second one may be opened while the first still ends its answer; five would mean that each HEAD closes its own.
+  // A second connection may be opened while the first reply ends; five would mean that each HEAD closes its own.
   assert.ok(registry.connections <= 2, String(registry.connections));
 });
 
@@ -174,7 +171,7 @@ test('a manifest that hashes to something else is refused, by digest and by head
   });
 });
 
-test('a captive portal, an endless manifest and a schema 1 image are named', async context => {
+test('a captive portal, an endless manifest and a schema 1 image are recognized', async context => {
   const { engine, reference, registry } = await setUp(context, {}, { retries: 0 });
   registry.script({ fault: captivePortal() });
   for (const work of [engine.fetchManifest(reference, SIGNAL), engine.listTags(reference, SIGNAL)])
@@ -186,7 +183,7 @@ test('a captive portal, an endless manifest and a schema 1 image are named', asy
   await assert.rejects(engine.fetchManifest(reference, SIGNAL), /schema 1/);
 });
 
-test('a manifest is read through a Content-Encoding that was not requested', async context => {
+test('a manifest is read through an unrequested Content-Encoding', async context => {
   const { engine, reference, registry, image } = await setUp(context);
   registry.script({ kind: 'manifest', fault: gzipEncoded() });
   assert.deepEqual((await engine.fetchManifest(reference, SIGNAL)).bytes, image.manifest);
@@ -207,7 +204,7 @@ test('a blob comes whole in every framing', async context => {
   assert.ok(bench.engine.traffic.bytesDownloaded >= 5 * bench.blob.length);
 });
 
-test('a blob that breaks off errors, however it does, and is worth another try', async context => {
+test('a blob that breaks off fails with a temporary error, however it breaks off', async context => {
   const bench = await setUp(context, {}, { timeoutMs: 300 });
   for (const fault of [
     reset({ afterBytes: 5000 }),
@@ -229,23 +226,7 @@ test('a blob that breaks off errors, however it does, and is worth another try',
   }
 });
 
-test('what hung together is asked again spread over a longer time', async context => {
-  const delaysAt = async (random: number, fault: RegistryRefusal): Promise<number[]> => {
-    context.mock.method(Math, 'random', () => random);
-    const delays: number[] = [];
-    const onRetry = (_attempt: number, delayMs: number): void => void delays.push(delayMs);
-    const failing = (): Promise<never> => Promise.reject(fault);
-    await assert.rejects(retrying(failing, { retries: 2, backoffMs: 4, onRetry }, SIGNAL));
-    context.mock.restoreAll();
-    return delays;
-  };
-  const details = { temporary: true, hint: 'wait' };
-  assert.deepEqual(await delaysAt(0, new RegistryTimeout('silence', details)), [0, 0]);
-  assert.deepEqual(await delaysAt(1, new RegistryTimeout('silence', details)), [16, 32]);
-  assert.deepEqual(await delaysAt(0, new RegistryUnavailable('503', details)), [2, 4]);
-});
-
-test('silence, too, makes room at a host', async context => {
+test('a timeout, too, lowers the limit of a host', async context => {
   const bench = await setUp(context, {}, { timeoutMs: 100, retries: 0, concurrency: 3 });
   bench.registry.script({ fault: hang() });
   const ask = (): Promise<unknown> => bench.engine.fetchManifest(bench.reference, SIGNAL).catch(() => undefined);
@@ -255,13 +236,13 @@ test('silence, too, makes room at a host', async context => {
   bench.registry.script({ fault: delay(20) });
   const begun = many.map(it => it());
   await Promise.race(begun);
-  // Twelve may be under way at the most, and are from the start; after the silence half as many.
+  // At most twelve requests are under way, from the start on; half as many after the timeout.
   const after = bench.registry.count() - before;
   assert.ok(after <= 8, `${after} requests`);
   await Promise.all(begun);
 });
 
-test('an answer that never begins is a fault of time', async context => {
+test('a reply that never begins is a timeout', async context => {
   const { engine, reference, registry } = await setUp(context, {}, { timeoutMs: 100, retries: 1 });
   registry.script({ fault: hang() });
   await assert.rejects(engine.fetchManifest(reference, SIGNAL), RegistryTimeout);
@@ -293,7 +274,7 @@ test('a blob goes on at an offset, or from the start where the registry cannot',
   assert.equal((await fetchWhole(bench, blob.length)).offset, 0);
 });
 
-test('a range survives redirects; an expired signed URL is requested again', async context => {
+test('a range survives redirects; for an expired signed URL the registry is asked again', async context => {
   const bench = await setUp(context, { blobRedirect: 'cross-origin' });
   assert.equal((await fetchWhole(bench, 40_000)).offset, 40_000);
   bench.registry.reset();
@@ -302,7 +283,7 @@ test('a range survives redirects; an expired signed URL is requested again', asy
   assert.equal(bench.registry.count({ server: 'registry' }), 2);
 });
 
-test('fifty redirects are followed, relative and across origins; no more, and no circle', async context => {
+test('fifty redirects are followed, relative and across origins, but not more and no circle', async context => {
   const bench = await setUp(context);
   const { registry } = bench;
   for (const fault of [
@@ -328,7 +309,7 @@ test('fifty redirects are followed, relative and across origins; no more, and no
   }
 });
 
-test('a secret in a redirect shows nowhere', async context => {
+test('a secret in a redirect is never shown', async context => {
   const bench = await setUp(context, {}, { retries: 0 });
   bench.registry.script({ kind: 'blob', fault: redirect('http://user:planted@127.0.0.1:1/x?Signature=planted') });
   await assert.rejects(fetchWhole(bench), (error: unknown) => {
@@ -381,7 +362,7 @@ test('a warning of the registry is reported once', async context => {
   );
 });
 
-test('a registry that starts late is waited for; one that stays down is reported', async context => {
+test('a registry that starts late is waited for; one that stays down is an error', async context => {
   const bench = await setUp(context);
   await bench.registry.down();
   const resolving = openEngine(context, { backoffMs: 50 }).engine.resolve(bench.reference, SIGNAL);
@@ -397,11 +378,11 @@ test('resets of whole connections are survived', async context => {
   assert.equal(await bench.engine.resolve(bench.reference, SIGNAL), bench.image.digest);
 });
 
-test('a name that does not exist is reported without a retry', async context => {
+test('a name that does not exist fails immediately', async context => {
   const { engine } = openEngine(context);
   const reference = { registry: 'no-such-registry.invalid', repository: 'a/b', tag: '1' };
   await assert.rejects(engine.resolve(reference, SIGNAL), (error: unknown) => {
-    // A machine without any name server says "try again", which is as true.
+    // A machine without a name server reports "try again" instead.
     assert.ok(error instanceof RegistryDns);
     assert.match(error.message, /no-such-registry\.invalid/);
     return true;
@@ -425,7 +406,7 @@ test('a registry on IPv6 only is reached by its literal and by name', async cont
     assert.equal(await engine.resolve({ registry: host, repository: 'a/b', tag: '1' }, SIGNAL), image.digest, host);
 });
 
-test('an abort ends every kind of waiting with its reason', async context => {
+test('an abort ends every kind of wait with its reason', async context => {
   const bench = await setUp(context, {}, { backoffMs: 60_000, retries: 5 });
   const { engine, reference, descriptor, registry } = bench;
   const reason = new Error('enough');
@@ -454,7 +435,7 @@ test('an abort ends every kind of waiting with its reason', async context => {
   await assert.rejects(engine.resolve(reference, AbortSignal.abort(reason)), (error: unknown) => error === reason);
 });
 
-test('a reader who leaves early closes the connection and frees its place', async context => {
+test('a reader that stops early closes the connection and frees its slot', async context => {
   const bench = await setUp(context, {}, { concurrency: 1 });
   for (let turn = 0; turn < 5; turn += 1) {
     const { body } = await bench.engine.fetchBlob(bench.reference, bench.descriptor, 0, SIGNAL);
@@ -463,7 +444,7 @@ test('a reader who leaves early closes the connection and frees its place', asyn
   assertSameBytes((await fetchWhole(bench)).bytes, bench.blob);
 });
 
-test('close ends what is under way', async context => {
+test('close ends pending downloads', async context => {
   const { engine, reference, registry } = await setUp(context, {}, { retries: 0 });
   registry.script({ fault: hang() });
   const resolving = assert.rejects(engine.resolve(reference, SIGNAL));
@@ -472,7 +453,7 @@ test('close ends what is under way', async context => {
   await resolving;
 });
 
-test('a server that accepts and says nothing does not outlast close', async context => {
+test('close does not wait for a server that accepts a connection and sends nothing', async context => {
   const server = createServer(socket => void socket.resume());
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
   const { engine } = openEngine(context, { retries: 0, timeoutMs: 100 });
@@ -482,102 +463,7 @@ test('a server that accepts and says nothing does not outlast close', async cont
   await new Promise(resolve => server.close(resolve));
 });
 
-test('a host that throttles is asked less at once, and more again when it answers', async () => {
-  const gate = new HostLimit(8);
-  const passes = await Promise.all(Array.from({ length: 8 }, () => gate.acquire(SIGNAL)));
-  for (const pass of passes) pass.throttle(0);
-  assert.equal(gate.limit, 4);
-  for (const pass of passes) pass.release();
-  for (const pass of passes) pass.release();
-  const [late] = await Promise.all([gate.acquire(SIGNAL)]);
-  late?.throttle(0);
-  assert.equal(gate.limit, 1);
-  late?.release();
-  for (let turn = 0; turn < 100; turn += 1) {
-    const pass = await gate.acquire(SIGNAL);
-    pass.succeed();
-    pass.release();
-  }
-  assert.equal(gate.limit, 8);
-});
-
-test('a gate admits no more than its limit, in order, and forgets who has left the queue', async () => {
-  const gate = new HostLimit(2);
-  const first = await gate.acquire(SIGNAL);
-  await gate.acquire(SIGNAL);
-  const order: string[] = [];
-  const controller = new AbortController();
-  const gone = gate.acquire(controller.signal);
-  const third = gate.acquire(SIGNAL).then(() => order.push('third'));
-  const fourth = gate.acquire(SIGNAL).then(() => order.push('fourth'));
-  controller.abort(new Error('enough'));
-  await assert.rejects(gone, /enough/);
-  assert.deepEqual(order, []);
-  first.release();
-  await third;
-  assert.deepEqual(order, ['third']);
-  void fourth;
-});
-
-test('a pause holds everybody back, and an abort in it leaves no timer', async () => {
-  const gate = new HostLimit(4);
-  const pass = await gate.acquire(SIGNAL);
-  pass.throttle(3_600_000);
-  pass.release();
-  const controller = new AbortController();
-  const waiting = gate.acquire(controller.signal);
-  controller.abort(new Error('enough'));
-  await assert.rejects(waiting, /enough/);
-  const brief = new HostLimit(4);
-  const other = await brief.acquire(SIGNAL);
-  other.throttle(20);
-  other.release();
-  const before = performance.now();
-  await brief.acquire(SIGNAL);
-  assert.ok(performance.now() - before >= 15);
-});
-
-test('waits grow, are random, and keep to Retry-After', async () => {
-  const delays: number[] = [];
-  const fail = (retryAfterMs?: number): Promise<never> =>
-    Promise.reject(
-      new RegistryUnavailable('x', { hint: '', temporary: true, ...(retryAfterMs ? { retryAfterMs } : {}) }),
-    );
-  const policy = { retries: 4, backoffMs: 1, onRetry: (_: number, delayMs: number) => void delays.push(delayMs) };
-  await assert.rejects(
-    retrying(() => fail(), policy, SIGNAL),
-    RegistryUnavailable,
-  );
-  assert.equal(delays.length, 4);
-  assert.ok(delays.every((delayMs, index) => delayMs <= 2 ** index));
-  delays.length = 0;
-  await assert.rejects(
-    retrying(() => fail(5), { ...policy, retries: 1 }, SIGNAL),
-    RegistryUnavailable,
-  );
-  assert.ok(delays.every(delayMs => delayMs >= 5));
-});
-
-test('a fault that is rarely worth repeating is repeated as often as it may, whatever else went wrong before', async () => {
-  const broken = new RegistryUnavailable('x', { hint: '', temporary: true });
-  const odd = new RegistryProtocol('y', { hint: '', temporary: true, retryLimit: 1 });
-  const play = async (...faults: readonly RegistryRefusal[]): Promise<unknown> => {
-    const left = [...faults];
-    const told: number[] = [];
-    const policy = { retries: 4, backoffMs: 1, onRetry: (attempt: number) => void told.push(attempt) };
-    const attempt = async (): Promise<string> => {
-      const fault = left.shift();
-      if (fault !== undefined) throw fault;
-      return 'there';
-    };
-    return [await retrying(attempt, policy, SIGNAL).catch((error: RegistryRefusal) => error.code), told];
-  };
-  assert.deepEqual(await play(broken, broken, odd), ['there', [1, 2, 3]]);
-  assert.deepEqual(await play(odd, broken, odd), ['REGISTRY_PROTOCOL', [1, 2]]);
-  assert.deepEqual(await play(broken, odd, broken, broken, broken), ['REGISTRY_UNAVAILABLE', [1, 2, 3, 4]]);
-});
-
-test('one signal for hundreds of requests makes no warning, and keeps no listener', async context => {
+test('one signal for hundreds of requests causes no warning and keeps no listener', async context => {
   const { engine, reference } = await setUp(context);
   const { signal } = new AbortController();
   const warnings: Error[] = [];
@@ -590,7 +476,7 @@ test('one signal for hundreds of requests makes no warning, and keeps no listene
   assert.equal(getEventListeners(signal, 'abort').length, 0);
 });
 
-test('a registry that takes two downloads at once gives all of them in the end', async context => {
+test('a registry that allows two simultaneous downloads delivers all of them in the end', async context => {
   const bench = await setUp(context, { latencyMs: 2 }, { concurrency: 8, backoffMs: 20 }, sampleImage(2000));
   const { registry, engine, reference, descriptor } = bench;
   registry.script({ kind: 'blob', when: ({ inFlight }) => inFlight > 2, fault: status(503) });
@@ -598,11 +484,11 @@ test('a registry that takes two downloads at once gives all of them in the end',
     Array.from({ length: 40 }, async () => readAll((await engine.fetchBlob(reference, descriptor, 0, SIGNAL)).body)),
   );
   assert.ok(bodies.every(body => body.equals(bench.blob)));
-  // Without backing off, each round would have all but two refused.
+  // Without backing off, all but two would be refused in each round.
   assert.ok(registry.count({ status: 503 }) < 80, String(registry.count({ status: 503 })));
 });
 
-test('HTML in the place of a blob is a portal, unless the blob is of that very length', async context => {
+test('HTML instead of a blob is a portal, unless its length is that of the blob', async context => {
   const bench = await setUp(context, {}, { retries: 0 });
   bench.registry.script({ kind: 'blob', fault: captivePortal() });
   await assert.rejects(
@@ -653,7 +539,7 @@ test('a reply with two Content-Length headers is refused, even if they agree', a
   }
 });
 
-test('storage that lacks a blob at first is asked again, by way of the registry', async context => {
+test('storage that lacks a blob at first is asked again, through the registry', async context => {
   const bench = await setUp(context, { blobRedirect: 'cross-origin' });
   bench.registry.script({ kind: 'blob', server: 'storage', first: 2, fault: status(404) });
   assert.ok((await fetchWhole(bench)).bytes.equals(bench.blob));
@@ -661,7 +547,7 @@ test('storage that lacks a blob at first is asked again, by way of the registry'
   assert.equal(bench.registry.count({ kind: 'blob', server: 'registry' }), 3);
 });
 
-test('storage that lacks a blob for good is believed the third time; the registry itself at once', async context => {
+test('storage that lacks a blob is believed the third time, the registry itself immediately', async context => {
   const bench = await setUp(context, { blobRedirect: 'cross-origin' });
   const refused = (error: unknown): boolean =>
     error instanceof RegistryNotFound && error.missing === 'blob' && error.status === 404;
@@ -674,7 +560,7 @@ test('storage that lacks a blob for good is believed the third time; the registr
 });
 
 for (const where of ['query', 'an element', 'percent-encoded'])
-  test(`what storage repeats of a signed address stays unsaid (${where})`, async context => {
+  test(`what storage repeats of a signed URL is not shown (${where})`, async context => {
     const bench = await setUp(context, {}, { retries: 0 });
     const secret = 'PLANTED+sig/nature=';
     const encoded = encodeURIComponent(secret);
@@ -696,7 +582,7 @@ for (const where of ['query', 'an element', 'percent-encoded'])
     });
   });
 
-test('all of a blob as a part of itself is taken, though no part was asked for', async context => {
+test('a 206 with all of a blob is accepted, though no range was requested', async context => {
   const bench = await setUp(context);
   const last = bench.blob.length - 1;
   const whole = rewrite('206', said => ({
@@ -711,7 +597,7 @@ test('all of a blob as a part of itself is taken, though no part was asked for',
   assert.ok((await fetchWhole(bench)).bytes.equals(bench.blob));
 });
 
-test('a warning that repeats a login is reported without it', async context => {
+test('a warning that repeats a password is shown without it', async context => {
   const { engine, reference, registry, events } = await setUp(
     context,
     { auth: { kind: 'basic', user: 'u', password: 'planted-secret' } },

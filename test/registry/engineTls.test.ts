@@ -32,12 +32,12 @@ async function write(name: string, text: string): Promise<string> {
   return path;
 }
 
-/** What resolving ends in. */
+/** The error of resolving. */
 async function outcome({ engine, reference }: Pick<Bench, 'engine' | 'reference'>): Promise<unknown> {
   return engine.resolve(reference, SIGNAL).catch((error: unknown) => error);
 }
 
-test('TLS on loopback is found out, and trusted by a CA file', async context => {
+test('TLS on loopback is detected, and trusted with a CA file', async context => {
   const bench = await setUp(
     context,
     { tls: authority.issue(), auth: { kind: 'bearer' }, blobRedirect: 'cross-origin' },
@@ -55,12 +55,12 @@ test('a CA from NODE_EXTRA_CA_CERTS counts in addition to a CA file', async cont
     { tls: authority.issue() },
     { caFile: other, env: { NODE_EXTRA_CA_CERTS: caFile } },
   );
-  // From Node 22.15 on, Node itself has read the variable of its own environment, and is asked instead.
+  // From Node 22.15 on, Node's own list of authorities is used, which has the variable of Node's own environment.
   if ('getCACertificates' in (await import('node:tls'))) return;
   assert.equal(await outcome(bench), bench.image.digest);
 });
 
-test('insecure takes any certificate, and only when it is said', async context => {
+test('insecure accepts any certificate, and only if it is set', async context => {
   const stranger = new CertificateAuthority('stranger').issue({
     hosts: ['elsewhere.example'],
     notAfter: new Date(Date.now() - DAY_MS),
@@ -86,7 +86,7 @@ for (const [name, certificate, words, hint] of [
   ],
   ['another name', () => authority.issue({ hosts: ['elsewhere.example'] }), /another name/, /name/],
 ] as const)
-  test(`${name} is reported as such, without a retry`, async context => {
+  test(`${name} is reported as such, immediately`, async context => {
     const bench = await setUp(context, { tls: certificate() }, { caFile });
     const error = await outcome(bench);
     assert.ok(error instanceof RegistryTls, String(error));
@@ -96,21 +96,21 @@ for (const [name, certificate, words, hint] of [
     assert.deepEqual(bench.events, []);
   });
 
-test('plain http to a TLS port, where it was asked for, says so', async context => {
+test('requested plain http to a TLS port is reported as such', async context => {
   const bench = await setUp(context, { tls: authority.issue() }, { caFile, plainHttp: true });
   const error = await outcome(bench);
   assert.ok(error instanceof RegistryTls, String(error));
   assert.match(error.hint, /--plain-http/);
 });
 
-test('a plain registry that resets the first connections stays a plain one', async context => {
+test('a plain registry that resets the first connections stays plain', async context => {
   const bench = await setUp(context);
   bench.registry.script({ first: 2, fault: reset() });
   assert.equal(await outcome(bench), bench.image.digest);
   assert.ok(bench.registry.requests.every(({ url }) => url.startsWith('http:')));
 });
 
-test('a client certificate is shown, from options or from the folder of the host', async context => {
+test('a client certificate is sent, from the options or from the host’s folder', async context => {
   const mine = authority.issue({ hosts: [], commonName: 'me', usage: 'client' });
   const tls = { ...authority.issue(), clientCa: authority.cert };
   const certFile = await write('client.pem', mine.cert);
@@ -124,12 +124,12 @@ test('a client certificate is shown, from options or from the folder of the host
   const { engine } = openEngine(context, { certsDir: join(folder, 'certs.d') });
   assert.equal(await outcome({ ...bench, engine }), bench.image.digest);
   const without = await outcome({ ...bench, engine: openEngine(context, { caFile, retries: 1 }).engine });
-  // Whether the alert arrives before the connection closes is the network's choice.
+  // The alert may arrive before or after the connection closes.
   assert.ok(without instanceof RegistryTls || without instanceof RegistryUnavailable, String(without));
   assert.match(without.hint, /client certificate/);
 });
 
-test('certificate options that cannot be used are refused before anything is sent', async context => {
+test('unusable certificate options are refused before any request', async context => {
   const key = authority.issue();
   const other = authority.issue();
   const certFile = await write('a.pem', key.cert);
@@ -148,7 +148,7 @@ test('certificate options that cannot be used are refused before anything is sen
   assert.throws(() => openEngine(context, { certFile }), RegistryOptionsInvalid);
 });
 
-test('https never leads to http', async context => {
+test('https never redirects to http', async context => {
   const bench = await setUp(context, { tls: authority.issue() }, { caFile });
   const plain = await setUp(context);
   bench.registry.script({ kind: 'manifest', fault: redirect(`${plain.registry.url}/v2/team/plugin/manifests/1.0.0`) });
@@ -158,7 +158,7 @@ test('https never leads to http', async context => {
   assert.equal(plain.registry.requests.length, 0);
 });
 
-test('a registry behind a proxy is reached by tunnel over TLS and by its whole URL over http', async context => {
+test('a registry behind a proxy is reached through a tunnel for https and by its whole URL for http', async context => {
   for (const secure of [true, false]) {
     const names = ['registry.test', 'storage.test'];
     const bench = await setUp(context, secure ? { tls: authority.issue({ hosts: names }) } : {});
@@ -179,7 +179,7 @@ test('a registry behind a proxy is reached by tunnel over TLS and by its whole U
   }
 });
 
-test('errors of a proxy are distinguished from those of the registry behind it, and its password is never shown', async context => {
+test('errors name the proxy or the registry behind it, and never the proxy’s password', async context => {
   const gone = await startProxy();
   const refusedUrl = gone.url;
   await gone.close();
@@ -202,7 +202,7 @@ test('errors of a proxy are distinguished from those of the registry behind it, 
       const error = await outcome({ engine, reference: { registry: 'registry.test', repository: 'a/b', tag: '1' } });
       const about = `${secure} ${JSON.stringify(options)} ${error}`;
       if (!secure && options !== undefined && !('user' in options || 'tls' in options)) {
-        // Over http, a proxy's own 403 or 502 looks like the registry's.
+        // Over http, a 403 or 502 of the proxy looks like the registry's.
         assert.ok(error instanceof Error, about);
       } else {
         assert.ok(error instanceof RegistryProxy, about);
@@ -212,7 +212,7 @@ test('errors of a proxy are distinguished from those of the registry behind it, 
     }
 });
 
-test('a proxy that looks into TLS is named as the likely reason for an unknown authority', async context => {
+test('a proxy that inspects TLS is named as the likely reason for an unknown authority', async context => {
   const bench = await setUp(context, {
     tls: new CertificateAuthority('inspection').issue({ hosts: ['registry.test'] }),
   });
@@ -224,7 +224,7 @@ test('a proxy that looks into TLS is named as the likely reason for an unknown a
   assert.match(error.hint, /proxy .* inspect TLS/);
 });
 
-test('a proxy that says nothing is a fault of time, and NO_PROXY goes around it', async context => {
+test('a proxy that does not answer is a timeout, and NO_PROXY bypasses it', async context => {
   const bench = await setUp(context);
   const proxy = await startProxy({ failWith: 0 });
   context.after(() => proxy.close());
@@ -246,7 +246,7 @@ test('https to a port that speaks plain http is reported as such', async context
   assert.match(error.hint, /--plain-http/);
 });
 
-test('an abort is heard while a proxy keeps silent', { timeout: 8000 }, async context => {
+test('an abort takes effect while a proxy does not answer', { timeout: 8000 }, async context => {
   const proxy = await startProxy({ failWith: 0 });
   context.after(() => proxy.close());
   const { engine } = openEngine(context, { env: { HTTPS_PROXY: proxy.url } });

@@ -30,7 +30,7 @@ async function open(context: After, options: OpenOptions = {}): Promise<Registry
 
 const everyIndex = Array.from({ length: PLUGINS }, (_, index) => index);
 
-test('86 repositories asked at once cost one 401, one token each, and one request each', async context => {
+test('86 simultaneous repositories cost one 401, one token each, and one request each', async context => {
   for (const realm of ['same-origin', 'cross-origin'] as const) {
     const registry = await manyPlugins(context, { auth: { kind: 'bearer', realm } });
     const client = await open(context);
@@ -48,14 +48,14 @@ test('86 repositories behind Basic cost one 401', async context => {
   assert.equal(registry.count(), PLUGINS + 1);
 });
 
-test('no request is added if no login is needed', async context => {
+test('without a login no request is added', async context => {
   const registry = await manyPlugins(context, {});
   const client = await open(context);
   await Promise.all(everyIndex.map(index => client.fetchImage(referenceOf(registry.host, index), SIGNAL)));
   assert.equal(registry.count(), PLUGINS);
 });
 
-test('a first request that hangs, breaks or fails does not take the others with it', async context => {
+test('a first request that hangs, breaks or fails does not affect the others', async context => {
   for (const fault of [hang(), reset(), status(404), delay(200)]) {
     const registry = await manyPlugins(context, { auth: { kind: 'bearer' } });
     registry.script({ kind: 'manifest', path: /plugins\/p0\//, fault });
@@ -69,7 +69,7 @@ test('a first request that hangs, breaks or fails does not take the others with 
   }
 });
 
-test('who waits for the first request can leave', async context => {
+test('a caller can abort while it waits for the first request', async context => {
   const registry = await manyPlugins(context, {});
   registry.script({ kind: 'manifest', nth: 1, fault: hang() });
   const client = await open(context);
@@ -83,7 +83,7 @@ test('who waits for the first request can leave', async context => {
   assert.ok(registry.count() <= 1);
 });
 
-/** A registry whose scopes are as told; its tokens say which scopes they were given for. */
+/** A registry with the scopes of `scopeOf`; each of its tokens names its scopes. */
 async function startScoped(
   context: After,
   scopeOf: (repository: string) => string,
@@ -116,7 +116,7 @@ async function startScoped(
   return { host: `127.0.0.1:${(server.address() as AddressInfo).port}`, seen };
 }
 
-test('scopes of another kind are guessed like the first', async context => {
+test('scopes of another form are guessed from the first', async context => {
   for (const scopeOf of [
     (repository: string) => `repository:${repository}:pull,push`,
     (repository: string) => `repository:${repository}:*`,
@@ -133,7 +133,7 @@ test('scopes of another kind are guessed like the first', async context => {
   }
 });
 
-test('a guess that does not fit, or is refused, gives way to the registry’s own challenge', async context => {
+test('a wrong or refused guess gives way to the registry’s challenge', async context => {
   const odd = (repository: string): string => (repository === 'odd' ? 'realm-wide' : `repository:${repository}:pull`);
   for (const isGranted of [() => true, (scope: string) => scope !== 'repository:odd:pull']) {
     const { host, seen } = await startScoped(context, odd, isGranted);
@@ -143,7 +143,7 @@ test('a guess that does not fit, or is refused, gives way to the registry’s ow
     assert.deepEqual(seen, [
       ...['401 a', 'token repository:a:pull', '200 a'],
       ...['token repository:odd:pull', '401 odd', 'token realm-wide', '200 odd'],
-      // Two kinds of scopes: no more guesses.
+      // After two forms of scopes there are no further guesses.
       ...['401 b', 'token repository:b:pull', '200 b'],
       '200 odd',
     ]);

@@ -24,7 +24,7 @@ async function open(context: TestContext, server: TestRegistry, options: Registr
   return { registry, reference: { registry: server.host, repository: 'plugins/a', tag: '1' } };
 }
 
-test('a digest in the answer to HEAD that leads nowhere gives way to the manifest behind the tag', async context => {
+test('if the digest in a reply to HEAD does not exist, the manifest is read by its tag', async context => {
   const server = await start(context);
   server.script({ kind: 'manifest', method: 'HEAD', fault: wrongDigest(WRONG) });
   const { registry, reference } = await open(context, server);
@@ -36,7 +36,7 @@ test('a digest in the answer to HEAD that leads nowhere gives way to the manifes
   assert.equal(server.count({ kind: 'manifest', method: 'GET' }), 2);
 });
 
-test('so does one behind which other bytes lie, and one that all places lack', async context => {
+test('so it is if the digest has other bytes, and if all hosts lack it', async context => {
   const [server, mirror] = [await start(context), await start(context)];
   const lying = { kind: 'manifest', method: 'HEAD', fault: wrongDigest(WRONG) } as const;
   const served = {
@@ -54,7 +54,7 @@ test('so does one behind which other bytes lie, and one that all places lack', a
   }
 });
 
-test('a registry whose GET is wrong too is not believed', async context => {
+test('a registry whose GET is wrong, too, is not believed', async context => {
   const server = await start(context);
   server.script({ kind: 'manifest', fault: wrongDigest(WRONG) });
   const { registry, reference } = await open(context, server);
@@ -62,7 +62,7 @@ test('a registry whose GET is wrong too is not believed', async context => {
   await assert.rejects(registry.fetchImage(reference), RegistryDigestMismatch);
 });
 
-test('a pin is never taken for a hint', async context => {
+test('a pinned digest is never given up for the tag', async context => {
   const server = await start(context);
   const { registry, reference } = await open(context, server);
   await registry.resolve(reference);

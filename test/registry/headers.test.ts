@@ -31,7 +31,7 @@ test('an unusable Retry-After is ignored', () => {
     assert.equal(parseRetryAfter(text, undefined, NOW_MS), undefined, text);
 });
 
-test('a Content-Range is read back as it was written', () => {
+test('a Content-Range is parsed back as it was written', () => {
   fc.assert(
     fc.property(fc.nat(), fc.nat(), fc.option(fc.nat()), (first, more, rest) => {
       const last = first + more;
@@ -45,7 +45,7 @@ test('a Content-Range is read back as it was written', () => {
   );
 });
 
-test('a Content-Range continues a blob if it goes from there or earlier to its end, and in no other case', () => {
+test('a Content-Range continues a blob if it goes from the offset or earlier to the end, and only then', () => {
   const small = fc.integer({ min: 0, max: 12 });
   const size = fc.oneof(small.map(String), fc.constant('*'));
   fc.assert(
@@ -59,7 +59,7 @@ test('a Content-Range continues a blob if it goes from there or earlier to its e
   );
 });
 
-test('no text at all is read as a Content-Range that it is not', () => {
+test('no other text is taken for a Content-Range', () => {
   const near = fc
     .string({ unit: fc.constantFrom(...'bytes 0123456789-/*,='), maxLength: 30 })
     .map(text => `bytes ${text}`);
@@ -91,7 +91,7 @@ test('every Retry-After is ignored or a wait that is not negative', () => {
   );
 });
 
-test('an impossible Content-Range is ignored', () => {
+test('an invalid Content-Range is ignored', () => {
   for (const text of [
     'bytes 5-4/10',
     'bytes 0-9/9',
@@ -106,7 +106,7 @@ test('an impossible Content-Range is ignored', () => {
   assert.equal(parseContentRange('bytes 9007199254740993-9007199254740994/*'), undefined);
 });
 
-test('only a range from the offset, or earlier, to the very end continues a blob', () => {
+test('only a range from the offset or earlier to the end continues a blob', () => {
   const fits = (text: string): boolean => continuesBlob(parseContentRange(text), 4, 10);
   assert.equal(fits('bytes 4-9/10'), true);
   assert.equal(fits('bytes 4-9/*'), true);
@@ -134,7 +134,7 @@ test('299 warnings are read, unescaped and made printable', () => {
   assert.deepEqual(parseWarnings(undefined), []);
 });
 
-test('an error body gives its codes and messages, bounded and clean', () => {
+test('an error body gives its codes and messages, cut and without control characters', () => {
   const body = { errors: [{ code: 'DENIED', message: 'no\u001b[2J way', detail: { secret: 1 } }, { code: 'UNKNOWN' }] };
   const words = readErrorBody(Buffer.from(JSON.stringify(body)), 'application/json');
   assert.deepEqual(words.diagnostics, [

@@ -16,7 +16,7 @@ import { startRegistry, type TestRegistry } from '../support/registry.ts';
 const image = imageFormC({ wasm: buildModule() });
 const authority = new CertificateAuthority();
 
-it('a choice names hosts with their ports; a missing port is the scheme’s own', () => {
+it('a choice names hosts with ports; a missing port is the scheme’s default', () => {
   for (const [choice, host, scheme, expected] of [
     [true, 'a', 'https', true],
     [false, 'a', 'https', false],
@@ -66,7 +66,7 @@ const isOrasNeeded = process.env.PLUGIN_MIRROR_TEST_PEERS === '1';
 
 for (const engine of ['builtin', 'oras'] as const)
   describe(engine, { skip: engine === 'oras' && !isOrasNeeded && !hasOras() && 'no ORAS CLI on PATH' }, () => {
-    it('takes any certificate of the hosts named, and of no other', async context => {
+    it('accepts any certificate of the named hosts, and of no others', async context => {
       const [named, other] = [await startTls(context), await startTls(context)];
       const registry = await open(context, { engine, insecure: [named.host] });
       assert.equal(await registry.resolve(referenceAt(named)), image.digest);
@@ -74,7 +74,7 @@ for (const engine of ['builtin', 'oras'] as const)
       assert.equal(other.count(), 0);
     });
 
-    it('takes certificates and the client’s own from docker’s folder of that host alone', async context => {
+    it('uses docker’s folder of a host for that host only', async context => {
       const certsDir = await mkdtemp(join(tmpdir(), 'plugin-mirror-certs-'));
       context.after(() => rm(certsDir, { recursive: true }));
       const [named, other] = [await startTls(context, authority.cert), await startTls(context)];
@@ -93,11 +93,11 @@ for (const engine of ['builtin', 'oras'] as const)
       await assert.rejects(registry.resolve(referenceAt(other)), RegistryTls);
     });
 
-    it('speaks plain http to the hosts named, and https to others', async context => {
+    it('uses plain http for the named hosts, and https for others', async context => {
       const [tls, plain] = [await startTls(context), await startRegistry()];
       context.after(() => plain.close());
       plain.push('plugins/a', '1', image);
-      // Loopback is tried over http by itself; told so for the wrong one, it is told that it is wrong.
+      // Loopback is tried over http anyway; an explicit --plain-http for a TLS port is an error.
       const registry = await open(context, { engine, plainHttp: [tls.host] });
       assert.equal(await registry.resolve(referenceAt(plain)), image.digest);
       await assert.rejects(registry.resolve(referenceAt(tls)));

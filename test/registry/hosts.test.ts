@@ -6,7 +6,7 @@ import { isExempt, proxyFor } from '../../registry/hosts/proxy.ts';
 
 const exempt = (url: string, noProxy: string): boolean => isExempt(new URL(url), noProxy);
 
-test('NO_PROXY names hosts and all below them', () => {
+test('NO_PROXY names hosts with their subdomains', () => {
   assert.equal(exempt('https://reg.example.com', 'other.org, example.com'), true);
   assert.equal(exempt('https://reg.example.com', '.example.com'), true);
   assert.equal(exempt('https://reg.example.com', '*.EXAMPLE.com'), true);
@@ -18,14 +18,14 @@ test('NO_PROXY names hosts and all below them', () => {
   assert.equal(exempt('https://anything', '.'), false);
 });
 
-test('NO_PROXY takes ports, the default ones included', () => {
+test('NO_PROXY accepts ports, also the default ones', () => {
   assert.equal(exempt('https://reg.example.com', 'example.com:443'), true);
   assert.equal(exempt('http://reg.example.com', 'example.com:443'), false);
   assert.equal(exempt('https://reg.example.com:5000', 'example.com:5000'), true);
   assert.equal(exempt('https://reg.example.com:5000', 'example.com:5001'), false);
 });
 
-test('NO_PROXY takes literal addresses and networks, for literal hosts only', () => {
+test('NO_PROXY accepts literal addresses and networks, for literal hosts only', () => {
   assert.equal(exempt('http://10.1.2.3:5000', '10.0.0.0/8'), true);
   assert.equal(exempt('http://11.1.2.3', '10.0.0.0/8'), false);
   assert.equal(exempt('http://reg.example.com', '10.0.0.0/8'), false);
@@ -46,12 +46,12 @@ test('the proxy follows the scheme, lower case before upper case', () => {
   assert.equal(proxyFor(new URL('https://r.example'), { HTTPS_PROXY: ' ' }), undefined);
 });
 
-test('loopback is asked through a proxy only if that proxy is on this machine', () => {
+test('loopback is reached through a proxy only if the proxy is on this machine', () => {
   assert.equal(proxyFor(new URL('http://127.0.0.1:5000'), { HTTP_PROXY: 'http://proxy.example:1' }), undefined);
   assert.equal(proxyFor(new URL('http://127.0.0.1:5000'), { HTTP_PROXY: 'http://127.0.0.1:1' })?.host, '127.0.0.1:1');
 });
 
-test('a proxy that cannot be used is refused without repeating its password', () => {
+test('an unusable proxy is refused without showing its password', () => {
   for (const text of ['socks5://u:secret@h:1', 'http://', 'ftp://h', 'http://u:secret@h:99999'])
     assert.throws(
       () => proxyFor(new URL('https://r.example'), { HTTPS_PROXY: text }),
@@ -60,7 +60,7 @@ test('a proxy that cannot be used is refused without repeating its password', ()
     );
 });
 
-test('hosts are known for what they are', () => {
+test('loopback and private addresses are recognized', () => {
   for (const host of ['localhost', 'LOCALHOST.', '127.0.0.1', '127.9.9.9', '[::1]', 'a.localhost', '::ffff:127.0.0.1'])
     assert.equal(isLoopback(host), true, host);
   for (const host of ['128.0.0.1', 'localhost.example.com', '127.0.0.1.example.com', '10.0.0.1'])
@@ -80,7 +80,7 @@ test('hosts are known for what they are', () => {
     assert.equal(isPrivateLiteral(host), false, host);
 });
 
-test('Docker Hub has its own host and library', () => {
+test('Docker Hub has another API host and the library namespace', () => {
   assert.deepEqual(endpointOf('docker.io', 'nginx'), { host: 'registry-1.docker.io', repository: 'library/nginx' });
   assert.deepEqual(endpointOf('docker.io', 'a/b'), { host: 'registry-1.docker.io', repository: 'a/b' });
   assert.deepEqual(endpointOf('ghcr.io', 'nginx'), { host: 'ghcr.io', repository: 'nginx' });

@@ -14,17 +14,17 @@ import { type Digest, digestOf, imageOf } from '../support/images.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 
 const READER = fileURLToPath(new URL('../support/blobReader.ts', import.meta.url));
-// Each costs a process; set it higher to look for rare moments.
+// Each round costs a process; set it higher to look for rare moments.
 const ROUNDS = Number(process.env.PLUGIN_MIRROR_TEST_ROUNDS ?? 3);
 const WASM = 'application/vnd.module.wasm.content.layer.v1+wasm';
-// Repeatable content that costs no memory to speak of in a failing assertion.
+// Repeatable content, which needs little memory in a failing assertion.
 const bodyOf = (size: number, seed: number) => Buffer.alloc(size, `${seed} of the blobs, `);
 const bodies = [30_000, 300_000, 1_500_000, 4_000_000].map(bodyOf);
 const wanted = bodies.map(body => `${digestOf(body)}/${body.length}`);
 
 interface Child {
   readonly process: ChildProcess;
-  /** Its stdout, once it has ended. */
+  /** The stdout, after the process has ended. */
   readonly said: Promise<string>;
   readonly ended: Promise<number | null>;
 }
@@ -65,7 +65,7 @@ describe('processes that read blobs', () => {
     await rm(dir, { recursive: true, force: true });
   });
 
-  it('may be killed at any moment: the next one resumes, and no whole blob travels again', async () => {
+  it('may be killed at any moment: the next one resumes, and no complete blob is downloaded again', async () => {
     let cacheDir = join(dir, 'killed');
     const total = bodies.reduce((sum, body) => sum + body.length, 0);
     let whole: Digest[] = [];
@@ -97,7 +97,7 @@ describe('processes that read blobs', () => {
     assert.equal(await last.ended, 0);
     for (const digest of whole) assert.equal(server.count({ kind: 'blob', path: digest }), 0);
     resumed += server.requests.filter(({ headers }) => headers.range !== undefined).length;
-    // A kill in the first moments leaves nothing to resume; a run in which all are such is one in thousands.
+    // An early kill leaves nothing to resume; that all kills are early happens once in thousands of runs.
     assert.ok(resumed > 0 || whole.length > 0, 'nothing was ever kept');
     assert.deepEqual(
       (await listCache(cacheDir)).map(({ kind }) => kind),
@@ -106,7 +106,7 @@ describe('processes that read blobs', () => {
     );
   });
 
-  it('share a cache folder without harm, killed ones among them', async () => {
+  it('can share a cache folder, even if some are killed', async () => {
     const cacheDir = join(dir, 'shared');
     server.script({ kind: 'blob', fault: drip({ bytes: 128 * 1024, everyMs: 4 }) });
     const doomed = startReader(ref, cacheDir, wanted);
@@ -125,15 +125,15 @@ describe('processes that read blobs', () => {
     assert.equal(server.count('blob'), 0);
   });
 
-  it('go on when the disk takes no more', { skip: process.platform === 'win32' }, async () => {
+  it('continue when the disk is full', { skip: process.platform === 'win32' }, async () => {
     server.reset();
-    // No file may grow beyond a megabyte: to a program that is a disk that is full at that point.
+    // No file may grow beyond 1 MB, which looks like a full disk to the program.
     const child = startReader(ref, join(dir, 'full'), wanted, 'ulimit -f 1024');
     assertAllRight(await child.said);
     assert.equal(await child.ended, 0);
   });
 
-  it('hold large blobs in no more memory than small ones', async () => {
+  it('need no more memory for large blobs than for small ones', async () => {
     const large = Array.from({ length: 8 }, (_, index) => bodyOf(30_000_000, index));
     server.push('plugins/large', '1', imageOf({ layers: large.map(body => ({ mediaType: WASM, body })) }));
     const blobs = large.map(body => `${digestOf(body)}/${body.length}`);

@@ -62,20 +62,20 @@ describe('a mirror', () => {
       assert.ok(mirror.requests.every(({ path }) => path.startsWith('/v2/copies/')));
     }));
 
-  it('that lacks an image costs that image one request', () =>
+  it('without an image costs that image one request', () =>
     withMirror(`${mirror.host}/elsewhere`, async registry => {
       assert.ok((await pull(registry, a())).equals(body));
       assert.ok(origin.count('blob') === 1 && mirror.count('manifest') >= 1);
     }));
 
-  it('with wrong bytes is passed over', () =>
+  it('with wrong bytes is skipped', () =>
     withMirror(mirror.host, async registry => {
       mirror.script({ kind: 'blob', method: 'GET', fault: corrupt() });
       assert.ok((await pull(registry, a())).equals(body));
       assert.equal(origin.count({ kind: 'blob', method: 'GET' }), 1);
     }));
 
-  it('with another image under a digest is passed over', () =>
+  it('with another image under a digest is skipped', () =>
     withMirror(mirror.host, async registry => {
       mirror.script({
         kind: 'manifest',
@@ -94,7 +94,7 @@ describe('a mirror', () => {
     ['a reset', reset(), 4],
     ['silence', hang(), 8],
   ] as const)
-    it(`that fails for all alike is asked by few of many (${what})`, () =>
+    it(`that fails for every image gets few requests (${what})`, () =>
       withMirror(
         mirror.host,
         async registry => {
@@ -108,7 +108,7 @@ describe('a mirror', () => {
         300,
       ));
 
-  it('that breaks off is taken over from at the byte where it broke', () =>
+  it('that breaks off is continued by the registry from that byte on', () =>
     withMirror(mirror.host, async registry => {
       const reference = a();
       const [layer] = (await registry.fetchImage(reference)).manifest.layers;

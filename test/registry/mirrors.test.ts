@@ -22,7 +22,7 @@ const missing = () => new RegistryNotFound('not there', { hint: 'push it', missi
 const broken = () => new RegistryUnavailable('503', { hint: 'wait' });
 const silent = () => new RegistryTimeout('silence', { hint: 'wait' });
 
-/** Asks, and tells who was asked; `faults` by host. */
+/** Sends a request and returns the hosts that got it; `faults` by host. */
 async function asked(
   places: Mirrors,
   reference: typeof a,
@@ -41,8 +41,8 @@ async function asked(
   }
 }
 
-describe('places', () => {
-  it('are asked in order, the registry itself last, under their prefixes', async () => {
+describe('mirrors', () => {
+  it('are asked in order, under their prefixes, before the registry', async () => {
     const { hosts, error } = await asked(new Mirrors(MIRRORS), a, {
       'first.example': missing,
       'second.example:5000': missing,
@@ -74,7 +74,7 @@ describe('places', () => {
     assert.deepEqual((await asked(places, b, {})).hosts, ['first.example/higress/plugins/b:1']);
   });
 
-  it('are all reported if all of them fail', async () => {
+  it('that all fail are all in the error', async () => {
     const { error } = await asked(new Mirrors(MIRRORS), a, {
       'first.example': refused,
       'second.example:5000': missing,
@@ -85,14 +85,14 @@ describe('places', () => {
     assert.equal(error?.hint, 'wait');
   });
 
-  it('that were given up are reported with their former answer', async () => {
+  it('that were given up are in the error with their last message', async () => {
     const places = new Mirrors(MIRRORS);
     await asked(places, a, { 'first.example': refused });
     const { error } = await asked(places, b, { 'second.example:5000': missing, 'origin.example': missing });
     assert.match(error?.message ?? '', /first\.example.*nobody listens/);
   });
 
-  it('without another host give their own refusal, and are given up immediately if the connection is refused', async () => {
+  it('the only host reports its own error, and is given up immediately if the connection is refused', async () => {
     const places = new Mirrors();
     assert.ok((await asked(places, a, { 'origin.example': refused })).error instanceof RegistryRefused);
     const { hosts, error } = await asked(places, b, {});
@@ -102,7 +102,7 @@ describe('places', () => {
     assert.equal(error.subject, 'origin.example/plugins/b:1');
   });
 
-  it('that are the only one may fail for two images and still be asked for the third', async () => {
+  it('the only host may fail for two images and is still asked for the third', async () => {
     const places = new Mirrors();
     await asked(places, a, { 'origin.example': broken });
     await asked(places, b, { 'origin.example': broken });
@@ -111,7 +111,7 @@ describe('places', () => {
     assert.equal((await asked(places, b, {})).hosts.length, 1);
   });
 
-  it('that answer others meanwhile are not given up for what fails for some', async () => {
+  it('that answer other requests meanwhile are not given up for some failures', async () => {
     const places = new Mirrors(MIRRORS);
     await asked(places, a, {});
     const fail: (() => void)[] = [];
@@ -129,7 +129,7 @@ describe('places', () => {
     assert.deepEqual((await asked(places, b, {})).hosts, ['first.example/higress/plugins/b:1']);
   });
 
-  it('given up are tried again by one caller after a while', async () => {
+  it('that were given up are probed by one caller after a minute', async () => {
     let now = 0;
     const places = new Mirrors({}, { now: () => now });
     await asked(places, a, { 'origin.example': refused });
@@ -144,7 +144,7 @@ describe('places', () => {
     assert.equal((await asked(places, b, {})).error, undefined);
   });
 
-  it('that have not answered yet get one request, and none after they were given up; that is reported once', async () => {
+  it('without any answer yet get one request, and none after they were given up, which is reported once', async () => {
     const told: string[] = [];
     const places = new Mirrors(MIRRORS, { onGivenUp: registry => told.push(registry) });
     const portal = () => new RegistryProtocol('a web page', { hint: 'log in', hostwide: true });
@@ -156,7 +156,7 @@ describe('places', () => {
     assert.deepEqual(told, ['first.example']);
   });
 
-  it('that are the only one and are no registry are given up after three images', async () => {
+  it('the only host is given up after three images if it is not a registry', async () => {
     const places = new Mirrors();
     const portal = () => new RegistryProtocol('a web page', { hint: 'log in', hostwide: true });
     const many = Array.from({ length: 60 }, (_, index) => parseReference(`origin.example/plugins/p${index}:1`));
@@ -165,7 +165,7 @@ describe('places', () => {
     assert.ok(all.every(({ error }) => error instanceof RegistryProtocol && /a web page/.test(error.message)));
   });
 
-  it('that are slow to answer at first are asked by one more each second, and by all once they answer', async context => {
+  it('that are slow at first get one more request each second, and all once they answer', async context => {
     mock.timers.enable({ apis: ['setTimeout'] });
     context.after(() => mock.timers.reset());
     const places = new Mirrors();
@@ -185,7 +185,7 @@ describe('places', () => {
     await asking;
   });
 
-  it('that hang are given up after the requests in flight have failed: no further one takes the place of the first', async context => {
+  it('that hang are given up once the pending requests have failed, and get no further ones', async context => {
     mock.timers.enable({ apis: ['setTimeout'] });
     context.after(() => mock.timers.reset());
     const places = new Mirrors();
@@ -206,7 +206,7 @@ describe('places', () => {
     assert.equal(failing.length, 4);
   });
 
-  it('that say what they are may be asked by all before the first has its answer', async () => {
+  it('that identify themselves get all requests before the first reply', async () => {
     const places = new Mirrors();
     const answers: (() => void)[] = [];
     const hear = async (): Promise<void> => new Promise(resolve => answers.push(resolve));
@@ -220,7 +220,7 @@ describe('places', () => {
     await asking;
   });
 
-  it('that have not answered yet release a caller that aborts', async () => {
+  it('without any answer yet let a waiting caller abort', async () => {
     const places = new Mirrors();
     const answers: (() => void)[] = [];
     const first = places.first(a, signal, () => new Promise<void>(resolve => answers.push(resolve)));
@@ -232,7 +232,7 @@ describe('places', () => {
     await first;
   });
 
-  it('are not passed over for what is no fault of theirs', async () => {
+  it('are not skipped for an error that is not a refusal', async () => {
     const places = new Mirrors(MIRRORS);
     await assert.rejects(
       places.first(a, signal, async () => {
@@ -242,7 +242,7 @@ describe('places', () => {
     );
   });
 
-  it('are left when the caller leaves', async () => {
+  it('are not asked after the caller has aborted', async () => {
     const controller = new AbortController();
     const hosts: string[] = [];
     const asking = new Mirrors(MIRRORS).first(a, controller.signal, async at => {

@@ -11,7 +11,7 @@ import { startRegistry, type TestRegistry } from '../support/registry.ts';
 
 const image = imageFormC({ wasm: buildModule() });
 
-test('the nearest tags are three at most, each once, without signatures', () => {
+test('at most three similar tags are named, each once, without signatures', () => {
   for (const [wanted, tags, expected] of [
     ['1.0.1', ['1.0.0', '1.1.0', '2.0.0', '9.9.9'], ['1.0.0', '1.1.0', '2.0.0']],
     ['v1.2.3', ['1.2.3', '1.2', 'latest'], ['1.2.3', '1.2', 'latest']],
@@ -53,7 +53,7 @@ async function refusal(
   return error;
 }
 
-test('a missing tag is reported with the existing ones', async context => {
+test('the error for a missing tag names similar tags', async context => {
   const server = await start(context);
   const error = await refusal(context, server);
   assert.ok(error instanceof RegistryNotFound);
@@ -62,7 +62,7 @@ test('a missing tag is reported with the existing ones', async context => {
   assert.equal(error.status, 404);
 });
 
-test('where the tags cannot be had, the 404 stays what it was', async context => {
+test('if the tags cannot be listed, the 404 is unchanged', async context => {
   const server = await start(context);
   for (const code of [403, 500, 404]) {
     server.script({ kind: 'tags', fault: status(code) });
@@ -72,7 +72,7 @@ test('where the tags cannot be had, the 404 stays what it was', async context =>
   }
 });
 
-test('a missing repository is reported as such, without a list of tags', async context => {
+test('a missing repository is reported as such, and its tags are not listed', async context => {
   const server = await start(context);
   const error = await refusal(context, server, {}, 'plugins/none');
   assert.ok(error instanceof RegistryNotFound);
@@ -80,7 +80,7 @@ test('a missing repository is reported as such, without a list of tags', async c
   assert.equal(server.count('tags'), 0);
 });
 
-test('a registry whose 404s are all alike is asked for its tags, to distinguish the two', async context => {
+test('for a registry with one 404 for both, the tag list shows which is missing', async context => {
   const server = await start(context);
   server.script({ kind: 'manifest', fault: status(404) });
   const error = await refusal(context, server, {}, 'plugins/none');
@@ -88,14 +88,14 @@ test('a registry whose 404s are all alike is asked for its tags, to distinguish 
   assert.equal(error.missing, 'repository');
 });
 
-test('a mirror without the image is not asked for its tags', async context => {
+test('the tags of a mirror without the image are not listed', async context => {
   const [server, mirror] = [await start(context), await start(context)];
   const error = await refusal(context, server, { mirrors: { [server.host]: [mirror.host] } });
   assert.match(error.hint, /did you mean 1\.0\.0\?/);
   assert.deepEqual([mirror.count('tags'), server.count('tags') > 0], [0, true]);
 });
 
-test('what is there costs no further request', async context => {
+test('an existing tag costs no further request', async context => {
   const server = await start(context);
   const registry = await openRegistry({});
   context.after(() => registry.close());

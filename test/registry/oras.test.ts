@@ -13,7 +13,7 @@ const signal = new AbortController().signal;
 const reference = parseReference('registry.example/plugins/a:1');
 const digest = `sha256:${'a'.repeat(64)}`;
 
-// A stand-in for the ORAS CLI that writes down how it was called. The real one plays in contract.test.ts.
+// A stand-in for the ORAS CLI that records its arguments. contract.test.ts runs the real one.
 describe('the ORAS engine', { skip: process.platform === 'win32' }, () => {
   let dir: string;
   let env: Record<string, string>;
@@ -31,7 +31,7 @@ describe('the ORAS engine', { skip: process.platform === 'win32' }, () => {
       { mode: 0o755 },
     );
 
-  it('says how to get what is missing, and never from npm', async () => {
+  it('that is missing is reported with how to get it, and never from npm', async () => {
     await assert.rejects(createOrasEngine({ env: { PATH: dir } }), (error: unknown) => {
       refused('ORAS_MISSING')(error);
       const { hint } = error as Refusal;
@@ -42,7 +42,7 @@ describe('the ORAS engine', { skip: process.platform === 'win32' }, () => {
     });
   });
 
-  it('is not fooled by another program of that name', async () => {
+  it('is distinguished from another program of that name', async () => {
     await writeFile(join(dir, 'oras'), '#!/bin/sh\necho 0.0.0-whatever\n', { mode: 0o755 });
     await assert.rejects(createOrasEngine({ env }), refused('ORAS_MISSING'));
   });
@@ -54,12 +54,12 @@ describe('the ORAS engine', { skip: process.platform === 'win32' }, () => {
     });
 
   for (const version of ['1.3.0', '1.10.0', '2.0.0-rc.1'])
-    it(`takes ${version}`, async () => {
+    it(`accepts ${version}`, async () => {
       await install('', version);
       await (await createOrasEngine({ env })).close();
     });
 
-  it('keeps secrets off the command line and out of the environment, in a file of its own that goes with it', async () => {
+  it('gets secrets in a file that is removed afterwards, not on the command line or in the environment', async () => {
     await install(`{ printf '%s\\n' "$@"; env; } > '${dir}/call'
 while [ $# -gt 0 ]; do
   if [ "$1" = --registry-config ]; then cp "$2" '${dir}/config'; stat -c %a "$2" > '${dir}/mode'; echo "$2" > '${dir}/path'; fi
@@ -80,7 +80,7 @@ echo ${digest}`);
     await assert.rejects(stat((await readFile(join(dir, 'path'), 'utf8')).trim()), { code: 'ENOENT' });
   });
 
-  it('counts every byte of blobs that come at the same moment', async () => {
+  it('counts every byte of simultaneous blobs', async () => {
     await install(`while [ "$1" != --output ]; do shift; done
 printf 12345 > "$2"
 echo >> '${dir}/waiting'
@@ -91,14 +91,14 @@ while [ ! -e '${dir}/go' ]; do sleep 0.02; done`);
     const waiting = () => readFile(join(dir, 'waiting'), 'utf8').catch(() => '');
     while ((await waiting()).length < blobs.length) await new Promise(resolve => setTimeout(resolve, 10));
     await writeFile(join(dir, 'go'), '');
-    // Nothing is heard for as long as they need to end, then all of them at once.
+    // No event arrives until the processes end, then all arrive together.
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
     for (const { body } of await Promise.all(blobs)) for await (const _ of body);
     assert.equal(engine.traffic.bytesDownloaded, 5 * blobs.length);
     await engine.close();
   });
 
-  it('ends ORAS with SIGINT, and kills what does not end', async () => {
+  it('is ended by SIGINT, and killed if it does not end', async () => {
     await install(`trap 'echo interrupted > "${dir}/heard"' INT
 echo $$ > '${dir}/pid'
 while :; do sleep 0.05; done`);
@@ -126,7 +126,7 @@ describe('a tag list without end', { skip: process.platform === 'win32' }, () =>
     ['comes slowly', 'i=0; while :; do i=$((i+1)); echo "1.0.$i"; sleep 0.02; done', 50],
   ];
   for (const [what, loop, timeoutMs] of endless)
-    it(`that ${what} is refused, and ORAS ended`, async t => {
+    it(`that ${what} is refused, and ORAS is ended`, async t => {
       const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-test-'));
       t.after(() => rm(dir, { recursive: true, force: true }));
       const version = `if [ "$1" = version ]; then echo 'Version:    1.3.3'; exit 0; fi`;
@@ -140,7 +140,7 @@ describe('a tag list without end', { skip: process.platform === 'win32' }, () =>
     });
 });
 
-describe('what ORAS says', () => {
+describe('the error output of ORAS', () => {
   const subject = 'registry.example/plugins/a:1';
   const table: [string, string][] = [
     [
@@ -191,13 +191,13 @@ describe('what ORAS says', () => {
       assert.notEqual(refusal.hint, '');
     });
 
-  it('is not mistaken by what a repository is called', () => {
+  it('is not misread because of a repository’s name', () => {
     const odd = 'denied.example/x509:/unauthorized-certificate';
     const stderr = `Error: failed to fetch the content of "${odd}": Get "https://${odd}": read: connection reset by peer`;
     assert.equal((orasError(stderr, odd, 'manifest') as Refusal & { code: string }).code, 'REGISTRY_UNAVAILABLE');
   });
 
-  it('is reported without the secrets of signed URLs and proxies', () => {
+  it('is shown without the secrets of signed URLs and proxies', () => {
     const stderr =
       'Error: Get "https://user:p1anted-a@bucket.example/x?Signature=p1anted-b&Expires=1": proxyconnect tcp: http://me:p1anted-c@proxy:1: EOF';
     const refusal = orasError(stderr, subject, 'blob');

@@ -14,7 +14,7 @@ import {
 
 const label = fc.stringMatching(/^[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,8}[a-zA-Z0-9])?$/);
 const host = fc.oneof(
-  // A last label of digits makes it an address.
+  // A last label of digits makes the host an address.
   fc.array(label, { minLength: 1, maxLength: 4 }).map(labels => [...labels, 'example'].join('.')),
   fc.ipV4(),
   fc.ipV6().map(address => `[${address}]`),
@@ -34,7 +34,7 @@ const reference: fc.Arbitrary<Reference> = fc.oneof(
   fc.record({ registry, repository, tag, digest }),
 );
 
-test('whatever is a reference is read as it was written, with oci:// and without', () => {
+test('every reference is parsed as it was written, with oci:// and without', () => {
   fc.assert(
     fc.property(reference, fc.constantFrom('', 'oci://'), (wanted, scheme) => {
       assert.deepEqual(parseReference(`${scheme}${formatReference(wanted)}`), { ...wanted });
@@ -42,7 +42,7 @@ test('whatever is a reference is read as it was written, with oci:// and without
   );
 });
 
-test('any other text is refused as such; what is accepted has no second meaning', () => {
+test('any other text is refused, and an accepted one has a single meaning', () => {
   const near = fc
     .tuple(reference, fc.nat(), fc.constantFrom(...'/:@. \n\0%?#\\ABé', '..', '//', '@sha256:', 'https://'))
     .map(([wanted, at, odd]) => {
@@ -64,7 +64,7 @@ test('any other text is refused as such; what is accepted has no second meaning'
       assert.ok(isRegistry(found.registry) && isRepository(found.repository));
       assert.ok(found.tag === undefined || isTag(found.tag));
       assert.ok(found.digest === undefined || isDigest(found.digest));
-      // Its parts make a URL path of just these segments.
+      // The parts make a URL path with exactly these segments.
       const url = new URL(`https://${found.registry}/v2/${found.repository}/manifests/${found.tag ?? found.digest}`);
       assert.equal(url.pathname, `/v2/${found.repository}/manifests/${found.tag ?? found.digest}`);
     }),
@@ -72,14 +72,14 @@ test('any other text is refused as such; what is accepted has no second meaning'
   );
 });
 
-test('what only looks like an address is no host', () => {
+test('text that only looks like an address is not a host', () => {
   for (const text of ['[.::0]', '[1:2]', '[]', '1.2.3.999', '1.2.3.4.5', 'xn--a-.example'])
     assert.ok(!isRegistry(text), text);
   for (const text of ['[::1]:5000', '127.0.0.1', 'localhost:5000', 'registry', 'a-b.example:443'])
     assert.ok(isRegistry(text), text);
 });
 
-test('no length makes it slow', () => {
+test('long text is not slow', () => {
   for (const text of [
     'a'.repeat(200_000),
     `${'a.'.repeat(100_000)}/b:1`,
@@ -89,7 +89,7 @@ test('no length makes it slow', () => {
     assert.throws(() => parseReference(text), ReferenceInvalid);
 });
 
-test('a refusal shows neither a login nor a query, but what else is wrong', () => {
+test('an error shows neither user info nor query, but everything else', () => {
   const refusal = (text: string): ReferenceInvalid => {
     try {
       parseReference(text);

@@ -53,11 +53,11 @@ for (const engine of ['builtin', 'oras'] as const)
       for (const one of all) server.push(reference.repository, null, one);
     };
 
-    it('none is an empty list', async () => {
+    it('are an empty list if there are none', async () => {
       assert.deepEqual(await list(), []);
     });
 
-    it('the API’s list, with types and annotations', async () => {
+    it('come from the API, with types and annotations', async () => {
       push();
       const found = await registry.listReferrers(reference, digest);
       assert.deepEqual(
@@ -68,7 +68,7 @@ for (const engine of ['builtin', 'oras'] as const)
       assert.equal(found[0]?.annotations?.['org.example.what'], 'one');
     });
 
-    it('the tag’s list where there is no API, and an empty one where there is no tag either', async () => {
+    it('come from the tag without an API, and are empty without a tag', async () => {
       for (const one of all) server.push(reference.repository, null, one);
       const noApi = { kind: 'referrers', fault: status(404) } as const;
       server.script([noApi]);
@@ -81,19 +81,19 @@ for (const engine of ['builtin', 'oras'] as const)
       );
     });
 
-    it('what the registry keeps back is a refusal, not an empty list', async () => {
+    it('that may not be read are an error, not an empty list', async () => {
       push();
       server.script([{ kind: 'referrers', fault: status(403, { code: 'DENIED', message: 'no' }) }]);
       await assert.rejects(list(), { code: 'REGISTRY_DENIED' });
     });
 
-    it('the bytes of a manifest as they are', async () => {
+    it('have manifests whose bytes are unchanged', async () => {
       assert.deepEqual(await registry.fetchManifest({ ...reference, digest }), image.manifest);
     });
 
     if (engine === 'oras') return;
 
-    it('all pages', async () => {
+    it('come from all pages', async () => {
       push();
       const page = (index: number) =>
         rewrite('page', answer => {
@@ -111,7 +111,7 @@ for (const engine of ['builtin', 'oras'] as const)
       assert.equal(server.count('referrers'), 3);
     });
 
-    it('pages without end, or at another host, end', async () => {
+    it('with endless pages, or pages at another host, are refused', async () => {
       push();
       const path = `/v2/${reference.repository}/referrers/${digest}?again`;
       server.script([{ kind: 'referrers', fault: headers({ link: `<${path}>; rel="next"` }) }]);
@@ -120,7 +120,7 @@ for (const engine of ['builtin', 'oras'] as const)
       await assert.rejects(list(), { code: 'REGISTRY_PROTOCOL' });
     });
 
-    it('a page of the web, or no index, is no API', async () => {
+    it('come from the tag if the API’s reply is a web page or not an index', async () => {
       push();
       for (const fault of [
         captivePortal(),
@@ -133,7 +133,7 @@ for (const engine of ['builtin', 'oras'] as const)
       }
     });
 
-    it('a document that is not an index is refused', async () => {
+    it('in an invalid index are refused', async () => {
       server.script([
         {
           kind: 'referrers',

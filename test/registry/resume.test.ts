@@ -80,20 +80,20 @@ afterEach(async () => {
 describe('a body that breaks', () => {
   const breaks = { reset, finish, hang };
   for (const [how, fault] of Object.entries(breaks))
-    it(`goes on at the byte where it broke (${how})`, async () => {
+    it(`continues at the byte where it broke (${how})`, async () => {
       server.script({ ...GET, first: 3, fault: fault({ afterBytes: 700_000 }) });
       const registry = await registryWith({ timeoutMs: 300 });
       assert.ok((await read(registry, LARGE)).equals(large));
       assert.equal(server.count(GET), 4);
       const sent = server.bytesServed(GET);
-      // What was under way in the sockets as they broke may travel twice, no more.
+      // Only the bytes that were in the sockets at the break may be sent twice.
       assert.ok(sent >= large.length && sent <= large.length + 3 * 700_000, `${sent} bytes`);
       const asked = server.requests.filter(({ kind }) => kind === 'blob').map(({ headers }) => headers.range);
       assert.equal(asked[0], undefined);
       for (const range of asked.slice(1)) assert.match(range ?? '', /^bytes=[1-9]\d*-/);
     });
 
-  it('is given up where every connection brings a byte, after so many retries and once all of it', async () => {
+  it('fails if every connection delivers one byte, after the retries and one request for all of it', async () => {
     server.script({ ...GET, fault: finish({ afterBytes: 1 }) });
     const registry = await registryWith({ retries: 2 });
     await assert.rejects(registry.openBlob(reference, LARGE), refused('REGISTRY_UNAVAILABLE'));
@@ -101,7 +101,7 @@ describe('a body that breaks', () => {
   });
 
   for (const retries of [0, 1])
-    it(`is waited for as long as anything comes within the time allowed (${retries} retries)`, async () => {
+    it(`is waited for as long as bytes arrive within the timeout (${retries} retries)`, async () => {
       server.script({ ...GET, fault: drip({ bytes: 60, everyMs: 40 }) });
       const registry = await registryWith({ timeoutMs: 250, retries });
       assert.ok((await read(registry, TINY)).equals(tiny));
@@ -115,7 +115,7 @@ describe('a body that breaks', () => {
   });
 
   for (const code of [400, 403, 405, 500, 501])
-    it(`comes right from a registry that answers a Range with ${code}`, async () => {
+    it(`is completed by a registry that answers a Range with ${code}`, async () => {
       server.script([
         { ...GET, first: 1, fault: finish({ afterBytes: 700_000 }) },
         { ...GET, ranged: true, fault: status(code) },
@@ -133,7 +133,7 @@ describe('a body that breaks', () => {
     502: status(502),
     503: status(503),
   }))
-    it(`comes right from a registry that answers every Range with ${name}, in this run and in a later one`, async () => {
+    it(`is completed by a registry that answers every Range with ${name}, in this run and in a later one`, async () => {
       const cut = { ...GET, first: 1, fault: finish({ afterBytes: 700_000 }) };
       server.script([cut, { ...GET, ranged: true, fault }]);
       assert.ok((await read(await registryWith({ retries: 1 }), LARGE)).equals(large));
@@ -145,7 +145,7 @@ describe('a body that breaks', () => {
       assert.ok((await read(later, LARGE)).equals(large), 'what was left in the cache is in nobody’s way');
     });
 
-  it('goes on where the registry begins a little earlier than asked and says so', async () => {
+  it('continues if the registry begins a little earlier than requested', async () => {
     server.script([
       { ...GET, first: 1, fault: finish({ afterBytes: 700_000 }) },
       { ...GET, ranged: true, fault: shiftedRange(-1000) },
@@ -155,7 +155,7 @@ describe('a body that breaks', () => {
     assert.ok(server.bytesServed(GET) <= large.length + 701_000);
   });
 
-  it('with wrong bytes is downloaded again, within the retries and at most as often as is sensible', async () => {
+  it('with wrong bytes is downloaded again, at most three times', async () => {
     server.script({ ...GET, first: 3, fault: corrupt() });
     assert.ok((await read(await registryWith(), LARGE)).equals(large));
     assert.equal(server.count(GET), 4);
@@ -168,13 +168,13 @@ describe('a body that breaks', () => {
     assert.equal(server.count(GET), 2, 'once in any case: a part on disk may have been the culprit');
   });
 
-  it('is not given up while every connection brings a little, however few retries there are', async () => {
+  it('does not fail while every connection delivers a little, even with few retries', async () => {
     server.script({ ...GET, fault: finish({ afterBytes: 250_000 }) });
     assert.ok((await read(await registryWith({ retries: 1 }), LARGE)).equals(large));
   });
 
   for (const brought of [250_000, 0])
-    it(`is given up after as many retries as allowed bring nothing behind ${brought} bytes`, async () => {
+    it(`fails after the allowed retries without progress beyond ${brought} bytes`, async () => {
       server.script([
         { ...GET, first: 1, fault: finish({ afterBytes: brought }) },
         { ...GET, fault: reset({ afterBytes: 0 }) },
@@ -183,13 +183,13 @@ describe('a body that breaks', () => {
       const onEvent = (event: RegistryEvent) => void (event.type === 'retry' && heard.push(event.attempt));
       const registry = await registryWith({ retries: 2, onEvent });
       await assert.rejects(registry.openBlob(reference, LARGE), refused('REGISTRY_UNAVAILABLE'));
-      // Where there is a rest to be had, all of the blob is asked for in the end.
+      // If bytes have arrived, all of the blob is requested at the end.
       const whole = brought === 0 ? [] : [3];
       assert.deepEqual(heard, [1, 2, ...whole]);
       assert.equal(server.count(GET), 3 + whole.length);
     });
 
-  it('starts counting retries again after progress', async () => {
+  it('counts its retries from zero after progress', async () => {
     const fault = (nth: number, afterBytes: number) => ({ ...GET, nth, fault: finish({ afterBytes }) });
     server.script([fault(1, 250_000), fault(2, 0), fault(3, 250_000)]);
     const heard: number[] = [];
@@ -198,7 +198,7 @@ describe('a body that breaks', () => {
     assert.deepEqual(heard, [1, 2, 1]);
   });
 
-  it('is not repeated at all with no retries', async () => {
+  it('is not retried with zero retries', async () => {
     server.script({ ...GET, fault: finish({ afterBytes: 250_000 }) });
     await assert.rejects(
       (await registryWith({ retries: 0 })).openBlob(reference, LARGE),
@@ -213,7 +213,7 @@ describe('a body that breaks', () => {
     'answers another range': wrongContentRange(),
     'answers 206 without Content-Range': wrongContentRange(null),
   }))
-    it(`comes right from a registry that ${name}`, async () => {
+    it(`is completed by a registry that ${name}`, async () => {
       server.script([
         { ...GET, first: 1, fault: finish({ afterBytes: 700_000 }) },
         { ...GET, ranged: true, fault },
@@ -221,7 +221,7 @@ describe('a body that breaks', () => {
       assert.ok((await read(await registryWith(), LARGE)).equals(large));
     });
 
-  it('is complete although neither a length nor chunks mark its end', async () => {
+  it('is complete without a length and without chunks', async () => {
     server.script([
       { ...GET, first: 1, fault: [closeDelimited(), finish({ afterBytes: 700_000 })] },
       { ...GET, fault: closeDelimited() },
@@ -229,13 +229,13 @@ describe('a body that breaks', () => {
     assert.ok((await read(await registryWith(), LARGE)).equals(large));
   });
 
-  it('with wrong bytes where it broke is downloaded again, once', async () => {
+  it('with wrong bytes before the break is downloaded again once', async () => {
     server.script([{ ...GET, first: 1, fault: [corrupt({ atByte: 5 }), finish({ afterBytes: 700_000 })] }]);
     assert.ok((await read(await registryWith(), LARGE)).equals(large));
     assert.equal(server.count(GET), 3);
   });
 
-  it('of a login page is refused and kept nowhere', async () => {
+  it('that is a login page is refused and not kept', async () => {
     server.script({ ...GET, fault: captivePortal() });
     const registry = await registryWith({ cacheDir: cacheDir(), retries: 1 });
     await assert.rejects(registry.openBlob(reference, LARGE), Refusal);
@@ -256,7 +256,7 @@ describe('the cache folder', () => {
     assert.deepEqual(await partsLeft(), []);
   });
 
-  it('keeps what an unfinished run had, and the next one fetches the rest', async () => {
+  it('keeps the part of an unfinished run, and the next run downloads the rest', async () => {
     server.script({ ...GET, fault: finish({ afterBytes: 1_000_000 }) });
     const first = await registryWith({ cacheDir: cacheDir(), retries: 0 });
     await assert.rejects(first.openBlob(reference, LARGE));
@@ -269,7 +269,7 @@ describe('the cache folder', () => {
     assert.deepEqual(await partsLeft(), []);
   });
 
-  it('keeps what there was when the caller left', async () => {
+  it('keeps the part of an aborted download', async () => {
     server.script({ ...GET, fault: hang({ afterBytes: 1_000_000 }) });
     const controller = new AbortController();
     const registry = await registryWith({
@@ -319,21 +319,21 @@ describe('the cache folder', () => {
     });
   }
 
-  it('takes over a part that is already whole without a request', async () => {
+  it('takes over a part that is complete without a request', async () => {
     await mkdir(join(cacheDir(), 'parts'), { recursive: true });
     await writeFile(join(cacheDir(), 'parts', `${LARGE.digest.replace(':', '-')}.bm9ib2R5.1.a.part`), large);
     assert.ok((await read(await registryWith({ cacheDir: cacheDir() }), LARGE)).equals(large));
     assert.equal(server.requests.length, 0);
   });
 
-  it('throws a part away that is longer than the blob', async () => {
+  it('discards a part that is longer than the blob', async () => {
     await mkdir(join(cacheDir(), 'parts'), { recursive: true });
     const path = join(cacheDir(), 'parts', `${LARGE.digest.replace(':', '-')}.bm9ib2R5.1.a.part`);
     await writeFile(path, Buffer.concat([large, large]));
     assert.ok((await read(await registryWith({ cacheDir: cacheDir() }), LARGE)).equals(large));
   });
 
-  it('looks at no foreign file in it', async () => {
+  it('ignores other files', async () => {
     await mkdir(join(cacheDir(), 'parts', 'folder'), { recursive: true });
     await writeFile(join(cacheDir(), 'parts', 'README'), 'mine');
     const registry = await registryWith({ cacheDir: cacheDir(), cacheSizeBytes: 0 });
@@ -342,7 +342,7 @@ describe('the cache folder', () => {
     assert.equal(await readFile(join(cacheDir(), 'parts', 'README'), 'utf8'), 'mine');
   });
 
-  it('is trimmed to its size at the end, the least recently used first', async () => {
+  it('is trimmed to its size on close, the least recently used first', async () => {
     const first = await registryWith({ cacheDir: cacheDir() });
     await read(first, LARGE);
     await read(first, SMALL);
@@ -360,7 +360,7 @@ describe('the cache folder', () => {
     assert.deepEqual(await listCache(cacheDir()), []);
   });
 
-  it('is read to the end by who has a blob open, though it is cleaned meanwhile', async () => {
+  it('can be cleaned while a blob is open, which is read to its end', async () => {
     const registry = await registryWith({ cacheDir: cacheDir() });
     const stream = await registry.openBlob(reference, LARGE);
     await cleanCache(cacheDir());
@@ -368,7 +368,7 @@ describe('the cache folder', () => {
     assert.ok((await read(registry, LARGE)).equals(large));
   });
 
-  it('that cannot be used is done without', async () => {
+  it('that cannot be used is not needed', async () => {
     await writeFile(join(dir, 'file'), '');
     const heard: RegistryEvent[] = [];
     const registry = await registryWith({ cacheDir: join(dir, 'file', 'cache'), onEvent: event => heard.push(event) });
@@ -378,14 +378,14 @@ describe('the cache folder', () => {
     assert.equal(server.count(GET), 2);
   });
 
-  it('can be read by its owner only', { skip: process.platform === 'win32' }, async () => {
+  it('can only be read by its user', { skip: process.platform === 'win32' }, async () => {
     await read(await registryWith({ cacheDir: cacheDir() }), SMALL);
     assert.equal((await stat(cacheDir())).mode & 0o077, 0);
     assert.equal((await stat(blobFile(SMALL))).mode & 0o077, 0);
     await chmod(cacheDir(), 0o700);
   });
 
-  it('leaves nothing behind where none was asked for', async () => {
+  it('is not created unless it was requested', async () => {
     const before = new Set(await readdir(tmpdir()));
     const registry = await registryWith();
     await read(registry, LARGE);
@@ -395,8 +395,8 @@ describe('the cache folder', () => {
   });
 });
 
-describe('a blob that several ask for', () => {
-  it('travels once, and outlives the caller who asked first', async () => {
+describe('a blob with several callers', () => {
+  it('is downloaded once, even if the first caller aborts', async () => {
     server.script({ ...GET, first: 1, fault: { name: 'late', delivery: { delayMs: 200 } } });
     const registry = await registryWith();
     const controller = new AbortController();
@@ -408,7 +408,7 @@ describe('a blob that several ask for', () => {
     assert.equal(server.count(GET), 1);
   });
 
-  it('is asked for in the second repository when the first lost it', async () => {
+  it('is requested from the second repository if the first lost it', async () => {
     server.remove('plugins/a', LARGE.digest);
     const registry = await registryWith();
     const [first, second] = await Promise.allSettled([
@@ -419,7 +419,7 @@ describe('a blob that several ask for', () => {
     assert.ok(second.status === 'fulfilled' && second.value.equals(large));
   });
 
-  it('can be read in any order, by more than may travel at once', async () => {
+  it('can be read in any order, by more callers than simultaneous downloads', async () => {
     const bodies = Array.from({ length: 6 }, (_, index) => Buffer.alloc(2_000_000, index + 1));
     server.push('plugins/m', '1', imageOf({ layers: bodies.map(body => ({ mediaType: WASM, body })) }));
     const registry = await registryWith({ concurrency: 2 });
@@ -432,7 +432,7 @@ describe('a blob that several ask for', () => {
     assert.ok(server.peakInFlight <= 2, String(server.peakInFlight));
   });
 
-  it('with a wrong size in its manifest is refused, without harm to a right one', async () => {
+  it('with a wrong size in its manifest is refused, without effect on the right one', async () => {
     const registry = await registryWith({ cacheDir: cacheDir(), retries: 1 });
     const lies = [LARGE.size - 1, LARGE.size + 1];
     const [truth, ...rest] = await Promise.allSettled([
@@ -448,19 +448,19 @@ describe('a blob that several ask for', () => {
 });
 
 describe('a descriptor', () => {
-  it('that carries its content needs no request', async () => {
+  it('with embedded content needs no request', async () => {
     const data = small.toString('base64');
     assert.ok((await read(await registryWith(), { ...SMALL, data })).equals(small));
     assert.equal(server.requests.length, 0);
   });
 
-  it('that carries wrong content is fetched', async () => {
+  it('with wrong embedded content is downloaded', async () => {
     const data = Buffer.from('other').toString('base64');
     assert.ok((await read(await registryWith(), { ...SMALL, data })).equals(small));
     assert.equal(server.count(GET), 1);
   });
 
-  it('of nothing is nothing, if its digest says so', async () => {
+  it('of an empty blob needs no request, but the right digest', async () => {
     const registry = await registryWith();
     const nothing = { mediaType: WASM, digest: digestOf(Buffer.alloc(0)), size: 0 };
     assert.equal((await read(registry, nothing)).length, 0);
@@ -468,7 +468,7 @@ describe('a descriptor', () => {
     assert.equal(server.requests.length, 0);
   });
 
-  it('with sha512 is verified by it', async () => {
+  it('with sha512 is verified with it', async () => {
     const digest = digestOf(large, 'sha512');
     const odd = imageOf({ layers: [{ mediaType: WASM, body: large, digest }] });
     odd.blobs.set(digest, large);
@@ -478,7 +478,7 @@ describe('a descriptor', () => {
 });
 
 describe('a registry that is closed', () => {
-  it('ends what is under way', async () => {
+  it('ends pending downloads', async () => {
     server.script({ ...GET, fault: hang({ afterBytes: 10 }) });
     const registry = await registryWith({ cacheDir: cacheDir() });
     const asked = registry.openBlob(reference, LARGE);
@@ -489,7 +489,7 @@ describe('a registry that is closed', () => {
     await assert.rejects(registry.openBlob(reference, LARGE), /closed/);
   });
 
-  it('ends streams without a reader', async () => {
+  it('ends unread streams', async () => {
     const registry = await registryWith();
     const stream = await registry.openBlob(reference, LARGE);
     await registry.close();
@@ -507,7 +507,7 @@ describe('a registry that is busy', () => {
   });
 });
 
-it('a folder in the place of a cached blob is passed over, and all other blobs are kept', async () => {
+it('a folder with the name of a cached blob is ignored, and all other blobs are kept', async () => {
   await mkdir(join(blobFile(LARGE), 'within'), { recursive: true });
   const warnings: RegistryEvent[] = [];
   const onEvent = (event: RegistryEvent) => void (event.type === 'warning' && warnings.push(event));

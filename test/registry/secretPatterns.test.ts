@@ -50,11 +50,11 @@ for (const [name, write] of Object.entries(FORMS))
     );
   });
 
-test('what is no secret stays', () => {
+test('other text is unchanged', () => {
   for (const text of ['axb/c', 'a.b', 'a b c', 'a%2fb.c']) assert.equal(masked(text, 'a.b/c'), text);
 });
 
-test('a token of whatever length is found, whole or in part', () => {
+test('a token of any length is found, whole or in part', () => {
   const long = fc.string({ unit: fc.constantFrom(...'+/=aB1.'), minLength: 60, maxLength: 9000 });
   fc.assert(
     fc.property(long, secret => {
@@ -65,7 +65,7 @@ test('a token of whatever length is found, whole or in part', () => {
   );
 });
 
-test('a page’s title and the words of any kind of answer come without the secrets that were sent', () => {
+test('the title of a page and the text of every kind of reply are shown without the sent secrets', () => {
   const password = 'pl"anted\\<&';
   const authorization = `Basic ${Buffer.from(`me:${password}`).toString('base64')}`;
   const request = { method: 'GET', url: new URL('https://h/v2/'), headers: { authorization } } as const;

@@ -6,7 +6,7 @@ const MIB = 1024 * 1024;
 const never = new AbortController().signal;
 const settle = () => new Promise(resolve => setImmediate(resolve));
 
-/** Lines sizes up, then lets one after the other go; in which order they ran. */
+/** Queues transfers of these sizes, runs them one after the other, and returns the order. */
 async function orderOf(limit: number, sizes: readonly number[]): Promise<number[]> {
   const queue = new TransferQueue(limit);
   const order: number[] = [];
@@ -26,7 +26,7 @@ async function orderOf(limit: number, sizes: readonly number[]): Promise<number[
 }
 
 describe('the queue of transfers', () => {
-  it('has no more under way than its limit', async () => {
+  it('runs no more transfers than its limit', async () => {
     const queue = new TransferQueue(3);
     let running = 0;
     let most = 0;
@@ -43,7 +43,7 @@ describe('the queue of transfers', () => {
     assert.equal(most, 3);
   });
 
-  it('lets the largest go first', async () => {
+  it('starts the largest first', async () => {
     assert.deepEqual(await orderOf(1, [2 * MIB, 3 * MIB, 9 * MIB, 5 * MIB, 4 * MIB]), [
       2 * MIB,
       9 * MIB,
@@ -53,12 +53,12 @@ describe('the queue of transfers', () => {
     ]);
   });
 
-  it('keeps a lane for small ones', async () => {
+  it('keeps slots for small ones', async () => {
     const order = await orderOf(2, [20 * MIB, 21 * MIB, 22 * MIB, 10, 23 * MIB, 24 * MIB]);
     assert.ok(order.indexOf(10) <= 2, String(order));
   });
 
-  it('forgets who has left', async () => {
+  it('forgets an aborted caller', async () => {
     const queue = new TransferQueue(1);
     const release = await queue.acquire(1, never);
     const controller = new AbortController();
