@@ -16,6 +16,7 @@ import {
   RegistryTimeout,
   RegistryUnavailable,
 } from '../../registry/errors.ts';
+import { assertSameBytes } from '../support/bytes.ts';
 import {
   captivePortal,
   chunked,
