@@ -33,7 +33,9 @@ describe('the package', () => {
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-package-'));
     // Without scripts: `prepare` would rebuild dist under the feet of other tests, and it is built already.
-    const stdout = await npm(root, 'pack', '--json', '--ignore-scripts', '--pack-destination', dir);
+    // A cache of its own, since the home folder may not exist or may not be writable.
+    const quietly = ['--json', '--ignore-scripts', '--cache', join(dir, 'cache')];
+    const stdout = await npm(root, 'pack', ...quietly, '--pack-destination', dir);
     const [first] = Object.values(JSON.parse(stdout) as Record<string, Packed>);
     assert.ok(first);
     packed = first;

@@ -66,6 +66,8 @@ async function run(paths: readonly string[], atOnce: number): Promise<number> {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   child.stdout.pipe(process.stdout, { end: false });
+  // A reader that went away (`npm test | head`) ends the run.
+  process.stdout.once('error', () => child.kill());
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal));
   const [code] = (await once(child, 'close')) as [number | null];
   return code ?? 1;

@@ -6,11 +6,11 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import process from 'node:process';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { assertSameBytes } from '../support/bytes.ts';
+import { plainEnvironment } from '../support/cli.ts';
 
 const run = promisify(execFile);
 
@@ -43,7 +43,11 @@ interface Ended {
   readonly stderr: string;
 }
 
-async function ended(program: string, words: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<Ended> {
+async function ended(
+  program: string,
+  words: readonly string[],
+  env: NodeJS.ProcessEnv = plainEnvironment(),
+): Promise<Ended> {
   const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'], env });
   const stdout: Buffer[] = [];
   let stderr = '';

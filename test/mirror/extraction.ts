@@ -72,7 +72,7 @@ export async function refuses(
   } catch (error) {
     assert.ok(error instanceof Refusal, `${name}: ${error instanceof Error ? error.stack : error}`);
     assert.equal((error as Refusal & { code: string }).code, code, `${name}: ${error.message}`);
-    assert.match(error.message, expected, name);
+    assert.match(error.message, expected, `${name}: ${error.message}`);
     assert.match(error.message, /^p 1\.0\.0: /, name);
     assert.notEqual(error.hint, '', name);
     return error;

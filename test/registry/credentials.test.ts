@@ -199,7 +199,7 @@ test('other output of a helper is not shown', async () => {
 test('a helper whose child keeps its pipe open is waited for no longer than allowed, and its output counts', async () => {
   const env = { PATH: `${join(dir, 'bin')}:/usr/bin:/bin` };
   const pid = join(dir, 'child.pid');
-  await writeHelper('wrapper', `sleep 60 & echo $! > ${pid}; wait`);
+  await writeHelper('wrapper', `sleep 60 & echo $! > "${pid}"; wait`);
   const registryConfig = await write('wrapper.json', { credsStore: 'wrapper' });
   await assert.rejects(find(env, 'h', 'a', { registryConfig, timeoutMs: 300 }), /did not answer within 0\.3 s/);
   await ended(Number(await readFile(pid, 'utf8')));
