@@ -12,7 +12,7 @@ const OTHER_LINES = 3;
 const NUMBERS_WIDTH = 15;
 const SPEED_WIDTH = 9;
 const AIR = 2;
-/** A name that is cut further tells less than the speed does. */
+/** A shorter name would be less useful than the speed. */
 const LEAST_NAME = 6;
 const USUAL_NAME = 12;
 const MOST_NAME = 34;
@@ -26,8 +26,8 @@ interface Row {
 }
 
 /**
- * The live part of a sync on a terminal: one line per running plugin with bytes and speed, and a total. It redraws itself
- * twelve times a second and leaves nothing behind; the summary that follows it is what stays.
+ * The live part of a sync on a terminal: one line for each running plugin with bytes and speed, and a total. It is drawn
+ * twelve times a second and leaves nothing on the screen; the summary follows it.
  */
 export class SyncProgress {
   readonly #stream: WriteStream;
@@ -60,14 +60,14 @@ export class SyncProgress {
     if (event.type === 'started')
       this.#rows.set(event.key, { receivedBytes: 0, sizeBytes: event.sizeBytes, since: performance.now() });
     if (event.type === 'progress') this.#advance(event.key, event.receivedBytes);
-    // An alias is none of the planned versions: it takes no time.
+    // Aliases are not among the planned versions.
     if (event.type === 'finished' && event.outcome.aliasOf === undefined)
       this.#finish(`${event.outcome.name}/${event.outcome.version}`);
     if (event.type === 'retry')
       this.#news = `${event.subject}: ${event.reason}; again in ${(event.delayMs / 1000).toFixed(1)} s`;
   };
 
-  /** Takes the live part off the screen and gives the cursor back. */
+  /** Removes the live part from the screen and shows the cursor again. */
   stop(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
@@ -105,8 +105,8 @@ export class SyncProgress {
   }
 
   /**
-   * A terminal that has become narrower has wrapped what stood in it: more rows are to be taken off than were drawn. (Few
-   * cut the lines off instead; what stands right above is then lost with them.)
+   * A terminal that became narrower has wrapped the drawn lines into more rows, which all have to be removed. (A few
+   * terminals cut lines off instead; there, rows above are removed as well.)
    */
   #wipeIfNarrower(width: number): void {
     if (width >= this.#width || this.#drawn.length === 0) return;

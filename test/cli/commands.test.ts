@@ -19,7 +19,7 @@ async function synced(scene: Scene, ...names: readonly string[]): Promise<void> 
 }
 
 describe('check', { concurrency: 3 }, () => {
-  it('ends in 0 where manifest, lock, tree and registry agree, asking one HEAD for each tag', async t => {
+  it('ends in 0 if manifest, lock, tree and registry agree, with one HEAD for each tag', async t => {
     const scene = await openScene(t);
     await synced(scene, 'a', 'b');
     const before = await listing(scene.dir);
@@ -31,7 +31,7 @@ describe('check', { concurrency: 3 }, () => {
     assert.deepEqual(await listing(scene.dir), before);
   });
 
-  it('names what is missing, damaged, moved, extra, unlocked or gone, and ends in 3', async t => {
+  it('reports missing, damaged, moved, extra, unlocked and gone versions, and ends in 3', async t => {
     const scene = await openScene(t);
     await synced(scene, 'damaged', 'missing', 'moved', 'extra', 'gone', 'sound');
     await appendFile(scene.path('plugins/damaged/1.0.0/plugin.wasm'), 'x');
@@ -91,7 +91,7 @@ describe('check', { concurrency: 3 }, () => {
 });
 
 describe('sync --dry-run', { concurrency: 3 }, () => {
-  it('prints the plan with the bytes it would download, and touches nothing', async t => {
+  it('prints the plan with the bytes to download, and changes nothing', async t => {
     const scene = await openScene(t);
     await synced(scene, 'kept', 'extra');
     const image = imageFormC({ wasm: buildModule({ seed: 'new', sizeBytes: 30_000 }) });
@@ -113,7 +113,7 @@ describe('sync --dry-run', { concurrency: 3 }, () => {
     assert.equal((await scene.sync('--dry-run', '--frozen')).code, 3);
   });
 
-  it('makes no folder, lock or cache where there was none', async t => {
+  it('makes no folder, lock or cache', async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0');
     await scene.list({ a: '1.0.0' });
@@ -124,7 +124,7 @@ describe('sync --dry-run', { concurrency: 3 }, () => {
 });
 
 describe('verify', { concurrency: 3 }, () => {
-  it('names what is damaged, missing or unknown, offline and without writing', async t => {
+  it('reports damaged, missing and unknown files, offline and without writing', async t => {
     const scene = await openScene(t);
     await synced(scene, 'a', 'b', 'c');
     assert.equal((await scene.run(['verify', '--lock', 'manifest.lock.json'])).code, 0);
@@ -152,7 +152,7 @@ describe('verify', { concurrency: 3 }, () => {
     assert.match(nowhere.stderr, /→/);
   });
 
-  it('ends in 3 where the lock says otherwise', slow, async t => {
+  it('ends in 3 if the lock differs', slow, async t => {
     const scene = await openScene(t);
     await synced(scene, 'a', 'b');
     const lock = await scene.read('manifest.lock.json');
@@ -193,7 +193,7 @@ describe('outdated', { concurrency: 3 }, () => {
 });
 
 describe('cache and import', { concurrency: 3 }, () => {
-  it('cache lists what is kept and cleans it', async t => {
+  it('cache lists its entries and removes them', async t => {
     const scene = await openScene(t);
     await synced(scene, 'a');
     assert.match((await scene.run(['cache', 'ls'])).stdout, /sha256:[0-9a-f]{64}\n1 entry|entries/);
@@ -209,7 +209,7 @@ describe('cache and import', { concurrency: 3 }, () => {
     }
   });
 
-  it('an imported list is one that sync takes', slow, async t => {
+  it('sync accepts an imported manifest', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0');
     await scene.write('plugins.properties', `# upstream\na=oci://${scene.registry.host}/plugins/a:1.0.0\n`);

@@ -26,7 +26,7 @@ const DAY_MS = 86_400_000;
 const plugin = imageFormC({ wasm: buildModule({ sizeBytes: 20_000 }) });
 const SHORT = ['--retries', '0', '--timeout', '2'];
 
-describe('the commonest failures', () => {
+describe('the most common failures', () => {
   const rows = new Map<string, ErrorJson>();
   const keep = (...found: readonly Row[]): void => {
     for (const [title, error] of found) rows.set(title, error);

@@ -83,7 +83,7 @@ describe('sync --compress', { concurrency: 4 }, () => {
     assert.ok(!(await filesOf(scene, '2.0.0')).includes('plugin.wasm.br'));
   });
 
-  it('mends a compressed form that was damaged', slow, async t => {
+  it('replaces a damaged compressed form', slow, async t => {
     const scene = await openScene(t);
     const wasm = await twoVersions(scene);
     assert.equal((await scene.sync('--compress', 'gzip')).code, 0);
@@ -92,7 +92,7 @@ describe('sync --compress', { concurrency: 4 }, () => {
     assert.ok(zlib.gunzipSync(await readFile(module(scene, '.gz'))).equals(wasm));
   });
 
-  it('takes codings that exist, from its variable too, and zstd where Node has it', async t => {
+  it('accepts known codings, also from its variable, and zstd if Node.js has it', async t => {
     const scene = await openScene(t);
     const wasm = await twoVersions(scene);
     for (const wrong of ['deflate', 'gzip,', 'gzip;br', 'GZIP']) {

@@ -54,7 +54,7 @@ const failure = (report: DoctorReport): DoctorReport['targets'][number]['steps']
 const purposes = (report: DoctorReport): string[] => report.hosts.map(it => it.purposes.join('+'));
 
 describe('doctor', { concurrency: 4 }, () => {
-  it('goes the whole way, asks for one byte of a blob, and names every host', async t => {
+  it('tests every step, requests one byte of a blob, and names every host', async t => {
     const scene = await withPlugin(t, { tls: authority.issue(), auth: AUTH, blobRedirect: 'cross-origin' });
     const { ran, report } = await run(scene, ['--ca-file', 'ca.pem']);
     assert.equal(ran.code, 0, ran.stdout + ran.stderr);
@@ -109,7 +109,7 @@ describe('doctor', { concurrency: 4 }, () => {
       },
     );
 
-  it('tells the proxy from the hosts behind it, and no password', async t => {
+  it('lists the proxy apart from the hosts behind it, and prints no password', async t => {
     const server = await startRegistry({ tls: authority.issue({ hosts: ['registry.example'] }) });
     t.after(() => server.close());
     const proxied = async (options: ProxyOptions) => {
@@ -158,7 +158,7 @@ describe('doctor', { concurrency: 4 }, () => {
     assert.deepEqual([failure(odd)?.step, odd.good], ['proxy', false]);
   });
 
-  it('says like sync that a port speaks TLS where plain http was wanted, and which certificate is missing', async t => {
+  it('reports, as sync does, a port that speaks TLS instead of http, and a missing client certificate', async t => {
     const scene = await withPlugin(t, { tls: authority.issue() });
     const report = await look(scene, ['--plain-http', scene.registry.host]);
     assert.deepEqual([failure(report)?.step, failure(report)?.code], ['api', 'REGISTRY_TLS']);
@@ -182,7 +182,7 @@ describe('doctor', { concurrency: 4 }, () => {
     }
   });
 
-  it('names the host where the way ends: the token server, the storage', async t => {
+  it('names the host that fails: the token server, the blob storage', async t => {
     const scene = await withPlugin(t, { auth: AUTH, blobRedirect: 'cross-origin' });
     scene.registry.script({ server: 'storage', fault: reset() });
     const blob = await look(scene, ['--retries', '0']);
@@ -202,7 +202,7 @@ describe('doctor', { concurrency: 4 }, () => {
     assert.match(failure(token)?.found ?? '', /go away/);
   });
 
-  it('knows what is no registry, a portal and a wrong clock', async t => {
+  it('recognises a host that is not a registry, a login portal and a wrong clock', async t => {
     const scene = await withPlugin(t);
     const ping = (fault: ReturnType<typeof status>) => scene.registry.script({ kind: 'ping', fault });
     for (const [fault, words] of [
@@ -234,7 +234,7 @@ describe('doctor', { concurrency: 4 }, () => {
     assert.equal(outcome(report).blob, 'ok', 'a wrong clock does not end the way');
   });
 
-  it('looks at each registry and mirror of the manifest once; a mirror may lack an image', async t => {
+  it('tests each registry and mirror of the manifest once; a mirror may lack an image', async t => {
     const [other, mirror] = [await startRegistry(), await startRegistry()];
     t.after(() => Promise.all([other.close(), mirror.close()]));
     const scene = await withPlugin(t);
@@ -284,7 +284,7 @@ describe('doctor', { concurrency: 4 }, () => {
     assert.deepEqual([failure(down)?.step, failure(down)?.code], ['tcp', 'REGISTRY_REFUSED']);
   });
 
-  it('says with --engine oras whether ORAS is there, and looks at the network all the same', slow, async t => {
+  it('reports with --engine oras whether ORAS is installed, and tests the network as well', slow, async t => {
     const scene = await withPlugin(t);
     const { ran, report } = await run(scene, ['--engine', 'oras'], { env: { PATH: '/nowhere' } });
     assert.equal(ran.code, 1);

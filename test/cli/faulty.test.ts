@@ -10,8 +10,8 @@ import { imageFormA, imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { slow } from '../support/slow.ts';
 
-describe('when a part fails', { concurrency: 3 }, () => {
-  it('the others are published, the failed one’s former version is served on, and the run ends in 1', async t => {
+describe('a run of which a part fails', { concurrency: 3 }, () => {
+  it('publishes the other plugins, keeps the former version of the failed one, and ends in 1', async t => {
     const scene = await openScene(t);
     const old = scene.push('a', '1');
     scene.push('b', '1');
@@ -40,7 +40,7 @@ describe('when a part fails', { concurrency: 3 }, () => {
     assert.ok(fresh.equals(await readFile(scene.path('plugins/a/1/plugin.wasm'))));
   });
 
-  it('a registry that is gone leaves everything as it was; with a lock, what is sound is kept with a warning', async t => {
+  it('changes nothing if the registry is gone; with a lock, intact versions are kept with a warning', async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
@@ -58,7 +58,7 @@ describe('when a part fails', { concurrency: 3 }, () => {
     assert.deepEqual({ ...after, 'index.json': '' }, { ...before, 'index.json': '' });
   });
 
-  it('a catalog that cannot be written is told beside what was published', slow, async t => {
+  it('reports a catalog that cannot be written, and the published plugins', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
@@ -70,14 +70,14 @@ describe('when a part fails', { concurrency: 3 }, () => {
     assert.ok(await scene.json('manifest.lock.json'));
   });
 
-  it('a first run that publishes nothing leaves no catalog: a server is then not ready, and does not say 404', async t => {
+  it('writes no catalog if a first run publishes nothing, so that a server is not ready instead of answering 404', async t => {
     const scene = await openScene(t);
     await scene.list({ gone: '1' });
     assert.equal((await scene.sync()).code, 1);
     await assert.rejects(scene.read('plugins/index.json'));
   });
 
-  it('a plugin whose README was spoiled, and cannot be mended, stays in the catalog', slow, async t => {
+  it('keeps a plugin in the catalog whose damaged README cannot be replaced', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1', imageFormA({ wasm: buildModule(), readme: '# a' }));
     await scene.list({ a: '1' });
@@ -90,7 +90,7 @@ describe('when a part fails', { concurrency: 3 }, () => {
     assert.match(JSON.stringify(await scene.json('plugins/index.json')), /a\/1\/plugin\.wasm/);
   });
 
-  it('a pipe in the place of the manifest, or a cache folder that cannot be made, holds nobody up', slow, async t => {
+  it('does not hang on a pipe instead of the manifest, or on a cache folder that cannot be made', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
@@ -101,7 +101,7 @@ describe('when a part fails', { concurrency: 3 }, () => {
     assert.equal((await scene.sync('--cache-dir', '/proc/nowhere/cache')).code, 0);
   });
 
-  it('faults that pass are got over: resets, early ends, 429, 503 and a stalled body', async t => {
+  it('recovers from temporary faults: resets, early ends, 429, 503 and a stalled body', async t => {
     const scene = await openScene(t);
     const names = ['a', 'b', 'c', 'd', 'e', 'f'];
     for (const name of names)
@@ -123,7 +123,7 @@ describe('when a part fails', { concurrency: 3 }, () => {
     assert.equal((await scene.run(['verify'])).code, 0);
   });
 
-  it('a registry that answers another digest than asked is refused', async t => {
+  it('refuses a registry that returns another digest than requested', async t => {
     const scene = await openScene(t);
     const digest = scene.registry.push('plugins/a', null, imageFormC({ wasm: buildModule() }));
     await scene.list({ a: `1@${digest}` });
@@ -146,8 +146,8 @@ async function handOver(scene: Scene, ...paths: readonly string[]): Promise<void
   if (uid !== undefined) for (const path of ['home', 'tmp', ...paths]) await chown(scene.path(path), uid, uid);
 }
 
-describe('without the right to write', () => {
-  it('a tree that is complete is kept, one that is not is refused with what to do', async t => {
+describe('a run without write permission', () => {
+  it('keeps a complete tree, and refuses an incomplete one with a remedy', async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
@@ -166,7 +166,7 @@ describe('without the right to write', () => {
     await chmod(scene.path('plugins'), 0o755);
   });
 
-  it('a lock that cannot be written is told after the plugins are done', async t => {
+  it('reports a lock that cannot be written after the plugins are published', async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
@@ -181,7 +181,7 @@ describe('without the right to write', () => {
     assert.match(ran.stderr, /--no-lock|--frozen|writable/);
   });
 
-  it('a cache that cannot be written is no failure', async t => {
+  it('does not fail if the cache cannot be written', async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });

@@ -27,7 +27,7 @@ const ODD: Readonly<Record<string, Omit<FaultRule, 'kind' | 'method'>>> = {
   redirected: { fault: redirectChain(2) },
 };
 
-it('whatever HEAD says, what is there and unchanged is kept and no blob travels', async t => {
+it('sync keeps unchanged versions and downloads no blob, whatever HEAD returns', async t => {
   const scene = await openScene(t);
   const names = Object.keys(ODD);
   for (const name of names) scene.push(name, '1');
@@ -53,7 +53,7 @@ it('whatever HEAD says, what is there and unchanged is kept and no blob travels'
   assert.ok(scene.registry.count() <= names.length * 5, `${scene.registry.count()} requests`);
 });
 
-it('check takes a login page for no answer, and a registry that leaves the digest out for one that does not tell', async t => {
+it('check reports a login page as unreachable, and a HEAD without a digest as unknown', async t => {
   const scene = await openScene(t);
   scene.push('a', '1');
   await scene.list({ a: '1' });
@@ -70,7 +70,7 @@ it('check takes a login page for no answer, and a registry that leaves the diges
   assert.deepEqual(await check(), [3, 'unreachable REGISTRY_PROTOCOL']);
 });
 
-it('a registry whose HEAD names a digest that is nowhere changes nothing: what is published stays, no drift is told', async t => {
+it('a HEAD with a digest that does not exist changes nothing and is no drift', async t => {
   const scene = await openScene(t);
   scene.push('a', '1.0.0');
   await scene.list({ a: '1.0.0' });

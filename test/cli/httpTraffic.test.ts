@@ -11,8 +11,8 @@ const statuses = ({ plugins }: { plugins: readonly { name: string; status: strin
 
 const moduleOf = (scene: Scene, name: string) => readFile(scene.path('plugins', name, '1.0.0/plugin.wasm'));
 
-describe('what travels', { concurrency: 4 }, () => {
-  it('is each needed blob once, whatever number of plugins share it, and none of an index’ other images', async t => {
+describe('the traffic of sync', { concurrency: 4 }, () => {
+  it('has each needed blob once, however many plugins share it, and none of the other images of an index', async t => {
     const scene = await openScene(t);
     const wasm = buildModule({ seed: 'shared', sizeBytes: 200_000 });
     for (const name of ['a', 'b', 'c', 'd']) scene.push(name, '1.0.0', imageFormC({ wasm, revision: name }));
@@ -35,7 +35,7 @@ describe('what travels', { concurrency: 4 }, () => {
     assert.equal(report.totals.requests, scene.registry.count());
   });
 
-  it('is at most one HEAD for a version whose digest is unchanged, pinned versions none', async t => {
+  it('has at most one HEAD for an unchanged version, and none for a pinned one', async t => {
     const scene = await openScene(t);
     for (const name of ['a', 'b']) scene.push(name, '1.0.0');
     const pinned = scene.registry.push('plugins/p', '1.0.0', imageFormC({ wasm: buildModule({ seed: 'p' }) }));
@@ -53,7 +53,7 @@ describe('what travels', { concurrency: 4 }, () => {
     }
   });
 
-  it('is the damaged file’s blob alone, and from the cache not even that', slow, async t => {
+  it('has only the blob of a damaged file, and not even that if the cache has it', slow, async t => {
     const scene = await openScene(t);
     const pushed = scene.push('a', '1.0.0');
     scene.push('b', '1.0.0');
@@ -83,7 +83,7 @@ describe('what travels', { concurrency: 4 }, () => {
     assert.equal((await scene.run(['verify'])).code, 0);
   });
 
-  it('is asked for again with --cache-size 0, and nothing is kept', slow, async t => {
+  it('repeats with --cache-size 0, and nothing is kept', slow, async t => {
     const scene = await openScene(t);
     const pushed = scene.push('a', '1.0.0');
     await scene.list({ a: '1.0.0' });
@@ -94,7 +94,7 @@ describe('what travels', { concurrency: 4 }, () => {
     assert.match((await scene.run(['cache', 'ls'])).stdout, /^0 entries/m);
   });
 
-  it('is another image when its tag has moved and there is no lock; the new bytes replace the old', slow, async t => {
+  it('has the new image if a tag has moved and there is no lock; the new bytes replace the old', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0', imageFormA({ wasm: buildModule({ seed: 'old' }), readme: '# old', spec: 'a: 1\n' }));
     await scene.list({ a: '1.0.0' });

@@ -53,7 +53,7 @@ function everyForm(): Record<string, TestImage> {
 }
 
 describe('sync publishes every form of image', () => {
-  it('with exactly the bytes that were pushed, and what stands beside them', async t => {
+  it('with exactly the pushed bytes, and with their documents', async t => {
     const scene = await openScene(t);
     const forms = everyForm();
     for (const [name, image] of Object.entries(forms)) scene.push(name, '1.0.0', image);
@@ -92,7 +92,7 @@ describe('sync publishes every form of image', () => {
     assert.deepEqual((await scene.run(['verify'])).code, 0);
   });
 
-  it('refuses what is no plugin, saying what it is, and publishes the others', async t => {
+  it('refuses an image that is no plugin, names its kind, and publishes the others', async t => {
     const scene = await openScene(t);
     const raw = (body: Buffer) => imageOf({ layers: [{ mediaType: MEDIA.wasm, body, title: 'plugin.wasm' }] });
     const bad: Record<string, TestImage> = {
@@ -132,7 +132,7 @@ describe('sync publishes every form of image', () => {
     assert.match(ran.stderr, /warning.*bare 1\.0\.0/);
   });
 
-  it('takes the image of an index that --platform names, and says which there are if none fits', slow, async t => {
+  it('takes the image of --platform from an index, and lists the platforms if it has none', slow, async t => {
     const scene = await openScene(t);
     const { 'f-index': image } = everyForm();
     assert.ok(image);

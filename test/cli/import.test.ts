@@ -32,13 +32,13 @@ function run(...args: string[]): Promise<Ran> {
 }
 
 describe('plugin-mirror import', () => {
-  it('prints the manifest on stdout and what was lost on stderr', async () => {
+  it('prints the manifest on stdout and entries that were left out on stderr', async () => {
     const ran = await run(join(folder, 'plugins.properties'));
     assert.deepEqual(JSON.parse(ran.stdout).plugins, { a: '1' });
     assert.match(ran.stderr, /plugins\.properties, line 2: "b" was not taken/);
     assert.equal(ran.code, 1);
   });
-  it('writes it with --write, and over another only with --force', async () => {
+  it('writes it with --write, and replaces another only with --force', async () => {
     const manifest = join(folder, 'out.json');
     const list = join(folder, 'good.properties');
     await writeFile(list, 'a=oci://r.io/plugins/a:1\n');
@@ -57,7 +57,7 @@ describe('plugin-mirror import', () => {
       [],
     );
   });
-  it('refuses what it cannot read or write', async () => {
+  it('refuses a list that cannot be read and a manifest that cannot be written', async () => {
     assert.match((await run(join(folder, 'none'))).stderr, /IMPORT_UNREADABLE/);
     const list = join(folder, 'plugins.properties');
     assert.match(

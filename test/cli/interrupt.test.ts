@@ -55,7 +55,7 @@ function wholeTwice(scene: Scene, before: readonly RequestRecord[]): string[] {
 
 describe('a sync that is stopped', () => {
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    it(`by ${signal} in mid-download ends in 130, says what was finished and leaves a sound tree`, async t => {
+    it(`by ${signal} during a download ends in 130, reports the finished plugins and leaves an intact tree`, async t => {
       const scene = await openScene(t);
       const done = scene.push('done', '1.0.0');
       const slow = scene.push('slow', '1.0.0', imageFormC({ wasm: buildModule({ seed: 'slow', sizeBytes: 400_000 }) }));
@@ -101,7 +101,7 @@ describe('a sync that is stopped', () => {
       assert.ok(scene.registry.bytesServed('blob') <= slow.length - 200_000, 'it resumed where it stopped');
     });
 
-  it('before anything was asked, says so and touches nothing that stood', async t => {
+  it('before its first request, reports that and changes no file', async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0');
     await scene.list({ a: '1.0.0' });

@@ -106,7 +106,7 @@ describe('a sync that is killed with SIGKILL', () => {
     for (const clean of cleanups) await clean();
   });
 
-  it(`at any of ${ROUNDS} moments is finished by the next, which asks for what is missing alone`, async () => {
+  it(`at any of ${ROUNDS} moments is completed by the next, which requests only the missing plugins`, async () => {
     let next = 0;
     let killed = 0;
     await Promise.all(

@@ -56,7 +56,7 @@ describe('--username with a password', { concurrency: 4 }, () => {
       assert.equal(toldTo(other) + toldTo(mirror), 0);
     });
 
-  it('goes to the host of --registry where that is given, and not to the manifest’s', async t => {
+  it('goes to the host of --registry if that is given, and not to the manifest’s', async t => {
     const scene = await openScene(t, { auth: PRIVATE });
     const other = await another(t, { auth: PRIVATE });
     await scene.list({ a: '1.0.0' }, { mirrors: { [other.host]: [scene.registry.host] } });
@@ -82,7 +82,7 @@ describe('--username with a password', { concurrency: 4 }, () => {
 
   const variable = { PLUGIN_MIRROR_PASSWORD: SECRET };
 
-  it('comes from one place, and neither half alone', async () => {
+  it('is refused if it comes twice or only in part', async () => {
     for (const [args, env, words] of [
       [['--username', 'me'], {}, /--username needs a password/],
       [['--username', 'me'], { PLUGIN_MIRROR_PASSWORD: '' }, /--username needs a password/],
@@ -104,7 +104,7 @@ describe('--username with a password', { concurrency: 4 }, () => {
     }
   });
 
-  it('that is none ends in 2 before anybody is asked; a line’s end is no part of it', async t => {
+  it('that is empty ends in 2 before any request; a trailing newline does not belong to it', async t => {
     const scene = await openScene(t);
     scene.push('own', '1.0.0');
     await scene.list({ own: '1.0.0' });
@@ -127,7 +127,7 @@ describe('--username with a password', { concurrency: 4 }, () => {
 describe('--insecure and --plain-http', { concurrency: 4 }, () => {
   const authority = new CertificateAuthority();
 
-  it('name hosts on the command line and in the environment', async t => {
+  it('take hosts from the command line and the environment', async t => {
     const scene = await openScene(t, { tls: authority.issue() });
     const other = await another(t, { tls: authority.issue() });
     scene.push('own', '1.0.0');
@@ -145,7 +145,7 @@ describe('--insecure and --plain-http', { concurrency: 4 }, () => {
     }
   });
 
-  it('are switches, or lists of hosts, in whatever form they come', () => {
+  it('are switches or lists of hosts, in every form', () => {
     const both = ['a:1', 'b:2'];
     for (const [args, env, expected] of [
       [['--insecure', 'a:1'], {}, ['a:1']],

@@ -22,8 +22,8 @@ function untouched({ dir }: Scene): Promise<Record<string, string>> {
 
 const wrong = (plugins: unknown) => JSON.stringify({ registry: 'REGISTRY', plugins });
 
-describe('a manifest that is wrong ends in 2 and nothing is touched', { concurrency: 4 }, () => {
-  it('tells everything at once, each with its place, what was found and what is allowed', async t => {
+describe('a wrong manifest ends in 2 and changes nothing', { concurrency: 4 }, () => {
+  it('reports all mistakes together, each with its path, what was found and what is allowed', async t => {
     const { stderr } = await refused(
       t,
       wrong({
@@ -52,7 +52,7 @@ describe('a manifest that is wrong ends in 2 and nothing is touched', { concurre
     assert.match(stderr, new RegExp(`: ${names.length} problems`));
   });
 
-  it('refuses a key that stands twice', async t => {
+  it('refuses a duplicate key', async t => {
     const { stderr } = await refused(t, '{"registry":"REGISTRY","plugins":{"a":"1.0.0","b":"1.0.0","a":"2.0.0"}}');
     assert.match(stderr, /plugins\.a\b/);
     assert.match(stderr, /"a" 2 times/);
@@ -74,13 +74,13 @@ describe('a manifest that is wrong ends in 2 and nothing is touched', { concurre
     assert.match(stderr, /"aliases"/);
   });
 
-  it('refuses what comes after the end, and what ends too early', async t => {
+  it('refuses text after the end, and text that ends too early', async t => {
     assert.match((await refused(t, '{"plugins":{"a":"1"}} trailing')).stderr, /trailing|after the end/i);
     assert.match((await refused(t, '{"plugins":{"a":"1"}')).stderr, /MANIFEST_INVALID/);
     assert.match((await refused(t, '')).stderr, /MANIFEST_INVALID/);
   });
 
-  it('says how to get a manifest where there is none', async t => {
+  it('suggests how to get a manifest if there is none', async t => {
     const scene = await openScene(t);
     const ran = await scene.sync('--manifest', 'nowhere.json');
     assert.equal(ran.code, 2);
@@ -91,7 +91,7 @@ describe('a manifest that is wrong ends in 2 and nothing is touched', { concurre
     assert.match(folder.stderr, /MANIFEST_UNREADABLE.*it is a folder/);
   });
 
-  it('answers one JSON object with every problem under --format json', async t => {
+  it('prints one JSON object with every problem under --format json', async t => {
     const scene = await openScene(t);
     await scene.write('manifest.json', wrong({ a: ['..', '..'] }));
     const ran = await scene.sync('--format', 'json');
@@ -101,7 +101,7 @@ describe('a manifest that is wrong ends in 2 and nothing is touched', { concurre
     assert.ok(error.problems.some(problem => problem.place === 'plugins.a[0]'));
   });
 
-  it('holds for every command that reads it', async t => {
+  it('does so for every command that reads it', async t => {
     const scene = await openScene(t);
     await scene.write('manifest.json', wrong({ a: '..' }));
     for (const command of [['check'], ['outdated'], ['sync', '--dry-run'], ['sync', '--frozen']]) {

@@ -17,7 +17,7 @@ const published = (scene: Scene, name: string, tree = 'plugins') =>
   existsSync(scene.path(tree, name, '1.0.0/plugin.wasm'));
 
 describe('options of sync', { concurrency: 4 }, () => {
-  it('have environment forms, and the command line wins over them', async t => {
+  it('have variables, and the command line wins over them', async t => {
     const scene = await openScene(t);
     await twoPlugins(scene);
     await scene.write('lists/other.json', await scene.read('manifest.json'));
@@ -41,7 +41,7 @@ describe('options of sync', { concurrency: 4 }, () => {
     assert.ok(existsSync(scene.path('blobs')));
   });
 
-  it('take empty variables for none, and false for off', slow, async t => {
+  it('ignore empty variables, and take false for off', slow, async t => {
     const scene = await openScene(t);
     await twoPlugins(scene);
     const names = ['MANIFEST', 'OUT', 'REGISTRY', 'ENGINE', 'CONCURRENCY', 'ONLY', 'PLAIN_HTTP', 'INSECURE', 'CA_FILE'];
@@ -73,7 +73,7 @@ describe('options of sync', { concurrency: 4 }, () => {
     assert.match(odd.stderr, /PLUGIN_MIRROR_PRUNE=maybe.*--prune/);
   });
 
-  it('--only takes globs over NAME and NAME/VERSION, and leaves the rest of the tree and the lock as they are', async t => {
+  it('--only takes globs over NAME and NAME/VERSION, and leaves the rest of the tree and the lock unchanged', async t => {
     const scene = await openScene(t);
     for (const version of ['1.0.0', '2.0.0']) scene.push('a', version);
     scene.push('b', '1.0.0');
@@ -96,7 +96,7 @@ describe('options of sync', { concurrency: 4 }, () => {
     assert.match((await scene.sync('--only', 'nope')).stderr, /SELECTION_EMPTY/);
   });
 
-  it('--only !GLOB takes away from what the others fit, or from everything', slow, async t => {
+  it('--only !GLOB excludes from the matches of the other globs, or from everything', slow, async t => {
     const scene = await openScene(t);
     for (const name of ['big-a', 'big-b', 'c', 'd']) scene.push(name, '1.0.0');
     scene.push('c', '2.0.0');
@@ -163,7 +163,7 @@ describe('options of sync', { concurrency: 4 }, () => {
     ['--frozen', ['--update']],
     ['--frozen', ['--no-lock']],
   ];
-  it('that cannot be used end in 2, name themselves and touch nothing', async t => {
+  it('that cannot be used end in 2, are named and change nothing', async t => {
     const scene = await openScene(t);
     await twoPlugins(scene);
     const before = await listing(scene.dir);
@@ -181,7 +181,7 @@ describe('options of sync', { concurrency: 4 }, () => {
 });
 
 describe('the command itself', { concurrency: 4 }, () => {
-  it('helps, and guesses at a slip of the pen', async t => {
+  it('prints help, and suggests a command for a misspelled one', async t => {
     const scene = await openScene(t);
     const help = await scene.run(['--help']);
     assert.equal(help.code, 0);
@@ -193,7 +193,7 @@ describe('the command itself', { concurrency: 4 }, () => {
     assert.deepEqual([typo.code, typo.stdout], [2, '']);
     assert.match(typo.stderr, /sync/);
   });
-  it('takes no URL for a path, and does not repeat the login in it', async t => {
+  it('refuses a URL instead of a path, and does not print its login', async t => {
     const scene = await openScene(t);
     for (const words of [
       ['sync', '--manifest'],
@@ -209,7 +209,7 @@ describe('the command itself', { concurrency: 4 }, () => {
     }
   });
 
-  it('clears nothing but its own cache where a variable is empty', async t => {
+  it('clears only its own cache if a variable is empty', async t => {
     const scene = await openScene(t);
     await scene.write('precious', 'x');
     const ran = await scene.run(['cache', 'clean'], { env: { PLUGIN_MIRROR_CACHE_DIR: '' } });
@@ -219,7 +219,7 @@ describe('the command itself', { concurrency: 4 }, () => {
     assert.equal(await scene.read('precious'), 'x');
   });
 
-  it('end in 2 where they can be used for nothing, though each plugin fails by itself', async t => {
+  it('ends in 2 if every plugin fails because of the same unusable option', async t => {
     const scene = await openScene(t);
     await twoPlugins(scene);
     await scene.write('garbage.pem', 'no certificate');
@@ -233,7 +233,7 @@ describe('the command itself', { concurrency: 4 }, () => {
     }
   });
 
-  it('says so where the current folder is gone', async t => {
+  it('reports that the current folder was deleted', async t => {
     const scene = await openScene(t);
     await mkdir(scene.path('gone'));
     const script = 'cd "$1" && rmdir "$1" && exec "$2" "$3" sync';

@@ -18,9 +18,9 @@ async function many(scene: Scene, count: number, sizeBytes = 3000): Promise<void
   await scene.list({ a: versions(count) });
 }
 
-describe('how much is asked at once', { concurrency: 3 }, () => {
+describe('the number of concurrent requests', { concurrency: 3 }, () => {
   for (const code of [429, 503])
-    it(`falls when the registry says ${code}, and rises again`, slowUnless(code === 429), async t => {
+    it(`falls when the registry returns ${code}, and rises again`, slowUnless(code === 429), async t => {
       const scene = await openScene(t);
       await many(scene, 120);
       const [from, to] = [20, 34];
@@ -40,7 +40,7 @@ describe('how much is asked at once', { concurrency: 3 }, () => {
       assert.equal(all.length, 120 + refused.length, 'each refusal costs one request');
     });
 
-  it('is nothing while the registry wants a pause', async t => {
+  it('is zero during a pause that the registry asked for', async t => {
     const scene = await openScene(t);
     await many(scene, 30);
     scene.registry.script([
@@ -56,7 +56,7 @@ describe('how much is asked at once', { concurrency: 3 }, () => {
     assert.equal(meanwhile.length, 0);
   });
 
-  it('comes back one by one after everything has hung, each blob once', async t => {
+  it('rises one by one after every request has hung, each blob once', async t => {
     const scene = await openScene(t);
     await many(scene, 8);
     scene.registry.script({ kind: 'blob', per: 'path', first: 1, fault: hang() });
@@ -69,7 +69,7 @@ describe('how much is asked at once', { concurrency: 3 }, () => {
     assert.ok(spread > 15, `all came back within ${spread} ms`);
   });
 
-  it('is the largest first, with a lane for small ones', async t => {
+  it('starts with the largest blobs, and keeps a lane for small ones', async t => {
     const scene = await openScene(t);
     const sizes = [2_000, 1_200_000, 3_000, 1_800_000, 1_500_000, 4_000, 1_400_000, 1_300_000];
     const byDigest = new Map<string, number>();
@@ -103,7 +103,7 @@ describe('how much is asked at once', { concurrency: 3 }, () => {
 });
 
 describe('tokens', { concurrency: 3 }, () => {
-  it('are fetched once for each repository, however many blobs are asked for at once', async t => {
+  it('are fetched once for each repository, however many blobs are requested concurrently', async t => {
     const scene = await openScene(t, { auth: { kind: 'bearer' }, latencyMs: 10 });
     const names = Array.from({ length: 12 }, (_, index) => `p${index}`);
     for (const name of names) scene.push(name, '1');

@@ -83,7 +83,7 @@ describe('the live part of a sync', () => {
   beforeEach(() => mock.timers.enable({ apis: ['setInterval'] }));
   afterEach(() => mock.timers.reset());
 
-  it('has no row that is wider than the terminal, however narrow that is', t => {
+  it('has no row wider than the terminal, however narrow it is', t => {
     let now = performance.now();
     t.mock.method(performance, 'now', () => now);
     for (let columns = 8; columns <= 130; columns += 1) {

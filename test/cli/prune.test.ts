@@ -225,7 +225,7 @@ describe('a file that pruning has to leave', { concurrency: 2 }, () => {
 });
 
 describe('a damaged version that the manifest no longer names', { concurrency: 2 }, () => {
-  it('leaves the catalog, is reported, and the tree is sound again', async t => {
+  it('leaves the catalog, is reported, and the tree is intact again', async t => {
     const scene = await published(t, 'bare');
     await writeFile(scene.path('plugins/c/1.0.0/plugin.wasm'), 'spoiled');
     await rm(scene.path('plugins/bare/1.0.0/metadata.json'));

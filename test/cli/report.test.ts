@@ -70,7 +70,7 @@ describe('--format json', { concurrency: 4 }, () => {
     assert.match(ran.stderr, /failed .*failing 1\.0\.0/);
   });
 
-  it('answers an object where the run as a whole cannot begin', async t => {
+  it('prints an object if the run cannot begin', async t => {
     const scene = await openScene(t);
     await scene.list({ a: '1.0.0' });
     await scene.write('plugins', 'a file');
@@ -82,7 +82,7 @@ describe('--format json', { concurrency: 4 }, () => {
 });
 
 describe('the text of a run', { concurrency: 4 }, () => {
-  it('piped, is plain lines: one for each version, then the figures', async t => {
+  it('is plain lines in a pipe: one for each version, then the figures', async t => {
     const scene = await openScene(t);
     await oneOfEach(scene);
     const ran = await scene.sync();
@@ -100,7 +100,7 @@ describe('the text of a run', { concurrency: 4 }, () => {
     assert.ok(!ran.stdout.includes('\r'));
   });
 
-  it('has colours where FORCE_COLOR asks for them, and none where NO_COLOR is set', async t => {
+  it('has colours if FORCE_COLOR is set, and none if NO_COLOR is set', async t => {
     const scene = await openScene(t);
     await scene.list({ a: '1.0.0' });
     const forced = await scene.run(['sync'], { env: { FORCE_COLOR: '1' } });
@@ -162,7 +162,7 @@ describe('the text of a run', { concurrency: 4 }, () => {
     }
   });
 
-  it('may have no reader, or no room: the work is done all the same', async t => {
+  it('does not stop the work if its reader is gone or its disk is full', async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0');
     await scene.list({ a: '1.0.0' });
@@ -180,7 +180,7 @@ describe('the text of a run', { concurrency: 4 }, () => {
     assert.equal((await scene.run(['verify'])).code, 0);
   });
 
-  it('fits a screen where every tag has moved, or none can be asked', slow, async t => {
+  it('fits a screen if every tag has moved or the registry is down', slow, async t => {
     const scene = await openScene(t);
     const names = Array.from({ length: 30 }, (_, index) => `plugin-${index}`);
     for (const name of names) scene.push(name, '1.0.0');

@@ -68,7 +68,7 @@ async function everyRun(scene: Scene, options: RunOptions, faults: readonly Faul
 }
 
 describe('a secret is never printed nor written', { concurrency: 2 }, () => {
-  it('whether it comes from docker’s config.json', async t => {
+  it('if it comes from docker’s config.json', async t => {
     const scene = await openScene(t, { auth: { kind: 'basic', user: USER, password: PASSWORD } });
     const auths = { [scene.registry.host]: { auth: BASIC } };
     await scene.write('given/config.json', JSON.stringify({ auths }));
@@ -76,7 +76,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     await assertSecretFree(scene, runs);
   });
 
-  it('or from standard input, or the environment, and is changed for tokens', async t => {
+  it('if it comes from standard input or the environment and is exchanged for tokens', async t => {
     const auth = { kind: 'bearer', user: USER, password: PASSWORD, realm: 'cross-origin' } as const;
     const scene = await openScene(t, { auth });
     const options = { env: { PLUGIN_MIRROR_USERNAME: USER, PLUGIN_MIRROR_PASSWORD: PASSWORD } };
@@ -92,7 +92,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     await assertSecretFree(scene, [...runs, failed, good]);
   });
 
-  it('or from a credential helper as an identity token, and no child’s command line has it', slow, async t => {
+  it('if it is the identity token of a credential helper, also not in a child’s command line', slow, async t => {
     const scene = await openScene(t, { auth: { kind: 'bearer', anonymous: false, identityToken: IDENTITY } });
     await scene.write('given/config.json', JSON.stringify({ credHelpers: { [scene.registry.host]: 'planted' } }));
     const said = JSON.stringify({ ServerURL: scene.registry.host, Username: '<token>', Secret: IDENTITY });
@@ -105,7 +105,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     await assertSecretFree(scene, runs);
   });
 
-  it('nor the password of a proxy, whether it lets one through or not', slow, async t => {
+  it('if it is the password of a proxy that accepts or refuses it', slow, async t => {
     const scene = await openScene(t);
     const proxy = await startProxy({
       user: USER,
@@ -131,7 +131,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     await assertSecretFree(scene, [good, refused, dead, wrong]);
   });
 
-  it('nor one that somebody wrote where it does not belong', async t => {
+  it('if it was written into a wrong field', async t => {
     const scene = await openScene(t);
     const runs: Ran[] = [];
     for (const plugins of [
@@ -155,7 +155,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     await assertSecretFree(scene, runs);
   });
 
-  it('nor one in an option, a variable or a reference that has no place for it', slow, async t => {
+  it('if it is in an option, a variable or a reference that takes none', slow, async t => {
     const scene = await openScene(t);
     await scene.list({ a: '1' });
     const host = scene.registry.host;
@@ -196,7 +196,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     assert.equal(scene.registry.count(), 0);
   });
 
-  it('nor a password on the command line, which is told where it is read', async t => {
+  it('if it is a password on the command line; the error names the ways to give it', async t => {
     const scene = await openScene(t);
     await scene.list({ a: '1' });
     const runs: Ran[] = [];

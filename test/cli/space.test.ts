@@ -31,7 +31,7 @@ async function smallScene(t: TestContext, options: string): Promise<Scene | unde
 }
 
 describe('a disk that is too small', () => {
-  it('in the middle of a layer whose size no lock knows, says at least how much was missing', async t => {
+  it('is reported during a layer of unknown size, with the least amount that is missing', async t => {
     const scene = await smallScene(t, 'size=600k');
     if (scene === undefined) return;
     scene.push('small', '1');
@@ -51,7 +51,7 @@ describe('a disk that is too small', () => {
     assert.equal((await scene.run(['verify'])).code, 0);
   });
 
-  it('for all, takes one after the other what fits, though side by side none did', async t => {
+  it('gets one plugin after the other if it is too small for all of them concurrently', async t => {
     const scene = await smallScene(t, 'size=2m');
     if (scene === undefined) return;
     const names = ['a', 'b', 'c'];
@@ -69,7 +69,7 @@ describe('a disk that is too small', () => {
     assert.equal((await scene.run(['verify'])).code, 0);
   });
 
-  it('in the middle of compressing, leaves the plugin served as it is', async t => {
+  it('during compression leaves the published plugin unchanged', async t => {
     const scene = await smallScene(t, 'size=690k');
     if (scene === undefined) return;
     scene.push('a', '1', imageFormC({ wasm: buildModule({ seed: 'a', sizeBytes: 300_000 }) }));
@@ -81,7 +81,7 @@ describe('a disk that is too small', () => {
     assert.equal((await scene.run(['verify'])).code, 0);
   });
 
-  it('without inodes says so, whatever bytes are free', async t => {
+  it('without inodes is reported as such, whatever bytes are free', async t => {
     const scene = await smallScene(t, 'size=20m,nr_inodes=16');
     if (scene === undefined) return;
     scene.push('a', '1', imageFormC({ wasm: buildModule({ seed: 'a' }) }));

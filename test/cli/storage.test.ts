@@ -52,7 +52,7 @@ async function spread(scene: Scene, url: string): Promise<readonly string[]> {
   return own;
 }
 
-describe('a host to which a registry sends on for its blobs', { concurrency: 3 }, () => {
+describe('a blob storage host to which a registry redirects', { concurrency: 3 }, () => {
   const cases = [
     {
       name: 'closes every connection',
@@ -99,7 +99,7 @@ describe('a host to which a registry sends on for its blobs', { concurrency: 3 }
       },
     );
 
-  it('is not the only one perhaps: the registry is asked again before a blob is given up', async t => {
+  it('may be one of several: the registry is asked again before a blob is given up', async t => {
     const scene = await openScene(t);
     const host = await startHost(t, socket => socket.destroy());
     const names = Array.from({ length: 8 }, (_, index) => `p${index}`);
@@ -116,7 +116,7 @@ describe('a host to which a registry sends on for its blobs', { concurrency: 3 }
     assert.deepEqual([ran.code, failed.map(({ name }) => name)], [1, ['p0']]);
   });
 
-  it('and whose name is unknown is not the last word either', async t => {
+  it('may have an unknown name: the registry is asked again as well', async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
@@ -124,7 +124,7 @@ describe('a host to which a registry sends on for its blobs', { concurrency: 3 }
     assert.equal((await scene.sync('--retries', '2')).code, 0);
   });
 
-  it('and that a mirror sends to as well is judged by the attempts of each', async t => {
+  it('is judged separately for the registry and for a mirror that redirects to it', async t => {
     const scene = await openScene(t);
     const mirror = await startRegistry();
     t.after(() => mirror.close());

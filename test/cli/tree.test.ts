@@ -42,7 +42,7 @@ describe('the tree', { concurrency: 3 }, () => {
     },
   );
 
-  it('is the same under diff -r and tar, however the run went', slow, async t => {
+  it('is the same for diff -r and tar, whatever the run met', slow, async t => {
     const scene = await openScene(t);
     for (const name of ['a', 'b', 'c', 'd']) {
       const wasm = buildModule({ seed: name, sizeBytes: 50_000 });
@@ -85,7 +85,7 @@ describe('the tree', { concurrency: 3 }, () => {
     assert.deepEqual(await listing(scene.path('one')), before, 'a second run changes nothing, mtimes included');
   });
 
-  it('publishes aliases, moves them with the list, and never from a target that failed', slow, async t => {
+  it('publishes aliases, moves them with the manifest, and never from a failed target', slow, async t => {
     const scene = await openScene(t);
     const [one, two] = [scene.push('a', '1.0.0'), scene.push('a', '2.0.0')];
     const list = (target: string) =>
@@ -118,7 +118,7 @@ describe('the tree', { concurrency: 3 }, () => {
     assert.equal((await scene.run(['verify'])).code, 0);
   });
 
-  it('follows local files as they change, and says what is wrong with them', async t => {
+  it('follows changes of local files, and reports their mistakes', async t => {
     const scene = await openScene(t);
     const [first, second] = ['first', 'second'].map(seed => buildModule({ seed }));
     await scene.write('local/own.wasm', first ?? '');
@@ -150,7 +150,7 @@ describe('the tree', { concurrency: 3 }, () => {
     assert.equal((await scene.sync('--frozen')).code, 2);
   });
 
-  it('is pruned of what the list no longer names, and of nothing else', async t => {
+  it('is pruned of versions that the manifest no longer names, and of nothing else', async t => {
     const scene = await openScene(t);
     for (const version of ['1', '2', '3']) scene.push('a', version);
     scene.push('b', '1');
@@ -175,7 +175,7 @@ describe('the tree', { concurrency: 3 }, () => {
     assert.equal((await scene.run(['verify'])).code, 3, 'what is foreign is unknown');
   });
 
-  it('refuses what is foreign in the way of a plugin, and the others go on', async t => {
+  it('refuses a plugin with a foreign file in its way, and publishes the others', async t => {
     const scene = await openScene(t);
     const names = ['link', 'file', 'folder', 'inner', 'good'];
     for (const name of names) scene.push(name, '1');
@@ -198,7 +198,7 @@ describe('the tree', { concurrency: 3 }, () => {
     assert.equal(await scene.read('plugins/folder/1/plugin.wasm/x'), 'mine');
   });
 
-  it('may be moved or copied: it is sound wherever it lies', async t => {
+  it('may be moved or copied: it stays intact', async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });

@@ -29,7 +29,7 @@ async function synced(scene: Scene, ...names: readonly string[]): Promise<void> 
 }
 
 describe('a locked image', { concurrency: 3 }, () => {
-  it('that is gone from the registry is told as such, with the way out', slow, async t => {
+  it('that is gone from the registry is reported, with a remedy', slow, async t => {
     const scene = await openScene(t);
     await synced(scene, 'a');
     const { digest } = imageFormC({ wasm: buildModule({ seed: 'a 1' }), version: '1' });
@@ -51,7 +51,7 @@ describe('a locked image', { concurrency: 3 }, () => {
     assert.equal((await scene.report()).report.plugins[0]?.error?.code, 'REGISTRY_NOT_FOUND');
   });
 
-  it('is compared with the tree in everything that both say, by verify --lock', slow, async t => {
+  it('is compared with the tree in all fields that both have, by verify --lock', slow, async t => {
     const scene = await openScene(t);
     await scene.write('own.wasm', buildModule({ seed: 'own' }));
     scene.push('a', '1');
@@ -153,8 +153,8 @@ describe('a locked image', { concurrency: 3 }, () => {
   );
 });
 
-describe('what was locked otherwise', { concurrency: 3 }, () => {
-  it('of a local file is drift, and the new bytes are taken', async t => {
+describe('a locked version that has changed', { concurrency: 3 }, () => {
+  it('is drift if it is a local file, and the new bytes are published', async t => {
     const scene = await openScene(t);
     await scene.write('own.wasm', buildModule({ seed: 'first' }));
     await scene.list({ own: { file: 'own.wasm', versions: ['1'] } });
@@ -193,7 +193,7 @@ describe('what was locked otherwise', { concurrency: 3 }, () => {
 });
 
 describe('a catalog of a later version', { concurrency: 3 }, () => {
-  it('is never overwritten: sync ends in 1 and touches nothing', async t => {
+  it('is never overwritten: sync ends in 1 and changes nothing', async t => {
     const scene = await openScene(t);
     await synced(scene, 'a');
     await scene.write('plugins/index.json', '{"schemaVersion":2,"tree":"","plugins":[]}');
@@ -217,8 +217,8 @@ describe('a catalog of a later version', { concurrency: 3 }, () => {
 /** Rights do not bind root: there the command runs as nobody. */
 const uid = process.getuid?.() === 0 ? 65_534 : undefined;
 
-describe('a tree that may only be read', { concurrency: 3 }, () => {
-  it('is kept by a frozen run that has nothing to write, and refused where there is', async t => {
+describe('a read-only tree', { concurrency: 3 }, () => {
+  it('is kept by a frozen run that has nothing to write, and refused otherwise', async t => {
     const scene = await openScene(t);
     for (const name of ['a', 'b']) scene.push(name, '1');
     await scene.list({ a: { versions: ['1'], aliases: { x: '1' } }, b: '1' });
@@ -270,8 +270,8 @@ describe('outdated after a bump in the manifest', { concurrency: 3 }, () => {
   });
 });
 
-describe('outdated where the manifest names what is no semantic version', { concurrency: 3 }, () => {
-  it('calls nothing newer than that', async t => {
+describe('outdated for a version that is not semantic', { concurrency: 3 }, () => {
+  it('calls no version newer than it', async t => {
     const scene = await openScene(t);
     for (const version of ['main', '1.0.0']) scene.push('a', version);
     await scene.list({ a: '1.0.0' });
@@ -284,7 +284,7 @@ describe('outdated where the manifest names what is no semantic version', { conc
   });
 });
 
-describe('outdated where the manifest names mirrors', { concurrency: 3 }, () => {
+describe('outdated with mirrors', { concurrency: 3 }, () => {
   /** The mirror and the registry itself have a newer version each. */
   async function mirrored(t: Parameters<typeof openScene>[0], mirrorHas: readonly string[]) {
     const scene = await openScene(t);
@@ -305,7 +305,7 @@ describe('outdated where the manifest names mirrors', { concurrency: 3 }, () => 
     return { scene, mirror, ask };
   }
 
-  it('takes what any of them has, and a mirror without the repository has nothing', async t => {
+  it('counts the versions of each, and a mirror without the repository has none', async t => {
     const some = await mirrored(t, ['1.0.0', '1.1.0']);
     assert.deepEqual(await some.ask(), { latest: '2.0.0', silent: undefined, stderr: '' });
     some.mirror.push('cached/plugins/a', '3.0.0', imageFormC({ wasm: buildModule({ sizeBytes: 1000 }) }));
@@ -342,7 +342,7 @@ describe('outdated where the manifest names mirrors', { concurrency: 3 }, () => 
     },
   );
 
-  it('hears a mirror of which one repository is ill', async t => {
+  it('uses a mirror of which one repository fails', async t => {
     const { scene, mirror } = await mirrored(t, ['1.0.0']);
     const image = imageFormC({ wasm: buildModule({ sizeBytes: 1000 }) });
     const names = Array.from({ length: 6 }, (_, index) => `b${index}`);
@@ -390,7 +390,7 @@ describe('the image build', () => {
     }
   });
 
-  it('has npm trust CA_FILE besides what the base image trusts', async t => {
+  it('has npm trust CA_FILE as well as the authorities of the base image', async t => {
     const scene = await openScene(t);
     const said = await scriptIn(scene, 'npmInstall.sh', ['npm', 'cat "${NODE_EXTRA_CA_CERTS:-/dev/null}"'], {
       '/ca.pem': `'${scene.path('ca.pem')}'`,
@@ -405,7 +405,7 @@ describe('the image build', () => {
     assert.equal(await said({ NODE_EXTRA_CA_CERTS: '/not/there', CA_FILE: 'ca.pem' }), 'OWN\n');
   });
 
-  it('finds the lock where the command writes it, however the manifest is called', async t => {
+  it('finds the lock where the command writes it, whatever the manifest’s name', async t => {
     const scene = await openScene(t);
     const ask = await scriptIn(scene, 'imageSync.sh', ['plugin-mirror', 'echo "$@"']);
     for (const name of [

@@ -53,8 +53,8 @@ async function listedIn(scene: Scene): Promise<string[]> {
 
 const ALL = ['b 1.0.0', 'c 1.0.0', 'c 1.1.0', 'c x'];
 
-describe('a published file that may not be read', { concurrency: 2 }, () => {
-  it('is damage that the owner of the tree mends, whichever file it is', slow, async t => {
+describe('a published file without read permission', { concurrency: 2 }, () => {
+  it('is damage that the owner of the tree repairs, whichever file it is', slow, async t => {
     const { scene, run, harm } = await owned(t);
     const files = await readdir(scene.path('plugins/c/1.1.0'));
     assert.ok(files.includes('metadata.json') && files.includes('plugin.wasm'));
@@ -78,7 +78,7 @@ describe('a published file that may not be read', { concurrency: 2 }, () => {
     }
   });
 
-  it('does not keep what --only selects from being published', async t => {
+  it('does not stop the versions that --only selects', async t => {
     const { scene, run, harm } = await owned(t);
     await harm('c/1.1.0/plugin.wasm');
     const ran = await run('sync', '--frozen', '--only', 'b');
@@ -90,7 +90,7 @@ describe('a published file that may not be read', { concurrency: 2 }, () => {
     assert.deepEqual(await listedIn(scene), ALL);
   });
 
-  it('is named where it is of what the manifest does not name', slow, async t => {
+  it('is named if the manifest does not name its version', slow, async t => {
     const { scene, run, harm } = await owned(t);
     await scene.list({ b: '1.0.0', c: '1.0.0' });
     await harm('c/1.1.0/metadata.txt');
@@ -111,8 +111,8 @@ describe('a published file that may not be read', { concurrency: 2 }, () => {
   });
 });
 
-describe('a folder of a version that may not be looked into', { concurrency: 2 }, () => {
-  it('fails that version alone, before anything of it travels', async t => {
+describe('a version’s folder without read permission', { concurrency: 2 }, () => {
+  it('fails only that version, before any of its blobs is downloaded', async t => {
     const { scene, run, harm } = await owned(t);
     await harm('c/1.1.0');
     await harm('c/x');
@@ -136,7 +136,7 @@ describe('a folder of a version that may not be looked into', { concurrency: 2 }
     assert.match(alias.stdout, /^fail +c x → 1\.1\.0 +This user may not read /m);
   });
 
-  it('or written to, or that of a whole plugin, stops no other plugin, however the last run ended', slow, async t => {
+  it('or without write permission, or that of a whole plugin, stops no other plugin', slow, async t => {
     const { scene, run, harm } = await owned(t);
     await harm('c/1.1.0/plugin.wasm');
     await chmod(scene.path('plugins/c/1.1.0'), 0o555);
@@ -157,7 +157,7 @@ describe('a folder of a version that may not be looked into', { concurrency: 2 }
     assert.deepEqual(await listedIn(scene), ALL);
   });
 
-  it('is left alone, and named, where the manifest does not name it', slow, async t => {
+  it('is left alone and reported if the manifest does not name it', slow, async t => {
     const { scene, run, harm } = await owned(t);
     await scene.list({ b: '1.0.0', c: '1.0.0' });
     await harm('c/1.1.0');

@@ -18,7 +18,7 @@ const KUBERNETES = {
 };
 
 describe('variables of the environment', { concurrency: 2 }, () => {
-  it('that nobody knows are told where they are near a known one', async () => {
+  it('that are unknown are reported if they resemble a known one', async () => {
     const near = async (env: Record<string, string>) => {
       const lines: string[] = [];
       await warnOfUnknownVariables(buildProgram('0'), env, line => lines.push(line));
@@ -46,7 +46,7 @@ describe('variables of the environment', { concurrency: 2 }, () => {
     assert.deepEqual(await near({ ...secrets, PLUGIN_MIRROR_TREE: 'x', PLUGIN_MIRROR_RETRIES: '1' }), []);
   });
 
-  it('are told on stderr, once, without their values, and stdout stays JSON', async t => {
+  it('are reported on stderr, once, without their values, and stdout stays JSON', async t => {
     const scene = await openScene(t);
     await scene.write('plugins/index.json', '');
     const env = { PLUGIN_MIRROR_PASWORD: 'hunter2', PLUGIN_MIRROR_FROMAT: 'json' };

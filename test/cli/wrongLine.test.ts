@@ -15,7 +15,7 @@ describe('a wrong command line', { concurrency: 4 }, () => {
     ['sync', /PLUGIN_MIRROR_PRUNE=maybe/, { PLUGIN_MIRROR_FORMAT: 'json', PLUGIN_MIRROR_PRUNE: 'maybe' }],
     ['sync', /PLUGIN_MIRROR_RETRIES/, { PLUGIN_MIRROR_FORMAT: 'json', PLUGIN_MIRROR_RETRIES: '-1' }],
   ] as [string, RegExp, Record<string, string>?][])
-    it(`is told on stdout under --format json: ${line} ${Object.keys(env).join(' ')}`, async t => {
+    it(`is reported on stdout under --format json: ${line} ${Object.keys(env).join(' ')}`, async t => {
       const scene = await openScene(t);
       const before = await listing(scene.dir);
       const ran = await scene.run(line.split(' '), { env });
@@ -29,7 +29,7 @@ describe('a wrong command line', { concurrency: 4 }, () => {
       assert.deepEqual(await listing(scene.dir), before);
     });
 
-  it('is told without a secret in it', async t => {
+  it('is reported without its secrets', async t => {
     const scene = await openScene(t);
     for (const line of ['--password hunter2', '-phunter2', '--concurrency ann:hunter2@h.io']) {
       const ran = await scene.run(['sync', '--format', 'json', ...line.split(' ')]);
@@ -45,7 +45,7 @@ describe('a wrong command line', { concurrency: 4 }, () => {
     'serve --nope',
     'nope',
   ])
-    it(`leaves stdout empty else: ${line}`, async t => {
+    it(`leaves stdout empty otherwise: ${line}`, async t => {
       const scene = await openScene(t);
       const ran = await scene.run(line.split(' '), {
         env: line === 'serve --nope' ? { PLUGIN_MIRROR_FORMAT: 'json' } : {},
