@@ -365,7 +365,7 @@ describe('outdated with mirrors', { concurrency: 3 }, () => {
 describe('the image build', () => {
   /** Runs a script of the image build as it stands, its places moved into the scene; `program` stands in for what it starts. */
   async function scriptIn(scene: Scene, name: string, program: readonly [string, string], places: object = {}) {
-    let script = await readFile(resolve(import.meta.dirname, '../../scripts', name), 'utf8');
+    let script = await readFile(resolve(import.meta.dirname, '../../scripts/image', name), 'utf8');
     for (const [from, to] of Object.entries({ 'cd /context': `cd '${scene.dir}'`, ...places }))
       script = script.replaceAll(from, String(to));
     await scene.write(name, script);
