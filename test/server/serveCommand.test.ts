@@ -34,11 +34,11 @@ describe('the serve command', { concurrency: 3 }, () => {
     const port = await portOf(server);
     assert.match(
       server.out.stderr,
-      /^plugin-mirror: the folder \S+\/typo does not exist; requests get 503 until .*misspelled/,
+      /^plugin-mirror: the folder .+\/typo does not exist; requests get 503 until .*misspelled/,
     );
     const ready = await ask(port, '/readyz');
     assert.equal(ready.status, 503);
-    assert.match(ready.body.toString(), /^No plugin tree has been loaded: the folder \S+\/typo does not exist\.\n$/);
+    assert.match(ready.body.toString(), /^No plugin tree has been loaded: the folder .+\/typo does not exist\.\n$/);
     server.child.kill('SIGTERM');
     assert.equal(await server.ended, 0);
     const [line = ''] = server.out.stdout.split('\n');
