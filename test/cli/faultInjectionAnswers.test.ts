@@ -117,7 +117,7 @@ beside('answers', () => {
       ],
     },
     { name: 'HEADER NAMES IN CAPITALS', rules: [always(named('capitals', name => name.toUpperCase()))] },
-    { name: 'an unrequested 100 Continue, once', rules: [first(1, interim('100 Continue'))] },
+    { name: 'an unrequested 100 Continue before each manifest, once', rules: [manifest(1, interim('100 Continue'))] },
     { name: '103 Early Hints', rules: [always(interim('103 Early Hints\r\nlink: </style.css>; rel=preload'))] },
     { name: '102 Processing, twice', rules: [always(interim('102 Processing\r\n\r\nHTTP/1.1 102 Processing'))] },
     {
