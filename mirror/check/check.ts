@@ -14,7 +14,7 @@ import { isProven } from '../plan/decide.ts';
 import { type Answer, gatherFacts, type VersionFacts } from '../plan/facts.ts';
 import { type SyncJob, type TreeView, viewTree } from '../plan/job.ts';
 import { lackOfSpace } from '../plan/planSync.ts';
-import { asListed, inspect, metadataHashes, otherPlatform, type Present, readOldCatalog } from '../plan/survey.ts';
+import { asListed, inspect, otherPlatform, type Present, readOldCatalog } from '../plan/survey.ts';
 import { type Published, versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
 import type { CheckFinding, VersionFinding } from './checkFinding.ts';
@@ -46,7 +46,7 @@ export async function check(job: SyncJob, session: Session): Promise<CheckReport
   const known = {
     lockfile,
     tree,
-    listed: old.state === 'read' ? metadataHashes(old) : undefined,
+    listed: old.state === 'read' ? old.listed : undefined,
     changes: new Map(lockfile.comparison.changed.map(it => [versionKey(it.wanted), it.words])),
     platform: job.selection.platform,
   };

@@ -12,7 +12,7 @@ import { isProven } from './decide.ts';
 import { findExtras, isLeftover, keepExtra, keepExtraUnseen, UnselectedDamaged } from './extras.ts';
 import type { SyncJob, TreeView } from './job.ts';
 import type { CatalogPlan, FoundExtra, PrunedExtra, StayingExtra } from './plan.ts';
-import { damageOf, inspect, metadataHashes, type OldCatalog, servable } from './survey.ts';
+import { damageOf, inspect, type OldCatalog, servable } from './survey.ts';
 
 /** @param failing names of plugins of which something cannot be mirrored: what was published of them is what gateways run on */
 export async function planCatalog(
@@ -23,7 +23,7 @@ export async function planCatalog(
   { tolerant = false } = {},
 ): Promise<CatalogPlan> {
   const exists = old.state !== 'missing';
-  const listed = metadataHashes(old);
+  const { listed } = old;
   try {
     const inTree = await listVersions(tree.treeDir, { tolerant });
     return {
@@ -71,14 +71,13 @@ async function planExtras(
   old: OldCatalog,
   failing: ReadonlySet<string>,
 ): Promise<Pick<CatalogPlan, 'staying' | 'pruned'>> {
-  const listed = metadataHashes(old);
   const steps = await pMap(
     findExtras(inTree, old, keysOf(manifest)),
     async (found): Promise<StayingExtra | PrunedExtra> => {
       const leftover = await isLeftover(tree, found);
       const kept = !selection.includes(found) ? 'unselected' : failing.has(found.name) ? 'failed' : undefined;
       if (prune && kept === undefined && !leftover) return { found, extra: await previewPruning(tree, found) };
-      return keepExtra(tree, found, listed, {
+      return keepExtra(tree, found, old.listed, {
         ...(prune && kept !== undefined ? { kept } : {}),
         ...(leftover ? { leftover } : {}),
       });

@@ -8,7 +8,7 @@ import { hashLocal } from '../manifest/localFile.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
 import type { Session } from '../session.ts';
 import type { SyncJob, TreeView } from './job.ts';
-import { asListed, asPlatform, metadataHashes, type OldCatalog, type Present, surveyTree } from './survey.ts';
+import { asListed, asPlatform, type OldCatalog, type Present, surveyTree } from './survey.ts';
 
 /** Everything that is known of one wanted version before it is decided what to do about it. */
 export interface VersionFacts {
@@ -49,13 +49,12 @@ export async function gatherFacts(
 ): Promise<VersionFacts[]> {
   const { versions, platform } = job.selection;
   const { signal } = session;
-  const listed = metadataHashes(old);
   session.onEvent({ type: 'asking', versions: versions.length });
   // The first requests are sent while the rest of the tree is inspected.
   return pMap(
     surveyTree(tree, versions, job, signal),
     async ({ wanted, present }): Promise<VersionFacts> => {
-      const usable = asPlatform(asListed(present, listed), platform);
+      const usable = asPlatform(asListed(present, old.listed), platform);
       const locked = lockfile.locked(wanted) ?? pinOf(wanted);
       const answer = await currentDigest(wanted, usable, locked, asking, session);
       return { wanted, present, usable, locked, before: lockfile.before(wanted), answer };

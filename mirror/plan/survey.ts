@@ -41,37 +41,38 @@ export async function inspect(
 }
 
 /** A tree's index.json, or why it could not be read. */
-export type OldCatalog =
+export type OldCatalog = { readonly listed: ReadonlyMap<string, string> } & (
   | { readonly state: 'read'; readonly catalog: Catalog }
-  | { readonly state: 'missing' | 'invalid' }
-  | { readonly state: 'inaccessible' };
+  | { readonly state: 'missing' | 'invalid' | 'inaccessible' }
+);
 
 /**
- * Reads the tree's catalog before anything is decided, so that no run overwrites one of a later plugin-mirror.
+ * Reads the tree's catalog before anything is decided, so that no run overwrites one of a later plugin-mirror. `listed` is
+ * empty without a catalog; with one it is, by version key, the sha256 of each metadata.json.
  * @throws CatalogNewer
  * @throws TreeUnreadable unless `tolerant`
  */
 export async function readOldCatalog(treeDir: string, { tolerant = false } = {}): Promise<OldCatalog> {
+  const listed: ReadonlyMap<string, string> = new Map();
   try {
     const catalog = await readCatalog(treeDir);
-    return catalog === undefined ? { state: 'missing' } : { state: 'read', catalog };
+    if (catalog === undefined) return { state: 'missing', listed };
+    return { state: 'read', catalog, listed: metadataHashes(catalog) };
   } catch (error) {
-    if (error instanceof CatalogInvalid) return { state: 'invalid' };
-    if (tolerant && error instanceof TreeUnreadable) return { state: 'inaccessible' };
+    if (error instanceof CatalogInvalid) return { state: 'invalid', listed };
+    if (tolerant && error instanceof TreeUnreadable) return { state: 'inaccessible', listed };
     throw error;
   }
 }
 
-/** By version key, the sha256 of each metadata.json that a catalog lists. Empty without a catalog. */
-export function metadataHashes(old: OldCatalog): ReadonlyMap<string, string> {
-  const plugins = old.state === 'read' ? old.catalog.plugins : [];
-  const versions = plugins.flatMap(({ name, versions: its }) => its.map(it => ({ name, ...it })));
-  return new Map(
-    versions.flatMap(version => {
-      const file = version.files.find(it => it.name === METADATA_FILE);
-      return file === undefined ? [] : [[versionKey(version), file.sha256] as const];
-    }),
-  );
+function metadataHashes({ plugins }: Catalog): ReadonlyMap<string, string> {
+  const hashes = new Map<string, string>();
+  for (const { name, versions } of plugins)
+    for (const { version, files } of versions) {
+      const file = files.find(it => it.name === METADATA_FILE);
+      if (file !== undefined) hashes.set(versionKey({ name, version }), file.sha256);
+    }
+  return hashes;
 }
 
 /**

@@ -2,6 +2,7 @@ import { Refusal } from '../../base/refusal.ts';
 import { type Digest, formatReference } from '../../registry/reference.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { compareLockfile } from '../lockfile/compareManifest.ts';
+import { FrozenLockUntrue } from '../lockfile/frozen.ts';
 import { isSameEntry, type LockfileEntry, readLockfile, writeLockfile } from '../lockfile/lockfile.ts';
 import { untrueLockfile } from '../lockfile/untrue.ts';
 import type { PluginManifest, WantedVersion } from '../manifest/wanted.ts';
@@ -10,11 +11,13 @@ import { type SyncReport, versionKey } from '../report.ts';
 
 /** Writes the lockfile from a report, or compares a frozen one with it. Returns the lockfile's error, if it has one. */
 export async function finishLockfile(
-  { job: { manifest }, lockfile }: SyncPlan,
+  { job: { manifest }, lockfile, versions, problems }: SyncPlan,
   report: SyncReport,
 ): Promise<Refusal | undefined> {
   const { published, interrupted } = report;
   if (!lockfile.used) return undefined;
+  if (lockfile.frozen && versions.every(({ action }) => action === 'keep'))
+    return problems.find(problem => problem instanceof FrozenLockUntrue);
   if (lockfile.frozen)
     return untrueLockfile(
       published.map(metadata => ({ key: versionKey(metadata), is: metadata })),
