@@ -25,6 +25,7 @@ COPY package.json package-lock.json .npmrc ./
 COPY ${CA_FILE:-package.json} /ca.pem
 COPY scripts/image/npmInstall.sh scripts/image/
 
+# --omit=optional leaves out TypeScript, an optional peer of valibot.
 # One time stamp for all files, so that the same sources give the same layer, byte for byte.
 FROM packages AS modules
 RUN --mount=type=cache,target=/var/cache/npm --mount=type=secret,id=npmrc \
