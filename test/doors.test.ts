@@ -32,6 +32,7 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   'markdown-it': ['server'],
   'dot-properties': ['mirror'],
   'jsonc-parser': ['mirror'],
+  yaml: ['mirror', 'server'],
 };
 
 /** Folders that may hold fewer than 3 or more than 12 files, and why. */

@@ -82,7 +82,8 @@ function matching(
   return { versions, aliases: manifest.aliases.filter(it => chosen.has(`${it.name}/${it.target}`)) };
 }
 
-function readGlobs(globs: readonly string[]): {
+/** Reads the globs of `only`. Without any, everything matches. */
+export function readGlobs(globs: readonly string[]): {
   readonly matches: (it: Published) => boolean;
   /** True if a `!GLOB` takes it away. */
   readonly isTaken: (it: Published) => boolean;

@@ -1,5 +1,6 @@
 import { toJsonSchema } from '@valibot/to-json-schema';
 import type { GenericSchema } from 'valibot';
+import { coverageSchema } from '../../mirror/coverage/coverageSchema.ts';
 import { lockfileSchema } from '../../mirror/lockfile/schema.ts';
 import { manifestSchema } from '../../mirror/manifest/schema.ts';
 
@@ -8,6 +9,7 @@ export function emittedSchemas(): Readonly<Record<string, string>> {
   return {
     'manifest.schema.json': emit(manifestSchema),
     'manifest.lock.schema.json': emit(lockfileSchema),
+    'coverage.schema.json': emit(coverageSchema),
   };
 }
 

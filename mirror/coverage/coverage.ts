@@ -1,0 +1,327 @@
+import { withoutLogin } from '../../registry/reference.ts';
+import type { HigressData } from './requests/higressReleases.ts';
+import { meantImage } from './requests/higressReleases.ts';
+import type { InputProblem, PluginRequest } from './requests/pluginRequest.ts';
+import { byNameThenVersion, keyOf, type ModuleContent, moduleUrl, type Served, type ServedModule } from './served.ts';
+import { type MirrorAddress, type ModulePath, modulePathname, type Target, targetOf } from './target.ts';
+
+export type CoverageStatus =
+  /** The URL answers 200, and the gateway takes the bytes. */
+  | 'served'
+  /** 404: the mirror has no such path. */
+  | 'notFound'
+  /** 404, and the same module is here under another path. */
+  | 'otherPath'
+  /** 200, and the gateway refuses the bytes, because `spec.sha256` of the resource differs. */
+  | 'sha256Differs'
+  /** Another host than the mirror. */
+  | 'otherHost'
+  /** An image, which plain HTTP cannot serve. */
+  | 'oci'
+  /** A file on the gateway's own disk. No server is involved. */
+  | 'file'
+  /** The server returned another status, or no response. */
+  | 'fault'
+  /** A gateway cannot fetch from this address. */
+  | 'invalid';
+
+export interface CoverageFinding {
+  readonly request: PluginRequest;
+  /** The URL as it may be shown: without a login. */
+  readonly url: string;
+  readonly status: CoverageStatus;
+  /** The path that was looked up, where the URL has one. */
+  readonly path?: ModulePath;
+  /** The finding as a sentence. Absent for a plain `served`. */
+  readonly detail?: string;
+  /**
+   * A reason to check a module that is served. `otherImage`: the path has another image than the consumer means. `movedTag`: the tag
+   * led to another digest when the release was made.
+   */
+  readonly warning?: 'otherImage' | 'movedTag';
+  /** The version that a manifest lacks for this request. */
+  readonly missing?: MissingVersion;
+}
+
+export interface MissingVersion extends ModulePath {
+  /** The repository without its registry, and the tag; absent where no release has this path: then they are the defaults. */
+  readonly image?: { readonly repository: string; readonly tag: string };
+}
+
+export interface CoverageReport {
+  /** Misses that close routes first, then the other misses, warnings, served requests, local files and disabled resources. */
+  readonly findings: readonly CoverageFinding[];
+  readonly problems: readonly InputProblem[];
+  readonly totals: CoverageTotals;
+}
+
+export interface CoverageTotals {
+  readonly requests: number;
+  readonly served: number;
+  /** Of resources that are enabled. */
+  readonly notServed: number;
+  /** Of those, the ones whose failStrategy closes routes. */
+  readonly closingRoutes: number;
+  /** Served, but not from the image that the consumer means. */
+  readonly warnings: number;
+  /** Resources that Higress keeps from the gateway; they count nowhere else but in `requests`. */
+  readonly disabled: number;
+  /** Files of the gateway's own disk. */
+  readonly local: number;
+  readonly problems: number;
+}
+
+export interface CoverageOptions extends MirrorAddress {
+  readonly requests: readonly PluginRequest[];
+  readonly problems: readonly InputProblem[];
+  readonly served: Served;
+  /** Further paths of each module (`serve --url-pattern`): `/wasm-plugins/${name}.wasm`. Default: none. */
+  readonly urlPatterns?: readonly string[];
+  readonly data: HigressData;
+}
+
+/** Looks up every request among the served modules. */
+export function cover(options: CoverageOptions): CoverageReport {
+  const { requests, problems, served, bases, anyPrivateHost = bases.length === 0, urlPatterns = [], data } = options;
+  const address = { bases, anyPrivateHost };
+  const byPath = new Map(served.modules.map(module => [keyOf(module), module]));
+  const context = { served, bases, address, data, byPath, patterns: urlPatterns.map(patternOf) };
+  const findings = requests.map(request => find(request, context));
+  const ranked = findings.map((finding, index) => ({ finding, index, rank: rankOf(finding) }));
+  ranked.sort((one, other) => one.rank - other.rank || one.index - other.index);
+  const active = findings.filter(({ request }) => request.disabled !== true);
+  const missed = active.filter(isMiss);
+  return {
+    findings: ranked.map(({ finding }) => finding),
+    problems,
+    totals: {
+      requests: requests.length,
+      served: active.filter(({ status }) => status === 'served').length,
+      notServed: missed.length,
+      closingRoutes: missed.filter(({ request }) => request.failStrategy === 'FAIL_CLOSE').length,
+      warnings: active.filter(({ warning }) => warning !== undefined).length,
+      disabled: findings.length - active.length,
+      local: active.filter(({ status }) => status === 'file').length,
+      problems: problems.length,
+    },
+  };
+}
+
+/** Returns the paths of the mirror that these requests lead to, for servedByServer. */
+export function pathsOf(requests: readonly PluginRequest[], address: MirrorAddress): string[] {
+  return requests.flatMap(({ url }) => {
+    const target = targetOf(url, address);
+    return target.kind === 'module' ? modulePathname(target) : target.kind === 'path' ? target.path : [];
+  });
+}
+
+/** Whether a gateway gets no module by this request. */
+export function isMiss({ status }: CoverageFinding): boolean {
+  return status !== 'served' && status !== 'file';
+}
+
+function rankOf(finding: CoverageFinding): number {
+  if (finding.request.disabled === true) return 5;
+  if (isMiss(finding)) return finding.request.failStrategy === 'FAIL_CLOSE' ? 0 : 1;
+  if (finding.status === 'file') return 4;
+  return finding.warning === undefined ? 3 : 2;
+}
+
+interface Context {
+  readonly served: Served;
+  readonly bases: readonly URL[];
+  readonly address: MirrorAddress;
+  readonly data: HigressData;
+  readonly byPath: ReadonlyMap<string, ServedModule>;
+  readonly patterns: readonly RegExp[];
+}
+
+function find(request: PluginRequest, context: Context): CoverageFinding {
+  const target = targetOf(request.url, context.address);
+  const about = { request, url: withoutLogin(request.url) };
+  switch (target.kind) {
+    case 'module':
+      return {
+        ...about,
+        path: { name: target.name, version: target.version },
+        ...findModule(request, target, context),
+      };
+    case 'file':
+      return { ...about, status: 'file', detail: `The gateway reads ${target.path} from its own disk.` };
+    case 'invalid':
+      return { ...about, status: 'invalid', detail: `${target.found}: the gateway takes http, https, oci and file.` };
+    case 'oci':
+      return { ...about, status: 'oci', ...findImage(request, target.reference, context) };
+    case 'path':
+      return { ...about, ...findOther(request, target, context) };
+    case 'otherHost': {
+      const { bases, anyPrivateHost = bases.length === 0 } = context.address;
+      const isMirror = anyPrivateHost && target.isInCluster && byPattern(target.path, context) !== undefined;
+      return isMirror
+        ? { ...about, ...findOther(request, { kind: 'path', path: target.path }, context) }
+        : { ...about, status: 'otherHost', ...elsewhere(request, target, context) };
+    }
+  }
+}
+
+type Found = Pick<CoverageFinding, 'status' | 'detail' | 'warning' | 'missing'>;
+
+function findModule(request: PluginRequest, path: ModulePath, context: Context): Found {
+  const fault = findFault(modulePathname(path), context);
+  if (fault !== undefined) return fault;
+  const module = context.byPath.get(keyOf(path));
+  if (module === undefined) return findMissing(request, path, context);
+  return findDifference(request, module) ?? { status: 'served', ...imageWarning(request, module) };
+}
+
+/** A path that is none of a module's own: one of a pattern, or one that a server has for reasons of its own. */
+function findOther(
+  request: PluginRequest,
+  target: Extract<Target, { readonly kind: 'path' }>,
+  context: Context,
+): Found {
+  const fault = findFault(target.path, context);
+  if (fault !== undefined) return fault;
+  const module = byPattern(target.path, context);
+  const content = context.served.others.get(target.path) ?? module;
+  if (content === undefined) return { status: 'notFound', ...elsewhere(request, target, context) };
+  return findDifference(request, content) ?? { status: 'served', ...(module && imageWarning(request, module)) };
+}
+
+function findFault(path: string, { served }: Context): Found | undefined {
+  const fault = served.faults.get(path);
+  return fault === undefined ? undefined : { status: 'fault', detail: `${served.name} returned no module: ${fault}.` };
+}
+
+function findDifference({ sha256 }: PluginRequest, content: ModuleContent): Found | undefined {
+  if (sha256 === undefined || content.sha256 === undefined || sha256 === content.sha256) return undefined;
+  return {
+    status: 'sha256Differs',
+    detail: `The resource has sha256 ${short(sha256)}, the module ${short(content.sha256)}: the gateway refuses it.`,
+  };
+}
+
+/** The module that a server with the same patterns has at a path; without `${version}` it is the highest. */
+function byPattern(path: string, { patterns, served }: Context): ServedModule | undefined {
+  for (const pattern of patterns) {
+    const { name, version } = pattern.exec(path)?.groups ?? {};
+    if (name === undefined) continue;
+    const versions = served.modules.filter(module => module.name === name).sort(byNameThenVersion);
+    const found = version === undefined ? versions.at(-1) : versions.find(module => module.version === version);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function patternOf(text: string): RegExp {
+  const parts = text.split(/(\$\{name\}|\$\{version\})/).map((part, at, all) => {
+    if (part !== '${name}' && part !== '${version}') return part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+    const group = part.slice(2, -1);
+    return all.indexOf(part) === at ? `(?<${group}>[^/]+)` : `\\k<${group}>`;
+  });
+  return new RegExp(`^${parts.join('')}$`);
+}
+
+function findMissing(request: PluginRequest, path: ModulePath, { served, data }: Context): Found {
+  const image = meantBy(request, path, data);
+  const missing = { name: path.name, version: path.version, ...(image === undefined ? {} : { image }) };
+  const { sha256 } = request;
+  const same = served.modules.find(
+    module =>
+      (sha256 !== undefined && module.sha256 === sha256) ||
+      (image !== undefined && module.from !== undefined && isFrom(module.from, `${image.repository}:${image.tag}`)),
+  );
+  if (same !== undefined) return { status: 'otherPath', detail: `The same module is here as ${keyOf(same)}.`, missing };
+  const versions = served.modules.filter(({ name }) => name === path.name).map(({ version }) => version);
+  const detail = versions.length === 0 ? 'The plugin is not here.' : `Here are ${versions.slice(0, 8).join(', ')}.`;
+  return { status: 'notFound', detail, missing };
+}
+
+/** Only a Console's list names images that it was tested with. */
+function imageWarning({ kind, image, digest, consumer }: PluginRequest, module: ServedModule): Partial<Found> {
+  const { from } = module;
+  if (kind !== 'console' || image === undefined || from === undefined || !/\/.*:[^/]*$/.test(from.replace(/@.*$/, '')))
+    return {};
+  if (!isFrom(from, image))
+    return { warning: 'otherImage', detail: `It is served from ${from}, where ${consumer} means ${image}.` };
+  if (digest === undefined || module.digest === undefined || digest === module.digest) return {};
+  return {
+    warning: 'movedTag',
+    detail: `${image} was ${short(digest)} when ${consumer} was made, and is ${short(module.digest)} here.`,
+  };
+}
+
+/** Images are compared by repository and tag, since a mirror of a registry has another host. */
+function findImage(
+  request: PluginRequest,
+  reference: string,
+  { served, bases, byPath }: Context,
+): Omit<Found, 'status'> {
+  const [host = '', ...rest] = reference.replace(/@.*$/, '').split('/');
+  const { repository, tag = 'latest' } = splitImage(rest.join('/'));
+  const name = request.plugin ?? repository.split('/').at(-1) ?? repository;
+  const version = request.version ?? tag;
+  const inPlace = byPath.get(keyOf({ name, version }));
+  const isMeant = ({ from }: ServedModule): boolean => from === undefined || isFrom(from, `${repository}:${tag}`);
+  const module =
+    inPlace !== undefined && isMeant(inPlace) ? inPlace : served.modules.find(it => it.from && isMeant(it));
+  if (module !== undefined) return { detail: `The module is here as ${addressOf(module, bases)}: use that URL.` };
+  if (inPlace !== undefined)
+    return { detail: `${addressOf(inPlace, bases)} is here, from another image: ${inPlace.from}.` };
+  const isHigress = /^higress-registry\.[a-z0-9-]+\.cr\.aliyuncs\.com$/.test(host);
+  return {
+    detail: 'An image needs a registry; a mirror serves modules over HTTP.',
+    missing: { name, version, image: { repository: isHigress ? repository : `${host}/${repository}`, tag } },
+  };
+}
+
+function elsewhere(
+  request: PluginRequest,
+  target: Extract<Target, { readonly kind: 'path' | 'otherHost' }>,
+  { byPath, bases, data }: Context,
+): Omit<Found, 'status'> {
+  const { plugin, version } = request;
+  const named = plugin !== undefined && version !== undefined ? { name: plugin, version } : undefined;
+  const path = (target.kind === 'otherHost' ? target.module : undefined) ?? named;
+  const problem =
+    target.kind === 'path'
+      ? `A mirror has modules at /plugins/NAME/VERSION/plugin.wasm, not at ${target.path.slice(0, 200)}`
+      : target.isInCluster
+        ? `${target.host} is another host of this network, which is not checked`
+        : `${target.host} is outside the cluster`;
+  if (path === undefined) return { detail: `${problem}.` };
+  const module = byPath.get(keyOf(path));
+  if (module !== undefined) return { detail: `${problem}; the module is here as ${addressOf(module, bases)}.` };
+  const image = meantBy(request, path, data);
+  return { detail: `${problem}.`, missing: { ...path, ...(image === undefined ? {} : { image }) } };
+}
+
+function addressOf(module: ServedModule, bases: readonly URL[]): string {
+  const [base] = bases;
+  return base === undefined ? modulePathname(module) : moduleUrl(base, module);
+}
+
+function splitImage(image: string): { readonly repository: string; readonly tag?: string } {
+  const colon = image.lastIndexOf(':');
+  return colon < 0 ? { repository: image } : { repository: image.slice(0, colon), tag: image.slice(colon + 1) };
+}
+
+/** The image that the consumer names, else the one that the newest release means by the path. */
+function meantBy({ image }: PluginRequest, path: ModulePath, data: HigressData): MissingVersion['image'] {
+  if (image !== undefined) {
+    const { repository, tag = path.version } = splitImage(image);
+    return { repository, tag };
+  }
+  const known = meantImage(data, path.name, path.version);
+  return known && { repository: known.image, tag: known.tag };
+}
+
+/** Whether `reference` is this `REPOSITORY:TAG`, in whatever registry and below whatever prefix. */
+function isFrom(reference: string, image: string): boolean {
+  const bare = reference.replace(/@.*$/, '');
+  return bare === image || bare.endsWith(`/${image}`);
+}
+
+function short(digest: string): string {
+  return `${digest.slice(0, digest.indexOf(':') + 13)}…`;
+}

@@ -1,0 +1,144 @@
+import { findNodeAtLocation, parseTree } from 'jsonc-parser';
+import { nameProblem, versionProblem } from '../../tree/names.ts';
+import type { WrittenManifest } from '../import/collect.ts';
+import type { MissingVersion } from './coverage.ts';
+
+/** The value of a plugin in manifest.json. */
+export type WrittenPlugin = WrittenManifest['plugins'][string] | WrittenFile;
+
+interface WrittenFile {
+  readonly file: string;
+  readonly versions: readonly string[];
+  readonly aliases?: Readonly<Record<string, string>>;
+}
+
+interface Details {
+  image?: string;
+  file?: string;
+  versions: string[];
+  tags: Record<string, string>;
+  aliases: Record<string, string>;
+}
+
+/**
+ * Returns the value with a further version. The image's tag goes into `aliases` where the tag is a version of the plugin
+ * already, else into `tags` where it differs from the version.
+ */
+export function withVersion(
+  plugin: WrittenPlugin | undefined,
+  { name, version, image }: MissingVersion,
+): WrittenPlugin {
+  const details = detailsOf(plugin);
+  const { versions, tags, aliases } = details;
+  const own = details.image ?? `plugins/${name}`;
+  const repository = image?.repository ?? own;
+  const tag = image?.tag ?? version;
+  const known = versions.map(written => written.replace(/@.*$/, ''));
+  if (known.includes(version) || Object.hasOwn(aliases, version)) return plugin ?? [];
+  // A local module is the plugin, whatever version is requested of it.
+  const real = details.file === undefined ? undefined : known[0];
+  const tagged = known.find(each => (tags[each] ?? each) === tag && repository === own);
+  if (real !== undefined) aliases[version] = real;
+  else if (tagged !== undefined) aliases[version] = tagged;
+  else {
+    if (versions.length === 0 && repository !== own) details.image = repository;
+    versions.push(version);
+    if (repository !== (details.image ?? own)) tags[version] = `${repository}:${tag}`;
+    else if (tag !== version) tags[version] = tag;
+  }
+  return shortest(details, name);
+}
+
+function detailsOf(plugin: WrittenPlugin | undefined): Details {
+  if (plugin === undefined) return { versions: [], tags: {}, aliases: {} };
+  if (typeof plugin === 'string') return { versions: [plugin], tags: {}, aliases: {} };
+  if (!('versions' in plugin)) return { versions: [...plugin], tags: {}, aliases: {} };
+  const { versions, aliases, ...rest } = plugin;
+  const tags = 'tags' in plugin ? { ...plugin.tags } : {};
+  return { ...rest, versions: [...versions], tags, aliases: { ...aliases } };
+}
+
+/** Keys that the manifest's own format has in this order. */
+function shortest({ versions, tags, aliases, image, ...rest }: Details, name: string): WrittenPlugin {
+  const hasTags = Object.keys(tags).length > 0;
+  const hasAliases = Object.keys(aliases).length > 0;
+  const ownImage = image === undefined || image === `plugins/${name}`;
+  const [only] = versions;
+  if (ownImage && !hasTags && !hasAliases && rest.file === undefined && only !== undefined)
+    return versions.length === 1 ? only : versions;
+  return {
+    ...(image === undefined ? {} : { image }),
+    ...rest,
+    versions,
+    ...(hasTags ? { tags } : {}),
+    ...(hasAliases ? { aliases } : {}),
+  };
+}
+
+/**
+ * Returns the new value of every plugin that lacks one of the versions, by name. Names and versions that cannot be a path of a tree are
+ * left out, because no line of a manifest would serve them.
+ */
+export function valuesFor(
+  missing: readonly MissingVersion[],
+  plugins: Readonly<Record<string, WrittenPlugin>>,
+): Map<string, WrittenPlugin> {
+  const values = new Map<string, WrittenPlugin>();
+  // Versions that are tagged as they are called come first, so that others can be aliases of them.
+  const plainFirst = [...missing].sort((one, other) => Number(isRenamed(one)) - Number(isRenamed(other)));
+  for (const each of plainFirst) {
+    if (nameProblem(each.name) !== undefined || versionProblem(each.version) !== undefined) continue;
+    const before = values.get(each.name) ?? (Object.hasOwn(plugins, each.name) ? plugins[each.name] : undefined);
+    const after = withVersion(before, each);
+    if (after !== before) values.set(each.name, after);
+  }
+  return values;
+}
+
+function isRenamed({ version, image }: MissingVersion): boolean {
+  return image !== undefined && image.tag !== version;
+}
+
+/** `"basic-auth": { "versions": ["2.0.0"], "aliases": { "1.0.0": "2.0.0" } }`, as it is in manifest.json. */
+export function manifestLine(name: string, value: WrittenPlugin): string {
+  return `${JSON.stringify(name)}: ${onOneLine(value)}`;
+}
+
+/**
+ * Returns the text of a manifest with these values, each on one line. The rest of the text is unchanged, white space included.
+ * The manifest must be valid.
+ */
+export function withValues(text: string, values: ReadonlyMap<string, WrittenPlugin>): string {
+  let result = text;
+  for (const [name, value] of values) {
+    const root = parseTree(result);
+    const plugins = root && findNodeAtLocation(root, ['plugins']);
+    if (plugins?.type !== 'object') return result;
+    const member = plugins.children?.find(each => each.children?.[0]?.value === name);
+    const written = member?.children?.[1];
+    if (written !== undefined) {
+      const end = written.offset + written.length;
+      result = `${result.slice(0, written.offset)}${onOneLine(value)}${result.slice(end)}`;
+      continue;
+    }
+    const last = plugins.children?.at(-1);
+    if (last === undefined) {
+      const inside = plugins.offset + 1;
+      result = `${result.slice(0, inside)}\n    ${manifestLine(name, value)}\n  ${result.slice(inside).trimStart()}`;
+      continue;
+    }
+    const end = last.offset + last.length;
+    const before = result.slice(0, last.offset);
+    const indent = /\n([ \t]*)$/.exec(before)?.[1];
+    const gap = indent === undefined ? ' ' : `\n${indent}`;
+    result = `${result.slice(0, end)},${gap}${manifestLine(name, value)}${result.slice(end)}`;
+  }
+  return result;
+}
+
+function onOneLine(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(onOneLine).join(', ')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const members = Object.entries(value).map(([key, each]) => `${JSON.stringify(key)}: ${onOneLine(each)}`);
+  return `{ ${members.join(', ')} }`;
+}

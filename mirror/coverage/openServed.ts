@@ -1,0 +1,48 @@
+import { readCatalog } from '../../tree/catalog/readCatalog.ts';
+import { CatalogMissing } from '../../tree/errors.ts';
+import { readTextFile } from '../json/textFile.ts';
+import { lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
+import { ManifestUnreadable } from '../manifest/errors.ts';
+import { parsePluginManifest, readPluginManifest } from '../manifest/readManifest.ts';
+import type { WrittenPlugin } from './manifestLines.ts';
+import { keyOf, type LockedModule, type Served, servedByCatalog, servedByManifest } from './served.ts';
+
+/** A manifest's modules, with the digests of its lockfile if there is one. @throws what both throw */
+export async function openManifest(file: string): Promise<Served> {
+  const [manifest, lock] = await Promise.all([readPluginManifest(file), readLockfile(lockfilePath(file))]);
+  const locked = new Map<string, LockedModule>();
+  for (const entry of lock?.entries ?? []) {
+    const { sha256, sizeBytes } = entry;
+    const digest = entry.kind === 'image' ? { digest: entry.digest } : {};
+    locked.set(keyOf(entry), { sha256, sizeBytes, ...digest });
+  }
+  return servedByManifest(manifest, locked, file);
+}
+
+/** A tree's modules. @throws CatalogMissing, CatalogInvalid, CatalogNewer */
+export async function openTree(dir: string): Promise<Served> {
+  const catalog = await readCatalog(dir);
+  if (catalog !== undefined) return servedByCatalog(catalog, dir);
+  throw new CatalogMissing(`${dir} has no index.json`, {
+    subject: dir,
+    expected: 'a tree that sync has published',
+    found: 'no index.json, or no folder',
+    hint: 'Name the tree with --tree DIR, or make it with plugin-mirror sync.',
+  });
+}
+
+/** A valid manifest's text and its `plugins` as they are written; undefined if there is no file. @throws ManifestInvalid */
+export async function readWrittenPlugins(
+  file: string,
+): Promise<{ readonly text: string; readonly plugins: Readonly<Record<string, WrittenPlugin>> } | undefined> {
+  const read = await readTextFile(file, 8 * 1024 * 1024);
+  if (!('text' in read)) {
+    if (read.kind === 'missing') return undefined;
+    throw new ManifestUnreadable(file, 'found' in read ? read.found : 'more than 8 MiB');
+  }
+  await parsePluginManifest(read.text, { file });
+  const { plugins } = JSON.parse(read.text.replace(/^\ufeff/, '')) as {
+    readonly plugins: Readonly<Record<string, WrittenPlugin>>;
+  };
+  return { text: read.text, plugins };
+}
