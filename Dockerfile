@@ -50,6 +50,7 @@ FROM packages AS app
 COPY --from=modules /src/node_modules /root-of-image/opt/plugin-mirror/node_modules
 COPY --from=program /src/dist /root-of-image/opt/plugin-mirror/dist
 COPY LICENSE /root-of-image/opt/plugin-mirror/
+COPY higress /root-of-image/opt/plugin-mirror/higress
 COPY --chmod=755 scripts/image/curl.sh /root-of-image/opt/plugin-mirror/bin/curl
 COPY --chmod=755 scripts/image/health.sh /root-of-image/opt/plugin-mirror/bin/health
 RUN cd /root-of-image && mkdir -p usr/share/nginx/html/plugins \

@@ -9,7 +9,7 @@ export const EXIT = { good: 0, failed: 1, usage: 2, drift: 3, interrupted: 130 }
 
 /** Codes of refusals that mean: the command line or a file that a user wrote is wrong, and nothing was changed. */
 const USAGE =
-  /^(?:(?:USAGE|MANIFEST|SELECTION|IMPORT|REFERENCE|OPTION)_|REGISTRY_OPTIONS$|LOCK_(?:CONFLICT|INVALID|NEWER|UNREADABLE)$)/;
+  /^(?:(?:USAGE|MANIFEST|HIGRESS|SELECTION|IMPORT|REFERENCE|OPTION)_|REGISTRY_OPTIONS$|LOCK_(?:CONFLICT|INVALID|NEWER|UNREADABLE)$)/;
 /** Codes of refusals that mean: the tree or a tag differs from the lock. */
 const DRIFT = /^FROZEN_/;
 

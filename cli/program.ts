@@ -3,15 +3,19 @@ import process from 'node:process';
 import { Command } from 'commander';
 import { cacheCommand } from './cache/command.ts';
 import { checkCommand } from './check/command.ts';
+import { coverageCommand } from './coverage/command.ts';
 import { doctorCommand } from './doctor/command.ts';
 import { finish } from './exit.ts';
 import { importCommand } from './import/command.ts';
+import { initCommand } from './init/command.ts';
+import { listCommand } from './list/command.ts';
 import { applyEnvironment } from './options/environment.ts';
 import { warnOfUnknownVariables } from './options/unknownVariables.ts';
 import { reportUsageError } from './options/wrongLine.ts';
 import { outdatedCommand } from './outdated/command.ts';
 import { serveCommand } from './serve/command.ts';
 import { syncCommand } from './sync/command.ts';
+import { urlsCommand } from './urls/command.ts';
 import { verifyCommand } from './verify/command.ts';
 
 /** Runs the command that this process was started for. The process ends, with an exit code of cli/exit.ts, when it is done. */
@@ -56,8 +60,12 @@ export function buildProgram(version: string): Command {
     .showHelpAfterError('(add --help for all options)')
     .addHelpText('after', EXAMPLES);
   for (const command of [
+    initCommand(),
     syncCommand(),
     serveCommand(),
+    coverageCommand(),
+    urlsCommand(),
+    listCommand(),
     checkCommand(),
     verifyCommand(),
     outdatedCommand(),

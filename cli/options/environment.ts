@@ -73,6 +73,14 @@ export function path(text: string): string {
   return text;
 }
 
+/** Parses the address of a server: the URL below which `/plugins/` is. */
+export function baseUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isPlain = url !== undefined && url.search === '' && url.hash === '' && url.username + url.password === '';
+  if (isPlain && /^https?:$/.test(url.protocol)) return new URL(url.pathname.replace(/\/plugins\/?$/, ''), url.origin);
+  throw new InvalidArgumentError('Expected http://HOST[:PORT][/BASE] or https://…, without a login and a query.');
+}
+
 /** Parses a list. The option may be repeated, and its text may hold several values separated by commas or spaces. */
 export function list(text: string, former: readonly string[] | undefined): string[] {
   // A comma within the braces of a glob separates nothing.

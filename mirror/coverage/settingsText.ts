@@ -1,4 +1,5 @@
 import { compareVersions } from '../../tree/catalog/buildCatalog.ts';
+import { readGlobs } from '../plan/selection.ts';
 import { baseUrl, byNameThenVersion, moduleUrl, type ServedModule } from './served.ts';
 
 /** The kind of file that the settings are for; each has its own rules for quotes and `$`. */
@@ -8,6 +9,8 @@ export interface SettingsOptions {
   /** The URL below which `/plugins/` is, as a gateway reaches it. */
   readonly base: URL;
   readonly modules: readonly ServedModule[];
+  /** Globs as those of `sync --only`. Default: every module. */
+  readonly only?: readonly string[];
   readonly format: SettingsFormat;
 }
 
@@ -17,7 +20,8 @@ const controllerVariable = 'MCP_SERVER_WASM_IMAGE_URL';
 const controllerVersion = '1.0.0';
 
 /** Returns the settings of Higress Console and Controller, and the URLs of the modules, escaped for the format. */
-export function settingsText({ base, modules, format }: SettingsOptions): string {
+export function settingsText({ base, modules: all, only = [], format }: SettingsOptions): string {
+  const modules = all.filter(readGlobs(only).matches);
   const pattern = `${baseUrl(base)}/plugins/\${name}/\${version}/plugin.wasm`;
   const mcpModule = mcpServer(modules);
   const mcpUrl = mcpModule && moduleUrl(base, mcpModule);

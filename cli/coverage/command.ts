@@ -1,0 +1,34 @@
+import process from 'node:process';
+import { Argument, Command } from 'commander';
+import { interruptible } from '../interruptible.ts';
+import { COVERAGE_OPTIONS, type CoverageFlags } from './options.ts';
+
+export function coverageCommand(): Command {
+  const command = new Command('coverage')
+    .description(
+      'Look up in the manifest, a tree or a running server every plugin that a cluster requests. Exits 3 if one is not served.',
+    )
+    .addArgument(
+      new Argument('[files...]', 'WasmPlugin resources in YAML or JSON: files, folders, or - for standard input'),
+    )
+    .addHelpText('after', EXAMPLES);
+  for (const { option } of Object.values(COVERAGE_OPTIONS)) command.addOption(option);
+  return command.action(run);
+}
+
+async function run(files: readonly string[], flags: CoverageFlags): Promise<void> {
+  const [{ runCoverage }, { withJsonErrors }] = await Promise.all([
+    import('./run.ts'),
+    import('../render/jsonErrors.ts'),
+  ]);
+  process.exitCode = await withJsonErrors(flags.format, () =>
+    interruptible(signal => runCoverage(files, flags, signal)),
+  );
+}
+
+const EXAMPLES = `
+Examples:
+  plugin-mirror coverage --higress 2.2.5
+  kubectl get wasmplugins.extensions.higress.io -A -o yaml | plugin-mirror coverage -
+  plugin-mirror coverage --env-file .env --against http://127.0.0.1:8080
+`;

@@ -1,0 +1,86 @@
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import https from 'node:https';
+import { rootCertificates } from 'node:tls';
+import type { Head } from '../../mirror/coverage/served.ts';
+import { OptionInvalid } from '../options/errors.ts';
+import { readCredentials } from '../serve/credentials.ts';
+import type { CoverageFlags } from './options.ts';
+
+type Flags = Pick<
+  CoverageFlags,
+  | 'caFile'
+  | 'insecure'
+  | 'certFile'
+  | 'keyFile'
+  | 'authTokenFile'
+  | 'authUser'
+  | 'authPasswordFile'
+  | 'timeout'
+  | 'concurrency'
+>;
+
+/** Connections to one server, kept open between requests. */
+export interface Heads {
+  readonly head: (url: string, signal: AbortSignal) => Promise<Head>;
+  readonly close: () => void;
+}
+
+/** Opens no connection yet. @throws OptionInvalid, OptionConflict */
+export function openHeads(flags: Flags, env: NodeJS.ProcessEnv): Heads {
+  const credentials = readCredentials(flags, env);
+  const authorization =
+    credentials?.token !== undefined
+      ? `Bearer ${credentials.token}`
+      : credentials?.login &&
+        `Basic ${Buffer.from(`${credentials.login.user}:${credentials.login.password}`).toString('base64')}`;
+  const headers = authorization === undefined ? {} : { authorization };
+  const sockets = { keepAlive: true, maxSockets: flags.concurrency };
+  const ca = readPem('--ca-file', flags.caFile);
+  const agents = {
+    'http:': new http.Agent(sockets),
+    'https:': new https.Agent({
+      ...sockets,
+      ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }),
+      ...(flags.certFile === undefined ? {} : { cert: readPem('--cert-file', flags.certFile) }),
+      ...(flags.keyFile === undefined ? {} : { key: readPem('--key-file', flags.keyFile) }),
+      rejectUnauthorized: flags.insecure !== true,
+    }),
+  };
+  return {
+    head: (url, signal) =>
+      new Promise((resolve, reject) => {
+        const isPlain = url.startsWith('http://');
+        const send = isPlain ? http.request : https.request;
+        const agent = agents[isPlain ? 'http:' : 'https:'];
+        const limit = AbortSignal.any([signal, AbortSignal.timeout(flags.timeout)]);
+        const request = send(url, { method: 'HEAD', agent, headers, signal: limit }, response => {
+          response.resume();
+          const fields = Object.entries(response.headers).map(([name, value]) => [name, String(value)] as const);
+          resolve({ status: response.statusCode ?? 0, headers: Object.fromEntries(fields) });
+        });
+        request.on('error', error =>
+          reject(limit.aborted && !signal.aborted ? new Error(`no response in ${flags.timeout / 1000} s`) : error),
+        );
+        request.end();
+      }),
+    close: () => {
+      for (const agent of Object.values(agents)) agent.destroy();
+    },
+  };
+}
+
+function readPem(option: string, path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new OptionInvalid(`The file of ${option} cannot be read: ${path}`, {
+      subject: option,
+      expected: 'a file that this user may read',
+      found: cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause),
+      hint: 'Check the path; it is relative to the folder that the command runs in.',
+      cause,
+    });
+  }
+}

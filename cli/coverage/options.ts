@@ -1,0 +1,63 @@
+import {
+  action,
+  choice,
+  count,
+  duration,
+  file,
+  parsed,
+  several,
+  text,
+  toggle,
+  type ValuesOf,
+} from '../options/declare.ts';
+import { baseUrl } from '../options/environment.ts';
+
+export const COVERAGE_OPTIONS = {
+  higress: several(
+    '--higress <release>',
+    'a Higress release whose Console requests are looked up, such as 2.2.5; also: controller, all-in-one (repeatable; default, if nothing else is named: the newest and both)',
+  ),
+  envFile: several(
+    '--env-file <file>',
+    'environment of Console and Controller: an .env file, the output of env, manifests of pods, Helm values or a compose file (repeatable)',
+  ),
+  url: several('--url <url>', 'a URL that a gateway will request (repeatable)'),
+  manifest: file('--manifest <file>', 'the list of plugins', 'manifest.json'),
+  tree: file('--tree <dir>', 'look the requests up in this tree instead of the manifest'),
+  against: parsed<URL | undefined>(
+    '--against <url>',
+    'look the requests up at a running server instead, by one HEAD request each',
+    baseUrl,
+    undefined,
+  ),
+  base: parsed<URL | undefined>(
+    '--base <url>',
+    'address of the mirror in the requests (default: every host in the cluster or in a private network)',
+    baseUrl,
+    undefined,
+  ),
+  urlPattern: several(
+    '--url-pattern <pattern>',
+    "further path of each plugin.wasm, such as '/wasm-plugins/${name}.wasm' (repeatable; without ${version}: the highest version)",
+  ),
+  fix: action('--fix', 'write the missing versions into the manifest'),
+  all: toggle('--all', 'list served requests as well'),
+  caFile: file('--ca-file <file>', 'PEM file with further certificate authorities'),
+  insecure: toggle('--insecure', 'accept any TLS certificate of --against'),
+  certFile: file('--cert-file <file>', 'PEM file with a client certificate'),
+  keyFile: file('--key-file <file>', "PEM file with the client certificate's key"),
+  authTokenFile: file(
+    '--auth-token-file <file>',
+    'token for --against (Authorization: Bearer); PLUGIN_MIRROR_AUTH_TOKEN may hold it instead',
+  ),
+  authUser: text('--auth-user <name>', 'user name for --against (Authorization: Basic)'),
+  authPasswordFile: file(
+    '--auth-password-file <file>',
+    'its password; PLUGIN_MIRROR_AUTH_PASSWORD may hold it instead',
+  ),
+  timeout: duration('--timeout', 'time for each HEAD request', [0.1, 3600], 30),
+  concurrency: count('--concurrency <n>', 'concurrent HEAD requests', [1, 64], 8),
+  format: choice('--format <kind>', 'format of the output on stdout', ['text', 'json'], 'text'),
+} as const;
+
+export type CoverageFlags = ValuesOf<typeof COVERAGE_OPTIONS>;

@@ -1,0 +1,107 @@
+import { realpath } from 'node:fs/promises';
+import process from 'node:process';
+import { type CoverageOptions, type CoverageReport, cover, isMiss, pathsOf } from '../../mirror/coverage/coverage.ts';
+import { coverageJson } from '../../mirror/coverage/coverageJson.ts';
+import { valuesFor, type WrittenPlugin, withValues } from '../../mirror/coverage/manifestLines.ts';
+import { openManifest, openTree, readWrittenPlugins } from '../../mirror/coverage/openServed.ts';
+import { collectRequests } from '../../mirror/coverage/requests/collectRequests.ts';
+import { readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
+import { type Served, servedByServer } from '../../mirror/coverage/served.ts';
+import { replaceTextFile } from '../../mirror/json/textFile.ts';
+import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { EXIT } from '../exit.ts';
+import { OptionConflict } from '../options/errors.ts';
+import { wantsColor } from '../render/colors.ts';
+import type { CoverageFlags } from './options.ts';
+import { renderCoverage } from './text.ts';
+
+/** `plugin-mirror coverage`; returns the exit code. */
+export async function runCoverage(
+  files: readonly string[],
+  flags: CoverageFlags,
+  signal: AbortSignal,
+): Promise<number> {
+  const { higress = [], envFile: envFiles = [], url: urls = [], urlPattern: urlPatterns = [], manifest } = flags;
+  const { against } = flags;
+  if (against !== undefined && flags.tree !== undefined)
+    throw new OptionConflict('There are two places to look the requests up', {
+      expected: '--tree or --against',
+      found: 'both',
+      hint: 'Leave one of them out.',
+    });
+  const bases = [flags.base, against].filter(base => base !== undefined);
+  const address = { bases, anyPrivateHost: flags.base === undefined };
+  const data = await readHigressData();
+  const { requests, problems } = await collectRequests({ data, higress, files, envFiles, urls, readStdin });
+  const options = { requests, problems, ...address, urlPatterns, data };
+  const served = await openServed({ requests, ...address }, against, flags, signal);
+  let report = cover({ ...options, served });
+  const written = await readWrittenPlugins(manifest);
+  let values = missingValues(report, written?.plugins ?? {});
+  let fixed = 0;
+  if (flags.fix && values.size > 0) {
+    // Without a manifest this throws MANIFEST_MISSING, as everywhere.
+    const { file } = await readPluginManifest(manifest);
+    await replaceTextFile(await realpath(file), withValues(written?.text ?? '', values));
+    fixed = values.size;
+    if (against === undefined && flags.tree === undefined) {
+      report = cover({ ...options, served: await openManifest(manifest) });
+      values = new Map();
+    }
+  }
+  const output = flags.format === 'json' ? asJson(report, values, served) : undefined;
+  process.stdout.write(
+    output ??
+      renderCoverage({
+        report,
+        values,
+        served,
+        fixed,
+        manifest,
+        all: flags.all ?? false,
+        isManifest: against === undefined && flags.tree === undefined,
+        color: wantsColor(process.stdout),
+      }),
+  );
+  if (report.totals.notServed > 0) return EXIT.drift;
+  return problems.length > 0 ? EXIT.usage : EXIT.good;
+}
+
+function asJson(report: CoverageReport, values: ReadonlyMap<string, WrittenPlugin>, served: Served): string {
+  return `${JSON.stringify(coverageJson(report, values, served), null, 2)}\n`;
+}
+
+function missingValues(
+  { findings }: CoverageReport,
+  plugins: Readonly<Record<string, WrittenPlugin>>,
+): Map<string, WrittenPlugin> {
+  const misses = findings.filter(finding => isMiss(finding) && finding.request.disabled !== true);
+  return valuesFor(
+    misses.flatMap(({ missing }) => missing ?? []),
+    plugins,
+  );
+}
+
+async function openServed(
+  { requests, ...address }: Pick<CoverageOptions, 'requests' | 'bases' | 'anyPrivateHost'>,
+  against: URL | undefined,
+  flags: CoverageFlags,
+  signal: AbortSignal,
+): Promise<Served> {
+  if (flags.tree !== undefined) return openTree(flags.tree);
+  if (against === undefined) return openManifest(flags.manifest);
+  const { openHeads } = await import('./heads.ts');
+  const heads = openHeads(flags, process.env);
+  try {
+    const paths = pathsOf(requests, address);
+    return await servedByServer({ base: against, paths, head: heads.head, concurrency: flags.concurrency, signal });
+  } finally {
+    heads.close();
+  }
+}
+
+async function readStdin(): Promise<string> {
+  let text = '';
+  for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk;
+  return text;
+}

@@ -1,0 +1,59 @@
+import process from 'node:process';
+import { Command } from 'commander';
+import { action, file, several, text, type ValuesOf } from '../options/declare.ts';
+
+const INIT_OPTIONS = {
+  higress: several(
+    '--higress <release>',
+    'a Higress release to serve, such as 2.2.5 (repeatable; default: the newest)',
+  ),
+  plugin: several('--plugin <glob>', 'only the plugins that this fits (repeatable; default: all)'),
+  registry: text('--registry <host[/prefix]>', 'registry that has the images (default: that of Higress)'),
+  write: action('--write', 'write the manifest instead of printing it'),
+  manifest: file('--manifest <file>', 'the file that --write writes', 'manifest.json'),
+  force: action('--force', 'replace an existing manifest'),
+  list: action('--list', 'print the known releases of Higress and exit'),
+} as const;
+
+type InitFlags = ValuesOf<typeof INIT_OPTIONS>;
+
+export function initCommand(): Command {
+  const command = new Command('init').description(
+    'Make a manifest for releases of Higress: every path that Console, Controller and all-in-one image request.',
+  );
+  for (const { option } of Object.values(INIT_OPTIONS)) command.addOption(option);
+  return command.action(run);
+}
+
+async function run({ higress = [], plugin, registry, write, manifest, force = false, list }: InitFlags): Promise<void> {
+  const [releases, { initManifest }, { formatManifest, writeManifest }, { parsePluginManifest }] = await Promise.all([
+    import('../../mirror/coverage/requests/higressReleases.ts'),
+    import('../../mirror/coverage/initManifest.ts'),
+    import('../../mirror/import/writeManifest.ts'),
+    import('../../mirror/manifest/readManifest.ts'),
+  ]);
+  const data = await releases.readHigressData();
+  if (list) {
+    const rows = data.releases.map(({ release, plugins }) => `${release.padEnd(16)} ${plugins.length} plugins`);
+    process.stdout.write(`${rows.join('\n')}\n`);
+    return;
+  }
+  const made = initManifest({
+    data,
+    releases: releases.chooseReleases(data, higress),
+    ...(registry === undefined ? {} : { registry }),
+    ...(plugin === undefined ? {} : { plugins: plugin }),
+  });
+  const written = formatManifest(made);
+  // A registry that no manifest may name is refused with the words of the manifest.
+  await parsePluginManifest(written, { file: manifest });
+  if (!write) {
+    process.stdout.write(written);
+    return;
+  }
+  await writeManifest(manifest, made, { force });
+  const count = Object.keys(made.plugins).length;
+  process.stderr.write(
+    `wrote ${manifest}: ${count} plugin${count === 1 ? '' : 's'}; plugin-mirror sync fetches them\n`,
+  );
+}

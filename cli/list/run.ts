@@ -1,0 +1,42 @@
+import process from 'node:process';
+import { openManifest, openTree } from '../../mirror/coverage/openServed.ts';
+import { type ListRow, listRows } from '../../mirror/coverage/served.ts';
+import { plural } from '../../mirror/json/problem.ts';
+import { formatBytes } from '../render/format.ts';
+
+interface ListFlags {
+  readonly tree: string;
+  readonly manifest: string | undefined;
+  readonly format: 'text' | 'json';
+}
+
+/** `plugin-mirror list`. */
+export async function runList({ tree, manifest, format }: ListFlags): Promise<void> {
+  const served = await (manifest === undefined ? openTree(tree) : openManifest(manifest));
+  const plugins = listRows(served);
+  const json = { schemaVersion: 1, from: served.name, plugins };
+  process.stdout.write(format === 'json' ? `${JSON.stringify(json, null, 2)}\n` : render(plugins));
+}
+
+const HEAD = ['PLUGIN', 'VERSION', 'ALIASES', 'SIZE', 'SHA256', 'FROM'];
+
+/** A table with a line for each version, and the totals below it. */
+function render(rows: readonly ListRow[]): string {
+  const cells = [
+    HEAD,
+    ...rows.map(({ name, version, aliases, sizeBytes, sha256, from }) => [
+      name,
+      version,
+      aliases.join(', '),
+      sizeBytes === undefined ? '' : formatBytes(sizeBytes),
+      sha256?.slice(0, 12) ?? '',
+      from ?? '',
+    ]),
+  ];
+  const widths = HEAD.map((_, at) => Math.max(...cells.map(row => row[at]?.length ?? 0)));
+  const lines = cells.map(row => row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join('  '));
+  const plugins = plural(new Set(rows.map(({ name }) => name)).size, 'plugin');
+  const bytes = rows.reduce((sum, { sizeBytes = 0 }) => sum + sizeBytes, 0);
+  const size = bytes === 0 ? '' : `, ${formatBytes(bytes)}`;
+  return `${lines.map(line => line.trimEnd()).join('\n')}\n${plugins}, ${plural(rows.length, 'version')}${size}\n`;
+}

@@ -1,0 +1,44 @@
+import process from 'node:process';
+import { Command } from 'commander';
+import { choice, file, parsed, several, type ValuesOf } from '../options/declare.ts';
+import { baseUrl } from '../options/environment.ts';
+
+const URLS_OPTIONS = {
+  base: parsed(
+    '--base <url>',
+    'address of the server as gateways reach it',
+    baseUrl,
+    new URL('http://higress-plugin-server.higress-system.svc'),
+  ),
+  only: several('--only <glob>', 'only these plugins or versions (repeatable)'),
+  manifest: file('--manifest <file>', 'the list of plugins', 'manifest.json'),
+  tree: file('--tree <dir>', 'take the plugins of this tree instead of the manifest'),
+  format: choice(
+    '--format <kind>',
+    'the file that the output is for',
+    ['text', 'env', 'shell', 'compose', 'helm', 'wasmplugin', 'json'],
+    'text',
+  ),
+} as const;
+
+type UrlsFlags = ValuesOf<typeof URLS_OPTIONS>;
+
+export function urlsCommand(): Command {
+  const command = new Command('urls').description(
+    'Print the settings that make Higress Console and Controller use the server, and the URL of every plugin.',
+  );
+  for (const { option } of Object.values(URLS_OPTIONS)) command.addOption(option);
+  return command.action(run);
+}
+
+async function run({ base, only = [], manifest, tree, format }: UrlsFlags): Promise<void> {
+  const [{ openManifest, openTree }, { settingsText }, { withJsonErrors }] = await Promise.all([
+    import('../../mirror/coverage/openServed.ts'),
+    import('../../mirror/coverage/settingsText.ts'),
+    import('../render/jsonErrors.ts'),
+  ]);
+  await withJsonErrors(format === 'json' ? 'json' : 'text', async () => {
+    const { modules } = await (tree === undefined ? openManifest(manifest) : openTree(tree));
+    process.stdout.write(settingsText({ base, modules, only, format }));
+  });
+}
