@@ -106,7 +106,7 @@ describe('sync --compress', { concurrency: 4 }, () => {
       assert.ok(Buffer.from(zlib.zstdDecompressSync(await readFile(module(scene, '.zst')))).equals(wasm));
     } else {
       assert.equal(zstd.code, 2);
-      assert.match(zstd.stderr, /zstd needs Node 22\.15/);
+      assert.match(zstd.stderr, /zstd needs Node\.js 22\.15/);
     }
   });
 });
