@@ -4,7 +4,7 @@ import type { PluginRequest } from './requests/pluginRequest.ts';
 
 /**
  * The report as `coverage --format json` prints it; coverage.schema.json describes it. `values` are those of the manifest
- * lines that fix the misses, from valuesFor.
+ * lines that fix the misses, from valuesFor. A plugin's line is printed once: it may have thousands of versions.
  */
 export function coverageJson(
   report: CoverageReport,
@@ -21,13 +21,13 @@ export function coverageJson(
       expected,
       ...(hint === undefined ? {} : { hint }),
     })),
+    lines: [...values].map(([plugin, value]) => ({ plugin, line: manifestLine(plugin, value) })),
     totals: report.totals,
   };
 }
 
 function findingJson(finding: CoverageFinding, values: ReadonlyMap<string, WrittenPlugin>): object {
   const { request, url, status, path, detail, warning, missing } = finding;
-  const value = missing && values.get(missing.name);
   return {
     status,
     consumer: request.consumer,
@@ -39,9 +39,7 @@ function findingJson(finding: CoverageFinding, values: ReadonlyMap<string, Writt
     source: request.source,
     ...(detail === undefined ? {} : { detail }),
     ...(warning === undefined ? {} : { warning }),
-    ...(missing === undefined || value === undefined
-      ? {}
-      : { fix: { plugin: missing.name, line: manifestLine(missing.name, value) } }),
+    ...(missing === undefined || !values.has(missing.name) ? {} : { fix: missing.name }),
   };
 }
 

@@ -39,12 +39,7 @@ const finding = v.strictObject({
       v.description('Served, but from another image than the Console means, or from other bytes of the same tag.'),
     ),
   ),
-  fix: v.exactOptional(
-    v.pipe(
-      v.strictObject({ plugin: v.string(), line: v.string() }),
-      v.description('The line of manifest.json that serves it; coverage --fix writes it.'),
-    ),
-  ),
+  fix: v.exactOptional(v.pipe(v.string(), v.description('The plugin whose line in "lines" serves it.'))),
 });
 
 export const coverageSchema = v.pipe(
@@ -60,6 +55,10 @@ export const coverageSchema = v.pipe(
         v.strictObject({ ...source, found: v.string(), expected: v.string(), hint: v.exactOptional(v.string()) }),
       ),
       v.description('Parts of the input that could not be used.'),
+    ),
+    lines: v.pipe(
+      v.array(v.strictObject({ plugin: v.string(), line: v.string() })),
+      v.description('The lines of manifest.json that serve what it lacks; coverage --fix writes them.'),
     ),
     totals: v.strictObject({
       requests: count('All of them, disabled resources included.'),

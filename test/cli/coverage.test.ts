@@ -11,7 +11,7 @@ interface Report {
     readonly status: string;
     readonly url: string;
     readonly name?: string;
-    readonly fix?: { readonly line: string };
+    readonly fix?: string;
   }[];
   readonly problems: readonly { readonly file: string; readonly line?: number; readonly found: string }[];
   readonly totals: Readonly<Record<string, number>>;

@@ -262,14 +262,15 @@ describe('the report', () => {
       {},
     );
     const json: unknown = JSON.parse(JSON.stringify(coverageJson(report, values, served())));
-    const { findings, totals } = v.parse(coverageSchema, json);
+    const { findings, lines, totals } = v.parse(coverageSchema, json);
     assert.equal(findings.length, 55);
     assert.equal(totals.notServed, 54);
     // The path of older Consoles, and the tag that the newest one has under its own name.
-    assert.deepEqual(findings.find(({ name, version }) => name === 'basic-auth' && version === '1.0.0')?.fix, {
-      plugin: 'basic-auth',
-      line: '"basic-auth": { "versions": ["2.0.0"], "aliases": { "1.0.0": "2.0.0" } }',
-    });
+    assert.equal(findings.find(({ name, version }) => name === 'basic-auth' && version === '1.0.0')?.fix, 'basic-auth');
+    assert.equal(
+      lines.find(({ plugin }) => plugin === 'basic-auth')?.line,
+      '"basic-auth": { "versions": ["2.0.0"], "aliases": { "1.0.0": "2.0.0" } }',
+    );
   });
 });
 

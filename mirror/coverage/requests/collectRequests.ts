@@ -10,8 +10,7 @@ import {
   HigressReleaseUnknown,
 } from './higressReleases.ts';
 import { type InputProblem, type PluginRequest, type RequestsRead, requestOfUrl } from './pluginRequest.ts';
-import { readSettings, type SettingsFile } from './settings.ts';
-import { readWasmPlugins } from './wasmPlugins.ts';
+import type { SettingsFile, SettingsRead } from './settings.ts';
 
 export interface RequestInputs {
   readonly data: HigressData;
@@ -37,7 +36,7 @@ export async function collectRequests(inputs: RequestInputs): Promise<RequestsRe
   const problems: InputProblem[] = [];
   const report = (problem: InputProblem): void => void problems.push(problem);
   const texts = await readAll(envFiles, inputs, report);
-  const { settings, problems: settingsProblems } = readSettings(texts);
+  const { settings, problems: settingsProblems } = await settingsOf(texts);
   problems.push(...settingsProblems);
 
   const isDefault = inputs.higress.length + files.length + envFiles.length + urls.length === 0;
@@ -56,14 +55,35 @@ export async function collectRequests(inputs: RequestInputs): Promise<RequestsRe
     requests.push(...controllerRequests(data, settings));
   if (higress.includes('all-in-one')) requests.push(...allInOneRequests(data));
 
-  for (const path of files) {
-    const before = requests.length + problems.length;
-    for (const { file, text } of await readAll([path], inputs, report)) {
+  if (files.length > 0) requests.push(...(await wasmPluginRequests(inputs, report)));
+  requests.push(...urls.map(requestOfUrl));
+  return { requests, problems };
+}
+
+/** The parser of YAML is loaded only if there are files. */
+async function settingsOf(files: readonly SettingsFile[]): Promise<SettingsRead> {
+  return files.length === 0 ? { settings: {}, problems: [] } : (await import('./settings.ts')).readSettings(files);
+}
+
+async function wasmPluginRequests(
+  inputs: RequestInputs,
+  report: (problem: InputProblem) => void,
+): Promise<PluginRequest[]> {
+  const { readWasmPlugins } = await import('./wasmPlugins.ts');
+  const requests: PluginRequest[] = [];
+  for (const path of inputs.files) {
+    const before = requests.length;
+    let isReported = false;
+    const note = (problem: InputProblem): void => {
+      isReported = true;
+      report(problem);
+    };
+    for (const { file, text } of await readAll([path], inputs, note)) {
       const read = readWasmPlugins(text, file);
       requests.push(...read.requests);
-      problems.push(...read.problems);
+      for (const problem of read.problems) note(problem);
     }
-    if (requests.length + problems.length === before)
+    if (requests.length === before && !isReported)
       report({
         source: { file: path },
         found: 'no WasmPlugin',
@@ -71,8 +91,7 @@ export async function collectRequests(inputs: RequestInputs): Promise<RequestsRe
         hint: 'kubectl get wasmplugins.extensions.higress.io -A -o yaml prints those of a cluster.',
       });
   }
-  requests.push(...urls.map(requestOfUrl));
-  return { requests, problems };
+  return requests;
 }
 
 /** If the data does not have the release that runs in the cluster, the newest release takes its place. */
