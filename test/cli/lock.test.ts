@@ -3,8 +3,8 @@ import { existsSync, readFileSync, watch } from 'node:fs';
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { listing, openScene, type Scene } from '../support/cli.ts';
-import { drip } from '../support/faults.ts';
+import { listing, openScene, printed, type Scene } from '../support/cli.ts';
+import { drip, heldBack } from '../support/faults.ts';
 import { imageFormC, imageFormD, indexOf } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { slow, slowUnless } from '../support/slow.ts';
@@ -101,7 +101,7 @@ describe('the lockfile', { concurrency: 3 }, () => {
         foundCreated: CREATED,
       },
     ]);
-    assert.match(ran.stderr, /drift b 1: .* moved since it was published; no lock holds it, so it is followed/);
+    assert.match(ran.stderr, /drift b 1: .* moved since it was published; it is not locked, so this run takes the new image/);
     assert.doesNotMatch(ran.stderr, /--update/);
     assert.ok(fresh.equals(await moduleB(scene)));
     assert.deepEqual((await scene.report('--no-lock')).report.drift, []);
@@ -146,12 +146,19 @@ describe('a lockfile that another run renews meanwhile', { concurrency: 2 }, () 
       ['three', []],
     ] as const) {
       scene.push('a', '1', large(seed));
-      scene.registry.script({ kind: 'blob', fault: slowly });
+      let release = (): void => undefined;
+      const held = new Promise<void>(resolve => {
+        release = resolve;
+      });
+      scene.registry.script({ kind: 'blob', fault: heldBack(held) });
       scene.registry.reset();
       const updating = scene.start(['sync', '--update']);
       while (scene.registry.count({ kind: 'blob' }) === 0) await setTimeout(20);
-      const waiting = await scene.sync('--wait', '60', ...args);
+      const second = scene.start(['sync', '--wait', '60', ...args]);
+      await printed(second, /waiting for another sync/);
+      release();
       assert.equal((await updating.ended).code, 0);
+      const waiting = await second.ended;
       assert.equal(waiting.code, 0, waiting.stderr);
       assert.match(waiting.stdout, /waiting for another sync/);
       assert.equal((await scene.run(['verify', '--lock', 'manifest.lock.json'])).code, 0);
@@ -407,7 +414,7 @@ describe('a lockfile in which something other than a digest was edited', { concu
     await rm(scene.path('plugins'), { recursive: true });
     const ran = await scene.sync('--frozen');
     assert.equal(ran.code, 1);
-    assert.match(ran.stderr, /no image for linux\/s390x, which is the one that is locked.*linux\/amd64.*restore it/s);
+    assert.match(ran.stderr, /no image for linux\/s390x, the locked platform.*linux\/amd64.*restore it/s);
   });
 
   it('another layer is missed before anything is downloaded, also by a dry run', slow, async t => {

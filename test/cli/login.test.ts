@@ -88,7 +88,7 @@ describe('--username with a password', { concurrency: 4 }, () => {
       [['--username', 'me'], { PLUGIN_MIRROR_PASSWORD: '' }, /--username needs a password/],
       [['--password-stdin'], {}, /--password-stdin needs a user name/],
       [[], variable, /PLUGIN_MIRROR_PASSWORD needs a user name/],
-      [['--username', 'me', '--password-stdin'], variable, /two passwords/],
+      [['--username', 'me', '--password-stdin'], variable, /both give a password/],
       [['--username', 'me:you'], variable, /cannot be sent/],
     ] as const) {
       const given = 'PLUGIN_MIRROR_PASSWORD' in env && env.PLUGIN_MIRROR_PASSWORD !== '';

@@ -1,5 +1,7 @@
+import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
@@ -196,6 +198,14 @@ export function watch(child: ChildProcess, input?: string): Running {
     });
   });
   return { child, ended, output: () => text('stdout') + text('stderr') };
+}
+
+/** Waits until a command has printed this. @throws if it ends before */
+export async function printed({ child, ended, output }: Running, words: RegExp): Promise<void> {
+  const over = ended.then(ran => assert.match(`${ran.stdout}${ran.stderr}`, words));
+  while (!words.test(output()) && child.exitCode === null && child.signalCode === null)
+    await Promise.race([over, once(child.stdout ?? child, 'data'), once(child.stderr ?? child, 'data')]);
+  if (!words.test(output())) await over;
 }
 
 /**

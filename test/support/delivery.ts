@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,6 +12,8 @@ export type Ending = 'reset' | 'finish' | 'hang';
 export interface Delivery {
   /** Before the status line. */
   readonly delayMs?: number;
+  /** Nothing is sent before it resolves. */
+  readonly until?: Promise<unknown>;
   /**
    * Where the connection ends. `afterBytes` counts body bytes; below 0 it counts back from the end; 0 is right behind the
    * headers; without it not even the status line is sent.
@@ -44,6 +47,8 @@ export async function deliver(said: Answer, to: Connection, record: RequestRecor
   const { response, signal } = to;
   const { cut, drip, endless = false } = how;
   if (how.delayMs !== undefined) await sleep(how.delayMs, undefined, { signal });
+  if (how.until !== undefined)
+    await Promise.race([how.until, once(signal, 'abort').then(() => signal.throwIfAborted())]);
   if (how.raw !== undefined) {
     response.socket?.write(how.raw);
     return end(to, cut?.how ?? 'finish');

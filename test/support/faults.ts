@@ -22,6 +22,11 @@ export function delay(delayMs: number): Fault {
   return { name: 'delay', delivery: { delayMs } };
 }
 
+/** The answer waits for what a test waits for, however long that takes on a busy machine. */
+export function heldBack(until: Promise<unknown>): Fault {
+  return { name: 'heldBack', delivery: { until } };
+}
+
 export function drip(options: { readonly bytes: number; readonly everyMs: number }): Fault {
   return { name: 'drip', delivery: { drip: options } };
 }
