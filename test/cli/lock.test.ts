@@ -101,7 +101,10 @@ describe('the lockfile', { concurrency: 3 }, () => {
         foundCreated: CREATED,
       },
     ]);
-    assert.match(ran.stderr, /drift b 1: .* moved since it was published; it is not locked, so this run takes the new image/);
+    assert.match(
+      ran.stderr,
+      /drift b 1: .* moved since it was published; it is not locked, so this run takes the new image/,
+    );
     assert.doesNotMatch(ran.stderr, /--update/);
     assert.ok(fresh.equals(await moduleB(scene)));
     assert.deepEqual((await scene.report('--no-lock')).report.drift, []);

@@ -5,7 +5,7 @@ import { delay, drip, hang, status } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import type { RequestRecord } from '../support/records.ts';
-import { slowUnless } from '../support/slow.ts';
+import { slow, slowUnless } from '../support/slow.ts';
 
 const versions = (count: number): string[] => Array.from({ length: count }, (_, index) => `1.0.${index}`);
 const blobs = ({ registry }: Scene): RequestRecord[] => registry.requests.filter(({ kind }) => kind === 'blob');
@@ -117,7 +117,7 @@ describe('tokens', { concurrency: 3 }, () => {
     assert.equal(scene.registry.count({ status: 401 }), 1, 'only the first request did not know');
   });
 
-  it('are renewed before they expire', async t => {
+  it('are renewed before they expire', slow, async t => {
     const scene = await openScene(t, { auth: { kind: 'bearer', expiresInSeconds: 2 } });
     await many(scene, 14);
     scene.registry.script({ kind: 'blob', fault: delay(250) });
