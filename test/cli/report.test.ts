@@ -162,7 +162,7 @@ describe('the text of a run', { concurrency: 4 }, () => {
     }
   });
 
-  it('does not stop the work if its reader is gone or its disk is full', async t => {
+  it('does not stop the work if its reader is gone or its disk is full', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0');
     await scene.list({ a: '1.0.0' });

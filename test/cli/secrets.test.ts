@@ -131,7 +131,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     await assertSecretFree(scene, [good, refused, dead, wrong]);
   });
 
-  it('if it was written into a wrong field', async t => {
+  it('if it was written into a wrong field', slow, async t => {
     const scene = await openScene(t);
     const runs: Ran[] = [];
     for (const plugins of [

@@ -78,7 +78,7 @@ describe('a published file without read permission', { concurrency: 2 }, () => {
     }
   });
 
-  it('does not stop the versions that --only selects', async t => {
+  it('does not stop the versions that --only selects', slow, async t => {
     const { scene, run, harm } = await owned(t);
     await harm('c/1.1.0/plugin.wasm');
     const ran = await run('sync', '--frozen', '--only', 'b');

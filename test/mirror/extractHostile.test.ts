@@ -10,7 +10,7 @@ import { gzip, type TarEntry, tarOf, zstd } from '../support/archive.ts';
 import { imageOf, MEDIA, type TestImage, tarLayer } from '../support/image.ts';
 import { imageFormA, imageFormC, imageFormD } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
-import { times } from '../support/slow.ts';
+import { slow, times } from '../support/slow.ts';
 import { extracts, refuses } from './extraction.ts';
 
 const wasm = buildModule({ sizeBytes: 50_000 });
@@ -161,7 +161,7 @@ test('a valid number in base-256 is accepted, an invalid one is described', asyn
   await refuses(forged('mtime', `c0${size.padStart(22, '0')}`), 'LAYER_CORRUPT', damaged);
 });
 
-test('100,000 entries are accepted and no more', async () => {
+test('100,000 entries are accepted and no more', slow, async () => {
   await extracts(crowdedBy(plugin));
 });
 
@@ -195,7 +195,7 @@ async function packed(plain: Readable): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-test('exactly 256 MiB are accepted with a warning, one byte more is refused', async () => {
+test('exactly 256 MiB are accepted with a warning, one byte more is refused', slow, async () => {
   const most = layer(await gzipOfSize(LIMIT));
   await extracts(most, async (extracted, dir) => {
     assert.equal(extracted.sizeBytes, LIMIT);
