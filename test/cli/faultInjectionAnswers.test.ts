@@ -28,9 +28,9 @@ import { beside, injectFaults } from './faultInjection.ts';
 
 const EACH = { per: 'path' } as const;
 const MANIFEST = { kind: 'manifest', per: 'path' } as const;
-const QUICK = { args: ['--timeout', '1', '--retries', '4', '--concurrency', '24'] };
+const QUICK = { args: ['--timeout', '2', '--retries', '4', '--concurrency', '24'] };
 /** Where nothing but waiting lies between the first retry and the last. */
-const HOPELESS = { args: ['--timeout', '1', '--retries', '2', '--concurrency', '24'] };
+const HOPELESS = { args: ['--timeout', '2', '--retries', '2', '--concurrency', '24'] };
 
 const first = (times: number, fault: Fault | readonly Fault[]): FaultRule => ({ ...EACH, first: times, fault });
 const manifest = (times: number, fault: Fault | readonly Fault[]): FaultRule => ({ ...MANIFEST, first: times, fault });
@@ -241,7 +241,7 @@ beside('answers', () => {
 
   injectFaults(
     'the token server has its moods, and',
-    { registry: BEARER, args: ['--timeout', '1', '--retries', '4', '--concurrency', '24'] },
+    { registry: BEARER, args: ['--timeout', '2', '--retries', '4', '--concurrency', '24'] },
     [
       { name: 'answers 500 twice', rules: [token(status(500), 2)] },
       { name: 'answers 429 twice', rules: [token(status(429, { retryAfter: 0 }), 2)] },

@@ -64,7 +64,7 @@ const breaks: readonly Trial[] = Object.entries({ RST: reset, FIN: finish, silen
 beside('the bodies of blobs', () => {
   injectFaults(
     'a blob comes whole, and no byte of it twice without need, though',
-    { args: ['--timeout', '1', '--retries', '4', '--concurrency', '24'] },
+    { args: ['--timeout', '2', '--retries', '4', '--concurrency', '24'] },
     [
       ...breaks,
       {
@@ -189,7 +189,7 @@ beside('the bodies of blobs', () => {
   // Fewer retries: nothing but waiting lies between the first and the last of them.
   injectFaults(
     'a blob that does not come is told by name, whether',
-    { args: ['--timeout', '1', '--retries', '2', '--concurrency', '24'] },
+    { args: ['--timeout', '2', '--retries', '2', '--concurrency', '24'] },
     [
       {
         name: 'it is wrong each time',
@@ -227,7 +227,7 @@ beside('the bodies of blobs', () => {
     'a token and storage elsewhere stand between, and',
     {
       registry: { auth: { kind: 'bearer', realm: 'cross-origin' }, blobRedirect: 'cross-origin' },
-      args: ['--timeout', '1', '--retries', '4', '--concurrency', '24'],
+      args: ['--timeout', '2', '--retries', '4', '--concurrency', '24'],
     },
     [
       { name: 'nothing goes wrong', requests: 16 },
