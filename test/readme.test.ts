@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
-import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,7 +10,7 @@ import { buildProgram } from '../cli/program.ts';
 import { parsePluginManifest } from '../mirror/manifest/readManifest.ts';
 import { renderOptionTable } from '../scripts/generate/optionTable.ts';
 import { withOptionTable } from '../scripts/generate/writeOptions.ts';
-import { openScene } from './support/cli.ts';
+import { openScene, printed } from './support/cli.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const read = (name: string) => readFileSync(join(root, name), 'utf8');
@@ -111,13 +110,12 @@ test('the README shows what serve prints', { timeout: 60_000 }, async t => {
     'text',
   ]);
   t.after(() => serving.child.kill('SIGKILL'));
-  // Fails with the test's own time limit if the line never comes.
-  const printed = () =>
-    serving
-      .output()
-      .split('\n')
-      .map(line => line.replace(/(?:localhost|127\.0\.0\.1):\d+/, 'localhost:8080'));
-  while (!printed().includes(shown)) await once(serving.child.stderr ?? serving.child, 'data');
+  await printed(serving, /serving plugins at \S+\n/);
+  const lines = serving
+    .output()
+    .replace(/(?:localhost|127\.0\.0\.1):\d+/, 'localhost:8080')
+    .split('\n');
+  assert.ok(lines.includes(shown), serving.output());
 });
 
 test('docs/errors.md shows an error as it is printed', async t => {
