@@ -92,7 +92,7 @@ export function several(flag: string, help: string): Declared<readonly string[] 
   return { option: declare(flag, help).argParser(list) };
 }
 
-/** A list whose values may be left out: `true` then stands for all. */
+/** A list option whose values are optional: without values it is `true`, which means all. */
 export function severalOrAll(flag: string, help: string): Declared<readonly string[] | true | undefined> {
   return { option: declare(flag, help).argParser(list) };
 }
