@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { constants, copyFile, lstat, mkdir, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errno, isAbsent, isForbidden } from '../../base/errno.ts';
@@ -10,7 +11,7 @@ import { kindOf, readRegular } from '../regularFile.ts';
 import type { Stamps } from '../stamps.ts';
 import type { PublishedVersion } from '../version/published.ts';
 import { locateVersion } from '../version/readVersion.ts';
-import { type CatalogFile, UNKNOWN_TIME } from '../version/versionFiles.ts';
+import { type CatalogFile, fileTime, UNKNOWN_TIME } from '../version/versionFiles.ts';
 import type { WriterLock } from '../writerLock/writerLock.ts';
 import { finishFile, finishFolder, setTime, syncFolder } from './durable.ts';
 import { publishedNames, requireNotForeign, requireOurs } from './ownership.ts';
@@ -283,20 +284,21 @@ export class OpenTree implements Publishing {
   /** Writes a file of the tree itself into the staging folder; undefined if the tree already has it with these bytes. */
   async #stageFile(file: string, text: string): Promise<{ from: string; to: string } | undefined> {
     const to = join(this.treeDir, file);
+    const time = fileTime(createHash('sha256').update(text).digest('hex'));
     const old = await readRegular(to, Buffer.byteLength(text)).catch(error => {
       // The rename that replaces it needs rights on the folder only.
       if (isForbidden(error)) return undefined;
       throw error;
     });
     if (typeof old === 'object' && old.bytes.equals(Buffer.from(text))) {
-      await setTime(to, UNKNOWN_TIME);
+      await setTime(to, time);
       return undefined;
     }
     const stat = await lstat(to).catch(() => undefined);
     if (stat !== undefined && !stat.isFile())
       requireNotForeign(this.treeDir, { state: 'foreign', path: file, kind: kindOf(stat) });
     const from = join(await this.#staging.dir(), this.#staging.newName('file'));
-    await finishFile(from, UNKNOWN_TIME, text);
+    await finishFile(from, time, text);
     return { from, to };
   }
 

@@ -7,7 +7,7 @@ import { TreeUnreadable } from '../errors.ts';
 import { fileNameProblem, METADATA_FILE, MODULE_FILE, nameProblem, OWN_FILES, versionProblem } from '../names.ts';
 import { readRegular } from '../regularFile.ts';
 import { locateVersion } from '../version/readVersion.ts';
-import { fileTime } from '../version/versionFiles.ts';
+import { folderTime } from '../version/versionFiles.ts';
 import { setTime, syncFolder } from './durable.ts';
 
 const INTENT_SUFFIX = '.intent.json';
@@ -97,7 +97,7 @@ export async function carryOut(treeDir: string, stagingDir: string, intent: Inte
   for (const file of intent.stale) {
     await rm(join(target, file), { force: true });
   }
-  await setTime(target, fileTime(intent.created));
+  await setTime(target, folderTime(intent.created));
   // The intent is removed only after the renames are on the disk, so that a power cut cannot undo half of them.
   await syncFolder(target);
   await rm(intentPath(stagingDir, intent), { force: true });

@@ -4,7 +4,7 @@ import { TreeStagedWrong } from '../errors.ts';
 import { requireFit, requireFitFile } from '../names.ts';
 import { kindOf } from '../regularFile.ts';
 import { type PublishedVersion, parsePublished } from '../version/published.ts';
-import { type CatalogFile, fileTime, ownFiles, versionFiles } from '../version/versionFiles.ts';
+import { type CatalogFile, fileTime, folderTime, ownFiles, versionFiles } from '../version/versionFiles.ts';
 import { finishFile, finishFolder, syncFolder } from './durable.ts';
 
 /**
@@ -24,13 +24,12 @@ export async function completeStaged(dir: string, metadata: PublishedVersion): P
     metadata,
     files.filter(file => !own.has(file.name)),
   );
-  const time = fileTime(metadata.created);
   // Concurrently, so that a journalling file system commits several files together. Waits for all of them even if one fails:
   // the caller then removes the folder.
-  const finishing = files.map(file => finishFile(join(dir, file.name), time, own.get(file.name)));
+  const finishing = files.map(({ name, sha256 }) => finishFile(join(dir, name), fileTime(sha256), own.get(name)));
   const failed = (await Promise.allSettled(finishing)).find(result => result.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
-  await finishFolder(dir, time);
+  await finishFolder(dir, folderTime(metadata.created));
   await syncFolder(dir);
   return files;
 }

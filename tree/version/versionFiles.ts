@@ -43,15 +43,32 @@ function metadataText(metadata: PublishedVersion): string {
   ].join('\n');
 }
 
-/** The mtime of files whose image has no creation time: the earliest time that zip can store. */
+const DAY_MS = 24 * 60 * 60 * 1000;
+const FIRST_FILE_TIME_MS = Date.UTC(1981, 0, 1);
+/** Forty years: about 631 million even seconds. */
+const FILE_TIME_RANGE_MS = 14_610 * DAY_MS;
+
+/**
+ * The mtime of a file, derived from its bytes: a time between 1981 and 2020, in whole even seconds (FAT and zip store no odd
+ * ones), that depends on the sha256 alone. Tools that compare sizes and times (rsync, BuildKit's local contexts, robocopy) take
+ * two files with the same path, size and mtime for the same file, so other bytes must have another time, even if the image has
+ * the same creation time or none. The same bytes have the same time in every tree.
+ */
+export function fileTime(sha256: string): Date {
+  // 13 hexadecimal digits are 52 bits, which a number holds exactly.
+  const evenSeconds = Number.parseInt(sha256.slice(0, 13), 16) % (FILE_TIME_RANGE_MS / 2000);
+  return new Date(FIRST_FILE_TIME_MS + evenSeconds * 2000);
+}
+
+/** The mtime of folders without a time of their own: the earliest time that zip can store. */
 export const UNKNOWN_TIME = new Date('1980-01-01T00:00:00Z');
 
-/** The mtime of a version's files and folder: the image's creation time in whole seconds, or UNKNOWN_TIME. */
-export function fileTime(created: string | undefined): Date {
+/** The mtime of a version's folder: the image's creation time in whole even seconds, or UNKNOWN_TIME. */
+export function folderTime(created: string | undefined): Date {
   const ms = created === undefined ? Number.NaN : Date.parse(created);
   // Reproducible builds use 0001-01-01 or 1970-01-01, which some file systems and tar cannot store; nor times after 2106.
   if (!(ms > UNKNOWN_TIME.getTime() && ms < Date.UTC(2106, 0, 1))) return UNKNOWN_TIME;
-  return new Date(Math.floor(ms / 1000) * 1000);
+  return new Date(Math.floor(ms / 2000) * 2000);
 }
 
 export interface CatalogFile {
