@@ -10,6 +10,7 @@ import {
   CATALOG_FILE,
   fileNameProblem,
   INVENTORY_FILE,
+  isVolumeEntry,
   modulePath,
   nameProblem,
   OWN_FILES,
@@ -52,7 +53,7 @@ export interface TreeAudit {
   /** Present, but different from the catalog: other bytes, another size, a folder or a link instead of a file. */
   readonly damaged: readonly AuditFinding[];
   readonly missing: readonly AuditFinding[];
-  /** Not in the catalog. Dot files (the writer lock, the staging folder) are skipped. */
+  /** Not in the catalog. Dot files (the writer lock, the staging folder) and the volume's own folders are skipped. */
   readonly unknown: readonly AuditFinding[];
   /** True if nothing is damaged or missing. Unknown files do not matter: no reader of the catalog sees them. */
   readonly sound: boolean;
@@ -185,7 +186,7 @@ export async function findUnknownFiles(
 /** An NFS client renames an open file to this when it is removed, until the file is closed. */
 const NFS_LEFTOVER = /^\.nfs[0-9a-f]+$/;
 
-/** Skips dot files next to the plugins' folders: they belong to the staging and to the file system. */
+/** Skips what belongs to the staging and to the file system: dot files next to the plugins' folders, lost+found. */
 async function findUnknown(
   treeDir: string,
   expected: ReadonlyMap<string, ExpectedFile>,
@@ -201,6 +202,7 @@ async function findUnknown(
     });
     for (const entry of entries) {
       if (below === '' ? entry.name.startsWith('.') : NFS_LEFTOVER.test(entry.name)) continue;
+      if (isVolumeEntry(entry.name)) continue;
       const path = below === '' ? entry.name : `${below}/${entry.name}`;
       if (!known.has(path)) findings.unknown.push({ path, problem: `is ${kindOf(entry)} that is not in the catalog` });
       else if (entry.isDirectory() && !expected.has(path)) await walk(path);

@@ -24,8 +24,29 @@ const MAX_LENGTH = 128;
 export function nameProblem(name: string): string | undefined {
   const lower = name.toLowerCase();
   if (lower === CATALOG_FILE || lower === INVENTORY_FILE) return 'is the name of a file of the tree itself';
+  if (isVolumeEntry(name)) return 'is a name that file systems use themselves';
   return partProblem(name, '');
 }
+
+/**
+ * Whether a file or folder belongs to the volume, not to the tree: `lost+found` is in the root of every ext file system, and only
+ * root may read it. The others are of quotas, Windows, Synology and NetApp. No plugin may have such a name.
+ */
+export function isVolumeEntry(entry: string): boolean {
+  return VOLUME_ENTRIES.has(entry.toLowerCase());
+}
+
+const VOLUME_ENTRIES: ReadonlySet<string> = new Set([
+  'lost+found',
+  'aquota.user',
+  'aquota.group',
+  'system volume information',
+  '$recycle.bin',
+  '@eadir',
+  '#recycle',
+  '#snapshot',
+  '~snapshot',
+]);
 
 /** As nameProblem, for a version. ":" is allowed as well, because upstream's lists use digests (`sha256:…`) as versions. */
 export function versionProblem(version: string): string | undefined {

@@ -20,7 +20,8 @@ export async function syncJob(run: SyncRun, manifest: PluginManifest): Promise<S
   const { flags, stampsFile } = run;
   const { out, only = [], registry, platform, update } = flags;
   const mode = lockfileMode(run);
-  const inTree = flags.prune && only.length > 0 ? await listVersions(resolve(out), { tolerant: true }) : [];
+  const inTree =
+    flags.prune && only.length > 0 ? await listVersions(resolve(out), { onUnreadable: () => undefined }) : [];
   const selection = selectVersions(manifest, { only, registry, platform, inTree });
   if (Array.isArray(update)) requireNamed(manifest, selection, update);
   return {

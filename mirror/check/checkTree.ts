@@ -32,7 +32,7 @@ export async function checkTree(
   found: readonly CheckFinding[],
 ): Promise<CheckFinding[]> {
   const { treeDir } = tree;
-  const { staying, error } = await planCatalog(job, tree, old, new Set(), { tolerant: true });
+  const { staying, error } = await planCatalog(job, tree, old, new Set(), () => undefined);
   if (error !== undefined) throw error;
   const extras = staying.map(({ extra }) => extra);
   const served = [...copies.map(servable), ...staying.map(({ metadata }) => metadata)].flatMap(it => it ?? []);

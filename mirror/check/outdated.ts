@@ -67,7 +67,8 @@ async function ownVersions(treeDir: string, concurrency: number): Promise<Publis
     const metadata = await readVersion(treeDir, name, version).catch(() => undefined);
     return metadata?.aliasOf === undefined ? [{ name, version }] : [];
   };
-  return (await pMap(await listVersions(treeDir), own, { concurrency })).flat();
+  const versions = await listVersions(treeDir, { onUnreadable: () => undefined });
+  return (await pMap(versions, own, { concurrency })).flat();
 }
 
 function byName(versions: readonly Published[]): Map<string, string[]> {

@@ -2,6 +2,7 @@ import pMap from 'p-map';
 import { compareText } from '../../base/canonicalJson.ts';
 import { Refusal } from '../../base/refusal.ts';
 import type { CatalogEntry } from '../../tree/catalog/buildCatalog.ts';
+import type { TreeUnreadable } from '../../tree/errors.ts';
 import { previewRemoval, type Removal } from '../../tree/publish/removal.ts';
 import { listVersions } from '../../tree/version/listVersions.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
@@ -14,18 +15,21 @@ import type { SyncJob, TreeView } from './job.ts';
 import type { CatalogPlan, FoundExtra, PrunedExtra, StayingExtra } from './plan.ts';
 import { damageOf, inspect, type OldCatalog, servable } from './survey.ts';
 
-/** @param failing names of plugins of which something cannot be mirrored: what was published of them is what gateways run on */
+/**
+ * @param failing names of plugins of which something cannot be mirrored: what was published of them is what gateways run on
+ * @param onUnreadable called for plugin folders that this user may not read; a refusal that it throws is the plan's error
+ */
 export async function planCatalog(
   job: SyncJob,
   tree: TreeView,
   old: OldCatalog,
   failing: ReadonlySet<string>,
-  { tolerant = false } = {},
+  onUnreadable: (name: string, error: TreeUnreadable) => void,
 ): Promise<CatalogPlan> {
   const exists = old.state !== 'missing';
   const { listed } = old;
   try {
-    const inTree = await listVersions(tree.treeDir, { tolerant });
+    const inTree = await listVersions(tree.treeDir, { onUnreadable });
     return {
       exists,
       listed,

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import pMap from 'p-map';
 import { TreeDiskFull } from '../../tree/errors.ts';
 import { requireSpace } from '../../tree/freeSpace.ts';
@@ -13,7 +14,7 @@ import { gatherFacts } from './facts.ts';
 import { resolveStep } from './images.ts';
 import type { SyncJob, TreeView } from './job.ts';
 import { bytesToDownload, bytesToWrite, failingNames, type SyncPlan, type VersionStep } from './plan.ts';
-import { readOldCatalog } from './survey.ts';
+import { type OldCatalog, readOldCatalog } from './survey.ts';
 
 /**
  * Decides everything that a run will do: looks at the tree, asks the registry for digests, image manifests and signatures,
@@ -43,7 +44,11 @@ export async function planSync(
     sizeBytes: bytesToDownload(versions),
   });
   const aliases = await planAliases(job, versions, tree, signal);
-  const catalog = await planCatalog(job, tree, old, failingNames({ versions, aliases }));
+  const catalog = await planCatalog(job, tree, old, failingNames({ versions, aliases }), (name, error) => {
+    if (mayList(old, name)) throw error;
+    const message = 'this user may not read that folder, which the catalog does not list: it is left as it is';
+    session.onEvent({ type: 'warning', subject: join(treeDir, name), message });
+  });
   const untrue = lockfile.frozen ? untrueLockfile(knownIn(versions), lockfile) : undefined;
   const problems = [
     ...(await foreignRootFiles(treeDir)),
@@ -64,6 +69,12 @@ export async function lackOfSpace(treeDir: string, bytes: number): Promise<TreeD
     if (error instanceof TreeDiskFull) return [error];
     throw error;
   }
+}
+
+/** Whether leaving a plugin out of the new catalog could take published versions from gateways. */
+function mayList(old: OldCatalog, name: string): boolean {
+  if (old.state === 'read') return old.catalog.plugins.some(plugin => plugin.name === name);
+  return old.state !== 'missing';
 }
 
 /** The facts about each version that are known without its blobs. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmod, readdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import process from 'node:process';
 import { describe, it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
@@ -167,5 +167,29 @@ describe('a version’s folder without read permission', { concurrency: 2 }, () 
       assert.match(ran.stdout, /c[ /]1\.1\.0/, args.join(' '));
     }
     assert.deepEqual(await listedIn(scene), ['b 1.0.0', 'c 1.0.0']);
+  });
+});
+
+describe('a folder of the volume or of another program', { concurrency: 2 }, () => {
+  it('keeps no catalog from being written', slow, async t => {
+    const { scene, run, harm } = await owned(t);
+    for (const folder of ['lost+found', '@eaDir', 'System Volume Information', 'backup']) {
+      await mkdir(scene.path('plugins', folder));
+      await harm(folder);
+    }
+    await rm(scene.path('plugins/index.json'));
+    const ran = await run('sync', '--prune');
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.match(ran.stdout, /^warning: .*plugins\/backup: this user may not read that folder/m);
+    assert.doesNotMatch(ran.stdout + ran.stderr, /lost\+found|@eaDir|System Volume/);
+    assert.deepEqual(await listedIn(scene), ALL);
+    const check = await run('check');
+    assert.match(check.stdout, /backup/);
+    assert.doesNotMatch(check.stdout, /lost\+found|@eaDir|System Volume/);
+    await rmdir(scene.path('plugins/backup'));
+    for (const command of ['check', 'outdated', 'verify']) {
+      const passed = await run(command);
+      assert.equal(passed.code, 0, `${command}: ${passed.stdout}${passed.stderr}`);
+    }
   });
 });

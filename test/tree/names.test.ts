@@ -12,6 +12,12 @@ test('names and versions of real lists are valid', () => {
     assert.equal(fileNameProblem(file), undefined, file);
 });
 
+test('names that file systems use in the root of a volume are no plugin names', () => {
+  for (const name of ['lost+found', '@eaDir', 'System Volume Information', '$RECYCLE.BIN'])
+    assert.match(nameProblem(name) ?? 'fit', /file systems use/, name);
+  assert.equal(nameProblem('lost-and-found'), undefined);
+});
+
 test('a name that could leave the tree, hide in it or break a URL is refused with its problem', () => {
   const cases: [string, RegExp][] = [
     ['', /empty/],

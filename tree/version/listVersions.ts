@@ -5,8 +5,8 @@ import { asReadRefusal, TreeUnreadable } from '../errors.ts';
 import { METADATA_FILE, nameProblem, versionProblem } from '../names.ts';
 
 export interface ListingOptions {
-  /** Skip the folders of plugins that this user may not read. Default false: throw. */
-  readonly tolerant?: boolean;
+  /** Called for each plugin folder that this user may not read, which is then skipped. Default: the error is thrown. */
+  readonly onUnreadable?: (name: string, error: TreeUnreadable) => void;
 }
 
 /**
@@ -15,21 +15,26 @@ export interface ListingOptions {
  */
 export async function listVersions(
   treeDir: string,
-  { tolerant = false }: ListingOptions = {},
+  { onUnreadable = throwError }: ListingOptions = {},
 ): Promise<{ readonly name: string; readonly version: string }[]> {
   const names = (await folders(treeDir)).filter(name => nameProblem(name) === undefined);
-  const versions = await pMap(names, name => versionsOf(treeDir, name, tolerant), { concurrency: 16 });
+  const versions = await pMap(names, name => versionsOf(treeDir, name, onUnreadable), { concurrency: 16 });
   return versions.flat();
+}
+
+function throwError(_name: string, error: TreeUnreadable): never {
+  throw error;
 }
 
 async function versionsOf(
   treeDir: string,
   name: string,
-  tolerant: boolean,
+  onUnreadable: (name: string, error: TreeUnreadable) => void,
 ): Promise<{ name: string; version: string }[]> {
   const found = folders(`${treeDir}/${name}`).catch((error: unknown) => {
-    if (tolerant && error instanceof TreeUnreadable) return [];
-    throw error;
+    if (!(error instanceof TreeUnreadable)) throw error;
+    onUnreadable(name, error);
+    return [];
   });
   const versions = (await found).filter(version => versionProblem(version) === undefined);
   const published = await pMap(versions, version => isFile(`${treeDir}/${name}/${version}/${METADATA_FILE}`), {
