@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { Agent, request } from 'undici';
 import {
@@ -16,6 +17,7 @@ import {
   gzipEncoded,
   hang,
   headers,
+  heldBack,
   rangeIgnored,
   rangeRefused,
   raw,
@@ -359,8 +361,15 @@ describe('odd bodies', () => {
 });
 
 test('requests under way at once are counted', async t => {
-  const { registry, blob } = await scripted(t, [], { latencyMs: 20 });
-  await Promise.all([1, 2, 3].map(() => get(blob)));
+  let release = (): void => undefined;
+  const held = new Promise<void>(resolve => {
+    release = resolve;
+  });
+  const { registry, blob } = await scripted(t, { fault: heldBack(held) });
+  const all = Promise.all([1, 2, 3].map(() => get(blob)));
+  while (registry.requests.length < 3) await setTimeout(5);
+  release();
+  await all;
   assert.equal(registry.peakInFlight, 3);
   await get(blob);
   assert.equal(registry.requests.at(-1)?.inFlight, 1);
