@@ -42,6 +42,11 @@ export interface Trial {
   readonly luck?: boolean;
   /** It could be had, at a price that nobody should pay; ORAS does. */
   readonly onPurpose?: boolean;
+  /**
+   * Only --timeout ends its fault, which is silence. These trials have a short one. All others have one that a busy machine
+   * cannot exceed, since a time-out of theirs would be one more fault.
+   */
+  readonly silent?: boolean;
   /** Only where trials run apart: what this one has beside what all have. */
   readonly around?: Omit<Surroundings, 'apart' | 'peer'>;
 }
@@ -59,6 +64,9 @@ export interface Surroundings {
 /** By plugin; each is `plugins/NAME:1` in the scene's registry. */
 export type Images = ReadonlyMap<string, TestImage>;
 
+const PATIENT = ['--timeout', '30'];
+const IMPATIENT = ['--timeout', '2'];
+
 type Part = 'large' | 'small';
 const PARTS: readonly Part[] = ['large', 'small'];
 
@@ -73,28 +81,48 @@ export function beside(title: string, groups: () => void): void {
  * wire than it needs. Trials share one run, in which each meets its own faults only; beside ORAS each runs alone.
  */
 export function injectFaults(title: string, around: Surroundings, trials: readonly Trial[]): void {
+  const numbered = trials.map((about, index): NumberedTrial => ({ about, index }));
   describe(title, { concurrency: 3 }, () => {
     if (PEERS || around.apart === true) {
-      for (const [index, about] of trials.entries())
+      for (const trial of numbered) {
+        const { about, index } = trial;
         it(about.name, slowUnless(index < 2), async t => {
-          const course = await openCourse(t, { ...around, ...about.around }, [about]);
+          const course = await openCourse(t, { ...around, ...about.around }, [trial]);
           await run(course);
-          await judge(course, about, 0);
-          if (PEERS && around.peer !== false) await compare(t, around, about, billOf(course, 0));
+          await judge(course, trial);
+          if (PEERS && around.peer !== false) await compare(t, around, trial, billOf(course, index));
         });
+      }
       return;
     }
-    let course: Course;
+    const courses = new Map<boolean, Course>();
     const cleanups: (() => unknown)[] = [];
     after(async () => {
       for (const clean of cleanups) await clean();
     });
     before(async () => {
-      course = await openCourse({ after: clean => cleanups.push(clean) }, around, trials);
-      await run(course);
+      const runs = [true, false].map(async silent => {
+        const together = numbered.filter(({ about }) => (about.silent ?? false) === silent);
+        if (together.length === 0) return;
+        const course = await openCourse({ after: clean => cleanups.push(clean) }, around, together);
+        courses.set(silent, course);
+        await run(course);
+      });
+      await Promise.all(runs);
     });
-    for (const [index, about] of trials.entries()) it(about.name, () => judge(course, about, index));
+    for (const trial of numbered)
+      it(trial.about.name, async () => {
+        const course = courses.get(trial.about.silent ?? false);
+        assert.ok(course);
+        await judge(course, trial);
+      });
   });
+}
+
+interface NumberedTrial {
+  readonly about: Trial;
+  /** Names its plugins. */
+  readonly index: number;
 }
 
 interface Course {
@@ -106,17 +134,21 @@ interface Course {
   tookMs: number;
 }
 
-async function openCourse(t: Cleanup, around: Surroundings, trials: readonly Trial[]): Promise<Course> {
+async function openCourse(t: Cleanup, around: Surroundings, trials: readonly NumberedTrial[]): Promise<Course> {
   const scene = await openScene(t, around.registry);
-  const images = new Map(trials.flatMap((_, index) => PARTS.map(part => [nameOf(index, part), imageOf(index, part)])));
+  const images = new Map(trials.flatMap(({ index }) => PARTS.map(part => [nameOf(index, part), imageOf(index, part)])));
   for (const [name, image] of images) scene.registry.push(`plugins/${name}`, '1', image);
   scene.registry.script(
-    trials.flatMap(({ rules = [] }, index) =>
-      rules.map(rule => ({ ...rule, when: record => belongsTo(index, record) && (rule.when?.(record) ?? true) })),
+    trials.flatMap(({ about, index }) =>
+      (about.rules ?? []).map(rule => ({
+        ...rule,
+        when: record => belongsTo(index, record) && (rule.when?.(record) ?? true),
+      })),
     ),
   );
   const arranged = (await around.arrange?.(scene, t, images)) ?? {};
-  const args = [...(around.args ?? []), ...(arranged.args ?? [])];
+  const patience = trials.some(({ about }) => about.silent === true) ? IMPATIENT : PATIENT;
+  const args = [...patience, ...(around.args ?? []), ...(arranged.args ?? [])];
   return { scene, arranged, args, images, ran: { code: null, stdout: '', stderr: '' }, tookMs: 0 };
 }
 
@@ -132,7 +164,7 @@ async function run(course: Course): Promise<void> {
   assert.notEqual(course.ran.code, null, `it did not end: ${course.ran.stderr}`);
 }
 
-async function judge(course: Course, about: Trial, index: number): Promise<void> {
+async function judge(course: Course, { about, index }: NumberedTrial): Promise<void> {
   const { scene, ran, arranged } = course;
   const { plugins } = JSON.parse(ran.stdout) as SyncJson;
   for (const part of PARTS) {
@@ -210,15 +242,16 @@ function neededBytes(index: number): number {
 }
 
 /** The same images through ORAS, from a registry that misbehaves in the same way. */
-async function compare(t: TestContext, around: Surroundings, about: Trial, ours: Bill): Promise<void> {
-  const course = await openCourse(t, { ...around, ...about.around }, [about]);
+async function compare(t: TestContext, around: Surroundings, trial: NumberedTrial, ours: Bill): Promise<void> {
+  const { about, index } = trial;
+  const course = await openCourse(t, { ...around, ...about.around }, [trial]);
   // ORAS knows no list that could name another registry or mirrors.
   if (course.arranged.manifest !== undefined) return;
   const peer = await runPeer(course.scene, [...course.images.keys()]);
   if (peer === undefined) return;
-  const bill = { ...billOf(course, 0), ...peer };
+  const bill = { ...billOf(course, index), ...peer };
   const cell = ({ succeeded, bytes, requests, tookMs }: Bill): string =>
-    `${succeeded ? 'ok    ' : 'failed'} ${(bytes / neededBytes(0)).toFixed(2).padStart(5)}× ` +
+    `${succeeded ? 'ok    ' : 'failed'} ${(bytes / neededBytes(index)).toFixed(2).padStart(5)}× ` +
     `${String(requests).padStart(3)} requests ${(tookMs / 1000).toFixed(1).padStart(5)} s`;
   t.diagnostic(`| ${about.name.padEnd(60)} | ${cell(ours)} | ORAS ${cell(bill)} |`);
   if (!peer.succeeded || about.onPurpose === true) return;

@@ -28,9 +28,9 @@ import { beside, injectFaults } from './faultInjection.ts';
 
 const EACH = { per: 'path' } as const;
 const MANIFEST = { kind: 'manifest', per: 'path' } as const;
-const QUICK = { args: ['--timeout', '2', '--retries', '4', '--concurrency', '24'] };
+const QUICK = { args: ['--retries', '4', '--concurrency', '24'] };
 /** Where nothing but waiting lies between the first retry and the last. */
-const HOPELESS = { args: ['--timeout', '2', '--retries', '2', '--concurrency', '24'] };
+const HOPELESS = { args: ['--retries', '2', '--concurrency', '24'] };
 
 const first = (times: number, fault: Fault | readonly Fault[]): FaultRule => ({ ...EACH, first: times, fault });
 const manifest = (times: number, fault: Fault | readonly Fault[]): FaultRule => ({ ...MANIFEST, first: times, fault });
@@ -82,12 +82,12 @@ beside('answers', () => {
     },
     { name: 'RST instead of an answer', rules: [first(2, reset())] },
     { name: 'FIN instead of an answer', rules: [first(2, finish())] },
-    { name: 'silence instead of an answer', rules: [first(1, hang())] },
+    { name: 'silence instead of an answer', silent: true, rules: [first(1, hang())] },
     { name: 'half a status line', rules: [first(1, raw('HTTP/1.1 20'))] },
     { name: 'something that is not HTTP', rules: [first(1, raw('SSH-2.0-OpenSSH_9.7\r\n'))] },
     { name: 'a manifest cut in its middle, honestly announced', rules: [manifest(1, shortened(200))] },
     { name: 'a manifest that breaks off', rules: [manifest(2, finish({ afterBytes: 100 }))] },
-    { name: 'a manifest that stalls', rules: [manifest(1, hang({ afterBytes: 100 }))] },
+    { name: 'a manifest that stalls', silent: true, rules: [manifest(1, hang({ afterBytes: 100 }))] },
     { name: 'a manifest with a flipped byte', rules: [manifest(1, corrupt())] },
     { name: 'an empty manifest', rules: [manifest(1, emptied)] },
     { name: 'a manifest that is another JSON', rules: [manifest(1, wrongBytes('{"status":"ok"}'))] },
@@ -156,7 +156,7 @@ beside('answers', () => {
     },
     { name: 'RST for ever', rules: [always(reset())], fails: 'REGISTRY_UNAVAILABLE' },
     { name: 'FIN for ever', rules: [always(finish())], fails: 'REGISTRY_UNAVAILABLE' },
-    { name: 'silence for ever', rules: [always(hang())], fails: 'REGISTRY_TIMEOUT', requests: 30 },
+    { name: 'silence for ever', silent: true, rules: [always(hang())], fails: 'REGISTRY_TIMEOUT', requests: 30 },
     { name: 'no HTTP', rules: [always(raw('220 smtp.example ESMTP\r\n'))], fails: 'REGISTRY_PROTOCOL' },
     { name: 'a login page', rules: [always(captivePortal())], fails: 'REGISTRY_PROTOCOL' },
     { name: 'a login page with 511', rules: [always(captivePortal(511))], fails: 'REGISTRY_PROTOCOL' },
@@ -241,7 +241,7 @@ beside('answers', () => {
 
   injectFaults(
     'the token server has its moods, and',
-    { registry: BEARER, args: ['--timeout', '2', '--retries', '4', '--concurrency', '24'] },
+    { registry: BEARER, args: ['--retries', '4', '--concurrency', '24'] },
     [
       { name: 'answers 500 twice', rules: [token(status(500), 2)] },
       { name: 'answers 429 twice', rules: [token(status(429, { retryAfter: 0 }), 2)] },
@@ -249,7 +249,7 @@ beside('answers', () => {
       { name: 'answers 502 in HTML', rules: [token(captivePortal(502), 2)] },
       { name: 'breaks off', rules: [token(finish({ afterBytes: 10 }), 2)] },
       { name: 'is reset', rules: [token(reset(), 2)] },
-      { name: 'hangs once', rules: [token(hang())] },
+      { name: 'hangs once', silent: true, rules: [token(hang())] },
       { name: 'is slow', rules: [{ ...TOKENS, fault: delay(400) }] },
       { name: 'sends its JSON cut short', rules: [token(shortened(9), 2)] },
       { name: 'sends nothing', rules: [token(emptied)] },

@@ -53,18 +53,24 @@ const multipart = rewrite('multipart', said => {
   return { ...said, headers: { ...kept, 'content-type': 'multipart/byteranges; boundary=X' }, body };
 });
 
-const breaks: readonly Trial[] = Object.entries({ RST: reset, FIN: finish, silence: hang }).flatMap(([how, fault]) => [
-  { name: `${how} in the middle of each`, rules: [once(fault({ afterBytes: CUT }))] },
-  { name: `${how} before the status line of each`, rules: [once(fault())] },
-  { name: `${how} right behind the headers`, rules: [once(fault({ afterBytes: 0 }))] },
-  // RST takes back what was sent but not yet read.
-  { name: `${how} before the last byte`, rules: [once(fault({ afterBytes: -1 }))], bytes: how === 'RST' ? 2.1 : 1.02 },
-]);
+const breaks: readonly Trial[] = Object.entries({ RST: reset, FIN: finish, silence: hang })
+  .flatMap(([how, fault]): Trial[] => [
+    { name: `${how} in the middle of each`, rules: [once(fault({ afterBytes: CUT }))] },
+    { name: `${how} before the status line of each`, rules: [once(fault())] },
+    { name: `${how} right behind the headers`, rules: [once(fault({ afterBytes: 0 }))] },
+    // RST takes back what was sent but not yet read.
+    {
+      name: `${how} before the last byte`,
+      rules: [once(fault({ afterBytes: -1 }))],
+      bytes: how === 'RST' ? 2.1 : 1.02,
+    },
+  ])
+  .map(trial => ({ ...trial, silent: trial.name.startsWith('silence') }));
 
 beside('the bodies of blobs', () => {
   injectFaults(
     'a blob comes whole, and no byte of it twice without need, though',
-    { args: ['--timeout', '2', '--retries', '4', '--concurrency', '24'] },
+    { args: ['--retries', '4', '--concurrency', '24'] },
     [
       ...breaks,
       {
@@ -115,9 +121,10 @@ beside('the bodies of blobs', () => {
         rules: [{ ...BLOB, server: 'registry', fault: redirectChain(50, { crossOrigin: true }) }],
       },
       { name: 'it drips', rules: [{ ...BLOB, fault: drip({ bytes: 40_000, everyMs: 15 }) }] },
-      { name: 'it drips a byte a second at first', rules: [once(drip({ bytes: 1, everyMs: 1000 }))] },
+      { name: 'it drips a byte a second at first', silent: true, rules: [once(drip({ bytes: 1, everyMs: 1000 }))] },
       {
         name: 'every other request hangs',
+        silent: true,
         rules: [{ nth: Array.from({ length: 100 }, (_, index) => 2 * index + 1), fault: hang() }],
       },
       { name: 'stale bytes of that length came once', rules: [once(stale)], bytes: 2.1 },
@@ -154,6 +161,7 @@ beside('the bodies of blobs', () => {
       },
       {
         name: 'Content-Length promises too much, and silence',
+        silent: true,
         rules: [{ ...BLOB, fault: [headers({ 'content-length': '2000000' }), hang({ afterBytes: WHOLE })] }],
         bytes: 2.1,
       },
@@ -173,6 +181,7 @@ beside('the bodies of blobs', () => {
       { name: 'a slow first byte', rules: [{ fault: delay(250) }] },
       {
         name: 'RST, 503, silence, 429 and a flipped byte one after the other',
+        silent: true,
         rules: [
           { ...BLOB, nth: 1, fault: reset({ afterBytes: CUT }) },
           { ...BLOB, nth: 2, fault: status(503, { retryAfter: 0 }) },
@@ -189,7 +198,7 @@ beside('the bodies of blobs', () => {
   // Fewer retries: nothing but waiting lies between the first and the last of them.
   injectFaults(
     'a blob that does not come is told by name, whether',
-    { args: ['--timeout', '2', '--retries', '2', '--concurrency', '24'] },
+    { args: ['--retries', '2', '--concurrency', '24'] },
     [
       {
         name: 'it is wrong each time',
@@ -204,6 +213,7 @@ beside('the bodies of blobs', () => {
       },
       {
         name: 'it hangs each time',
+        silent: true,
         rules: [{ ...BLOB, path: /small/, fault: hang() }],
         fails: { small: 'REGISTRY_TIMEOUT' },
         requests: 30,
@@ -227,7 +237,7 @@ beside('the bodies of blobs', () => {
     'a token and storage elsewhere stand between, and',
     {
       registry: { auth: { kind: 'bearer', realm: 'cross-origin' }, blobRedirect: 'cross-origin' },
-      args: ['--timeout', '2', '--retries', '4', '--concurrency', '24'],
+      args: ['--retries', '4', '--concurrency', '24'],
     },
     [
       { name: 'nothing goes wrong', requests: 16 },

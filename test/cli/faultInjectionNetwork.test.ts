@@ -9,7 +9,6 @@ import { type Arranged, beside, type Images, injectFaults, type Surroundings, ty
 
 const BLOB = { kind: 'blob', method: 'GET' } as const;
 const DAY_MS = 86_400_000;
-const QUICK = ['--timeout', '0.7'];
 const authority = new CertificateAuthority();
 const stranger = new CertificateAuthority();
 const NAME = 'registry.example';
@@ -37,7 +36,7 @@ const overTls = (options: Parameters<CertificateAuthority['issue']>[0] = {}, fro
 });
 
 beside('the ways to a registry', () => {
-  injectFaults('the way to the registry', { apart: true, args: QUICK }, [
+  injectFaults('the way to the registry', { apart: true }, [
     {
       name: 'nobody listens for the first three seconds',
       around: { arrange: refused(3000) },
@@ -146,7 +145,7 @@ beside('the ways to a registry', () => {
       },
     ] satisfies Trial[];
   });
-  injectFaults('between us and the registry stands', { apart: true, peer: false, args: QUICK }, proxied);
+  injectFaults('between us and the registry stands', { apart: true, peer: false }, proxied);
 
   type Mirror = (mirror: TestRegistry, images: Images) => Promise<void> | void;
 
@@ -182,7 +181,7 @@ beside('the ways to a registry', () => {
   const unasked = ({ registry }: Scene): void =>
     assert.equal(registry.count(), 0, 'the registry was asked all the same');
 
-  injectFaults('a mirror', { apart: true, peer: false, args: ['--timeout', '0.7'] }, [
+  injectFaults('a mirror', { apart: true, peer: false }, [
     { name: 'that has everything leaves the registry in peace', around: mirrored([fine], unasked) },
     { name: 'behind one that is down does', around: mirrored([down, fine], unasked) },
     { name: 'that is down', around: mirrored([down]) },
@@ -200,6 +199,7 @@ beside('the ways to a registry', () => {
     { name: 'that is a login page', around: mirrored([script({ fault: captivePortal() })]) },
     {
       name: 'that is silent',
+      silent: true,
       around: mirrored([script({ fault: hang() })], (_, [mirror]) =>
         assert.ok((mirror?.count() ?? 99) <= 6, 'it was asked again and again'),
       ),
