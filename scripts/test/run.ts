@@ -1,17 +1,17 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, readdirSync } from 'node:fs';
+import { chmodSync, readdirSync, utimesSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import process from 'node:process';
-import { staleSource } from '../../test/support/build.ts';
+import { BUILDS, staleSource } from '../../test/support/build.ts';
 
 /*
  * npm test                     every test but those that are marked as slow (test/support/slow.ts)
  * npm run test:all             every test
  * npm run test:one -- WORD…    every test of the files with one of these words in their path
  *
- * Each builds dist/ first. What else begins with `--` goes to `node --test`, e.g. --test-name-pattern=….
+ * Each compiles dist/ and build/ first. What else begins with `--` goes to `node --test`, e.g. --test-name-pattern=….
  */
 const root = resolve(import.meta.dirname, '../..');
 const args = process.argv.slice(2);
@@ -43,20 +43,22 @@ function buildsImages(path: string): boolean {
 }
 
 function build(): void {
-  if (staleSource() === undefined) return;
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  // Types are checked by `npm run types`.
-  const built = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--noCheck'], {
-    cwd: root,
-    stdio: 'inherit',
-  });
-  if (built.status !== 0) process.exit(built.status ?? 1);
+  for (const { config, output } of BUILDS.filter(one => staleSource(one) !== undefined)) {
+    const started = new Date();
+    // Types are checked by `npm run types`.
+    const built = spawnSync(process.execPath, [tsc, '-p', config, '--noCheck'], { cwd: root, stdio: 'inherit' });
+    if (built.status !== 0) process.exit(built.status ?? 1);
+    // An output that did not change may keep its time.
+    utimesSync(join(root, output), started, started);
+  }
   chmodSync(join(root, 'dist/cli/main.js'), 0o755);
 }
 
 async function run(paths: readonly string[], atOnce: number): Promise<number> {
   const reporter = ['--test-reporter=./scripts/test/reporter.js', '--test-reporter-destination=stdout'];
-  const command = ['--import', 'tsx', '--test', `--test-concurrency=${atOnce}`, ...reporter, ...options, ...paths];
+  const compiled = ['--import', './scripts/test/loader.js', '--enable-source-maps'];
+  const command = [...compiled, '--test', `--test-concurrency=${atOnce}`, ...reporter, ...options, ...paths];
   // FORCE_COLOR would colour what tests compare; Node's runner sets it by itself if its own output is a terminal.
   const { FORCE_COLOR: _, ...inherited } = process.env;
   const marks = { PLUGIN_MIRROR_TEST_BUILT: '1', PLUGIN_MIRROR_TEST_SLOW: runsAll || runsOne ? '1' : '0' };

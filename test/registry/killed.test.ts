@@ -7,13 +7,15 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { listCache } from '../../registry/blobs/cache.ts';
+import { compiled, requireCurrentBuild } from '../support/build.ts';
 import { drip } from '../support/faults.ts';
 import { type Digest, digestOf, imageOf } from '../support/images.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 
-const READER = fileURLToPath(new URL('../support/blobReader.ts', import.meta.url));
+requireCurrentBuild();
+
+const READER = compiled('test/support/blobReader.ts');
 // Each round costs a process; set it higher to look for rare moments.
 const ROUNDS = Number(process.env.PLUGIN_MIRROR_TEST_ROUNDS ?? 3);
 const WASM = 'application/vnd.module.wasm.content.layer.v1+wasm';
@@ -30,7 +32,7 @@ interface Child {
 }
 
 function startReader(ref: string, cacheDir: string, blobs: readonly string[], limit?: string): Child {
-  const args = ['--import', 'tsx', READER, ref, cacheDir, ...blobs];
+  const args = [READER, ref, cacheDir, ...blobs];
   const child =
     limit === undefined
       ? spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })

@@ -8,12 +8,23 @@ const entry = join(root, 'dist/cli/main.js');
 /** The built command: it starts in a third of the time that a loader for TypeScript takes. */
 export const ENTRY = process.env.PLUGIN_MIRROR_TEST_CLI ?? entry;
 
-/** A source that is newer than dist/, or dist/ itself if it does not exist; undefined if dist/ is current. */
-export function staleSource(): string | undefined {
-  const built = statSync(entry, { throwIfNoEntry: false })?.mtimeMs;
-  if (built === undefined) return 'dist/';
-  const { include } = JSON.parse(readFileSync(join(root, 'tsconfig.build.json'), 'utf8')) as { include: string[] };
-  return ['tsconfig.json', 'tsconfig.build.json', ...include]
+/** What is compiled before tests run: the command, and everything that tests import. `output` is written by each compilation. */
+export const BUILDS = [
+  { config: 'tsconfig.build.json', output: 'dist/cli/main.js' },
+  { config: 'scripts/test/tsconfig.json', output: 'build/tsbuildinfo.json' },
+] as const;
+
+/** The JavaScript of a file of the tests, for a process of its own: it needs no loader. */
+export function compiled(source: string): string {
+  return join(root, 'build', source.replace(/\.ts$/, '.js'));
+}
+
+/** Returns a source that is newer than the output of a build, the output itself if it does not exist, or undefined. */
+export function staleSource({ config, output }: (typeof BUILDS)[number]): string | undefined {
+  const built = statSync(join(root, output), { throwIfNoEntry: false })?.mtimeMs;
+  if (built === undefined) return output;
+  const { include } = JSON.parse(readFileSync(join(root, config), 'utf8')) as { include: string[] };
+  return ['tsconfig.json', config, ...include.map(path => path.replace('../../', ''))]
     .flatMap(path => (path.includes('.') ? path : sourcesBelow(path)))
     .find(path => statSync(join(root, path)).mtimeMs > built);
 }
@@ -24,12 +35,16 @@ function sourcesBelow(folder: string): string[] {
 }
 
 /**
- * Tests of the command run what is in dist/. A run of all tests has built it just now and says so in
- * PLUGIN_MIRROR_TEST_BUILT; a file that is run by itself must not pass on yesterday's code.
+ * Tests start processes from dist/ and build/. A run of all tests has built both just now and says so in
+ * PLUGIN_MIRROR_TEST_BUILT; a file that is run in another way must not pass on yesterday's code.
  */
 export function requireCurrentBuild(): void {
   if (ENTRY !== entry || process.env.PLUGIN_MIRROR_TEST_BUILT === '1') return;
-  const stale = staleSource();
-  if (stale === undefined) return;
-  throw new Error(`dist/ is older than ${stale}. Run this file with \`npm run test:one -- FILE\`, which builds first.`);
+  for (const build of BUILDS) {
+    const stale = staleSource(build);
+    if (stale === undefined) continue;
+    throw new Error(
+      `${build.output} is older than ${stale}. Run this file with \`npm run test:one -- FILE\`, which builds first.`,
+    );
+  }
 }

@@ -7,18 +7,17 @@ import { readCatalog } from '../../tree/catalog/readCatalog.ts';
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { inspectVersion } from '../../tree/version/inspectVersion.ts';
 import { slow } from '../support/slow.ts';
-import { compileWriter, startWriter } from './compiledWriter.ts';
 import { requireWhole, temporary } from './fixture.ts';
+import { startWriter } from './writerProcess.ts';
 
 const ROUNDS = process.env.PLUGIN_MIRROR_TEST_PEERS === '1' ? 100 : 20;
 
 test('a kill at any moment leaves every plugin.wasm complete, and the next run repairs the rest', slow, async t => {
   const dir = await temporary(t);
-  const script = await compileWriter(dir);
   const recovered = { replacements: 0 };
   const rounds = async (treeDir: string): Promise<void> => {
     for (let round = 0; round < ROUNDS; round++) {
-      const writer = await startWriter(script, treeDir);
+      const writer = await startWriter(treeDir);
       assert.equal(writer.said, 'open');
       // The kill has to hit the loop at a different point each time; no assertion depends on the time.
       await delay(Math.random() * 40);

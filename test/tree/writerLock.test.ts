@@ -1,21 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { TreeLocked } from '../../tree/errors.ts';
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
-import { compileWriter, startWriter } from './compiledWriter.ts';
 import { code, publish, sample, temporary } from './fixture.ts';
-
-let script = '';
-let scriptDir = '';
-
-before(async () => {
-  scriptDir = await mkdtemp(join(tmpdir(), 'plugin-mirror-writer-'));
-  script = await compileWriter(scriptDir);
-});
-after(() => rm(scriptDir, { recursive: true, force: true }));
+import { startWriter } from './writerProcess.ts';
 
 /** The record of a lock of this process, from which the tests forge others. */
 async function record(dir: string): Promise<Record<string, unknown>> {
@@ -39,7 +29,7 @@ async function opens(dir: string): Promise<void> {
 
 test('the second writer is refused with the pid, the host and the time of the first', async t => {
   const dir = await temporary(t);
-  const writer = await startWriter(script, dir);
+  const writer = await startWriter(dir);
   try {
     assert.equal(writer.said, 'open');
     await assert.rejects(openPublishing(dir), error => {
@@ -47,7 +37,7 @@ test('the second writer is refused with the pid, the host and the time of the fi
       assert.match(error.message, new RegExp(`process ${writer.pid} on .+ since \\d{4}-\\d\\d-\\d\\dT`));
       return true;
     });
-    assert.equal((await startWriter(script, dir)).said, 'TREE_LOCKED');
+    assert.equal((await startWriter(dir)).said, 'TREE_LOCKED');
   } finally {
     // Hooks run in the order of their registration: this one before the folder is removed.
     await writer.kill();
@@ -64,7 +54,7 @@ test('a second writer in the same process is refused as well', async t => {
 
 test('a waiting writer is notified once and continues when the first is done', async t => {
   const dir = await temporary(t);
-  const writer = await startWriter(script, dir);
+  const writer = await startWriter(dir);
   const notified: (number | undefined)[] = [];
   const publishing = await openPublishing(dir, {
     waitMs: 30_000,
@@ -89,7 +79,7 @@ test('a wait can be aborted', async t => {
 
 test('the lock of a killed process is taken over immediately, that of a stopped one is not', async t => {
   const dir = await temporary(t);
-  const writer = await startWriter(script, dir);
+  const writer = await startWriter(dir);
   writer.process.kill('SIGSTOP');
   await assert.rejects(openPublishing(dir), code('TREE_LOCKED'));
   await writer.kill();
@@ -150,7 +140,7 @@ test('of many processes that find a stale lock at the same time exactly one gets
   const own = await record(dir);
   for (let round = 0; round < 2; round++) {
     await forge(dir, JSON.stringify({ ...own, token: crypto.randomUUID(), pid: 4_194_304 + 1 }), 0);
-    const writers = await Promise.all(Array.from({ length: 4 }, () => startWriter(script, dir)));
+    const writers = await Promise.all(Array.from({ length: 4 }, () => startWriter(dir)));
     assert.deepEqual(writers.map(writer => writer.said).sort(), [...Array(3).fill('TREE_LOCKED'), 'open']);
     for (const writer of writers) if (writer.said === 'open') await writer.finish();
   }
