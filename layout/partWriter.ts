@@ -1,0 +1,118 @@
+import { createHash, type Hash } from 'node:crypto';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { errno } from '../base/errno.ts';
+import { LayoutNotWritable } from './errors.ts';
+import { partName, SUM_ENDING } from './partFiles.ts';
+
+/** A place for a tar's bytes. Nothing has its final name before `finish`. */
+export interface ByteSink {
+  write(bytes: Buffer): Promise<void>;
+  /** Makes the files durable and gives them their names. @returns the files written */
+  finish(): Promise<readonly WrittenFile[]>;
+  /** Removes all that was written. */
+  abandon(): Promise<void>;
+}
+
+export interface WrittenFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** Bare hex. */
+  readonly sha256: string;
+}
+
+interface OpenPart {
+  readonly temporary: string;
+  readonly path: string;
+  readonly handle: FileHandle;
+  readonly hash: Hash;
+  size: number;
+}
+
+/**
+ * Writes to one file, or to raw parts of at most `partBytes`, and a checksum file beside them in the form of sha256sum.
+ * @param partBytes size of a part; undefined for one file
+ * @throws LayoutNotWritable
+ */
+export function openFileSink(path: string, partBytes?: number): ByteSink {
+  const parts: OpenPart[] = [];
+  const whole = createHash('sha256');
+  let total = 0;
+  const sums = `${path}${SUM_ENDING}`;
+  const nextPart = async (): Promise<OpenPart> => {
+    const target = partBytes === undefined ? path : join(dirname(path), partName(basename(path), parts.length + 1));
+    const temporary = `${target}.tmp`;
+    const handle = await guarded(target, () => open(temporary, 'w', 0o644));
+    const part = { temporary, path: target, handle, hash: createHash('sha256'), size: 0 };
+    parts.push(part);
+    return part;
+  };
+  const append = async (part: OpenPart, bytes: Buffer): Promise<void> => {
+    part.hash.update(bytes);
+    part.size += bytes.length;
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesWritten } = await guarded(part.path, () => part.handle.write(bytes, at));
+      at += bytesWritten;
+    }
+  };
+  return {
+    async write(bytes) {
+      total += bytes.length;
+      if (partBytes !== undefined) whole.update(bytes);
+      for (let at = 0; at < bytes.length; ) {
+        const last = parts.at(-1);
+        const part = last === undefined || last.size === partBytes ? await nextPart() : last;
+        const room = partBytes === undefined ? bytes.length : partBytes - part.size;
+        const piece = bytes.subarray(at, at + room);
+        await append(part, piece);
+        at += piece.length;
+      }
+    },
+    async finish() {
+      const written: WrittenFile[] = [];
+      for (const part of parts) {
+        await guarded(part.path, () => part.handle.sync());
+        await part.handle.close();
+        written.push({ path: part.path, sizeBytes: part.size, sha256: part.hash.digest('hex') });
+      }
+      const lines = written.map(({ path: file, sha256 }) => `${sha256}  ${basename(file)}\n`);
+      const wholeSha256 = partBytes === undefined ? undefined : whole.digest('hex');
+      if (wholeSha256 !== undefined) lines.push(`${wholeSha256}  ${basename(path)}\n`);
+      const temporarySums = `${sums}.tmp`;
+      await guarded(sums, async () => {
+        const handle = await open(temporarySums, 'w', 0o644);
+        await handle.writeFile(lines.join(''));
+        await handle.sync();
+        await handle.close();
+      });
+      for (const part of parts) await guarded(part.path, () => rename(part.temporary, part.path));
+      await guarded(sums, () => rename(temporarySums, sums));
+      return wholeSha256 === undefined ? written : [...written, { path, sizeBytes: total, sha256: wholeSha256 }];
+    },
+    async abandon() {
+      for (const part of parts) {
+        await part.handle.close().catch(() => undefined);
+        await rm(part.temporary, { force: true });
+      }
+      await rm(`${sums}.tmp`, { force: true });
+    },
+  };
+}
+
+async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const code = errno(error);
+    throw new LayoutNotWritable(
+      code === 'ENOSPC' ? `No space is left while writing ${path}` : `${path} cannot be written`,
+      {
+        subject: path,
+        expected: 'a folder that exists, that this user may write, with room for the bundle',
+        found: code ?? String(error),
+        hint: code === 'ENOENT' ? 'Create the folder first.' : 'Free some space or choose another path with --out.',
+        cause: error,
+      },
+    );
+  }
+}

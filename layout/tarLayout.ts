@@ -1,0 +1,181 @@
+import { Readable } from 'node:stream';
+import { Header, Pax } from 'tar';
+import { compareText } from '../base/canonicalJson.ts';
+import { blobDamaged, blobMissing, layoutInvalid as invalid, LayoutInvalid } from './errors.ts';
+import { digestOfPath, type Layout, type LayoutDigest } from './layout.ts';
+import { type LayoutIndex, MAX_INDEX_BYTES, parseIndex } from './layoutIndex.ts';
+import type { PartFiles } from './partFiles.ts';
+import { readVerified, requireVersion } from './verify.ts';
+
+const BLOCK = 512;
+/** A bundle of 5,000 images has about 20,000 entries. */
+const MAX_ENTRIES = 200_000;
+/** An extended header holds a name and a size. */
+const MAX_EXTENDED_BYTES = 64 * 1024;
+/** How much is read for a look at the headers; they are next to each other where blobs are small. */
+const WINDOW_BYTES = 64 * 1024;
+const CHUNK_BYTES = 1024 * 1024;
+
+interface Span {
+  readonly start: number;
+  readonly size: number;
+}
+
+/**
+ * Opens a layout inside an uncompressed tar without unpacking it: the headers are read once, blobs later by offset.
+ * The archive may contain regular files and folders only, each name once, nothing outside of its root.
+ * @throws LayoutInvalid
+ */
+export async function openTarLayout(path: string, files: PartFiles): Promise<Layout> {
+  const spans = await readHeaders(path, files);
+  const text = async (name: string): Promise<Buffer> => {
+    const span = spans.get(name);
+    if (span === undefined) throw notALayout(path, spans, name);
+    if (span.size > MAX_INDEX_BYTES)
+      throw invalid(path, `${name} has ${span.size} bytes`, `at most ${MAX_INDEX_BYTES} bytes`);
+    return files.read(span.start, span.size);
+  };
+  requireVersion(path, await text('oci-layout'));
+  const index: LayoutIndex = parseIndex(await text('index.json'), path);
+  const blobs = new Map<LayoutDigest, Span>();
+  for (const [name, span] of spans) {
+    const digest = digestOfPath(name);
+    if (digest !== undefined) blobs.set(digest, span);
+  }
+  const spanOf = (digest: LayoutDigest): Span => {
+    const span = blobs.get(digest);
+    if (span === undefined) throw blobMissing(path, digest);
+    return span;
+  };
+  const layout: Layout = {
+    path,
+    index,
+    sizeOf: async digest => blobs.get(digest)?.size,
+    async open(digest, start = 0, end) {
+      const span = spanOf(digest);
+      return Readable.from(pieces(files, span.start + start, span.start + Math.min(end ?? span.size, span.size)));
+    },
+    read: (digest, limitBytes) => readVerified(layout, digest, limitBytes),
+    digests: async () => [...blobs.keys()].sort(compareText),
+    async blame(digest) {
+      const { start, size } = spanOf(digest);
+      return (await files.findWrongPart()) ?? blobDamaged(path, digest, files.namesAt(start, start + size));
+    },
+    close: () => files.close(),
+  };
+  return layout;
+}
+
+async function* pieces(files: PartFiles, start: number, end: number): AsyncGenerator<Buffer> {
+  for (let at = start; at < end; at += CHUNK_BYTES) yield files.read(at, Math.min(CHUNK_BYTES, end - at));
+}
+
+/** Name → where its bytes are. Folders are left out. */
+async function readHeaders(path: string, files: PartFiles): Promise<Map<string, Span>> {
+  const spans = new Map<string, Span>();
+  let window: Buffer = Buffer.alloc(0);
+  let windowStart = 0;
+  const block = async (at: number, length: number): Promise<Buffer> => {
+    if (at < windowStart || at + length > windowStart + window.length) {
+      window = await files.read(at, Math.max(WINDOW_BYTES, length));
+      windowStart = at;
+    }
+    return window.subarray(at - windowStart, at - windowStart + length);
+  };
+  requireTar(path, await block(0, BLOCK));
+  let extended: Pax | undefined;
+  let longName: string | undefined;
+  let count = 0;
+  for (let at = 0; ; ) {
+    const bytes = await block(at, BLOCK);
+    if (bytes.length < BLOCK) throw endsEarly(path, files, at);
+    const header = readHeader(path, bytes, at, extended);
+    if (header.nullBlock) return spans;
+    if (++count > MAX_ENTRIES) throw invalid(path, 'more entries', `at most ${MAX_ENTRIES} entries`);
+    const size = header.size ?? 0;
+    if (!Number.isSafeInteger(size) || size < 0) throw invalid(path, `an entry of ${size} bytes`, 'a size in bytes');
+    const next = at + BLOCK + Math.ceil(size / BLOCK) * BLOCK;
+    const isMeta = header.type === 'ExtendedHeader' || header.type === 'NextFileHasLongPath';
+    if (isMeta || header.type === 'GlobalExtendedHeader') {
+      if (size > MAX_EXTENDED_BYTES) throw invalid(path, `an extended header of ${size} bytes`, 'short names');
+      const body = (await block(at + BLOCK, size)).toString('utf8');
+      if (body.includes('GNU.sparse')) throw invalid(path, 'a sparse file', 'plain regular files');
+      if (header.type === 'ExtendedHeader') extended = Pax.parse(body, extended);
+      if (header.type === 'NextFileHasLongPath') longName = body.replace(/\0.*$/s, '');
+      at = next;
+      continue;
+    }
+    const name = cleanName(path, longName ?? extended?.path ?? header.path ?? '');
+    if (at + BLOCK + size > files.size) throw endsEarly(path, files, at, name);
+    if (header.type === 'File' || header.type === 'OldFile' || header.type === 'ContiguousFile') {
+      if (spans.has(name)) throw invalid(path, `${name} twice`, 'each name once');
+      spans.set(name, { start: at + BLOCK, size });
+    } else if (header.type !== 'Directory') {
+      throw invalid(path, `${JSON.stringify(name)}, which is a ${header.type}`, 'regular files and folders only');
+    }
+    extended = undefined;
+    longName = undefined;
+    at = next;
+  }
+}
+
+function readHeader(path: string, bytes: Buffer, at: number, extended: Pax | undefined): Header {
+  let header: Header;
+  try {
+    header = new Header(bytes, 0, extended);
+  } catch (error) {
+    throw invalid(path, `a header at byte ${at} that cannot be read (${String(error)})`, 'a tar');
+  }
+  if (!header.nullBlock && !header.cksumValid) throw invalid(path, `a damaged header at byte ${at}`, 'a tar');
+  return header;
+}
+
+/** Names are compared with names that are known, and never used on disk; odd ones show that the archive is not ours to trust. */
+function cleanName(path: string, name: string): string {
+  const clean = name.replace(/^(?:\.\/)+/, '').replace(/\/+$/, '');
+  if (name.startsWith('/') || clean.split('/').includes('..'))
+    throw invalid(path, `the name ${JSON.stringify(name.slice(0, 200))}`, 'names below the root of the archive');
+  return clean;
+}
+
+function requireTar(path: string, start: Buffer): void {
+  const compressed = start.subarray(0, 2).toString('hex') === '1f8b' ? 'gzip' : undefined;
+  const zstd = start.subarray(0, 4).toString('hex') === '28b52ffd' ? 'zstd' : undefined;
+  const program = compressed ?? zstd;
+  if (program !== undefined)
+    throw new LayoutInvalid(`${path} is compressed with ${program}`, {
+      subject: path,
+      expected: 'an uncompressed tar, which can be read in place',
+      found: `${program} data`,
+      hint: `Unpack it first: ${program} -d < ${path} > bundle.tar`,
+    });
+  if (start.subarray(257, 262).toString('latin1') !== 'ustar' && start.length > 0 && !start.every(byte => byte === 0)) {
+    const header = start.length === BLOCK ? readHeader(path, start, 0, undefined) : undefined;
+    if (header?.cksumValid !== true) throw invalid(path, 'a file that is not a tar', 'a tar');
+  }
+}
+
+function notALayout(path: string, spans: ReadonlyMap<string, Span>, missing: string): LayoutInvalid {
+  const names = [...spans.keys()];
+  const isDockerSave = names.includes('manifest.json');
+  return new LayoutInvalid(
+    isDockerSave ? `${path} was written by docker save` : `${path} is a tar, but not an OCI image layout`,
+    {
+      subject: path,
+      expected: 'oci-layout, index.json and blobs/ at the root of the archive',
+      found: `no ${missing}; it contains ${names.slice(0, 5).join(', ') || 'no files'}`,
+      hint: isDockerSave
+        ? 'Write the bundle with plugin-mirror bundle, or with skopeo copy … oci-archive:FILE.'
+        : 'Write the bundle with plugin-mirror bundle.',
+    },
+  );
+}
+
+function endsEarly(path: string, files: PartFiles, at: number, name?: string): LayoutInvalid {
+  return new LayoutInvalid(`${path} ends early`, {
+    subject: path,
+    expected: name === undefined ? 'the end mark of a tar' : `all bytes of ${name}`,
+    found: `the end of the data at byte ${files.size}, in the entry that begins at byte ${at}`,
+    hint: 'The file is cut off, or its last parts are missing: copy the whole bundle again.',
+  });
+}

@@ -1,0 +1,229 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import { create } from 'tar';
+import { Refusal } from '../../base/refusal.ts';
+import type { LayoutDigest } from '../../layout/layout.ts';
+import { IMAGE_NAME, type LayoutEntry, parseIndex, REF_NAME } from '../../layout/layoutIndex.ts';
+import { openLayout } from '../../layout/openLayout.ts';
+import { openFileSink } from '../../layout/partWriter.ts';
+import { type BlobSource, type LayoutContent, writeFolderLayout, writeTarLayout } from '../../layout/writeLayout.ts';
+
+const run = promisify(execFile);
+const { signal } = new AbortController();
+let dir: string;
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'layout-'));
+});
+after(() => rm(dir, { recursive: true, force: true }));
+
+function digestOf(bytes: Buffer, algorithm: 'sha256' | 'sha512' = 'sha256'): LayoutDigest {
+  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
+}
+
+function blob(bytes: Buffer, algorithm?: 'sha512'): BlobSource & { readonly bytes: Buffer } {
+  return { digest: digestOf(bytes, algorithm), size: bytes.length, bytes, open: async () => bytes };
+}
+
+function entry(name: string, { digest, size }: BlobSource): LayoutEntry {
+  return {
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    digest,
+    size,
+    annotations: { [REF_NAME]: name, [IMAGE_NAME]: name },
+  };
+}
+
+const small = blob(Buffer.from('{"schemaVersion":2}'));
+const long = blob(Buffer.from('a manifest under a long digest'), 'sha512');
+const large = blob(Buffer.from(Array.from({ length: 3 * 1024 * 1024 + 17 }, (_, at) => (at * 31 + (at >> 9)) & 255)));
+const content: LayoutContent = {
+  index: {
+    entries: [entry('example.com/plugins/b:1', long), entry('example.com/plugins/a:1', small)],
+    annotations: {},
+  },
+  blobs: [large, small, long],
+};
+
+async function writeTar(name: string, partBytes?: number, what: LayoutContent = content): Promise<string> {
+  const path = join(dir, name);
+  const sink = openFileSink(path, partBytes);
+  await writeTarLayout(what, sink, signal);
+  await sink.finish();
+  return path;
+}
+
+async function refusal(path: string): Promise<{ code: string; text: string }> {
+  const error = await openLayout(path).then(
+    () => assert.fail(`${path} was opened`),
+    (thrown: unknown) => thrown,
+  );
+  assert.ok(error instanceof Refusal, String(error));
+  assert.notEqual(error.hint, '');
+  return { code: error.code, text: `${error.message}: found ${error.found}, expected ${error.expected}` };
+}
+
+async function allOf(path: string): Promise<Record<string, string>> {
+  const layout = await openLayout(path);
+  try {
+    const read = await Promise.all(
+      (await layout.digests()).map(async digest => [
+        digest,
+        digestOf(await layout.read(digest, 1e9), algorithmOf(digest)),
+      ]),
+    );
+    return Object.fromEntries(read) as Record<string, string>;
+  } finally {
+    await layout.close();
+  }
+}
+
+function algorithmOf(digest: LayoutDigest): 'sha256' | 'sha512' {
+  return digest.startsWith('sha256') ? 'sha256' : 'sha512';
+}
+
+const everything = Object.fromEntries([large, small, long].map(({ digest }) => [digest, digest]));
+
+test('a tar holds what was written, and two runs write the same bytes', async () => {
+  const one = await writeTar('one.tar');
+  const other = await writeTar('other.tar', undefined, {
+    index: { ...content.index, entries: [...content.index.entries].reverse() },
+    blobs: [...content.blobs].reverse(),
+  });
+  assert.deepEqual(await allOf(one), everything);
+  assert.equal(digestOf(await readFile(one)), digestOf(await readFile(other)));
+  const { stdout } = await run('tar', ['tvf', one]);
+  assert.match(stdout, /^-rw-r--r-- 0\/0 +31 1970-01-01 \d\d:00 oci-layout\n-rw-r--r-- 0\/0 .* index\.json\n/);
+  assert.ok(stdout.includes(`blobs/${long.digest.replace(':', '/')}`), 'long names are whole');
+});
+
+test('a piece of a blob is read by its offsets', async () => {
+  for (const path of [
+    await writeTar('ranges.tar'),
+    await writeTar('ranges-split.tar', 1_000_000),
+    join(dir, 'folder'),
+  ]) {
+    if (path.endsWith('folder')) await writeFolderLayout(content, path, signal);
+    const layout = await openLayout(path.includes('split') ? `${path}.001` : path);
+    const chunks: Buffer[] = [];
+    for await (const chunk of await layout.open(large.digest, 999_000, 1_002_000)) chunks.push(chunk as Buffer);
+    assert.deepEqual(Buffer.concat(chunks), large.bytes.subarray(999_000, 1_002_000));
+    assert.equal(await layout.sizeOf(large.digest), large.size);
+    assert.equal(await layout.sizeOf(digestOf(Buffer.from('absent'))), undefined);
+    await layout.close();
+  }
+});
+
+test('parts joined by cat are the whole, and sha256sum accepts their checksum file', async () => {
+  const whole = await writeTar('whole.tar');
+  const path = await writeTar('split.tar', 1_000_000);
+  const parts = (await readdir(dir)).filter(name => /^split\.tar\.\d+$/.test(name)).sort();
+  assert.deepEqual(parts, ['split.tar.001', 'split.tar.002', 'split.tar.003', 'split.tar.004']);
+  await run('sh', ['-c', 'cat split.tar.0* > split.tar && sha256sum -c --quiet split.tar.sha256'], { cwd: dir });
+  assert.deepEqual(await readFile(path), await readFile(whole));
+  for (const ending of ['.001', '.003', '.sha256', '']) assert.deepEqual(await allOf(`${path}${ending}`), everything);
+});
+
+test('a part that is missing, damaged or renamed is named', async () => {
+  const path = await writeTar('parts.tar', 1_000_000);
+  const part = (number: number): string => `${path}.00${number}`;
+  await rename(part(2), part(9));
+  assert.match((await refusal(part(1))).text, /part parts\.tar\.002 is missing/);
+  await rename(part(3), part(2));
+  await rename(part(9), part(3));
+  const layout = await openLayout(part(1));
+  await assert.rejects(layout.read(large.digest, 1e9), (error: Refusal) => {
+    assert.equal(error.code, 'LAYOUT_PART_WRONG');
+    assert.match(`${error.message} ${error.found}`, /parts\.tar\.002 has other bytes .* the bytes of parts\.tar\.003/);
+    return true;
+  });
+  await layout.close();
+  await rm(part(4));
+  assert.match((await refusal(`${path}.sha256`)).text, /part parts\.tar\.004 is missing/);
+});
+
+test('a tar that is cut off anywhere is refused', async () => {
+  const path = await writeTar('cut.tar');
+  const { length } = await readFile(path);
+  for (const size of [0, 100, 512, 700, 1024, 2500, 3000, length - 1024 - 600, length - 1024]) {
+    await truncate(await writeTar('cut.tar'), size);
+    assert.equal((await refusal(path)).code, 'LAYOUT_PART_WRONG', `${size}, with a checksum file`);
+    await rm(`${path}.sha256`);
+    const { code, text } = await refusal(path);
+    assert.equal(code, 'LAYOUT_INVALID', `${size}: ${text}`);
+  }
+});
+
+test('what is no layout is refused by what it is', async () => {
+  const file = async (name: string, bytes: Buffer | string): Promise<string> => {
+    await writeFile(join(dir, name), bytes);
+    return join(dir, name);
+  };
+  const tarOf = async (name: string, files: readonly string[]): Promise<string> => {
+    const path = join(dir, name);
+    await create({ file: path, cwd: dir, portable: true, preservePaths: true }, [...files]);
+    return path;
+  };
+  await file('manifest.json', '[]');
+  await file('oci-layout', '{"imageLayoutVersion":"9"}');
+  await symlink('manifest.json', join(dir, 'link.json'));
+  const whole = await readFile(await writeTar('plain.tar'));
+  const cases: readonly (readonly [string, RegExp])[] = [
+    [join(dir, 'absent.tar'), /There is no file/],
+    [await file('a.tar.gz', gzipSync(whole)), /compressed with gzip/],
+    [await file('a.txt', 'Hello, world\n'.repeat(100)), /a file that is not a tar|damaged header/],
+    [await tarOf('saved.tar', ['manifest.json']), /written by docker save/],
+    [await tarOf('version.tar', ['oci-layout', 'manifest.json']), /imageLayoutVersion "9"/],
+    [await tarOf('twice.tar', ['oci-layout', 'oci-layout']), /oci-layout twice/],
+    [await tarOf('linked.tar', ['oci-layout', 'link.json']), /which is a SymbolicLink/],
+    [
+      await tarOf(
+        'up.tar',
+        ['oci-layout', '../manifest.json'].map(name => name),
+      ).catch(() => join(dir, 'up.tar')),
+      /./,
+    ],
+    [dir, /imageLayoutVersion "9"/],
+  ];
+  for (const [path, pattern] of cases) assert.match((await refusal(path)).text, pattern, path);
+});
+
+test('index.json is refused with the place that is wrong', () => {
+  const index = (manifests: unknown, rest: object = {}): Buffer =>
+    Buffer.from(JSON.stringify({ schemaVersion: 2, manifests, ...rest }));
+  const good = entry('example.com/a:1', small);
+  const cases: readonly (readonly [Buffer, RegExp])[] = [
+    [Buffer.from('{'), /JSON/],
+    [Buffer.from('[]'), /a list/],
+    [index(undefined), /manifests: nothing/],
+    [index([good], { schemaVersion: 1 }), /schemaVersion 1/],
+    [index([good, { ...good, size: -1 }]), /manifests\[1\]: size -1/],
+    [index([{ ...good, digest: 'sha256:abc' }]), /manifests\[0\]: digest "sha256:abc"/],
+    [index([good, { ...good, digest: large.digest }]), /example\.com\/a:1 twice/],
+    [index([{ ...good, annotations: { a: 1 } }]), /annotations that are not texts/],
+  ];
+  for (const [bytes, pattern] of cases)
+    assert.throws(
+      () => parseIndex(bytes, 'b.tar'),
+      (error: Refusal) => pattern.test(`${error.found}`),
+    );
+  assert.equal(parseIndex(index([good, good]), 'b.tar').entries.length, 2, 'one name, one digest');
+});
+
+test('a source with other bytes than its digest ends the writing, and nothing has its final name', async () => {
+  const path = join(dir, 'wrong.tar');
+  const sink = openFileSink(path, 1000);
+  const wrong = { ...small, open: async () => Buffer.from('{"schemaVersion":3}') };
+  await assert.rejects(writeTarLayout({ ...content, blobs: [wrong] }, sink, signal), { code: 'LAYOUT_BLOB_DAMAGED' });
+  await sink.abandon();
+  assert.deepEqual(
+    (await readdir(dir)).filter(name => name.startsWith('wrong')),
+    [],
+  );
+});
