@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { Command } from 'commander';
+import { bundleCommand } from './bundle/command.ts';
 import { cacheCommand } from './cache/command.ts';
 import { checkCommand } from './check/command.ts';
 import { coverageCommand } from './coverage/command.ts';
@@ -63,6 +64,7 @@ export function buildProgram(version: string): Command {
     initCommand(),
     syncCommand(),
     serveCommand(),
+    bundleCommand(),
     coverageCommand(),
     urlsCommand(),
     listCommand(),

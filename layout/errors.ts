@@ -1,5 +1,5 @@
 import { Refusal } from '../base/refusal.ts';
-import type { LayoutDigest } from './layout.ts';
+import type { LayoutDigest } from './digest.ts';
 
 /** The path is no OCI image layout, or one that contradicts itself. */
 export class LayoutInvalid extends Refusal {

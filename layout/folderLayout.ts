@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { compareText } from '../base/canonicalJson.ts';
 import { errno, isAbsent } from '../base/errno.ts';
+import { blobPath, digestOfPath, type LayoutDigest } from './digest.ts';
 import { blobDamaged, blobMissing, LayoutUnreadable, layoutInvalid } from './errors.ts';
-import { blobPath, digestOfPath, type Layout, type LayoutDigest } from './layout.ts';
+import type { Layout } from './layout.ts';
 import { MAX_INDEX_BYTES, parseIndex } from './layoutIndex.ts';
 import { readVerified, requireVersion } from './verify.ts';
 

@@ -1,8 +1,6 @@
 import type { Readable } from 'node:stream';
+import type { LayoutDigest } from './digest.ts';
 import type { LayoutIndex } from './layoutIndex.ts';
-
-/** `ALGORITHM:HEX` (image-spec, descriptor.md, Digests). */
-export type LayoutDigest = `${'sha256' | 'sha512'}:${string}`;
 
 /** An open OCI image layout. All methods may be called concurrently, until `close`. */
 export interface Layout {
@@ -36,22 +34,4 @@ export interface Layout {
   blame(digest: LayoutDigest): Promise<Error>;
 
   close(): Promise<void>;
-}
-
-const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
-
-export function isLayoutDigest(text: unknown): text is LayoutDigest {
-  return typeof text === 'string' && DIGEST.test(text);
-}
-
-/** `blobs/ALGORITHM/HEX`, the name of a blob's file (image-spec, image-layout.md, Blobs). */
-export function blobPath(digest: LayoutDigest): string {
-  return `blobs/${digest.replace(':', '/')}`;
-}
-
-/** The inverse of blobPath; undefined for any other path. */
-export function digestOfPath(path: string): LayoutDigest | undefined {
-  const [, algorithm, hex] = /^blobs\/([a-z0-9]+)\/([0-9a-f]+)$/.exec(path) ?? [];
-  const digest = `${algorithm}:${hex}`;
-  return isLayoutDigest(digest) ? digest : undefined;
 }

@@ -1,6 +1,6 @@
 import { canonicalJson, compareText } from '../base/canonicalJson.ts';
+import { isLayoutDigest, type LayoutDigest } from './digest.ts';
 import { LayoutInvalid } from './errors.ts';
-import { isLayoutDigest, type LayoutDigest } from './layout.ts';
 
 export const INDEX_TYPE = 'application/vnd.oci.image.index.v1+json';
 /** The reference of a tagged entry (image-spec, annotations.md). Our writer uses `HOST/REPOSITORY:TAG`. */

@@ -1,6 +1,8 @@
 import { createHash, type Hash } from 'node:crypto';
+import { once } from 'node:events';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { errno } from '../base/errno.ts';
 import { LayoutNotWritable } from './errors.ts';
 import { partName, SUM_ENDING } from './partFiles.ts';
@@ -95,6 +97,22 @@ export function openFileSink(path: string, partBytes?: number): ByteSink {
         await rm(part.temporary, { force: true });
       }
       await rm(`${sums}.tmp`, { force: true });
+    },
+  };
+}
+
+/** Writes to a pipe. Its bytes leave as they come, so that an error later can only end them. */
+export function openPipeSink(pipe: Writable): ByteSink {
+  return {
+    async write(bytes) {
+      if (pipe.errored !== null) throw pipe.errored;
+      if (!pipe.write(bytes)) await once(pipe, 'drain');
+    },
+    async finish() {
+      return [];
+    },
+    async abandon() {
+      pipe.destroy();
     },
   };
 }

@@ -1,8 +1,9 @@
 import { Readable } from 'node:stream';
 import { Header, Pax } from 'tar';
 import { compareText } from '../base/canonicalJson.ts';
+import { digestOfPath, type LayoutDigest } from './digest.ts';
 import { blobDamaged, blobMissing, layoutInvalid as invalid, LayoutInvalid } from './errors.ts';
-import { digestOfPath, type Layout, type LayoutDigest } from './layout.ts';
+import type { Layout } from './layout.ts';
 import { type LayoutIndex, MAX_INDEX_BYTES, parseIndex } from './layoutIndex.ts';
 import type { PartFiles } from './partFiles.ts';
 import { readVerified, requireVersion } from './verify.ts';

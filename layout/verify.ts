@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
+import type { LayoutDigest } from './digest.ts';
 import { LayoutInvalid, layoutInvalid } from './errors.ts';
-import type { Layout, LayoutDigest } from './layout.ts';
+import type { Layout } from './layout.ts';
 
 /** `oci-layout` (image-spec, image-layout.md, oci-layout file). @throws LayoutInvalid for another version */
 export function requireVersion(path: string, bytes: Buffer): void {

@@ -3,21 +3,26 @@ import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { compareText } from '../base/canonicalJson.ts';
+import { blobPath, type LayoutDigest } from './digest.ts';
 import { LayoutBlobDamaged } from './errors.ts';
-import { blobPath, type LayoutDigest } from './layout.ts';
 import { formatIndex, type LayoutIndex } from './layoutIndex.ts';
 import type { ByteSink } from './partWriter.ts';
 import { END_OF_TAR, fileHeader, paddingOf } from './tarWriter.ts';
 
 export const LAYOUT_VERSION = '{"imageLayoutVersion":"1.0.0"}\n';
 
-/** A blob to be written. It is opened when its turn comes, and its bytes are compared with its digest. */
+/** A blob to be written. It is opened a little before its turn comes. */
 export interface BlobSource {
   readonly digest: LayoutDigest;
   /** In bytes. */
   readonly size: number;
+  /** True if `open` returns bytes that were compared with the digest. Default: the writer compares them. */
+  readonly isVerified?: boolean;
   open(signal: AbortSignal): Promise<Readable | Buffer>;
 }
+
+/** So many blobs are opened before their turn: those that a registry has are downloaded meanwhile. */
+const OPENED_AHEAD = 8;
 
 export interface LayoutContent {
   readonly index: LayoutIndex;
@@ -44,9 +49,9 @@ export async function writeTarLayout(
   };
   await writeFile('oci-layout', Buffer.from(LAYOUT_VERSION));
   await writeFile('index.json', Buffer.from(formatIndex(content.index)));
-  for (const blob of sorted(content.blobs)) {
+  for await (const { blob, source } of openedAhead(sorted(content.blobs), signal)) {
     await sink.write(fileHeader(blobPath(blob.digest), blob.size));
-    await copyVerified(blob, piece => sink.write(piece), signal, onBytes);
+    await copyVerified(blob, source, piece => sink.write(piece), signal, onBytes);
     if (paddingOf(blob.size) > 0) await sink.write(Buffer.alloc(paddingOf(blob.size)));
   }
   await sink.write(END_OF_TAR);
@@ -65,13 +70,17 @@ export async function writeFolderLayout(
 ): Promise<void> {
   await mkdir(path, { recursive: true });
   await replaceFile(join(path, 'oci-layout'), handle => handle.writeFile(LAYOUT_VERSION));
+  const missing: BlobSource[] = [];
   for (const blob of sorted(content.blobs)) {
+    const present = await stat(join(path, blobPath(blob.digest))).catch(() => undefined);
+    if (present?.isFile() === true && present.size === blob.size) onBytes(blob.digest, blob.size);
+    else missing.push(blob);
+  }
+  for await (const { blob, source } of openedAhead(missing, signal)) {
     const file = join(path, blobPath(blob.digest));
-    const present = await stat(file).catch(() => undefined);
-    if (present?.isFile() === true && present.size === blob.size) continue;
     await mkdir(dirname(file), { recursive: true });
     await replaceFile(file, async handle => {
-      await copyVerified(blob, async piece => void (await handle.writeFile(piece)), signal, onBytes);
+      await copyVerified(blob, source, async piece => void (await handle.writeFile(piece)), signal, onBytes);
     });
   }
   await replaceFile(join(path, 'index.json'), handle => handle.writeFile(formatIndex(content.index)));
@@ -79,6 +88,36 @@ export async function writeFolderLayout(
 
 function sorted(blobs: readonly BlobSource[]): BlobSource[] {
   return [...blobs].sort((one, other) => compareText(one.digest, other.digest));
+}
+
+interface OpenBlob {
+  readonly blob: BlobSource;
+  readonly source: Readable | Buffer;
+}
+
+/** Yields the blobs in their order, each opened while those before it are written. */
+async function* openedAhead(blobs: readonly BlobSource[], signal: AbortSignal): AsyncGenerator<OpenBlob> {
+  const ahead: Promise<OpenBlob>[] = [];
+  try {
+    for (const [at, first] of blobs.entries()) {
+      if (at === 0) ahead.push(opened(first, signal));
+      for (let next = at + ahead.length; ahead.length <= OPENED_AHEAD && next < blobs.length; next++) {
+        const blob = blobs[next];
+        if (blob !== undefined) ahead.push(opened(blob, signal));
+      }
+      const open = ahead.shift();
+      if (open !== undefined) yield await open;
+    }
+  } finally {
+    for (const rest of await Promise.allSettled(ahead))
+      if (rest.status === 'fulfilled' && !Buffer.isBuffer(rest.value.source)) rest.value.source.destroy();
+  }
+}
+
+function opened(blob: BlobSource, signal: AbortSignal): Promise<OpenBlob> {
+  const opening = blob.open(signal).then(source => ({ blob, source }));
+  opening.catch(() => undefined); // its turn reports the error
+  return opening;
 }
 
 async function replaceFile(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
@@ -98,27 +137,27 @@ async function replaceFile(path: string, write: (handle: FileHandle) => Promise<
 
 async function copyVerified(
   blob: BlobSource,
+  source: Readable | Buffer,
   write: (piece: Buffer) => Promise<void>,
   signal: AbortSignal,
   onBytes: OnBytes,
 ): Promise<void> {
   const [algorithm = '', hex] = blob.digest.split(':');
-  const hash = createHash(algorithm);
+  const hash = blob.isVerified === true ? undefined : createHash(algorithm);
   let written = 0;
   const take = async (piece: Buffer): Promise<void> => {
     signal.throwIfAborted();
     written += piece.length;
     if (written > blob.size) throw wrongBytes(blob, `more than ${blob.size} bytes`);
-    hash.update(piece);
+    hash?.update(piece);
     await write(piece);
     onBytes(blob.digest, written);
   };
-  const source = await blob.open(signal);
   if (Buffer.isBuffer(source)) await take(source);
   else for await (const piece of source) await take(piece as Buffer);
   if (written !== blob.size) throw wrongBytes(blob, `${written} of ${blob.size} bytes`);
-  const found = hash.digest('hex');
-  if (found !== hex) throw wrongBytes(blob, `${algorithm}:${found}`);
+  const found = hash?.digest('hex');
+  if (found !== undefined && found !== hex) throw wrongBytes(blob, `${algorithm}:${found}`);
 }
 
 function wrongBytes(blob: BlobSource, found: string): LayoutBlobDamaged {

@@ -18,7 +18,7 @@ const RETRIES = 5;
  * is sent. @throws RegistryOptionsInvalid; OrasMissing or OrasTooOld for the ORAS engine
  */
 export async function openRegistry(options: RegistryOptions): Promise<Registry> {
-  const mirrors = new Mirrors(options.mirrors, {
+  const mirrors = new Mirrors(options.layout === undefined ? options.mirrors : {}, {
     onGivenUp: (subject, error) =>
       options.onEvent?.({
         type: 'warning',
@@ -27,8 +27,20 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
       }),
   });
   if (options.platform !== undefined) parsePlatform(options.platform);
+  if (options.layout !== undefined) {
+    const [{ createLayoutEngine }, { LayoutBlobs }] = await Promise.all([
+      import('./layout/engine.ts'),
+      import('./layout/blobs.ts'),
+    ]);
+    const blobs = new LayoutBlobs(options.layout);
+    return new VerifiedRegistry(createLayoutEngine(options.layout), mirrors, blobs, options.platform);
+  }
   const engine = await openEngine(options, mirrors);
-  return new VerifiedRegistry(options.headsOnly ? engine : withNearestTags(engine, options.mirrors), mirrors, options);
+  const queue = new TransferQueue(options.concurrency ?? CONCURRENCY);
+  const transfer = { engine, retries: options.retries ?? RETRIES, onEvent: options.onEvent };
+  const blobs = new BlobStore({ mirrors, queue, transfer, verified: new Set() }, options);
+  const hinting = options.headsOnly ? engine : withNearestTags(engine, options.mirrors);
+  return new VerifiedRegistry(hinting, mirrors, blobs, options.platform);
 }
 
 async function openEngine(options: RegistryOptions, mirrors: Mirrors): Promise<Engine> {
@@ -44,21 +56,24 @@ async function openEngine(options: RegistryOptions, mirrors: Mirrors): Promise<E
 class VerifiedRegistry implements Registry {
   readonly #engine: Engine;
   readonly #mirrors: Mirrors;
-  readonly #blobs: BlobStore;
+  readonly #blobs: Pick<BlobStore, 'open' | 'close'>;
   readonly #platform: string | undefined;
   readonly #digests: Memo<Digest>;
   readonly #images: Memo<Image>;
   #closed: Promise<void> | undefined;
 
-  constructor(engine: Engine, mirrors: Mirrors, options: RegistryOptions) {
+  constructor(
+    engine: Engine,
+    mirrors: Mirrors,
+    blobs: Pick<BlobStore, 'open' | 'close'>,
+    platform: string | undefined,
+  ) {
     this.#engine = engine;
     this.#mirrors = mirrors;
-    this.#platform = options.platform;
+    this.#blobs = blobs;
+    this.#platform = platform;
     this.#digests = new Memo();
     this.#images = new Memo();
-    const queue = new TransferQueue(options.concurrency ?? CONCURRENCY);
-    const transfer = { engine, retries: options.retries ?? RETRIES, onEvent: options.onEvent };
-    this.#blobs = new BlobStore({ mirrors, queue, transfer, verified: new Set() }, options);
   }
 
   get traffic(): Traffic {

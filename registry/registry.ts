@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { Layout } from '../layout/layout.ts';
 import type { Descriptor, Image } from './image.ts';
 import type { Digest, Reference } from './reference.ts';
 
@@ -101,6 +102,8 @@ export type HostChoice = boolean | readonly string[];
 export interface RegistryOptions {
   /** Default `builtin`. */
   readonly engine?: 'builtin' | 'oras';
+  /** Read from this OCI image layout instead of any registry: no request is sent, and nothing is cached. It stays open. */
+  readonly layout?: Layout;
   /** Blobs downloaded at the same time, from all hosts together. Default 8. */
   readonly concurrency?: number;
   /** Use http instead of https, for all or for these registries. Loopback is always tried over http first. Default false. */

@@ -6,7 +6,7 @@ import { Refusal } from '../base/refusal.ts';
 import { EXIT, exitCodeOf } from '../cli/exit.ts';
 
 const root = resolve(import.meta.dirname, '..');
-const rooms = ['cli', 'mirror', 'registry', 'tree', 'server', 'base'];
+const rooms = ['cli', 'mirror', 'registry', 'tree', 'layout', 'server', 'base'];
 
 /** The codes of Node.js (ECONNRESET …) are left out. */
 const inSource = rooms

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { hosts, list, path, seconds, wholeNumber } from './environment.ts';
+import { bytes, hosts, list, path, seconds, wholeNumber } from './environment.ts';
 
 /**
  * An option of a command, declared in one place: flag, help, range and default. The environment variable follows from the
@@ -28,6 +28,16 @@ export function file(flag: string, help: string): Declared<string | undefined>;
 export function file(flag: string, help: string, byDefault: string): Declared<string>;
 export function file(flag: string, help: string, byDefault?: string): Declared<string | undefined> {
   return { option: withDefault(declare(flag, help).argParser(path), byDefault) };
+}
+
+/** A path that must be given, without a variable. */
+export function requiredPath(flag: string, help: string): Declared<string> {
+  return { option: new Option(flag, help).argParser(path).makeOptionMandatory() };
+}
+
+/** A size: bytes, or a number with K, M, G or T (powers of 1024). The value is in bytes; undefined if it is not given. */
+export function size(flag: string, help: string): Declared<number | undefined> {
+  return { option: declare(flag, help).argParser(bytes) };
 }
 
 type Range = readonly [least: number, most: number];

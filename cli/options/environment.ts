@@ -63,6 +63,18 @@ export function seconds(least: number, most: number): (text: string) => number {
   };
 }
 
+/** Parts of less would fill a folder with files. */
+const LEAST_BYTES = 1024 * 1024;
+
+/** Parses a size of at least 1M: `2G`, `650M`, `1.5GiB` or bytes. Units are powers of 1024. */
+export function bytes(text: string): number {
+  const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text) ?? [];
+  const value = Math.floor(Number(number) * 1024 ** ' KMGT'.indexOf(unit.toUpperCase() || ' '));
+  if (number === '' || value < LEAST_BYTES || !Number.isSafeInteger(value))
+    throw new InvalidArgumentError('Expected a size of at least 1M, such as 650M or 2G.');
+  return value;
+}
+
 /** Parses a path. An empty one (`--out "$UNSET"`) would mean the current folder, so it is refused, and so is a URL. */
 export function path(text: string): string {
   if (text === '') throw new InvalidArgumentError('Expected a path.');

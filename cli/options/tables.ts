@@ -7,8 +7,10 @@ import {
   hostsOrAll,
   negated,
   parsed,
+  requiredPath,
   several,
   severalOrAll,
+  size,
   text,
   toggle,
   type ValuesOf,
@@ -25,6 +27,11 @@ const CACHE_DIR = file('--cache-dir <dir>', 'folder of the cache');
 const MOST_MEBIBYTES = 1_048_576;
 /** Those of `serve`, with which they share the variable, and `debug`. */
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+
+const FROM = file(
+  '--from <bundle>',
+  'read everything from this bundle, and nothing from a network: a tar, its first part or .sha256 file, or a folder',
+);
 
 /** The options of every command that connects to a registry. */
 export const REGISTRY_OPTIONS = {
@@ -82,6 +89,7 @@ export type RegistryFlags = ValuesOf<typeof REGISTRY_OPTIONS>;
 
 export const SYNC_OPTIONS = {
   manifest: MANIFEST,
+  from: FROM,
   out: file('--out <dir>', 'the tree to publish into', 'plugins'),
   only: several('--only <glob...>', 'mirror only plugins whose NAME or NAME/VERSION matches; !GLOB excludes'),
   frozen: toggle(
@@ -111,6 +119,21 @@ export const CHECK_OPTIONS = {
   manifest: MANIFEST,
   out: file('--out <dir>', 'the tree to check', 'plugins'),
   rehash: REHASH,
+  ...REGISTRY_OPTIONS,
+  format: FORMAT,
+} as const;
+
+export const BUNDLE_OPTIONS = {
+  manifest: MANIFEST,
+  // No variable: the one of --out is the tree of other commands.
+  out: requiredPath('--out <path>', 'a name that ends in .tar, any other name for a folder, or - for a pipe'),
+  only: several('--only <glob...>', 'pack only plugins whose NAME or NAME/VERSION matches; !GLOB excludes'),
+  since: file(
+    '--since <file>',
+    'leave out the blobs of images that the receiver has: its last bundle, or the manifest.lock.json of that',
+  ),
+  split: size('--split <size>', 'write parts of at most this size, such as 2G or 650M: FILE.001, FILE.002 …'),
+  referrers: negated('--no-referrers', 'leave out signatures, SBOMs and other artifacts that refer to the images'),
   ...REGISTRY_OPTIONS,
   format: FORMAT,
 } as const;
@@ -145,6 +168,7 @@ export const CACHE_CLEAN_OPTIONS = {
   keep: count('--keep <MiB>', 'keep this much of the most recently used entries', [0, MOST_MEBIBYTES], 0),
 } as const;
 
+export type BundleFlags = ValuesOf<typeof BUNDLE_OPTIONS>;
 export type SyncFlags = ValuesOf<typeof SYNC_OPTIONS>;
 export type CheckFlags = ValuesOf<typeof CHECK_OPTIONS>;
 export type OutdatedFlags = ValuesOf<typeof OUTDATED_OPTIONS>;

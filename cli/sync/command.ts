@@ -14,7 +14,7 @@ export function syncCommand(): Command {
   return addOptions(command, SYNC_OPTIONS).action(run);
 }
 
-async function run(flags: SyncFlags): Promise<void> {
+async function run(flags: SyncFlags, command: Command): Promise<void> {
   const [{ runSync }, { withJsonErrors }, { SyncDeadline }] = await Promise.all([
     import('./run.ts'),
     import('../render/jsonErrors.ts'),
@@ -22,10 +22,11 @@ async function run(flags: SyncFlags): Promise<void> {
   ]);
   const stampsFile = stampsFileOf(process.env, flags.out);
   const ci = isBuildMachine(process.env);
+  const manifestPath = command.getOptionValueSource('manifest') === 'default' ? undefined : flags.manifest;
   process.exitCode = await withJsonErrors(flags.format, async () => {
     const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
     return interruptible(
-      signal => runSync({ flags, ci, registryOptions: options, stampsFile, signal }),
+      signal => runSync({ flags, ci, registryOptions: options, stampsFile, manifestPath, signal }),
       flags.deadline === undefined ? undefined : new SyncDeadline(flags.deadline),
     );
   });

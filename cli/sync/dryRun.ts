@@ -1,6 +1,7 @@
 import process from 'node:process';
 import pc from 'picocolors';
 import { causeKeyOf, rootOf } from '../../base/refusal.ts';
+import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import type { Extra } from '../../mirror/report.ts';
 import { Session } from '../../mirror/session.ts';
 import { bytesToDownload, layerBytes, previewSync, type SyncJob, type SyncPlan } from '../../mirror/sync/sync.ts';
@@ -16,9 +17,13 @@ import type { SyncRun } from './flags.ts';
 import { renderWarnings } from './summary.ts';
 
 /** `sync --dry-run`: prints the plan and what it would download. No folder, no lockfile and no cache is touched. */
-export async function runDryRun({ flags, registryOptions, signal }: SyncRun, job: SyncJob): Promise<number> {
+export async function runDryRun(
+  { flags, registryOptions, signal }: SyncRun,
+  job: SyncJob,
+  from: OpenBundle | undefined,
+): Promise<number> {
   const { cacheDir: _, ...options } = registryOptions;
-  const session = new Session({ openRegistry: openerOf(job.manifest, options, flags.registry), signal });
+  const session = new Session({ openRegistry: openerOf(job.manifest, options, flags.registry, from?.layout), signal });
   try {
     const plan = await previewSync(job, session);
     const isText = flags.format === 'text';

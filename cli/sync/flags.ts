@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import type { PluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { type LockfileUse, limitsOf, requireNamed, type SyncJob, selectVersions } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
@@ -12,13 +13,15 @@ export interface SyncRun {
   readonly ci: boolean;
   readonly registryOptions: RegistryOptions;
   readonly stampsFile: string;
+  /** The manifest, if the command line or the environment names one. Default: that of --from, else manifest.json. */
+  readonly manifestPath: string | undefined;
   readonly signal: AbortSignal;
 }
 
 /** Turns the command line into a job. @throws OptionConflict, SelectionEmpty, ReferenceInvalid */
-export async function syncJob(run: SyncRun, manifest: PluginManifest): Promise<SyncJob> {
+export async function syncJob(run: SyncRun, manifest: PluginManifest, from?: OpenBundle): Promise<SyncJob> {
   const { flags, stampsFile } = run;
-  const { out, only = [], registry, platform, update } = flags;
+  const { out, only = from?.only ?? [], registry, platform, update } = flags;
   const mode = lockfileMode(run);
   const inTree =
     flags.prune && only.length > 0 ? await listVersions(resolve(out), { onUnreadable: () => undefined }) : [];
@@ -27,7 +30,7 @@ export async function syncJob(run: SyncRun, manifest: PluginManifest): Promise<S
   return {
     manifest,
     selection,
-    lockfile: { mode, update: update ?? false },
+    lockfile: { mode, update: update ?? false, partial: (from?.only.length ?? 0) > 0 },
     tree: {
       dir: out,
       stampsFile,
@@ -37,14 +40,15 @@ export async function syncJob(run: SyncRun, manifest: PluginManifest): Promise<S
       waitMs: flags.wait,
     },
     limits: limitsOf(flags.concurrency),
+    ...(from === undefined ? {} : { bundle: { path: from.layout.path, requires: from.requires } }),
   };
 }
 
 /**
- * How the lockfile is used. A build machine (CI) freezes it unless the options ask for an update, or for no lockfile.
+ * How the lockfile is used. A bundle (--from) freezes it, and so does a build machine (CI), unless the options ask for an update, or for no lockfile.
  * @throws OptionConflict
  */
-function lockfileMode({ flags: { frozen, update, lock }, ci }: SyncRun): LockfileUse['mode'] {
+function lockfileMode({ flags: { frozen, update, lock, from }, ci }: SyncRun): LockfileUse['mode'] {
   const conflict = (option: string) =>
     new OptionConflict(`--frozen and ${option} contradict each other`, {
       expected: 'one of them',
@@ -53,6 +57,6 @@ function lockfileMode({ flags: { frozen, update, lock }, ci }: SyncRun): Lockfil
   if (frozen === true && update !== undefined) throw conflict('--update');
   if (frozen === true && !lock) throw conflict('--no-lock');
   if (!lock) return 'off';
-  if (frozen === true) return 'frozen';
+  if (frozen === true || (from !== undefined && frozen === undefined)) return 'frozen';
   return frozen === undefined && ci && update === undefined ? 'frozen in CI' : 'renewed';
 }

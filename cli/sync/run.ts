@@ -1,30 +1,40 @@
 import process from 'node:process';
+import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { hasFailed, type SyncReport, versionKey } from '../../mirror/report.ts';
-import { Session, type SyncListener } from '../../mirror/session.ts';
+import { Session } from '../../mirror/session.ts';
 import { sync } from '../../mirror/sync/sync.ts';
 import { EXIT, exitCodeOf, failureOf } from '../exit.ts';
-import { openerOf } from '../options/openerOf.ts';
-import type { SyncFlags } from '../options/tables.ts';
+import { openerOf, openFrom } from '../options/openerOf.ts';
 import { wantsColor } from '../render/colors.ts';
 import { lateBy, SyncDeadline } from './deadline.ts';
 import { type SyncRun, syncJob } from './flags.ts';
 import { syncJson } from './json.ts';
-import { syncLines } from './lines.ts';
+import { showProgress } from './showProgress.ts';
 import { renderSummary } from './summary.ts';
 
 /** `plugin-mirror sync`, once its arguments are read. Returns the exit code. */
 export async function runSync(run: SyncRun): Promise<number> {
+  const { flags } = run;
+  const from = flags.from === undefined ? undefined : await openFrom(flags.from, flags, run.manifestPath);
+  try {
+    return await syncFrom(run, from);
+  } finally {
+    await from?.close();
+  }
+}
+
+async function syncFrom(run: SyncRun, from: OpenBundle | undefined): Promise<number> {
   const { flags, registryOptions, signal } = run;
-  const manifest = await readPluginManifest(flags.manifest);
-  const job = await syncJob(run, manifest);
+  const manifest = from?.manifest ?? (await readPluginManifest(flags.manifest));
+  const job = await syncJob(run, manifest, from);
   if (flags.dryRun) {
     const { runDryRun } = await import('./dryRun.ts');
-    return runDryRun(run, job);
+    return runDryRun(run, job, from);
   }
   const out = flags.format === 'json' ? process.stderr : process.stdout;
   const progress = await showProgress(out, flags);
-  const openRegistry = openerOf(manifest, registryOptions, flags.registry);
+  const openRegistry = openerOf(manifest, registryOptions, flags.registry, from?.layout);
   const session = new Session({ openRegistry, signal, onEvent: progress.hear });
   let report: SyncReport;
   try {
@@ -52,21 +62,4 @@ function exitOf({ outcomes, problems }: SyncReport): number {
   const met = errors.filter(error => error !== undefined);
   const isUsage = met.length === errors.length && met.every(error => exitCodeOf(error) === EXIT.usage);
   return outcomes.length > 0 && isUsage ? EXIT.usage : (failureOf(met) ?? EXIT.failed);
-}
-
-/** Live lines on a terminal, plain ones anywhere else, and where a line for each request would come in between. */
-async function showProgress(
-  out: NodeJS.WriteStream,
-  { logLevel }: SyncFlags,
-): Promise<{ hear: SyncListener; stop: () => void }> {
-  if (out.isTTY && process.env.TERM !== 'dumb' && logLevel !== 'debug') {
-    const { SyncProgress } = await import('./progress.ts');
-    return new SyncProgress(out, wantsColor(out));
-  }
-  const lineOf = syncLines();
-  const hear: SyncListener = event => {
-    const line = lineOf(event);
-    if (line !== undefined) out.write(`${line}\n`);
-  };
-  return { hear, stop: () => undefined };
 }

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { PluginManifest, WantedVersion } from '../manifest/wanted.ts';
-import { versionKey } from '../report.ts';
+import { type Published, versionKey } from '../report.ts';
 import { compareLockfile, type LockfileComparison } from './compareManifest.ts';
 import { requireAgreement, requireLockfile } from './frozen.ts';
 import type { LockedVersion } from './locked.ts';
@@ -10,10 +10,11 @@ import { lockfilePath, readLockfile } from './lockfile.ts';
 /** The parts of a job that decide what its lockfile is compared with. */
 interface LockfileQuestion {
   readonly manifest: PluginManifest;
-  readonly selection: { readonly platform?: string };
+  readonly selection: { readonly platform?: string; readonly includes: (it: Published) => boolean };
   readonly lockfile: {
     readonly mode: 'off' | 'renewed' | 'frozen' | 'frozen in CI';
     readonly update: boolean | readonly string[];
+    readonly partial?: boolean;
   };
 }
 
@@ -47,7 +48,8 @@ export async function readLockedVersions(question: LockfileQuestion, signal: Abo
   const read = used ? await readLockfile(path) : undefined;
   const lockfile = frozen ? requireLockfile(read, path, use.mode === 'frozen in CI') : (read ?? { entries: [] });
   const comparison = ofPlatform(compareLockfile(manifest, lockfile), selection.platform);
-  if (frozen) await requireAgreement(comparison, path, signal);
+  const added = use.partial ? comparison.added.filter(selection.includes) : comparison.added;
+  if (frozen) await requireAgreement({ ...comparison, added }, path, signal);
   const agreeing = new Map(comparison.agreeing.map(({ wanted, locked }) => [versionKey(wanted), locked]));
   const updates = (name: string) => (typeof use.update === 'boolean' ? use.update : use.update.includes(name));
   const before = (wanted: WantedVersion) => lockedBy(agreeing.get(versionKey(wanted)));

@@ -1,5 +1,4 @@
 import { statSync } from 'node:fs';
-import { resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import { isDigest } from '../../registry/reference.ts';
 import { nameProblem } from '../../tree/names.ts';
@@ -95,7 +94,7 @@ function fileSources(
   const sources = new Map<string, VersionSource>();
   if (file.node.type !== 'string' || file.node.value === '') return sources;
   const written = String(file.node.value);
-  const absolute = resolve(reading.folder, written);
+  const absolute = reading.locate(written);
   const missing = fileProblem(absolute);
   if (missing !== undefined)
     reading.report([...path, 'file'], file.node, {

@@ -1,4 +1,4 @@
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import { type Reference, ReferenceInvalid } from '../../registry/reference.ts';
 import { formatPath, type Problem, quoted } from '../json/problem.ts';
@@ -33,8 +33,15 @@ export async function readPluginManifest(path: string): Promise<PluginManifest> 
   ]);
 }
 
-/** Parses a manifest. @param file its path: local modules are relative to its folder @throws ManifestInvalid */
-export async function parsePluginManifest(text: string, { file }: { readonly file: string }): Promise<PluginManifest> {
+export interface ManifestSource {
+  /** The manifest's path. */
+  readonly file: string;
+  /** Finds the files that the manifest names. Default: relative to its folder. */
+  readonly locate?: (written: string) => string;
+}
+
+/** Parses a manifest. @throws ManifestInvalid */
+export async function parsePluginManifest(text: string, { file, locate }: ManifestSource): Promise<PluginManifest> {
   const document = parseStrictJson(text);
   const { root } = document;
   const problems: Problem[] = [
@@ -52,7 +59,7 @@ export async function parsePluginManifest(text: string, { file }: { readonly fil
   const base = isFault(parsed) ? requirePrefix(defaultRegistry) : parsed;
 
   const plugins = memberOf(root, 'plugins')?.node;
-  const reading: Reading = { folder: dirname(absolute), base, report };
+  const reading: Reading = { locate: locate ?? (written => resolve(absolute, '..', written)), base, report };
   const read = plugins ? readPlugins(plugins, reading) : { versions: [], aliases: [] };
   const versions = readSignatures(memberOf(root, 'signatures')?.node, read.versions, reading);
   const mirrors = readMirrors(memberOf(root, 'mirrors')?.node, report);

@@ -1,6 +1,5 @@
 import { createPublicKey } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import picomatch from 'picomatch';
 import { formatPath, type Path, quoted } from '../json/problem.ts';
@@ -98,7 +97,7 @@ function readPolicy(node: Node, path: Path, reading: Reading): SignaturePolicy |
   ): PolicyFile | undefined => {
     const written = textOf(memberOf(node, key)?.node);
     if (written === undefined) return undefined;
-    const read = readPolicyFile(written, mostBytes, reading.folder);
+    const read = readPolicyFile(written, reading.locate(written), mostBytes);
     const fault = 'text' in read ? faultOf(read.text) : read;
     if (fault !== undefined) return report(key, fault);
     return 'text' in read ? read : undefined;
@@ -133,8 +132,7 @@ function readIdentity(key: string, text: string | undefined): KeylessPolicy['ide
   }
 }
 
-function readPolicyFile(written: string, mostBytes: number, folder: string): PolicyFile | Fault {
-  const path = resolve(folder, written);
+function readPolicyFile(written: string, path: string, mostBytes: number): PolicyFile | Fault {
   const fault = (what: string): Fault => ({
     found: `${quoted(written)}, ${what}`,
     expected: 'a file, its path relative to the folder of the manifest',

@@ -7,8 +7,8 @@ import { type Fault, loginFault, pinFault, type RegistryPrefix, splitPin } from 
 
 /** What all parts of reading a manifest share. */
 export interface Reading {
-  /** The folder of the manifest: local files are relative to it. */
-  readonly folder: string;
+  /** Returns the absolute path of a file that the manifest names. */
+  readonly locate: (written: string) => string;
   /** For images that name no host. */
   readonly base: RegistryPrefix;
   report(path: Path, node: Node, fault: Fault): void;

@@ -13,6 +13,15 @@ export interface SyncJob {
   readonly lockfile: LockfileUse;
   readonly tree: TreeUse;
   readonly limits: SyncLimits;
+  /** The bundle that the run reads instead of registries. All that the run takes from it is verified before it publishes. */
+  readonly bundle?: BundleUse;
+}
+
+export interface BundleUse {
+  /** As the user wrote it. */
+  readonly path: string;
+  /** Of a delta: digests of versions that must be in the tree already. */
+  readonly requires: ReadonlySet<string>;
 }
 
 /** The part of a manifest that a run mirrors (`--only`), from the registry that it asks (`--registry`). */
@@ -36,6 +45,8 @@ export interface LockfileUse {
   readonly mode: 'off' | 'renewed' | 'frozen' | 'frozen in CI';
   /** Resolve the tags of these plugins again, or of all. */
   readonly update: boolean | readonly string[];
+  /** The lockfile may lack versions that `--only` leaves out, although it is frozen: that of a bundle. Default false. */
+  readonly partial?: boolean;
 }
 
 export interface TreeUse {

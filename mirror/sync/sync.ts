@@ -47,6 +47,17 @@ async function run(job: SyncJob, session: Session): Promise<SyncReport> {
     if (plan === undefined) return nothingDone(publishing.treeDir, session);
     const full = plan.problems.find(problem => problem instanceof TreeDiskFull);
     if (full !== undefined) throw full;
+    if (job.bundle !== undefined) {
+      const { findLacks } = await import('../publish/preflight.ts');
+      const lacks = await findLacks(plan, job.bundle, session);
+      if (lacks !== undefined)
+        return {
+          ...nothingDone(publishing.treeDir, session),
+          interrupted: false,
+          outcomes: lacks.outcomes,
+          problems: [lacks.problem],
+        };
+    }
     const report = await carryOut(plan, publishing, session);
     const problem = await finishLockfile(plan, report);
     return problem === undefined ? report : { ...report, problems: [...report.problems, problem] };

@@ -1,13 +1,10 @@
 import type { Layout } from '../../layout/layout.ts';
-import { type LayoutEntry, nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
+import { type LayoutEntry, nameOf } from '../../layout/layoutIndex.ts';
 import type { BlobBody, Engine, RawManifest } from '../engine.ts';
 import { RegistryNotFound } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
-import { isIndexType } from '../images/parseManifest.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
-
-/** distribution-spec, Pushing Manifests: clients should accept manifests of up to 4 MiB. */
-const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+import { MAX_MANIFEST_BYTES, readReferrers } from './referrers.ts';
 
 /**
  * An engine that reads from an OCI image layout instead of a registry. The layout answers for every registry host; no
@@ -78,36 +75,6 @@ class LayoutNames {
   near(reference: Reference): readonly string[] {
     return this.tagsOf(reference).filter(tag => !tag.startsWith('sha256-'));
   }
-}
-
-/**
- * Manifests by the digest that they refer to. Our bundles say it in the index; for layouts of other tools the untagged
- * manifests are read (image-spec, manifest.md, `subject`).
- */
-async function readReferrers(layout: Layout): Promise<ReadonlyMap<Digest, readonly Descriptor[]>> {
-  const referrers = new Map<Digest, Descriptor[]>();
-  for (const entry of layout.index.entries) {
-    const { mediaType, digest, size, artifactType, annotations } = entry;
-    if (nameOf(entry) !== undefined || isIndexType(mediaType)) continue;
-    const document = JSON.parse((await layout.read(digest, MAX_MANIFEST_BYTES)).toString('utf8')) as {
-      subject?: { digest?: Digest } | null;
-      artifactType?: string | null;
-      config?: { mediaType?: string } | null;
-      annotations?: Readonly<Record<string, string>> | null;
-    };
-    const subject = document.subject?.digest ?? (annotations?.[SUBJECT] as Digest | undefined);
-    if (subject === undefined) continue;
-    const type = artifactType ?? document.artifactType ?? document.config?.mediaType;
-    const described = {
-      mediaType,
-      digest,
-      size,
-      ...(type === undefined ? {} : { artifactType: type }),
-      ...(document.annotations == null ? {} : { annotations: document.annotations }),
-    };
-    referrers.set(subject, [...(referrers.get(subject) ?? []), described]);
-  }
-  return referrers;
 }
 
 function notInBundle(reference: Reference, path: string, tags: readonly string[]): RegistryNotFound {

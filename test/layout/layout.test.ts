@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { create } from 'tar';
 import { Refusal } from '../../base/refusal.ts';
-import type { LayoutDigest } from '../../layout/layout.ts';
+import type { LayoutDigest } from '../../layout/digest.ts';
 import { IMAGE_NAME, type LayoutEntry, parseIndex, REF_NAME } from '../../layout/layoutIndex.ts';
 import { openLayout } from '../../layout/openLayout.ts';
 import { openFileSink } from '../../layout/partWriter.ts';

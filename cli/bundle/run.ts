@@ -1,0 +1,143 @@
+import { stat } from 'node:fs/promises';
+import process from 'node:process';
+import pc from 'picocolors';
+import { type BundleReport, type BundleTarget, bundle } from '../../mirror/bundle/bundle.ts';
+import { plural } from '../../mirror/json/problem.ts';
+import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { Session } from '../../mirror/session.ts';
+import { limitsOf, selectVersions } from '../../mirror/sync/sync.ts';
+import type { RegistryOptions } from '../../registry/registry.ts';
+import { EXIT, failureOf } from '../exit.ts';
+import { OptionConflict, OptionInvalid } from '../options/errors.ts';
+import { openerOf } from '../options/openerOf.ts';
+import type { BundleFlags } from '../options/tables.ts';
+import { wantsColor } from '../render/colors.ts';
+import { type Failure, renderFailures } from '../render/failures.ts';
+import { formatBytes, formatDuration } from '../render/format.ts';
+import { errorJson } from '../render/jsonErrors.ts';
+import { renderRefusal } from '../render/refusal.ts';
+import { showProgress } from '../sync/showProgress.ts';
+
+interface BundleRun {
+  readonly flags: BundleFlags;
+  readonly version: string;
+  readonly registryOptions: RegistryOptions;
+  readonly signal: AbortSignal;
+}
+
+/** `plugin-mirror bundle`, once its arguments are read. Returns the exit code. */
+export async function runBundle({ flags, version, registryOptions, signal }: BundleRun): Promise<number> {
+  const started = performance.now();
+  const { only = [], registry, platform, since, referrers } = flags;
+  const target = await targetOf(flags);
+  const manifest = await readPluginManifest(flags.manifest);
+  const job = {
+    manifest,
+    selection: selectVersions(manifest, { only, registry, platform }),
+    lockfile: { mode: 'frozen', update: false },
+    tree: { dir: '', rehash: false, prune: false, codings: [], waitMs: 0 },
+    limits: limitsOf(flags.concurrency),
+  } as const;
+  // The bundle itself, or the report in JSON, may be on stdout.
+  const out = flags.format === 'json' || target.kind === 'pipe' ? process.stderr : process.stdout;
+  const progress = await showProgress(out, flags);
+  const session = new Session({
+    openRegistry: openerOf(manifest, registryOptions, registry),
+    signal,
+    onEvent: progress.hear,
+  });
+  let report: BundleReport;
+  try {
+    report = await bundle(job, { only, attachments: referrers, since, version }, target, session);
+  } finally {
+    progress.stop();
+    await session.registry.close();
+  }
+  const ms = Math.round(performance.now() - started);
+  const color = wantsColor(out);
+  process.stderr.write(problemsText(report, wantsColor(process.stderr)));
+  out.write(summary(report, flags.out, ms, color));
+  if (flags.format === 'json' && target.kind !== 'pipe')
+    process.stdout.write(`${JSON.stringify(json(report, flags.out, session, ms), null, 2)}\n`);
+  if (report.packed !== undefined) return EXIT.good;
+  return failureOf([...report.problems, ...failuresOf(report).map(({ error }) => error)]) ?? EXIT.failed;
+}
+
+/** @throws OptionInvalid, OptionConflict */
+async function targetOf({ out, split, format }: BundleFlags): Promise<BundleTarget> {
+  const isPipe = out === '-';
+  if (/\.(?:tgz|gz|zst|xz|bz2)$/i.test(out))
+    throw new OptionInvalid('A bundle is not compressed', {
+      subject: '--out',
+      expected: 'a name that ends in .tar, or the name of a folder',
+      found: out,
+      hint: 'The layers in it are compressed. An uncompressed tar is read in place, without unpacking it.',
+    });
+  const isFolder =
+    !isPipe && (!out.endsWith('.tar') || ((await stat(out).catch(() => undefined))?.isDirectory() ?? false));
+  if (split !== undefined && (isPipe || isFolder))
+    throw new OptionConflict(`--split cannot split ${isPipe ? 'a pipe' : 'a folder'}`, {
+      expected: '--out with a name that ends in .tar',
+      found: out,
+      hint: 'Write --out FILE.tar: the parts are FILE.tar.001, FILE.tar.002 and so on.',
+    });
+  if (isPipe && format === 'json')
+    throw new OptionConflict('--out - and --format json both write to stdout', {
+      expected: 'one of them',
+      hint: 'Write the bundle to a file, or leave --format json out.',
+    });
+  if (isPipe && process.stdout.isTTY)
+    throw new OptionInvalid('--out - does not write a tar to a terminal', {
+      subject: '--out',
+      expected: 'a pipe or a file',
+      found: 'a terminal',
+      hint: 'Write plugin-mirror bundle --out - | COMMAND, or name a file.',
+    });
+  if (isPipe) return { kind: 'pipe', pipe: process.stdout };
+  if (isFolder) return { kind: 'folder', path: out };
+  return { kind: 'tar', path: out, ...(split === undefined ? {} : { partBytes: split }) };
+}
+
+function failuresOf({ failed }: BundleReport): Failure[] {
+  return failed.flatMap(({ name, version, error }) => (error === undefined ? [] : [{ name, version, error }]));
+}
+
+function problemsText(report: BundleReport, color: boolean): string {
+  const lines = [
+    ...report.problems.map(problem => renderRefusal(problem, { color }).trimEnd()),
+    ...renderFailures(failuresOf(report), pc.createColors(color)),
+  ];
+  return lines.map(line => `${line}\n`).join('');
+}
+
+function summary({ packed, files, failed }: BundleReport, out: string, ms: number, color: boolean): string {
+  const paint = pc.createColors(color);
+  if (packed === undefined)
+    return `${paint.red('✗')} ${paint.bold('nothing was written')}: ${plural(failed.length, 'version')} failed\n`;
+  const { images, attachments, left, sizeBytes } = packed;
+  const parts = files.length > 1 ? `${files.length - 1} parts of ` : '';
+  const figures = [
+    `${plural(images, 'image')}`,
+    ...(attachments === 0 ? [] : [plural(attachments, 'referrer')]),
+    ...(left === 0 ? [] : [`${left} left out, since the base has them`]),
+    `${formatBytes(sizeBytes)} in ${formatDuration(ms)}`,
+  ];
+  const name = out === '-' ? 'the bundle' : out;
+  const sums = files.length === 0 ? '' : `  ${paint.cyan('→')} check it with: sha256sum -c ${out}.sha256\n`;
+  return `${paint.green('✓')} ${paint.bold(`${parts}${name}`)}  ${figures.join(' · ')}\n${sums}`;
+}
+
+function json(report: BundleReport, out: string, { registry }: Session, durationMs: number): object {
+  const { packed, files, failed, problems } = report;
+  return {
+    schemaVersion: 1,
+    out,
+    files,
+    ...(packed === undefined ? {} : { ...packed }),
+    ...(failed.length === 0
+      ? {}
+      : { failed: failed.map(({ error, ...rest }) => ({ ...rest, ...(error && { error: errorJson(error) }) })) }),
+    ...(problems.length === 0 ? {} : { errors: problems.map(errorJson) }),
+    totals: { ...registry.traffic, durationMs },
+  };
+}

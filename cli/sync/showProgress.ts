@@ -1,0 +1,21 @@
+import process from 'node:process';
+import type { SyncListener } from '../../mirror/session.ts';
+import { wantsColor } from '../render/colors.ts';
+import { syncLines } from './lines.ts';
+
+/** Shows a run's progress: live lines on a terminal, plain ones anywhere else, and where a line for each request would come in between. */
+export async function showProgress(
+  out: NodeJS.WriteStream,
+  { logLevel }: { readonly logLevel: string },
+): Promise<{ hear: SyncListener; stop: () => void }> {
+  if (out.isTTY && process.env.TERM !== 'dumb' && logLevel !== 'debug') {
+    const { SyncProgress } = await import('./progress.ts');
+    return new SyncProgress(out, wantsColor(out));
+  }
+  const lineOf = syncLines();
+  const hear: SyncListener = event => {
+    const line = lineOf(event);
+    if (line !== undefined) out.write(`${line}\n`);
+  };
+  return { hear, stop: () => undefined };
+}

@@ -1,0 +1,112 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Writable } from 'node:stream';
+import { openFileSink, openPipeSink, type WrittenFile } from '../../layout/partWriter.ts';
+import { type OnBytes, writeFolderLayout, writeTarLayout } from '../../layout/writeLayout.ts';
+import { lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
+import type { SyncJob } from '../plan/job.ts';
+import type { Outcome } from '../report.ts';
+import type { Session } from '../session.ts';
+import { sync } from '../sync/sync.ts';
+import { readBase } from './base.ts';
+import { type PackedBundle, packBundle } from './packBundle.ts';
+
+/** Where a bundle is written. */
+export type BundleTarget =
+  | { readonly kind: 'tar'; readonly path: string; readonly partBytes?: number }
+  | { readonly kind: 'folder'; readonly path: string }
+  | { readonly kind: 'pipe'; readonly pipe: Writable };
+
+export interface BundleOptions {
+  readonly only: readonly string[];
+  readonly attachments: boolean;
+  /** A lockfile or a bundle that the receiver has. */
+  readonly since: string | undefined;
+  readonly version: string;
+}
+
+export interface BundleReport {
+  /** Empty for a folder and for a pipe. */
+  readonly files: readonly WrittenFile[];
+  /** Absent if nothing was written. */
+  readonly packed?: Omit<PackedBundle, 'content'>;
+  /** The versions that failed: then nothing was written. */
+  readonly failed: readonly Outcome[];
+  /** Errors of the run as a whole. */
+  readonly problems: readonly Error[];
+}
+
+/**
+ * Writes the images that the manifest and its lockfile name as one OCI image layout. Without a lockfile the tags are resolved
+ * and the lockfile is written, as sync does. A version that fails stops the bundle: half of one would go unnoticed.
+ * @throws the refusals of the lockfile, of --since and of layout/errors.ts; the signal's reason
+ */
+export async function bundle(
+  job: SyncJob,
+  options: BundleOptions,
+  target: BundleTarget,
+  session: Session,
+): Promise<BundleReport> {
+  const base = options.since === undefined ? undefined : await readBase(options.since);
+  if ((await readLockfile(lockfilePath(job.manifest.file))) === undefined) {
+    const { outcomes, problems } = await writeLockfile(job, session);
+    const failed = outcomes.filter(({ status }) => status === 'failed');
+    // Half a lockfile would make the next run a frozen one that differs from the manifest.
+    if (session.signal.aborted || failed.length + problems.length > 0)
+      await rm(lockfilePath(job.manifest.file), { force: true });
+    session.signal.throwIfAborted();
+    if (failed.length + problems.length > 0) return { files: [], failed, problems };
+  }
+  const packed = await packBundle(job, { ...options, ...(base === undefined ? {} : { base }) }, session);
+  if ('failed' in packed) return { files: [], failed: packed.failed, problems: [] };
+  const { content, ...figures } = packed;
+  const { sizeBytes } = figures;
+  session.onEvent({ type: 'started', key: 'bundle', sizeBytes });
+  const files = await write(packed, target, session);
+  return { files, packed: figures, failed: [], problems: [] };
+}
+
+/** Publishes into a tree that is removed afterwards: the lockfile has the sha256 of each plugin.wasm, which is in its layers. */
+async function writeLockfile(job: SyncJob, session: Session): ReturnType<typeof sync> {
+  const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-'));
+  const { stampsFile: _, ...tree } = job.tree;
+  try {
+    return await sync(
+      {
+        ...job,
+        lockfile: { mode: 'renewed', update: false },
+        tree: { ...tree, dir: join(dir, 'plugins'), prune: false, codings: [] },
+      },
+      session,
+    );
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+async function write(
+  { content, sizeBytes }: PackedBundle,
+  target: BundleTarget,
+  { signal, onEvent }: Session,
+): Promise<readonly WrittenFile[]> {
+  const written = new Map<string, number>();
+  let receivedBytes = 0;
+  const onBytes: OnBytes = (digest, bytes) => {
+    receivedBytes += bytes - (written.get(digest) ?? 0);
+    written.set(digest, bytes);
+    onEvent({ type: 'progress', key: 'bundle', receivedBytes, sizeBytes });
+  };
+  if (target.kind === 'folder') {
+    await writeFolderLayout(content, target.path, signal, onBytes);
+    return [];
+  }
+  const sink = target.kind === 'pipe' ? openPipeSink(target.pipe) : openFileSink(target.path, target.partBytes);
+  try {
+    await writeTarLayout(content, sink, signal, onBytes);
+    return await sink.finish();
+  } catch (error) {
+    await sink.abandon();
+    throw error;
+  }
+}

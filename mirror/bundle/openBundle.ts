@@ -1,0 +1,119 @@
+import { createWriteStream } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { LayoutDigest } from '../../layout/digest.ts';
+import { LayoutInvalid } from '../../layout/errors.ts';
+import type { Layout } from '../../layout/layout.ts';
+import { nameOf } from '../../layout/layoutIndex.ts';
+import { openLayout } from '../../layout/openLayout.ts';
+import { lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
+import { parsePluginManifest, readPluginManifest } from '../manifest/readManifest.ts';
+import type { PluginManifest } from '../manifest/wanted.ts';
+import { type BundleDocument, LOCKFILE_TITLE, MANIFEST_TITLE, readDocument } from './document.ts';
+import { BundleManifestMissing } from './errors.ts';
+
+/** An open bundle. The manifest's path leads to a temporary folder with the bundle's documents, until `close`. */
+export interface OpenBundle {
+  readonly layout: Layout;
+  readonly manifest: PluginManifest;
+  /** The globs with which it was made. Empty: all of the manifest. */
+  readonly only: readonly string[];
+  /** Of a delta: digests of versions that the receiver must have, as its tree names them. */
+  readonly requires: ReadonlySet<string>;
+  close(): Promise<void>;
+}
+
+/** A manifest has at most 8 MiB, a lockfile 64. */
+const MAX_DOCUMENT_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Opens a bundle: a folder, a tar, any part of a split one, or its checksum file.
+ * @param manifestPath a manifest to use, with the lockfile next to it, instead of the bundle's own
+ * @throws LayoutUnreadable, LayoutInvalid, LayoutPartWrong, BundleManifestMissing, and the refusals of the manifest
+ */
+export async function openBundle(path: string, manifestPath?: string): Promise<OpenBundle> {
+  const layout = await openLayout(path);
+  let folder: string | undefined;
+  const close = async (): Promise<void> => {
+    await layout.close();
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    const document = await readDocument(layout);
+    const requires = new Set(document?.config.requires);
+    if (manifestPath !== undefined)
+      return { layout, manifest: await readPluginManifest(manifestPath), only: [], requires, close };
+    if (document === undefined) throw noManifest(path);
+    folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-'));
+    const manifest = await unpackDocuments(layout, document, join(folder, basename(resolve(path))));
+    await requireAgreement(layout, manifest);
+    return { layout, manifest, only: document.config.only, requires, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Writes manifest, lockfile and the files that the manifest names to a folder that the bundle's name shows in messages. */
+async function unpackDocuments(
+  layout: Layout,
+  { titled, files }: BundleDocument,
+  folder: string,
+): Promise<PluginManifest> {
+  await mkdir(join(folder, 'files'), { recursive: true });
+  const read = async (title: string): Promise<Buffer> => {
+    const digest = titled.get(title);
+    if (digest === undefined) throw noManifest(layout.path);
+    return layout.read(digest, MAX_DOCUMENT_BYTES);
+  };
+  const file = join(folder, MANIFEST_TITLE);
+  const text = await read(MANIFEST_TITLE);
+  await writeFile(file, text);
+  await writeFile(lockfilePath(file), await read(LOCKFILE_TITLE));
+  const paths = new Map<string, string>();
+  for (const [written, digest] of files) paths.set(written, await unpack(layout, digest, join(folder, 'files')));
+  return parsePluginManifest(text.toString('utf8'), {
+    file,
+    locate: written => paths.get(written) ?? join(folder, 'files', 'missing'),
+  });
+}
+
+/** A module's bytes are compared with the lockfile's sha256 when they are read. */
+async function unpack(layout: Layout, digest: LayoutDigest, folder: string): Promise<string> {
+  const target = join(folder, digest.replace(':', '-'));
+  await pipeline(await layout.open(digest), createWriteStream(target));
+  return target;
+}
+
+/** @throws LayoutInvalid if the lockfile and index.json lead to different images */
+async function requireAgreement(layout: Layout, manifest: PluginManifest): Promise<void> {
+  const named = new Map(layout.index.entries.map(entry => [nameOf(entry), entry.digest]));
+  for (const entry of (await readLockfile(lockfilePath(manifest.file)))?.entries ?? []) {
+    if (entry.kind !== 'image') continue;
+    const reference = entry.reference.replace(/@.*$/, '');
+    const found = named.get(reference);
+    if (
+      found === undefined ||
+      found === entry.digest ||
+      named.get(`${reference.replace(/:[^:/]*$/, '')}@${entry.digest}`) !== undefined
+    )
+      continue;
+    throw new LayoutInvalid(`The lockfile in ${layout.path} disagrees with its index.json`, {
+      subject: reference,
+      expected: `${entry.digest}, as the lockfile has it`,
+      found: `${found} in index.json`,
+      hint: 'The bundle was changed after it was written: copy it again from where it was made.',
+    });
+  }
+}
+
+function noManifest(path: string): BundleManifestMissing {
+  return new BundleManifestMissing(`${path} has no manifest of plugin-mirror`, {
+    subject: path,
+    expected: 'a bundle that plugin-mirror bundle wrote, or --manifest FILE',
+    found: 'an OCI image layout that another tool wrote',
+    hint: 'Name the manifest with --manifest. Without a lockfile next to it, add --no-frozen.',
+  });
+}

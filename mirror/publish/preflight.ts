@@ -1,0 +1,99 @@
+import pMap from 'p-map';
+import { Refusal } from '../../base/refusal.ts';
+import { plural } from '../json/problem.ts';
+import { LockedImageGone } from '../lockfile/errors.ts';
+import { originOf } from '../manifest/origin.ts';
+import type { BundleUse } from '../plan/job.ts';
+import type { FetchStep, SyncPlan, VersionStep } from '../plan/plan.ts';
+import type { Outcome } from '../report.ts';
+import type { Session } from '../session.ts';
+
+/** A delta is used where its base was not loaded before. */
+class BundleBaseMissing extends Refusal {
+  readonly code = 'BUNDLE_BASE_MISSING';
+}
+
+/** Versions cannot be published from a bundle, so nothing of it was published. */
+class BundleIncomplete extends Refusal {
+  readonly code = 'BUNDLE_INCOMPLETE';
+}
+
+/** Blobs are hashed one after the other by one thread; two keep the disk busy meanwhile. */
+const VERSIONS_IN_WORK = 2;
+/** Errors that the bundle has, and not the tree or the signature. */
+const OF_THE_BUNDLE = /^(?:LAYOUT|BUNDLE|REGISTRY|IMAGE)_/;
+
+/**
+ * Verifies everything that a plan takes from a bundle, before anything is published: each blob is read and hashed.
+ * @returns the versions that cannot be published, and the error of the run; undefined if the bundle is whole
+ */
+export async function findLacks(
+  plan: SyncPlan,
+  bundle: BundleUse,
+  session: Session,
+): Promise<{ readonly outcomes: readonly Outcome[]; readonly problem: BundleIncomplete } | undefined> {
+  const { versions } = plan;
+  const found = await pMap(versions, step => lackOf(step, plan, bundle, session), {
+    concurrency: VERSIONS_IN_WORK,
+    signal: session.signal,
+  });
+  const outcomes = found.filter(outcome => outcome !== undefined);
+  if (outcomes.length === 0) return undefined;
+  const problem = new BundleIncomplete(
+    `Nothing was published: ${plural(outcomes.length, 'version')} cannot be read from ${bundle.path}`,
+    {
+      subject: bundle.path,
+      expected: 'a bundle with all that the tree lacks',
+      found: `${outcomes.length} of ${versions.length} versions missing or damaged`,
+      hint: 'Copy the bundle again, or load the one before it first if it is a delta. The tree is as it was.',
+    },
+  );
+  return { outcomes, problem };
+}
+
+async function lackOf(
+  step: VersionStep,
+  { lockfile }: SyncPlan,
+  bundle: BundleUse,
+  session: Session,
+): Promise<Outcome | undefined> {
+  const met = step.action === 'fail' ? step.error : step.action === 'fetch' ? await readAll(step, session) : undefined;
+  // Its hint is about a registry.
+  const error = met instanceof LockedImageGone ? met.cause : met;
+  if (!(error instanceof Refusal) || !OF_THE_BUNDLE.test(error.code)) return undefined;
+  const { name, version } = step.wanted;
+  const digest = step.action === 'fetch' ? step.digest : lockfile.before(step.wanted)?.digest;
+  const isLeft = digest !== undefined && bundle.requires.has(digest) && /NOT_FOUND|MISSING/.test(error.code);
+  return {
+    name,
+    version,
+    status: 'failed',
+    reference: originOf(step.wanted),
+    error: isLeft ? baseMissing(step, digest, bundle.path, error) : error,
+    warnings: [],
+  };
+}
+
+async function readAll({ image }: FetchStep, { registry, signal }: Session): Promise<Error | undefined> {
+  if (image === undefined) return undefined;
+  const { config, layers } = image.image.manifest;
+  const opened = await registry.get();
+  try {
+    for (const blob of [config, ...layers]) (await opened.openBlob(image.reference, blob, signal)).destroy();
+    return undefined;
+  } catch (error) {
+    signal.throwIfAborted();
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+function baseMissing({ wanted }: VersionStep, digest: string, path: string, cause: Error): BundleBaseMissing {
+  return new BundleBaseMissing(`${path} is a delta, and the tree lacks what its base brings`, {
+    subject: `${wanted.name} ${wanted.version}`,
+    faultIn: path,
+    expected: `${wanted.name} ${wanted.version} in the tree, as ${digest}`,
+    found: 'a version that is missing, damaged or another one',
+    hint: 'Load the bundle that it was made from (--since) first, or use a whole bundle.',
+    cause,
+  });
+}

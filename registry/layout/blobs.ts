@@ -1,0 +1,48 @@
+import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import type { Layout } from '../../layout/layout.ts';
+import { RegistryDigestMismatch } from '../errors.ts';
+import type { Descriptor } from '../image.ts';
+import { algorithmOf } from '../images/digestOf.ts';
+import { type Digest, formatReference, type Reference } from '../reference.ts';
+
+/** The blobs of a layout, read where they are: no copy is made. Each is hashed once before it is read for the first time. */
+export class LayoutBlobs {
+  readonly #layout: Layout;
+  readonly #verified = new Map<Digest, Promise<void>>();
+
+  constructor(layout: Layout) {
+    this.#layout = layout;
+  }
+
+  /** @throws RegistryDigestMismatch for another size than the descriptor's; LayoutBlobMissing, LayoutBlobDamaged, LayoutPartWrong */
+  async open(reference: Reference, { digest, size }: Descriptor, signal?: AbortSignal): Promise<Readable> {
+    signal?.throwIfAborted();
+    const found = await this.#layout.sizeOf(digest);
+    if (found !== undefined && found !== size)
+      throw new RegistryDigestMismatch(`A blob of ${formatReference(reference)} does not match its manifest`, {
+        subject: `${formatReference(reference)}, blob ${digest}`,
+        expected: `${size} bytes`,
+        found: `${found} bytes in ${this.#layout.path}`,
+        hint: 'Make the bundle again, from an image that is pushed again.',
+      });
+    const verified = this.#verified.get(digest) ?? this.#verify(digest, signal);
+    this.#verified.set(digest, verified);
+    await verified.catch((error: unknown) => {
+      this.#verified.delete(digest);
+      throw error;
+    });
+    return this.#layout.open(digest);
+  }
+
+  async #verify(digest: Digest, signal: AbortSignal | undefined): Promise<void> {
+    const hash = createHash(algorithmOf(digest));
+    for await (const chunk of await this.#layout.open(digest)) {
+      signal?.throwIfAborted();
+      hash.update(chunk as Buffer);
+    }
+    if (`${algorithmOf(digest)}:${hash.digest('hex')}` !== digest) throw await this.#layout.blame(digest);
+  }
+
+  async close(): Promise<void> {}
+}
