@@ -26,8 +26,8 @@ export function similar(written: string, candidates: readonly string[]): string[
 
 /** Returns the candidate that `written` misspells: at most a third of the characters differ, whatever the case. */
 export function misspelled(written: string, candidates: readonly string[]): string | undefined {
-  const [closest] = byDistance(written, comparable(written, candidates));
-  return closest !== undefined && isSlip(written.toLowerCase(), closest.toLowerCase()) ? closest : undefined;
+  const slips = comparable(written, candidates).filter(it => isSlip(written.toLowerCase(), it.toLowerCase()));
+  return byDistance(written, slips)[0];
 }
 
 /** Returns all candidates, the fewest edits first, whatever the case; then the longest common beginning; then their order. */

@@ -18,7 +18,7 @@ const [english, chinese] = [read('README.md'), read('README.zh-CN.md')];
 const docs = readdirSync(join(root, 'docs'))
   .filter(name => name.endsWith('.md'))
   .map(name => `docs/${name}`);
-const rooms = ['base', 'registry', 'tree', 'mirror', 'server', 'cli', 'higress', 'test'];
+const rooms = ['base', 'layout', 'registry', 'tree', 'mirror', 'server', 'cli', 'higress', 'test'];
 const documents = [
   ...['README.md', 'README.zh-CN.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'],
   ...docs,

@@ -18,6 +18,7 @@ import { openRegistry } from '../../registry/openRegistry.ts';
 import { imageFormA, imageFormC, imageFormD, imageOf, indexOf, MEDIA, type TestImage } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { slow } from '../support/slow.ts';
 import { payloadFor, publicPem, signatureImage, sigTag, simpleLayer } from './signing.ts';
 
 const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -173,7 +174,7 @@ describe('a bundle', () => {
     }
   });
 
-  it('has the same bytes in every run, as a tar, through parts and in a folder', async () => {
+  it('has the same bytes in every run, as a tar, through parts and in a folder', slow, async () => {
     await writeManifest();
     await pack();
     await pack({ path: join(dir, 'again.tar') });
@@ -208,41 +209,45 @@ describe('a bundle', () => {
     );
   });
 
-  it('carries local modules and the keys of signature policies, whose signatures are verified again', async () => {
-    await writeFile(join(dir, 'cosign.pub'), publicPem(key));
-    const own = buildModule({ seed: 'own', sizeBytes: 2000 });
-    await writeFile(join(dir, 'own.wasm'), own);
-    await writeManifest(
-      { ...everything, Own_1: { file: './own.wasm', versions: ['1+x'] } },
-      { signatures: [{ images: ['**'], key: './cosign.pub' }] },
-    );
-    await pack();
-    await rm(join(dir, 'own.wasm'));
-    await rename(join(dir, 'manifest.json'), join(dir, 'sent.json'));
-    await writeManifest({ b: '1.0.0' });
-    const report = await load('b.tar');
-    assert.deepEqual(
-      report.outcomes.filter(({ status }) => status === 'failed'),
-      [],
-    );
-    assert.deepEqual(await readFile(join(dir, 'loaded/Own_1/1+x/plugin.wasm')), own);
-    assert.match(await readFile(join(dir, 'loaded/a/2.0.0/metadata.json'), 'utf8'), /key sha256:/);
-    const layout = await openLayout(join(dir, 'b.tar'));
-    const entry = layout.index.entries.find(({ annotations }) =>
-      annotations?.['io.containerd.image.name']?.startsWith('plugin-mirror.local/plugins/own-1:1-x'),
-    );
-    assert.ok(entry !== undefined);
-    const { layers } = JSON.parse((await layout.read(entry.digest, 1e6)).toString()) as {
-      layers: { mediaType: string }[];
-    };
-    await layout.close();
-    assert.deepEqual(
-      layers.map(({ mediaType }) => mediaType),
-      [MEDIA.wasmConfig, MEDIA.wasm],
-    );
-  });
+  it(
+    'carries local modules and the keys of signature policies, whose signatures are verified again',
+    slow,
+    async () => {
+      await writeFile(join(dir, 'cosign.pub'), publicPem(key));
+      const own = buildModule({ seed: 'own', sizeBytes: 2000 });
+      await writeFile(join(dir, 'own.wasm'), own);
+      await writeManifest(
+        { ...everything, Own_1: { file: './own.wasm', versions: ['1+x'] } },
+        { signatures: [{ images: ['**'], key: './cosign.pub' }] },
+      );
+      await pack();
+      await rm(join(dir, 'own.wasm'));
+      await rename(join(dir, 'manifest.json'), join(dir, 'sent.json'));
+      await writeManifest({ b: '1.0.0' });
+      const report = await load('b.tar');
+      assert.deepEqual(
+        report.outcomes.filter(({ status }) => status === 'failed'),
+        [],
+      );
+      assert.deepEqual(await readFile(join(dir, 'loaded/Own_1/1+x/plugin.wasm')), own);
+      assert.match(await readFile(join(dir, 'loaded/a/2.0.0/metadata.json'), 'utf8'), /key sha256:/);
+      const layout = await openLayout(join(dir, 'b.tar'));
+      const entry = layout.index.entries.find(({ annotations }) =>
+        annotations?.['io.containerd.image.name']?.startsWith('plugin-mirror.local/plugins/own-1:1-x'),
+      );
+      assert.ok(entry !== undefined);
+      const { layers } = JSON.parse((await layout.read(entry.digest, 1e6)).toString()) as {
+        layers: { mediaType: string }[];
+      };
+      await layout.close();
+      assert.deepEqual(
+        layers.map(({ mediaType }) => mediaType),
+        [MEDIA.wasmConfig, MEDIA.wasm],
+      );
+    },
+  );
 
-  it('made with --only is loaded with the same selection', async () => {
+  it('made with --only is loaded with the same selection', slow, async () => {
     await writeManifest();
     await pack({}, { only: ['b'] });
     const { outcomes, problems } = await load('b.tar');
@@ -272,7 +277,7 @@ describe('a bundle', () => {
     assert.deepEqual(names.filter(name => name !== 'cache').sort(), ['manifest.json']);
   });
 
-  it('stays frozen where a lockfile is', async () => {
+  it('stays frozen where a lockfile is', slow, async () => {
     await writeManifest({ b: '1.0.0' });
     await pack();
     await writeManifest();
@@ -282,39 +287,43 @@ describe('a bundle', () => {
 
 describe('a delta', () => {
   for (const kind of ['bundle', 'lockfile'] as const)
-    it(`leaves out what the base has, and is loaded on top of it only (--since with a ${kind})`, async () => {
-      await writeManifest({ b: '1.0.0' });
-      await pack({ path: join(dir, 'base.tar') });
-      await rename(join(dir, 'manifest.lock.json'), join(dir, 'base.lock.json'));
-      await writeManifest();
-      const since = join(dir, kind === 'bundle' ? 'base.tar' : 'base.lock.json');
-      const { packed } = await pack({ path: join(dir, 'delta.tar') }, { since });
-      assert.equal(packed?.left, 1);
-      const layout = await openLayout(join(dir, 'delta.tar'));
-      assert.equal(await layout.sizeOf(index.digest), undefined);
-      assert.ok(layout.index.entries.some(({ digest }) => digest === index.digest));
-      await layout.close();
+    it(
+      `leaves out what the base has, and is loaded on top of it only (--since with a ${kind})`,
+      kind === 'bundle' ? {} : slow,
+      async () => {
+        await writeManifest({ b: '1.0.0' });
+        await pack({ path: join(dir, 'base.tar') });
+        await rename(join(dir, 'manifest.lock.json'), join(dir, 'base.lock.json'));
+        await writeManifest();
+        const since = join(dir, kind === 'bundle' ? 'base.tar' : 'base.lock.json');
+        const { packed } = await pack({ path: join(dir, 'delta.tar') }, { since });
+        assert.equal(packed?.left, 1);
+        const layout = await openLayout(join(dir, 'delta.tar'));
+        assert.equal(await layout.sizeOf(index.digest), undefined);
+        assert.ok(layout.index.entries.some(({ digest }) => digest === index.digest));
+        await layout.close();
 
-      const { problems, outcomes } = await load('delta.tar', 'fresh');
-      const [problem] = problems as Refusal[];
-      assert.equal(problem?.code, 'BUNDLE_INCOMPLETE');
-      assert.deepEqual(
-        outcomes.map(({ name, error }) => [name, (error as Refusal).code]),
-        [['b', 'BUNDLE_BASE_MISSING']],
-      );
-      assert.match(
-        String((outcomes[0]?.error as Refusal | undefined)?.expected),
-        new RegExp(`b 1\\.0\\.0 .*${index.digest}`),
-      );
-      assert.deepEqual(Object.keys(await treeOf('fresh')), []);
+        const { problems, outcomes } = await load('delta.tar', 'fresh');
+        const [problem] = problems as Refusal[];
+        assert.equal(problem?.code, 'BUNDLE_INCOMPLETE');
+        assert.deepEqual(
+          outcomes.map(({ name, error }) => [name, (error as Refusal).code]),
+          [['b', 'BUNDLE_BASE_MISSING']],
+        );
+        assert.match(
+          String((outcomes[0]?.error as Refusal | undefined)?.expected),
+          new RegExp(`b 1\\.0\\.0 .*${index.digest}`),
+        );
+        assert.deepEqual(Object.keys(await treeOf('fresh')), []);
 
-      await load('base.tar', 'grown');
-      const grown = await load('delta.tar', 'grown');
-      assert.deepEqual(
-        grown.outcomes.map(({ name, status }) => `${name} ${status}`),
-        ['a fetched', 'a fetched', 'b kept', 'a aliased'],
-      );
-    });
+        await load('base.tar', 'grown');
+        const grown = await load('delta.tar', 'grown');
+        assert.deepEqual(
+          grown.outcomes.map(({ name, status }) => `${name} ${status}`),
+          ['a fetched', 'a fetched', 'b kept', 'a aliased'],
+        );
+      },
+    );
 
   it('needs a base with images', async () => {
     await writeManifest();
@@ -355,7 +364,7 @@ describe('loading', () => {
     assert.match(found ?? '', new RegExp(a2.digest));
   });
 
-  it('takes a layout of another tool with a manifest, and asks for one without', async () => {
+  it('takes a layout of another tool with a manifest, and asks for one without', slow, async () => {
     await writeManifest();
     await pack({ kind: 'folder', path: join(dir, 'folder') });
     const file = join(dir, 'folder/index.json');
