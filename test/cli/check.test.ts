@@ -49,7 +49,7 @@ describe('check with a lockfile that differs from the tree', { concurrency: 3 },
     assert.deepEqual((await check(scene)).told, []);
   });
 
-  it('ends in 3 on a build machine without a lockfile, as sync does', async t => {
+  it('ends in 3 on a build machine without a lockfile, as sync does', slow, async t => {
     const scene = await synced(t, 'a');
     await rm(scene.path('manifest.lock.json'));
     assert.equal((await scene.run(['check'])).code, 0);
@@ -182,7 +182,7 @@ describe('a foreign file in the way', { concurrency: 2 }, () => {
     );
   });
 
-  it('is not foreign if its bytes are the locked ones', async t => {
+  it('is not foreign if its bytes are the locked ones', slow, async t => {
     const scene = await synced(t, 'a');
     for (const file of ['index.json', 'a/1/metadata.json']) await rm(scene.path('plugins', file));
     assert.equal((await scene.sync('--dry-run')).code, 0);

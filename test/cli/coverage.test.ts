@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { describe, it, type TestContext } from 'node:test';
 import { readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { openScene, parsed, type Running, type Scene } from '../support/cli.ts';
+import { sample, slow } from '../support/slow.ts';
 
 interface Report {
   readonly served: string;
@@ -138,7 +139,7 @@ describe('coverage', () => {
     assert.match(refused.stdout, /^fault .*status 401/m);
   });
 
-  it('reports a server that does not respond for each path', async t => {
+  it('reports a server that does not respond for each path', slow, async t => {
     const scene = await sceneWithTree(t);
     const { code, stdout } = await scene.run([
       'coverage',
@@ -151,7 +152,7 @@ describe('coverage', () => {
     assert.match(stdout, /^fault +a\/1\.0\.0 .*ECONNREFUSED/m);
   });
 
-  it('reads standard input, and reports broken parts of it with their line', async t => {
+  it('reads standard input, and reports broken parts of it with their line', slow, async t => {
     const scene = await sceneWithTree(t);
     const input = `${resource('here', urlOf('a/1.0.0'))}---\nkind: "open\n---\n${resource('none', 'phase: AUTHN')}`;
     const { code, stdout } = await scene.run(['coverage', '-'], { input });
@@ -161,7 +162,7 @@ describe('coverage', () => {
     assert.match(stdout, /! manifest\.json: 1 of 1 request served \(2 problems\)/);
   });
 
-  it('takes the address out of the environment, and the base by option', async t => {
+  it('takes the address out of the environment, and the base by option', slow, async t => {
     const scene = await openScene(t);
     await scene.write(
       '.env',
@@ -179,14 +180,14 @@ describe('coverage', () => {
 
   it('refuses releases, addresses and options that cannot be used', async t => {
     const scene = await openScene(t);
-    for (const [words, found] of [
+    for (const [words, found] of sample([
       [['--higress', '2.2.55'], /HIGRESS_RELEASE_UNKNOWN[\s\S]*Did you mean 2\.2\.5\?/],
       [['--against', 'ftp://h'], /Expected http:\/\/HOST/],
       [['--against', 'http://u:pw@h'], /Expected http:\/\/HOST/],
       [['--against', 'http://h', '--tree', 't'], /OPTION_CONFLICT/],
       [['--tree', 'none'], /CATALOG_MISSING/],
       [['--against', 'https://h', '--ca-file', 'none.pem'], /--ca-file/],
-    ] as const) {
+    ] as const)) {
       const { code, stdout, stderr } = await scene.run(['coverage', ...words]);
       assert.notEqual(code, 0);
       assert.match(stderr, found);
@@ -201,7 +202,7 @@ describe('init', () => {
     const { code, stderr } = await scene.run(['init', '--higress', '2.2.4', '--higress', '2.2.5', '--write']);
     assert.equal(code, 0, stderr);
     assert.match(stderr, /^wrote manifest\.json: \d+ plugins; plugin-mirror sync fetches them\n$/);
-    for (const release of ['2.2.4', '2.2.5', 'controller', 'all-in-one'])
+    for (const release of sample(['2.2.4', '2.2.5', 'controller', 'all-in-one']))
       assert.equal((await scene.run(['coverage', '--higress', release])).code, 0, release);
     const again = await scene.run(['init', '--write']);
     assert.equal(again.code, 2);
@@ -224,11 +225,11 @@ describe('init', () => {
 
   it('refuses releases in conflict, unknown plugins and a registry that is none', async t => {
     const scene = await openScene(t);
-    for (const [words, found] of [
+    for (const [words, found] of sample([
       [['--higress', '2.1.5', '--higress', '2.2.3'], /HIGRESS_RELEASES_CONFLICT[\s\S]*2\.1\.5[\s\S]*2\.2\.3/],
       [['--plugin', 'ai-proxi'], /HIGRESS_PLUGIN_UNKNOWN[\s\S]*Did you mean ai-proxy\?/],
       [['--registry', 'https://h'], /MANIFEST_INVALID/],
-    ] as const) {
+    ] as const)) {
       const { code, stderr } = await scene.run(['init', ...words]);
       assert.equal(code, 2);
       assert.match(stderr, found);

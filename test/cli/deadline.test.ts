@@ -65,7 +65,7 @@ describe('--deadline', { concurrency: 3 }, () => {
     },
   );
 
-  it('ends waiting between retries, and is no failure of a run that was quicker', async t => {
+  it('ends waiting between retries, and is no failure of a run that was quicker', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0');
     await scene.list({ a: '1.0.0' });

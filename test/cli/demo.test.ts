@@ -6,9 +6,14 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { describe, it, type TestContext } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { type Running, watch } from '../support/cli.ts';
+import { RUNS_SLOW } from '../support/slow.ts';
 
-const DEMO = resolve(import.meta.dirname, '../../scripts/demo.ts');
+const root = resolve(import.meta.dirname, '../..');
+const DEMO = join(root, 'scripts/demo.ts');
+/** As `npm run demo` does, or with the compiled files of the tests, which takes a tenth of the time. */
+const LOADER = RUNS_SLOW ? import.meta.resolve('tsx') : pathToFileURL(join(root, 'scripts/test/loader.js')).href;
 
 /** The demo with a home and a temporary folder of its own; `left` lists their files. */
 async function start(t: TestContext): Promise<Running & { left: () => Promise<string[]> }> {
@@ -16,7 +21,7 @@ async function start(t: TestContext): Promise<Running & { left: () => Promise<st
   for (const part of ['home', 'tmp']) await mkdir(join(dir, part));
   const env = { PATH: process.env.PATH, HOME: join(dir, 'home'), TMPDIR: join(dir, 'tmp'), TSX_DISABLE_CACHE: '1' };
   const running = watch(
-    spawn(process.execPath, ['--import', import.meta.resolve('tsx'), DEMO], {
+    spawn(process.execPath, ['--import', LOADER, DEMO], {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     }),
@@ -41,7 +46,7 @@ async function until({ child, output }: Running, shown: RegExp): Promise<void> {
 /** What the README shows of the same run, without the lines that it leaves out. */
 const TRANSCRIPT =
   /\$ npx plugin-mirror sync\n([\s\S]*?)\n\n/
-    .exec(readFileSync(resolve(import.meta.dirname, '../../README.md'), 'utf8'))?.[1]
+    .exec(readFileSync(join(root, 'README.md'), 'utf8'))?.[1]
     ?.split('\n')
     .filter(line => line !== '…') ?? [];
 

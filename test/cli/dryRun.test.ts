@@ -184,7 +184,7 @@ describe('check', { concurrency: 3 }, () => {
 });
 
 describe('a folder in the way of a file', { concurrency: 3 }, () => {
-  it('is to be moved away by hand, as verify and check report', async t => {
+  it('is to be moved away by hand, as verify and check report', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });

@@ -56,11 +56,11 @@ describe('the number of concurrent requests', { concurrency: 3 }, () => {
     assert.equal(meanwhile.length, 0);
   });
 
-  it('rises one by one after every request has hung, each blob once', async t => {
+  it('rises one by one after every request has hung, each blob once', slow, async t => {
     const scene = await openScene(t);
     await many(scene, 8);
     scene.registry.script({ kind: 'blob', per: 'path', first: 1, fault: hang() });
-    const { ran } = await scene.report('--timeout', '1', '--retries', '2');
+    const { ran } = await scene.report('--timeout', '3', '--retries', '2');
     assert.equal(ran.code, 0, ran.stderr);
     const all = blobs(scene);
     assert.equal(all.length, 16);

@@ -245,7 +245,7 @@ describe('a damaged version that the manifest no longer names', { concurrency: 2
     assert.equal(after.code, 3, 'what is left of them is unknown, and nothing is damaged');
   });
 
-  it('stays published if only a document of it is damaged, and is reported', async t => {
+  it('stays published if only a document of it is damaged, and is reported', slow, async t => {
     const scene = await published(t);
     await writeFile(scene.path('plugins/c/1.0.0/metadata.txt'), 'spoiled');
     await scene.list({ a: '1.0.0' });

@@ -121,7 +121,7 @@ describe('the text of a run', { concurrency: 4 }, () => {
     assert.ok(ran.stderr.split('\n').length < 12, ran.stderr);
   });
 
-  it('keeps causes apart: one that several versions have, and one of each image, up to three', async t => {
+  it('keeps causes apart: one that several versions have, and one of each image, up to three', slow, async t => {
     const scene = await openScene(t);
     scene.push('good', '1.0.0');
     const dead = 'no-such-host.invalid';

@@ -6,6 +6,7 @@ import process from 'node:process';
 import { describe, it } from 'node:test';
 import { satisfies } from 'semver';
 import { ENTRY } from '../support/cli.ts';
+import { slowUnless } from '../support/slow.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const { engines, scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
@@ -27,14 +28,18 @@ function runAs(version: string, ...args: readonly string[]): Promise<{ code: num
 
 describe('a Node.js that is too old', { concurrency: 4 }, () => {
   for (const version of ['14.21.3', '18.20.8', '20.18.0', '20.9.11'])
-    it(`${version} is reported in one line and ends the command line in 2`, async () => {
-      const { code, stdout, stderr } = await runAs(version, ENTRY, 'sync');
-      const line = `plugin-mirror needs Node.js ${needed} or newer; this is ${version} (at ${process.execPath})\n`;
-      assert.deepEqual({ code, stdout, stderr }, { code: 2, stdout: '', stderr: line });
-    });
+    it(
+      `${version} is reported in one line and ends the command line in 2`,
+      slowUnless(version === '20.18.0'),
+      async () => {
+        const { code, stdout, stderr } = await runAs(version, ENTRY, 'sync');
+        const line = `plugin-mirror needs Node.js ${needed} or newer; this is ${version} (at ${process.execPath})\n`;
+        assert.deepEqual({ code, stdout, stderr }, { code: 2, stdout: '', stderr: line });
+      },
+    );
 
   for (const version of [needed, '20.19.0', '21.0.0-nightly20990101', '100.0.0'])
-    it(`${version} is not`, async () => {
+    it(`${version} is not`, slowUnless(version === needed), async () => {
       const { code, stderr } = await runAs(version, ENTRY, '--version');
       assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
     });

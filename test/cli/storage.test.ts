@@ -8,7 +8,7 @@ import { redirect } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { startRegistry } from '../support/registry.ts';
-import { slowUnless } from '../support/slow.ts';
+import { slow, slowUnless } from '../support/slow.ts';
 
 type Cleanup = Parameters<typeof openScene>[0];
 
@@ -116,7 +116,7 @@ describe('a blob storage host to which a registry redirects', { concurrency: 3 }
     assert.deepEqual([ran.code, failed.map(({ name }) => name)], [1, ['p0']]);
   });
 
-  it('may have an unknown name: the registry is asked again as well', async t => {
+  it('may have an unknown name: the registry is asked again as well', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });

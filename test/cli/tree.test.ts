@@ -118,7 +118,7 @@ describe('the tree', { concurrency: 3 }, () => {
     assert.equal((await scene.run(['verify'])).code, 0);
   });
 
-  it('follows changes of local files, and reports their mistakes', async t => {
+  it('follows changes of local files, and reports their mistakes', slow, async t => {
     const scene = await openScene(t);
     const [first, second] = ['first', 'second'].map(seed => buildModule({ seed }));
     await scene.write('local/own.wasm', first ?? '');

@@ -250,7 +250,7 @@ describe('a read-only tree', { concurrency: 3 }, () => {
 });
 
 describe('outdated after a bump in the manifest', { concurrency: 3 }, () => {
-  it('shows what the tree and the lock still have', async t => {
+  it('shows what the tree and the lock still have', slow, async t => {
     const scene = await openScene(t);
     for (const version of ['1.0.0', '2.0.0', '3.0.0']) scene.push('a', version);
     scene.push('b', '1.0.0');
@@ -342,7 +342,7 @@ describe('outdated with mirrors', { concurrency: 3 }, () => {
     },
   );
 
-  it('uses a mirror of which one repository fails', async t => {
+  it('uses a mirror of which one repository fails', slow, async t => {
     const { scene, mirror } = await mirrored(t, ['1.0.0']);
     const image = imageFormC({ wasm: buildModule({ sizeBytes: 1000 }) });
     const names = Array.from({ length: 6 }, (_, index) => `b${index}`);

@@ -12,5 +12,8 @@ export const slow: { readonly skip?: string } = RUNS_SLOW ? {} : { skip: 'slow, 
 /** The same for the cases of a list of which one is enough as a sample. */
 export const slowUnless = (isSample: boolean): typeof slow => (isSample ? {} : slow);
 
+/** The cases of a list that one test tries in turn: the first `count` where there is no time for all. */
+export const sample = <T>(cases: readonly T[], count = 1): readonly T[] => (RUNS_SLOW ? cases : cases.slice(0, count));
+
 /** How often a property is tried or a process killed: `many` times where there is time. */
 export const times = (few: number, many: number): number => (RUNS_SLOW ? many : few);
