@@ -8,34 +8,46 @@ import { buildModule } from '../support/module.ts';
 import { slow } from '../support/slow.ts';
 
 describe('--deadline', { concurrency: 3 }, () => {
-  it('stops a run like Ctrl-C, ends in 1 and reports what was finished; the next run continues from there', async t => {
-    const scene = await openScene(t);
-    const done = scene.push('done', '1.0.0');
-    const slow = scene.push('slow', '1.0.0', imageFormC({ wasm: buildModule({ seed: 'slow', sizeBytes: 900_000 }) }));
-    scene.registry.script({ kind: 'blob', path: new RegExp(sha256(slow)), fault: hang({ afterBytes: 700_000 }) });
-    await scene.list({ slow: '1.0.0', done: '1.0.0' });
-    const { ran, report } = await scene.report('--deadline', '4');
-    assert.equal(ran.code, 1);
-    assert.equal(report.interrupted, true);
-    assert.deepEqual(
-      report.plugins.map(({ name, status: how }) => `${name} ${how}`),
-      ['done fetched'],
-    );
-    assert.deepEqual(
-      report.errors?.map(({ code }) => code),
-      ['SYNC_DEADLINE'],
-    );
-    assert.match(ran.stderr, /SYNC_DEADLINE.*4 s/);
-    assert.match(ran.stderr, /1 of 2 finished: done\/1\.0\.0; not finished: slow\/1\.0\.0/);
-    assert.ok(done.equals(await readFile(scene.path('plugins/done/1.0.0/plugin.wasm'))));
-    assert.deepEqual((await readdir(scene.path('plugins'))).sort(), ['done', 'index.json', 'snapshot-inventory.json']);
-    scene.registry.script([]);
-    scene.registry.reset();
-    assert.equal((await scene.sync('--deadline', '60')).code, 0);
-    const ranges = scene.registry.requests.filter(({ kind }) => kind === 'blob').map(({ headers }) => headers.range);
-    assert.equal(ranges.length, 1);
-    assert.match(String(ranges[0]), /^bytes=[1-9]/);
-  });
+  it(
+    'stops a run like Ctrl-C, ends in 1 and reports what was finished; the next run continues from there',
+    slow,
+    async t => {
+      const scene = await openScene(t);
+      const done = scene.push('done', '1.0.0');
+      const large = scene.push(
+        'slow',
+        '1.0.0',
+        imageFormC({ wasm: buildModule({ seed: 'slow', sizeBytes: 900_000 }) }),
+      );
+      scene.registry.script({ kind: 'blob', path: new RegExp(sha256(large)), fault: hang({ afterBytes: 700_000 }) });
+      await scene.list({ slow: '1.0.0', done: '1.0.0' });
+      const { ran, report } = await scene.report('--deadline', '15');
+      assert.equal(ran.code, 1);
+      assert.equal(report.interrupted, true);
+      assert.deepEqual(
+        report.plugins.map(({ name, status: how }) => `${name} ${how}`),
+        ['done fetched'],
+      );
+      assert.deepEqual(
+        report.errors?.map(({ code }) => code),
+        ['SYNC_DEADLINE'],
+      );
+      assert.match(ran.stderr, /SYNC_DEADLINE.*15 s/);
+      assert.match(ran.stderr, /1 of 2 finished: done\/1\.0\.0; not finished: slow\/1\.0\.0/);
+      assert.ok(done.equals(await readFile(scene.path('plugins/done/1.0.0/plugin.wasm'))));
+      assert.deepEqual((await readdir(scene.path('plugins'))).sort(), [
+        'done',
+        'index.json',
+        'snapshot-inventory.json',
+      ]);
+      scene.registry.script([]);
+      scene.registry.reset();
+      assert.equal((await scene.sync('--deadline', '60')).code, 0);
+      const ranges = scene.registry.requests.filter(({ kind }) => kind === 'blob').map(({ headers }) => headers.range);
+      assert.equal(ranges.length, 1);
+      assert.match(String(ranges[0]), /^bytes=[1-9]/);
+    },
+  );
 
   it('that passes before anything is known is reported, also in JSON', async t => {
     const scene = await openScene(t);
