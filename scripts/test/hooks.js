@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 const ROOT = new URL('../../', import.meta.url).href;
-const SOURCES = /^(?:base|layout|registry|tree|mirror|server|cli|scripts|test)\/.*\.ts$/;
+const SOURCES = /^(?!node_modules\/|build\/|dist\/).*\.ts$/;
 
 /**
  * The compiler writes `./name.js` where the source has `./name.ts`.

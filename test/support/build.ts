@@ -23,8 +23,10 @@ export function compiled(source: string): string {
 export function staleSource({ config, output }: (typeof BUILDS)[number]): string | undefined {
   const built = statSync(join(root, output), { throwIfNoEntry: false })?.mtimeMs;
   if (built === undefined) return output;
-  const { include } = JSON.parse(readFileSync(join(root, config), 'utf8')) as { include: string[] };
-  return ['tsconfig.json', config, ...include.map(path => path.replace('../../', ''))]
+  const [own, shared] = [config, 'tsconfig.json'].map(
+    path => JSON.parse(readFileSync(join(root, path), 'utf8')) as { include?: string[] },
+  );
+  return ['tsconfig.json', config, ...(own?.include ?? shared?.include ?? [])]
     .flatMap(path => (path.includes('.') ? path : sourcesBelow(path)))
     .find(path => statSync(join(root, path)).mtimeMs > built);
 }
