@@ -40,19 +40,19 @@ describe('the number of concurrent requests', { concurrency: 3 }, () => {
       assert.equal(all.length, 120 + refused.length, 'each refusal costs one request');
     });
 
-  it('is zero during a pause that the registry asked for', async t => {
+  it('is zero during a pause that the registry asked for', slow, async t => {
     const scene = await openScene(t);
     await many(scene, 30);
     scene.registry.script([
-      { kind: 'blob', nth: 5, fault: status(429, { retryAfter: 1 }) },
+      { kind: 'blob', nth: 5, fault: status(429, { retryAfter: 5 }) },
       { kind: 'blob', fault: delay(20) },
     ]);
     const { ran } = await scene.report();
     assert.equal(ran.code, 0, ran.stderr);
     const all = blobs(scene);
     const said = all.find(({ status: code }) => code === 429)?.atMs ?? 0;
-    // What was under way when it said so had been sent already.
-    const meanwhile = all.filter(({ atMs }) => atMs > said + 200 && atMs < said + 900);
+    // Requests that were sent before the reply arrived may come later, on a busy machine by seconds.
+    const meanwhile = all.filter(({ atMs }) => atMs > said + 3000 && atMs < said + 4900);
     assert.equal(meanwhile.length, 0);
   });
 

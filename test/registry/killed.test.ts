@@ -12,12 +12,13 @@ import { compiled, requireCurrentBuild } from '../support/build.ts';
 import { drip } from '../support/faults.ts';
 import { type Digest, digestOf, imageOf } from '../support/images.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { slow, times } from '../support/slow.ts';
 
 requireCurrentBuild();
 
 const READER = compiled('test/support/blobReader.ts');
 // Each round costs a process; set it higher to look for rare moments.
-const ROUNDS = Number(process.env.PLUGIN_MIRROR_TEST_ROUNDS ?? 3);
+const ROUNDS = Number(process.env.PLUGIN_MIRROR_TEST_ROUNDS ?? times(1, 3));
 const WASM = 'application/vnd.module.wasm.content.layer.v1+wasm';
 // Repeatable content, which needs little memory in a failing assertion.
 const bodyOf = (size: number, seed: number) => Buffer.alloc(size, `${seed} of the blobs, `);
@@ -108,7 +109,7 @@ describe('processes that read blobs', () => {
     );
   });
 
-  it('can share a cache folder, even if some are killed', async () => {
+  it('can share a cache folder, even if some are killed', slow, async () => {
     const cacheDir = join(dir, 'shared');
     server.script({ kind: 'blob', fault: drip({ bytes: 128 * 1024, everyMs: 4 }) });
     const doomed = startReader(ref, cacheDir, wanted);
@@ -135,7 +136,7 @@ describe('processes that read blobs', () => {
     assert.equal(await child.ended, 0);
   });
 
-  it('need no more memory for large blobs than for small ones', async () => {
+  it('need no more memory for large blobs than for small ones', slow, async () => {
     const large = Array.from({ length: 8 }, (_, index) => bodyOf(30_000_000, index));
     server.push('plugins/large', '1', imageOf({ layers: large.map(body => ({ mediaType: WASM, body })) }));
     const blobs = large.map(body => `${digestOf(body)}/${body.length}`);
