@@ -2,12 +2,14 @@
 #
 #   docker build -t IMAGE .
 #   docker buildx build --platform linux/amd64,linux/arm64 -t REGISTRY/IMAGE --push .
+#   docker build --target program -t IMAGE .     # the program without plugins, for a tree on a volume
 #
 # Everything is fetched and built on the build platform: plugins and node_modules are the same on every platform, and the
-# final stage runs nothing, so a build for another platform needs no emulation.
+# final stages run nothing, so a build for another platform needs no emulation.
 # There is no `syntax` line, because it would pull one more image.
 
-# The base image, for the build and for the result: Node 20.18.1 or newer with npm.
+# The base image, for the build and for Node.js, bash and the C library in the result: Debian with Node 20.18.1 or newer and npm.
+# docs/image.md explains how to pin it by digest.
 ARG NODE_IMAGE=node:24-bookworm-slim
 # The registry client: `builtin`, or `oras`, which takes /bin/oras from ORAS_IMAGE. That image is not pulled otherwise.
 ARG ENGINE=builtin
@@ -16,6 +18,21 @@ ARG ORAS_IMAGE=ghcr.io/oras-project/oras:v1.3.3
 ARG CA_FILE=
 # npm's registry, if not the usual one. The secret `npmrc` may contain its password.
 ARG NPM_REGISTRY=
+# The manifest, inside the build context, with the files that it names. If a lockfile is next to it, sync is frozen.
+ARG MANIFEST=manifest.json
+# A release of Higress, such as 2.2.5, instead of a manifest: the plugins that its Console and Controller request.
+ARG HIGRESS=
+# sha256:… of the lockfile and the tree digest (`tree` in index.json), for the labels. The build fails if they are different.
+ARG LOCK_DIGEST=
+ARG TREE_DIGEST=
+
+# Mistakes in the arguments end the build before anything is fetched.
+FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS arguments
+ARG CA_FILE
+ARG MANIFEST
+ARG HIGRESS
+ARG LOCK_DIGEST
+RUN --mount=type=bind,target=/context sh /context/scripts/image/checkArguments.sh /context && touch /arguments-are-good
 
 FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS packages
 ARG CA_FILE
@@ -33,11 +50,12 @@ RUN --mount=type=cache,target=/var/cache/npm --mount=type=secret,id=npmrc \
  && find node_modules -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' -o -name '*.md' \) -delete \
  && find node_modules -exec touch -h -d @0 {} +
 
-FROM packages AS program
+FROM packages AS compiled
 RUN --mount=type=cache,target=/var/cache/npm --mount=type=secret,id=npmrc \
     sh scripts/image/npmInstall.sh
 COPY tsconfig.json tsconfig.build.json ./
 COPY base base
+COPY layout layout
 COPY registry registry
 COPY tree tree
 COPY mirror mirror
@@ -48,7 +66,7 @@ RUN npm run --silent build && chmod 755 dist/cli/main.js && find dist -exec touc
 # The files that are added to the base image.
 FROM packages AS app
 COPY --from=modules /src/node_modules /root-of-image/opt/plugin-mirror/node_modules
-COPY --from=program /src/dist /root-of-image/opt/plugin-mirror/dist
+COPY --from=compiled /src/dist /root-of-image/opt/plugin-mirror/dist
 COPY LICENSE /root-of-image/opt/plugin-mirror/
 COPY higress /root-of-image/opt/plugin-mirror/higress
 COPY --chmod=755 scripts/image/curl.sh /root-of-image/opt/plugin-mirror/bin/curl
@@ -64,8 +82,9 @@ FROM app AS engine-oras
 COPY --from=oras /bin/oras /usr/local/bin/oras
 
 FROM engine-${ENGINE} AS sync
-# The manifest, inside the build context, with the files that it names. If a lockfile is next to it, sync is frozen.
-ARG MANIFEST=manifest.json
+COPY --from=arguments /arguments-are-good /
+ARG MANIFEST
+ARG HIGRESS
 # HOST[/PREFIX] to use instead of every registry in the manifest: a private mirror.
 ARG REGISTRY=
 # 1, or the hosts to contact over http. Loopback is tried over http in any case.
@@ -89,31 +108,42 @@ RUN --mount=type=bind,target=/context,rw \
 FROM --platform=$BUILDPLATFORM scratch AS tree
 COPY --from=sync /mirror/plugins/ /
 
-# The plugins without dot files. The build fails unless every byte matches the tree's index.json.
-FROM app AS verify
+# The plugins without dot files, divided into /layers/00 … /layers/95 by plugin, and /layers/catalog with the files of the whole
+# tree. The build fails unless every byte matches the tree's index.json.
+FROM app AS divided
+ARG TREE_DIGEST
 COPY scripts/image/imageTree.sh /
-COPY --from=tree / /mirror/plugins/
-RUN sh /imageTree.sh /mirror/plugins
+RUN --mount=type=bind,from=tree,target=/tree sh /imageTree.sh /tree /layers usr/share/nginx/html/plugins
 FROM --platform=$BUILDPLATFORM scratch AS verified
-COPY --from=verify /mirror/plugins/ /
+COPY --from=divided /layers/*/usr/share/nginx/html/plugins/ /
 
-FROM ${NODE_IMAGE}
+# Node.js, bash, cat and the libraries they need, out of the base image of the target platform. Without npm, apt and perl.
+FROM ${NODE_IMAGE} AS base
+FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS runtime
+COPY scripts/image/runtimeRoot.sh /
+RUN --mount=type=bind,from=base,target=/base sh /runtimeRoot.sh /base /runtime
+
+FROM scratch AS program
 ARG VERSION=0.1.0
 ARG REVISION=
+ARG SOURCE=
+ARG NODE_IMAGE
 LABEL org.opencontainers.image.title="plugin-mirror" \
       org.opencontainers.image.description="Higress Wasm plugins over plain HTTP" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${NODE_IMAGE}"
 # A young generation of 2 MiB: a file server allocates little that lives long, and its memory is limited.
 ENV NODE_ENV=production \
     NODE_OPTIONS=--max-semi-space-size=2 \
-    PATH="${PATH}:/opt/plugin-mirror/bin" \
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/plugin-mirror/bin \
     PLUGIN_MIRROR_TREE=/usr/share/nginx/html/plugins \
     PLUGIN_MIRROR_HOST=0.0.0.0 \
     PLUGIN_MIRROR_PORT=8080
+COPY --from=runtime /runtime/ /
 COPY --from=app /root-of-image/ /
-COPY --from=verified / /usr/share/nginx/html/plugins/
 # A number, so that Kubernetes can see that it is not root. Any other user works as well.
 USER 1000:1000
 EXPOSE 8080
@@ -122,3 +152,108 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["/opt/plugin-mirror/bin/health"]
 ENTRYPOINT ["plugin-mirror"]
 CMD ["serve"]
+
+# A plugin is in one layer, so a changed plugin is the only one that is uploaded and pulled again. With --link a layer depends on
+# its own files only: it stays the same when the layers before it change.
+FROM program
+ARG LOCK_DIGEST
+ARG TREE_DIGEST
+LABEL plugin-mirror.lock-digest="${LOCK_DIGEST}" \
+      plugin-mirror.tree-digest="${TREE_DIGEST}"
+COPY --link --from=divided /layers/00/ /
+COPY --link --from=divided /layers/01/ /
+COPY --link --from=divided /layers/02/ /
+COPY --link --from=divided /layers/03/ /
+COPY --link --from=divided /layers/04/ /
+COPY --link --from=divided /layers/05/ /
+COPY --link --from=divided /layers/06/ /
+COPY --link --from=divided /layers/07/ /
+COPY --link --from=divided /layers/08/ /
+COPY --link --from=divided /layers/09/ /
+COPY --link --from=divided /layers/10/ /
+COPY --link --from=divided /layers/11/ /
+COPY --link --from=divided /layers/12/ /
+COPY --link --from=divided /layers/13/ /
+COPY --link --from=divided /layers/14/ /
+COPY --link --from=divided /layers/15/ /
+COPY --link --from=divided /layers/16/ /
+COPY --link --from=divided /layers/17/ /
+COPY --link --from=divided /layers/18/ /
+COPY --link --from=divided /layers/19/ /
+COPY --link --from=divided /layers/20/ /
+COPY --link --from=divided /layers/21/ /
+COPY --link --from=divided /layers/22/ /
+COPY --link --from=divided /layers/23/ /
+COPY --link --from=divided /layers/24/ /
+COPY --link --from=divided /layers/25/ /
+COPY --link --from=divided /layers/26/ /
+COPY --link --from=divided /layers/27/ /
+COPY --link --from=divided /layers/28/ /
+COPY --link --from=divided /layers/29/ /
+COPY --link --from=divided /layers/30/ /
+COPY --link --from=divided /layers/31/ /
+COPY --link --from=divided /layers/32/ /
+COPY --link --from=divided /layers/33/ /
+COPY --link --from=divided /layers/34/ /
+COPY --link --from=divided /layers/35/ /
+COPY --link --from=divided /layers/36/ /
+COPY --link --from=divided /layers/37/ /
+COPY --link --from=divided /layers/38/ /
+COPY --link --from=divided /layers/39/ /
+COPY --link --from=divided /layers/40/ /
+COPY --link --from=divided /layers/41/ /
+COPY --link --from=divided /layers/42/ /
+COPY --link --from=divided /layers/43/ /
+COPY --link --from=divided /layers/44/ /
+COPY --link --from=divided /layers/45/ /
+COPY --link --from=divided /layers/46/ /
+COPY --link --from=divided /layers/47/ /
+COPY --link --from=divided /layers/48/ /
+COPY --link --from=divided /layers/49/ /
+COPY --link --from=divided /layers/50/ /
+COPY --link --from=divided /layers/51/ /
+COPY --link --from=divided /layers/52/ /
+COPY --link --from=divided /layers/53/ /
+COPY --link --from=divided /layers/54/ /
+COPY --link --from=divided /layers/55/ /
+COPY --link --from=divided /layers/56/ /
+COPY --link --from=divided /layers/57/ /
+COPY --link --from=divided /layers/58/ /
+COPY --link --from=divided /layers/59/ /
+COPY --link --from=divided /layers/60/ /
+COPY --link --from=divided /layers/61/ /
+COPY --link --from=divided /layers/62/ /
+COPY --link --from=divided /layers/63/ /
+COPY --link --from=divided /layers/64/ /
+COPY --link --from=divided /layers/65/ /
+COPY --link --from=divided /layers/66/ /
+COPY --link --from=divided /layers/67/ /
+COPY --link --from=divided /layers/68/ /
+COPY --link --from=divided /layers/69/ /
+COPY --link --from=divided /layers/70/ /
+COPY --link --from=divided /layers/71/ /
+COPY --link --from=divided /layers/72/ /
+COPY --link --from=divided /layers/73/ /
+COPY --link --from=divided /layers/74/ /
+COPY --link --from=divided /layers/75/ /
+COPY --link --from=divided /layers/76/ /
+COPY --link --from=divided /layers/77/ /
+COPY --link --from=divided /layers/78/ /
+COPY --link --from=divided /layers/79/ /
+COPY --link --from=divided /layers/80/ /
+COPY --link --from=divided /layers/81/ /
+COPY --link --from=divided /layers/82/ /
+COPY --link --from=divided /layers/83/ /
+COPY --link --from=divided /layers/84/ /
+COPY --link --from=divided /layers/85/ /
+COPY --link --from=divided /layers/86/ /
+COPY --link --from=divided /layers/87/ /
+COPY --link --from=divided /layers/88/ /
+COPY --link --from=divided /layers/89/ /
+COPY --link --from=divided /layers/90/ /
+COPY --link --from=divided /layers/91/ /
+COPY --link --from=divided /layers/92/ /
+COPY --link --from=divided /layers/93/ /
+COPY --link --from=divided /layers/94/ /
+COPY --link --from=divided /layers/95/ /
+COPY --link --from=divided /layers/catalog/ /

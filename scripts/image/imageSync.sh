@@ -7,6 +7,12 @@ cd /context
 PATH=$PATH:/root-of-image/opt/plugin-mirror/bin
 secrets=/run/secrets
 
+if [ -n "${HIGRESS:-}" ]; then
+  MANIFEST=/tmp/higress/manifest.json
+  mkdir -p /tmp/higress
+  plugin-mirror init $(printf %s "$HIGRESS" | tr ', ' '\n\n' | sed '/./s/^/--higress /') --write --manifest "$MANIFEST"
+fi
+
 # An empty variable counts as unset.
 export PLUGIN_MIRROR_MANIFEST="$MANIFEST" PLUGIN_MIRROR_REGISTRY="$REGISTRY" PLUGIN_MIRROR_ENGINE="$ENGINE" \
   PLUGIN_MIRROR_PLAIN_HTTP="$PLAIN_HTTP" PLUGIN_MIRROR_CA_FILE="$CA_FILE" PLUGIN_MIRROR_USERNAME="$REGISTRY_USERNAME" \

@@ -5,12 +5,12 @@ import { before, describe, it } from 'node:test';
 import { parse } from 'yaml';
 import { buildProgram } from '../../cli/program.ts';
 
-const folder = resolve(import.meta.dirname, '../../deploy/kubernetes');
+const folder = resolve(import.meta.dirname, '../../deploy/kubernetes/base');
 const labels = { app: 'higress-plugin-server', higress: 'higress-plugin-server' };
 
 /** Of apps/v1 Deployment, what is asserted below. */
 interface Deployment {
-  readonly metadata: { readonly name: string; readonly namespace: string; readonly labels: object };
+  readonly metadata: { readonly name: string; readonly labels: object };
   readonly spec: {
     readonly replicas: number;
     readonly selector: { readonly matchLabels: object };
@@ -29,6 +29,8 @@ interface Deployment {
 }
 
 interface Container {
+  readonly image: string;
+  readonly imagePullPolicy: string;
   readonly ports: readonly [{ readonly name: string; readonly containerPort: number }];
   readonly resources: object;
   readonly securityContext: object;
@@ -48,6 +50,11 @@ interface Service {
   readonly spec: { readonly type: string; readonly selector: object; readonly ports: readonly object[] };
 }
 
+interface Kustomization {
+  readonly namespace: string;
+  readonly images: readonly [{ readonly name: string; readonly newTag: string }];
+}
+
 async function read<T>(name: string): Promise<T> {
   return parse(await readFile(`${folder}/${name}`, 'utf8')) as T;
 }
@@ -55,13 +62,26 @@ async function read<T>(name: string): Promise<T> {
 describe('deploy/kubernetes', () => {
   let deployment: Deployment;
   let service: Service;
+  let kustomization: Kustomization;
   before(async () => {
-    [deployment, service] = await Promise.all([read<Deployment>('deployment.yaml'), read<Service>('service.yaml')]);
+    [deployment, service, kustomization] = await Promise.all([
+      read<Deployment>('deployment.yaml'),
+      read<Service>('service.yaml'),
+      read<Kustomization>('kustomization.yaml'),
+    ]);
+  });
+
+  it('runs a version of the image, not whatever a node has under a moving tag', () => {
+    const [image] = kustomization.images;
+    assert.match(image.newTag, /^\d+\.\d+\.\d+$/);
+    assert.equal(deployment.spec.template.spec.containers[0].image, image.name);
+    assert.equal(deployment.spec.template.spec.containers[0].imagePullPolicy, 'IfNotPresent');
   });
 
   it("takes the place of Higress' own plugin server", () => {
     const { metadata, spec } = deployment;
-    assert.deepEqual([metadata.name, metadata.namespace], ['higress-plugin-server', 'higress-system']);
+    assert.equal(metadata.name, 'higress-plugin-server');
+    assert.equal(kustomization.namespace, 'higress-system');
     for (const found of [metadata.labels, spec.selector.matchLabels, spec.template.metadata.labels])
       assert.deepEqual(found, labels);
     assert.equal(spec.replicas, 2);
@@ -109,7 +129,7 @@ describe('deploy/kubernetes', () => {
   });
 
   it('is reached on port 80 inside the cluster', () => {
-    assert.deepEqual([service.metadata.name, service.metadata.namespace], ['higress-plugin-server', 'higress-system']);
+    assert.equal(service.metadata.name, 'higress-plugin-server');
     assert.equal(service.spec.type, 'ClusterIP');
     assert.deepEqual(service.spec.selector, labels);
     assert.deepEqual(service.spec.ports, [{ name: 'http', port: 80, targetPort: 'http', protocol: 'TCP' }]);

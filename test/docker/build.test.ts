@@ -43,6 +43,22 @@ describe('docker build', { skip: withoutDocker() }, () => {
     assert.deepEqual(await contentOf(oras), await contentOf(builtin));
   });
 
+  it('makes the manifest of a release of Higress, and ends at the first step where an argument cannot work', async () => {
+    await serve({});
+    const release = [...argument('HIGRESS', '2.0.0'), ...argument('SYNC_ARGS', '--only one')];
+    await assert.rejects(context.buildTree(...from(), ...release), /SELECTION_EMPTY/);
+    const requests = registry.count(() => true);
+    await assert.rejects(
+      context.buildTree(...from(), ...argument('HIGRESS', '9.9.9')),
+      /not a known release of Higress/,
+    );
+    await assert.rejects(context.buildTree(...from(), ...argument('MANIFEST', '../mine.json')), /outside of the build/);
+    assert.equal(
+      registry.count(() => true),
+      requests,
+    );
+  });
+
   it('does not even look at the ORAS image unless asked to', async () => {
     await serve({});
     await context.buildTree(...from(), ...argument('ORAS_IMAGE', `${registry.host}/no/such:image`));
@@ -120,6 +136,12 @@ describe('docker build', { skip: withoutDocker() }, () => {
       names.filter(name => name.includes('/.') || name.startsWith('.')),
       [],
     );
+
+    const { tree: digest } = JSON.parse(await readFile(join(tree, 'index.json'), 'utf8')) as { tree: string };
+    const expecting = (treeDigest: string) =>
+      context.buildTree('--build-context', `tree=${tree}`, ...gone, ...argument('TREE_DIGEST', treeDigest));
+    await expecting(digest);
+    await assert.rejects(expecting(`sha256:${'0'.repeat(64)}`), new RegExp(`has the digest ${digest}`));
 
     await writeFile(join(tree, 'one/1.0.0/plugin.wasm'), buildModule({ seed: 'spoilt', sizeBytes: 200_000 }));
     await assert.rejects(

@@ -15,6 +15,7 @@ const stages = instructions
   .split(/^(?=FROM )/m)
   .slice(1);
 const last = stages.at(-1) ?? '';
+const program = stages.find(stage => / AS program$/m.test(stage)) ?? '';
 
 test('the build pulls only the base image: no syntax line, and no heredoc, which would need one', () => {
   assert.doesNotMatch(text, /^#\s*syntax\s*=/m);
@@ -23,24 +24,56 @@ test('the build pulls only the base image: no syntax line, and no heredoc, which
   const names = new Set(stages.flatMap(stage => / AS (\S+)/.exec(stage)?.[1] ?? []));
   assert.deepEqual(
     images.filter(image => !names.has(image ?? '')),
-    ['${NODE_IMAGE}', '${ORAS_IMAGE}', 'engine-${ENGINE}', 'scratch', 'scratch', '${NODE_IMAGE}'],
+    [
+      '${NODE_IMAGE}',
+      '${NODE_IMAGE}',
+      '${ORAS_IMAGE}',
+      'engine-${ENGINE}',
+      'scratch',
+      'scratch',
+      '${NODE_IMAGE}',
+      '${NODE_IMAGE}',
+      'scratch',
+    ],
   );
 });
 
-test('the final stage runs nothing: another platform needs no emulation', () => {
-  assert.doesNotMatch(last, /^(?:RUN|ADD) /m);
-  const builders = stages.slice(0, -1).filter(stage => /^FROM \$/.test(stage));
-  assert.deepEqual(builders, [], 'a builder stage without --platform=$BUILDPLATFORM would run once per architecture');
+test('what is built for the target platform runs nothing: another platform needs no emulation', () => {
+  const ofTarget = stages.filter(stage => /^FROM (?!--platform=\$BUILDPLATFORM )/.test(stage));
+  const namesOf = (list: readonly string[]) => list.map(stage => / AS (\S+)/.exec(stage)?.[1] ?? '');
+  const running = ofTarget.filter(stage => /^(?:RUN|ADD) /m.test(stage));
+  const roots = namesOf(ofTarget).filter(name => ['base', 'program', ''].includes(name));
+  assert.deepEqual(roots, ['base', 'program', '']);
+  // The others begin with a stage of the build platform.
+  for (const stage of running)
+    assert.match(stage, /^FROM (?:packages|app|engine-\$\{ENGINE\}) AS /, stage.split('\n', 1)[0]);
+});
+
+test('every folder that is compiled is copied', async () => {
+  const { include } = JSON.parse(await readFile(join(root, 'tsconfig.build.json'), 'utf8')) as { include: string[] };
+  assert.deepEqual(
+    include.filter(folder => !instructions.includes(`COPY ${folder} ${folder}`)),
+    [],
+  );
+});
+
+test('every plugin layer that the scripts make is copied, each by itself', async () => {
+  const script = await readFile(join(root, 'scripts/image/imageTree.sh'), 'utf8');
+  const count = Number(/ count=(\d+)$/m.exec(script)?.[1]);
+  const copied = [...last.matchAll(/^COPY --link --from=divided \/layers\/(\w+)\/ \/$/gm)].map(([, layer]) => layer);
+  const expected = Array.from({ length: count }, (_, index) => String(index).padStart(2, '0'));
+  assert.deepEqual(copied, [...expected, 'catalog']);
+  assert.ok(copied.length < 120, 'docker takes at most 125 layers');
 });
 
 test('port, user, path and health check that consumers rely on', async () => {
   const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
-  assert.match(last, /^USER [1-9]\d*:\d+$/m);
-  assert.match(last, /^EXPOSE 8080$/m);
-  assert.match(last, /^STOPSIGNAL SIGTERM$/m);
-  assert.match(last, /^HEALTHCHECK .*CMD \["\/opt\/plugin-mirror\/bin\/health"\]/m);
-  assert.match(last, /^COPY --from=verified \/ \/usr\/share\/nginx\/html\/plugins\/$/m);
-  assert.match(last, new RegExp(`^ARG VERSION=${version.replaceAll('.', '\\.')}$`, 'm'));
+  assert.match(program, /^USER [1-9]\d*:\d+$/m);
+  assert.match(program, /^EXPOSE 8080$/m);
+  assert.match(program, /^STOPSIGNAL SIGTERM$/m);
+  assert.match(program, /^HEALTHCHECK .*CMD \["\/opt\/plugin-mirror\/bin\/health"\]/m);
+  assert.match(text, /imageTree\.sh \/tree \/layers usr\/share\/nginx\/html\/plugins$/m);
+  assert.match(program, new RegExp(`^ARG VERSION=${version.replaceAll('.', '\\.')}$`, 'm'));
   assert.match(text, /^ARG NODE_IMAGE=node:24-bookworm-slim$/m);
 });
 
