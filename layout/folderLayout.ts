@@ -37,6 +37,11 @@ export async function openFolderLayout(path: string): Promise<Layout> {
       return start >= until ? Readable.from([]) : createReadStream(file, { start, end: until - 1 });
     },
     read: (digest, limitBytes) => readVerified(layout, digest, limitBytes),
+    async locate(digest) {
+      const file = join(path, blobPath(digest));
+      const size = await sizeOfFile(file);
+      return size === undefined ? undefined : { path: file, start: 0, size };
+    },
     async digests() {
       const names: string[] = [];
       for (const algorithm of ['sha256', 'sha512'])

@@ -2,6 +2,13 @@ import type { Readable } from 'node:stream';
 import type { LayoutDigest } from './digest.ts';
 import type { LayoutIndex } from './layoutIndex.ts';
 
+export interface BlobLocation {
+  readonly path: string;
+  readonly start: number;
+  /** In bytes. */
+  readonly size: number;
+}
+
 /** An open OCI image layout. All methods may be called concurrently, until `close`. */
 export interface Layout {
   /** The path as the user gave it, for messages. */
@@ -23,6 +30,9 @@ export interface Layout {
    * @throws LayoutBlobMissing, LayoutBlobDamaged, LayoutInvalid if it is larger than `limitBytes`
    */
   read(digest: LayoutDigest, limitBytes: number): Promise<Buffer>;
+
+  /** The file that holds all bytes of a blob, and where they begin in it. Undefined if it is not there, or in several parts. */
+  locate(digest: LayoutDigest): Promise<BlobLocation | undefined>;
 
   /** The digests of all blobs, sorted. */
   digests(): Promise<readonly LayoutDigest[]>;

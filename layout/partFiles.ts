@@ -27,6 +27,8 @@ interface PartFile {
 /** One file, or the parts of a split one, read as one sequence of bytes. */
 export interface PartFiles {
   readonly size: number;
+  /** The path of the file, unless there are several parts. */
+  readonly onlyPath: string | undefined;
   /** @returns the bytes from `start` on, `length` of them, fewer at the end */
   read(start: number, length: number): Promise<Buffer>;
   /** The names of the files that hold these bytes, for messages. */
@@ -63,6 +65,7 @@ export async function openParts(path: string): Promise<PartFiles> {
     parts.filter(part => part.start < end && part.start + part.size > start);
   return {
     size,
+    onlyPath: paths.length === 1 ? paths[0] : undefined,
     async read(start, length) {
       const end = Math.min(size, start + length);
       const bytes = Buffer.alloc(Math.max(0, end - start));

@@ -57,6 +57,11 @@ export async function openTarLayout(path: string, files: PartFiles): Promise<Lay
       return Readable.from(pieces(files, span.start + start, span.start + Math.min(end ?? span.size, span.size)));
     },
     read: (digest, limitBytes) => readVerified(layout, digest, limitBytes),
+    async locate(digest) {
+      const span = blobs.get(digest);
+      if (span === undefined || files.onlyPath === undefined) return undefined;
+      return { path: files.onlyPath, start: span.start, size: span.size };
+    },
     digests: async () => [...blobs.keys()].sort(compareText),
     async blame(digest) {
       const { start, size } = spanOf(digest);

@@ -60,6 +60,8 @@ export interface TlsFilesSettings {
 export interface ServerOptions extends Partial<Constants> {
   /** The folder with index.json. It need not exist yet: until it has been loaded, requests get 503. */
   readonly treeDir: string;
+  /** An OCI image layout, a tar or a folder, to serve by the OCI distribution API at /v2/. Default: none. */
+  readonly images?: string;
   /** The version of this program, for /version. */
   readonly programVersion: string;
   readonly host: string;
@@ -95,7 +97,7 @@ export interface ServerOptions extends Partial<Constants> {
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
-type WithoutDefault = 'writeAccessLog' | 'tls' | 'credentials';
+type WithoutDefault = 'images' | 'writeAccessLog' | 'tls' | 'credentials';
 export type ServerSettings = Required<Omit<ServerOptions, WithoutDefault>> & Pick<ServerOptions, WithoutDefault>;
 
 /** Returns the options with the constants filled in. @throws ServerOptionInvalid */

@@ -8,8 +8,8 @@ import { ContentStore } from './content/contentStore.ts';
 import { Scrubber } from './content/scrubber.ts';
 import type { AnswerReport } from './http/answer.ts';
 import { clientErrorHandler, refuseConnect } from './http/clientErrors.ts';
-import { FileService } from './http/fileService.ts';
-import { createListener, type Pages } from './http/listener.ts';
+import { FileService, type FileServiceParts } from './http/fileService.ts';
+import { createListener, type Pages, type RegistryPages } from './http/listener.ts';
 import { AccessLog } from './observe/accessLog.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Status } from './observe/status.ts';
@@ -61,11 +61,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const store = new ContentStore({ cache, maxOpenFiles: MAX_OPEN_FILES, onEvent });
   const view = { ...settings, isPublic: credentials === undefined };
   const follower = new TreeFollower({ ...settings, view }, store);
-  const scrubber = new Scrubber(store, {
-    pauseMs: settings.scrubPauseMs,
-    maxHashAgeMs: settings.maxHashAgeMs,
-    bytesPerSecond: settings.scrubBytesPerSecond,
-  });
+  const scrubber = createScrubber(store, settings);
   const downloads = new DownloadLimit(settings.maxDownloads, settings.maxWaitingDownloads, settings.maxDownloadWaitMs);
   const pressure = new Pressure(() => downloads.running);
   const scheduler = new FairScheduler();
@@ -76,20 +72,23 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const log = createAccessLog(settings);
   const status = new Status({ follower, store, cache, downloads, connections, log });
   const pages = lazyPages(settings, () => metrics.render(follower.view, status.gauges()));
+  const sending = { cache, scheduler, downloads, encoding, pressure, onEvent };
+  const images = settings.images === undefined ? undefined : await openImages(settings.images, settings, sending);
   const listener = createListener({
     settings,
     pages,
     notReady: () => status.notReady(),
     access: credentials === undefined ? undefined : new Access(credentials),
     requiresCertificate: tls?.clientCaFile !== undefined,
-    files: new FileService({ store, cache, scheduler, downloads, follower, encoding, pressure, onEvent }),
+    files: new FileService({ store, follower, ...sending }),
+    registry: images?.registry,
     follower,
     connections,
     rules: {
       isDraining: () => status.isDraining,
       retryAfterSeconds,
       onAnswered: (report: AnswerReport) => {
-        metrics.add(report);
+        metrics.add(report.file?.digest === undefined ? report : { ...report, file: undefined });
         log?.add(report);
       },
     },
@@ -109,6 +108,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   await listen(server, settings.host, settings.port);
   await follower.start();
   scrubber.start();
+  images?.scrubber.start();
   const certificates =
     tls === undefined || material === undefined || !isSecure(server)
       ? undefined
@@ -132,8 +132,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     );
     await connections.drain();
     drained.abort();
-    await Promise.all([grace, closed, follower.stop(), scrubber.stop(), certificates?.stop()]);
+    await Promise.all([grace, closed, follower.stop(), scrubber.stop(), images?.scrubber.stop(), certificates?.stop()]);
     store.close();
+    images?.store.close();
     await log?.close();
     return { cut };
   };
@@ -148,6 +149,48 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       return stopping;
     },
   };
+}
+
+interface OpenImages {
+  readonly registry: RegistryPages;
+  readonly store: ContentStore;
+  readonly scrubber: Scrubber;
+}
+
+/** Reads the images, which then share the limits and the memory of the tree's files. Loads the code only if there are some. */
+async function openImages(
+  path: string,
+  settings: ServerSettings,
+  sending: Omit<FileServiceParts, 'store' | 'follower'>,
+): Promise<OpenImages> {
+  const [{ ROOT, readImages }, { isOfRegistry, RegistryApi, sendError }] = await Promise.all([
+    import('./oci/readImages.ts'),
+    import('./oci/registryApi.ts'),
+  ]);
+  const images = await readImages(path);
+  const store = new ContentStore({ cache: sending.cache, maxOpenFiles: MAX_OPEN_FILES, onEvent: settings.onEvent });
+  store.adopt(ROOT, images.contents);
+  // The images do not change while the server runs.
+  const follower = { check: async () => undefined, view: { files: images.blobs } };
+  const api = new RegistryApi(images, new FileService({ ...sending, store, follower }));
+  return {
+    registry: {
+      has: isOfRegistry,
+      serve: (answer, head, target, query) => api.serve(answer, head, target, query),
+      refuse: (answer, status, why, headers) =>
+        sendError(answer, status, status === 401 ? 'UNAUTHORIZED' : 'DENIED', why, headers),
+    },
+    store,
+    scrubber: createScrubber(store, settings),
+  };
+}
+
+function createScrubber(store: ContentStore, settings: ServerSettings): Scrubber {
+  return new Scrubber(store, {
+    pauseMs: settings.scrubPauseMs,
+    maxHashAgeMs: settings.maxHashAgeMs,
+    bytesPerSecond: settings.scrubBytesPerSecond,
+  });
 }
 
 function createAccessLog({ accessLog: kind, writeAccessLog: write }: ServerSettings): AccessLog | undefined {

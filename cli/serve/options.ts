@@ -17,6 +17,10 @@ const DEFAULT_PORT = 8080;
 /** All options of `serve`. Limits that no option sets are constants in server/options.ts. */
 export const SERVE_OPTIONS = {
   tree: file('--tree <dir>', 'folder that sync publishes into', 'plugins'),
+  images: file(
+    '--images <path>',
+    'also serve the images of this bundle (tar or folder) by the read-only OCI registry API at /v2/',
+  ),
   host: text('--host <address>', 'address to listen on', '0.0.0.0'),
   port: parsed('--port <number>', 'port to listen on; 0 takes any free one', portNumber, DEFAULT_PORT),
   basePath: text('--base-path <path>', 'prefix of all paths, such as /mirror', ''),

@@ -27,6 +27,7 @@ export function serverOptions(
     stallTimeoutMs: flags.stallTimeout,
     trustedProxies: flags.trustedProxies,
     ...(flags.accessLog === 'off' ? {} : { accessLog: flags.accessLog }),
+    ...(flags.images === undefined ? {} : { images: flags.images }),
     ...(tls === undefined ? {} : { tls }),
     ...(credentials === undefined ? {} : { credentials }),
   };

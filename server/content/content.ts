@@ -9,6 +9,8 @@ export const CHUNK_BYTES = 512 * 1024;
 /** The unit of checksums, and of reads for slow clients. Divides CHUNK_BYTES. */
 export const GRANULE_BYTES = 64 * 1024;
 
+const SHA512_LETTERS = 128;
+
 let created = 0;
 
 /** A chunk of a content in memory, shared by all clients that are receiving it. */
@@ -29,8 +31,11 @@ export interface Chunk {
  * keeps the object as long as the catalog lists its sha256.
  */
 export class Content {
+  /** Bare hex; of a blob that has a sha512 digest, that. */
   readonly sha256: string;
   readonly sizeBytes: number;
+  /** Where its bytes begin in the file, if the file has others as well. */
+  readonly start: number | undefined;
   /** A range of keys of its own: `number + index` identifies a chunk among the chunks of all contents. */
   readonly number: number;
   /** Below the tree's root. */
@@ -60,9 +65,10 @@ export class Content {
   /** How many halvings `uses` has had. */
   age = 0;
 
-  constructor(sha256: string, sizeBytes: number) {
+  constructor(sha256: string, sizeBytes: number, start?: number) {
     this.sha256 = sha256;
     this.sizeBytes = sizeBytes;
+    this.start = start;
     this.number = created++ * 2 ** 24;
     this.paths = [];
     this.uses = new Uint8Array(Math.ceil(sizeBytes / CHUNK_BYTES));
@@ -82,7 +88,7 @@ export class Content {
 
 /** Reads the whole file. Returns the checksums of its granules if it has the content's sha256, otherwise the fault. */
 export async function hashContent(content: Content, file: OpenFile): Promise<Uint32Array | Fault> {
-  const hash = createHash('sha256');
+  const hash = createHash(content.sha256.length === SHA512_LETTERS ? 'sha512' : 'sha256');
   const checksums = new Uint32Array(Math.ceil(content.sizeBytes / GRANULE_BYTES));
   const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, content.sizeBytes));
   for (let position = 0; position < content.sizeBytes; position += CHUNK_BYTES) {

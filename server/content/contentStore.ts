@@ -109,7 +109,7 @@ export class ContentStore {
     const repaired: string[] = [];
     for (const [path, known] of content.faults) {
       if (content.state !== 'proven' || content.displaced) break;
-      const file = await OpenFile.open(this.#root, path, content.sizeBytes);
+      const file = await OpenFile.open(this.#root, path, content.sizeBytes, content.start);
       let found: Unopened | undefined;
       if (!(file instanceof OpenFile)) found = file;
       else if (sameIdentity(file.identity, known.identity) && known.fault !== 'unreadable') found = known;
@@ -181,7 +181,7 @@ export class ContentStore {
     let isOverwritten = false;
     const faults = new Map<string, Unopened>();
     for (const path of servedPathFirst(content)) {
-      const file = await OpenFile.open(this.#root, path, content.sizeBytes);
+      const file = await OpenFile.open(this.#root, path, content.sizeBytes, content.start);
       if (!(file instanceof OpenFile)) {
         faults.set(path, { ...file, fault: faultAt(content, path, file) });
         continue;

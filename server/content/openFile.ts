@@ -41,18 +41,21 @@ export interface Unopened {
 export class OpenFile {
   readonly identity: FileIdentity;
   readonly #descriptor: number;
+  readonly #start: number;
   #users = 1;
 
-  private constructor(descriptor: number, identity: FileIdentity) {
+  private constructor(descriptor: number, identity: FileIdentity, start: number) {
     this.#descriptor = descriptor;
     this.identity = identity;
+    this.#start = start;
   }
 
   /**
    * Opens a regular file of exactly `sizeBytes` below `root`, which must be a real path. Does not follow a link in the last
-   * part of `path`, and refuses a path that leads out of `root`. Returns the fault if no such file can be opened.
+   * part of `path`, and refuses a path that leads out of `root`. Returns the fault if no such file can be opened. With
+   * `start`, only the `sizeBytes` from there are read, of a file that may be larger: a blob in a bundle.
    */
-  static async open(root: string, path: string, sizeBytes: number): Promise<OpenFile | Unopened> {
+  static async open(root: string, path: string, sizeBytes: number, start?: number): Promise<OpenFile | Unopened> {
     const full = `${root}/${path}`;
     let descriptor: number;
     try {
@@ -63,8 +66,9 @@ export class OpenFile {
       return { fault: faultOf(error), identity: undefined };
     }
     const stats = await fstatAsync(descriptor, { bigint: true }).catch(() => undefined);
-    if (stats?.isFile() === true && Number(stats.size) === sizeBytes)
-      return new OpenFile(descriptor, identityOf(stats));
+    const isOfSize = (size: number): boolean => (start === undefined ? size === sizeBytes : size >= start + sizeBytes);
+    if (stats?.isFile() === true && isOfSize(Number(stats.size)))
+      return new OpenFile(descriptor, identityOf(stats), start ?? 0);
     await closeAsync(descriptor);
     if (stats === undefined) return { fault: 'unreadable', identity: undefined };
     return { fault: stats.isFile() ? 'altered' : 'no-file', identity: identityOf(stats) };
@@ -86,13 +90,13 @@ export class OpenFile {
     const next = (error: NodeJS.ErrnoException | null, bytes: number): void => {
       filled += bytes;
       if (error === null && filled < length && bytes > 0) {
-        read(this.#descriptor, buffer, filled, length - filled, position + filled, next);
+        read(this.#descriptor, buffer, filled, length - filled, this.#start + position + filled, next);
         return;
       }
       this.release();
       done(error ?? (filled < length ? new Error('The file is shorter than it was') : undefined));
     };
-    read(this.#descriptor, buffer, 0, length, position, next);
+    read(this.#descriptor, buffer, 0, length, this.#start + position, next);
   }
 
   /** Returns whether the open file still has its size and mtime. (Its ctime changes when another file takes its name.) */

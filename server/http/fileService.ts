@@ -7,7 +7,6 @@ import type { DownloadLimit } from '../sending/downloadLimit.ts';
 import type { FairScheduler } from '../sending/fairScheduler.ts';
 import type { Pressure } from '../sending/pressure.ts';
 import { sendBody } from '../sending/sendBody.ts';
-import type { TreeFollower } from '../view/treeFollower.ts';
 import type { FileHeaders, ServedFile } from '../view/treeView.ts';
 import type { Answer } from './answer.ts';
 import { parseByteRange, rangeApplies } from './byteRange.ts';
@@ -24,7 +23,11 @@ export interface FileServiceParts {
   readonly cache: ChunkCache;
   readonly scheduler: FairScheduler;
   readonly downloads: DownloadLimit;
-  readonly follower: TreeFollower;
+  /** Looks for a newer catalog where a file is not what it should be. */
+  readonly follower: {
+    readonly check: () => Promise<void>;
+    readonly view: { readonly files: ReadonlyMap<string, ServedFile> } | undefined;
+  };
   /** Whether compressed forms are preferred: always, under pressure, or never. */
   readonly encoding: 'off' | 'auto' | 'on';
   readonly pressure: Pressure;
@@ -180,7 +183,8 @@ function makeHeaders(file: ServedFile): FileHeaders {
     file.coding === undefined ? 'bytes' : 'none',
     ...(file.coding === undefined ? [] : ['Content-Encoding', file.coding]),
     'Repr-Digest',
-    `sha-256=:${Buffer.from(file.sha256, 'hex').toString('base64')}:`,
+    `${file.sha256.length === 64 ? 'sha-256' : 'sha-512'}=:${Buffer.from(file.sha256, 'hex').toString('base64')}:`,
+    ...(file.digest === undefined ? [] : ['Docker-Content-Digest', file.digest]),
     'X-Content-Type-Options',
     'nosniff',
   ];

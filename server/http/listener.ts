@@ -25,9 +25,19 @@ export interface ListenerParts {
   readonly access: Access | undefined;
   readonly requiresCertificate: boolean;
   readonly files: Pick<FileService, 'serve'>;
+  /** Undefined: the server has no images, and /v2/ is a path like any other. */
+  readonly registry: RegistryPages | undefined;
   readonly follower: Pick<TreeFollower, 'view' | 'refresh'>;
   readonly connections: Pick<Connections, 'note'>;
   readonly rules: AnswerRules;
+}
+
+/** Answers the OCI distribution API. */
+export interface RegistryPages {
+  readonly has: (path: string) => boolean;
+  readonly serve: (answer: Answer, head: RequestHead, path: string, query: string) => void;
+  /** Refuses a client in the form that clients of registries expect. */
+  readonly refuse: (answer: Answer, status: 401 | 403, message: string, headers: readonly string[]) => void;
 }
 
 const MAX_HEADER_LINES = 256;
@@ -46,7 +56,7 @@ const MAX_REFRESH_MS = 1000;
  * a path is declared unknown, index.json is checked once more and the path is looked up in the view that explains the 404.
  */
 export function createListener(parts: ListenerParts): RequestListener {
-  const { pages, files, follower, connections, rules, settings, access, requiresCertificate } = parts;
+  const { pages, files, registry, follower, connections, rules, settings, access, requiresCertificate } = parts;
   const { basePath } = settings;
   /** Connections that end with the answer under way. Bytes that follow on them are not requests. */
   const ending = new WeakSet<Socket>();
@@ -88,7 +98,9 @@ export function createListener(parts: ListenerParts): RequestListener {
     const answer = begin();
     const file = path === undefined ? undefined : follower.view?.files.get(path);
     if (path !== undefined && HEALTH_PATHS.has(path) && isRead(answer)) sendHealth(answer, path);
-    else if (!isAdmitted(answer)) return;
+    else if (registry?.has(target.path) === true) {
+      if (isAdmitted(answer, registry)) registry.serve(answer, head, target.path, query);
+    } else if (!isAdmitted(answer)) return;
     else if (path !== undefined && file !== undefined) serveFile(answer, head, path, file);
     else if (!isRead(answer) || (path !== undefined && TREELESS_PATHS.has(path)))
       servePage(answer, path, query, follower.view);
@@ -129,12 +141,16 @@ export function createListener(parts: ListenerParts): RequestListener {
   }
 
   /** Returns false after refusing a client without the required certificate or credentials. */
-  function isAdmitted(answer: Answer): boolean {
+  function isAdmitted(answer: Answer, asRegistry?: RegistryPages): boolean {
     const { socket, headers } = answer.request;
+    const refuse = (status: 401 | 403, why: string, fields: readonly string[]): void =>
+      asRegistry === undefined
+        ? answer.text(status, `${why}\n`, fields)
+        : asRegistry.refuse(answer, status, why, fields);
     if (requiresCertificate && !(socket instanceof TLSSocket && socket.authorized))
-      answer.text(403, 'This server requires a client certificate of an authority that it trusts.\n');
+      refuse(403, 'This server requires a client certificate of an authority that it trusts.', []);
     else if (access?.admits(headers.authorization) === false)
-      answer.text(401, 'This server requires a token or a password.\n', access.challenge);
+      refuse(401, 'This server requires a token or a password.', access.challenge);
     else return true;
     return false;
   }

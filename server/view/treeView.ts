@@ -17,6 +17,8 @@ export interface ServedFile {
   /** A content of the store, or a Buffer for the small files of the tree itself. */
   readonly body: Content | Buffer;
   readonly sha256: string;
+  /** Of a manifest or blob of the registry API: its digest, for Docker-Content-Digest. */
+  readonly digest?: string;
   /** Undefined for the uncompressed bytes. */
   readonly coding: Coding | undefined;
   /** The compressed forms that may be sent instead, smallest first. */

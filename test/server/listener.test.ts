@@ -67,6 +67,7 @@ async function listen(t: TestContext, basePath = '') {
       notReady: () => undefined,
       access: undefined,
       requiresCertificate: false,
+      registry: undefined,
       files: { serve: (answer, _head, _path, file) => answer.text(200, `${file.plugin}\n`) },
       follower,
       connections: { note: () => {} },

@@ -1,0 +1,164 @@
+import { realpath } from 'node:fs/promises';
+import { relative } from 'node:path';
+import { isLayoutDigest, type LayoutDigest } from '../../layout/digest.ts';
+import { LayoutInvalid } from '../../layout/errors.ts';
+import type { Layout } from '../../layout/layout.ts';
+import { type LayoutEntry, nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
+import { openLayout } from '../../layout/openLayout.ts';
+import type { Content } from '../content/content.ts';
+import type { ServedFile } from '../view/treeView.ts';
+import { servedBlob, servedManifest } from './servedBlob.ts';
+
+/** The blobs may be anywhere: the paths of contents begin here. */
+export const ROOT = '/';
+const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+/** As registries list referrers (distribution-spec, Listing Referrers). */
+export interface ReferrerDescriptor {
+  readonly mediaType: string;
+  readonly digest: LayoutDigest;
+  readonly size: number;
+  readonly artifactType?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** The images of a layout, as the registry API serves them. */
+export interface Images {
+  /** Repository, without its host → tag → digest of a manifest. Sorted, as are the tags. */
+  readonly repositories: ReadonlyMap<string, ReadonlyMap<string, LayoutDigest>>;
+  readonly manifests: ReadonlyMap<string, ServedFile>;
+  readonly blobs: ReadonlyMap<string, ServedFile>;
+  readonly referrers: ReadonlyMap<string, readonly ReferrerDescriptor[]>;
+  /** With their paths below ROOT. */
+  readonly contents: ReadonlyMap<Content, readonly string[]>;
+}
+
+/**
+ * Reads a layout's manifests, all of them verified. Blobs stay where they are, and are hashed before they are served.
+ * @throws LayoutInvalid, LayoutUnreadable, LayoutBlobDamaged
+ */
+export async function readImages(path: string): Promise<Images> {
+  const layout = await openLayout(path);
+  try {
+    const blobs = await locateBlobs(layout);
+    const reader = new ManifestReader(layout);
+    for (const entry of layout.index.entries) await reader.add(entry);
+    return {
+      repositories: repositoriesOf(layout, reader),
+      manifests: reader.files,
+      referrers: reader.referrers,
+      ...blobs,
+    };
+  } finally {
+    await layout.close();
+  }
+}
+
+async function locateBlobs(layout: Layout): Promise<Pick<Images, 'blobs' | 'contents'>> {
+  const blobs = new Map<string, ServedFile>();
+  const contents = new Map<Content, readonly string[]>();
+  /** Links are followed here, once: an open content must not be behind one. */
+  const real = new Map<string, string>();
+  for (const digest of await layout.digests()) {
+    const location = await layout.locate(digest);
+    if (location === undefined) throw inParts(layout.path);
+    const path = real.get(location.path) ?? (await realpath(location.path));
+    real.set(location.path, path);
+    const file = servedBlob(digest, location);
+    blobs.set(digest, file);
+    contents.set(file.body as Content, [relative(ROOT, path)]);
+  }
+  return { blobs, contents };
+}
+
+/** What the API needs of a manifest, an index or an artifact; other members are not looked at. */
+interface Document {
+  readonly mediaType?: unknown;
+  readonly artifactType?: unknown;
+  readonly config?: { readonly mediaType?: unknown } | null;
+  readonly subject?: { readonly digest?: unknown } | null;
+  readonly annotations?: Readonly<Record<string, string>> | null;
+  readonly manifests?: readonly { readonly digest?: unknown; readonly mediaType?: unknown }[] | null;
+}
+
+class ManifestReader {
+  readonly files = new Map<string, ServedFile>();
+  readonly referrers = new Map<string, ReferrerDescriptor[]>();
+  readonly #layout: Layout;
+
+  constructor(layout: Layout) {
+    this.#layout = layout;
+  }
+
+  /** Adds a manifest and those that it names, as far as the layout has them. */
+  async add({
+    digest,
+    mediaType,
+    annotations,
+  }: Pick<LayoutEntry, 'digest' | 'mediaType' | 'annotations'>): Promise<void> {
+    const size = await this.#layout.sizeOf(digest);
+    if (size === undefined || this.files.has(digest)) return;
+    const bytes = await this.#layout.read(digest, MAX_MANIFEST_BYTES);
+    const document = parse(bytes);
+    this.files.set(digest, servedManifest(digest, mediaType, bytes));
+    const subject = document.subject?.digest ?? annotations?.[SUBJECT];
+    if (isLayoutDigest(subject)) this.#refer(subject, { digest, mediaType, size }, document);
+    if (!Array.isArray(document.manifests)) return;
+    for (const child of document.manifests)
+      if (isLayoutDigest(child?.digest) && typeof child.mediaType === 'string')
+        await this.add({ digest: child.digest, mediaType: child.mediaType });
+  }
+
+  #refer(subject: LayoutDigest, descriptor: ReferrerDescriptor, { artifactType, config, annotations }: Document): void {
+    const type = artifactType ?? config?.mediaType;
+    const referrers = this.referrers.get(subject) ?? [];
+    this.referrers.set(subject, referrers);
+    referrers.push({
+      ...descriptor,
+      ...(typeof type === 'string' ? { artifactType: type } : {}),
+      ...(annotations == null ? {} : { annotations }),
+    });
+  }
+}
+
+function parse(bytes: Buffer): Document {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    return typeof value === 'object' && value !== null ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+/** Hosts are left out: one that has an image of the same name and tag as another one comes second. */
+function repositoriesOf({ index }: Layout, { files }: ManifestReader): Images['repositories'] {
+  const found = new Map<string, Map<string, LayoutDigest>>();
+  for (const entry of index.entries) {
+    const name = splitName(nameOf(entry) ?? '');
+    if (name === undefined || !files.has(entry.digest)) continue;
+    const tags = found.get(name.repository) ?? new Map<string, LayoutDigest>();
+    found.set(name.repository, tags);
+    if (name.tag !== undefined && !tags.has(name.tag)) tags.set(name.tag, entry.digest);
+  }
+  const sorted = <T>(map: ReadonlyMap<string, T>): Map<string, T> =>
+    new Map([...map].sort(([one], [other]) => (one < other ? -1 : 1)));
+  return new Map([...sorted(found)].map(([repository, tags]) => [repository, sorted(tags)]));
+}
+
+/** `[HOST/]REPOSITORY:TAG` or `…@DIGEST`. A name that is only a tag has no repository. */
+function splitName(name: string): { readonly repository: string; readonly tag?: string } | undefined {
+  const [, path = '', tag] = /^(.+?)(?:@.*|:([^:/@]+))$/.exec(name) ?? [];
+  const [first = '', ...rest] = path.split('/');
+  const isHost = rest.length > 0 && (/[.:]/.test(first) || first === 'localhost');
+  const repository = isHost ? rest.join('/') : path;
+  if (repository === '') return undefined;
+  return { repository, ...(tag === undefined ? {} : { tag }) };
+}
+
+function inParts(path: string): LayoutInvalid {
+  return new LayoutInvalid(`${path} is split into parts, which cannot be served in place`, {
+    subject: path,
+    expected: 'one tar, or a folder with an OCI image layout',
+    found: 'several parts',
+    hint: `Join them first: cat ${path.replace(/\.\d+$|\.sha256$/, '')}.0* > bundle.tar`,
+  });
+}
