@@ -10,7 +10,7 @@ import { times } from '../support/slow.ts';
 import { PEERS } from './faultInjectionPeer.ts';
 
 /** Each costs two processes: a few moments with every change, many where there is time. */
-const ROUNDS = PEERS ? 200 : times(4, 10);
+const ROUNDS = PEERS ? 80 : times(4, 10);
 const LANES = 4;
 const WASM = { spec: 'info:\n  name: x\n', readme: '# x' };
 const module = (seed: string, sizeBytes: number): Buffer => buildModule({ seed, sizeBytes });
