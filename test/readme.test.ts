@@ -95,7 +95,8 @@ test('the README shows what serve prints', { timeout: 60_000 }, async t => {
   const scene = await openScene(t);
   scene.push('a', '1.0.0');
   await scene.list({ a: '1.0.0' });
-  assert.equal((await scene.sync()).code, 0);
+  const synced = await scene.sync();
+  assert.equal(synced.code, 0, synced.stderr);
   const shown = /^\$ npx plugin-mirror serve\n(.*)$/m.exec(english)?.[1] ?? '';
   assert.match(shown, /:8080\/$/);
   const serving = scene.start([

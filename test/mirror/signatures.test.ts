@@ -15,6 +15,7 @@ import { status } from '../support/faults.ts';
 import { type Digest, digestOf, imageFormC, indexOf, type LayerInput, type TestImage } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { slowUnless } from '../support/slow.ts';
 import { FakeSigstore, IDENTITY, ISSUER } from './fakeSigstore.ts';
 import {
   bundleImage,
@@ -137,12 +138,16 @@ describe('signatures that cosign itself made', () => {
         assert.match(proof.signer, /^key sha256:[0-9a-f]{64}$/);
         assert.match(proof.policy, /^[0-9a-f]{64}$/);
       });
-    it(`${name}: refused for every other key`, async () => {
-      prepare();
-      await invalid(byKey(stranger), /signature verification failed/);
-      for (const [otherName, pem] of Object.entries(recorded.keys))
-        if (otherName !== keyName) await invalid(byKey(pem), /signature verification failed/);
-    });
+    it(
+      `${name}: refused for every other key`,
+      slowUnless(/ (?:tag|bundle)$/.test(name) && !name.startsWith('p384')),
+      async () => {
+        prepare();
+        await invalid(byKey(stranger), /signature verification failed/);
+        for (const [otherName, pem] of Object.entries(recorded.keys))
+          if (otherName !== keyName) await invalid(byKey(pem), /signature verification failed/);
+      },
+    );
   }
 });
 
