@@ -140,7 +140,7 @@ ENV NODE_ENV=production \
     NODE_OPTIONS=--max-semi-space-size=2 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/plugin-mirror/bin \
     PLUGIN_MIRROR_TREE=/usr/share/nginx/html/plugins \
-    PLUGIN_MIRROR_HOST=0.0.0.0 \
+    PLUGIN_MIRROR_HOST=:: \
     PLUGIN_MIRROR_PORT=8080
 COPY --from=runtime /runtime/ /
 COPY --from=app /root-of-image/ /

@@ -24,21 +24,28 @@ export class ServerOptionInvalid extends Refusal {
 /** Returns the refusal for an error of listen(); other errors are returned unchanged. */
 export function listenError(error: unknown, host: string, port: number): unknown {
   const code = errno(error);
-  const subject = `${host}:${port}`;
+  const subject = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
   if (code === 'EADDRINUSE')
     return new ServerPortTaken(`Another process already listens on ${subject}`, {
       subject,
       hint: 'End that process, or choose another port with --port (0 takes any free one).',
       cause: error,
     });
-  if (code !== 'EACCES' && code !== 'EADDRNOTAVAIL' && code !== 'ENOTFOUND' && code !== 'EAI_AGAIN') return error;
+  if (
+    code !== 'EACCES' &&
+    code !== 'EADDRNOTAVAIL' &&
+    code !== 'EAFNOSUPPORT' &&
+    code !== 'ENOTFOUND' &&
+    code !== 'EAI_AGAIN'
+  )
+    return error;
   return new ServerAddressUnusable(`Cannot listen on ${subject}`, {
     subject,
     found: code,
     hint:
       code === 'EACCES'
         ? 'Ports below 1024 need a privilege; choose a higher one with --port.'
-        : 'Choose an address of this machine with --host (0.0.0.0 is all of them).',
+        : 'Choose an address of this machine with --host (:: is all of them, IPv6 and IPv4).',
     cause: error,
   });
 }

@@ -41,6 +41,9 @@ export type TreeProblem =
     }
   | { readonly kind: 'tree-unreadable'; readonly treeDir: string; readonly error: unknown; readonly serving: boolean };
 
+/** Protocols that clients and load balancers speak by mistake; `plain HTTP`: on a port for HTTPS. */
+export type ForeignProtocol = 'PROXY protocol' | 'HTTP/2' | 'TLS' | 'plain HTTP';
+
 /** What a server reports while it runs. None of these events ends it. */
 export type ServerEvent =
   | {
@@ -55,10 +58,23 @@ export type ServerEvent =
   /** A reported problem is over; the tree is the one that was served all the time. */
   | { readonly kind: 'tree-back'; readonly treeDir: string }
   | ContentEvent
+  /** The process may open so few files that fewer connections than usual are accepted. Reported at the start. */
+  | {
+      readonly kind: 'few-descriptors';
+      readonly limit: number;
+      readonly openFiles: number;
+      readonly connections: number;
+    }
   /** New connections get a new certificate. */
   | { readonly kind: 'tls-loaded' }
   /** The certificate's files cannot be used; new connections still get the former certificate. */
   | { readonly kind: 'tls-unusable'; readonly error: unknown }
+  /** Requests need the new token or password from now on. */
+  | { readonly kind: 'credentials-loaded' }
+  /** The secrets cannot be used; the former ones are still required. */
+  | { readonly kind: 'credentials-unusable'; readonly error: unknown }
+  /** Connections begin with bytes of a protocol that this port does not speak. Reported once for each protocol. */
+  | { readonly kind: 'foreign-protocol'; readonly protocol: ForeignProtocol; readonly client: string }
   /** A request failed because of a defect of this program or of the disk. */
   | { readonly kind: 'failure'; readonly url: string; readonly error: unknown };
 

@@ -1,3 +1,4 @@
+import { isNetwork } from './clientAddress.ts';
 import { ServerOptionInvalid } from './errors.ts';
 import type { ServerEvent } from './events.ts';
 
@@ -22,7 +23,7 @@ export const CONSTANTS = {
   requestTimeoutMs: 30_000,
   /** An idle connection is closed. Longer than the 75 s for which common proxies keep theirs, so that they close first. */
   keepAliveTimeoutMs: 90_000,
-  /** Interval at which index.json and the files for TLS are checked for changes. */
+  /** Interval at which index.json, the files for TLS and the secrets are checked for changes. */
   pollMs: 1000,
   /** Interval at which a lasting problem of the tree is reported again. */
   repeatReportMs: MINUTE_MS,
@@ -86,6 +87,11 @@ export interface ServerOptions extends Partial<Constants> {
   readonly stallTimeoutMs: number;
   /** Number of proxies in front whose X-Forwarded-For is trusted. */
   readonly trustedProxies: number;
+  /**
+   * Addresses, or networks such as 10.0.0.0/8, that many clients share: proxies and NAT. Every other address may have a
+   * quarter of all downloads while others wait. Default: none.
+   */
+  readonly sharedAddresses?: readonly string[];
   /** Which answers are logged: all; all but those of health checks (`json`); failed ones (`errors`). */
   readonly accessLog?: 'all' | 'json' | 'errors';
   /** Writes lines of the access log. Default: no access log. */
@@ -94,10 +100,14 @@ export interface ServerOptions extends Partial<Constants> {
   readonly tls?: TlsFilesSettings;
   /** Required from every client for everything but the health checks. Default: none. */
   readonly credentials?: Credentials;
+  /** Reads `credentials` again, so that new secrets need no restart. Default: they do not change. */
+  readonly rereadCredentials?: () => Promise<Credentials>;
+  /** The limit of open files. Default: that of the process. */
+  readonly maxDescriptors?: number;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
-type WithoutDefault = 'images' | 'writeAccessLog' | 'tls' | 'credentials';
+type WithoutDefault = 'images' | 'writeAccessLog' | 'tls' | 'credentials' | 'rereadCredentials' | 'maxDescriptors';
 export type ServerSettings = Required<Omit<ServerOptions, WithoutDefault>> & Pick<ServerOptions, WithoutDefault>;
 
 /** Returns the options with the constants filled in. @throws ServerOptionInvalid */
@@ -108,12 +118,14 @@ export function resolveOptions(options: ServerOptions): ServerSettings {
   if (!/^(?:\/[A-Za-z0-9._~-]+)*$/.test(basePath) || basePath.split('/').some(isDots))
     throw invalid('--base-path', 'a path such as /mirror, without a slash at its end', basePath);
   for (const pattern of urlPatterns) requirePattern(pattern);
-  requireCredentials(credentials);
-  return { accessLog: 'json', onEvent: () => {}, ...CONSTANTS, ...options };
+  for (const entry of options.sharedAddresses ?? [])
+    if (!isNetwork(entry)) throw invalid('--shared-address', 'an address or a network such as 10.0.0.0/8', entry);
+  if (credentials !== undefined) requireCredentials(credentials);
+  return { accessLog: 'json', sharedAddresses: [], onEvent: () => {}, ...CONSTANTS, ...options };
 }
 
-function requireCredentials(credentials: Credentials | undefined): void {
-  const { token, login } = credentials ?? {};
+/** @throws ServerOptionInvalid */
+export function requireCredentials({ token, login }: Credentials): void {
   // RFC 6750, section 2.1.
   if (token !== undefined && !/^[A-Za-z0-9._~+/-]+=*$/.test(token))
     throw invalid('--auth-token-file', 'letters, digits and - . _ ~ + /', 'other characters, or nothing');

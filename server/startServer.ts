@@ -1,13 +1,17 @@
-import { setTimeout as wait } from 'node:timers/promises';
-import { Access } from './connections/access.ts';
+import { setImmediate as eventLoopTurn, setTimeout as wait } from 'node:timers/promises';
+import type { TLSSocket } from 'node:tls';
+import { plainAddress, shareKeys } from './clientAddress.ts';
+import { Access, AccessFollower } from './connections/access.ts';
 import { Connections } from './connections/connections.ts';
-import { createHttpServer, isSecure, listen } from './connections/httpServer.ts';
+import { createHttpServer, isSecure, listen, stopListening } from './connections/httpServer.ts';
 import { readTlsFiles, TlsFollower } from './connections/tlsFiles.ts';
 import { ChunkCache } from './content/chunkCache.ts';
 import { ContentStore } from './content/contentStore.ts';
+import { descriptorLimit, planDescriptors } from './content/openFile.ts';
 import { Scrubber } from './content/scrubber.ts';
+import type { ForeignProtocol } from './events.ts';
 import type { AnswerReport } from './http/answer.ts';
-import { clientErrorHandler, refuseConnect } from './http/clientErrors.ts';
+import { clientErrorHandler, connectHandler } from './http/clientErrors.ts';
 import { FileService, type FileServiceParts } from './http/fileService.ts';
 import { createListener, type Pages, type RegistryPages } from './http/listener.ts';
 import { AccessLog } from './observe/accessLog.ts';
@@ -20,16 +24,13 @@ import { Pressure } from './sending/pressure.ts';
 import { requireFolder } from './view/readTree.ts';
 import { TreeFollower } from './view/treeFollower.ts';
 
-/** Files that stay open between downloads. */
-const MAX_OPEN_FILES = 512;
-
 export interface RunningServer {
   /** `http://localhost:8080` with the base path, or with the address that the server listens on if it is a particular one. */
   readonly url: string;
   readonly port: number;
   /** Whether /readyz answers 200. */
   readonly isReady: () => boolean;
-  /** Checks the tree now instead of at the next poll. */
+  /** Reads tree, certificates and secrets now instead of at the next poll, and tries damaged files again. */
   reload(): Promise<void>;
   /** Stops the server: see Stop. Resolves when everything is closed. Further calls return the same promise. */
   close(stop?: Stop): Promise<StopReport>;
@@ -52,17 +53,21 @@ export interface StopReport {
  * @throws ServerOptionInvalid, ServerPortTaken, ServerAddressUnusable, ServerTlsUnusable, TreeUnusable
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const settings = resolveOptions(options);
+  const given = resolveOptions(options);
+  const descriptors = planDescriptors(given.maxDescriptors ?? descriptorLimit(), given.maxConnections);
+  const settings = { ...given, maxConnections: descriptors.connections };
   const { treeDir, pollMs, retryAfterSeconds, credentials, tls, encoding, onEvent } = settings;
   await requireFolder(treeDir);
   const material = tls === undefined ? undefined : await readTlsFiles(tls);
 
   const cache = new ChunkCache(settings.cacheBytes);
-  const store = new ContentStore({ cache, maxOpenFiles: MAX_OPEN_FILES, onEvent });
+  const openFiles = Math.ceil(descriptors.openFiles / (settings.images === undefined ? 1 : 2));
+  const store = new ContentStore({ cache, maxOpenFiles: openFiles, onEvent });
   const view = { ...settings, isPublic: credentials === undefined };
   const follower = new TreeFollower({ ...settings, view }, store);
   const scrubber = createScrubber(store, settings);
   const downloads = new DownloadLimit(settings.maxDownloads, settings.maxWaitingDownloads, settings.maxDownloadWaitMs);
+  const shareOf = shareKeys(settings.sharedAddresses);
   const pressure = new Pressure(() => downloads.running);
   const scheduler = new FairScheduler();
 
@@ -72,13 +77,17 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const log = createAccessLog(settings);
   const status = new Status({ follower, store, cache, downloads, connections, log });
   const pages = lazyPages(settings, () => metrics.render(follower.view, status.gauges()));
-  const sending = { cache, scheduler, downloads, encoding, pressure, onEvent };
-  const images = settings.images === undefined ? undefined : await openImages(settings.images, settings, sending);
+  const sending = { cache, scheduler, downloads, shareOf, encoding, pressure, onEvent };
+  const images =
+    settings.images === undefined
+      ? undefined
+      : await openImages(settings.images, settings, { ...sending, maxOpenFiles: openFiles });
+  const access = credentials === undefined ? undefined : new Access(credentials);
   const listener = createListener({
     settings,
     pages,
     notReady: () => status.notReady(),
-    access: credentials === undefined ? undefined : new Access(credentials),
+    access,
     requiresCertificate: tls?.clientCaFile !== undefined,
     files: new FileService({ store, follower, ...sending }),
     registry: images?.registry,
@@ -95,36 +104,62 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
   // The server reads no request body, so it never sends 100 Continue. The listener refuses other expectations.
   for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, listener);
+  const reportedProtocols = new Set<ForeignProtocol>();
+  const reportForeign = (protocol: ForeignProtocol, client: string): void => {
+    if (reportedProtocols.has(protocol)) return;
+    reportedProtocols.add(protocol);
+    onEvent({ kind: 'foreign-protocol', protocol, client });
+  };
   const isAnswering = connections.isAnswering.bind(connections);
-  const onClientError = clientErrorHandler(isAnswering, (code, client) => {
+  const onClientError = clientErrorHandler(isAnswering, (code, client, protocol) => {
     metrics.addUnreadable(code);
     log?.addUnreadable(code, client);
+    if (protocol !== undefined) reportForeign(protocol, client);
+  });
+  // A client that speaks plain HTTP gets no answer: OpenSSL closes the connection.
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+    if (error.code === 'ERR_SSL_HTTP_REQUEST') reportForeign('plain HTTP', plainAddress(socket.remoteAddress ?? ''));
   });
   server.on('clientError', onClientError);
-  server.on('connect', refuseConnect);
+  server.on('connect', connectHandler(isAnswering));
   server.on('connection', () => scheduler.connectionArrived());
   server.on('drop', () => status.connectionsDropped++);
 
-  await listen(server, settings.host, settings.port);
+  if (descriptors.connections < given.maxConnections) onEvent({ kind: 'few-descriptors', ...descriptors });
+  const host = await listen(server, settings.host, settings.port);
   await follower.start();
   scrubber.start();
   images?.scrubber.start();
   const certificates =
     tls === undefined || material === undefined || !isSecure(server)
       ? undefined
-      : new TlsFollower(tls, material, { pollMs, onChange: found => server.setSecureContext(found), onEvent });
+      : new TlsFollower(tls, material, {
+          pollMs,
+          onEvent,
+          onChange: ({ material: found, hasNewClientCa }) => {
+            server.setSecureContext(found);
+            if (hasNewClientCa) connections.retire();
+          },
+        });
+  const { rereadCredentials: read } = settings;
+  const secrets =
+    access === undefined || credentials === undefined || read === undefined
+      ? undefined
+      : new AccessFollower(access, credentials, { read, pollMs, onEvent });
   const address = server.address();
   const port = typeof address === 'object' && address !== null ? address.port : settings.port;
 
   const stop = async ({ pauseMs = 0, graceMs = 25_000 }: Stop): Promise<StopReport> => {
     status.isDraining = true;
     if (pauseMs > 0) await wait(pauseMs);
-    const closed = new Promise<void>(resolve => server.close(() => resolve()));
+    // The kernel resets connections that have not been accepted when the port is closed.
+    for (let turn = 0; turn < 2; turn++) await eventLoopTurn();
+    const closed = stopListening(server);
     const drained = new AbortController();
     let cut = 0;
     const grace = wait(graceMs, undefined, { signal: drained.signal }).then(
       () => {
-        cut = connections.open;
+        cut = connections.unfinished;
         server.closeAllConnections();
         connections.closeAll();
       },
@@ -132,7 +167,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     );
     await connections.drain();
     drained.abort();
-    await Promise.all([grace, closed, follower.stop(), scrubber.stop(), images?.scrubber.stop(), certificates?.stop()]);
+    const followers = [follower, scrubber, images?.scrubber, certificates, secrets];
+    await Promise.all([grace, closed, ...followers.map(running => running?.stop())]);
     store.close();
     images?.store.close();
     await log?.close();
@@ -140,10 +176,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   let stopping: Promise<StopReport> | undefined;
   return {
-    url: urlOf(settings, port),
+    url: urlOf({ ...settings, host }, port),
     port,
     isReady: () => status.notReady() === undefined,
-    reload: () => follower.check(),
+    reload: async () => {
+      await Promise.all([follower.reload(), certificates?.reload(), secrets?.reload()]);
+    },
     close: (how = {}) => {
       stopping ??= stop(how);
       return stopping;
@@ -161,14 +199,14 @@ interface OpenImages {
 async function openImages(
   path: string,
   settings: ServerSettings,
-  sending: Omit<FileServiceParts, 'store' | 'follower'>,
+  { maxOpenFiles, ...sending }: Omit<FileServiceParts, 'store' | 'follower'> & { readonly maxOpenFiles: number },
 ): Promise<OpenImages> {
   const [{ ROOT, readImages }, { isOfRegistry, RegistryApi, sendError }] = await Promise.all([
     import('./oci/readImages.ts'),
     import('./oci/registryApi.ts'),
   ]);
   const images = await readImages(path);
-  const store = new ContentStore({ cache: sending.cache, maxOpenFiles: MAX_OPEN_FILES, onEvent: settings.onEvent });
+  const store = new ContentStore({ cache: sending.cache, maxOpenFiles, onEvent: settings.onEvent });
   store.adopt(ROOT, images.contents);
   // The images do not change while the server runs.
   const follower = { check: async () => undefined, view: { files: images.blobs } };

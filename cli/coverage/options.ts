@@ -11,6 +11,7 @@ import {
   type ValuesOf,
 } from '../options/declare.ts';
 import { baseUrl } from '../options/environment.ts';
+import { SERVE_OPTIONS } from '../serve/options.ts';
 
 export const COVERAGE_OPTIONS = {
   higress: several(
@@ -36,10 +37,7 @@ export const COVERAGE_OPTIONS = {
     baseUrl,
     undefined,
   ),
-  urlPattern: several(
-    '--url-pattern <pattern>',
-    "further path of each plugin.wasm, such as '/wasm-plugins/${name}.wasm' (repeatable; without ${version}: the highest version)",
-  ),
+  urlPattern: SERVE_OPTIONS.urlPattern,
   fix: action('--fix', 'write the missing versions into the manifest'),
   all: toggle('--all', 'list served requests as well'),
   caFile: file('--ca-file <file>', 'PEM file with further certificate authorities'),

@@ -1,6 +1,9 @@
 const CONSTANT = 'It is a constant now; no setup needed another value.';
 
-/** Options of earlier versions, by command and flag, with what to do instead. The flag is an error, its variable a warning. */
+/**
+ * Options of earlier versions, by command and flag, with what to do instead. The flag is an error, its variable a warning. A
+ * flag whose value is a constant now is a warning too, because the command does the same without it.
+ */
 const REMOVED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   serve: {
     '--workers': 'Run several replicas behind one Service instead; each uses one core.',
@@ -21,7 +24,14 @@ const REMOVED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
 };
 
-/** Returns the error message for a removed flag of a command, or undefined for any other flag. */
+/** Returns the removed flags of a command that are ignored with a warning. Each takes a value. */
+export function ignoredFlags(command: string): readonly string[] {
+  return Object.entries(REMOVED[command] ?? {}).flatMap(([flag, instead]) =>
+    instead.startsWith(CONSTANT) ? flag : [],
+  );
+}
+
+/** Returns the message for a removed flag of a command, or undefined for any other flag. */
 export function removedFlag(command: string, flag: string): string | undefined {
   const instead = REMOVED[command]?.[flag];
   return instead === undefined ? undefined : `removed: ${flag}. ${instead}`;

@@ -1,4 +1,5 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
+import { ignoredFlags } from '../options/removedOptions.ts';
 import { SERVE_OPTIONS, type ServeFlags } from './options.ts';
 
 export function serveCommand(): Command {
@@ -6,6 +7,7 @@ export function serveCommand(): Command {
     'Serve the tree over HTTP: /plugins/<name>/<version>/plugin.wasm, a start page, /healthz, /readyz, /metrics.',
   );
   for (const { option } of Object.values(SERVE_OPTIONS)) command.addOption(option);
+  for (const flag of ignoredFlags('serve')) command.addOption(new Option(`${flag} <value>`).hideHelp());
   return command.action(async (flags: ServeFlags) => {
     const { runServe } = await import('./run.ts');
     await runServe(flags, command);

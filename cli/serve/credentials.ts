@@ -12,7 +12,7 @@ export interface CredentialFlags {
 
 /**
  * Reads token and password from files or from PLUGIN_MIRROR_AUTH_TOKEN and PLUGIN_MIRROR_AUTH_PASSWORD, never from the
- * command line, which every user of the machine can read. A line break at the end of a file is not a part of the secret.
+ * command line, which every user of the machine can read. A line break at the end of a file, and a byte order mark at its start, are not a part of the secret.
  * @throws OptionInvalid, OptionConflict
  */
 export function readCredentials(flags: CredentialFlags, env: Environment): Credentials | undefined {
@@ -34,8 +34,9 @@ export function readCredentials(flags: CredentialFlags, env: Environment): Crede
 
 function secret(file: string | undefined, option: string, fromEnv: string | undefined): string | undefined {
   if (file === undefined) return fromEnv === '' ? undefined : fromEnv;
+  let bytes: Buffer;
   try {
-    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    bytes = readFileSync(file);
   } catch (cause) {
     throw new OptionInvalid(`${option}: ${file} cannot be read`, {
       subject: option,
@@ -45,4 +46,18 @@ function secret(file: string | undefined, option: string, fromEnv: string | unde
       cause,
     });
   }
+  if (UTF_16.has(bytes.subarray(0, 2).toString('latin1')))
+    throw new OptionInvalid(`${option}: ${file} is a text in UTF-16`, {
+      subject: option,
+      expected: 'a text in UTF-8 or ASCII',
+      found: 'the byte order mark of UTF-16, which PowerShell writes by default',
+      hint: 'Write the file again as UTF-8 (in PowerShell: `Set-Content -Encoding utf8NoBOM`).',
+    });
+  return bytes
+    .toString('utf8')
+    .replace(/^\uFEFF/, '')
+    .replace(/\r?\n$/, '');
 }
+
+/** The byte order marks of UTF-16, both orders, as Latin-1. */
+const UTF_16: ReadonlySet<string> = new Set(['\xff\xfe', '\xfe\xff']);

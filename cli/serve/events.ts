@@ -23,10 +23,24 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
       const { level, consequence } = STATES[event.state];
       return { level, line: `${files}: ${FAULTS[event.fault]}; ${consequence}` };
     }
+    case 'few-descriptors':
+      return {
+        level: event.connections < FEW_CONNECTIONS ? 'warn' : 'info',
+        line: `this process may open ${event.limit} files (ulimit -n): ${event.connections} connections and ${event.openFiles} files of the tree at a time`,
+      };
     case 'tls-loaded':
       return info('new connections get the new certificate');
     case 'tls-unusable':
-      return { level: 'warn', line: `${String(event.error)}; new connections still get the former certificate` };
+      return { level: 'error', line: `${reasonOf(event.error)} New connections still get the former certificate` };
+    case 'credentials-loaded':
+      return info('the new token or password is required from now on');
+    case 'credentials-unusable':
+      return { level: 'error', line: `${reasonOf(event.error)} The former token or password is still required` };
+    case 'foreign-protocol':
+      return {
+        level: 'warn',
+        line: `a client at ${event.client} speaks ${FOREIGN[event.protocol]} (reported once)`,
+      };
     case 'failure':
       return { level: 'error', line: `${event.url}: ${String(event.error)}` };
   }
@@ -46,6 +60,15 @@ function reasonOf(error: unknown): string {
   const found = error.found === undefined ? '' : `; found ${error.found}`;
   return `${error.code}: ${error.message}${found}. ${error.hint}`;
 }
+
+const FEW_CONNECTIONS = 256;
+
+const FOREIGN = {
+  'PROXY protocol': 'the PROXY protocol here, which this server does not support; turn it off in the load balancer',
+  'HTTP/2': 'HTTP/2 here, but this server speaks HTTP/1.1; set the protocol of the cluster or upstream to HTTP/1.1',
+  TLS: 'TLS here, but this port serves plain HTTP; use http:// or start the server with --tls-cert and --tls-key',
+  'plain HTTP': 'plain HTTP here, but this port serves HTTPS; use https://',
+} as const;
 
 const STATES = {
   damaged: { level: 'error', consequence: 'requests get 503' },

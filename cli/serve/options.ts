@@ -21,7 +21,7 @@ export const SERVE_OPTIONS = {
     '--images <path>',
     'also serve the images of this bundle (tar or folder) by the read-only OCI registry API at /v2/',
   ),
-  host: text('--host <address>', 'address to listen on', '0.0.0.0'),
+  host: text('--host <address>', 'address to listen on; :: is every address, IPv6 and IPv4', '::'),
   port: parsed('--port <number>', 'port to listen on; 0 takes any free one', portNumber, DEFAULT_PORT),
   basePath: text('--base-path <path>', 'prefix of all paths, such as /mirror', ''),
   urlPattern: several(
@@ -44,6 +44,10 @@ export const SERVE_OPTIONS = {
     60,
   ),
   trustedProxies: count('--trusted-proxies <n>', 'proxies in front whose X-Forwarded-For is trusted', [0, 16], 0),
+  sharedAddress: several(
+    '--shared-address <address>',
+    'address or network (10.0.0.0/8) that many clients share, such as a NAT or a proxy: may have more than a quarter of the downloads while others wait (repeatable)',
+  ),
   tlsCert: file('--tls-cert <file>', 'serve HTTPS with this certificate (PEM); the file is read again when it changes'),
   tlsKey: file('--tls-key <file>', "the certificate's key (PEM)"),
   tlsClientCa: file('--tls-client-ca <file>', 'require client certificates of these authorities (PEM); others get 403'),

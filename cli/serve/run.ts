@@ -3,6 +3,8 @@ import process from 'node:process';
 import type { Command } from 'commander';
 import { resolveOptions, type ServerOptions } from '../../server/options.ts';
 import { startServer } from '../../server/startServer.ts';
+import { EXIT } from '../exit.ts';
+import { removedFlag } from '../options/removedOptions.ts';
 import { warnOfUnknownVariables } from '../options/unknownVariables.ts';
 import { readCredentials } from './credentials.ts';
 import { describeEvent } from './events.ts';
@@ -18,8 +20,14 @@ export async function runServe(flags: ServeFlags, command: Command): Promise<voi
   try {
     const program = command.parent ?? command;
     await warnOfUnknownVariables(program, process.env, warning => log.write('warn', warning));
+    for (const option of command.options)
+      if (option.hidden && command.getOptionValue(option.attributeName()) !== undefined)
+        log.write('warn', `warning: ${removedFlag('serve', option.long ?? '')}`);
+    const { env } = process;
+    const credentials = readCredentials(flags, env);
     const options: ServerOptions = {
-      ...serverOptions(flags, program.version() ?? '', readCredentials(flags, process.env)),
+      ...serverOptions(flags, program.version() ?? '', credentials),
+      ...(credentials === undefined ? {} : { rereadCredentials: async () => readCredentials(flags, env) ?? {} }),
       ...(flags.accessLog === 'off' ? {} : { writeAccessLog }),
       onEvent: event => {
         const { level, line } = describeEvent(event);
@@ -36,20 +44,46 @@ export async function runServe(flags: ServeFlags, command: Command): Promise<voi
 }
 
 /**
- * SIGTERM ends the server after the drain delay and the grace, SIGINT after the grace. A second signal ends the process
- * immediately.
+ * SIGTERM ends the server after the drain delay and the grace, SIGINT after the grace; a second signal ends the process
+ * immediately. SIGHUP (`systemctl reload`, logrotate, a closed terminal) reads tree, certificates and secrets again. The exit
+ * code is 1 if connections were cut at the end of the grace.
  */
 async function serveUntilSignal(options: ServerOptions, flags: ServeFlags, log: ServeLog): Promise<never> {
   const nextSignal = signalQueue();
+  const onHangUp = reloader(log);
+  // Node opens its debugger's port at this signal, which any process of the same user may send.
+  process.on('SIGUSR1', () => log.write('warn', 'SIGUSR1 is ignored'));
   const server = await startServer(options);
+  onHangUp(() => server.reload());
   log.write('info', `serving ${flags.tree} at ${server.url}/`);
   const signal = await nextSignal();
   log.write('info', `${signal}: running downloads may end, further clients are sent away`);
   const second = nextSignal().then(() => process.exit(130));
   const pauseMs = signal === 'SIGINT' ? 0 : flags.drainDelay;
   const { cut } = await Promise.race([server.close({ pauseMs, graceMs: flags.grace }), second]);
-  if (cut > 0) log.write('warn', `${cut} connections were cut when the grace of ${flags.grace / 1000} s ended`);
-  process.exit(0);
+  if (cut > 0)
+    log.write(
+      'error',
+      `${cut} ${cut === 1 ? 'connection was' : 'connections were'} cut when the grace of ${flags.grace / 1000} s ended: their clients may not have the whole answer. A longer --grace lets them end`,
+    );
+  process.exit(cut > 0 ? EXIT.failed : EXIT.good);
+}
+
+/** Handles SIGHUP from now on. The returned function sets what it does; a signal that came before takes effect then. */
+function reloader(log: ServeLog): (reload: () => Promise<void>) => void {
+  let reload: (() => Promise<void>) | undefined;
+  let hasArrived = false;
+  const run = (): void => {
+    hasArrived = true;
+    if (reload === undefined) return;
+    log.write('info', 'SIGHUP: the tree, certificates and secrets are read again');
+    void reload();
+  };
+  process.on('SIGHUP', run);
+  return action => {
+    reload = action;
+    if (hasArrived) run();
+  };
 }
 
 /** Returns a function that resolves to the next SIGTERM or SIGINT, including those that arrived before the call. */

@@ -26,6 +26,7 @@ export function serverOptions(
     maxDownloads: flags.maxDownloads,
     stallTimeoutMs: flags.stallTimeout,
     trustedProxies: flags.trustedProxies,
+    sharedAddresses: flags.sharedAddress ?? [],
     ...(flags.accessLog === 'off' ? {} : { accessLog: flags.accessLog }),
     ...(flags.images === undefined ? {} : { images: flags.images }),
     ...(tls === undefined ? {} : { tls }),
@@ -35,7 +36,8 @@ export function serverOptions(
 
 /** Returns the text of --print-config: the effective options, without secrets. */
 export function renderConfig(options: ServerOptions, flags: ServeFlags): string {
-  const { onEvent: _, writeAccessLog: __, credentials, maxDownloads: maxBodies, accessLog: ___, ...plain } = options;
+  const { onEvent: _, writeAccessLog: __, accessLog: ___, rereadCredentials: ____, ...shown } = options;
+  const { credentials, maxDownloads: maxBodies, ...plain } = shown;
   const asksFor = { token: credentials?.token !== undefined, user: credentials?.login?.user ?? null };
   const { accessLog, logLevel, logFormat, drainDelay: drainDelayMs, grace: graceMs } = flags;
   const config = { ...plain, maxBodies, asksFor, accessLog, logLevel, logFormat, drainDelayMs, graceMs };

@@ -26,8 +26,7 @@ done 2>/dev/null
 # As serve does: Kubernetes sets the variable to tcp://… for a Service called plugin-mirror.
 [[ $port =~ ^[0-9]+$ ]] || port=8080
 case $host in
-'' | 0.0.0.0) host=127.0.0.1 ;;
-:: | '[::]') host='[::1]' ;;
+'' | 0.0.0.0 | :: | '[::]') host=127.0.0.1 ;;
 *:*) [[ $host == \[* ]] || host="[$host]" ;;
 esac
 

@@ -1,34 +1,61 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { type HttpServer, isSecure, TIMEOUT_CHECK_MS } from './httpServer.ts';
 
-/** When the server is about to stop, a connection without a request yet gets this long to send one. */
-const NEW_CONNECTION_MS = 1000;
+/** When the server is about to stop, a connection without a request under way gets this long to send one. */
+const LAST_REQUEST_MS = 1000;
+/** Requests that may wait for the one under way on their connection. Gateways send none before they have the answer. */
+const MAX_WAITING_REQUESTS = 16;
+/** The same for all connections together: each waiting request takes some KiB. */
+const MAX_WAITING_IN_TOTAL = 1024;
+/** How long an ended connection waits for the client to close it too. */
+const LINGER_MS = 5000;
+/** The same during a stop, from the last answer on: the client may still be receiving what the kernel holds of it. */
+const STOP_LINGER_MS = 30_000;
+/** This much of all answers fits into the buffers of any client: a longer wait at a stop would be in vain. */
+const DELIVERED_BYTES = 16 * 1024;
 
 export interface ConnectionTimeouts {
   readonly headersTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
 }
 
+interface WaitingRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
 interface Connection {
-  /** Responses that have not been closed, in the order of their requests: the first one is being sent. */
-  readonly responses: ServerResponse[];
+  /** The answer that is under way. */
+  response: ServerResponse | undefined;
+  /** Complete requests that have not been begun, in their order. */
+  readonly waiting: WaitingRequest[];
   /** Whether no request has arrived yet. */
   isNew: boolean;
-  /** When the last response was closed, and how many bytes the client had sent by then. */
+  /** Whether the answer under way is the last one, or has been: further bytes are not requests. */
+  isEnding: boolean;
+  /** Whether the connection ends after the answer under way, because its client has to prove itself again. */
+  isRetired: boolean;
+  /** Requests that arrived after that. */
+  ignored: number;
+  /** Destroys the connection if the client does not close it. */
+  linger: NodeJS.Timeout | undefined;
+  /** When the last answer was closed, and how many bytes the client had sent by then. */
   idleSinceMs: number;
   idleAtBytes: number;
 }
 
 /**
- * Knows what each connection is doing. A connection whose client takes nothing of its answer for a whole stall timeout is
- * cut, an idle one is closed, and a stop closes idle connections and waits for the others. Half-sent headers are the matter
- * of Node's `headersTimeout`, which ends in a `clientError` event and a 408.
+ * Knows what each connection is doing. Requests of one connection are begun one at a time: the next one when the former
+ * answer has left the process, so that a client that takes no answer occupies the memory of one. A connection whose client
+ * takes nothing of its answer for a whole stall timeout is cut, an idle one is closed, and a stop closes idle connections and
+ * waits for the others. Node's `headersTimeout` handles half-sent headers: it ends in a `clientError` event and a 408.
  */
 export class Connections {
   readonly #all = new Map<Socket, Connection>();
   readonly #maxIdleMs: number;
+  #waiting = 0;
   #isDraining = false;
   #onEmpty: (() => void) | undefined;
 
@@ -38,13 +65,7 @@ export class Connections {
     // for half-sent headers comes first.
     this.#maxIdleMs = Math.max(keepAliveTimeoutMs, headersTimeoutMs + 2 * TIMEOUT_CHECK_MS);
     // Over TLS, requests belong to the TLS socket, not to the connection below it.
-    server.on(isSecure(server) ? 'secureConnection' : 'connection', (socket: Socket) => {
-      this.#all.set(socket, { responses: [], isNew: true, idleSinceMs: 0, idleAtBytes: 0 });
-      socket.once('close', () => {
-        this.#all.delete(socket);
-        if (this.#all.size === 0) this.#onEmpty?.();
-      });
-    });
+    server.on(isSecure(server) ? 'secureConnection' : 'connection', (socket: Socket) => this.#add(socket));
     server.on('timeout', (socket: Socket) => this.#timedOut(socket));
   }
 
@@ -52,33 +73,57 @@ export class Connections {
     return this.#all.size;
   }
 
-  /** Whether an answer is under way or a complete request waits for one. */
-  isAnswering(socket: Socket): boolean {
-    return (this.#all.get(socket)?.responses.length ?? 0) > 0;
+  /** Connections whose client may not have the whole answer yet. */
+  get unfinished(): number {
+    let found = 0;
+    for (const [socket, connection] of this.#all)
+      if (connection.response !== undefined || this.#undeliveredMs(socket, connection) > 0) found++;
+    return found;
   }
 
-  /** To be called for every request. */
-  note({ socket }: IncomingMessage, response: ServerResponse): void {
+  /** Whether an answer is under way. */
+  isAnswering(socket: Socket): boolean {
+    return this.#all.get(socket)?.response !== undefined;
+  }
+
+  /**
+   * To be called for every request. Calls `answer` when the connection has no earlier request: immediately, later, or never
+   * if the connection ends before. A client that sends too many requests ahead loses its connection.
+   */
+  take(request: IncomingMessage, response: ServerResponse, answer: RequestListener): void {
+    const { socket } = request;
     const connection = this.#all.get(socket);
     if (connection === undefined) return;
-    const { responses } = connection;
     connection.isNew = false;
-    responses.push(response);
-    response.once('close', () => {
-      responses.splice(responses.indexOf(response), 1);
-      if (responses.length > 0 || socket.destroyed) return;
-      connection.idleSinceMs = performance.now();
-      connection.idleAtBytes = socket.bytesRead;
-      // Node may be about to parse a request that was sent together with this one.
-      if (this.#isDraining) setImmediate(() => responses.length === 0 && socket.end());
-    });
+    if (connection.isEnding) {
+      if (++connection.ignored > MAX_WAITING_REQUESTS) socket.destroy();
+    } else if (connection.response === undefined) this.#begin(socket, connection, { request, response }, answer);
+    else if (connection.waiting.length < MAX_WAITING_REQUESTS && this.#waiting < MAX_WAITING_IN_TOTAL) {
+      connection.waiting.push({ request, response });
+      this.#waiting++;
+      socket.pause();
+    } else {
+      connection.isEnding = true;
+      socket.destroy();
+    }
+  }
+
+  /** The answer under way is the last one of its connection. */
+  expectNoMore(socket: Socket): void {
+    const connection = this.#all.get(socket);
+    if (connection === undefined) return;
+    connection.isEnding = true;
+    this.#dropWaiting(connection);
   }
 
   /** Closes idle connections and waits for the others. Resolves when no connection is left. */
   async drain(): Promise<void> {
     this.#isDraining = true;
-    this.#closeIdle(({ isNew }) => !isNew);
-    const timer = setTimeout(() => this.#closeIdle(), NEW_CONNECTION_MS);
+    for (const [socket, connection] of this.#all) if (connection.linger !== undefined) this.#linger(socket, connection);
+    const timer = setTimeout(() => {
+      for (const [socket, connection] of this.#all)
+        if (connection.response === undefined) this.#end(socket, connection);
+    }, LAST_REQUEST_MS);
     if (this.#all.size > 0)
       await new Promise<void>(resolve => {
         this.#onEmpty = resolve;
@@ -86,20 +131,104 @@ export class Connections {
     clearTimeout(timer);
   }
 
+  /** Ends all connections that are open now: idle ones immediately, the others after the answer under way. */
+  retire(): void {
+    for (const [socket, connection] of this.#all) {
+      connection.isRetired = true;
+      if (connection.response === undefined) this.#end(socket, connection);
+    }
+  }
+
   closeAll(): void {
     for (const socket of this.#all.keys()) socket.destroy();
   }
 
-  #closeIdle(filter: (connection: Connection) => boolean = () => true): void {
-    for (const [socket, connection] of this.#all)
-      if (connection.responses.length === 0 && filter(connection)) socket.destroy();
+  #add(socket: Socket): void {
+    const connection: Connection = {
+      response: undefined,
+      waiting: [],
+      isNew: true,
+      isEnding: false,
+      isRetired: false,
+      ignored: 0,
+      linger: undefined,
+      idleSinceMs: 0,
+      idleAtBytes: 0,
+    };
+    this.#all.set(socket, connection);
+    // Node resumes a socket after every request that it has parsed.
+    socket.on('resume', () => {
+      if (connection.waiting.length > 0) socket.pause();
+    });
+    // After an answer with `Connection: close` Node would close the connection as soon as the kernel has the last byte.
+    socket.destroySoon = () => this.#end(socket, connection);
+    socket.once('close', () => {
+      clearTimeout(connection.linger);
+      this.#dropWaiting(connection);
+      this.#all.delete(socket);
+      if (this.#all.size === 0) this.#onEmpty?.();
+    });
+  }
+
+  #begin(socket: Socket, connection: Connection, { request, response }: WaitingRequest, answer: RequestListener): void {
+    connection.response = response;
+    response.once('close', () => {
+      connection.response = undefined;
+      connection.idleSinceMs = performance.now();
+      connection.idleAtBytes = socket.bytesRead;
+      if (socket.destroyed || connection.isEnding) return;
+      if (connection.isRetired) {
+        this.#end(socket, connection);
+        return;
+      }
+      const next = connection.waiting.shift();
+      if (next !== undefined) {
+        this.#waiting--;
+        if (connection.waiting.length === 0) socket.resume();
+        this.#begin(socket, connection, next, answer);
+      } else if (this.#isDraining)
+        // Node may be about to parse a request that was sent together with this one.
+        setImmediate(() => connection.response === undefined && this.#end(socket, connection));
+    });
+    answer(request, response);
+  }
+
+  #dropWaiting(connection: Connection): void {
+    this.#waiting -= connection.waiting.length;
+    connection.waiting.length = 0;
+  }
+
+  /**
+   * Ends the sending side and waits for the client to close the connection (RFC 9112, section 9.6). A close while the client
+   * still sends would reset the connection, and the client could lose the end of its answer. So could a close at a stop: with
+   * a container, the kernel discards what it has not sent yet.
+   */
+  #end(socket: Socket, connection: Connection): void {
+    if (connection.linger !== undefined) return;
+    connection.isEnding = true;
+    this.#dropWaiting(connection);
+    if (connection.response !== undefined) connection.idleSinceMs = performance.now();
+    socket.end();
+    socket.resume();
+    this.#linger(socket, connection);
+  }
+
+  #linger(socket: Socket, connection: Connection): void {
+    clearTimeout(connection.linger);
+    const ms = this.#isDraining ? Math.max(this.#undeliveredMs(socket, connection), LAST_REQUEST_MS) : LINGER_MS;
+    connection.linger = setTimeout(() => socket.destroy(), ms);
+  }
+
+  /** Returns for how long the kernel may still hold a part of the last answer. */
+  #undeliveredMs(socket: Socket, { idleSinceMs }: Connection): number {
+    return socket.bytesWritten > DELIVERED_BYTES ? idleSinceMs + STOP_LINGER_MS - performance.now() : 0;
   }
 
   /** The kernel has neither taken nor delivered bytes for a timeout. Every later byte starts the timeout again. */
   #timedOut(socket: Socket): void {
     const connection = this.#all.get(socket);
     if (connection === undefined) return;
-    const [response] = connection.responses;
+    const { response } = connection;
     if (response !== undefined) {
       // Before its header, an answer waits for the disk or in the queue for downloads, which have limits of their own.
       if (response.headersSent) socket.destroy();

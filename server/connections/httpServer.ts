@@ -1,5 +1,7 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, IncomingMessage, type Server } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
+import { Server as NetServer } from 'node:net';
+import { errno } from '../../base/errno.ts';
 import { listenError } from '../errors.ts';
 import type { ServerSettings } from '../options.ts';
 import type { TlsMaterial } from './tlsFiles.ts';
@@ -9,15 +11,31 @@ export type HttpServer = Server | SecureServer;
 /** Interval at which Node checks headersTimeout and requestTimeout. */
 export const TIMEOUT_CHECK_MS = 1000;
 
+const ANY_ADDRESS = '::';
+const ANY_IPV4 = '0.0.0.0';
+/** Errors of listen() at `::` where IPv6 is not compiled in, turned off, or has no address. */
+const NO_IPV6: ReadonlySet<string> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL', 'EPROTONOSUPPORT']);
+
 const MAX_HEADER_BYTES = 16 * 1024;
 /** Gateways that start together connect together; the kernel delays connections beyond its backlog by seconds. */
 const BACKLOG = 4096;
 /** A connection in its TLS handshake delays a stop at most this long. */
 const MAX_HANDSHAKE_MS = 10_000;
 
+/**
+ * A request that is destroyed with its connection. Nothing reads its body, so nothing needs its error: of a flood of
+ * pipelined requests each would get one.
+ */
+class Request extends IncomingMessage {
+  override destroy(): this {
+    return this;
+  }
+}
+
 /** Creates a server with this program's limits. `material`: serve HTTPS with it. */
 export function createHttpServer(settings: ServerSettings, material: TlsMaterial | undefined): HttpServer {
   const limits = {
+    IncomingMessage: Request,
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: Math.min(settings.headersTimeoutMs, settings.requestTimeoutMs),
     requestTimeout: settings.requestTimeoutMs,
@@ -52,10 +70,40 @@ export function isSecure(server: HttpServer): server is SecureServer {
   return 'setSecureContext' in server;
 }
 
-/** @throws ServerPortTaken, ServerAddressUnusable */
-export async function listen(server: HttpServer, host: string, port: number): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', error => reject(listenError(error, host, port)));
-    server.listen({ host, port, backlog: BACKLOG }, resolve);
+/**
+ * Returns the address that the server listens on. `::` is every address of the machine, IPv6 and IPv4; on a machine without
+ * IPv6, 0.0.0.0 takes its place.
+ * @throws ServerPortTaken, ServerAddressUnusable
+ */
+export async function listen(server: HttpServer, host: string, port: number): Promise<string> {
+  try {
+    await listenAt(server, host, port);
+    return host;
+  } catch (error) {
+    if (host !== ANY_ADDRESS || !NO_IPV6.has(errno(error) ?? '')) throw listenError(error, host, port);
+  }
+  await listenAt(server, ANY_IPV4, port).catch((error: unknown) => {
+    throw listenError(error, ANY_IPV4, port);
   });
+  return ANY_IPV4;
+}
+
+async function listenAt(server: HttpServer, host: string, port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port, backlog: BACKLOG, ipv6Only: false }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/**
+ * Closes the port. Resolves when all connections are closed too. Does not call close() of node:http, which destroys the
+ * connections that Node considers idle: also those whose last answer has not been sent to its end.
+ */
+export async function stopListening(server: HttpServer): Promise<void> {
+  await new Promise<void>(resolve => NetServer.prototype.close.call(server, () => resolve()));
+  // The port is closed: this ends the interval in which Node checks the timeouts of connections.
+  server.close();
 }

@@ -3,9 +3,18 @@ import type { ContentEvent, Fault } from '../events.ts';
 import type { ChunkCache } from './chunkCache.ts';
 import { Content, hashContent } from './content.ts';
 import { FaultReports } from './faultReports.ts';
-import { type FileIdentity, faultOf, identityOf, OpenFile, sameIdentity, type Unopened } from './openFile.ts';
+import {
+  type FileIdentity,
+  faultOf,
+  identityOf,
+  isOutOfDescriptors,
+  OpenFile,
+  sameIdentity,
+  type Unopened,
+} from './openFile.ts';
 
 const PROOFS_AT_ONCE = 2;
+const STATS_AT_ONCE = 16;
 
 export interface ContentStoreSettings {
   readonly cache: ChunkCache;
@@ -70,6 +79,31 @@ export class ContentStore {
     for (const content of this.#contents.values()) if (content.state === 'damaged') content.state = 'unproven';
   }
 
+  /** Marks the contents as damaged of which no file exists, or none that has the right size. Hashes nothing. */
+  async findMissing(): Promise<void> {
+    const unproven = [...this.#contents.values()].filter(({ state }) => state === 'unproven');
+    const next = async (): Promise<void> => {
+      for (let content = unproven.pop(); content !== undefined; content = unproven.pop())
+        if (!(await this.#mayExist(content)) && content.state === 'unproven')
+          await this.prove(content, { urgent: true });
+    };
+    await Promise.all(Array.from({ length: STATS_AT_ONCE }, next));
+  }
+
+  /** Tries all damaged contents again. */
+  async retryFaults(): Promise<void> {
+    const damaged = [...this.#contents.values()].filter(({ state }) => state === 'damaged');
+    await Promise.all(damaged.map(content => this.prove(content)));
+  }
+
+  async #mayExist({ paths, sizeBytes }: Content): Promise<boolean> {
+    for (const path of paths) {
+      const stats = await stat(`${this.#root}/${path}`).catch(() => undefined);
+      if (stats?.size === sizeBytes) return true;
+    }
+    return false;
+  }
+
   /** Returns whether the content can be sent without further checks: `content.file` is open and proven. */
   isReady(content: Content): boolean {
     if (content.file === undefined || content.state !== 'proven') return false;
@@ -109,7 +143,8 @@ export class ContentStore {
     const repaired: string[] = [];
     for (const [path, known] of content.faults) {
       if (content.state !== 'proven' || content.displaced) break;
-      const file = await OpenFile.open(this.#root, path, content.sizeBytes, content.start);
+      const file = await this.#openFile(path, content);
+      if (file === undefined) break;
       let found: Unopened | undefined;
       if (!(file instanceof OpenFile)) found = file;
       else if (sameIdentity(file.identity, known.identity) && known.fault !== 'unreadable') found = known;
@@ -181,7 +216,8 @@ export class ContentStore {
     let isOverwritten = false;
     const faults = new Map<string, Unopened>();
     for (const path of servedPathFirst(content)) {
-      const file = await OpenFile.open(this.#root, path, content.sizeBytes, content.start);
+      const file = await this.#openFile(path, content);
+      if (file === undefined) return false;
       if (!(file instanceof OpenFile)) {
         faults.set(path, { ...file, fault: faultAt(content, path, file) });
         continue;
@@ -228,12 +264,28 @@ export class ContentStore {
     this.#reports.whole(content, [path]);
     this.#open.delete(content);
     this.#open.set(content, true);
+    this.#limitOpenFiles(this.#settings.maxOpenFiles);
+  }
+
+  #limitOpenFiles(most: number): void {
     for (const idle of this.#open.keys()) {
-      if (this.#open.size <= this.#settings.maxOpenFiles) break;
+      if (this.#open.size <= most) break;
       this.#open.delete(idle);
       idle.file?.release();
       idle.file = undefined;
     }
+  }
+
+  /** Returns undefined if the process has no descriptor left, even after idle files have been closed. */
+  async #openFile(path: string, { sizeBytes, start }: Content): Promise<OpenFile | Unopened | undefined> {
+    for (;;)
+      try {
+        return await OpenFile.open(this.#root, path, sizeBytes, start);
+      } catch (error) {
+        if (!isOutOfDescriptors(error)) throw error;
+        if (this.#open.size === 0) return undefined;
+        this.#limitOpenFiles(Math.floor(this.#open.size / 2));
+      }
   }
 
   /** Limits concurrent proofs; those that a request waits for go first. */

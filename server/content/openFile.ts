@@ -1,8 +1,16 @@
-import { type BigIntStats, close, constants, fstat, open, read, realpath } from 'node:fs';
+import { type BigIntStats, close, constants, fstat, open, read, readFileSync, realpath } from 'node:fs';
 import { sep } from 'node:path';
 import { promisify } from 'node:util';
 import { errno, isAbsent, isForbidden } from '../../base/errno.ts';
 import type { Fault } from '../events.ts';
+
+/** Where the system has no /proc, for example on macOS: the limit that most systems start processes with. */
+const USUAL_LIMIT = 1024;
+const MAX_OPEN_FILES = 512;
+/** Standard streams, event loop, listening socket, the files of the program itself, and reserves for reloads. */
+const OTHER_DESCRIPTORS = 32;
+/** Files that are read by running downloads stay open when others take their place. */
+const RESERVE_FOR_READERS = 2;
 
 const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 const openAsync = promisify(open);
@@ -25,6 +33,11 @@ export interface FileIdentity {
   readonly changedNs: bigint;
   readonly modifiedNs: bigint;
   readonly sizeBytes: number;
+}
+
+/** Whether the process or the system has no descriptor left for another file: no fault of the file. */
+export function isOutOfDescriptors(error: unknown): boolean {
+  return ['EMFILE', 'ENFILE'].includes(errno(error) ?? '');
 }
 
 /** The result of an open that failed. */
@@ -53,7 +66,8 @@ export class OpenFile {
   /**
    * Opens a regular file of exactly `sizeBytes` below `root`, which must be a real path. Does not follow a link in the last
    * part of `path`, and refuses a path that leads out of `root`. Returns the fault if no such file can be opened. With
-   * `start`, only the `sizeBytes` from there are read, of a file that may be larger: a blob in a bundle.
+   * `start`, only the `sizeBytes` from there are read, of a file that may be larger: a blob in a bundle. Throws if the
+   * process has no descriptor left.
    */
   static async open(root: string, path: string, sizeBytes: number, start?: number): Promise<OpenFile | Unopened> {
     const full = `${root}/${path}`;
@@ -63,6 +77,7 @@ export class OpenFile {
       if (!real.startsWith(root.endsWith(sep) ? root : root + sep)) return { fault: 'no-file', identity: undefined };
       descriptor = await openAsync(full, FLAGS);
     } catch (error) {
+      if (isOutOfDescriptors(error)) throw error;
       return { fault: faultOf(error), identity: undefined };
     }
     const stats = await fstatAsync(descriptor, { bigint: true }).catch(() => undefined);
@@ -132,4 +147,30 @@ export function sameIdentity(a: FileIdentity | undefined, b: FileIdentity | unde
     a.changedNs === b.changedNs &&
     a.sizeBytes === b.sizeBytes
   );
+}
+
+export interface DescriptorPlan {
+  readonly limit: number;
+  /** Files of the tree that stay open between downloads. */
+  readonly openFiles: number;
+  readonly connections: number;
+}
+
+/** Returns the limit of open files of this process (RLIMIT_NOFILE). */
+export function descriptorLimit(): number {
+  try {
+    const found = /^Max open files +(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+    return found === 'unlimited' ? Number.MAX_SAFE_INTEGER : Number(found ?? USUAL_LIMIT);
+  } catch {
+    return USUAL_LIMIT;
+  }
+}
+
+/** Divides the descriptors of a process: files take at most a third, connections what is left. */
+export function planDescriptors(limit: number, maxConnections: number): DescriptorPlan {
+  const third = Math.floor(limit / 3);
+  const openFiles = Math.max(1, Math.min(MAX_OPEN_FILES, Math.floor(third / RESERVE_FOR_READERS)));
+  const others = Math.min(OTHER_DESCRIPTORS, third);
+  const connections = Math.max(1, Math.min(maxConnections, limit - third - others));
+  return { limit, openFiles, connections };
 }

@@ -30,11 +30,12 @@ export interface AnswerRules {
 export class Answer {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
+  /** The client's address, or the one that the trusted proxies report. */
+  readonly client: string;
   file: ServedFile | undefined;
   isProbe = false;
   readonly #rules: AnswerRules;
   readonly #closes: boolean;
-  readonly #client: string;
   readonly #path: string;
   readonly #startedAtMs = performance.now();
   #status = 0;
@@ -50,7 +51,7 @@ export class Answer {
     this.response = response;
     this.#rules = rules;
     this.#closes = closes;
-    this.#client = client;
+    this.client = client;
     this.#path = withoutQuery(request.url ?? '/');
   }
 
@@ -66,7 +67,7 @@ export class Answer {
     this.#rules.onAnswered({
       request,
       path: this.#path,
-      client: this.#client,
+      client: this.client,
       file,
       isProbe,
       status: this.#status,

@@ -1,8 +1,28 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { plainAddress } from '../clientAddress.ts';
+import type { ForeignProtocol } from '../events.ts';
 
 /** The value of Allow for every path. */
 export const ALLOWED_METHODS = 'GET, HEAD, OPTIONS';
+
+/** `rawPacket`: the bytes that could not be parsed. */
+type ClientError = NodeJS.ErrnoException & { readonly rawPacket?: Buffer };
+
+/** Version 2 of the PROXY protocol begins with these bytes, version 1 with its name. */
+const PROXY_2 = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
+/** RFC 9113, section 3.4. */
+const HTTP_2 = Buffer.from('PRI * HTTP/2.0\r\n');
+/** A handshake record of TLS 1.0 to 1.3 (RFC 8446, section 5.1). */
+const TLS = Buffer.from([0x16, 0x03]);
+
+/** Returns which other protocol bytes that are no HTTP/1.1 belong to, if it is a usual one. */
+export function foreignProtocol(bytes: Buffer): ForeignProtocol | undefined {
+  const begins = (start: Buffer): boolean => bytes.subarray(0, start.length).equals(start);
+  if (begins(PROXY_2) || begins(Buffer.from('PROXY '))) return 'PROXY protocol';
+  if (begins(HTTP_2)) return 'HTTP/2';
+  return begins(TLS) ? 'TLS' : undefined;
+}
 
 /**
  * Returns a handler of `clientError` events: requests that cannot be parsed (RFC 9112) or do not arrive in time. It sends
@@ -11,8 +31,8 @@ export const ALLOWED_METHODS = 'GET, HEAD, OPTIONS';
  */
 export function clientErrorHandler(
   isAnswering: (socket: Socket) => boolean,
-  report: (status: number, client: string) => void,
-): (error: NodeJS.ErrnoException, socket: Duplex) => void {
+  report: (status: number, client: string, protocol: ForeignProtocol | undefined) => void,
+): (error: ClientError, socket: Duplex) => void {
   return (error, socket) => {
     const isBusy = socket instanceof Socket && isAnswering(socket);
     if (error.code === 'ECONNRESET' || !socket.writable || isBusy) {
@@ -20,14 +40,21 @@ export function clientErrorHandler(
       return;
     }
     const status = statusFor(error.code);
-    report(Number.parseInt(status, 10), socket instanceof Socket ? (socket.remoteAddress ?? '') : '');
+    const client = socket instanceof Socket ? plainAddress(socket.remoteAddress ?? '') : '';
+    report(Number.parseInt(status, 10), client, error.rawPacket && foreignProtocol(error.rawPacket));
     socket.end(rawAnswer(status), () => socket.destroy());
   };
 }
 
-/** Refuses CONNECT, for which Node emits an event of its own. */
-export function refuseConnect(_request: unknown, socket: Duplex): void {
-  socket.end(rawAnswer('405 Method Not Allowed', `Allow: ${ALLOWED_METHODS}\r\n`));
+/**
+ * Returns a handler of CONNECT, for which Node emits an event of its own and leaves the connection to the handler. While an
+ * answer is under way, the refusal would be taken for a part of its body.
+ */
+export function connectHandler(isAnswering: (socket: Socket) => boolean): (request: unknown, socket: Duplex) => void {
+  return (_request, socket) => {
+    if (socket instanceof Socket && isAnswering(socket)) socket.destroy();
+    else socket.end(rawAnswer('405 Method Not Allowed', `Allow: ${ALLOWED_METHODS}\r\n`), () => socket.destroy());
+  };
 }
 
 function rawAnswer(status: string, headers = ''): string {

@@ -3,10 +3,10 @@ import type { ChunkCache } from '../content/chunkCache.ts';
 import { Content } from '../content/content.ts';
 import type { ContentStore } from '../content/contentStore.ts';
 import type { ServerEvent } from '../events.ts';
-import type { DownloadLimit } from '../sending/downloadLimit.ts';
+import type { Download, DownloadLimit } from '../sending/downloadLimit.ts';
 import type { FairScheduler } from '../sending/fairScheduler.ts';
 import type { Pressure } from '../sending/pressure.ts';
-import { sendBody } from '../sending/sendBody.ts';
+import { type SentBody, sendBody } from '../sending/sendBody.ts';
 import type { FileHeaders, ServedFile } from '../view/treeView.ts';
 import type { Answer } from './answer.ts';
 import { parseByteRange, rangeApplies } from './byteRange.ts';
@@ -16,6 +16,8 @@ import type { RequestHead } from './requestHead.ts';
 
 /** Bodies up to this size need one write and do not count as downloads. */
 const SMALL_BYTES = 64 * 1024;
+/** More than a file has forms: a proven one may be closed again before it is sent, if few files may be open. */
+const MAX_PROOFS = 8;
 const VARY: readonly string[] = ['Vary', 'Accept-Encoding'];
 
 export interface FileServiceParts {
@@ -23,6 +25,8 @@ export interface FileServiceParts {
   readonly cache: ChunkCache;
   readonly scheduler: FairScheduler;
   readonly downloads: DownloadLimit;
+  /** Returns the key under which a client's downloads are counted: see clientAddress.ts. */
+  readonly shareOf: (client: string) => string | undefined;
   /** Looks for a newer catalog where a file is not what it should be. */
   readonly follower: {
     readonly check: () => Promise<void>;
@@ -69,19 +73,38 @@ export class FileService {
   }
 
   async #serveLater(answer: Answer, head: RequestHead, path: string, file: ServedFile): Promise<void> {
-    const { store, follower } = this.#parts;
+    const { follower } = this.#parts;
     let current: ServedFile | undefined = file;
     for (let attempt = 0; attempt < 2 && current !== undefined; attempt++) {
-      for (const form of this.#formsOf(current, head)) {
-        if (form.body instanceof Content && !store.isReady(form.body)) await store.prove(form.body, { urgent: true });
-        if (this.#serveIfReady(answer, head, form)) return;
-      }
+      if (await this.#serveProven(answer, head, current)) return;
       // The files are not what the catalog lists: there may be a newer catalog.
       await follower.check();
       current = follower.view?.files.get(path);
     }
     answer.file = file;
     answer.unavailable('The file is being replaced, or it is damaged on this server. Try again shortly.');
+  }
+
+  /**
+   * Proves the forms of a file until one can be served. Which one is best is decided again after each proof: clients that
+   * arrived in the meantime, and wait for the same file, count as well.
+   */
+  async #serveProven(answer: Answer, head: RequestHead, file: ServedFile): Promise<boolean> {
+    const { store, pressure } = this.#parts;
+    const failed = new Set<ServedFile>();
+    pressure.waiting++;
+    try {
+      for (let proofs = 0; proofs < MAX_PROOFS; proofs++) {
+        const forms = this.#formsOf(file, head);
+        const form = forms.find(candidate => !failed.has(candidate));
+        if (form === undefined && forms.length > 0) return false;
+        if (this.#serveIfReady(answer, head, form)) return true;
+        if (form?.body instanceof Content && !(await store.prove(form.body, { urgent: true }))) failed.add(form);
+      }
+    } finally {
+      pressure.waiting--;
+    }
+    return false;
   }
 
   #send(answer: Answer, head: RequestHead, file: ServedFile): void {
@@ -117,19 +140,25 @@ export class FileService {
     else this.#whenAdmitted(answer, last - first + 1, () => this.#sendContent(answer, status, lines, first, last));
   }
 
-  #whenAdmitted(answer: Answer, lengthBytes: number, send: () => void): void {
-    const { downloads } = this.#parts;
+  #whenAdmitted(answer: Answer, lengthBytes: number, send: () => SentBody | undefined): void {
+    const { downloads, shareOf } = this.#parts;
     if (lengthBytes <= SMALL_BYTES) {
       send();
       return;
     }
     const { response } = answer;
+    let body: SentBody | undefined;
+    const download: Download = {
+      client: shareOf(answer.client),
+      stalledMs: () => body?.stalledMs ?? 0,
+      cut: () => response.destroy(),
+    };
     const start = (): void => {
-      response.once('close', () => downloads.leave());
-      send();
+      response.once('close', () => downloads.leave(download));
+      body = send();
     };
     const refuse = (): void => answer.unavailable('Too many downloads are running. Try again shortly.');
-    const entered = downloads.enter(isAdmitted => {
+    const entered = downloads.enter(download, isAdmitted => {
       response.off('close', withdraw);
       if (isAdmitted) start();
       else refuse();
@@ -142,23 +171,34 @@ export class FileService {
     else response.once('close', withdraw);
   }
 
-  #sendContent(answer: Answer, status: number, lines: readonly string[], first: number, last: number): void {
+  #sendContent(
+    answer: Answer,
+    status: number,
+    lines: readonly string[],
+    first: number,
+    last: number,
+  ): SentBody | undefined {
     const { store, onEvent, pressure } = this.#parts;
     const content = answer.file?.body;
     const isCompressed = answer.file?.coding !== undefined;
     if (!(content instanceof Content) || content.file === undefined) {
       answer.unavailable('The file has just been replaced. Try again shortly.');
-      return;
+      return undefined;
     }
     answer.begin(status, lines);
     const startedAtMs = performance.now();
-    sendBody(answer.response, { content, file: content.file, first, last }, this.#parts, (sentBytes, failure) => {
-      answer.end(sentBytes, sentBytes === last - first + 1);
-      if (!isCompressed) pressure.note(sentBytes, performance.now() - startedAtMs);
-      if (failure === undefined) return;
-      store.distrust(content, failure);
-      onEvent({ kind: 'failure', url: answer.request.url ?? '', error: failure });
-    });
+    return sendBody(
+      answer.response,
+      { content, file: content.file, first, last },
+      this.#parts,
+      (sentBytes, failure) => {
+        answer.end(sentBytes, sentBytes === last - first + 1);
+        if (!isCompressed) pressure.note(sentBytes, performance.now() - startedAtMs);
+        if (failure === undefined) return;
+        store.distrust(content, failure);
+        onEvent({ kind: 'failure', url: answer.request.url ?? '', error: failure });
+      },
+    );
   }
 }
 

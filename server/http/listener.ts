@@ -1,6 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { isIP, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { clientOf } from '../clientAddress.ts';
 import type { Access } from '../connections/access.ts';
 import type { Connections } from '../connections/connections.ts';
 import type { ServerSettings } from '../options.ts';
@@ -28,7 +28,7 @@ export interface ListenerParts {
   /** Undefined: the server has no images, and /v2/ is a path like any other. */
   readonly registry: RegistryPages | undefined;
   readonly follower: Pick<TreeFollower, 'view' | 'refresh'>;
-  readonly connections: Pick<Connections, 'note'>;
+  readonly connections: Pick<Connections, 'take' | 'expectNoMore'>;
   readonly rules: AnswerRules;
 }
 
@@ -58,15 +58,13 @@ const MAX_REFRESH_MS = 1000;
 export function createListener(parts: ListenerParts): RequestListener {
   const { pages, files, registry, follower, connections, rules, settings, access, requiresCertificate } = parts;
   const { basePath } = settings;
-  /** Connections that end with the answer under way. Bytes that follow on them are not requests. */
-  const ending = new WeakSet<Socket>();
-  return (request, response) => {
-    if (ending.has(request.socket)) return;
-    connections.note(request, response);
+  return (request, response) => connections.take(request, response, answerRequest);
+
+  function answerRequest(request: IncomingMessage, response: ServerResponse): void {
     const head = readRequestHead(request);
     const client = clientOf(request, settings.trustedProxies);
     const begin = (closes = head.hasBody): Answer => {
-      if (closes) ending.add(request.socket);
+      if (closes) connections.expectNoMore(request.socket);
       return new Answer(request, response, rules, { closes, client });
     };
     const url = request.url ?? '/';
@@ -85,7 +83,7 @@ export function createListener(parts: ListenerParts): RequestListener {
       if (isAdmitted(answer)) serveFile(answer, head, url, file);
     } else if (url === '*' && request.method === 'OPTIONS') begin().send(204, ['Allow', ALLOWED_METHODS]);
     else serveTarget(begin, head, url);
-  };
+  }
 
   function serveTarget(begin: (closes?: boolean) => Answer, head: RequestHead, url: string): void {
     const target = readTarget(url);
@@ -176,15 +174,4 @@ function withoutBase(path: string, basePath: string): string | undefined {
   if (basePath === '' || HEALTH_PATHS.has(path)) return path;
   if (path === basePath) return '';
   return path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : undefined;
-}
-
-/** Returns the address that the outermost trusted proxy saw. */
-function clientOf(request: IncomingMessage, trustedProxies: number): string {
-  const peer = request.socket.remoteAddress ?? '';
-  if (trustedProxies === 0) return peer;
-  const forwarded = request.headers['x-forwarded-for'];
-  const hops = (Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? '')).split(',').map(hop => hop.trim());
-  const chain = [...hops.filter(hop => hop !== ''), peer];
-  const reported = chain[Math.max(0, chain.length - 1 - trustedProxies)] ?? '';
-  return isIP(reported) === 0 ? peer : reported;
 }

@@ -72,6 +72,8 @@ export class Metrics {
       counter(`${p}cache_hits_total`, 'Chunks found in memory.', gauges.cacheHits),
       counter(`${p}cache_misses_total`, 'Chunks read from disk.', gauges.cacheMisses),
       gauge(`${p}cache_bytes`, 'Memory allocated by the chunk cache.', gauges.cacheBytes),
+      gauge(`${p}ready`, 'Whether /readyz answers 200.', gauges.isReady ? 1 : 0),
+      gauge(`${p}unavailable_files`, 'Files of the catalog that get 503.', gauges.unavailableFiles),
       gauge(`${p}damaged_files`, 'Files on disk that differ from the catalog.', gauges.damagedFiles),
       gauge(`${p}displaced_files`, 'Files replaced or gone; the open file is still served.', gauges.displacedFiles),
       counter(`${p}access_log_dropped_lines_total`, 'Log lines that could not be written.', gauges.logLinesDropped),
@@ -131,6 +133,11 @@ function count(by: Map<number, number>, status: number): void {
   by.set(status, (by.get(status) ?? 0) + 1);
 }
 
+/** A catalog may have been written by others: no control or format character reaches a terminal or a scraper. */
+function labelValue(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd').replace(/["\\]/g, '\\$&');
+}
+
 interface Counted {
   readonly answers: Map<number, number>;
   sentBytes: number;
@@ -155,7 +162,7 @@ function treeMetrics(view: TreeView | undefined): MetricFamily[] {
   if (view === undefined) return [];
   const p = 'plugin_mirror_tree_';
   return [
-    gauge(`${p}info`, 'The loaded tree.', 1, `{digest="${view.catalog.tree}"}`),
+    gauge(`${p}info`, 'The loaded tree.', 1, `{digest="${labelValue(view.catalog.tree)}"}`),
     gauge(`${p}versions`, 'Versions in the tree, including aliases.', view.versions),
     gauge(`${p}bytes`, 'Size of all files in the tree.', view.sizeBytes),
     gauge(`${p}loaded_timestamp_seconds`, 'When the tree was loaded.', view.loadedAtMs / 1000),

@@ -15,6 +15,8 @@ export interface Gauges {
   readonly cacheHits: number;
   readonly cacheMisses: number;
   readonly cacheBytes: number;
+  readonly isReady: boolean;
+  readonly unavailableFiles: number;
   readonly damagedFiles: number;
   readonly displacedFiles: number;
   readonly logLinesDropped: number;
@@ -46,8 +48,12 @@ export class Status {
     if (this.isDraining) return 'The server is stopping.';
     if (view === undefined)
       return `No plugin tree has been loaded: ${problem === undefined ? 'it is being read' : describeTreeProblem(problem)}.`;
-    if (problem === undefined || !isGone || this.#damagedFiles() === 0) return undefined;
-    return `Files of the plugin tree cannot be served: ${describeTreeProblem(problem)}.`;
+    const [first, ...others] = this.#unavailable();
+    if (first === undefined) return undefined;
+    if (problem !== undefined && isGone)
+      return `Files of the plugin tree cannot be served: ${describeTreeProblem(problem)}.`;
+    const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
+    return `The catalog lists ${first.paths[0]}${more}, but this server has no file with these bytes; see its log.`;
   }
 
   gauges(): Gauges {
@@ -59,15 +65,18 @@ export class Status {
       cacheHits: cache.hits,
       cacheMisses: cache.misses,
       cacheBytes: cache.sizeBytes,
-      damagedFiles: this.#damagedFiles() + this.#damagedCopies(),
+      isReady: this.notReady() === undefined,
+      unavailableFiles: this.#unavailable().length,
+      damagedFiles: this.#unavailable().length + this.#damagedCopies(),
       displacedFiles: number(store.contents, content => content.displaced),
       logLinesDropped: log?.droppedLines ?? 0,
       connectionsDropped: this.connectionsDropped,
     };
   }
 
-  #damagedFiles(): number {
-    return number(this.#parts.store.contents, content => content.state === 'damaged');
+  /** The contents that get 503: no file in the tree has their bytes. */
+  #unavailable(): readonly Content[] {
+    return [...this.#parts.store.contents].filter(({ state }) => state === 'damaged');
   }
 
   #damagedCopies(): number {

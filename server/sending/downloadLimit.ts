@@ -1,18 +1,49 @@
+/** How long a download waits before stalled downloads of a client with too many of them are cut. */
+const PATIENCE_MS = 1000;
+/** The part of all places that one client may occupy while other clients wait. */
+const SHARE = 1 / 4;
+
+export interface Download {
+  /** The client's address, as clientGroup() returns it. Undefined: not limited to a share. */
+  readonly client: string | undefined;
+  /** Returns how long the client has taken nothing of its body. */
+  readonly stalledMs: () => number;
+  /** Closes the connection. The caller then calls leave(). */
+  readonly cut: () => void;
+}
+
+interface Entry {
+  readonly download: Download;
+  readonly decide: (isAdmitted: boolean) => void;
+}
+
 /**
- * Limits the number of concurrent downloads to `most`. Further ones wait in a queue for at most `maxWaitMs`, the first to
- * come first; when `mostWaiting` downloads wait, the next one is refused immediately.
+ * Limits the number of concurrent downloads to `most`. Further ones wait in a queue for at most `maxWaitMs`; when
+ * `mostWaiting` downloads wait, the next one is refused immediately.
+ *
+ * Clients share both fairly. A free place goes to a waiting client that occupies less than a quarter of all places, each
+ * client in turn. If none becomes free within a second, the download that has been stalled longest is cut, among those of a
+ * client that occupies more than a quarter. In a full queue, the client with the most waiting downloads loses its last one.
  */
 export class DownloadLimit {
   readonly #most: number;
   readonly #mostWaiting: number;
   readonly #maxWaitMs: number;
-  readonly #queue = new Set<(isAdmitted: boolean) => void>();
-  running = 0;
+  readonly #share: number;
+  readonly #running = new Groups<Download>();
+  /** The client whose turn is next comes first. */
+  readonly #queue = new Groups<Entry>();
+  #impatience: NodeJS.Timeout | undefined;
 
   constructor(most: number, mostWaiting: number, maxWaitMs: number) {
     this.#most = most;
     this.#mostWaiting = mostWaiting;
     this.#maxWaitMs = maxWaitMs;
+    this.#share = Math.max(1, Math.floor(most * SHARE));
+  }
+
+  get running(): number {
+    return this.#running.size;
   }
 
   get waiting(): number {
@@ -23,30 +54,113 @@ export class DownloadLimit {
    * Returns true if the download may start (the caller calls leave() at its end) and false if it is refused. Otherwise the
    * download waits: `decided` is called later, unless the caller withdraws.
    */
-  enter(decided: (isAdmitted: boolean) => void): boolean | { withdraw(): void } {
+  enter(download: Download, decided: (isAdmitted: boolean) => void): boolean | { withdraw(): void } {
+    const { client } = download;
     if (this.running < this.#most) {
-      this.running++;
+      this.#running.add(client, download);
       return true;
     }
-    if (this.#queue.size >= this.#mostWaiting) return false;
-    const entry = (isAdmitted: boolean): void => {
+    if (this.waiting >= this.#mostWaiting && !this.#displaceFor(client)) return false;
+    const withdraw = (): void => {
       clearTimeout(timer);
-      this.#queue.delete(entry);
+      this.#queue.delete(client, entry);
+      if (this.waiting > 0) return;
+      clearInterval(this.#impatience);
+      this.#impatience = undefined;
+    };
+    const decide = (isAdmitted: boolean): void => {
+      withdraw();
       decided(isAdmitted);
     };
-    const timer = setTimeout(entry, this.#maxWaitMs, false);
-    this.#queue.add(entry);
-    return {
-      withdraw: () => {
-        clearTimeout(timer);
-        this.#queue.delete(entry);
-      },
-    };
+    const entry: Entry = { download, decide };
+    const timer = setTimeout(decide, this.#maxWaitMs, false);
+    this.#impatience ??= setInterval(() => this.#cutStalled(), PATIENCE_MS);
+    this.#queue.add(client, entry);
+    return { withdraw };
   }
 
-  leave(): void {
-    const [next] = this.#queue;
-    if (next === undefined) this.running--;
-    else next(true); // `running` stays the same: `next` takes the place
+  leave(download: Download): void {
+    this.#running.delete(download.client, download);
+    const next = this.#next();
+    if (next === undefined) return;
+    this.#running.add(next.download.client, next.download);
+    this.#queue.moveToEnd(next.download.client);
+    next.decide(true);
+  }
+
+  #next(): Entry | undefined {
+    let oldest: Entry | undefined;
+    for (const [client, [first]] of this.#queue.groups) {
+      if (!this.#isOverShare(client, 1)) return first;
+      oldest ??= first;
+    }
+    return oldest;
+  }
+
+  /** Whether the client has more than its share of the places, or would have it with `more` downloads. */
+  #isOverShare(client: string | undefined, more = 0): boolean {
+    return client !== undefined && this.#running.count(client) + more > this.#share;
+  }
+
+  /** For each waiting download of a client below its share, cuts one stalled download of a client above it. */
+  #cutStalled(): void {
+    let wanted = 0;
+    for (const [client, entries] of this.#queue.groups) if (!this.#isOverShare(client, 1)) wanted += entries.size;
+    if (wanted === 0) return;
+    const stalled: [number, Download][] = [];
+    for (const [client, downloads] of this.#running.groups) {
+      if (!this.#isOverShare(client)) continue;
+      const slowest = [...downloads]
+        .map((download): [number, Download] => [download.stalledMs(), download])
+        .filter(([ms]) => ms >= PATIENCE_MS)
+        .sort(([a], [b]) => b - a);
+      stalled.push(...slowest.slice(0, downloads.size - this.#share));
+    }
+    stalled.sort(([a], [b]) => b - a);
+    for (const [, download] of stalled.slice(0, wanted)) download.cut();
+  }
+
+  /** Makes room in a full queue. Returns false if no other client has more waiting downloads. */
+  #displaceFor(newcomer: string | undefined): boolean {
+    let most = this.#queue.count(newcomer) + 1;
+    let last: Entry | undefined;
+    for (const [client, entries] of this.#queue.groups) {
+      if (client === newcomer || entries.size <= most) continue;
+      most = entries.size;
+      last = [...entries].at(-1);
+    }
+    last?.decide(false);
+    return last !== undefined;
+  }
+}
+
+/** Items by client, in the order in which the clients and their items came. */
+class Groups<Item> {
+  readonly groups = new Map<string | undefined, Set<Item>>();
+  size = 0;
+
+  count(client: string | undefined): number {
+    return this.groups.get(client)?.size ?? 0;
+  }
+
+  add(client: string | undefined, item: Item): void {
+    const group = this.groups.get(client);
+    if (group === undefined) this.groups.set(client, new Set([item]));
+    else group.add(item);
+    this.size++;
+  }
+
+  delete(client: string | undefined, item: Item): void {
+    const group = this.groups.get(client);
+    if (group?.delete(item) !== true) return;
+    this.size--;
+    if (group.size === 0) this.groups.delete(client);
+  }
+
+  moveToEnd(client: string | undefined): void {
+    const group = this.groups.get(client);
+    if (group === undefined) return;
+    this.groups.delete(client);
+    this.groups.set(client, group);
   }
 }

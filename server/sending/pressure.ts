@@ -16,6 +16,8 @@ const MEMORY_MS = 10_000;
 export class Pressure {
   readonly #running: () => number;
   #slowUntilMs = 0;
+  /** Requests that wait for a file to be hashed; they become downloads. */
+  waiting = 0;
 
   /** `running`: returns the number of downloads that are under way. */
   constructor(running: () => number) {
@@ -23,7 +25,7 @@ export class Pressure {
   }
 
   get isHigh(): boolean {
-    return this.#running() >= MANY_DOWNLOADS || performance.now() < this.#slowUntilMs;
+    return this.#running() + this.waiting >= MANY_DOWNLOADS || performance.now() < this.#slowUntilMs;
   }
 
   /** To be called at the end of every download of uncompressed bytes. */

@@ -29,11 +29,18 @@ export interface SendingParts {
  * a time, each when the scheduler grants a turn. Calls `done` once, when the response is closed, with the number of bytes
  * that left the process and the error of the file, if there was one.
  */
-export function sendBody(response: ServerResponse, part: BodyPart, parts: SendingParts, done: Done): void {
-  new BodySender(response, part, parts, done).start();
+export function sendBody(response: ServerResponse, part: BodyPart, parts: SendingParts, done: Done): SentBody {
+  const sender = new BodySender(response, part, parts, done);
+  sender.start();
+  return sender;
 }
 
-class BodySender implements Sender {
+export interface SentBody {
+  /** How long the client has taken no whole write, in milliseconds. */
+  readonly stalledMs: number;
+}
+
+class BodySender implements Sender, SentBody {
   readonly #response: ServerResponse;
   readonly #content: Content;
   readonly #file: OpenFile;
@@ -48,6 +55,7 @@ class BodySender implements Sender {
   /** A granule of this sender's own: a slow client then occupies no slot of the cache. */
   #smallRead: Buffer | undefined;
   #wroteAtMs = 0;
+  #isWriting = false;
   #isSlow = false;
   #isOver = false;
   #failure: Error | undefined;
@@ -72,6 +80,10 @@ class BodySender implements Sender {
     else this.send();
     // The header does not wait for the disk.
     if (!this.#isOver && this.#position === this.#first) this.#response.flushHeaders();
+  }
+
+  get stalledMs(): number {
+    return this.#isWriting ? performance.now() - this.#wroteAtMs : 0;
   }
 
   get chunkKey(): number {
@@ -130,12 +142,14 @@ class BodySender implements Sender {
   #write(bytes: Buffer): void {
     this.#position += bytes.length;
     this.#wroteAtMs = performance.now();
+    this.#isWriting = true;
     if (this.#position === this.#end) this.#response.end(bytes, this.#flushed);
     else this.#response.write(bytes, this.#flushed);
   }
 
   #flushed = (error?: Error | null): void => {
     this.#releaseChunk();
+    this.#isWriting = false;
     if (this.#isOver || (error !== undefined && error !== null)) return;
     this.#sent = this.#position;
     this.#isSlow = performance.now() - this.#wroteAtMs > SLOW_WRITE_MS;

@@ -8,7 +8,8 @@ import { CATALOG_FILE, INVENTORY_FILE } from '../../tree/names.ts';
 import { isFileText, kindOf, readRegular } from '../../tree/regularFile.ts';
 import { type FileIdentity, identityOf } from '../content/openFile.ts';
 
-const MAX_CATALOG_BYTES = 256 * 1024 * 1024;
+/** About 12,000 versions. Parsing takes several times as much memory, which a container of 256 MiB must have. */
+const MAX_CATALOG_BYTES = 16 * 1024 * 1024;
 const MAX_INVENTORY_BYTES = 16 * 1024 * 1024;
 
 /** The files that describe a tree, read at one moment. */

@@ -6,6 +6,7 @@ import { asReadRefusal, TreeUnreadable } from '../../tree/errors.ts';
 import type { ContentStore } from '../content/contentStore.ts';
 import { type FileIdentity, sameIdentity } from '../content/openFile.ts';
 import type { ServerEvent, TreeProblem } from '../events.ts';
+import { Poller } from '../poller.ts';
 import { catalogIdentity, readTreeFiles, type TreeFiles } from './readTree.ts';
 import { buildTreeView, type TreeView, type ViewSettings } from './treeView.ts';
 
@@ -30,16 +31,14 @@ export class TreeFollower {
   readonly #store: ContentStore;
   #view: TreeView | undefined;
   #loaded: FileIdentity | undefined;
-  #checking: Promise<void> | undefined;
-  #nextCheck: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #poller: Poller;
   #problem: TreeProblem | undefined;
   #reportedAtMs = 0;
-  #stopped = false;
 
   constructor(settings: TreeFollowerSettings, store: ContentStore) {
     this.#settings = settings;
     this.#store = store;
+    this.#poller = new Poller(settings.pollMs, () => this.#check());
   }
 
   /** Undefined until a tree has been loaded. */
@@ -62,15 +61,18 @@ export class TreeFollower {
   /** Loads the tree if there is one, and starts to poll. */
   async start(): Promise<void> {
     await this.check();
-    this.#schedule();
+    this.#poller.start();
   }
 
   /** Checks the folder now and loads a new tree. Concurrent calls share one check. */
   check(): Promise<void> {
-    this.#checking ??= this.#check().finally(() => {
-      this.#checking = undefined;
-    });
-    return this.#checking;
+    return this.#poller.check();
+  }
+
+  /** Checks the folder, and the files again in which a fault was found. */
+  async reload(): Promise<void> {
+    await this.#poller.checkAgain();
+    if (this.#view !== undefined) await this.#store.retryFaults();
   }
 
   /**
@@ -78,28 +80,15 @@ export class TreeFollower {
    * have missed it, so another one follows. Rejects after `maxMs`, for example because a network volume does not answer.
    */
   async refresh(maxMs: number): Promise<void> {
-    this.#nextCheck ??= (this.#checking ?? Promise.resolve()).then(() => {
-      this.#nextCheck = undefined;
-      return this.check();
-    });
     const giveUp = new AbortController();
     const timeout = wait(maxMs, undefined, { signal: giveUp.signal }).then(() => {
       throw new Error(`The tree could not be checked within ${maxMs} ms`);
     });
-    await Promise.race([this.#nextCheck, timeout]).finally(() => giveUp.abort());
+    await Promise.race([this.#poller.checkAgain(), timeout]).finally(() => giveUp.abort());
   }
 
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
-    await this.#checking;
-  }
-
-  #schedule(): void {
-    if (this.#stopped) return;
-    this.#timer = setTimeout(() => {
-      this.check().finally(() => this.#schedule());
-    }, this.#settings.pollMs);
+  stop(): Promise<void> {
+    return this.#poller.stop();
   }
 
   async #check(): Promise<void> {
@@ -120,7 +109,7 @@ export class TreeFollower {
         // A first tree without plugins is one that sync has yet to fill. Gateways retry after 503, but not after 404.
         if (!serving && files.catalog.plugins.length === 0)
           return this.#report({ kind: 'tree-missing', treeDir, why: 'no-plugins', serving });
-        this.#load(root, files);
+        await this.#load(root, files);
         this.#loaded = before;
         return;
       }
@@ -131,9 +120,12 @@ export class TreeFollower {
     }
   }
 
-  #load(root: string, files: TreeFiles): void {
+  async #load(root: string, files: TreeFiles): Promise<void> {
     const view = buildTreeView(files, this.#store, this.#settings.view, this.#view);
     this.#store.adopt(root, view.contents);
+    // Missing files are known before a new server is ready. A running one goes on in the meantime.
+    const found = this.#store.findMissing();
+    if (this.#view === undefined) await found;
     this.#view = view;
     this.#problem = undefined;
     const { versions, sizeBytes, catalog } = view;

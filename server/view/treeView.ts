@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import parse from 'semver/functions/parse.js';
 import type { Catalog, CatalogPlugin, CatalogVersion } from '../../tree/catalog/catalog.ts';
-import { CATALOG_FILE, INVENTORY_FILE, MODULE_FILE } from '../../tree/names.ts';
+import { CATALOG_FILE, CHECKSUM_FILE, INVENTORY_FILE, MODULE_FILE } from '../../tree/names.ts';
 import { CODINGS, type Coding, variantFile } from '../../tree/version/codings.ts';
 import type { Content } from '../content/content.ts';
 import type { ContentStore } from '../content/contentStore.ts';
@@ -78,6 +78,8 @@ type PlacedFile = Pick<ServedFile, 'name' | 'plugin' | 'version' | 'mediaType' |
 
 /** A path whose bytes may change: caches ask the server each time. */
 const REVALIDATE = 'no-cache';
+/** The files that follow from the digest of an image. The others depend on this program, on --compress and on the tag too. */
+const FIXED_FILES: ReadonlySet<string> = new Set([MODULE_FILE, CHECKSUM_FILE]);
 
 /** Returns a view with every path that the server has for a catalog. `former`: the view that it replaces. */
 export function buildTreeView(
@@ -120,8 +122,7 @@ export function buildTreeView(
     const highest = settings.latest ? highestVersion(plugin) : undefined;
     for (const version of plugin.versions) {
       versions++;
-      const pinned = version.pinned && version.aliasOf === undefined;
-      const cacheControl = pinned ? immutable : REVALIDATE;
+      const isFixed = version.aliasOf === undefined && isPinnedByManifest(version);
       for (const { name, sha256, sizeBytes: size } of version.files) {
         if (!isPlain(plugin.name) || !isPlain(version.version) || !isPlain(name)) continue;
         const path = `${plugin.name}/${version.version}/${name}`;
@@ -130,6 +131,7 @@ export function buildTreeView(
         const forms: Form[] = [{ coding: undefined, body, sha256 }];
         if (name === MODULE_FILE && settings.encoding !== 'off')
           for (const form of smallerForms(version, contentOf, `${plugin.name}/${version.version}`)) forms.push(form);
+        const cacheControl = isFixed && FIXED_FILES.has(name) ? immutable : REVALIDATE;
         const file = { name, plugin: plugin.name, version: version.version, mediaType: mediaTypeOf(name), forms };
         put(`/plugins/${path}`, { ...file, cacheControl });
         if (version === highest) put(`/plugins/${plugin.name}/latest/${name}`, { ...file, cacheControl: REVALIDATE });
@@ -152,6 +154,14 @@ export function buildTreeView(
   if (read.inventoryJson !== undefined) inMemory(`/plugins/${INVENTORY_FILE}`, INVENTORY_FILE, read.inventoryJson);
   const contents = new Map([...paths.values()].map(entry => [entry.content, entry.paths]));
   return { catalog: read.catalog, loadedAtMs: now, files, contents, versions, sizeBytes };
+}
+
+/**
+ * Whether the manifest itself names the image's digest. What only the lockfile pins gets other bytes from the next
+ * `sync --update`, and a cache would send the former ones for a year.
+ */
+function isPinnedByManifest({ pinned, reference }: CatalogVersion): boolean {
+  return pinned && /@sha(?:256|512):/.test(reference);
 }
 
 /** Returns the compressed forms of a version's module that are smaller than the module. */

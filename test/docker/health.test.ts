@@ -56,6 +56,7 @@ test('asks the address of the command line, otherwise the one of the variables',
     [[...SERVE, '--tree', 'x', `--port=${port}`, '--host', '127.0.0.1'], { PLUGIN_MIRROR_HOST: '127.0.0.9' }],
     [SERVE, { PLUGIN_MIRROR_PORT: port }],
     [SERVE, { PLUGIN_MIRROR_PORT: port, PLUGIN_MIRROR_HOST: '0.0.0.0' }],
+    [SERVE, { PLUGIN_MIRROR_PORT: port, PLUGIN_MIRROR_HOST: '::' }],
   ] as const;
   for (const [line, env] of good) assert.deepEqual(await check(t, line, env), { code: 0, stderr: '' }, line.join(' '));
   assert.equal((await check(t, [...SERVE, '--port', other], { PLUGIN_MIRROR_PORT: port })).code, 7);

@@ -6,7 +6,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import type { ServerEvent } from '../../server/events.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
-import { type Answer, ask, parseAnswer, readAll, serve } from './client.ts';
+import { type Answer, ask, parseAnswer, readAll, serve, until } from './client.ts';
 import { emptyFolder, sha256, sharedTree, wasm } from './tree.ts';
 
 const MODULE = '/plugins/a/1.0.0/plugin.wasm';
@@ -220,4 +220,73 @@ describe('TLS', () => {
       await assert.rejects(serve(t, tree, { tls }), { code: 'SERVER_TLS_UNUSABLE', subject: caFile });
     }
   });
+
+  test('other authorities for clients apply to connections that are open, and unusable ones change nothing', async t => {
+    const { certFile, keyFile, caFile } = await certificateFiles(t);
+    const events: ServerEvent[] = [];
+    const has = (kind: ServerEvent['kind']) => async () => events.some(event => event.kind === kind);
+    const tls = { certFile, keyFile, clientCaFile: caFile };
+    const { port } = await serve(t, TREE, { tls, onEvent: event => events.push(event) });
+    const friend = authority.issue({ usage: 'client' });
+    const kept = await secure(port, friend);
+    let session: Buffer | undefined;
+    kept.on('session', (ticket: Buffer) => {
+      session = ticket;
+    });
+    kept.write('HEAD /index.json HTTP/1.1\r\nHost: a\r\n\r\n');
+    assert.match(String(await once(kept, 'data')), /^HTTP\/1\.1 200/);
+    await until('a ticket', () => session !== undefined);
+    const whole = await readFile(caFile, 'utf8');
+    for (const unusable of [
+      '',
+      'no certificate',
+      `${whole}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`,
+    ]) {
+      events.length = 0;
+      await writeFile(caFile, unusable);
+      await until('reported', has('tls-unusable'));
+      assert.equal((await askSecurely(port, MODULE, friend)).status, 200);
+      await writeFile(caFile, whole);
+    }
+    const others = new CertificateAuthority('Others');
+    events.length = 0;
+    const closed = once(kept, 'close');
+    await writeFile(caFile, others.cert);
+    await until('loaded', has('tls-loaded'));
+    await closed;
+    assert.equal(
+      (await askSecurely(port, MODULE, { ...friend, ...(session === undefined ? {} : { session }) })).status,
+      403,
+    );
+    assert.equal((await askSecurely(port, MODULE, others.issue({ usage: 'client' }))).status, 200);
+  });
+
+  test('a client that speaks plain HTTP to the port is reported once', async t => {
+    const { certFile, keyFile } = await certificateFiles(t);
+    const events: ServerEvent[] = [];
+    const { port } = await serve(t, TREE, { tls: { certFile, keyFile }, onEvent: event => events.push(event) });
+    for (let at = 0; at < 2; at++) await assert.rejects(ask(port, MODULE));
+    const found = events.filter(({ kind }) => kind === 'foreign-protocol');
+    assert.deepEqual(found, [{ kind: 'foreign-protocol', protocol: 'plain HTTP', client: '127.0.0.1' }]);
+  });
+});
+
+test('secrets are read again; those that cannot be used change nothing', async t => {
+  const secret = { token: 'old' };
+  const events: ServerEvent[] = [];
+  const has = (kind: ServerEvent['kind']) => async () => events.some(event => event.kind === kind);
+  const { port } = await serve(t, TREE, {
+    credentials: { ...secret },
+    rereadCredentials: async () => ({ ...secret }),
+    onEvent: event => events.push(event),
+  });
+  const status = async (token: string) =>
+    (await ask(port, '/index.json', { headers: [`Authorization: Bearer ${token}`] })).status;
+  assert.deepEqual([await status('old'), await status('new')], [200, 401]);
+  secret.token = '';
+  await until('reported', has('credentials-unusable'));
+  assert.deepEqual([await status('old'), await status('')], [200, 401]);
+  secret.token = 'new';
+  await until('loaded', has('credentials-loaded'));
+  assert.deepEqual([await status('old'), await status('new')], [401, 200]);
 });

@@ -260,9 +260,12 @@ describe('a disk with wrong bytes', () => {
       });
       assert.match((await ask(port, '/metrics')).body.toString(), /plugin_mirror_damaged_files 1\n/);
       assert.equal((await ask(port, '/plugins/b/1.0.0/plugin.wasm')).status, 200);
-      assert.equal((await ask(port, '/readyz')).status, 200);
+      const ready = await ask(port, '/readyz');
+      assert.equal(ready.status, 503);
+      assert.match(ready.body.toString(), /^The catalog lists a\/1\.0\.0\/plugin\.wasm, but/);
       await put(path, bytes);
       await until('well again', async () => (await ask(port, MODULE)).status === 200);
+      assert.equal((await ask(port, '/readyz')).status, 200);
       assert.match((await ask(port, '/metrics')).body.toString(), /plugin_mirror_damaged_files 0\n/);
     });
 

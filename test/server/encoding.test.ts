@@ -227,3 +227,15 @@ test('auto: uncompressed for a single client, compressed for many and over a slo
   await untilRunning(port, 0);
   assert.equal(await sent(), 'gzip', 'a reader got less than 100 MB/s');
 });
+
+test('auto: clients that wait for the same file to be hashed count as many', async t => {
+  const { port } = await serve(t, await makeTree(t, BOTH), { scrubPauseMs: 60_000 });
+  // More than are counted as many, at a server that has hashed nothing or little yet.
+  const answers = await Promise.all(Array.from({ length: 32 }, () => ask(port, MODULE, { headers: accept('gzip') })));
+  for (const answer of answers) {
+    const plain = formOf(answer) === 'gzip' ? gunzipSync(answer.body) : answer.body;
+    assert.ok(plain.equals(bytes));
+  }
+  const compressed = answers.filter(answer => formOf(answer) === 'gzip').length;
+  assert.ok(compressed >= 24, `${compressed} of 32`);
+});

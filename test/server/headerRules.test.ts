@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { type Answer, ask, parseAnswer, sendRaw, serve } from './client.ts';
 import { makeTree, sha256, wasm } from './tree.ts';
 
@@ -135,6 +136,44 @@ describe('answers for a file', async () => {
         assert.equal(answer.headers.get('content-range'), range);
         if (status === 304) for (const name of ['content-length', 'content-type']) assert.ok(!answer.headers.has(name));
       });
+  });
+
+  test('only what the digest in the manifest fixes is immutable', async t => {
+    const files = { 'plugin.wasm.gz': gzipSync(bytes), 'README.md': Buffer.from('# hi') };
+    const { port } = await serve(
+      t,
+      await makeTree(t, [
+        { name: 'a', version: '1.0.0', bytes, pinned: true, files },
+        { name: 'a', version: '2.0.0', bytes, pinned: true, locked: true },
+        { name: 'a', version: '3.0.0', bytes },
+        { name: 'a', version: '4.0.0', bytes, pinned: true, aliasOf: '1.0.0' },
+      ]),
+      { latest: true, urlPatterns: ['/w/${name}/${version}.wasm'] },
+    );
+    const immutable = new Set([
+      '/plugins/a/1.0.0/plugin.wasm',
+      '/plugins/a/1.0.0/plugin.wasm.sha256',
+      '/w/a/1.0.0.wasm',
+    ]);
+    const all = [
+      ...['plugin.wasm', 'plugin.wasm.sha256', 'plugin.wasm.gz', 'metadata.json', 'metadata.txt', 'README.md'].map(
+        name => `1.0.0/${name}`,
+      ),
+      ...['2.0.0', '3.0.0', '4.0.0', 'latest'].map(version => `${version}/plugin.wasm`),
+    ].map(path => `/plugins/a/${path}`);
+    for (const path of [
+      ...all,
+      '/w/a/1.0.0.wasm',
+      '/w/a/2.0.0.wasm',
+      '/index.json',
+      '/plugins/snapshot-inventory.json',
+    ]) {
+      const { status, headers } = await ask(port, path);
+      assert.equal(status, 200, path);
+      const expected = immutable.has(path) ? 'public, max-age=31536000, immutable' : 'no-cache';
+      assert.equal(headers.get('cache-control'), expected, path);
+      assert.ok(headers.has('etag') && headers.has('last-modified'), path);
+    }
   });
 
   test('the header of a module', async t => {

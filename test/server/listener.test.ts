@@ -70,7 +70,7 @@ async function listen(t: TestContext, basePath = '') {
       registry: undefined,
       files: { serve: (answer, _head, _path, file) => answer.text(200, `${file.plugin}\n`) },
       follower,
-      connections: { note: () => {} },
+      connections: { take: (request, response, answer) => answer(request, response), expectNoMore: () => {} },
       rules: { isDraining: () => false, retryAfterSeconds: 2, onAnswered: () => {} },
     }),
   ).listen(0, '127.0.0.1');

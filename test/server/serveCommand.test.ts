@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { exitCodeOf } from '../../cli/exit.ts';
@@ -26,6 +28,34 @@ describe('the serve command', { concurrency: 3 }, () => {
     const messages = logOf(server);
     assert.ok(messages.every(({ level }) => level === 'info'));
     assert.match(messages.map(({ message }) => message).join('\n'), /^tree .*\nserving .*\nSIGTERM: /);
+  });
+
+  test('SIGHUP reads the secrets again and cuts nothing; a grace that runs out is exit code 1', async t => {
+    const tree = await makeTree(t, [plan]);
+    const file = join(await emptyFolder(t), 'token');
+    await writeFile(file, '\ufeffold\r\n');
+    const options = ['--port', '0', '--drain-delay', '0', '--grace', '0.1', '--auth-token-file', file];
+    const server = start(t, ['--tree', tree, ...options]);
+    const port = await portOf(server);
+    const get = (token: string) =>
+      fetch(`http://127.0.0.1:${port}/plugins/a/1.0.0/plugin.wasm`, { headers: { authorization: `Bearer ${token}` } });
+    const running = await get('old');
+    assert.equal(running.status, 200);
+    await writeFile(file, 'new\n');
+    server.child.kill('SIGHUP');
+    server.child.kill('SIGUSR1');
+    while (!server.out.stderr.includes('the new token')) await once(server.child.stderr ?? server.child, 'data');
+    assert.equal(sha256(Buffer.from(await running.arrayBuffer())), sha256(bytes));
+    assert.equal((await get('old')).status, 401);
+    const stuck = connect(port, '127.0.0.1').pause();
+    t.after(() => stuck.destroy());
+    stuck.on('error', () => {});
+    stuck.write('GET /plugins/a/1.0.0/plugin.wasm HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer new\r\n\r\n');
+    await once(stuck, 'readable');
+    server.child.kill('SIGTERM');
+    assert.equal(await server.ended, 1);
+    assert.match(server.out.stderr, /SIGHUP: /);
+    assert.match(server.out.stderr, /[12] connections? (?:was|were) cut when the grace of 0\.1 s ended/);
   });
 
   test('a misspelled --tree is reported immediately, with text for people and a reason at /readyz', async t => {
@@ -125,12 +155,16 @@ describe('the serve command', { concurrency: 3 }, () => {
     ])
       assert.equal((await runHere(args)).code, 2, args.join(' '));
     assert.match((await runHere(['--workers=2'])).stderr, /^error: removed: --workers\. Run several replicas/);
+    const ignored = await runHere(['--poll-interval', '0.2', '--max-queue=7']);
+    assert.equal(ignored.code, 0, 'what is a constant now changes nothing');
     const refused = start(t, ['--workers', '2']);
     assert.equal(await refused.ended, 2);
     assert.match(refused.out.stderr, /^error: removed: --workers\. Run several replicas/);
-    const warned = start(t, ['--print-config', '--log-format', 'text'], { PLUGIN_MIRROR_WORKERS: '2' });
+    const line = ['--print-config', '--log-format', 'text', '--poll-interval', '0.2'];
+    const warned = start(t, line, { PLUGIN_MIRROR_WORKERS: '2' });
     assert.equal(await warned.ended, 0);
     assert.match(warned.out.stderr, /^plugin-mirror: warning: removed: PLUGIN_MIRROR_WORKERS\. Run several replicas/);
+    assert.match(warned.out.stderr, /^plugin-mirror: warning: removed: --poll-interval\. It is a constant now/m);
   });
 });
 

@@ -13,7 +13,10 @@ export interface Planned {
   /** The bytes of plugin.wasm. */
   readonly bytes: Buffer;
   readonly aliasOf?: string;
+  /** Whether the manifest or the lockfile names the digest. */
   readonly pinned?: boolean;
+  /** Whether the lockfile alone does. Default: the manifest. */
+  readonly locked?: boolean;
   /** Further files, by name. */
   readonly files?: Readonly<Record<string, Buffer>>;
 }
@@ -78,7 +81,8 @@ export async function put(path: string, bytes: Buffer | string): Promise<void> {
   await rename(`${path}.new`, path);
 }
 
-function metadataOf({ name, version, bytes, aliasOf, files = {} }: Planned): PublishedVersion {
+function metadataOf({ name, version, bytes, aliasOf, pinned, locked, files = {} }: Planned): PublishedVersion {
+  const digest = `sha256:${sha256(bytes)}`;
   const described = Object.entries(files).map(
     ([file, content]) => [file, { sha256: sha256(content), sizeBytes: content.length }] as const,
   );
@@ -87,8 +91,8 @@ function metadataOf({ name, version, bytes, aliasOf, files = {} }: Planned): Pub
     name,
     version,
     ...(aliasOf === undefined ? {} : { aliasOf }),
-    reference: `registry.example/plugins/${name}:${version}`,
-    digest: `sha256:${sha256(bytes)}`,
+    reference: `registry.example/plugins/${name}:${version}${pinned && !locked ? `@${digest}` : ''}`,
+    digest,
     sha256: sha256(bytes),
     md5: createHash('md5').update(bytes).digest('hex'),
     sizeBytes: bytes.length,

@@ -26,7 +26,7 @@ export interface CatalogVersion {
   readonly path: string;
   readonly reference: string;
   readonly digest: string;
-  /** True if the manifest or the lockfile names the version's digest: the bytes under this path will then not change. */
+  /** True if the manifest or the lockfile names the version's digest. With a lockfile, `sync --update` may change it. */
   readonly pinned: boolean;
   readonly sha256: string;
   readonly sizeBytes: number;

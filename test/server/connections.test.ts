@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { describe, test } from 'node:test';
+import { isNetwork, plainAddress, shareKeys } from '../../server/clientAddress.ts';
+import { ask, metric, readAll, sendRaw, serve, until } from './client.ts';
+import { sharedTree, wasm } from './tree.ts';
+
+const SIZE = 12_000_000;
+const TREE = await sharedTree([
+  { name: 'big', version: '1.0.0', bytes: wasm(SIZE) },
+  { name: 'small', version: '1.0.0', bytes: wasm(2000) },
+]);
+const BIG = '/plugins/big/1.0.0/plugin.wasm';
+const SMALL = '/plugins/small/1.0.0/plugin.wasm';
+
+const get = (path: string, connection = 'keep-alive'): string =>
+  `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: ${connection}\r\n\r\n`;
+const answersIn = (bytes: Buffer): number => bytes.toString('latin1').split('HTTP/1.1 200 OK').length - 1;
+
+describe('one request at a time is under way on a connection', () => {
+  test('pipelined downloads occupy one place, and all of them are answered', async t => {
+    const { port } = await serve(t, TREE);
+    const socket = connect(port, '127.0.0.1').pause();
+    socket.write(get(BIG).repeat(4) + get(SMALL, 'close'));
+    await until('the first runs', async () => (await metric(port, 'bodies_running')) === 1);
+    assert.equal((await ask(port, SMALL)).status, 200);
+    assert.equal(await metric(port, 'bodies_running'), 1);
+    const got = await readAll(socket.resume());
+    assert.equal(answersIn(got), 5);
+    assert.ok(got.length > 4 * SIZE, `got ${got.length}`);
+  });
+
+  test('requests that come one by one behind a download are answered in their order', async t => {
+    const { port } = await serve(t, TREE);
+    const socket = connect(port, '127.0.0.1').pause();
+    for (const path of [BIG, '/healthz', SMALL, '/index.json', '/']) {
+      socket.write(get(path));
+      await new Promise(resolve => setTimeout(resolve, 10));
+    }
+    socket.write(get(SMALL, 'close'));
+    assert.equal(answersIn(await readAll(socket.resume())), 6);
+  });
+
+  test('sixteen requests may wait; a seventeenth closes the connection', async t => {
+    const { port } = await serve(t, TREE);
+    assert.equal(answersIn(await sendRaw(port, get(SMALL).repeat(16) + get(SMALL, 'close'))), 17);
+    const socket = connect(port, '127.0.0.1').pause();
+    socket.write(get(BIG).repeat(18));
+    const got = await readAll(socket.resume());
+    assert.ok(got.length < SIZE, `got ${got.length}`);
+    await until('closed', async () => (await metric(port, 'connections')) === 1);
+  });
+
+  test('a flood of requests whose answers are not taken leaves the server free for others', async t => {
+    const { port } = await serve(t, TREE);
+    const flood = Array.from({ length: 20 }, (_, at) => {
+      const socket = connect(port, '127.0.0.1').pause();
+      socket.on('error', () => {});
+      socket.write(get(['/', '/nope', '/metrics', '/plugins/', BIG][at % 5] ?? '/').repeat(100));
+      return socket;
+    });
+    t.after(() => flood.map(socket => socket.destroy()));
+    assert.equal((await ask(port, BIG)).body.length, SIZE);
+    await until('all are closed', async () => (await metric(port, 'connections')) === 1);
+    assert.equal(await metric(port, 'bodies_running'), 0);
+  });
+
+  test('bytes after the last answer of a connection do not cost the client its end', async t => {
+    const { port } = await serve(t, TREE);
+    const socket = connect(port, '127.0.0.1').pause();
+    await once(socket, 'connect');
+    socket.write(get(BIG, 'close'));
+    await until('it runs', async () => (await metric(port, 'bodies_running')) === 1);
+    const sending = setInterval(() => socket.write('\r\n'), 5);
+    t.after(() => clearInterval(sending));
+    assert.ok((await readAll(socket.resume())).length > SIZE);
+  });
+
+  test('a CONNECT behind a download is no part of its body', async t => {
+    const { port } = await serve(t, TREE);
+    assert.match((await sendRaw(port, 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n')).toString(), /^HTTP\/1\.1 405 /);
+    const socket = connect(port, '127.0.0.1').pause();
+    socket.write(`${get(BIG)}CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n`);
+    const got = await readAll(socket.resume());
+    assert.equal(got.indexOf('HTTP/1.1 405'), -1);
+    await until('closed', async () => (await metric(port, 'connections')) === 1);
+  });
+});
+
+test('clients share by address, by the /64 of IPv6, or not at all', () => {
+  const key = shareKeys(['10.0.0.0/8', '192.0.2.7', '2001:db8:1::/48']);
+  assert.equal(key('192.0.2.1'), '192.0.2.1');
+  assert.equal(key('192.0.2.7'), undefined);
+  assert.equal(key('10.255.0.1'), undefined);
+  assert.equal(key('2001:db8:1:2::3'), undefined);
+  assert.equal(key('2001:db8:2:3::4'), key('2001:db8:2:3:4:5:6:7'));
+  assert.notEqual(key('2001:db8:2:3::4'), key('2001:db8:2:4::4'));
+  assert.equal(key('::1'), '0:0:0:0');
+  assert.equal(plainAddress('::ffff:192.0.2.1'), '192.0.2.1');
+  assert.equal(plainAddress('::ffff'), '::ffff');
+  for (const good of ['10.0.0.0/8', '::1', '::/0', '192.0.2.1/32']) assert.ok(isNetwork(good), good);
+  for (const bad of ['', '10.0.0.0/33', '10/8', '::/129', 'a', '10.0.0.0/8/1', '10.0.0.0/'])
+    assert.ok(!isNetwork(bad), bad);
+});
