@@ -1,14 +1,10 @@
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Refusal } from '../../base/refusal.ts';
+import { openLocal } from '../manifest/localFile.ts';
 import type { ExtractedPlugin } from './extractPlugin.ts';
 import { inspectModule } from './module/inspectModule.ts';
-import { MODULE_LIMIT_BYTES, ModuleFile, moduleTooLarge, sizeWarning } from './module/moduleFile.ts';
-
-export class FileUnreadable extends Refusal {
-  readonly code = 'FILE_UNREADABLE';
-}
+import { ModuleFile, sizeWarning } from './module/moduleFile.ts';
 
 export class FileChanged extends Refusal {
   readonly code = 'FILE_CHANGED';
@@ -27,7 +23,7 @@ export async function adoptFile(request: {
 }): Promise<Omit<ExtractedPlugin, 'layer'>> {
   const { subject, path, dir, signal } = request;
   signal.throwIfAborted();
-  const source = await openRegular(path, subject);
+  const source = await openLocal(path, subject);
   try {
     const module = await ModuleFile.create(join(dir, 'plugin.wasm'), subject);
     try {
@@ -46,28 +42,6 @@ export async function adoptFile(request: {
 
 const CHUNK_BYTES = 512 * 1024;
 
-async function openRegular(path: string, subject: string): Promise<FileHandle> {
-  const refuse = (found: string, cause?: unknown) =>
-    new FileUnreadable(`${subject}: cannot read ${path}: ${found}`, {
-      subject,
-      expected: 'a readable regular file',
-      found,
-      hint: 'Check the path after "file" in the manifest; it is relative to the folder of the manifest.',
-      cause,
-    });
-  let file: FileHandle;
-  try {
-    // Without O_NONBLOCK, opening a FIFO would wait for a writer forever.
-    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    throw refuse(code === 'ENOENT' ? 'no such file' : String(code ?? error), error);
-  }
-  if ((await file.stat()).isFile()) return file;
-  await file.close();
-  throw refuse('it is not a regular file');
-}
-
 async function copy(
   source: FileHandle,
   module: ModuleFile,
@@ -76,7 +50,6 @@ async function copy(
   signal: AbortSignal,
 ): Promise<void> {
   const before = await source.stat({ bigint: true });
-  if (before.size > BigInt(MODULE_LIMIT_BYTES)) throw moduleTooLarge(subject, `${before.size} bytes`);
   let position = 0;
   for (;;) {
     signal.throwIfAborted();

@@ -1,6 +1,7 @@
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { Descriptor, ImageManifest } from '../../registry/image.ts';
 import { ArchiveDocuments } from './documents/archiveDocuments.ts';
+import { type InflatedLayer, inflateLayer, newInflateBudget } from './inflate/inflateLayer.ts';
 import {
   describeLayer,
   describeLayers,
@@ -11,10 +12,10 @@ import {
   printable,
 } from './layers/errors.ts';
 import { betterSystemFile, nameImage } from './layers/imageKind.ts';
-import { INFLATE_LIMIT_BYTES, type InflatedLayer, inflateLayer } from './layers/inflateLayer.ts';
 import { encryptedError, type LayerPart, layersOf, roleNotes } from './layers/layerRoles.ts';
-import { EntryHostile } from './layers/overlay.ts';
-import { type Candidate, PluginSearch } from './layers/pluginSearch.ts';
+import { requireLayerSize } from './layers/openedLayers.ts';
+import { EntryHostile, normalisePath } from './layers/overlay.ts';
+import { type Candidate, COPY_HINT, type Offered, PluginSearch } from './layers/pluginSearch.ts';
 import { readTar, TarDamaged, type TarEntry, TarHostile } from './layers/readTar.ts';
 import { ModuleInvalid } from './module/inspectModule.ts';
 import { isTar, isWasm, nameContent } from './module/moduleContent.ts';
@@ -41,9 +42,11 @@ export class LayerReader {
   readonly #module: ModuleFile;
   /** What is known of each layer, for errors. */
   readonly #notes: Map<Descriptor, string>;
-  readonly #budget = { leftBytes: INFLATE_LIMIT_BYTES };
+  readonly #budget = newInflateBudget();
   /** Candidates beyond the size limit: known from the tar header, and not written. */
   readonly #tooLarge = new Map<Candidate, number>();
+  /** The file whose bytes the module has. */
+  #held: { readonly layer: number; readonly path: string } | undefined;
   /** A file that only a container image has. */
   #systemFile: string | undefined;
 
@@ -60,31 +63,77 @@ export class LayerReader {
       await this.#readLayer(part, index < layers.length - 1);
       if (this.#search.isFinal) break;
     }
-    return this.#conclude();
+    const found = this.#conclude();
+    await this.#readLinked();
+    return found;
+  }
+
+  /**
+   * Reads the layer of the plugin again if the plugin is a hard link to a file whose bytes were not kept: when they went by, nothing
+   * showed that they are the plugin.
+   */
+  async #readLinked(): Promise<void> {
+    const { found } = this.#search;
+    const part = found === undefined ? undefined : this.#parts[found.layer - 1];
+    if (found?.source === undefined || part === undefined) return;
+    if (this.#held?.layer === found.layer && this.#held.path === found.source) return;
+    const { subject } = this.#request;
+    const label = this.#labelOf(part);
+    const search = new LinkedFile(found.path, found.source);
+    await this.#open(part, async ({ chunks }) => {
+      const module = this.#module;
+      const entry = (entry: TarEntry): ((piece: Buffer) => void) | undefined => {
+        if (!search.offer(entry)) return undefined;
+        if (entry.sizeBytes > MODULE_LIMIT_BYTES) throw moduleTooLarge(subject, `${entry.sizeBytes} bytes`);
+        module.restart();
+        return piece => module.push(piece);
+      };
+      try {
+        await readTar(chunks, { entry, flush: () => module.flush() });
+        search.requireFound();
+      } catch (error) {
+        throw archiveError(error, subject, label);
+      }
+    });
   }
 
   async #readLayer(part: LayerPart, more: boolean): Promise<void> {
-    const { subject, openLayer, signal } = this.#request;
     const { layer } = part;
-    if (part.role === 'encrypted') throw encryptedError(subject, this.#parts);
+    if (part.role === 'encrypted') throw encryptedError(this.#request.subject, this.#parts);
     const number = this.#parts.indexOf(part) + 1;
-    const label = `layer ${number} (${describeLayer(layer)})`;
+    const label = this.#labelOf(part);
     this.#search.enterLayer(number, more);
     this.documents.enterLayer(number);
-    const source = await openLayer(layer);
+    await this.#open(part, async inflated => {
+      if (isWasm(inflated.head)) await this.#readModule(layer, number, inflated.chunks);
+      else if (isTar(inflated.head)) await this.#readArchive(layer, number, inflated.chunks);
+      else await this.#refuseContent(part, label, inflated);
+    });
+    this.#search.leaveLayer();
+    this.documents.leaveLayer();
+  }
+
+  #labelOf(part: LayerPart): string {
+    return `layer ${this.#parts.indexOf(part) + 1} (${describeLayer(part.layer)})`;
+  }
+
+  async #open(part: LayerPart, read: (inflated: InflatedLayer) => Promise<void>): Promise<void> {
+    const { subject, openLayer, signal } = this.#request;
+    requireLayerSize(subject, part.layer);
+    const source = await openLayer(part.layer);
     // The reading throws the stream's errors; an error event after destroy() must not end the process.
     source.on('error', () => {});
     try {
       addAbortSignal(signal, source);
-      const inflated = await inflateLayer(source, subject, label, this.#budget);
-      if (isWasm(inflated.head)) await this.#readModule(layer, inflated.chunks);
-      else if (isTar(inflated.head)) await this.#readArchive(layer, label, inflated.chunks);
-      else await this.#refuseContent(part, label, inflated);
+      const inflated = await inflateLayer(source, subject, this.#labelOf(part), this.#budget);
+      try {
+        await read(inflated);
+      } finally {
+        await inflated.close();
+      }
     } finally {
       source.destroy();
     }
-    this.#search.leaveLayer();
-    this.documents.leaveLayer();
   }
 
   #conclude(): { readonly layer: Descriptor; readonly path: string } {
@@ -118,11 +167,12 @@ export class LayerReader {
     return { layer, path: found.path };
   }
 
-  async #readModule(layer: Descriptor, chunks: AsyncIterable<Buffer>): Promise<void> {
+  async #readModule(layer: Descriptor, number: number, chunks: AsyncIterable<Buffer>): Promise<void> {
     // Among archives, a raw module is one candidate of several. It has no path: this name is in no archive.
-    const keep = this.#search.offer(`layer-${layer.digest.slice(-12)}.wasm`, 'file');
+    const path = `layer-${layer.digest.slice(-12)}.wasm`;
+    const keep = this.#search.offer({ path, kind: 'file' });
     this.#notes.set(layer, 'a raw module');
-    if (keep) this.#module.restart();
+    if (keep) this.#hold(number, path);
     for await (const chunk of chunks) {
       if (!keep) continue;
       this.#module.push(chunk);
@@ -130,23 +180,32 @@ export class LayerReader {
     }
   }
 
-  async #readArchive(layer: Descriptor, label: string, chunks: AsyncIterable<Buffer>): Promise<void> {
+  /** The bytes that follow replace those that the module has. */
+  #hold(layer: number, path: string): void {
+    this.#module.restart();
+    this.#held = { layer, path };
+  }
+
+  async #readArchive(layer: Descriptor, number: number, chunks: AsyncIterable<Buffer>): Promise<void> {
     const { subject } = this.#request;
+    const label = `layer ${number} (${describeLayer(layer)})`;
     const before = this.#search.candidates.length;
     const module = this.#module;
     let written = 0;
     let expected = 0;
     const entry = (entry: TarEntry): ((piece: Buffer) => void) | undefined => {
       if (entry.kind !== 'directory') this.#systemFile = betterSystemFile(this.#systemFile, entry.path);
-      const keep = this.#search.offer(entry.path, entry.kind, entry.about);
+      const keep = this.#search.offer(entry);
       const candidate = this.#search.candidates.at(-1);
       if (!keep || candidate === undefined) return this.documents.offer(entry);
-      module.restart();
+      if (candidate.source !== undefined) return undefined;
+      this.#hold(number, candidate.path);
       written = 0;
       expected = entry.sizeBytes;
       if (entry.sizeBytes > MODULE_LIMIT_BYTES) {
         if (this.#search.isFinal) throw moduleTooLarge(subject, `${entry.sizeBytes} bytes`);
         this.#tooLarge.set(candidate, entry.sizeBytes);
+        this.#held = undefined;
         expected = 0;
         return undefined;
       }
@@ -192,9 +251,11 @@ function archiveError(error: unknown, subject: string, label: string): unknown {
   if (error instanceof EntryHostile || error instanceof TarHostile)
     return new LayerHostile(`${subject}: ${label} is refused: ${printable(error.message)}`, {
       subject,
-      expected: 'an archive with one regular plugin.wasm and relative names',
+      expected: 'an archive with one regular plugin.wasm, and names that stay in it',
       found: printable(error.message),
-      hint: 'Build the image again with a usual tool (docker build, oras push). If it is not yours, ask its publisher why it is built like this before you use it.',
+      hint:
+        (error instanceof EntryHostile ? error.hint : undefined) ??
+        'Build the image again with a usual tool (docker build, oras push). If it is not yours, ask its publisher why it is built like this before you use it.',
       cause: error,
     });
   if (error instanceof TarDamaged)
@@ -202,8 +263,38 @@ function archiveError(error: unknown, subject: string, label: string): unknown {
       subject,
       expected: 'a complete tar archive',
       found: printable(error.message),
-      hint: 'The digest is right, so the layer was damaged before it was pushed. Push the image again.',
+      hint: error.hint ?? 'The digest is right, so the layer was damaged before it was pushed. Push the image again.',
       cause: error,
     });
   return error;
+}
+
+/** Finds the file that a hard link leads to, when its layer is read for the second time. */
+class LinkedFile {
+  readonly #link: string;
+  readonly #source: string;
+  #isFound = false;
+  #isOver = false;
+
+  /** @param link the normalised path of the link @param source the one of the file, as PluginSearch found it */
+  constructor(link: string, source: string) {
+    this.#link = link;
+    this.#source = source;
+  }
+
+  /** Takes one entry. Returns true if its bytes are to be kept: of several files with one path, the last before the link counts. */
+  offer({ path: rawPath, kind }: Offered): boolean {
+    const path = normalisePath(rawPath);
+    if (path === this.#link) this.#isOver = true;
+    if (this.#isOver || path !== this.#source) return false;
+    this.#isFound = kind === 'file';
+    return this.#isFound;
+  }
+
+  /** @throws EntryHostile */
+  requireFound(): void {
+    if (this.#isFound) return;
+    const what = `${this.#link} is a hard link to ${this.#source}, which is not a regular file earlier in the same layer`;
+    throw new EntryHostile(what, COPY_HINT);
+  }
 }

@@ -72,7 +72,7 @@ async function changedFiles(agreeing: LockfileComparison['agreeing'], signal: Ab
   const changed: string[] = [];
   for (const { wanted, locked } of agreeing) {
     if (wanted.source.kind !== 'file') continue;
-    const digest = await hashLocal(wanted.source.path, signal);
+    const digest = await hashLocal(wanted.source.path, `${wanted.name} ${wanted.version}`, signal);
     if (digest === `sha256:${locked.sha256}`) continue;
     changed.push(
       `${versionKey(wanted)}: ${wanted.source.written} is ${digest}, the lockfile has sha256:${locked.sha256}`,

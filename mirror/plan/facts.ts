@@ -81,7 +81,10 @@ async function currentDigest(
   { registry, signal }: Session,
 ): Promise<Answer | undefined> {
   try {
-    if (wanted.source.kind === 'file') return { kind: 'digest', digest: await hashLocal(wanted.source.path, signal) };
+    if (wanted.source.kind === 'file') {
+      const digest = await hashLocal(wanted.source.path, `${wanted.name} ${wanted.version}`, signal);
+      return { kind: 'digest', digest };
+    }
     const { reference } = wanted.source;
     if (reference.digest !== undefined || asking === 'nothing') return undefined;
     const opened = await registry.get();

@@ -2,6 +2,8 @@ import type { Image } from '../../registry/image.ts';
 import type { Reference } from '../../registry/reference.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import type { CatalogFile } from '../../tree/version/versionFiles.ts';
+import { openedLayers } from '../extract/layers/openedLayers.ts';
+import { MODULE_LIMIT_BYTES } from '../extract/module/moduleFile.ts';
 import type { LockedModule } from '../lockfile/locked.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import type { WantedAlias, WantedVersion } from '../manifest/wanted.ts';
@@ -127,7 +129,7 @@ export function failingNames({ versions, aliases }: Pick<SyncPlan, 'versions' | 
   ]);
 }
 
-/** Bytes of a step's layers, compressed as the registry stores them; 0 for a local file. */
+/** Bytes of a step's layers that are opened, compressed as the registry stores them; 0 for a local file. */
 export function layerBytes(step: VersionStep): number {
   return step.action === 'fetch' ? sum(layersOf(step).values()) : 0;
 }
@@ -137,14 +139,19 @@ export function bytesToDownload(versions: readonly VersionStep[]): number {
   return sum(new Map(versions.flatMap(step => (step.action === 'fetch' ? [...layersOf(step)] : []))).values());
 }
 
-/** At least so many bytes are written: locked modules by their size, others as the registry stores them. */
+/**
+ * About so many bytes are written: locked modules by their size, others as the registry stores them, at most the limit of a module
+ * for each image. The sizes are what the images declare: one that declares too much must not stop the others.
+ */
 export function bytesToWrite(versions: readonly VersionStep[]): number {
   const modules = versions.map(step => (step.action === 'fetch' ? (step.module?.sizeBytes ?? 0) : 0));
-  return Math.max(sum(modules), bytesToDownload(versions));
+  const stored = versions.map(step => Math.min(layerBytes(step), MODULE_LIMIT_BYTES));
+  return Math.max(sum(modules), Math.min(sum(stored), bytesToDownload(versions)));
 }
 
 function layersOf({ image }: FetchStep): Map<string, number> {
-  return new Map((image?.image.manifest.layers ?? []).map(layer => [layer.digest, layer.size]));
+  const opened = image === undefined ? [] : openedLayers(image.image.manifest);
+  return new Map(opened.map(layer => [layer.digest, layer.size]));
 }
 
 function sum(numbers: Iterable<number>): number {

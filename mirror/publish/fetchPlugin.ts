@@ -9,6 +9,7 @@ import type { Publishing } from '../../tree/publish/openPublisher.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { adoptFile } from '../extract/adoptFile.ts';
 import { type ExtractedPlugin, extractPlugin } from '../extract/extractPlugin.ts';
+import { openedLayers } from '../extract/layers/openedLayers.ts';
 import { LockBytesDiffer } from '../lockfile/errors.ts';
 import { isLockedModule, type LockedModule } from '../lockfile/locked.ts';
 import { originOf } from '../manifest/origin.ts';
@@ -33,7 +34,7 @@ export interface FetchRequest extends ResolvedImage {
 export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
   const { wanted, reference, image, signature, registry, publishing, signal } = request;
   const created = await whenCreated(image, reference, registry, signal);
-  const room = { publishing, neededBytes: request.module?.sizeBytes, leastBytes: layersOf(image) };
+  const room = { publishing, neededBytes: request.module?.sizeBytes, leastBytes: sizeOf(image) };
   return stageAndPublish(room, async dir => {
     const plugin = await extractPlugin({
       subject: `${wanted.name} ${wanted.version}`,
@@ -93,6 +94,8 @@ async function stageAndPublish(room: StagingRoom, fill: (dir: string) => Promise
     await publishing.publish(staged, fetched.metadata);
     return fetched;
   } catch (error) {
+    // Where the lock was lost, its next holder has removed the staged files, and that is the cause of the error.
+    await publishing.requireLock();
     const refusal = asTreeRefusal(error, staged.dir);
     const isFull = refusal instanceof TreeDiskFull && refusal.expected === undefined;
     // Both are measured before the staged files are deleted, which makes room again.
@@ -106,8 +109,8 @@ async function stageAndPublish(room: StagingRoom, fill: (dir: string) => Promise
   }
 }
 
-function layersOf({ manifest }: Image): number {
-  return manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
+function sizeOf({ manifest }: Image): number {
+  return openedLayers(manifest).reduce((sum, layer) => sum + layer.size, 0);
 }
 
 function requireLocked(

@@ -64,6 +64,7 @@ async function withVariants(
     await publishing.publish(staged, revised);
     return revised;
   } catch (error) {
+    await publishing.requireLock();
     await publishing.discard(staged);
     const refusal = asTreeRefusal(error, staged.dir);
     if (!(refusal instanceof TreeDiskFull) || refusal.expected !== undefined) throw refusal;

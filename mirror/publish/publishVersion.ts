@@ -1,5 +1,6 @@
 import type { Publishing } from '../../tree/publish/openPublisher.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
+import { openedLayers } from '../extract/layers/openedLayers.ts';
 import { originOf } from '../manifest/origin.ts';
 import type { FetchStep, KeepStep, VersionStep } from '../plan/plan.ts';
 import { type Outcome, versionKey, withoutSubject } from '../report.ts';
@@ -49,7 +50,7 @@ async function fetch(step: FetchStep, publishing: Publishing, { registry, meter,
   const { adoptLocal, fetchPlugin } = await import('./fetchPlugin.ts');
   if (wanted.source.kind === 'file') return adoptLocal(wanted, wanted.source, publishing, signal);
   if (image === undefined) throw new Error(`${versionKey(wanted)}: the plan has no image for it`);
-  meter.start(versionKey(wanted), image.image.manifest.layers);
+  meter.start(versionKey(wanted), openedLayers(image.image.manifest));
   return fetchPlugin({
     wanted,
     ...image,

@@ -5,9 +5,10 @@ import { mkdir, mkdtemp, open, readFile, rm, symlink, truncate, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { adoptFile, FileChanged, FileUnreadable } from '../../mirror/extract/adoptFile.ts';
+import { adoptFile, FileChanged } from '../../mirror/extract/adoptFile.ts';
 import { ModuleInvalid } from '../../mirror/extract/module/inspectModule.ts';
 import { LayerTooLarge } from '../../mirror/extract/module/moduleFile.ts';
+import { FileUnreadable } from '../../mirror/manifest/localFile.ts';
 import { buildModule } from '../support/module.ts';
 
 let base = '';

@@ -11,7 +11,7 @@ function search(layers: readonly (readonly Entry[])[]): string | number {
   const found = new PluginSearch();
   for (let index = layers.length - 1; index >= 0 && !found.isFinal; index--) {
     found.enterLayer(index, index > 0);
-    for (const { path, kind } of layers[index] ?? []) found.offer(path, kind);
+    for (const { path, kind } of layers[index] ?? []) found.offer({ path, kind });
     found.leaveLayer();
   }
   return found.found === undefined ? found.candidates.length : `${found.found.path}@${found.found.layer}`;
@@ -54,7 +54,8 @@ test('paths that leave the layer, repeated modules and links named plugin.wasm a
   const hostile: Entry[][] = [
     [file('../plugin.wasm')],
     [file('a/../../plugin.wasm')],
-    [file('/plugin.wasm')],
+    [file('/../plugin.wasm')],
+    [file('plugin.wasm'), file('//plugin.wasm')],
     [file('plugin.wasm'), file('./plugin.wasm')],
     [file('a/x.wasm'), file('a//x.wasm')],
     [file('plugin.wasm'), { path: 'plugin.wasm', kind: 'link' }],
@@ -93,17 +94,18 @@ test('millions of names are refused before they fill the memory', () => {
   const found = new PluginSearch();
   found.enterLayer(1, true);
   assert.throws(() => {
-    for (let count = 0; count < 1e6; count++) found.offer(`${'n'.repeat(1000)}${count}`, 'file');
+    for (let count = 0; count < 1e6; count++) found.offer({ path: `${'n'.repeat(1000)}${count}`, kind: 'file' });
   }, EntryHostile);
 });
 
 test('too many files in deep folders are refused within seconds', () => {
   const found = new PluginSearch();
   found.enterLayer(2, true);
-  found.offer('x', 'file');
+  found.offer({ path: 'x', kind: 'file' });
   found.leaveLayer();
   found.enterLayer(1, false);
   assert.throws(() => {
-    for (let count = 0; count < 1e5; count++) found.offer(`${count}${'/d'.repeat(1900)}/x.wasm`, 'file');
+    for (let count = 0; count < 1e5; count++)
+      found.offer({ path: `${count}${'/d'.repeat(1900)}/x.wasm`, kind: 'file' });
   }, EntryHostile);
 });

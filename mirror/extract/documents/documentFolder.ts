@@ -9,7 +9,9 @@ import { contentProblem, MAX_DOCUMENTS } from '../layers/documentNames.ts';
  */
 export class DocumentFolder {
   readonly files: Record<string, { sha256: string; sizeBytes: number }> = {};
-  readonly warnings: string[] = [];
+  readonly #warnings: string[] = [];
+  /** Documents that are left out without a warning of their own. */
+  #unnamed = 0;
   readonly #dir: string;
   readonly #subject: string;
   readonly #taken = new Set<string>();
@@ -29,13 +31,19 @@ export class DocumentFolder {
     return this.#taken.size >= MAX_DOCUMENTS;
   }
 
-  /** Warns that a document is left out. `source` is the layer or the archive that has it. */
+  get warnings(): readonly string[] {
+    const more = `${this.#subject}: ${this.#unnamed} more documents are left out`;
+    return this.#unnamed === 0 ? this.#warnings : [...this.#warnings, more];
+  }
+
+  /** Warns that a document is left out. `source` is the layer or the archive that has it. An image may have thousands. */
   skip(file: string, why: string, source: string): void {
-    this.warn(`${file} is left out: ${why} (${source})`);
+    if (this.#warnings.length >= MAX_WARNINGS) this.#unnamed++;
+    else this.warn(`${file} is left out: ${why} (${source})`);
   }
 
   warn(text: string): void {
-    this.warnings.push(`${this.#subject}: ${text}`);
+    this.#warnings.push(`${this.#subject}: ${text}`);
   }
 
   /** Writes a document as it is stored. `file` must come from documentFile, and `has` must be false for it. */
@@ -47,3 +55,5 @@ export class DocumentFolder {
     this.files[file] = { sha256: createHash('sha256').update(bytes).digest('hex'), sizeBytes: bytes.length };
   }
 }
+
+const MAX_WARNINGS = 20;

@@ -16,12 +16,13 @@ export async function extractDocuments(
   folder: DocumentFolder,
 ): Promise<void> {
   const { openLayer, signal } = request;
+  let surplus = 0;
   for (const { layer, file } of parts) {
     if (file === undefined) continue;
     const source = describeLayer(layer);
     const tooLarge = sizeProblem(file, layer.size);
-    if (folder.has(file)) folder.skip(file, 'another layer has that name already', source);
-    else if (folder.isFull) folder.skip(file, `an image may have ${MAX_DOCUMENTS} documents`, source);
+    if (folder.isFull) surplus++;
+    else if (folder.has(file)) folder.skip(file, 'another layer has that name already', source);
     else if (tooLarge !== undefined) folder.skip(file, tooLarge, source);
     else {
       const limit = documentLimitBytes(file);
@@ -30,6 +31,7 @@ export async function extractDocuments(
       else await folder.write(file, bytes, source, signal);
     }
   }
+  if (surplus > 0) folder.warn(`${surplus} documents are left out: an image may have ${MAX_DOCUMENTS}`);
 }
 
 /** Returns the stream's bytes, or undefined if there are more than `limitBytes`. The stream is destroyed in either case. */

@@ -2,7 +2,15 @@
 export type EntryKind = 'file' | 'directory' | 'link' | 'special';
 
 /** An entry that no archive may have; readLayers turns it into LAYER_HOSTILE. */
-export class EntryHostile extends Error {}
+export class EntryHostile extends Error {
+  /** The next step for the user, where the archive is unusual rather than hostile. */
+  readonly hint: string | undefined;
+
+  constructor(message: string, hint?: string) {
+    super(message);
+    this.hint = hint;
+  }
+}
 
 /**
  * The paths that upper layers hide in lower ones (OCI image-spec, layer.md, Applying Changesets and Whiteouts), collected while
@@ -11,7 +19,8 @@ export class EntryHostile extends Error {}
  * - A whiteout `.wh.NAME` hides NAME and everything below it, `.wh..wh..opq` everything below its folder, in lower layers only.
  * - A file hides a folder with the same path, and a folder hides a file.
  *
- * Paths are compared and never used on disk. A path that leaves the layer (`..`, absolute) is hostile.
+ * Paths are compared and never used on disk. All of them are below the layer's root, so leading slashes do not count, as in
+ * containerd; Kaniko writes an entry `/`, `tar -P` writes `/plugin.wasm`. A path that leaves the layer (`..`) is hostile.
  */
 export class Overlay {
   #remembers = false;
@@ -40,9 +49,10 @@ export class Overlay {
     this.#pending.clear();
   }
 
-  /** Takes one entry. @returns its normalised path; undefined if it is a whiteout @throws EntryHostile */
+  /** Takes one entry. @returns its normalised path; undefined for a whiteout or the root itself @throws EntryHostile */
   take(rawPath: string, kind: EntryKind): string | undefined {
     const path = normalisePath(rawPath);
+    if (path === '') return undefined;
     const name = nameOf(path);
     if (name.startsWith('.wh.') && kind !== 'directory') {
       this.#whiteout(path, name);
@@ -114,11 +124,10 @@ const UNUSUAL = /(?:^|\/)\.{0,2}(?:\/|$)/;
 /** The file endings of modules and documents: only a folder with such a name can hide one. */
 const RELEVANT = /\.(?:wasm|md|markdown|ya?ml|png)$/i;
 
-/** Returns `a/b` for `./a//b/`; the empty text for the root. @throws EntryHostile */
+/** Returns `a/b` for `./a//b/` and `/a/b`; the empty text for the root. @throws EntryHostile */
 export function normalisePath(raw: string): string {
   if (raw.length > MAX_PATH_LENGTH)
     throw new EntryHostile(`an entry's name is longer than ${MAX_PATH_LENGTH} characters`);
-  if (raw.startsWith('/')) throw new EntryHostile(`an entry has an absolute name: ${raw}`);
   const bare = raw.endsWith('/') ? raw.slice(0, -1) : raw;
   if (!UNUSUAL.test(bare)) return bare;
   const parts = raw.split('/').filter(part => part !== '' && part !== '.');

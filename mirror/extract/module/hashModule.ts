@@ -4,6 +4,8 @@ export interface ModuleHashes {
   /** Bare lower-case hex. */
   readonly sha256: string;
   readonly md5: string;
+  /** CRC-32, to be compared with that of the bytes that were written. */
+  readonly crc: number;
 }
 
 interface Waiting {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
+import { crc32 } from 'node:zlib';
 
 /*
  * The worker thread of hashModule: it reads and hashes one file after the other. Plain JavaScript, because a worker starts
@@ -21,14 +22,16 @@ parentPort?.on('message', (/** @type {{ id: number, path: string }} */ { id, pat
 function hash(path) {
   const sha256 = createHash('sha256');
   const md5 = createHash('md5');
+  let crc = 0;
   const file = openSync(path, 'r');
   try {
     for (;;) {
       const bytesRead = readSync(file, piece);
-      if (bytesRead === 0) return { sha256: sha256.digest('hex'), md5: md5.digest('hex') };
+      if (bytesRead === 0) return { sha256: sha256.digest('hex'), md5: md5.digest('hex'), crc };
       const bytes = piece.subarray(0, bytesRead);
       sha256.update(bytes);
       md5.update(bytes);
+      crc = crc32(bytes, crc);
     }
   } finally {
     closeSync(file);

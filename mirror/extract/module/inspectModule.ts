@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { LoopTurn } from '../../../base/eventLoop.ts';
 import { Refusal } from '../../../base/refusal.ts';
 import { nameContent, SNIFF_BYTES } from './moduleContent.ts';
 
@@ -34,6 +35,8 @@ export async function inspectModule(
 
 const MAX_SECTIONS = 10_000;
 const MAX_EXPORT_SECTION_BYTES = 16 * 1024 * 1024;
+/** A section of 16 MiB may have five million exports. */
+const EXPORTS_IN_A_TURN = 10_000;
 const EXPORT_SECTION = 7;
 const DATA_SECTION = 11;
 const FUNCTION_KIND = 0;
@@ -103,20 +106,22 @@ async function inspect(file: FileHandle, subject: string, way: 'pushed' | 'built
     }
     offset = start + length;
   }
-  return { sizeBytes, ...readAbi(exported, subject, damaged) };
+  return { sizeBytes, ...(await readAbi(exported, subject, damaged)) };
 }
 
-function readAbi(
+async function readAbi(
   exported: Buffer | undefined,
   subject: string,
   damaged: Damaged,
-): { abi: string | null; warnings: string[] } {
+): Promise<{ abi: string | null; warnings: string[] }> {
   let abi: string | null = null;
   let unknown: string | undefined;
   if (exported !== undefined) {
     const cursor = new Cursor(exported, 'export section', damaged);
     // Each export has at least 3 bytes, so the section's length bounds a wrong count.
+    const turn = new LoopTurn();
     for (let left = cursor.u32(); left > 0; left--) {
+      if (left % EXPORTS_IN_A_TURN === 0) await turn.rest();
       const name = cursor.take(cursor.u32());
       const kind = cursor.byte();
       cursor.u32();

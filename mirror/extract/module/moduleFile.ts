@@ -1,5 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { crc32 } from 'node:zlib';
 import { Refusal } from '../../../base/refusal.ts';
+import { TreeFault } from '../../../tree/errors.ts';
 import { hashModule } from './hashModule.ts';
 
 export class LayerTooLarge extends Refusal {
@@ -26,6 +28,8 @@ export class ModuleFile {
   #queue: Buffer[] = [];
   #queuedBytes = 0;
   #truncate = false;
+  /** CRC-32 of all bytes pushed: zlib computes it at a small part of the time that sha256 takes. */
+  #crc = 0;
 
   private constructor(path: string, file: FileHandle, subject: string) {
     this.path = path;
@@ -42,6 +46,7 @@ export class ModuleFile {
   restart(): void {
     this.#truncate ||= this.#sizeBytes > 0;
     this.#sizeBytes = 0;
+    this.#crc = 0;
     this.#queue = [];
     this.#queuedBytes = 0;
   }
@@ -50,6 +55,7 @@ export class ModuleFile {
   push(chunk: Buffer): void {
     this.#sizeBytes += chunk.length;
     if (this.#sizeBytes > MODULE_LIMIT_BYTES) throw moduleTooLarge(this.#subject, 'more');
+    this.#crc = crc32(chunk, this.#crc);
     this.#queue.push(chunk);
     this.#queuedBytes += chunk.length;
   }
@@ -66,9 +72,18 @@ export class ModuleFile {
     await writeAll(this.#file, queue, start);
   }
 
+  /** Hashes the file as the disk returns it. @throws TreeFault if that is not what was written */
   async finish(): Promise<WrittenModule> {
     await this.flush(0);
-    return { ...(await hashModule(this.path)), sizeBytes: this.#sizeBytes };
+    const { sha256, md5, crc } = await hashModule(this.path);
+    if (crc !== this.#crc)
+      throw new TreeFault(`${this.#subject}: the disk returned other bytes of plugin.wasm than were written`, {
+        subject: this.#subject,
+        expected: `CRC-32 ${this.#crc.toString(16)}`,
+        found: crc.toString(16),
+        hint: 'Run it again. If it happens again, check the disk, or choose another folder with --out.',
+      });
+    return { sha256, md5, sizeBytes: this.#sizeBytes };
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,19 @@
+import { setImmediate } from 'node:timers/promises';
+
+/** How long work may go on before timers and signals are served. */
+const TURN_MS = 20;
+
+/** Interrupts long work. Streams and promises that are always ready would keep timers, signals and other work waiting. */
+export class LoopTurn {
+  #beganMs = performance.now();
+
+  /** To be awaited between pieces of work: lets the event loop turn if the last turn was more than 20 ms ago. */
+  rest(): Promise<void> | undefined {
+    return performance.now() - this.#beganMs < TURN_MS ? undefined : this.#turn();
+  }
+
+  async #turn(): Promise<void> {
+    await setImmediate();
+    this.#beganMs = performance.now();
+  }
+}
