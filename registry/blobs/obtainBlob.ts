@@ -55,7 +55,7 @@ export async function obtainBlob(
     const file = await partial.commit();
     source.verified.add(descriptor.digest);
     const { chunks } = receiver;
-    if (chunks === undefined) return new FileBlob(file, descriptor.size);
+    if (chunks === undefined) return new FileBlob(file, descriptor, () => forget(source, descriptor, folder));
     await onDisk(() => file.close());
     return new MemoryBlob(chunks);
   } catch (error) {
@@ -156,7 +156,7 @@ async function fromCache(
     await onDisk(() => file.utimes(now, now)).catch(() => {}); // eviction goes by this time; a read-only cache is fine
     if (size <= MEMORY_BYTES) return new MemoryBlob(chunks);
     handedOn = true;
-    return new FileBlob(file, size);
+    return new FileBlob(file, descriptor, () => forget({ verified }, descriptor, folder));
   } catch (error) {
     if (!(error instanceof RegistryDigestMismatch)) throw error;
     verified.delete(digest);
@@ -165,6 +165,16 @@ async function fromCache(
   } finally {
     if (!handedOn) await onDisk(() => file.close());
   }
+}
+
+/** Removes a blob from the cache that turned out to be wrong. */
+async function forget(
+  { verified }: Pick<BlobSource, 'verified'>,
+  { digest }: Descriptor,
+  folder: CacheFolder,
+): Promise<void> {
+  verified.delete(digest);
+  await folder.removeBlob(digest);
 }
 
 /** Yields at most `limitBytes` of a file. */

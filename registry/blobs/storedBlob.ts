@@ -1,5 +1,9 @@
+import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
+import type { Descriptor } from '../image.ts';
+import { algorithmOf } from '../images/digestOf.ts';
+import { CacheUnusable } from './cache.ts';
 
 const READ_BYTES = 512 * 1024;
 
@@ -25,21 +29,27 @@ export class MemoryBlob implements StoredBlob {
   release(): void {}
 }
 
-/** A blob in a file. The file stays open until the last reader has finished, even if its name is removed meanwhile. */
+/**
+ * A blob in a file. The file stays open until the last reader has finished, even if its name is removed meanwhile. Every reader
+ * hashes what it reads: the disk may return other bytes than it was given, and others may write to a shared cache folder.
+ */
 export class FileBlob implements StoredBlob {
   readonly #file: FileHandle;
-  readonly #sizeBytes: number;
+  readonly #descriptor: Descriptor;
+  readonly #onWrong: () => Promise<void>;
   #users = 1;
   #closing: Promise<void> = Promise.resolve();
 
-  constructor(file: FileHandle, sizeBytes: number) {
+  /** @param onWrong called if a reader gets other bytes than the verified ones */
+  constructor(file: FileHandle, descriptor: Descriptor, onWrong: () => Promise<void>) {
     this.#file = file;
-    this.#sizeBytes = sizeBytes;
+    this.#descriptor = descriptor;
+    this.#onWrong = onWrong;
   }
 
   openReader(): Readable {
     this.#users++;
-    return new FileReader(this.#file, this.#sizeBytes, () => this.#leave());
+    return new FileReader(this.#file, this.#descriptor, this.#onWrong, () => this.#leave());
   }
 
   release(): void {
@@ -54,33 +64,60 @@ export class FileBlob implements StoredBlob {
 
 class FileReader extends Readable {
   readonly #file: FileHandle;
-  readonly #sizeBytes: number;
+  readonly #descriptor: Descriptor;
+  readonly #onWrong: () => Promise<void>;
   readonly #done: () => Promise<void>;
+  readonly #hash: Hash;
   #position = 0;
 
-  constructor(file: FileHandle, sizeBytes: number, done: () => Promise<void>) {
+  constructor(file: FileHandle, descriptor: Descriptor, onWrong: () => Promise<void>, done: () => Promise<void>) {
     super({ highWaterMark: READ_BYTES });
     this.#file = file;
-    this.#sizeBytes = sizeBytes;
+    this.#descriptor = descriptor;
+    this.#onWrong = onWrong;
     this.#done = done;
+    this.#hash = createHash(algorithmOf(descriptor.digest));
   }
 
   override _read(): void {
-    const length = Math.min(READ_BYTES, this.#sizeBytes - this.#position);
+    const length = Math.min(READ_BYTES, this.#descriptor.size - this.#position);
     if (length === 0) {
-      this.push(null);
+      this.#end();
       return;
     }
     this.#file.read(Buffer.allocUnsafe(length), 0, length, this.#position).then(
       ({ bytesRead, buffer }) => {
         if (bytesRead === 0) {
-          this.destroy(new Error('a blob in the cache folder shrank while it was read'));
+          this.#refuse(`${this.#position} bytes`);
           return;
         }
+        const bytes = buffer.subarray(0, bytesRead);
         this.#position += bytesRead;
-        this.push(buffer.subarray(0, bytesRead));
+        this.#hash.update(bytes);
+        this.push(bytes);
       },
       (error: Error) => this.destroy(error),
+    );
+  }
+
+  #end(): void {
+    const { digest } = this.#descriptor;
+    const found = `${algorithmOf(digest)}:${this.#hash.digest('hex')}`;
+    if (found === digest) this.push(null);
+    else this.#refuse(found);
+  }
+
+  #refuse(found: string): void {
+    const { digest, size } = this.#descriptor;
+    const error = new CacheUnusable('The cache folder returned other bytes of a blob than it was given', {
+      subject: `blob ${digest}`,
+      expected: `${size} bytes with the digest ${digest}`,
+      found,
+      hint: 'Run it again: the blob is downloaded again. If it happens again, check the disk, and that only trusted users can write to the cache folder; --cache-dir names another one.',
+    });
+    this.#onWrong().then(
+      () => this.destroy(error),
+      () => this.destroy(error),
     );
   }
 
