@@ -1,4 +1,5 @@
-import { TreeDiskFull, TreeNotWritable } from '../../tree/errors.ts';
+import type { Refusal } from '../../base/refusal.ts';
+import { TreeDiskFull, TreeLockLost, TreeNotWritable } from '../../tree/errors.ts';
 import { openPublishing, type Publishing } from '../../tree/publish/openPublisher.ts';
 import { readLockedVersions, rereadLockedVersions } from '../lockfile/lockedVersions.ts';
 import { type SyncJob, viewTree } from '../plan/job.ts';
@@ -59,11 +60,23 @@ async function run(job: SyncJob, session: Session): Promise<SyncReport> {
         };
     }
     const report = await carryOut(plan, publishing, session);
-    const problem = await finishLockfile(plan, report);
+    const problem = await finishIfHeld(plan, report, publishing);
     return problem === undefined ? report : { ...report, problems: [...report.problems, problem] };
   } finally {
     await publishing.close();
   }
+}
+
+/** A run that has lost the tree to another one leaves the lockfile to it as well. */
+async function finishIfHeld(plan: SyncPlan, report: SyncReport, publishing: Publishing): Promise<Refusal | undefined> {
+  try {
+    await publishing.requireLock();
+  } catch (error) {
+    if (error instanceof TreeLockLost)
+      return report.problems.some(it => it instanceof TreeLockLost) ? undefined : error;
+    throw error;
+  }
+  return finishLockfile(plan, report);
 }
 
 /** The plan of a job, for a dry run: the tree, the lockfile and the cache stay as they are. Errors as readLockedVersions and planSync. */

@@ -1,4 +1,4 @@
-import { lstat, realpath, rm, rmdir } from 'node:fs/promises';
+import { lstat, readdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { errno } from '../../base/errno.ts';
 import { makeFolder } from '../../base/makeFolder.ts';
@@ -33,7 +33,7 @@ export async function openPublishing(treeDir: string, options: PublishingOptions
   try {
     const lock = await takeWriterLock(dir, options);
     try {
-      const recovered = await cleanUp(dir);
+      const recovered = await cleanUp(dir, () => lock.assertHeld());
       return new OpenTree(dir, lock, recovered, await openStamps(options.stampsFile, dir), options.signal);
     } catch (error) {
       await lock.release();
@@ -74,11 +74,14 @@ async function makeTree(treeDir: string): Promise<string> {
 }
 
 /** Completes the replacements that killed runs began and removes everything else that they left. */
-async function cleanUp(treeDir: string): Promise<VersionKey[]> {
+async function cleanUp(treeDir: string, requireLock: () => Promise<void>): Promise<VersionKey[]> {
   const recovered: VersionKey[] = [];
   for (const dir of stagingDirs(treeDir)) {
     if (!(await isStaging(dir))) continue;
-    recovered.push(...(await recoverReplacements(treeDir, dir)));
+    // The folders of writers; former releases staged next to them.
+    const folders = (await readdir(dir, { withFileTypes: true })).filter(entry => entry.isDirectory());
+    for (const staging of [dir, ...folders.map(({ name }) => join(dir, name))])
+      recovered.push(...(await recoverReplacements(treeDir, staging, requireLock)));
     await rm(dir, { recursive: true, force: true });
   }
   await rmdir(join(treeDir, STAGING_PROBE)).catch(() => undefined);

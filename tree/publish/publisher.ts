@@ -68,6 +68,9 @@ export interface Publishing {
   /** Removes a staged folder that will not be published; close does so as well. */
   discard(staged: Staged): Promise<void>;
 
+  /** @throws TreeLockLost if another process has taken the writer lock over */
+  requireLock(): Promise<void>;
+
   /** Writes snapshot-inventory.json and then index.json and syncs them to the disk. Works after an abort as well. */
   writeCatalog(versions: readonly CatalogEntry[]): Promise<Catalog>;
 
@@ -103,7 +106,7 @@ export class OpenTree implements Publishing {
     this.stamps = stamps;
     this.#lock = lock;
     this.#signal = signal;
-    this.#staging = new Staging(treeDir);
+    this.#staging = new Staging(treeDir, lock.token);
   }
 
   async stage(): Promise<Staged> {
@@ -147,6 +150,10 @@ export class OpenTree implements Publishing {
     await rm(staged.dir, { recursive: true, force: true });
   }
 
+  requireLock(): Promise<void> {
+    return this.#lock.assertHeld();
+  }
+
   async writeCatalog(versions: readonly CatalogEntry[]): Promise<Catalog> {
     this.#requireNotClosed();
     const catalog = buildCatalog(versions);
@@ -160,7 +167,11 @@ export class OpenTree implements Publishing {
         await this.#syncTouched();
         // Both are written before the first rename, so that a full disk does not leave half of the change.
         const changed = [await this.#stageFile(INVENTORY_FILE, inventory), await this.#stageFile(CATALOG_FILE, text)];
-        for (const file of changed) if (file !== undefined) await rename(file.from, file.to);
+        for (const file of changed) {
+          if (file === undefined) continue;
+          await this.#lock.assertHeld();
+          await rename(file.from, file.to);
+        }
         await syncFolder(this.treeDir);
       })(),
     );
@@ -171,13 +182,16 @@ export class OpenTree implements Publishing {
     if (this.#closed) return;
     this.#closed = true;
     await Promise.allSettled(this.#running);
+    let isHeld = true;
     try {
-      await this.#orRefuse(0, this.#syncTouched());
-      await this.#staging.close(this.#declared.size > 0);
-      await this.stamps.save();
+      isHeld = await this.#isLockHeld();
+      if (isHeld) await this.#orRefuse(0, this.#syncTouched());
+      await this.#staging.close(isHeld && this.#declared.size > 0);
+      if (isHeld) await this.stamps.save();
     } finally {
       await this.#lock.release();
     }
+    if (!isHeld) return;
     // Last, because the lock file was an entry of this folder.
     await setTime(this.treeDir, UNKNOWN_TIME).catch(() => undefined);
   }
@@ -206,6 +220,7 @@ export class OpenTree implements Publishing {
       if (errno(error) !== 'EEXIST') throw error;
     }
     try {
+      await this.#lock.assertHeld();
       await rename(stagedDir, join(folder, version));
     } catch (error) {
       await rmdir(folder).catch(() => undefined);
@@ -227,7 +242,7 @@ export class OpenTree implements Publishing {
     const replacement = { name, version, created, stagedDir, files: names, stale };
     const intent = await declareReplacement(this.treeDir, stagingDir, replacement);
     this.#declared.add(stagedDir);
-    await carryOut(this.treeDir, stagingDir, intent);
+    await carryOut(this.treeDir, stagingDir, intent, () => this.#lock.assertHeld());
     this.#declared.delete(stagedDir);
     for (const file of stale) this.stamps.forget(`${folder}/${file}`);
   }
@@ -260,7 +275,8 @@ export class OpenTree implements Publishing {
 
   async #remove(name: string, version: string, listed: readonly CatalogFile[] | undefined): Promise<Removal> {
     await this.#lock.assertHeld();
-    const options = { stamps: this.stamps, ...(listed === undefined ? {} : { listed }) };
+    const requireLock = () => this.#lock.assertHeld();
+    const options = { stamps: this.stamps, requireLock, ...(listed === undefined ? {} : { listed }) };
     const removal = await removeVersion(this.treeDir, this.#staging, { name, version }, options);
     if (removal.removed.length > 0) this.#touched.add(name);
     for (const path of removal.removed) this.stamps.forget(path);
@@ -311,12 +327,20 @@ export class OpenTree implements Publishing {
     if (this.#closed) throw new Error(`The tree ${this.treeDir} has been closed for writing`);
   }
 
-  /** Turns file system errors into refusals; the one of a full disk names the bytes needed. */
+  #isLockHeld(): Promise<boolean> {
+    return this.#lock.assertHeld().then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** Turns file system errors into refusals, that of a lost lock first: its next holder removes what was staged; the one of a full disk names the bytes needed. */
   async #orRefuse<T>(neededBytes: number, work: Promise<T>): Promise<T> {
     this.#running.add(work);
     try {
       return await work;
     } catch (error) {
+      await this.#lock.assertHeld();
       const refusal = asTreeRefusal(error, this.treeDir);
       throw refusal instanceof TreeDiskFull
         ? await diskFullError(this.treeDir, neededBytes, { cause: refusal.cause })

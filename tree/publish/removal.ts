@@ -18,6 +18,8 @@ export interface Removal {
 
 export interface RemovalOptions {
   readonly stamps: Stamps;
+  /** Called before each step of a removal; throws if another process has taken the writer lock over. Default: nothing. */
+  readonly requireLock?: () => Promise<void>;
   /** The version's files as index.json listed them. Default: the files that metadata.json lists. */
   readonly listed?: readonly CatalogFile[];
 }
@@ -40,12 +42,15 @@ export async function removeVersion(
   const ours = removed.map(path => basename(path));
   // By one rename if nothing else is in the folder, so that a kill leaves all or nothing. Otherwise with metadata.json last,
   // so that a later run still knows which of the remaining files were published.
+  await options.requireLock?.();
   if (foreign.length > 0 || !(await moveOut(folder, staging))) {
     for (const file of [
       ...ours.filter(entry => entry !== METADATA_FILE),
       ...ours.filter(entry => entry === METADATA_FILE),
-    ])
+    ]) {
+      await options.requireLock?.();
       await rm(join(folder, file), { force: true });
+    }
     await removeEmpty(folder);
   }
   await removeEmpty(join(treeDir, name));

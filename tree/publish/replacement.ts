@@ -84,17 +84,27 @@ export async function declareReplacement(
   return intent;
 }
 
-/** The second step: replaces each file by one rename, metadata.json last. Can be repeated after a kill. */
-export async function carryOut(treeDir: string, stagingDir: string, intent: Intent): Promise<void> {
+/**
+ * The second step: replaces each file by one rename, metadata.json last. Can be repeated after a kill.
+ * @param requireLock called before each rename; throws if another process has taken the writer lock over
+ */
+export async function carryOut(
+  treeDir: string,
+  stagingDir: string,
+  intent: Intent,
+  requireLock: () => Promise<void>,
+): Promise<void> {
   await syncFolder(stagingDir);
   const target = join(treeDir, intent.name, intent.version);
   for (const file of intent.files) {
+    await requireLock();
     await rename(join(stagingDir, intent.folder, file), join(target, file)).catch(error => {
       // An earlier attempt has renamed it.
       if (!isAbsent(error)) throw error;
     });
   }
   for (const file of intent.stale) {
+    await requireLock();
     await rm(join(target, file), { force: true });
   }
   await setTime(target, folderTime(intent.created));
@@ -107,6 +117,7 @@ export async function carryOut(treeDir: string, stagingDir: string, intent: Inte
 export async function recoverReplacements(
   treeDir: string,
   stagingDir: string,
+  requireLock: () => Promise<void>,
 ): Promise<{ readonly name: string; readonly version: string }[]> {
   const recovered = [];
   for (const entry of (await readdir(stagingDir)).sort()) {
@@ -115,7 +126,7 @@ export async function recoverReplacements(
     if (intent === undefined) continue;
     try {
       if (!(await isStillMeant(treeDir, intent))) continue;
-      await carryOut(treeDir, stagingDir, intent);
+      await carryOut(treeDir, stagingDir, intent, requireLock);
     } catch (error) {
       // A user has replaced a file by a folder, or removed this user's right to the version's folder. The run then reports
       // the version as damaged, like any other.

@@ -9,19 +9,22 @@ import { syncFolder } from './durable.ts';
 /**
  * The folder where versions are put together before they appear in the tree: a hidden sibling of the tree, so that neither a
  * reader nor a Docker COPY of the tree takes it for content. If the tree is a mount point, or this user may not write above
- * it, a hidden folder in the tree. It is made when it is first needed.
+ * it, a hidden folder in the tree. In it, each writer has a folder of its own, named by the token of its writer lock: a writer
+ * that was suspended, lost the lock and wakes up does not touch what the next one stages. Both are made when first needed.
  */
 export class Staging {
   readonly #treeDir: string;
+  readonly #token: string;
   #dir: Promise<string> | undefined;
   #folders = 0;
 
-  constructor(treeDir: string) {
+  constructor(treeDir: string, token: string) {
     this.#treeDir = treeDir;
+    this.#token = token;
   }
 
   dir(): Promise<string> {
-    this.#dir ??= makeStaging(this.#treeDir);
+    this.#dir ??= makeStaging(this.#treeDir, this.#token);
     return this.#dir;
   }
 
@@ -31,7 +34,7 @@ export class Staging {
     return folder;
   }
 
-  /** The writer lock excludes other processes, so a counter makes unique names. */
+  /** The folder has one writer, so a counter makes unique names. */
   newName(what: string): string {
     this.#folders += 1;
     return `${what}-${this.#folders}`;
@@ -42,7 +45,9 @@ export class Staging {
     if (keep) return;
     const dir = await this.#dir?.catch(() => undefined);
     // Retries, because an interrupted caller may still be writing into a staged folder.
-    if (dir !== undefined) await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+    if (dir === undefined) return;
+    await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+    await rmdir(dirname(dir)).catch(() => undefined);
   }
 }
 
@@ -74,31 +79,40 @@ function sibling(treeDir: string): string {
   return join(dirname(treeDir), `.${basename(treeDir)}${STAGING_FOLDER}`);
 }
 
-async function makeStaging(treeDir: string): Promise<string> {
+async function makeStaging(treeDir: string, token: string): Promise<string> {
   const [preferred = '', fallback] = stagingDirs(treeDir);
   if (fallback !== undefined) {
     const [above, tree] = await Promise.all([stat(dirname(treeDir)), stat(treeDir)]);
-    if (above.dev === tree.dev && (await canStageAt(preferred, treeDir))) return preferred;
+    if (above.dev === tree.dev && (await canStageAt(preferred, token, treeDir))) return join(preferred, token);
   }
-  const inside = fallback ?? preferred;
-  await mkdir(inside, { mode: 0o700 });
-  await syncFolder(treeDir);
-  return inside;
+  return makeFolders(fallback ?? preferred, token);
+}
+
+async function makeFolders(staging: string, token: string): Promise<string> {
+  await mkdir(staging, { mode: 0o700 }).catch(error => {
+    // It is there if a writer that lost the lock has not ended yet.
+    if (errno(error) !== 'EEXIST') throw error;
+  });
+  const dir = join(staging, token);
+  await mkdir(dir, { mode: 0o700 });
+  await syncFolder(staging);
+  await syncFolder(dirname(staging));
+  return dir;
 }
 
 /** Tries a rename into the tree: two mounts of one device share a device number but allow no rename between them. */
-async function canStageAt(dir: string, treeDir: string): Promise<boolean> {
-  const probe = join(dir, 'probe');
+async function canStageAt(staging: string, token: string, treeDir: string): Promise<boolean> {
+  const probe = join(staging, token, 'probe');
   const probeInTree = join(treeDir, STAGING_PROBE);
   try {
-    await mkdir(dir, { mode: 0o700 });
+    await makeFolders(staging, token);
     await mkdir(probe);
     await rename(probe, probeInTree);
     await rmdir(probeInTree);
-    await syncFolder(dirname(dir));
     return true;
   } catch (error) {
-    await rm(dir, { recursive: true, force: true }).catch(() => undefined);
+    await rm(join(staging, token), { recursive: true, force: true }).catch(() => undefined);
+    await rmdir(staging).catch(() => undefined);
     if (['EACCES', 'EPERM', 'EROFS', 'EXDEV'].includes(errno(error) ?? '')) return false;
     throw error;
   }

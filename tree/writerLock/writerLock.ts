@@ -19,6 +19,8 @@ export interface WriterLockOptions {
 
 /** The right to write into a tree. Not the lockfile: that is manifest.lock.json, which lists what to publish. */
 export interface WriterLock {
+  /** Unique to this holder. */
+  readonly token: string;
   /** @throws TreeLockLost if another process took the lock over */
   assertHeld(): Promise<void>;
   release(): Promise<void>;
@@ -94,6 +96,7 @@ async function hold(treeDir: string, candidate: Candidate): Promise<WriterLock> 
       () => false,
     );
   return {
+    token: candidate.record.token,
     async assertHeld() {
       if (await isOurs()) return;
       throw new TreeLockLost(`The writer lock of ${treeDir} was lost to another process`, {
