@@ -1,13 +1,13 @@
 import type { BigIntStats } from 'node:fs';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { makeFolder } from '../base/makeFolder.ts';
+import { distrustOf, makePrivateFolder } from '../base/makeFolder.ts';
 
 /**
  * Remembers files whose bytes this machine has hashed: size, mtime, ctime and inode, by path below the tree. While all four
  * are the same, the bytes are taken to be the same, because no program can set ctime back. The stamps are one file outside
- * the tree, because inodes are a fact of this machine. They are a cache: a file that cannot be read counts as empty, and a
- * failure to write it is no failure of the run.
+ * the tree, because inodes are a fact of this machine. They are a cache: a file that cannot be read, or that another user could
+ * have written, counts as empty, and a failure to write it is no failure of the run.
  */
 export interface Stamps {
   /** Whether the file at `path` (below the tree) had this sha256 when it was hashed, and has not changed since. */
@@ -57,8 +57,8 @@ class StampFile implements Stamps {
     const lines = [FORMAT, this.#treeDir, ...[...this.#stamps].map(([path, text]) => `${text} ${path}`)];
     const temporary = `${this.#file}.${process.pid}.tmp`;
     try {
-      await makeFolder(dirname(this.#file));
-      await writeFile(temporary, `${lines.join('\n')}\n`, { mode: 0o600 });
+      await makePrivateFolder(dirname(this.#file));
+      await writeFile(temporary, `${lines.join('\n')}\n`, { mode: 0o600, flag: 'wx' });
       await rename(temporary, this.#file);
     } catch {
       await rm(temporary, { force: true }).catch(() => undefined);
@@ -74,7 +74,7 @@ function stamp(stat: BigIntStats, sha256: string): string {
 }
 
 async function readStamps(file: string, treeDir: string): Promise<Map<string, string> | undefined> {
-  const text = await readFile(file, 'utf8').catch(() => '');
+  const text = await readOwnFile(file).catch(() => '');
   const [format, tree, ...lines] = text.split('\n');
   // A file that was cut short by a crash lacks its last newline; then none of its lines can be trusted.
   if (format !== FORMAT || tree !== treeDir || lines.pop() !== '') return undefined;
@@ -84,4 +84,16 @@ async function readStamps(file: string, treeDir: string): Promise<Map<string, st
     if (space > 0) stamps.set(line.slice(space + 1), line.slice(0, space));
   }
   return stamps;
+}
+
+/** Returns the text of a file; empty if another user may have written it. @throws the errors of stat, open and read */
+async function readOwnFile(path: string): Promise<string> {
+  const folder = dirname(path);
+  if (distrustOf(folder, await stat(folder)) !== undefined) return '';
+  const file = await open(path, 'r');
+  try {
+    return distrustOf(path, await file.stat()) === undefined ? await file.readFile('utf8') : '';
+  } finally {
+    await file.close();
+  }
 }

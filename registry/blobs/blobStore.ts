@@ -64,7 +64,9 @@ export class BlobStore {
     await Promise.all([...this.#running.values()].map(({ work }) => work.ended()));
     const temporary = await this.#temporary;
     if (temporary !== undefined) await rm(temporary.dir, { recursive: true, force: true });
-    if (this.#cache !== undefined) await evict(this.#cache, this.#cacheSizeBytes).catch(error => this.#warn(error));
+    const cache = this.#cache;
+    if (cache !== undefined)
+      await evict(cache, this.#cacheSizeBytes).catch(error => this.#failed.has(cache) || this.#warn(error));
   }
 
   async #join(reference: Reference, descriptor: Descriptor, signal: AbortSignal | undefined): Promise<Readable> {

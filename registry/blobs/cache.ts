@@ -30,8 +30,12 @@ export async function cleanCache(dir: string, options: { readonly keepBytes?: nu
   return withRefusal(dir, () => remove(new CacheFolder(dir), options.keepBytes ?? 0, () => false));
 }
 
-/** Trims the folder at the end of a run: parts older than a week are removed, parts that may still be growing are kept. */
+/**
+ * Trims the folder at the end of a run: parts older than a week are removed, parts that may still be growing are kept.
+ * @throws DiskFault, also if another user may write to the folder
+ */
 export async function evict(folder: CacheFolder, keepBytes: number, now = Date.now()): Promise<CacheCleaning> {
+  await folder.requireTrust();
   const ageMs = (entry: CacheEntry) => now - entry.usedAt.getTime();
   for (const entry of await folder.list())
     if (entry.kind === 'partial' && ageMs(entry) > STALE_PART_MS) await folder.remove(entry.path);

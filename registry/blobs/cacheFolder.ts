@@ -1,9 +1,10 @@
 import { constants, type Dirent } from 'node:fs';
-import { copyFile, type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { copyFile, type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
+import { distrustOf, makePrivateFolder } from '../../base/makeFolder.ts';
 import { type Digest, isDigest } from '../reference.ts';
-import { ifExists, onDisk } from './diskFault.ts';
+import { DiskFault, ifExists, onDisk } from './diskFault.ts';
 
 export interface CacheEntry {
   readonly digest: Digest;
@@ -22,11 +23,15 @@ const growing = new Set<string>();
  * `parts/<algorithm>-<hex>.<host>.<pid>.<n>.part`. Any number of processes may use it, and be killed, without a lock: a whole
  * blob appears by rename, and only the process that created a part writes it. A part left by another process is copied, because
  * in containers that share a folder neither pid nor host name proves that the process has ended.
+ *
+ * Nothing is read from or written to a folder in which another user of this machine could place files: all operations on blobs
+ * and parts throw a DiskFault then. Other users get no access to folders and files made here.
  */
 export class CacheFolder {
   readonly dir: string;
   readonly #parts: string;
   #made: Promise<void> | undefined;
+  #trusted: Promise<void> | undefined;
   #leftovers: Promise<Map<string, string[]>> | undefined;
   /** Names of the parts that this object created and has closed. */
   readonly #left = new Set<string>();
@@ -43,9 +48,12 @@ export class CacheFolder {
 
   /** Opens a whole blob for reading, unverified; undefined if it is missing. @throws DiskFault */
   async openBlob(digest: Digest): Promise<FileHandle | undefined> {
+    await this.requireTrust();
+    const path = this.blobPath(digest);
     return ifExists(async () => {
-      const file = await open(this.blobPath(digest), 'r');
-      if ((await file.stat()).isFile()) return file;
+      const file = await open(path, 'r');
+      const stats = await file.stat();
+      if (stats.isFile() && distrustOf(path, stats) === undefined) return file;
       await file.close();
       return undefined;
     });
@@ -73,8 +81,9 @@ export class CacheFolder {
     if (names === undefined) return undefined;
     const found = await Promise.all(
       names.map(async name => {
-        const stats = await ifExists(() => stat(join(this.#parts, name)));
-        return { name, sizeBytes: stats?.isFile() ? stats.size : 0 };
+        const path = join(this.#parts, name);
+        const stats = await ifExists(() => stat(path));
+        return { name, sizeBytes: stats?.isFile() && distrustOf(path, stats) === undefined ? stats.size : 0 };
       }),
     );
     found.sort((a, b) => b.sizeBytes - a.sizeBytes);
@@ -99,6 +108,7 @@ export class CacheFolder {
     const file = await ifExists(() => open(path, 'r+'));
     if (file === undefined) return undefined;
     growing.add(basename(path));
+    await onDisk(() => file.chmod(0o600)); // a copy has the mode of its source
     const { size } = await onDisk(() => file.stat());
     return { path, file, sizeBytes: size };
   }
@@ -147,10 +157,29 @@ export class CacheFolder {
 
   async #make(): Promise<void> {
     this.#made ??= onDisk(async () => {
-      await makeFolder(this.#parts);
-      for (const algorithm of ['sha256', 'sha512']) await makeFolder(join(this.dir, 'blobs', algorithm));
+      for (const folder of this.#folders()) await makePrivateFolder(folder);
+      this.#trusted = undefined; // the folders that were missing exist now
     });
     await this.#made;
+    await this.requireTrust();
+  }
+
+  /** @throws DiskFault if another user owns one of the folders or may write to it. Missing ones are trusted. */
+  async requireTrust(): Promise<void> {
+    this.#trusted ??= (async () => {
+      for (const folder of this.#folders()) {
+        const stats = await ifExists(() => stat(folder));
+        const distrust = stats && distrustOf(folder, stats);
+        if (distrust !== undefined)
+          throw new DiskFault(new Error(`${distrust}; change that, or name another folder with --cache-dir`));
+      }
+    })();
+    await this.#trusted;
+  }
+
+  #folders(): string[] {
+    const blobs = join(this.dir, 'blobs');
+    return [this.dir, this.#parts, blobs, join(blobs, 'sha256'), join(blobs, 'sha512')];
   }
 
   async #listLeftovers(): Promise<Map<string, string[]>> {
@@ -202,24 +231,4 @@ async function describe(found: CacheEntry[], kind: CacheEntry['kind'], path: str
   if (!isDigest(digest)) return;
   const stats = await ifExists(() => stat(path));
   if (stats !== undefined) found.push({ digest, kind, path, sizeBytes: stats.size, usedAt: stats.mtime });
-}
-
-/** Creates a folder and its parents. mkdir's `recursive` never returns on a file system that answers ENOENT to every creation. */
-async function makeFolder(path: string): Promise<void> {
-  const make = () =>
-    mkdir(path, { mode: 0o700 }).catch(async (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST' || !(await stat(path)).isDirectory()) throw error;
-    });
-  const above = dirname(path);
-  try {
-    await make();
-  } catch (error) {
-    const isAbove = await stat(above).then(
-      () => true,
-      () => false,
-    );
-    if (isAbove || above === path) throw error;
-    await makeFolder(above);
-    await make();
-  }
 }

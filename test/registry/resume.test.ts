@@ -320,21 +320,21 @@ describe('the cache folder', () => {
   }
 
   it('takes over a part that is complete without a request', async () => {
-    await mkdir(join(cacheDir(), 'parts'), { recursive: true });
+    await mkdir(join(cacheDir(), 'parts'), { recursive: true, mode: 0o700 });
     await writeFile(join(cacheDir(), 'parts', `${LARGE.digest.replace(':', '-')}.bm9ib2R5.1.a.part`), large);
     assert.ok((await read(await registryWith({ cacheDir: cacheDir() }), LARGE)).equals(large));
     assert.equal(server.requests.length, 0);
   });
 
   it('discards a part that is longer than the blob', async () => {
-    await mkdir(join(cacheDir(), 'parts'), { recursive: true });
+    await mkdir(join(cacheDir(), 'parts'), { recursive: true, mode: 0o700 });
     const path = join(cacheDir(), 'parts', `${LARGE.digest.replace(':', '-')}.bm9ib2R5.1.a.part`);
     await writeFile(path, Buffer.concat([large, large]));
     assert.ok((await read(await registryWith({ cacheDir: cacheDir() }), LARGE)).equals(large));
   });
 
   it('ignores other files', async () => {
-    await mkdir(join(cacheDir(), 'parts', 'folder'), { recursive: true });
+    await mkdir(join(cacheDir(), 'parts', 'folder'), { recursive: true, mode: 0o700 });
     await writeFile(join(cacheDir(), 'parts', 'README'), 'mine');
     const registry = await registryWith({ cacheDir: cacheDir(), cacheSizeBytes: 0 });
     await read(registry, SMALL);
