@@ -1,3 +1,5 @@
+import { messageOf } from './printable.ts';
+
 /** The details of a refusal. Text only and never a secret, because all of it is printed and logged. */
 export interface RefusalDetails {
   /** The plugin, reference, file or option that this is about. */
@@ -11,6 +13,8 @@ export interface RefusalDetails {
   readonly cause?: unknown;
   /** The host, folder, file or image that has the fault, where it is not the subject. */
   readonly faultIn?: string;
+  /** Further lines of the message, one for each mistake, without line breaks. */
+  readonly lines?: readonly string[];
   /** The error that this one only follows from. It becomes the cause, and reports show it instead of this one. */
   readonly consequenceOf?: Error | undefined;
 }
@@ -21,6 +25,9 @@ export interface RefusalDetails {
  */
 export abstract class Refusal extends Error {
   abstract readonly code: string;
+  /** The first line of the message. */
+  readonly headline: string;
+  readonly lines: readonly string[];
   readonly subject: string | undefined;
   readonly expected: string | undefined;
   readonly found: string | undefined;
@@ -29,10 +36,13 @@ export abstract class Refusal extends Error {
   readonly faultIn: string | undefined;
   readonly consequenceOf: Error | undefined;
 
-  constructor(message: string, details: RefusalDetails) {
+  constructor(headline: string, details: RefusalDetails) {
     const cause = details.cause ?? details.consequenceOf;
-    super(message, cause === undefined ? undefined : { cause });
+    const { lines = [] } = details;
+    super(messageOf(headline, lines), cause === undefined ? undefined : { cause });
     this.name = new.target.name;
+    this.headline = headline;
+    this.lines = lines;
     this.subject = details.subject;
     this.expected = details.expected;
     this.found = details.found;

@@ -2,6 +2,7 @@ import process from 'node:process';
 import { CommanderError } from 'commander';
 import { Refusal } from '../base/refusal.ts';
 import { wantsColor } from './render/colors.ts';
+import { printError } from './render/print.ts';
 import { renderRefusal } from './render/refusal.ts';
 
 /** The exit codes of every command. Scripts depend on them, and the README lists them. */
@@ -32,10 +33,10 @@ export function failureOf(errors: readonly Error[]): number | undefined {
 export function finish(error: unknown): void {
   process.exitCode = exitCodeOf(error);
   if (error instanceof CommanderError) return; // commander has printed it
-  if (isAbort(error)) process.stderr.write('plugin-mirror: interrupted; no file is half-written\n');
+  if (isAbort(error)) printError('plugin-mirror: interrupted; no file is half-written\n');
   else if (isFolderGone(error))
-    process.stderr.write('plugin-mirror: the current folder does not exist any more; change to another one (cd)\n');
-  else process.stderr.write(renderRefusal(error, { color: wantsColor(process.stderr) }));
+    printError('plugin-mirror: the current folder does not exist any more; change to another one (cd)\n');
+  else printError(renderRefusal(error, { color: wantsColor(process.stderr) }));
 }
 
 function isAbort(error: unknown): boolean {

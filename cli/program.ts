@@ -14,6 +14,7 @@ import { applyEnvironment } from './options/environment.ts';
 import { warnOfUnknownVariables } from './options/unknownVariables.ts';
 import { reportUsageError } from './options/wrongLine.ts';
 import { outdatedCommand } from './outdated/command.ts';
+import { printError } from './render/print.ts';
 import { serveCommand } from './serve/command.ts';
 import { syncCommand } from './sync/command.ts';
 import { urlsCommand } from './urls/command.ts';
@@ -42,8 +43,7 @@ function finishWithoutReader(): void {
       if (error.code === 'EPIPE' || isReported) return;
       isReported = true;
       process.once('exit', code => (process.exitCode = code || 1));
-      if (stream === process.stdout)
-        process.stderr.write(`plugin-mirror: the output cannot be written: ${error.message}\n`);
+      if (stream === process.stdout) printError(`plugin-mirror: the output cannot be written: ${error.message}\n`);
     });
 }
 
@@ -82,7 +82,7 @@ export function buildProgram(version: string): Command {
 /** `serve` reports these in the format of its log. */
 function warnOfVariables(program: Command, command: string): Promise<void> | undefined {
   if (command === 'serve') return undefined;
-  return warnOfUnknownVariables(program, process.env, line => process.stderr.write(`${line}\n`));
+  return warnOfUnknownVariables(program, process.env, line => printError(`${line}\n`));
 }
 
 /** Makes a command and those below it throw usage errors, which end in cli/exit.ts like all others. */

@@ -2,7 +2,6 @@ import process from 'node:process';
 import { Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
-import { blobCacheDir } from '../options/paths.ts';
 import { registryOptions } from '../options/registryOptions.ts';
 import { BUNDLE_OPTIONS, type BundleFlags } from '../options/tables.ts';
 
@@ -25,7 +24,7 @@ async function run(flags: BundleFlags, command: Command): Promise<void> {
   ]);
   const version = command.parent?.version() ?? '';
   process.exitCode = await withJsonErrors(flags.format, async () => {
-    const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+    const options = await registryOptions(flags);
     return interruptible(signal => runBundle({ flags, version, registryOptions: options, signal }));
   });
 }

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import process from 'node:process';
 import pc from 'picocolors';
+import { printable, printableValue } from '../../base/printable.ts';
 import { type BundleReport, type BundleTarget, bundle } from '../../mirror/bundle/bundle.ts';
 import { plural } from '../../mirror/json/problem.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
@@ -15,6 +16,7 @@ import { wantsColor } from '../render/colors.ts';
 import { type Failure, renderFailures } from '../render/failures.ts';
 import { formatBytes, formatDuration } from '../render/format.ts';
 import { errorJson } from '../render/jsonErrors.ts';
+import { printError, printJson, printTo } from '../render/print.ts';
 import { renderRefusal } from '../render/refusal.ts';
 import { showProgress } from '../sync/showProgress.ts';
 
@@ -55,10 +57,10 @@ export async function runBundle({ flags, version, registryOptions, signal }: Bun
   }
   const ms = Math.round(performance.now() - started);
   const color = wantsColor(out);
-  process.stderr.write(problemsText(report, wantsColor(process.stderr)));
-  out.write(summary(report, flags.out, ms, color));
-  if (flags.format === 'json' && target.kind !== 'pipe')
-    process.stdout.write(`${JSON.stringify(json(report, flags.out, session, ms), null, 2)}\n`);
+  const shown = printableValue(report);
+  printError(problemsText(shown, wantsColor(process.stderr)));
+  printTo(out, summary(shown, printable(flags.out), ms, color));
+  if (flags.format === 'json' && target.kind !== 'pipe') printJson(json(report, flags.out, session, ms));
   if (report.packed !== undefined) return EXIT.good;
   return failureOf([...report.problems, ...failuresOf(report).map(({ error }) => error)]) ?? EXIT.failed;
 }

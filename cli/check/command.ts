@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
 import { isBuildMachine } from '../options/environment.ts';
-import { blobCacheDir, stampsFileOf } from '../options/paths.ts';
+import { stampsFileOf } from '../options/paths.ts';
 import { registryOptions } from '../options/registryOptions.ts';
 import { CHECK_OPTIONS, type CheckFlags } from '../options/tables.ts';
 
@@ -18,7 +18,7 @@ async function run(flags: CheckFlags): Promise<void> {
   const [{ runCheck }, { withJsonErrors }] = await Promise.all([import('./run.ts'), import('../render/jsonErrors.ts')]);
   const stampsFile = stampsFileOf(process.env, flags.out);
   process.exitCode = await withJsonErrors(flags.format, async () => {
-    const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+    const options = await registryOptions(flags);
     return interruptible(signal =>
       runCheck({ flags, ci: isBuildMachine(process.env), registryOptions: options, stampsFile, signal }),
     );

@@ -1,5 +1,6 @@
 import process from 'node:process';
 import pc from 'picocolors';
+import { printableValue } from '../../base/printable.ts';
 import { causeKeyOf } from '../../base/refusal.ts';
 import { type CheckFinding, check, type VersionFinding } from '../../mirror/check/check.ts';
 import { plural } from '../../mirror/json/problem.ts';
@@ -13,6 +14,7 @@ import type { CheckFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { listed } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';
+import { print, printError, printJson } from '../render/print.ts';
 import { renderRefusal } from '../render/refusal.ts';
 
 export interface CheckRun {
@@ -20,7 +22,7 @@ export interface CheckRun {
   /** True on a build machine, where sync requires a lockfile. */
   readonly ci: boolean;
   readonly registryOptions: RegistryOptions;
-  readonly stampsFile: string;
+  readonly stampsFile: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -36,11 +38,10 @@ export async function runCheck({ flags, ci, registryOptions, stampsFile, signal 
     const { findings, problems, hasLockfile, agrees } = await check(job, session);
     const versions = manifest.versions.length + manifest.aliases.length;
     const { requests } = session.registry.traffic;
-    if (flags.format === 'json')
-      process.stdout.write(`${JSON.stringify(report(findings, problems, versions, requests), null, 2)}\n`);
-    else process.stdout.write(render(findings, versions, hasLockfile, wantsColor(process.stdout)));
+    if (flags.format === 'json') printJson(report(findings, problems, versions, requests));
+    else print(render(printableValue(findings), versions, hasLockfile, wantsColor(process.stdout)));
     const color = wantsColor(process.stderr);
-    process.stderr.write(problems.map(problem => renderRefusal(problem, { color })).join(''));
+    printError(problems.map(problem => renderRefusal(problem, { color })).join(''));
     return agrees ? EXIT.good : EXIT.drift;
   } finally {
     await session.registry.close();

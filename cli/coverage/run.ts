@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import process from 'node:process';
+import { printable, printableValue } from '../../base/printable.ts';
 import { type CoverageOptions, type CoverageReport, cover, isMiss, pathsOf } from '../../mirror/coverage/coverage.ts';
 import { coverageJson } from '../../mirror/coverage/coverageJson.ts';
 import { valuesFor, type WrittenPlugin, withValues } from '../../mirror/coverage/manifestLines.ts';
@@ -12,6 +13,7 @@ import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { EXIT } from '../exit.ts';
 import { OptionConflict } from '../options/errors.ts';
 import { wantsColor } from '../render/colors.ts';
+import { print, printJson } from '../render/print.ts';
 import type { CoverageFlags } from './options.ts';
 import { renderCoverage } from './text.ts';
 
@@ -49,26 +51,22 @@ export async function runCoverage(
       values = new Map();
     }
   }
-  const output = flags.format === 'json' ? asJson(report, values, served) : undefined;
-  process.stdout.write(
-    output ??
+  if (flags.format === 'json') printJson(coverageJson(report, values, served));
+  else
+    print(
       renderCoverage({
-        report,
-        values,
-        served,
+        report: printableValue(report),
+        values: printableValue(values),
+        servedBy: printable(served.name),
         fixed,
         manifest,
         all: flags.all ?? false,
         isManifest: against === undefined && flags.tree === undefined,
         color: wantsColor(process.stdout),
       }),
-  );
+    );
   if (report.totals.notServed > 0) return EXIT.drift;
   return problems.length > 0 ? EXIT.usage : EXIT.good;
-}
-
-function asJson(report: CoverageReport, values: ReadonlyMap<string, WrittenPlugin>, served: Served): string {
-  return `${JSON.stringify(coverageJson(report, values, served), null, 2)}\n`;
 }
 
 function missingValues(

@@ -7,14 +7,14 @@ import {
 } from '../../mirror/coverage/coverage.ts';
 import { manifestLine, type WrittenPlugin } from '../../mirror/coverage/manifestLines.ts';
 import { formatSource } from '../../mirror/coverage/requests/pluginRequest.ts';
-import type { Served } from '../../mirror/coverage/served.ts';
 import { plural } from '../../mirror/json/problem.ts';
 
 export interface CoverageText {
   readonly report: CoverageReport;
   /** Lines of the manifest that fix misses, by plugin. */
   readonly values: ReadonlyMap<string, WrittenPlugin>;
-  readonly served: Served;
+  /** What the requests were looked up in. */
+  readonly servedBy: string;
   /** Plugins that --fix has written into the manifest. */
   readonly fixed: number;
   readonly manifest: string;
@@ -39,7 +39,7 @@ const WORDS: Readonly<Record<CoverageStatus, string>> = {
 
 /** A table of the requests that are not plainly served, the lines that fix them, and the totals. */
 export function renderCoverage(coverage: CoverageText): string {
-  const { report, values, served, fixed, manifest, all, isManifest, color } = coverage;
+  const { report, values, servedBy, fixed, manifest, all, isManifest, color } = coverage;
   const paint = pc.createColors(color);
   const { totals, problems } = report;
   const shown = report.findings.filter(finding => all || isMiss(finding) || finding.warning !== undefined);
@@ -69,7 +69,7 @@ export function renderCoverage(coverage: CoverageText): string {
   return `${[
     ...lines,
     ...faults,
-    headOf(report, served, paint),
+    headOf(report, servedBy, paint),
     ...(isDue ? [`${paint.cyan('→')} ${manifest} has the other versions: run plugin-mirror sync, then deploy.`] : []),
     ...remedy,
     ...(totals.warnings > 0
@@ -93,7 +93,7 @@ function cellsOf({ status, warning, path, url, request }: CoverageFinding): stri
   return [word, path === undefined ? url : `${path.name}/${path.version}`, `${request.consumer}${closes}${where}`];
 }
 
-function headOf({ totals }: CoverageReport, served: Served, paint: ReturnType<typeof pc.createColors>): string {
+function headOf({ totals }: CoverageReport, servedBy: string, paint: ReturnType<typeof pc.createColors>): string {
   const counted = totals.requests - totals.disabled - totals.local;
   const rest = [
     ...(totals.closingRoutes > 0 ? [`${totals.closingRoutes} with FAIL_CLOSE not served`] : []),
@@ -104,5 +104,5 @@ function headOf({ totals }: CoverageReport, served: Served, paint: ReturnType<ty
   ];
   const sign = totals.notServed > 0 ? paint.red('✗') : totals.problems > 0 ? paint.yellow('!') : paint.green('✓');
   const more = rest.length === 0 ? '' : ` (${rest.join(', ')})`;
-  return `${sign} ${served.name}: ${totals.served} of ${plural(counted, 'request')} served${more}`;
+  return `${sign} ${servedBy}: ${totals.served} of ${plural(counted, 'request')} served${more}`;
 }

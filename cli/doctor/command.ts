@@ -2,7 +2,6 @@ import process from 'node:process';
 import { Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
-import { blobCacheDir } from '../options/paths.ts';
 import { registryOptions } from '../options/registryOptions.ts';
 import { DOCTOR_OPTIONS, type DoctorFlags } from '../options/tables.ts';
 
@@ -23,7 +22,7 @@ async function run(ref: string | undefined, flags: DoctorFlags): Promise<void> {
     import('../render/jsonErrors.ts'),
   ]);
   process.exitCode = await withJsonErrors(flags.format, async () => {
-    const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+    const options = await registryOptions(flags);
     return interruptible(signal => runDoctor({ ref, flags, registryOptions: options, signal }));
   });
 }

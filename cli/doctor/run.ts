@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { printableValue } from '../../base/printable.ts';
 import { Refusal } from '../../base/refusal.ts';
 import type { PluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { readPluginManifest, withRegistry } from '../../mirror/manifest/readManifest.ts';
@@ -8,6 +9,7 @@ import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT } from '../exit.ts';
 import type { DoctorFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
+import { print, printJson } from '../render/print.ts';
 import { type EngineFinding, renderDiagnosis } from './text.ts';
 
 export interface DoctorRun {
@@ -20,8 +22,8 @@ export interface DoctorRun {
 /** Runs `plugin-mirror doctor`. Returns the exit code. */
 export async function runDoctor(run: DoctorRun): Promise<number> {
   const report = await examine(run);
-  if (run.flags.format === 'json') process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
-  else process.stdout.write(renderDiagnosis(report, report.engine, wantsColor(process.stdout)));
+  if (run.flags.format === 'json') printJson(report);
+  else print(renderDiagnosis(printableValue(report), wantsColor(process.stdout)));
   return report.good ? EXIT.good : EXIT.failed;
 }
 

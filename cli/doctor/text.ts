@@ -19,9 +19,11 @@ export interface EngineFinding {
 type Paint = ReturnType<typeof pc.createColors>;
 
 /** Formats a diagnosis: the steps to each target, then the hosts that a firewall must allow. */
-export function renderDiagnosis(diagnosis: Diagnosis, engine: EngineFinding | undefined, color: boolean): string {
+export function renderDiagnosis(
+  { targets, hosts, engine }: Diagnosis & { readonly engine?: EngineFinding },
+  color: boolean,
+): string {
   const paint = pc.createColors(color);
-  const { targets, hosts } = diagnosis;
   const failed = targets.filter(({ steps }) => steps.some(it => it.status === 'failed'));
   const bad = failed.length + (engine?.status === 'failed' ? 1 : 0);
   const verdict = bad === 0 ? `${paint.green('✓')} every step works` : verdictOf(failed, engine, paint);

@@ -1,9 +1,11 @@
 import process from 'node:process';
 import { Command } from 'commander';
+import { printable } from '../../base/printable.ts';
 import { EXIT } from '../exit.ts';
 import { addOptions } from '../options/declare.ts';
 import { path } from '../options/environment.ts';
 import { IMPORT_OPTIONS, type ImportFlags } from '../options/tables.ts';
+import { printError, printJsonText } from '../render/print.ts';
 
 export function importCommand(): Command {
   const command = new Command('import')
@@ -23,8 +25,8 @@ async function run(file: string, flags: ImportFlags): Promise<void> {
   if (flags.write) {
     await writeManifest(flags.manifest, manifest, { force: flags.force ?? false });
     const count = Object.keys(manifest.plugins).length;
-    process.stderr.write(`wrote ${flags.manifest}: ${count} plugin${count === 1 ? '' : 's'}\n`);
-  } else process.stdout.write(formatManifest(manifest));
-  for (const note of notes) process.stderr.write(`${file}, ${note}\n`);
+    printError(`wrote ${printable(flags.manifest)}: ${count} plugin${count === 1 ? '' : 's'}\n`);
+  } else printJsonText(formatManifest(manifest));
+  for (const note of notes) printError(`${printable(`${file}, ${note}`)}\n`);
   if (lost > 0) process.exitCode = EXIT.failed;
 }

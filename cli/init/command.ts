@@ -1,6 +1,7 @@
-import process from 'node:process';
 import { Command } from 'commander';
+import { printable } from '../../base/printable.ts';
 import { action, file, several, text, type ValuesOf } from '../options/declare.ts';
+import { print, printError, printJsonText } from '../render/print.ts';
 
 const INIT_OPTIONS = {
   higress: several(
@@ -35,7 +36,7 @@ async function run({ higress = [], plugin, registry, write, manifest, force = fa
   const data = await releases.readHigressData();
   if (list) {
     const rows = data.releases.map(({ release, plugins }) => `${release.padEnd(16)} ${plugins.length} plugins`);
-    process.stdout.write(`${rows.join('\n')}\n`);
+    print(`${rows.join('\n')}\n`);
     return;
   }
   const made = initManifest({
@@ -48,12 +49,12 @@ async function run({ higress = [], plugin, registry, write, manifest, force = fa
   // A registry that no manifest may name is refused with the words of the manifest.
   await parsePluginManifest(written, { file: manifest });
   if (!write) {
-    process.stdout.write(written);
+    printJsonText(written);
     return;
   }
   await writeManifest(manifest, made, { force });
   const count = Object.keys(made.plugins).length;
-  process.stderr.write(
-    `wrote ${manifest}: ${count} plugin${count === 1 ? '' : 's'}; plugin-mirror sync fetches them\n`,
+  printError(
+    `wrote ${printable(manifest)}: ${count} plugin${count === 1 ? '' : 's'}; plugin-mirror sync fetches them\n`,
   );
 }

@@ -1,8 +1,9 @@
-import process from 'node:process';
+import { printableValue } from '../../base/printable.ts';
 import { openManifest, openTree } from '../../mirror/coverage/openServed.ts';
 import { type ListRow, listRows } from '../../mirror/coverage/served.ts';
 import { plural } from '../../mirror/json/problem.ts';
 import { formatBytes } from '../render/format.ts';
+import { print, printJson } from '../render/print.ts';
 
 interface ListFlags {
   readonly tree: string;
@@ -15,7 +16,8 @@ export async function runList({ tree, manifest, format }: ListFlags): Promise<vo
   const served = await (manifest === undefined ? openTree(tree) : openManifest(manifest));
   const plugins = listRows(served);
   const json = { schemaVersion: 1, from: served.name, plugins };
-  process.stdout.write(format === 'json' ? `${JSON.stringify(json, null, 2)}\n` : render(plugins));
+  if (format === 'json') printJson(json);
+  else print(render(printableValue(plugins)));
 }
 
 const HEAD = ['PLUGIN', 'VERSION', 'ALIASES', 'SIZE', 'SHA256', 'FROM'];

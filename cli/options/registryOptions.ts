@@ -1,11 +1,16 @@
 import process from 'node:process';
+import { printable } from '../../base/printable.ts';
 import type { RegistryOptions, RequestEvent } from '../../registry/registry.ts';
+import { printError } from '../render/print.ts';
+import { blobCacheDir } from './paths.ts';
 import type { RegistryFlags } from './tables.ts';
 
 const MEBIBYTE = 1024 * 1024;
+const NO_CACHE =
+  'warning: this user has no home folder, so nothing is cached between runs; set XDG_CACHE_HOME, or name a folder with --cache-dir\n';
 
 /** Returns the options of a registry for these flags. Reads the password from standard input or the environment. @throws the errors of checkOptions */
-export async function registryOptions(flags: RegistryFlags, cacheDir: string): Promise<RegistryOptions> {
+export async function registryOptions(flags: RegistryFlags): Promise<RegistryOptions> {
   const { checkOptions } = await import('./checkOptions.ts');
   // The password may come from a file, through a Kubernetes Secret, and then ends with a newline.
   const fromEnvironment = process.env.PLUGIN_MIRROR_PASSWORD?.replace(/\r?\n$/, '') || undefined;
@@ -14,6 +19,8 @@ export async function registryOptions(flags: RegistryFlags, cacheDir: string): P
   const password = flags.passwordStdin ? await readPassword() : fromEnvironment;
   const { engine, concurrency, plainHttp, insecure, caFile, certFile, keyFile, certsDir, registryConfig } = flags;
   const { username, platform } = flags;
+  const cacheDir = flags.cacheSize === 0 ? undefined : blobCacheDir(process.env, flags.cacheDir);
+  if (flags.cacheSize !== 0 && cacheDir === undefined) printError(NO_CACHE);
   const trust = { plainHttp, insecure, caFile, certFile, keyFile, certsDir };
   const given = { ...trust, registryConfig, username, platform, password };
   return {
@@ -22,8 +29,8 @@ export async function registryOptions(flags: RegistryFlags, cacheDir: string): P
     timeoutMs: flags.timeout,
     retries: flags.retries,
     env: process.env,
-    ...(flags.logLevel === 'debug' ? { onRequest: event => process.stderr.write(requestLine(event)) } : {}),
-    ...(flags.cacheSize === 0 ? {} : { cacheDir, cacheSizeBytes: flags.cacheSize * MEBIBYTE }),
+    ...(flags.logLevel === 'debug' ? { onRequest: event => printError(`${requestLine(event)}\n`) } : {}),
+    ...(cacheDir === undefined ? {} : { cacheDir, cacheSizeBytes: flags.cacheSize * MEBIBYTE }),
     ...(Object.fromEntries(
       Object.entries(given).filter(([, value]) => value !== undefined),
     ) as Partial<RegistryOptions>),
@@ -34,12 +41,12 @@ export async function registryOptions(flags: RegistryFlags, cacheDir: string): P
 export function requestLine({ method, host, path, status, error, bytes, ms, attempt }: RequestEvent): string {
   const reply = error === undefined ? `${status ?? 'no status'}, ${bytes} bytes` : `failed: ${error}`;
   const retry = attempt === 1 ? '' : `, attempt ${attempt}`;
-  return `debug ${method} ${host}${path} ${reply}, ${ms} ms${retry}\n`;
+  return printable(`debug ${method} ${host}${path} ${reply}, ${ms} ms${retry}`);
 }
 
 async function warnOfUsualFiles(): Promise<void> {
   const { warningsOfUsualFiles } = await import('./credentialsFiles.ts');
-  for (const warning of await warningsOfUsualFiles(process.env)) process.stderr.write(`${warning}\n`);
+  for (const warning of await warningsOfUsualFiles(process.env)) printError(`${printable(warning)}\n`);
 }
 
 /** Reads the password from standard input, without the newline that `echo` adds. @throws OptionInvalid */

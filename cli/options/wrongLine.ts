@@ -1,6 +1,8 @@
 import process from 'node:process';
 import type { Command } from 'commander';
+import { printable, printableLines } from '../../base/printable.ts';
 import { withoutLogin } from '../../registry/reference.ts';
+import { printJson } from '../render/print.ts';
 import { removedFlag } from './removedOptions.ts';
 
 /**
@@ -9,13 +11,11 @@ import { removedFlag } from './removedOptions.ts';
  */
 export function reportUsageError(text: string, write: (text: string) => void, command: Command): void {
   const shown = withoutSecrets(text, command);
-  write(shown);
+  write(printableLines(shown));
   if (!wantsJson(command, process.env)) return;
   const message = shown.replace(/^error: /, '').trimEnd();
   const hint = `plugin-mirror ${command.name()} --help shows all options.`;
-  process.stdout.write(
-    `${JSON.stringify({ schemaVersion: 1, error: { code: 'OPTION_INVALID', message, hint } }, null, 2)}\n`,
-  );
+  printJson({ schemaVersion: 1, error: { code: 'OPTION_INVALID', message, hint } });
 }
 
 /** Commander may not have read `--format` yet. The last one on the command line counts, else the variable. */
@@ -38,9 +38,9 @@ const PASSWORD = /^-(?:-pass(?:word|wd)?(?:-stdin)?$|p)/;
 export function withoutSecrets(message: string, command: Command): string {
   const [, option, suggestion = ''] = /^error: unknown option '(--?[^=:\s]*).*'(.*)$/s.exec(message) ?? [];
   if (option === undefined)
-    return message.replace(ECHOED, (_, kind: string, text: string) => `${kind} '${withoutLogin(text)}'`);
+    return message.replace(ECHOED, (_, kind: string, text: string) => `${kind} '${printable(withoutLogin(text))}'`);
   // The text after a one-letter option is its value.
-  const name = /^-[^-]/.test(option) ? option.slice(0, 2) : option;
+  const name = printable(/^-[^-]/.test(option) ? option.slice(0, 2) : option);
   const removed = removedFlag(command.name(), name);
   if (removed !== undefined) return `error: ${removed}\n`;
   if (!PASSWORD.test(name) || !readsPassword(command)) return `error: unknown option '${name}'${suggestion}`;

@@ -2,7 +2,6 @@ import process from 'node:process';
 import { Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
-import { blobCacheDir } from '../options/paths.ts';
 import { registryOptions } from '../options/registryOptions.ts';
 import { OUTDATED_OPTIONS, type OutdatedFlags } from '../options/tables.ts';
 
@@ -19,7 +18,7 @@ async function run(flags: OutdatedFlags): Promise<void> {
     import('../render/jsonErrors.ts'),
   ]);
   process.exitCode = await withJsonErrors(flags.format, async () => {
-    const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+    const options = await registryOptions(flags);
     return interruptible(signal => runOutdated({ flags, registryOptions: options, signal }));
   });
 }

@@ -1,5 +1,6 @@
 import process from 'node:process';
 import pc from 'picocolors';
+import { printableValue } from '../../base/printable.ts';
 import { findOutdated, type OutdatedRow } from '../../mirror/check/outdated.ts';
 import { plural } from '../../mirror/json/problem.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
@@ -12,6 +13,7 @@ import type { OutdatedFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { renderFailures } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';
+import { print, printError, printJson } from '../render/print.ts';
 
 export interface OutdatedRun {
   readonly flags: OutdatedFlags;
@@ -28,10 +30,10 @@ export async function runOutdated({ flags, registryOptions, signal }: OutdatedRu
     const job = jobToInspect(manifest, { dir: out, registry, concurrency });
     const rows = await findOutdated(job, pre, session);
     const unheard = unheardIn(rows);
-    printUnheard(unheard);
+    printUnheard(printableValue(unheard));
     const shown = rows.filter(row => flags.all || row.outdated || row.behind || row.error !== undefined);
-    if (flags.format === 'json') process.stdout.write(`${JSON.stringify(report(shown, unheard), null, 2)}\n`);
-    else print(shown, rows.length);
+    if (flags.format === 'json') printJson(report(shown, unheard));
+    else printRows(printableValue(shown), rows.length);
     return rows.some(row => row.error !== undefined) ? EXIT.failed : EXIT.good;
   } finally {
     await session.registry.close();
@@ -47,7 +49,7 @@ function unheardIn(rows: readonly OutdatedRow[]): Unheard {
 
 function printUnheard(unheard: Unheard): void {
   for (const [registry, { message }] of unheard)
-    process.stderr.write(`${registry} did not answer, and versions that only it has are not counted: ${message}\n`);
+    printError(`${registry} did not answer, and versions that only it has are not counted: ${message}\n`);
 }
 
 function report(rows: readonly OutdatedRow[], unheard: Unheard): object {
@@ -68,17 +70,17 @@ function unheardJson({ registry, error }: { readonly registry: string; readonly 
   return { registry, error: errorJson(error) };
 }
 
-function print(rows: readonly OutdatedRow[], asked: number): void {
+function printRows(rows: readonly OutdatedRow[], asked: number): void {
   const paint = pc.createColors(wantsColor(process.stdout));
   const failures = rows.flatMap(({ name, error }) => (error === undefined ? [] : { name, error }));
   const lines = renderFailures(failures, pc.createColors(wantsColor(process.stderr)));
-  process.stderr.write(lines.map(line => `${line}\n`).join(''));
+  printError(lines.map(line => `${line}\n`).join(''));
   const listed = rows.filter(row => row.error === undefined);
   const silent = rows.length - listed.length;
-  if (listed.length > 0) process.stdout.write(table(listed, paint));
+  if (listed.length > 0) print(table(listed, paint));
   if (!listed.some(row => row.outdated) && asked > silent)
-    process.stdout.write(`${plural(asked - silent, 'plugin')} asked, none has a newer version\n`);
-  if (silent > 0) process.stderr.write(`${silent} of ${plural(asked, 'plugin')} could not be asked\n`);
+    print(`${plural(asked - silent, 'plugin')} asked, none has a newer version\n`);
+  if (silent > 0) printError(`${silent} of ${plural(asked, 'plugin')} could not be asked\n`);
 }
 
 function table(rows: readonly OutdatedRow[], paint: ReturnType<typeof pc.createColors>): string {

@@ -1,4 +1,5 @@
 import type pc from 'picocolors';
+import { printableValue } from '../../base/printable.ts';
 import { causeKeyOf, Refusal, rootOf } from '../../base/refusal.ts';
 import { plural } from '../../mirror/json/problem.ts';
 import { refusalDetails } from './refusal.ts';
@@ -37,7 +38,7 @@ interface Block {
 
 /** Returns one block for each cause: what happened, which plugins it hit, what to do. A registry that is down is one cause. */
 export function renderFailures(failures: readonly Failure[], paint: Paint): string[] {
-  const blocks = blocksOf(failures);
+  const blocks = blocksOf(printableValue(failures));
   const shown = blocks.slice(0, BLOCKS_SHOWN).flatMap(block => renderBlock(block, paint));
   const more = blocks.length - BLOCKS_SHOWN;
   return more > 0 ? [`… and ${plural(more, 'more cause')} of failure; --format json lists every one`, ...shown] : shown;

@@ -1,6 +1,6 @@
-import process from 'node:process';
 import { Refusal } from '../../base/refusal.ts';
 import { Interrupted } from '../interruptible.ts';
+import { printJson } from './print.ts';
 
 /**
  * Runs a command. With `--format json`, a command that fails before it has a report prints one object with its error on
@@ -10,8 +10,7 @@ export async function withJsonErrors<T>(format: 'text' | 'json', work: () => Pro
   try {
     return await work();
   } catch (error) {
-    if (format === 'json')
-      process.stdout.write(`${JSON.stringify({ schemaVersion: 1, error: errorJson(error) }, null, 2)}\n`);
+    if (format === 'json') printJson({ schemaVersion: 1, error: errorJson(error) });
     throw error;
   }
 }

@@ -1,13 +1,15 @@
 import { inspect } from 'node:util';
 import pc from 'picocolors';
+import { printableValue } from '../../base/printable.ts';
 import { Refusal } from '../../base/refusal.ts';
 
 /**
  * Formats an error for people: what happened, what was expected and found, what the registry said, what to do. An error that
  * is not a Refusal is a bug of plugin-mirror and shows its stack.
  */
-export function renderRefusal(error: unknown, { color }: { readonly color: boolean }): string {
+export function renderRefusal(given: unknown, { color }: { readonly color: boolean }): string {
   const paint = pc.createColors(color);
+  const error = printableValue(given);
   if (!(error instanceof Refusal)) {
     const stack = error instanceof Error ? (error.stack ?? error.message) : inspect(error);
     return `${paint.red('error')} this is a bug in plugin-mirror, please report it\n${stack.replace(/^/gm, '  ')}\n`;

@@ -1,6 +1,8 @@
 import process from 'node:process';
+import { printable, printableJson } from '../../base/printable.ts';
 import { Refusal } from '../../base/refusal.ts';
 import { exitCodeOf } from '../exit.ts';
+import { printError } from '../render/print.ts';
 import type { ServeFlags } from './options.ts';
 
 const LEVELS = ['error', 'warn', 'info'] as const;
@@ -19,7 +21,7 @@ export class ServeLog {
   write(level: LogLevel, message: string): void {
     if (LEVELS.indexOf(level) > LEVELS.indexOf(this.#leastLevel)) return;
     if (this.#isJson) this.#writeJson({ level, message });
-    else process.stderr.write(`plugin-mirror: ${message}\n`);
+    else printError(`plugin-mirror: ${printable(message)}\n`);
   }
 
   /** Sets the exit code and writes the error that ends the command as JSON. Rethrows it if the format is text. */
@@ -38,6 +40,6 @@ export class ServeLog {
   }
 
   #writeJson(fields: Readonly<Record<string, string | undefined>>): void {
-    process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), ...fields })}\n`);
+    printError(`${printableJson({ time: new Date().toISOString(), ...fields }, 0)}\n`);
   }
 }

@@ -6,11 +6,12 @@ import { startServer } from '../../server/startServer.ts';
 import { EXIT } from '../exit.ts';
 import { removedFlag } from '../options/removedOptions.ts';
 import { warnOfUnknownVariables } from '../options/unknownVariables.ts';
+import { printJson } from '../render/print.ts';
 import { readCredentials } from './credentials.ts';
 import { describeEvent } from './events.ts';
 import { ServeLog } from './log.ts';
 import type { ServeFlags } from './options.ts';
-import { renderConfig, serverOptions } from './serverOptions.ts';
+import { effectiveConfig, serverOptions } from './serverOptions.ts';
 
 const STDOUT = 1;
 
@@ -36,7 +37,7 @@ export async function runServe(flags: ServeFlags, command: Command): Promise<voi
     };
     if (flags.printConfig === true) {
       resolveOptions(options);
-      process.stdout.write(renderConfig(options, flags));
+      printJson(effectiveConfig(options, flags));
     } else await serveUntilSignal(options, flags, log);
   } catch (error) {
     log.fail(error);

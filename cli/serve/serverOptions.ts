@@ -34,14 +34,13 @@ export function serverOptions(
   };
 }
 
-/** Returns the text of --print-config: the effective options, without secrets. */
-export function renderConfig(options: ServerOptions, flags: ServeFlags): string {
+/** Returns what --print-config prints: the effective options, without secrets. */
+export function effectiveConfig(options: ServerOptions, flags: ServeFlags): object {
   const { onEvent: _, writeAccessLog: __, accessLog: ___, rereadCredentials: ____, ...shown } = options;
   const { credentials, maxDownloads: maxBodies, ...plain } = shown;
   const asksFor = { token: credentials?.token !== undefined, user: credentials?.login?.user ?? null };
   const { accessLog, logLevel, logFormat, drainDelay: drainDelayMs, grace: graceMs } = flags;
-  const config = { ...plain, maxBodies, asksFor, accessLog, logLevel, logFormat, drainDelayMs, graceMs };
-  return `${JSON.stringify(config, null, 2)}\n`;
+  return { ...plain, maxBodies, asksFor, accessLog, logLevel, logFormat, drainDelayMs, graceMs };
 }
 
 function tlsFiles({ tlsCert, tlsKey, tlsClientCa }: ServeFlags): TlsFilesSettings | undefined {

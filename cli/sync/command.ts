@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
 import { isBuildMachine } from '../options/environment.ts';
-import { blobCacheDir, stampsFileOf } from '../options/paths.ts';
+import { stampsFileOf } from '../options/paths.ts';
 import { registryOptions } from '../options/registryOptions.ts';
 import { SYNC_OPTIONS, type SyncFlags } from '../options/tables.ts';
 
@@ -24,7 +24,7 @@ async function run(flags: SyncFlags, command: Command): Promise<void> {
   const ci = isBuildMachine(process.env);
   const manifestPath = command.getOptionValueSource('manifest') === 'default' ? undefined : flags.manifest;
   process.exitCode = await withJsonErrors(flags.format, async () => {
-    const options = await registryOptions(flags, blobCacheDir(process.env, flags.cacheDir));
+    const options = await registryOptions(flags);
     return interruptible(
       signal => runSync({ flags, ci, registryOptions: options, stampsFile, manifestPath, signal }),
       flags.deadline === undefined ? undefined : new SyncDeadline(flags.deadline),

@@ -1,5 +1,6 @@
 import process from 'node:process';
 import pc from 'picocolors';
+import { printableValue } from '../../base/printable.ts';
 import { causeKeyOf, rootOf } from '../../base/refusal.ts';
 import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import type { Extra } from '../../mirror/report.ts';
@@ -12,6 +13,7 @@ import { renderDrifts } from '../render/drifts.ts';
 import { type Failure, listed, renderFailures } from '../render/failures.ts';
 import { formatBytes } from '../render/format.ts';
 import { errorJson } from '../render/jsonErrors.ts';
+import { print, printError, printJson } from '../render/print.ts';
 import { renderRefusal } from '../render/refusal.ts';
 import type { SyncRun } from './flags.ts';
 import { renderWarnings } from './summary.ts';
@@ -27,7 +29,8 @@ export async function runDryRun(
   try {
     const plan = await previewSync(job, session);
     const isText = flags.format === 'text';
-    process.stdout.write(isText ? renderSteps(plan) : `${JSON.stringify(planJson(plan), null, 2)}\n`);
+    if (isText) print(renderSteps(printableValue(plan)));
+    else printJson(planJson(plan));
     const color = wantsColor(process.stderr);
     const failures: Failure[] = [
       ...plan.versions.flatMap(step => (step.action === 'fail' ? [{ ...step.wanted, error: step.error }] : [])),
@@ -35,7 +38,7 @@ export async function runDryRun(
         step.action === 'fail' ? [{ ...step.alias, isAlias: true, error: step.error }] : [],
       ),
     ];
-    process.stderr.write(
+    printError(
       [
         ...plan.problems.map(problem => renderRefusal(problem, { color }).trimEnd()),
         ...renderFailures(failures, pc.createColors(color)),
@@ -43,7 +46,7 @@ export async function runDryRun(
         .map(line => `${line}\n`)
         .join(''),
     );
-    if (isText) process.stdout.write(renderTotals(plan));
+    if (isText) print(renderTotals(plan));
     return failureOf([...failures.map(({ error }) => error), ...plan.problems]) ?? EXIT.good;
   } finally {
     await session.registry.close();

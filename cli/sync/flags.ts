@@ -12,7 +12,7 @@ export interface SyncRun {
   readonly flags: SyncFlags;
   readonly ci: boolean;
   readonly registryOptions: RegistryOptions;
-  readonly stampsFile: string;
+  readonly stampsFile: string | undefined;
   /** The manifest, if the command line or the environment names one. Default: that of --from, else manifest.json. */
   readonly manifestPath: string | undefined;
   readonly signal: AbortSignal;

@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { printable, printableValue } from '../../base/printable.ts';
 import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { hasFailed, type SyncReport, versionKey } from '../../mirror/report.ts';
@@ -7,11 +8,12 @@ import { sync } from '../../mirror/sync/sync.ts';
 import { EXIT, exitCodeOf, failureOf } from '../exit.ts';
 import { openerOf, openFrom } from '../options/openerOf.ts';
 import { wantsColor } from '../render/colors.ts';
+import { printError, printJson, printTo } from '../render/print.ts';
 import { lateBy, SyncDeadline } from './deadline.ts';
 import { type SyncRun, syncJob } from './flags.ts';
 import { syncJson } from './json.ts';
 import { showProgress } from './showProgress.ts';
-import { renderSummary } from './summary.ts';
+import { renderFigures, renderProblems } from './summary.ts';
 
 /** `plugin-mirror sync`, once its arguments are read. Returns the exit code. */
 export async function runSync(run: SyncRun): Promise<number> {
@@ -48,10 +50,10 @@ async function syncFrom(run: SyncRun, from: OpenBundle | undefined): Promise<num
     const late = lateBy(signal.reason, report, [...versions, ...aliases].map(versionKey));
     report = { ...report, problems: [...report.problems, late] };
   }
-  const { problems, figures } = renderSummary(report, { color: wantsColor(out), treeDir: flags.out });
-  process.stderr.write(problems);
-  out.write(figures);
-  if (flags.format === 'json') process.stdout.write(`${JSON.stringify(syncJson(report), null, 2)}\n`);
+  const shown = printableValue(report);
+  printError(renderProblems(shown, wantsColor(process.stderr)));
+  printTo(out, renderFigures(shown, printable(flags.out), wantsColor(out)));
+  if (flags.format === 'json') printJson(syncJson(report));
   if (report.interrupted && !(signal.reason instanceof SyncDeadline)) return EXIT.interrupted;
   return hasFailed(report) ? exitOf(report) : EXIT.good;
 }

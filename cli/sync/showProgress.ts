@@ -1,6 +1,8 @@
 import process from 'node:process';
+import { printableValue } from '../../base/printable.ts';
 import type { SyncListener } from '../../mirror/session.ts';
 import { wantsColor } from '../render/colors.ts';
+import { printTo } from '../render/print.ts';
 import { syncLines } from './lines.ts';
 
 /** Shows a run's progress: live lines on a terminal, plain ones anywhere else, and where a line for each request would come in between. */
@@ -10,12 +12,13 @@ export async function showProgress(
 ): Promise<{ hear: SyncListener; stop: () => void }> {
   if (out.isTTY && process.env.TERM !== 'dumb' && logLevel !== 'debug') {
     const { SyncProgress } = await import('./progress.ts');
-    return new SyncProgress(out, wantsColor(out));
+    const progress = new SyncProgress(out, wantsColor(out));
+    return { hear: event => progress.hear(printableValue(event)), stop: () => progress.stop() };
   }
   const lineOf = syncLines();
   const hear: SyncListener = event => {
-    const line = lineOf(event);
-    if (line !== undefined) out.write(`${line}\n`);
+    const line = lineOf(printableValue(event));
+    if (line !== undefined) printTo(out, `${line}\n`);
   };
   return { hear, stop: () => undefined };
 }

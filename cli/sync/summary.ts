@@ -10,20 +10,8 @@ import { renderRefusal } from '../render/refusal.ts';
 /** Warnings that are shown in full, so that all of the summary fits a screen. */
 const WARNINGS_SHOWN = 6;
 
-export interface SummaryOptions {
-  readonly color: boolean;
-  /** The tree as the user wrote it. */
-  readonly treeDir: string;
-}
-
-/**
- * Returns the text that stays on the terminal after a run. The causes of failure and the line with the figures come last, so
- * that the tail of a build log holds both.
- */
-export function renderSummary(
-  report: SyncReport,
-  { color, treeDir }: SummaryOptions,
-): { problems: string; figures: string } {
+/** Returns what went wrong in a run, or was unusual. The causes of failure come last: the tail of a build log has them. */
+export function renderProblems(report: SyncReport, color: boolean): string {
   const paint = pc.createColors(color);
   const lines = [
     ...renderWarnings(report.outcomes, paint),
@@ -32,13 +20,12 @@ export function renderSummary(
     ...report.problems.map(problem => renderRefusal(problem, { color }).trimEnd()),
     ...renderFailures(failuresOf(report.outcomes), paint),
   ];
-  return {
-    problems: lines.map(line => `${line}\n`).join(''),
-    figures: `${figures(report, treeDir, paint).join('\n')}\n`,
-  };
+  return lines.map(line => `${line}\n`).join('');
 }
 
-function figures(report: SyncReport, treeDir: string, paint: ReturnType<typeof pc.createColors>): string[] {
+/** Returns the last lines of a run. @param treeDir the tree as the user wrote it */
+export function renderFigures(report: SyncReport, treeDir: string, color: boolean): string {
+  const paint = pc.createColors(color);
   const counts = countOutcomes(report);
   const whole = counts.fetched + counts.kept + counts.aliased;
   const parts = (['fetched', 'kept', 'aliased', 'failed'] as const)
@@ -49,7 +36,8 @@ function figures(report: SyncReport, treeDir: string, paint: ReturnType<typeof p
     ? `interrupted: ${whole} finished`
     : `${whole} of ${report.outcomes.length} in ${treeDir}`;
   const travelled = `${formatBytes(report.bytesDownloaded)} in ${formatDuration(report.durationMs)}, ${report.requests} requests`;
-  return [...renderExtras(report.extras), `${mark} ${paint.bold(head)}  ${[...parts, travelled].join(' · ')}`];
+  const last = `${mark} ${paint.bold(head)}  ${[...parts, travelled].join(' · ')}`;
+  return [...renderExtras(report.extras), last].map(line => `${line}\n`).join('');
 }
 
 export function failuresOf(outcomes: readonly Outcome[]): Failure[] {

@@ -1,7 +1,7 @@
-import process from 'node:process';
 import { Command } from 'commander';
 import { choice, file, parsed, several, type ValuesOf } from '../options/declare.ts';
 import { baseUrl } from '../options/environment.ts';
+import { print, printJsonText } from '../render/print.ts';
 
 const URLS_OPTIONS = {
   base: parsed(
@@ -39,6 +39,8 @@ async function run({ base, only = [], manifest, tree, format }: UrlsFlags): Prom
   ]);
   await withJsonErrors(format === 'json' ? 'json' : 'text', async () => {
     const { modules } = await (tree === undefined ? openManifest(manifest) : openTree(tree));
-    process.stdout.write(settingsText({ base, modules, only, format }));
+    const text = settingsText({ base, modules, only, format });
+    if (format === 'json') printJsonText(text);
+    else print(text);
   });
 }

@@ -1,5 +1,6 @@
 import process from 'node:process';
 import pc from 'picocolors';
+import { printableValue } from '../../base/printable.ts';
 import { plural } from '../../mirror/json/problem.ts';
 import { compareTree } from '../../mirror/lockfile/compareTree.ts';
 import { type AuditFinding, auditTree, type TreeAudit } from '../../tree/auditTree.ts';
@@ -8,6 +9,7 @@ import type { VerifyFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { listed } from '../render/failures.ts';
 import { formatBytes } from '../render/format.ts';
+import { print, printJson } from '../render/print.ts';
 
 /** Runs `plugin-mirror verify`. Returns the exit code. */
 export async function runVerify({ tree, lock, format }: VerifyFlags, signal: AbortSignal): Promise<number> {
@@ -15,9 +17,8 @@ export async function runVerify({ tree, lock, format }: VerifyFlags, signal: Abo
   const disagreements = lock === undefined ? [] : await compareTree(tree, lock);
   const isIntact = audit.sound;
   const sound = isIntact && audit.unknown.length + disagreements.length === 0;
-  if (format === 'json')
-    process.stdout.write(`${JSON.stringify({ schemaVersion: 1, ...audit, disagreements, sound }, null, 2)}\n`);
-  else process.stdout.write(render(audit, disagreements, wantsColor(process.stdout)));
+  if (format === 'json') printJson({ schemaVersion: 1, ...audit, disagreements, sound });
+  else print(render(printableValue(audit), printableValue(disagreements), wantsColor(process.stdout)));
   if (!isIntact) return EXIT.failed;
   return sound ? EXIT.good : EXIT.drift;
 }

@@ -30,20 +30,18 @@ export class HigressReleasesConflict extends Refusal {
   constructor(conflicts: readonly ReleaseConflict[]) {
     const lines = conflicts.map(
       ({ name, version, meant }) =>
-        `  ${name}/${version}: ${meant.map(({ release, image }) => `${image} in ${release}`).join(', ')}`,
+        `${name}/${version}: ${meant.map(({ release, image }) => `${image} in ${release}`).join(', ')}`,
     );
-    const more = lines.length > shownConflicts ? `\n  … and ${lines.length - shownConflicts} more` : '';
+    const more = lines.length > shownConflicts ? [`… and ${lines.length - shownConflicts} more`] : [];
     const releases = [...new Set(conflicts.flatMap(({ meant }) => meant.map(({ release }) => release)))].join(' and ');
     const paths = lines.length === 1 ? '1 path' : `${lines.length} paths`;
-    super(
-      `Higress ${releases} mean different images by ${paths}\n${lines.slice(0, shownConflicts).join('\n')}${more}`,
-      {
-        subject: releases,
-        expected: 'releases that mean the same image by each path',
-        found: `${paths} with two images or more`,
-        hint: `Leave out ${releases.replaceAll(' and ', ' or ')}, and serve that release from a tree of its own; or choose plugins without a conflict by --plugin.`,
-      },
-    );
+    super(`Higress ${releases} mean different images by ${paths}`, {
+      subject: releases,
+      lines: [...lines.slice(0, shownConflicts), ...more],
+      expected: 'releases that mean the same image by each path',
+      found: `${paths} with two images or more`,
+      hint: `Leave out ${releases.replaceAll(' and ', ' or ')}, and serve that release from a tree of its own; or choose plugins without a conflict by --plugin.`,
+    });
     this.conflicts = conflicts;
   }
 }

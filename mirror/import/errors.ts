@@ -1,5 +1,5 @@
 import { Refusal } from '../../base/refusal.ts';
-import { formatProblems, type Problem } from '../json/problem.ts';
+import { type Problem, problemLines } from '../json/problem.ts';
 
 const kinds =
   'plugins.properties, a snapshot (JSON with a list of "plugins") or an unmanaged lock (JSON with "servedVersion"s)';
@@ -9,8 +9,9 @@ export class ImportInvalid extends Refusal {
   readonly code = 'IMPORT_INVALID';
 
   constructor(file: string, problems: readonly Problem[], hint?: string) {
-    super(`${file} cannot be imported\n${formatProblems(problems)}`, {
+    super(`${file} cannot be imported`, {
       subject: file,
+      lines: problemLines(problems),
       expected: kinds,
       ...(problems[0] === undefined ? {} : { found: problems[0].found }),
       hint: hint ?? 'Name one of the lists that Higress’ plugin server is built from.',

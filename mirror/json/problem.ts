@@ -39,16 +39,16 @@ export function quoted(text: string): string {
   );
 }
 
-/** Formats the problems as lines, indented by two. */
-export function formatProblems(problems: readonly Problem[]): string {
-  const lines = problems.slice(0, shownProblems).map(problem => {
+/** Formats the problems as lines of a message. */
+export function problemLines(problems: readonly Problem[]): string[] {
+  const lines = problems.slice(0, shownProblems).flatMap(problem => {
     const spot = problem.line === undefined ? '' : `line ${problem.line}, column ${problem.column}`;
     const where = [problem.place, problem.place && spot ? `(${spot})` : spot].filter(Boolean).join(' ');
-    const hint = problem.hint === undefined ? '' : `\n    ${problem.hint}`;
-    return `  ${where === '' ? '' : `${where}: `}found ${problem.found}, expected ${problem.expected}${hint}`;
+    const line = `${where === '' ? '' : `${where}: `}found ${problem.found}, expected ${problem.expected}`;
+    return problem.hint === undefined ? [line] : [line, `  ${problem.hint}`];
   });
-  if (problems.length > shownProblems) lines.push(`  … and ${problems.length - shownProblems} more`);
-  return lines.join('\n');
+  if (problems.length > shownProblems) lines.push(`… and ${problems.length - shownProblems} more`);
+  return lines;
 }
 
 export function plural(count: number, noun: string): string {

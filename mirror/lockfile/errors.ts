@@ -1,6 +1,6 @@
 import { Refusal } from '../../base/refusal.ts';
 import type { RegistryNotFound } from '../../registry/errors.ts';
-import { formatProblems, type Problem, plural } from '../json/problem.ts';
+import { type Problem, plural, problemLines } from '../json/problem.ts';
 
 const restore =
   'Restore it from version control. Or delete it and run plugin-mirror sync, which resolves every tag again and writes a new one.';
@@ -11,8 +11,9 @@ export class LockInvalid extends Refusal {
   readonly problems: readonly Problem[];
 
   constructor(file: string, problems: readonly Problem[]) {
-    super(`${file}: ${plural(problems.length, 'problem')}\n${formatProblems(problems)}`, {
+    super(`${file}: ${plural(problems.length, 'problem')}`, {
       subject: file,
+      lines: problemLines(problems),
       expected: 'the lockfile as plugin-mirror sync wrote it',
       ...(problems[0] === undefined ? {} : { found: problems[0].found }),
       hint: restore,

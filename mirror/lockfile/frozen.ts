@@ -19,13 +19,11 @@ export class FrozenLockUntrue extends Refusal {
   readonly code = 'FROZEN_LOCK_UNTRUE';
 
   constructor(lockPath: string, differences: readonly string[]) {
-    super(
-      `${lockPath} does not describe the images that it locks:\n${differences.map(line => `  ${line}`).join('\n')}`,
-      {
-        subject: lockPath,
-        hint: 'The bytes are the locked ones, so the lockfile was edited by hand: restore it, or let plugin-mirror sync --no-frozen write it again.',
-      },
-    );
+    super(`${lockPath} does not describe the images that it locks:`, {
+      subject: lockPath,
+      lines: differences,
+      hint: 'The bytes are the locked ones, so the lockfile was edited by hand: restore it, or let plugin-mirror sync --no-frozen write it again.',
+    });
   }
 }
 
@@ -59,13 +57,11 @@ export async function requireAgreement(
     ...(await changedFiles(agreeing, signal)),
   ];
   if (differences.length === 0) return;
-  throw new FrozenLockDiffers(
-    `${lockPath} does not agree with the manifest:\n${differences.map(line => `  ${line}`).join('\n')}`,
-    {
-      subject: lockPath,
-      hint: 'Run plugin-mirror sync --no-frozen where the registry can be reached, review the lockfile and commit it.',
-    },
-  );
+  throw new FrozenLockDiffers(`${lockPath} does not agree with the manifest:`, {
+    subject: lockPath,
+    lines: differences,
+    hint: 'Run plugin-mirror sync --no-frozen where the registry can be reached, review the lockfile and commit it.',
+  });
 }
 
 async function changedFiles(agreeing: LockfileComparison['agreeing'], signal: AbortSignal): Promise<string[]> {

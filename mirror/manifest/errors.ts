@@ -1,5 +1,5 @@
 import { Refusal } from '../../base/refusal.ts';
-import { formatProblems, type Problem, plural } from '../json/problem.ts';
+import { type Problem, plural, problemLines } from '../json/problem.ts';
 
 /** The manifest has mistakes; all of them are reported together. */
 export class ManifestInvalid extends Refusal {
@@ -7,8 +7,9 @@ export class ManifestInvalid extends Refusal {
   readonly problems: readonly Problem[];
 
   constructor(file: string, problems: readonly Problem[], cause?: unknown) {
-    super(`${file}: ${plural(problems.length, 'problem')}\n${formatProblems(problems)}`, {
+    super(`${file}: ${plural(problems.length, 'problem')}`, {
       subject: file,
+      lines: problemLines(problems),
       hint: 'Nothing was changed. With "$schema": "./manifest.schema.json" an editor marks such mistakes while you type.',
       cause,
     });

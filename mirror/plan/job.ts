@@ -53,7 +53,7 @@ export interface TreeUse {
   /** The folder as the user wrote it. */
   readonly dir: string;
   /** Where this machine keeps the stamps of the tree's files. Default: nowhere, and every file is hashed. */
-  readonly stampsFile?: string;
+  readonly stampsFile?: string | undefined;
   /** Hash every published byte even where the stamps say that nothing changed. */
   readonly rehash: boolean;
   /** Remove versions that the manifest does not name. */

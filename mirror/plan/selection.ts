@@ -50,14 +50,14 @@ export function jobToInspect(
     manifest,
     selection: selectVersions(manifest, { registry, platform }),
     lockfile: { mode: lockfile, update: false },
-    tree: { dir, rehash, prune: false, codings: [], waitMs: 0, ...(stampsFile === undefined ? {} : { stampsFile }) },
+    tree: { dir, rehash, prune: false, codings: [], waitMs: 0, stampsFile },
     limits: limitsOf(concurrency),
   };
 }
 
 export interface InspectionOptions extends Pick<SelectionOptions, 'registry' | 'platform'> {
   readonly dir: string;
-  readonly stampsFile?: string;
+  readonly stampsFile?: string | undefined;
   readonly rehash?: boolean | undefined;
   /** How a sync would use the lockfile. Default: it would renew it. */
   readonly lockfile?: SyncJob['lockfile']['mode'];

@@ -94,7 +94,7 @@ function openTree({ tree: { dir, waitMs, stampsFile } }: SyncJob, { signal, onEv
         type: 'waiting',
         message: `waiting for another sync of this tree (process ${holder.pid} on ${holder.host})`,
       }),
-    ...(stampsFile === undefined ? {} : { stampsFile }),
+    stampsFile,
   });
 }
 

@@ -38,7 +38,10 @@ interface Asked {
 /** The command without a process: what it would print as JSON. */
 async function look(scene: Scene, args: readonly string[] = [], { ref, env = {} }: Asked = {}): Promise<DoctorReport> {
   const flags = readFlags<DoctorFlags>(['doctor', '--manifest', scene.path('manifest.json'), ...args]);
-  const options = { ...(await registryOptions(flags, scene.path('cache'))), env: scene.environment(env) };
+  const options = {
+    ...(await registryOptions({ ...flags, cacheDir: scene.path('cache') })),
+    env: scene.environment(env),
+  };
   const { signal } = new AbortController();
   return JSON.parse(JSON.stringify(await examine({ ref, flags, registryOptions: options, signal })));
 }

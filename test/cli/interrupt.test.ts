@@ -54,7 +54,7 @@ function wholeTwice(scene: Scene, before: readonly RequestRecord[]): string[] {
 }
 
 describe('a sync that is stopped', () => {
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     it(
       `by ${signal} during a download ends in 130, reports the finished plugins and leaves an intact tree`,
       slowUnless(signal === 'SIGTERM'),

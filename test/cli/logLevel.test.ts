@@ -56,8 +56,8 @@ describe('--log-level debug', { concurrency: 2 }, () => {
     const request = { method: 'GET', host: 'r.io', path: '/v2/', bytes: 0, ms: 5 };
     assert.equal(
       requestLine({ ...request, error: 'ECONNREFUSED', attempt: 2 }),
-      'debug GET r.io/v2/ failed: ECONNREFUSED, 5 ms, attempt 2\n',
+      'debug GET r.io/v2/ failed: ECONNREFUSED, 5 ms, attempt 2',
     );
-    assert.equal(requestLine({ ...request, attempt: 1 }), 'debug GET r.io/v2/ no status, 0 bytes, 5 ms\n');
+    assert.equal(requestLine({ ...request, attempt: 1 }), 'debug GET r.io/v2/ no status, 0 bytes, 5 ms');
   });
 });

@@ -19,7 +19,7 @@ export interface PublishingOptions {
   /** Called once, when the wait begins. */
   readonly onWait?: (holder: WriterLockHolder) => void;
   /** The file that keeps the stamps of published files between runs (see Stamps). Default: none. */
-  readonly stampsFile?: string;
+  readonly stampsFile?: string | undefined;
 }
 
 export type { Publishing } from './publisher.ts';

@@ -1,0 +1,31 @@
+import process from 'node:process';
+import type { WriteStream } from 'node:tty';
+import { printableJson, printableJsonText, printableLines } from '../../base/printable.ts';
+import { wantsColor } from './colors.ts';
+
+// All output of the command line goes through these functions. They keep line breaks and colours; text from outside has to
+// pass through printable or printableValue before it becomes a part of a line.
+
+/** Prints lines on stdout. */
+export function print(text: string): void {
+  printTo(process.stdout, text);
+}
+
+/** Prints lines on stderr. */
+export function printError(text: string): void {
+  printTo(process.stderr, text);
+}
+
+export function printTo(stream: WriteStream, text: string): void {
+  stream.write(printableLines(text, wantsColor(stream)));
+}
+
+/** Prints a value as JSON on stdout. */
+export function printJson(value: unknown): void {
+  process.stdout.write(`${printableJson(value)}\n`);
+}
+
+/** Prints a JSON document on stdout as it is laid out. */
+export function printJsonText(text: string): void {
+  process.stdout.write(printableJsonText(text));
+}
