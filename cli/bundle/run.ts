@@ -6,7 +6,7 @@ import { type BundleReport, type BundleTarget, bundle } from '../../mirror/bundl
 import { plural } from '../../mirror/json/problem.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { Session } from '../../mirror/session.ts';
-import { limitsOf, selectVersions } from '../../mirror/sync/sync.ts';
+import { limitsOf, lockfilePath, selectVersions } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT, failureOf } from '../exit.ts';
 import { OptionConflict, OptionInvalid } from '../options/errors.ts';
@@ -36,7 +36,7 @@ export async function runBundle({ flags, version, registryOptions, signal }: Bun
   const job = {
     manifest,
     selection: selectVersions(manifest, { only, registry, platform }),
-    lockfile: { mode: 'frozen', update: false },
+    lockfile: { path: lockfilePath(manifest.file, flags.lock), mode: 'frozen', update: false },
     tree: { dir: '', rehash: false, prune: false, codings: [], waitMs: 0 },
     limits: limitsOf(flags.concurrency),
   } as const;

@@ -28,10 +28,10 @@ export interface CheckRun {
 
 /** `plugin-mirror check`, once its arguments are read. Returns the exit code. */
 export async function runCheck({ flags, ci, registryOptions, stampsFile, signal }: CheckRun): Promise<number> {
-  const { out: dir, registry, platform, rehash, concurrency } = flags;
+  const { out: dir, lock, registry, platform, rehash, concurrency } = flags;
   const manifest = await readPluginManifest(flags.manifest);
-  const lockfile = ci ? 'frozen in CI' : 'renewed';
-  const job = jobToInspect(manifest, { dir, stampsFile, registry, platform, rehash, lockfile, concurrency });
+  const mode = ci ? 'frozen in CI' : 'renewed';
+  const job = jobToInspect(manifest, { dir, stampsFile, lock, mode, registry, platform, rehash, concurrency });
   const openRegistry = openerOf(manifest, { ...registryOptions, headsOnly: true }, registry);
   const session = new Session({ openRegistry, signal });
   try {

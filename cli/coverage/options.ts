@@ -11,6 +11,7 @@ import {
   type ValuesOf,
 } from '../options/declare.ts';
 import { baseUrl } from '../options/environment.ts';
+import { LOCK } from '../options/tables.ts';
 import { SERVE_OPTIONS } from '../serve/options.ts';
 
 export const COVERAGE_OPTIONS = {
@@ -24,6 +25,7 @@ export const COVERAGE_OPTIONS = {
   ),
   url: several('--url <url>', 'a URL that a gateway will request (repeatable)'),
   manifest: file('--manifest <file>', 'the list of plugins', 'manifest.json'),
+  lock: LOCK,
   tree: file('--tree <dir>', 'look the requests up in this tree instead of the manifest'),
   against: parsed<URL | undefined>(
     '--against <url>',

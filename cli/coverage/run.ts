@@ -47,7 +47,7 @@ export async function runCoverage(
     await replaceTextFile(await realpath(file), withValues(written?.text ?? '', values));
     fixed = values.size;
     if (against === undefined && flags.tree === undefined) {
-      report = cover({ ...options, served: await openManifest(manifest) });
+      report = cover({ ...options, served: await openManifest(manifest, flags.lock) });
       values = new Map();
     }
   }
@@ -87,7 +87,7 @@ async function openServed(
   signal: AbortSignal,
 ): Promise<Served> {
   if (flags.tree !== undefined) return openTree(flags.tree);
-  if (against === undefined) return openManifest(flags.manifest);
+  if (against === undefined) return openManifest(flags.manifest, flags.lock);
   const { openHeads } = await import('./heads.ts');
   const heads = openHeads(flags, process.env);
   try {

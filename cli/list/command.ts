@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { addOptions, choice, type Declared, file, type ValuesOf } from '../options/declare.ts';
 import { path } from '../options/environment.ts';
+import { LOCK } from '../options/tables.ts';
 
 // No variable: PLUGIN_MIRROR_MANIFEST is set for other commands, and would hide the tree.
 const manifest: Declared<string | undefined> = {
@@ -10,6 +11,7 @@ const manifest: Declared<string | undefined> = {
 const LIST_OPTIONS = {
   tree: file('--tree <dir>', 'the tree', 'plugins'),
   manifest,
+  lock: LOCK,
   format: choice('--format <kind>', 'format of the output on stdout', ['text', 'json'], 'text'),
 } as const;
 

@@ -8,12 +8,13 @@ import { print, printJson } from '../render/print.ts';
 interface ListFlags {
   readonly tree: string;
   readonly manifest: string | undefined;
+  readonly lock: string | undefined;
   readonly format: 'text' | 'json';
 }
 
 /** `plugin-mirror list`. */
-export async function runList({ tree, manifest, format }: ListFlags): Promise<void> {
-  const served = await (manifest === undefined ? openTree(tree) : openManifest(manifest));
+export async function runList({ tree, manifest, lock, format }: ListFlags): Promise<void> {
+  const served = await (manifest === undefined ? openTree(tree) : openManifest(manifest, lock));
   const plugins = listRows(served);
   const json = { schemaVersion: 1, from: served.name, plugins };
   if (format === 'json') printJson(json);

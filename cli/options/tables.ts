@@ -2,6 +2,7 @@ import {
   action,
   choice,
   count,
+  type Declared,
   duration,
   file,
   hostsOrAll,
@@ -22,6 +23,10 @@ import { codings } from './environment.ts';
 
 const FORMAT = choice('--format <kind>', 'format of the output on stdout', ['text', 'json'], 'text');
 const MANIFEST = file('--manifest <file>', 'the manifest', 'manifest.json');
+export const LOCK = file(
+  '--lock <file>',
+  'the lockfile (default: next to the manifest, manifest.lock.json for manifest.json)',
+);
 const REHASH = toggle('--rehash', 'hash every published file, also those that look unchanged');
 const CACHE_DIR = file('--cache-dir <dir>', 'folder of the cache');
 const MOST_MEBIBYTES = 1_048_576;
@@ -98,7 +103,9 @@ export const SYNC_OPTIONS = {
   ),
   noFrozen: toggle('--no-frozen', 'resolve tags even if CI is set'),
   update: severalOrAll('--update [names...]', 'resolve the tags of these plugins again, or of all'),
-  lock: negated('--no-lock', 'neither read nor write manifest.lock.json'),
+  // --no-lock turns the same option off.
+  lock: LOCK as Declared<string | false | undefined>,
+  noLock: negated('--no-lock', 'neither read nor write a lockfile'),
   prune: toggle('--prune', 'remove versions that the manifest does not name; with --only, only those that it matches'),
   rehash: REHASH,
   compress: parsed(
@@ -117,6 +124,7 @@ export const SYNC_OPTIONS = {
 
 export const CHECK_OPTIONS = {
   manifest: MANIFEST,
+  lock: LOCK,
   out: file('--out <dir>', 'the tree to check', 'plugins'),
   rehash: REHASH,
   ...REGISTRY_OPTIONS,
@@ -125,6 +133,7 @@ export const CHECK_OPTIONS = {
 
 export const BUNDLE_OPTIONS = {
   manifest: MANIFEST,
+  lock: LOCK,
   // No variable: the one of --out is the tree of other commands.
   out: requiredPath('--out <path>', 'a name that ends in .tar, any other name for a folder, or - for a pipe'),
   only: several('--only <glob...>', 'pack only plugins whose NAME or NAME/VERSION matches; !GLOB excludes'),
@@ -140,6 +149,7 @@ export const BUNDLE_OPTIONS = {
 
 export const OUTDATED_OPTIONS = {
   manifest: MANIFEST,
+  lock: LOCK,
   out: file('--out <dir>', 'the tree with the current versions', 'plugins'),
   pre: action('--pre', 'count pre-releases as newer versions too'),
   all: action('--all', 'list plugins that are up to date as well'),

@@ -23,11 +23,11 @@ export interface OutdatedRun {
 
 /** `plugin-mirror outdated`, once its arguments are read. Returns the exit code. */
 export async function runOutdated({ flags, registryOptions, signal }: OutdatedRun): Promise<number> {
-  const { out, registry, concurrency, pre = false } = flags;
+  const { out, lock, registry, concurrency, pre = false } = flags;
   const manifest = await readPluginManifest(flags.manifest);
   const session = new Session({ openRegistry: openerOf(manifest, registryOptions, registry), signal });
   try {
-    const job = jobToInspect(manifest, { dir: out, registry, concurrency });
+    const job = jobToInspect(manifest, { dir: out, lock, registry, concurrency });
     const rows = await findOutdated(job, pre, session);
     const unheard = unheardIn(rows);
     printUnheard(printableValue(unheard));

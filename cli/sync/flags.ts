@@ -1,7 +1,14 @@
 import { resolve } from 'node:path';
 import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import type { PluginManifest } from '../../mirror/manifest/readManifest.ts';
-import { type LockfileUse, limitsOf, requireNamed, type SyncJob, selectVersions } from '../../mirror/sync/sync.ts';
+import {
+  type LockfileUse,
+  limitsOf,
+  lockfilePath,
+  requireNamed,
+  type SyncJob,
+  selectVersions,
+} from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { listVersions } from '../../tree/version/listVersions.ts';
 import { OptionConflict } from '../options/errors.ts';
@@ -21,8 +28,10 @@ export interface SyncRun {
 /** Turns the command line into a job. @throws OptionConflict, SelectionEmpty, ReferenceInvalid */
 export async function syncJob(run: SyncRun, manifest: PluginManifest, from?: OpenBundle): Promise<SyncJob> {
   const { flags, stampsFile } = run;
-  const { out, only = from?.only ?? [], registry, platform, update } = flags;
+  const { out, only = from?.only ?? [], registry, platform, update, lock } = flags;
   const mode = lockfileMode(run);
+  // A bundle brings its lockfile along, unless it is read with another manifest.
+  const usesOwn = from !== undefined && run.manifestPath === undefined;
   const inTree =
     flags.prune && only.length > 0 ? await listVersions(resolve(out), { onUnreadable: () => undefined }) : [];
   const selection = selectVersions(manifest, { only, registry, platform, inTree });
@@ -30,7 +39,12 @@ export async function syncJob(run: SyncRun, manifest: PluginManifest, from?: Ope
   return {
     manifest,
     selection,
-    lockfile: { mode, update: update ?? false, partial: (from?.only.length ?? 0) > 0 },
+    lockfile: {
+      path: lockfilePath(manifest.file, usesOwn ? undefined : lock || undefined),
+      mode,
+      update: update ?? false,
+      partial: (from?.only.length ?? 0) > 0,
+    },
     tree: {
       dir: out,
       stampsFile,
@@ -55,8 +69,8 @@ function lockfileMode({ flags: { frozen, update, lock, from }, ci }: SyncRun): L
       hint: `Leave ${option} out to take exactly what the lockfile has; use --no-frozen to ask for the tags.`,
     });
   if (frozen === true && update !== undefined) throw conflict('--update');
-  if (frozen === true && !lock) throw conflict('--no-lock');
-  if (!lock) return 'off';
+  if (frozen === true && lock === false) throw conflict('--no-lock');
+  if (lock === false) return 'off';
   if (frozen === true || (from !== undefined && frozen === undefined)) return 'frozen';
   return frozen === undefined && ci && update === undefined ? 'frozen in CI' : 'renewed';
 }

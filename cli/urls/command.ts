@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { choice, file, parsed, several, type ValuesOf } from '../options/declare.ts';
 import { baseUrl } from '../options/environment.ts';
+import { LOCK } from '../options/tables.ts';
 import { print, printJsonText } from '../render/print.ts';
 
 const URLS_OPTIONS = {
@@ -12,6 +13,7 @@ const URLS_OPTIONS = {
   ),
   only: several('--only <glob>', 'only these plugins or versions (repeatable)'),
   manifest: file('--manifest <file>', 'the list of plugins', 'manifest.json'),
+  lock: LOCK,
   tree: file('--tree <dir>', 'take the plugins of this tree instead of the manifest'),
   format: choice(
     '--format <kind>',
@@ -31,14 +33,14 @@ export function urlsCommand(): Command {
   return command.action(run);
 }
 
-async function run({ base, only = [], manifest, tree, format }: UrlsFlags): Promise<void> {
+async function run({ base, only = [], manifest, lock, tree, format }: UrlsFlags): Promise<void> {
   const [{ openManifest, openTree }, { settingsText }, { withJsonErrors }] = await Promise.all([
     import('../../mirror/coverage/openServed.ts'),
     import('../../mirror/coverage/settingsText.ts'),
     import('../render/jsonErrors.ts'),
   ]);
   await withJsonErrors(format === 'json' ? 'json' : 'text', async () => {
-    const { modules } = await (tree === undefined ? openManifest(manifest) : openTree(tree));
+    const { modules } = await (tree === undefined ? openManifest(manifest, lock) : openTree(tree));
     const text = settingsText({ base, modules, only, format });
     if (format === 'json') printJsonText(text);
     else print(text);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { openFileSink, openPipeSink, type WrittenFile } from '../../layout/partWriter.ts';
 import { type OnBytes, writeFolderLayout, writeTarLayout } from '../../layout/writeLayout.ts';
-import { lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
+import { readLockfile } from '../lockfile/lockfile.ts';
 import type { SyncJob } from '../plan/job.ts';
 import type { Outcome } from '../report.ts';
 import type { Session } from '../session.ts';
@@ -49,12 +49,11 @@ export async function bundle(
   session: Session,
 ): Promise<BundleReport> {
   const base = options.since === undefined ? undefined : await readBase(options.since);
-  if ((await readLockfile(lockfilePath(job.manifest.file))) === undefined) {
+  if ((await readLockfile(job.lockfile.path)) === undefined) {
     const { outcomes, problems } = await writeLockfile(job, session);
     const failed = outcomes.filter(({ status }) => status === 'failed');
     // Half a lockfile would make the next run a frozen one that differs from the manifest.
-    if (session.signal.aborted || failed.length + problems.length > 0)
-      await rm(lockfilePath(job.manifest.file), { force: true });
+    if (session.signal.aborted || failed.length + problems.length > 0) await rm(job.lockfile.path, { force: true });
     session.signal.throwIfAborted();
     if (failed.length + problems.length > 0) return { files: [], failed, problems };
   }
@@ -75,7 +74,7 @@ async function writeLockfile(job: SyncJob, session: Session): ReturnType<typeof 
     return await sync(
       {
         ...job,
-        lockfile: { mode: 'renewed', update: false },
+        lockfile: { ...job.lockfile, mode: 'renewed' },
         tree: { ...tree, dir: join(dir, 'plugins'), prune: false, codings: [] },
       },
       session,

@@ -8,8 +8,8 @@ import { LayoutInvalid } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
 import type { LayoutEntry } from '../../layout/layoutIndex.ts';
 import type { BlobSource } from '../../layout/writeLayout.ts';
-import { lockfilePath } from '../lockfile/lockfile.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
+import type { SyncJob } from '../plan/job.ts';
 
 // A bundle is an OCI image layout with one artifact of our own: the manifest, the lockfile, the files that the manifest names,
 // and a readme. Other tools may copy or ignore it.
@@ -91,13 +91,13 @@ function unknownDocument(path: string, digest: string): LayoutInvalid {
 
 /** Makes the artifact with a bundle's documents. @returns its entry in index.json, and its blobs */
 export async function makeDocument(
-  manifest: PluginManifest,
+  { manifest, lockfile }: Pick<SyncJob, 'manifest' | 'lockfile'>,
   config: BundleConfig,
 ): Promise<{ readonly entry: LayoutEntry; readonly blobs: readonly BlobSource[] }> {
   const text = await readFile(manifest.file);
   const titled: [string, Buffer][] = [
     [MANIFEST_TITLE, text],
-    [LOCKFILE_TITLE, await readFile(lockfilePath(manifest.file))],
+    [LOCKFILE_TITLE, await readFile(lockfile.path)],
     [README_TITLE, Buffer.from(readme(config))],
   ];
   const written = [...namedFiles(manifest, text.toString('utf8'))].sort(([one], [other]) => compareText(one, other));

@@ -63,7 +63,7 @@ export async function packBundle(
 ): Promise<PackedBundle | { readonly failed: readonly Outcome[] }> {
   const { signal } = session;
   const lockfile = await readLockedVersions(
-    { ...job, lockfile: { mode: 'frozen', update: false, partial: options.only.length > 0 } },
+    { ...job, lockfile: { ...job.lockfile, mode: 'frozen', partial: options.only.length > 0 } },
     signal,
   );
   const { versions } = job.selection;
@@ -220,7 +220,7 @@ async function combine(job: SyncJob, images: readonly PackedImage[], options: Pa
     wanted.source.kind === 'image' && base?.has(digest) === true;
   const left = images.filter(isLeft);
   const requires = [...new Set(left.map(({ digest }) => digest))].sort();
-  const document = await makeDocument(job.manifest, { schemaVersion: 1, version, only: [...only].sort(), requires });
+  const document = await makeDocument(job, { schemaVersion: 1, version, only: [...only].sort(), requires });
   const blobs = new Map<LayoutDigest, BlobSource>();
   const add = (sources: readonly BlobSource[]): void => {
     for (const source of sources) if (!blobs.has(source.digest)) blobs.set(source.digest, source);

@@ -39,7 +39,7 @@ export interface CheckReport {
 export async function check(job: SyncJob, session: Session): Promise<CheckReport> {
   const { signal } = session;
   // Every difference is reported as a finding, so no lockfile is refused for one.
-  const lockfile = await readLockedVersions({ ...job, lockfile: { mode: 'renewed', update: false } }, signal);
+  const lockfile = await readLockedVersions({ ...job, lockfile: { ...job.lockfile, mode: 'renewed' } }, signal);
   const tree = await viewTree(job.tree);
   const old = await readOldCatalog(tree.treeDir, { tolerant: true });
   const facts = await gatherFacts(job, lockfile, tree, old, 'heads', session);

@@ -4,7 +4,7 @@ import { formatReference, type Reference } from '../../registry/reference.ts';
 import type { TagList } from '../../registry/registry.ts';
 import { listVersions } from '../../tree/version/listVersions.ts';
 import { readVersion } from '../../tree/version/readVersion.ts';
-import { lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
+import { readLockfile } from '../lockfile/lockfile.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
 import type { SyncJob } from '../plan/job.ts';
 import type { Published } from '../report.ts';
@@ -34,11 +34,11 @@ export interface OutdatedRow {
  * `v`. @param preReleases count pre-releases (semver.org, 9) as newer versions, too @throws the lockfile's refusals
  */
 export async function findOutdated(
-  { manifest, selection, tree, limits }: Omit<SyncJob, 'lockfile'>,
+  { manifest, selection, lockfile: { path }, tree, limits }: SyncJob,
   preReleases: boolean,
   session: Session,
 ): Promise<OutdatedRow[]> {
-  const lockfile = await readLockfile(lockfilePath(manifest.file));
+  const lockfile = await readLockfile(path);
   const known: Known = {
     manifest,
     current: byName(await ownVersions(tree.dir, limits.files)),

@@ -7,11 +7,14 @@ import { parsePluginManifest, readPluginManifest } from '../manifest/readManifes
 import type { WrittenPlugin } from './manifestLines.ts';
 import { keyOf, type LockedModule, type Served, servedByCatalog, servedByManifest } from './served.ts';
 
-/** A manifest's modules, with the digests of its lockfile if there is one. @throws what both throw */
-export async function openManifest(file: string): Promise<Served> {
-  const [manifest, lock] = await Promise.all([readPluginManifest(file), readLockfile(lockfilePath(file))]);
+/**
+ * A manifest's modules, with the digests of its lockfile if there is one.
+ * @param lock the path of the lockfile. Default: next to the manifest @throws what both throw
+ */
+export async function openManifest(file: string, lock?: string): Promise<Served> {
+  const [manifest, lockfile] = await Promise.all([readPluginManifest(file), readLockfile(lockfilePath(file, lock))]);
   const locked = new Map<string, LockedModule>();
-  for (const entry of lock?.entries ?? []) {
+  for (const entry of lockfile?.entries ?? []) {
     const { sha256, sizeBytes } = entry;
     const digest = entry.kind === 'image' ? { digest: entry.digest } : {};
     locked.set(keyOf(entry), { sha256, sizeBytes, ...digest });

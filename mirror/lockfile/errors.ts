@@ -109,7 +109,7 @@ export class LockUnwritable extends Refusal {
       subject: file,
       expected: 'a folder that the user who runs this may write to',
       found,
-      hint: 'Make its folder writable (or make room on its disk), then run plugin-mirror sync again: what was published is kept. With --no-lock no lockfile is written.',
+      hint: 'Make its folder writable (or make room on its disk), then run plugin-mirror sync again: what was published is kept. --lock FILE keeps the lockfile elsewhere, such as on a volume next to a manifest that is mounted from a ConfigMap; with --no-lock none is written.',
       cause,
     });
   }

@@ -38,7 +38,7 @@ export function missingLockfile(lockPath: string, inCi: boolean): FrozenLockMiss
   const without = inCi ? ', or use --no-lock to take what the tags lead to at each run' : '';
   return new FrozenLockMissing(`${lockPath} does not exist, and ${why}`, {
     subject: lockPath,
-    expected: 'a lockfile next to the manifest',
+    expected: 'a lockfile next to the manifest, or at the path of --lock',
     found: 'no such file',
     hint: `Run plugin-mirror sync --no-frozen once and commit the lockfile that it writes${without}.`,
   });

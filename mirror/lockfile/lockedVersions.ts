@@ -5,13 +5,14 @@ import { compareLockfile, type LockfileComparison } from './compareManifest.ts';
 import { requireAgreement, requireLockfile } from './frozen.ts';
 import type { LockedVersion } from './locked.ts';
 import type { LockfileEntry } from './lockfile.ts';
-import { lockfilePath, readLockfile } from './lockfile.ts';
+import { readLockfile } from './lockfile.ts';
 
 /** The parts of a job that decide what its lockfile is compared with. */
 interface LockfileQuestion {
   readonly manifest: PluginManifest;
   readonly selection: { readonly platform?: string; readonly includes: (it: Published) => boolean };
   readonly lockfile: {
+    readonly path: string;
     readonly mode: 'off' | 'renewed' | 'frozen' | 'frozen in CI';
     readonly update: boolean | readonly string[];
     readonly partial?: boolean;
@@ -37,10 +38,10 @@ export interface LockedVersions {
   readonly stamp: string;
 }
 
-/** Reads the lockfile next to the manifest. @throws FrozenLockMissing, FrozenLockDiffers, and the refusals of readLockfile */
+/** Reads the lockfile of a run. @throws FrozenLockMissing, FrozenLockDiffers, and the refusals of readLockfile */
 export async function readLockedVersions(question: LockfileQuestion, signal: AbortSignal): Promise<LockedVersions> {
   const { manifest, selection, lockfile: use } = question;
-  const path = lockfilePath(manifest.file);
+  const { path } = use;
   const used = use.mode !== 'off';
   const frozen = use.mode === 'frozen' || use.mode === 'frozen in CI';
   // Before the reading: a file that is replaced in between is read once more, not once too few.

@@ -1,4 +1,5 @@
 import { lstat, readFile, realpath } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import * as v from 'valibot';
 import { type Digest, parseReference } from '../../registry/reference.ts';
@@ -48,9 +49,9 @@ interface LockedFile extends Locked {
 
 const maxSizeBytes = 64 * 1024 * 1024;
 
-/** `manifest.lock.json` next to `manifest.json`. */
-export function lockfilePath(manifestPath: string): string {
-  return `${manifestPath.replace(/\.json$/i, '')}.lock.json`;
+/** The path of a manifest's lockfile: the chosen one, or `manifest.lock.json` next to `manifest.json`. */
+export function lockfilePath(manifestPath: string, chosen?: string): string {
+  return chosen !== undefined ? resolve(chosen) : `${manifestPath.replace(/\.json$/i, '')}.lock.json`;
 }
 
 /**

@@ -36,6 +36,8 @@ export interface Selection {
 }
 
 export interface LockfileUse {
+  /** Absolute. */
+  readonly path: string;
   /**
    * - `off`: the lockfile is neither read nor written
    * - `renewed`: locked digests are mirrored, other tags are resolved and written to the lockfile

@@ -1,5 +1,6 @@
 import picomatch from 'picomatch';
 import { Refusal } from '../../base/refusal.ts';
+import { lockfilePath } from '../lockfile/lockfile.ts';
 import { withRegistry } from '../manifest/readManifest.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
 import type { Published } from '../report.ts';
@@ -43,13 +44,13 @@ export function selectVersions(manifest: PluginManifest, options: SelectionOptio
 /** A job for a command that only looks: all of the manifest, with nothing to remove. */
 export function jobToInspect(
   manifest: PluginManifest,
-  { concurrency, lockfile = 'renewed', ...options }: InspectionOptions,
+  { concurrency, lock, mode = 'renewed', ...options }: InspectionOptions,
 ): SyncJob {
   const { registry, platform, dir, stampsFile, rehash = false } = options;
   return {
     manifest,
     selection: selectVersions(manifest, { registry, platform }),
-    lockfile: { mode: lockfile, update: false },
+    lockfile: { path: lockfilePath(manifest.file, lock), mode, update: false },
     tree: { dir, rehash, prune: false, codings: [], waitMs: 0, stampsFile },
     limits: limitsOf(concurrency),
   };
@@ -59,8 +60,10 @@ export interface InspectionOptions extends Pick<SelectionOptions, 'registry' | '
   readonly dir: string;
   readonly stampsFile?: string | undefined;
   readonly rehash?: boolean | undefined;
+  /** The path of the lockfile. Default: next to the manifest. */
+  readonly lock?: string | undefined;
   /** How a sync would use the lockfile. Default: it would renew it. */
-  readonly lockfile?: SyncJob['lockfile']['mode'];
+  readonly mode?: SyncJob['lockfile']['mode'];
   readonly concurrency: number;
 }
 

@@ -56,6 +56,52 @@ describe('the lockfile', { concurrency: 3 }, () => {
     assert.equal(await scene.read('manifest.lock.json'), text);
   });
 
+  it('may be kept elsewhere: --lock FILE', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    const lock = ['--lock', 'state/locked.json'];
+    await mkdir(scene.path('state'));
+    assert.equal((await scene.sync(...lock)).code, 0);
+    assert.ok(!existsSync(scene.path('manifest.lock.json')));
+    const text = await scene.read('state/locked.json');
+    scene.push('a', '1', imageFormC({ wasm: buildModule({ seed: 'moved' }) }));
+    const frozen = await scene.run(['sync'], { env: { CI: 'true', PLUGIN_MIRROR_LOCK: 'state/locked.json' } });
+    assert.equal(frozen.code, 0, frozen.stderr);
+    const checked = await scene.run(['check', ...lock]);
+    assert.equal(checked.code, 3);
+    assert.match(checked.stdout, /^moved +a 1 /m);
+    assert.equal(await scene.read('state/locked.json'), text);
+    const off = await scene.run(['sync', '--no-lock'], { env: { PLUGIN_MIRROR_LOCK: 'state/locked.json' } });
+    assert.equal(off.code, 0, off.stderr);
+    assert.equal(await scene.read('state/locked.json'), text);
+  });
+
+  it('that is kept elsewhere is read by every command that reads one', slow, async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1.0.0');
+    await scene.list({ a: '1.0.0' });
+    const lock = ['--lock', scene.path('locked.json')];
+    assert.equal((await scene.sync(...lock)).code, 0);
+    const [entry] = Object.values(JSON.parse(await scene.read('locked.json')).plugins.a) as [{ sha256: string }];
+    for (const args of [
+      ['list', '--manifest', 'manifest.json'],
+      ['urls', '--format', 'wasmplugin'],
+    ]) {
+      const ran = await scene.run([...args, ...lock, ...(args[0] === 'list' ? ['--format', 'json'] : [])]);
+      assert.ok(ran.stdout.includes(entry.sha256), ran.stdout);
+    }
+    const outdated = await scene.run(['outdated', '--all', '--format', 'json', ...lock]);
+    assert.equal(JSON.parse(outdated.stdout).plugins[0].locked, '1.0.0');
+    assert.equal((await scene.run(['verify', ...lock])).code, 0);
+    const other = { url: 'http://h.svc/plugins/a/1.0.0/plugin.wasm', sha256: '0'.repeat(64) };
+    const resource = { apiVersion: 'extensions.higress.io/v1alpha1', kind: 'WasmPlugin', metadata: { name: 'a' } };
+    await scene.write('wasm.json', JSON.stringify({ ...resource, spec: other }));
+    const covered = await scene.run(['coverage', 'wasm.json', ...lock]);
+    assert.equal(covered.code, 3);
+    assert.match(covered.stdout, /^sha256 /m);
+  });
+
   it('is followed: a tag that moved is reported as drift and not mirrored until --update NAME', async t => {
     const scene = await openScene(t);
     const { old, fresh } = await moved(scene);

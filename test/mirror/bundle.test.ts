@@ -13,7 +13,7 @@ import { limitsOf, type SyncJob } from '../../mirror/plan/job.ts';
 import { selectVersions } from '../../mirror/plan/selection.ts';
 import type { SyncReport } from '../../mirror/report.ts';
 import { Session } from '../../mirror/session.ts';
-import { sync } from '../../mirror/sync/sync.ts';
+import { lockfilePath, sync } from '../../mirror/sync/sync.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import { imageFormA, imageFormC, imageFormD, imageOf, indexOf, MEDIA, type TestImage } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
@@ -70,7 +70,7 @@ async function jobOf(manifestPath: string, only: readonly string[] = [], tree = 
   return {
     manifest,
     selection: selectVersions(manifest, { only }),
-    lockfile: { mode: 'renewed', update: false },
+    lockfile: { path: lockfilePath(manifest.file), mode: 'renewed', update: false },
     tree: { dir: join(dir, tree), rehash: false, prune: false, codings: [], waitMs: 0 },
     limits: limitsOf(8),
   };
@@ -101,7 +101,7 @@ async function load(name: string, tree = 'loaded', manifestPath?: string): Promi
         ...job,
         manifest,
         selection: selectVersions(manifest, { only }),
-        lockfile: { mode: 'frozen', update: false, partial: only.length > 0 },
+        lockfile: { path: lockfilePath(manifest.file), mode: 'frozen', update: false, partial: only.length > 0 },
         bundle: { path: name, requires },
       },
       session,

@@ -24,7 +24,7 @@ test('no run overwrites the catalog of a later version, one that was stopped inc
   const job: SyncJob = {
     manifest,
     selection: selectVersions(manifest),
-    lockfile: { mode: 'off', update: false },
+    lockfile: { path: join(tree, '..', 'manifest.lock.json'), mode: 'off', update: false },
     tree: { dir: tree, rehash: false, prune: false, codings: [], waitMs: 0 },
     limits: limitsOf(1),
   };

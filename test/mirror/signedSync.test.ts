@@ -61,7 +61,7 @@ async function run({ signatures, plugins, frozen = false, at, only = [] }: Wish)
     ...(signatures === undefined ? {} : { signatures }),
   });
   const manifest = await parsePluginManifest(text, { file: join(folder, 'manifest.json') });
-  const job = jobOf(manifest, { mode: frozen ? 'frozen' : 'renewed', update: false }, { only, registry: at });
+  const job = jobOf(manifest, frozen ? 'frozen' : 'renewed', { only, registry: at });
   const session = sessionOf();
   try {
     return await sync(job, session);
@@ -70,7 +70,8 @@ async function run({ signatures, plugins, frozen = false, at, only = [] }: Wish)
   }
 }
 
-function jobOf(manifest: PluginManifest, lockfile: SyncJob['lockfile'], options: SelectionOptions = {}): SyncJob {
+function jobOf(manifest: PluginManifest, mode: SyncJob['lockfile']['mode'], options: SelectionOptions = {}): SyncJob {
+  const lockfile = { path: join(folder, 'manifest.lock.json'), mode, update: false };
   const tree = { dir: join(folder, 'plugins'), rehash: false, prune: false, codings: [], waitMs: 0 };
   return { manifest, selection: selectVersions(manifest, options), lockfile, tree, limits: limitsOf(4) };
 }
@@ -86,7 +87,7 @@ async function staleIn(signatures: unknown): Promise<string[]> {
   const manifest = await parsePluginManifest(text, { file: join(folder, 'manifest.json') });
   const session = sessionOf();
   try {
-    const { findings } = await check(jobOf(manifest, { mode: 'renewed', update: false }), session);
+    const { findings } = await check(jobOf(manifest, 'renewed'), session);
     return findings.flatMap(it =>
       'name' in it && it.kind === 'stale' && /signature/.test(it.detail) ? [it.name] : [],
     );
