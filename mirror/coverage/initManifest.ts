@@ -1,8 +1,8 @@
-import picomatch from 'picomatch';
 import { nearest } from '../../base/nearest.ts';
 import { Refusal } from '../../base/refusal.ts';
 import { compareVersions } from '../../tree/catalog/buildCatalog.ts';
 import type { WrittenManifest } from '../import/collect.ts';
+import { globMatcher } from '../plan/globs.ts';
 import { type WrittenPlugin, withVersion } from './manifestLines.ts';
 import {
   type HigressData,
@@ -124,7 +124,7 @@ function chooseNames(written: readonly string[], names: readonly string[]): Set<
   if (written.length === 0) return new Set(names);
   return new Set(
     written.flatMap(each => {
-      const fits = picomatch(each);
+      const fits = globMatcher(each);
       const fitting = names.filter(name => fits(name));
       if (fitting.length === 0) throw new HigressPluginUnknown(each, names);
       return fitting;

@@ -1,9 +1,9 @@
-import picomatch from 'picomatch';
 import { Refusal } from '../../base/refusal.ts';
 import { lockfilePath } from '../lockfile/lockfile.ts';
 import { withRegistry } from '../manifest/readManifest.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
 import type { Published } from '../report.ts';
+import { globMatcher } from './globs.ts';
 import { limitsOf, type Selection, type SyncJob } from './job.ts';
 
 export class SelectionEmpty extends Refusal {
@@ -26,6 +26,7 @@ export interface SelectionOptions {
 
 /**
  * The part of a manifest that a run mirrors.
+ * @throws SelectionInvalid if a glob could take very long to match
  * @throws SelectionEmpty if a glob matches nothing, which is mostly a typing error, or if nothing is left
  * @throws ReferenceInvalid if `registry` is not one
  */
@@ -85,7 +86,7 @@ function matching(
   return { versions, aliases: manifest.aliases.filter(it => chosen.has(`${it.name}/${it.target}`)) };
 }
 
-/** Reads the globs of `only`. Without any, everything matches. */
+/** Reads the globs of `only`. Without any, everything matches. @throws SelectionInvalid */
 export function readGlobs(globs: readonly string[]): {
   readonly matches: (it: Published) => boolean;
   /** True if a `!GLOB` takes it away. */
@@ -108,7 +109,7 @@ export function readGlobs(globs: readonly string[]): {
 function readGlob(glob: string): { readonly takes: boolean; readonly matches: (it: Published) => boolean } {
   const signs = /^(?:!(?!\())*/.exec(glob)?.[0].length ?? 0;
   const pattern = glob.slice(signs);
-  const fits = pattern === '' ? () => false : picomatch(pattern);
+  const fits = pattern === '' ? () => false : globMatcher(pattern);
   return { takes: signs % 2 === 1, matches: it => fits(it.name) || fits(`${it.name}/${it.version}`) };
 }
 
