@@ -101,7 +101,14 @@ describe('the package', () => {
 
 interface Lock {
   readonly packages: Readonly<
-    Record<string, { readonly resolved?: string; readonly optionalDependencies?: Readonly<Record<string, string>> }>
+    Record<
+      string,
+      {
+        readonly resolved?: string;
+        readonly integrity?: string;
+        readonly optionalDependencies?: Readonly<Record<string, string>>;
+      }
+    >
   >;
 }
 
@@ -114,6 +121,14 @@ describe('package-lock.json', () => {
       ),
     );
     assert.deepEqual(missing, []);
+  });
+
+  it('has the integrity of every package, also of other platforms', async () => {
+    const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as Lock;
+    const without = Object.entries(packages).filter(
+      ([path, { integrity = '' }]) => path !== '' && !/^sha512-[\w+/]{86}==$/.test(integrity),
+    );
+    assert.deepEqual(without, []);
   });
 
   it('has no registry addresses: the user who installs chooses the registry', async () => {
