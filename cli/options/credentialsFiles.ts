@@ -19,9 +19,15 @@ export async function requireCredentialsFile(file: string): Promise<void> {
   }
 }
 
-/** Returns a warning for each broken credentials file of docker or podman. A run ignores such a file. */
-export async function warningsOfUsualFiles(env: Readonly<Record<string, string | undefined>>): Promise<string[]> {
-  const broken = await brokenDefaultFiles(env);
+/**
+ * Returns a warning for each broken credentials file of docker or podman, and for a broken DOCKER_AUTH_CONFIG. A run ignores
+ * them. `withFiles` is false where --registry-config takes the place of the files.
+ */
+export async function warningsOfUsualFiles(
+  env: Readonly<Record<string, string | undefined>>,
+  withFiles = true,
+): Promise<string[]> {
+  const broken = await brokenDefaultFiles(env, withFiles);
   return Promise.all(
     broken.map(
       async ({ message, subject = '' }) => `warning: ${message}${await positionOfFault(subject)}; it is ignored`,

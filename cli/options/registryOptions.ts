@@ -3,6 +3,7 @@ import { printable } from '../../base/printable.ts';
 import type { RegistryOptions, RequestEvent } from '../../registry/registry.ts';
 import { printError } from '../render/print.ts';
 import { blobCacheDir } from './paths.ts';
+import { isUtf16, tidySecret } from './secretText.ts';
 import type { RegistryFlags } from './tables.ts';
 
 const MEBIBYTE = 1024 * 1024;
@@ -13,15 +14,15 @@ const NO_CACHE =
 export async function registryOptions(flags: RegistryFlags): Promise<RegistryOptions> {
   const { checkOptions } = await import('./checkOptions.ts');
   // The password may come from a file, through a Kubernetes Secret, and then ends with a newline.
-  const fromEnvironment = process.env.PLUGIN_MIRROR_PASSWORD?.replace(/\r?\n$/, '') || undefined;
+  const fromEnvironment = tidySecret(process.env.PLUGIN_MIRROR_PASSWORD ?? '') || undefined;
   await checkOptions(flags, fromEnvironment !== undefined, process.stdin.isTTY === true);
-  if (flags.registryConfig === undefined) await warnOfUsualFiles();
+  await warnOfUsualFiles(flags.registryConfig === undefined);
   const password = flags.passwordStdin ? await readPassword() : fromEnvironment;
-  const { engine, concurrency, plainHttp, insecure, caFile, certFile, keyFile, certsDir, registryConfig } = flags;
-  const { username, platform } = flags;
+  const { engine, concurrency, plainHttp, insecure, allowHost, caFile, certFile, keyFile, certsDir } = flags;
+  const { registryConfig, username, platform } = flags;
   const cacheDir = flags.cacheSize === 0 ? undefined : blobCacheDir(process.env, flags.cacheDir);
   if (flags.cacheSize !== 0 && cacheDir === undefined) printError(NO_CACHE);
-  const trust = { plainHttp, insecure, caFile, certFile, keyFile, certsDir };
+  const trust = { plainHttp, insecure, allowHost, caFile, certFile, keyFile, certsDir };
   const given = { ...trust, registryConfig, username, platform, password };
   return {
     engine,
@@ -44,22 +45,26 @@ export function requestLine({ method, host, path, status, error, bytes, ms, atte
   return printable(`debug ${method} ${host}${path} ${reply}, ${ms} ms${retry}`);
 }
 
-async function warnOfUsualFiles(): Promise<void> {
+async function warnOfUsualFiles(withFiles: boolean): Promise<void> {
   const { warningsOfUsualFiles } = await import('./credentialsFiles.ts');
-  for (const warning of await warningsOfUsualFiles(process.env)) printError(`${printable(warning)}\n`);
+  for (const warning of await warningsOfUsualFiles(process.env, withFiles)) printError(`${printable(warning)}\n`);
 }
 
 /** Reads the password from standard input, without the newline that `echo` adds. @throws OptionInvalid */
 async function readPassword(): Promise<string> {
-  let text = '';
-  for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk;
-  const password = text.replace(/\r?\n$/, '');
-  if (password !== '' && !/[\r\n\0]/.test(password)) return password;
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk);
+  const bytes = Buffer.concat(chunks);
+  const password = tidySecret(bytes.toString('utf8'));
+  const isWide = isUtf16(bytes);
+  if (!isWide && password !== '' && !/[\r\n\0]/.test(password)) return password;
   const { OptionInvalid } = await import('./errors.ts');
   throw new OptionInvalid('Standard input contains no password', {
     subject: '--password-stdin',
-    expected: 'one line: the password',
-    found: password === '' ? 'nothing' : 'more than one line',
-    hint: 'Read the password from a file or a pipe: plugin-mirror … --username NAME --password-stdin < FILE',
+    expected: 'one line of UTF-8: the password',
+    found: isWide ? 'text in UTF-16' : password === '' ? 'nothing' : 'more than one line',
+    hint: isWide
+      ? 'Write the file as UTF-8; in PowerShell with: Set-Content -Encoding utf8, and set $OutputEncoding to UTF-8 for a pipe.'
+      : 'Read the password from a file or a pipe: plugin-mirror … --username NAME --password-stdin < FILE',
   });
 }

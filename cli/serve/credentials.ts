@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Credentials } from '../../server/options.ts';
 import { OptionConflict, OptionInvalid } from '../options/errors.ts';
+import { isUtf16, tidySecret } from '../options/secretText.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -12,7 +13,7 @@ export interface CredentialFlags {
 
 /**
  * Reads token and password from files or from PLUGIN_MIRROR_AUTH_TOKEN and PLUGIN_MIRROR_AUTH_PASSWORD, never from the
- * command line, which every user of the machine can read. A line break at the end of a file, and a byte order mark at its start, are not a part of the secret.
+ * command line, which every user of the machine can read. A byte order mark and a line break at the end of a file are not part of the secret.
  * @throws OptionInvalid, OptionConflict
  */
 export function readCredentials(flags: CredentialFlags, env: Environment): Credentials | undefined {
@@ -46,18 +47,11 @@ function secret(file: string | undefined, option: string, fromEnv: string | unde
       cause,
     });
   }
-  if (UTF_16.has(bytes.subarray(0, 2).toString('latin1')))
-    throw new OptionInvalid(`${option}: ${file} is a text in UTF-16`, {
-      subject: option,
-      expected: 'a text in UTF-8 or ASCII',
-      found: 'the byte order mark of UTF-16, which PowerShell writes by default',
-      hint: 'Write the file again as UTF-8 (in PowerShell: `Set-Content -Encoding utf8NoBOM`).',
-    });
-  return bytes
-    .toString('utf8')
-    .replace(/^\uFEFF/, '')
-    .replace(/\r?\n$/, '');
+  if (!isUtf16(bytes)) return tidySecret(bytes.toString('utf8'));
+  throw new OptionInvalid(`${option}: ${file} is in UTF-16`, {
+    subject: option,
+    expected: 'UTF-8',
+    found: 'UTF-16',
+    hint: 'Save it as UTF-8; in PowerShell with: Set-Content -Encoding utf8.',
+  });
 }
-
-/** The byte order marks of UTF-16, both orders, as Latin-1. */
-const UTF_16: ReadonlySet<string> = new Set(['\xff\xfe', '\xfe\xff']);

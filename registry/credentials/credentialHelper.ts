@@ -5,6 +5,7 @@ import { type Credential, credentialFrom } from './credentialsFile.ts';
 
 /** Output is read this long after the helper's end: a child of the helper may keep the pipe open for ever. */
 const DRAIN_MS = 500;
+const MISSING = 'it is not in PATH';
 
 /**
  * Runs `docker-credential-NAME get` for a server (protocol of docker-credential-helpers: the server on stdin, JSON on stdout).
@@ -36,7 +37,7 @@ export async function runCredentialHelper(
   const { timedOut } = await withinTime(helper, timeoutMs, signal);
   if (timedOut) throw helperError(command, server, `it did not answer within ${timeoutMs / 1000} s`);
   const result = await helper;
-  if (result.code === 'ENOENT') throw helperError(command, server, 'it is not in PATH');
+  if (result.code === 'ENOENT') throw helperError(command, server, MISSING);
   if (result.exitCode !== 0) {
     // The reference helpers print this on stdout, with exit code 1.
     const said = `${result.stdout}\n${result.stderr}`;
@@ -126,6 +127,9 @@ function helperError(command: string, server: string, reason: string): RegistryC
   return new RegistryCredentials(`The credential helper ${command} failed for ${server}: ${reason}`, {
     subject: command,
     found: reason,
-    hint: `Run "echo ${server} | ${command} get" to see its output, or remove it from credHelpers and credsStore.`,
+    hint:
+      reason === MISSING
+        ? `The file that names ${command} keeps the password outside of itself: install the helper, or give --username with --password-stdin or PLUGIN_MIRROR_PASSWORD; in an image build REGISTRY_USERNAME and the secret registry-password. Remove it from credHelpers and credsStore if no login is needed.`
+        : `Run "echo ${server} | ${command} get" to see its output, or remove it from credHelpers and credsStore.`,
   });
 }

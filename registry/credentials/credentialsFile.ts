@@ -20,6 +20,19 @@ export const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
 
 const CONTENT = 'docker\'s config.json or podman\'s auth.json: an object such as {"auths": {"HOST": {"auth": "…"}}}';
 
+/** Decodes the bytes of a credentials file. @throws RegistryCredentials for UTF-16, in which some tools of Windows write */
+export function decodeCredentialsFile(bytes: Buffer, path: string): string {
+  const [first, second] = bytes;
+  const isUtf16 = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff) || bytes.includes(0);
+  if (!isUtf16) return bytes.toString('utf8');
+  throw new RegistryCredentials(`The credentials file ${path} is not UTF-8: it looks like UTF-16`, {
+    subject: path,
+    expected: 'UTF-8',
+    found: 'UTF-16',
+    hint: 'Save it as UTF-8; in PowerShell with: Set-Content -Encoding utf8. Log in again with docker login where docker wrote it.',
+  });
+}
+
 /** Parses docker's config.json or podman's auth.json. @throws RegistryCredentials, which never quotes the text */
 export function parseCredentialsFile(text: string, path: string): CredentialsFile {
   const json = parseObject(text, path);
@@ -68,6 +81,40 @@ function hostOfKey(key: string): string {
     .replace(/\/(?:v[12]\/?)?$/, '');
 }
 
+/** Returns true for a key with a path, such as podman's `HOST/NAMESPACE`, at this host. */
+export function isNamespaceOf(key: string, host: string): boolean {
+  return key.toLowerCase().startsWith(`${host.toLowerCase()}/`) && hostOfKey(key) !== host.toLowerCase();
+}
+
+/**
+ * Returns the keys that were meant for a host, or may have been, and that fit no repository of it: with a wildcard, which only
+ * Kubernetes knows, or a URL with a path.
+ */
+export function unusableKeys(map: ReadonlyMap<string, unknown>, host: string): string[] {
+  return [...map.keys()].filter(key => {
+    const [name = '', ...path] = key
+      .toLowerCase()
+      .replace(/^https?:\/\//, '')
+      .split('/');
+    if (name.includes('*')) return matchesWildcard(name, host.toLowerCase());
+    const isPath = hostOfKey(key).includes('/');
+    return name === host.toLowerCase() && isPath && (/^https?:/i.test(key) || path.some(part => /^$|[*]/.test(part)));
+  });
+}
+
+/** `*` stands for any text within one part of the name. */
+function matchesWildcard(pattern: string, host: string): boolean {
+  const parts = pattern.split('.');
+  const names = host.split('.');
+  return parts.length === names.length && parts.every((part, at) => matchesPart(part, names[at] ?? ''));
+}
+
+function matchesPart(pattern: string, name: string): boolean {
+  const [first = '', ...more] = pattern.split('*');
+  const last = more.at(-1) ?? '';
+  return more.length === 0 ? pattern === name : name.startsWith(first) && name.endsWith(last);
+}
+
 function credentialOf(value: unknown, key: string, path: string): Credential | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const entry = value as Record<string, unknown>;
@@ -107,11 +154,11 @@ function parseObject(text: string, path: string): Record<string, unknown> {
     json = undefined;
   }
   if (isObject(json)) return json;
-  throw new RegistryCredentials(`The credentials file ${path} is not a JSON object`, {
+  throw new RegistryCredentials(`${kindOf(path)} is not a JSON object`, {
     subject: path,
     expected: CONTENT,
     ...(text.trim() === '' ? { found: 'an empty file' } : {}),
-    hint: 'Fix the file, or name another with --registry-config.',
+    hint: `Fix ${path}, or name a file with --registry-config.`,
   });
 }
 
@@ -125,7 +172,7 @@ function requireKind(
 ): void {
   const value = json[key] ?? undefined;
   if (value === undefined || fits(value)) return;
-  throw new RegistryCredentials(`The credentials file ${path} cannot be used: its "${key}" is not ${kind}`, {
+  throw new RegistryCredentials(`${kindOf(path)} cannot be used: its "${key}" is not ${kind}`, {
     subject: path,
     expected: CONTENT,
     found: `${Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`} at ${key}`,
@@ -143,4 +190,9 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== '';
+}
+
+/** A file, or the text of a variable, which has no path. */
+function kindOf(path: string): string {
+  return /^[A-Z_]+$/.test(path) ? `The variable ${path}` : `The credentials file ${path}`;
 }

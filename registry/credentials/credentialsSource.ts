@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SharedWork } from '../concurrency/sharedWork.ts';
-import { RegistryCredentials } from '../errors.ts';
+import { RegistryCredentials, type RegistryRefusal } from '../errors.ts';
 import { isDockerHub } from '../hosts/hosts.ts';
 import type { RegistryOptions } from '../registry.ts';
 import { runCredentialHelper } from './credentialHelper.ts';
@@ -9,20 +9,29 @@ import {
   type Credential,
   type CredentialsFile,
   DOCKER_HUB_KEY,
+  decodeCredentialsFile,
+  isNamespaceOf,
+  keysFor,
   lookUp,
   parseCredentialsFile,
+  unusableKeys,
 } from './credentialsFile.ts';
 
 export type CredentialsOptions = Pick<
   RegistryOptions,
-  'env' | 'registryConfig' | 'username' | 'password' | 'credentialsFor' | 'timeoutMs'
+  'env' | 'registryConfig' | 'username' | 'password' | 'credentialsFor' | 'timeoutMs' | 'onEvent'
 >;
 
-/** Finds the credentials for a registry: from the options, then from files and helpers. Files are read once; a helper runs once per server. */
+/**
+ * Finds the credentials for a registry: from the options, then from files and helpers. Files are read once; a helper runs once
+ * per server. A helper that is missing or fails causes a warning: without it an anonymous pull may do.
+ */
 export class CredentialsSource {
   readonly #options: CredentialsOptions;
   readonly #env: Readonly<Record<string, string | undefined>>;
   readonly #lookups = new Map<string, SharedWork<Credential | undefined>>();
+  readonly #failures = new Map<string, RegistryCredentials>();
+  readonly #reported = new Set<string>();
   #files: Promise<readonly CredentialsFile[]> | undefined;
 
   constructor(options: CredentialsOptions) {
@@ -38,8 +47,26 @@ export class CredentialsSource {
     for (const file of await this.#files) {
       const credential = await this.#findIn(file, host, repository, signal);
       if (credential !== undefined) return credential;
+      for (const key of unusableKeys(file.auths, host)) this.#reportKey(file.path, key, host);
     }
     return undefined;
+  }
+
+  /** Returns why a helper gave no credentials for this host; undefined if none failed. */
+  failureFor(host: string): RegistryCredentials | undefined {
+    return this.#failures.get(host);
+  }
+
+  /** Returns a hint that names keys of files for other repositories of this host; empty if there are none. */
+  async hintFor(host: string, repository: string): Promise<string> {
+    for (const { path, auths } of (await this.#files) ?? []) {
+      const others = [...auths.keys()].filter(
+        key => isNamespaceOf(key, host) && !keysFor(host, repository).includes(key),
+      );
+      if (others.length > 0)
+        return ` ${path} has credentials only for ${others.slice(0, 3).join(', ')}, which do not fit ${repository}.`;
+    }
+    return '';
   }
 
   #given(host: string): Credential | undefined {
@@ -75,35 +102,77 @@ export class CredentialsSource {
       lookup = new SharedWork(shared => runCredentialHelper(helper, server, this.#env, timeoutMs, shared));
       this.#lookups.set(key, lookup);
     }
-    return lookup.join(signal, credential => credential);
+    try {
+      return await lookup.join(signal, credential => credential);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof RegistryCredentials)) throw error;
+      this.#failures.set(host, error);
+      this.#warn(key, helper, `${error.message}; going on without its credentials. ${error.hint}`);
+      return undefined;
+    }
+  }
+
+  #reportKey(path: string, key: string, host: string): void {
+    this.#warn(
+      `${path} ${key}`,
+      path,
+      `the key "${key}" of "auths" fits no registry: write it as "${host}", or as "${host}/NAMESPACE"`,
+    );
+  }
+
+  #warn(key: string, subject: string, message: string): void {
+    if (this.#reported.has(key)) return;
+    this.#reported.add(key);
+    this.#options.onEvent?.({ type: 'warning', subject, message });
   }
 
   async #readFiles(): Promise<readonly CredentialsFile[]> {
     const named = this.#options.registryConfig;
-    if (named !== undefined) return [await readCredentialsFile(named, true)].filter(isDefined);
-    const files: CredentialsFile[] = [];
-    for (const path of defaultPaths(this.#env)) {
-      const file = await readCredentialsFile(path, false).catch(ignoreBroken);
-      if (file !== undefined) files.push(file);
+    const files: (CredentialsFile | undefined)[] = [];
+    if (named !== undefined) files.push(await readCredentialsFile(named, true));
+    try {
+      files.push(credentialsVariable(this.#env));
+    } catch (error) {
+      ignoreBroken(error);
     }
-    return files;
+    if (named !== undefined) return files.filter(isDefined);
+    for (const path of defaultPaths(this.#env)) {
+      files.push(await readCredentialsFile(path, false).catch(ignoreBroken));
+    }
+    return files.filter(isDefined);
   }
 }
 
+/** The variable with the text of a config.json, which docker (from 28.3 on) and GitLab's runner read. */
+export const CREDENTIALS_VARIABLE = 'DOCKER_AUTH_CONFIG';
+
 /**
- * Returns the errors of broken files at the default paths. Such files are ignored when credentials are looked up, because the
- * user did not name them and an anonymous pull may do; the caller should warn.
+ * Returns the errors of broken files at the default paths, and of a broken DOCKER_AUTH_CONFIG. Such files are ignored when
+ * credentials are looked up, because the user did not name them and an anonymous pull may do; the caller should warn.
+ * `withFiles` is false where --registry-config takes the place of the files.
  */
 export async function brokenDefaultFiles(
   env: Readonly<Record<string, string | undefined>>,
+  withFiles = true,
 ): Promise<RegistryCredentials[]> {
   const broken: RegistryCredentials[] = [];
-  for (const path of new Set(defaultPaths(env)))
-    await readCredentialsFile(path, false).catch(error => {
+  const reading = [
+    async () => credentialsVariable(env),
+    ...[...new Set(withFiles ? defaultPaths(env) : [])].map(path => () => readCredentialsFile(path, false)),
+  ];
+  for (const read of reading)
+    await read().catch(error => {
       ignoreBroken(error);
       broken.push(error as RegistryCredentials);
     });
   return broken;
+}
+
+/** @throws RegistryCredentials */
+function credentialsVariable(env: Readonly<Record<string, string | undefined>>): CredentialsFile | undefined {
+  const text = env[CREDENTIALS_VARIABLE];
+  return text === undefined || text.trim() === '' ? undefined : parseCredentialsFile(text, CREDENTIALS_VARIABLE);
 }
 
 function ignoreBroken(error: unknown): undefined {
@@ -132,7 +201,7 @@ function defaultPaths(env: Readonly<Record<string, string | undefined>>): string
  */
 export async function readCredentialsFile(path: string, mustExist: boolean): Promise<CredentialsFile | undefined> {
   try {
-    return parseCredentialsFile(await readFile(path, 'utf8'), path);
+    return parseCredentialsFile(decodeCredentialsFile(await readFile(path), path), path);
   } catch (error) {
     if (error instanceof RegistryCredentials) throw error;
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
@@ -154,4 +223,26 @@ function sameHost(left: string, right: string): boolean {
 
 function isDefined<Value>(value: Value | undefined): value is Value {
   return value !== undefined;
+}
+
+/** Returns the error for a registry that refuses an anonymous request, where a helper was to have the credentials. */
+export function withoutHelperError(
+  registry: string,
+  repository: string,
+  failure: RegistryCredentials,
+  refused: Partial<Pick<RegistryRefusal, 'subject' | 'status' | 'request' | 'registrySaid'>>,
+): RegistryCredentials {
+  const { subject, status, request, registrySaid } = refused;
+  return new RegistryCredentials(
+    `${registry} does not allow ${repository} to be read without a login, and there is none: ${failure.message}`,
+    {
+      ...Object.fromEntries(
+        Object.entries({ subject, status, request, registrySaid }).filter(([, it]) => it !== undefined),
+      ),
+      found: failure.found ?? '',
+      faultIn: failure.subject ?? '',
+      hint: failure.hint,
+      cause: failure,
+    },
+  );
 }

@@ -1,8 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Credential, DOCKER_HUB_KEY } from '../credentials/credentialsFile.ts';
-import { type CredentialsOptions, CredentialsSource } from '../credentials/credentialsSource.ts';
+import { type CredentialsOptions, CredentialsSource, withoutHelperError } from '../credentials/credentialsSource.ts';
+import { RegistryDenied, type RegistryRefusal, RegistryUnauthorized } from '../errors.ts';
 import { isDockerHub } from '../hosts/hosts.ts';
+import type { Reference } from '../reference.ts';
 
 /**
  * Credentials for ORAS, looked up as for the built-in engine and written to a file that only this user can read, because every
@@ -16,6 +18,14 @@ export class OrasCredentials {
   constructor(options: CredentialsOptions, dir: string) {
     this.#source = new CredentialsSource(options);
     this.#dir = dir;
+  }
+
+  /** Returns the error of a registry that refuses an anonymous request, with the helper that was to have credentials. */
+  explained(error: RegistryRefusal, { registry, repository }: Reference): RegistryRefusal {
+    const failure = this.#source.failureFor(registry);
+    if (failure === undefined || !(error instanceof RegistryUnauthorized || error instanceof RegistryDenied))
+      return error;
+    return withoutHelperError(registry, repository, failure, error);
   }
 
   /** Returns the file for `--registry-config`. Without credentials it is an empty one, so that ORAS reads no default file. */

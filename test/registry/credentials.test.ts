@@ -5,8 +5,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { keysFor, lookUp, parseCredentialsFile } from '../../registry/credentials/credentialsFile.ts';
-import { CredentialsSource } from '../../registry/credentials/credentialsSource.ts';
+import {
+  brokenDefaultFiles,
+  type CredentialsOptions,
+  CredentialsSource,
+} from '../../registry/credentials/credentialsSource.ts';
 import { RegistryCredentials } from '../../registry/errors.ts';
+import type { RegistryEvent } from '../../registry/registry.ts';
 import { everythingOf } from './engineBench.ts';
 
 const SIGNAL = new AbortController().signal;
@@ -122,6 +127,72 @@ test('every default path is read, in order of precedence', async () => {
   assert.equal(await user({ HOME, DOCKER_CONFIG: join(dir, 'none') }), 'podman-home');
 });
 
+test('DOCKER_AUTH_CONFIG is one more config.json, after a named file and before the usual ones', async () => {
+  const entry = (user: string, ...hosts: string[]): unknown => ({
+    auths: Object.fromEntries(hosts.map(host => [host, { username: user, password: 'p' }])),
+  });
+  const DOCKER_AUTH_CONFIG = JSON.stringify(entry('variable', 'h', 'only.variable'));
+  const named = await write('named.json', entry('named', 'h'));
+  await write('usual/config.json', entry('usual', 'h', 'only.usual'));
+  const env = { DOCKER_AUTH_CONFIG, DOCKER_CONFIG: join(dir, 'usual') };
+  const sourceOf = async (host: string, more = {}): Promise<unknown> => {
+    const found = (await find(env, host, 'a', more)) as { username: string; source: string } | undefined;
+    return found && `${found.username} ${found.source === 'DOCKER_AUTH_CONFIG'}`;
+  };
+  assert.equal(await sourceOf('h'), 'variable true');
+  assert.equal(await sourceOf('only.usual'), 'usual false');
+  assert.equal(await sourceOf('h', { registryConfig: named }), 'named false');
+  assert.equal(await sourceOf('only.variable', { registryConfig: named }), 'variable true');
+  assert.equal(await sourceOf('only.usual', { registryConfig: named }), undefined);
+});
+
+test('a broken DOCKER_AUTH_CONFIG is passed over and reported by its name, without its text', async () => {
+  for (const text of ['{"auths":{"h":{"auth":"c2VjcmV0OnA="}', '/builds/c2VjcmV0/config.json', '["c2VjcmV0"]']) {
+    const env = { DOCKER_AUTH_CONFIG: text };
+    assert.equal(await find(env, 'h'), undefined);
+    for (const withFiles of [true, false]) {
+      const [broken, ...more] = await brokenDefaultFiles(env, withFiles);
+      assert.match(broken?.message ?? '', /^The variable DOCKER_AUTH_CONFIG /);
+      assert.ok(!everythingOf(broken).includes('c2VjcmV0'));
+      assert.deepEqual(more, []);
+    }
+  }
+  assert.deepEqual(await brokenDefaultFiles({ DOCKER_AUTH_CONFIG: ' ' }, false), []);
+});
+
+test('a credentials file in UTF-16 is refused as such', async () => {
+  const text = JSON.stringify({ auths: { h: { username: 'u', password: 'p' } } });
+  for (const bytes of [Buffer.from(`\ufeff${text}`, 'utf16le'), Buffer.from(text, 'utf16le')]) {
+    const file = await write('wide.json', '');
+    await writeFile(file, bytes);
+    await assert.rejects(find({}, 'h', 'a', { registryConfig: file }), /UTF-16/);
+  }
+});
+
+test('keys that fit no registry are reported once, those of other namespaces only in a hint', async () => {
+  const login = { username: 'u', password: 'p' };
+  for (const [key, reported] of [
+    ['*', true],
+    ['h*', true],
+    ['https://h/team/', true],
+    ['http://h/v2/team', true],
+    ['h/team/*', true],
+    ['h/team/', true],
+    ['h/team', false],
+    ['other/team/', false],
+  ] as const) {
+    const registryConfig = await write('keys.json', { auths: { [key]: login } });
+    const { warnings } = await findAnonymously({ registryConfig });
+    assert.equal(warnings.length, reported ? 1 : 0, key);
+    assert.ok(warnings.every(text => text.includes(`"${key}"`)));
+  }
+  const registryConfig = await write('keys.json', { auths: { 'h/team': login } });
+  const source = new CredentialsSource({ registryConfig });
+  await source.find('h', 'elsewhere/a', SIGNAL);
+  assert.match(await source.hintFor('h', 'elsewhere/a'), /only for h\/team, which do not fit elsewhere\/a/);
+  assert.equal(await source.hintFor('h', 'team/a'), '');
+});
+
 test('options go before files, and only for the hosts that they are for', async () => {
   const registryConfig = await write('one.json', { auths: { h: { username: 'file', password: 'p' } } });
   const given = { registryConfig, username: 'given', password: 'p' };
@@ -158,15 +229,22 @@ test('<token> as the user name marks an identity token; the helper of a host com
   });
 });
 
-test('a helper without credentials is not an error; a broken one is, and its secret is not shown', async () => {
+test('a helper without credentials is not an error; one that fails is reported, and its secret is not shown', async () => {
   await writeHelper('none', 'echo "credentials not found in native keychain"; exit 1');
   await writeHelper('fails', 'echo "error getting credentials: no gpg"; exit 2');
   await writeHelper('babbles', 'echo \'{"Username":"u","Secret":"hidden"\'');
   await writeHelper('leaks', 'echo \'{"Username":"u","Secret":"hidden"}\'; exit 3');
   await writeHelper('dies', 'kill -SEGV $$');
   const env = { PATH: join(dir, 'bin') };
-  const ask = async (name: string): Promise<unknown> =>
-    find(env, 'h', 'a', { registryConfig: await write(`${name.replaceAll('/', '')}.json`, { credsStore: name }) });
+  const ask = async (name: string): Promise<RegistryCredentials | undefined> => {
+    const registryConfig = await write(`${name.replaceAll('/', '')}.json`, { credsStore: name });
+    const { failure, warnings } = await findAnonymously({ env, registryConfig });
+    assert.deepEqual(
+      warnings.map(text => text.startsWith(failure?.message ?? 'no failure')),
+      failure === undefined ? [] : [true],
+    );
+    return failure;
+  };
   assert.equal(await ask('none'), undefined);
   for (const [name, reason] of [
     ['fails', /: exit code 2$/],
@@ -175,25 +253,34 @@ test('a helper without credentials is not an error; a broken one is, and its sec
     ['leaks', /exit code 3/],
     ['absent', /PATH/],
     ['../../evil', /name/],
-  ] as const)
-    await assert.rejects(ask(name), (error: unknown) => {
-      assert.ok(error instanceof RegistryCredentials, name);
-      assert.match(error.message, reason);
-      assert.ok(!`${error.stack}${String(error.cause)}`.includes('hidden'), name);
-      return true;
-    });
+  ] as const) {
+    const error = await ask(name);
+    assert.ok(error instanceof RegistryCredentials, name);
+    assert.match(error.message, reason);
+    assert.ok(!everythingOf(error).includes('hidden'), name);
+  }
 });
+
+/** Looks for the credentials of `h` twice, finds none, and returns what was reported. */
+async function findAnonymously(options: CredentialsOptions): Promise<{
+  readonly failure: RegistryCredentials | undefined;
+  readonly warnings: readonly string[];
+}> {
+  const warnings: string[] = [];
+  const onEvent = (event: RegistryEvent): unknown => event.type === 'warning' && warnings.push(event.message);
+  const source = new CredentialsSource({ ...options, onEvent });
+  for (const repository of ['a', 'b']) assert.equal(await source.find('h', repository, SIGNAL), undefined);
+  return { failure: source.failureFor('h'), warnings };
+}
 
 test('other output of a helper is not shown', async () => {
   await writeHelper('loud', 'echo "boom planted-secret" >&2; exit 3');
-  const looking = find({ PATH: join(dir, 'bin') }, 'h', 'a', {
+  const { failure, warnings } = await findAnonymously({
+    env: { PATH: join(dir, 'bin') },
     registryConfig: await write('loud.json', { credsStore: 'loud' }),
   });
-  await assert.rejects(looking, (error: unknown) => {
-    assert.ok(error instanceof RegistryCredentials);
-    assert.ok(!everythingOf(error).includes('planted-secret'));
-    return true;
-  });
+  assert.ok(failure instanceof RegistryCredentials);
+  assert.ok(!`${everythingOf(failure)}${warnings.join()}`.includes('planted-secret'));
 });
 
 test('a helper whose child keeps its pipe open is waited for no longer than allowed, and its output counts', async () => {
@@ -201,7 +288,8 @@ test('a helper whose child keeps its pipe open is waited for no longer than allo
   const pid = join(dir, 'child.pid');
   await writeHelper('wrapper', `sleep 60 & echo $! > "${pid}"; wait`);
   const registryConfig = await write('wrapper.json', { credsStore: 'wrapper' });
-  await assert.rejects(find(env, 'h', 'a', { registryConfig, timeoutMs: 300 }), /did not answer within 0\.3 s/);
+  const { failure } = await findAnonymously({ env, registryConfig, timeoutMs: 300 });
+  assert.match(failure?.message ?? '', /did not answer within 0\.3 s/);
   await ended(Number(await readFile(pid, 'utf8')));
   await writeHelper('daemon', 'echo \'{"Username":"u","Secret":"s"}\'; sleep 3 &');
   const found = await find(env, 'h', 'a', {
