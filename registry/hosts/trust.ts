@@ -1,12 +1,15 @@
-import { X509Certificate } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import { RegistryOptionsInvalid } from '../errors.ts';
 import type { RegistryOptions } from '../registry.ts';
 import { includesHost } from './hosts.ts';
+import { readCertificates, readPrivateKey } from './pem.ts';
 
-export type TrustOptions = Pick<RegistryOptions, 'caFile' | 'certFile' | 'keyFile' | 'certsDir' | 'insecure' | 'env'>;
+export type TrustOptions = Pick<
+  RegistryOptions,
+  'caFile' | 'certFile' | 'keyFile' | 'certsDir' | 'insecure' | 'env' | 'onEvent'
+>;
 
 /** TLS options of a connection. */
 export interface TlsSettings {
@@ -19,6 +22,7 @@ export class Trust {
   readonly #options: TrustOptions;
   readonly #settings = new Map<string, Promise<TlsSettings>>();
   #shared: Promise<tls.SecureContext> | undefined;
+  #isExtraChecked = false;
 
   constructor(options: TrustOptions) {
     if ((options.certFile === undefined) !== (options.keyFile === undefined))
@@ -52,11 +56,12 @@ export class Trust {
   /** Combines the options with a host's own folder; a client certificate of the options goes first. */
   async #contextWith(more: readonly string[], ownPair: Pair | undefined, subject: string): Promise<tls.SecureContext> {
     const { caFile, certFile, keyFile } = this.#options;
-    const authorities = caFile === undefined ? more : [await readPem(caFile, 'CERTIFICATE'), ...more];
+    const authorities = caFile === undefined ? more : [...(await readCertificates(caFile)), ...more];
     const [cert, key] =
       certFile === undefined || keyFile === undefined
         ? (ownPair ?? [])
-        : [await readPem(certFile, 'CERTIFICATE'), await readPem(keyFile, 'PRIVATE KEY')];
+        : [(await readCertificates(certFile)).join(''), await readPrivateKey(keyFile)];
+    await this.#checkExtra();
     const ca = authorities.length === 0 ? undefined : [...(await this.#systemRoots()), ...authorities];
     try {
       return tls.createSecureContext({ ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) });
@@ -74,10 +79,25 @@ export class Trust {
   async #systemRoots(): Promise<readonly string[]> {
     const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] };
     if (getCACertificates !== undefined) return getCACertificates('default');
-    const extra = this.#options.env?.NODE_EXTRA_CA_CERTS;
-    if (!extra) return tls.rootCertificates;
-    return [...tls.rootCertificates, await readPem(extra, 'CERTIFICATE')];
+    return [...tls.rootCertificates, ...(await extraAuthorities(this.#options.env).catch(() => []))];
   }
+
+  /** Node itself reads NODE_EXTRA_CA_CERTS up to the first damaged certificate, and of a DER file nothing, without a word. */
+  async #checkExtra(): Promise<void> {
+    if (this.#isExtraChecked) return;
+    this.#isExtraChecked = true;
+    await extraAuthorities(this.#options.env).catch((error: unknown) => {
+      if (!(error instanceof RegistryOptionsInvalid)) throw error;
+      const message = `${error.message} (${error.found ?? ''}); Node.js uses at most what is before it. ${error.hint}`;
+      this.#options.onEvent?.({ type: 'warning', subject: 'NODE_EXTRA_CA_CERTS', message });
+    });
+  }
+}
+
+/** Returns the certificates of NODE_EXTRA_CA_CERTS. @throws RegistryOptionsInvalid */
+export async function extraAuthorities(env: RegistryOptions['env'] = {}): Promise<readonly string[]> {
+  const { NODE_EXTRA_CA_CERTS: path } = env;
+  return path === undefined || path === '' ? [] : readCertificates(path);
 }
 
 export type Pair = readonly [certificate: string, key: string];
@@ -110,55 +130,22 @@ async function readCertsFolder(folder: string, isDefault: boolean): Promise<Host
     return { authorities: [], pair: undefined };
   }
   const authorities: string[] = [];
-  for (const name of names.filter(it => it.endsWith('.crt'))) {
-    const authority = await readPemIn(folder, name, 'CERTIFICATE', isDefault);
-    if (authority !== undefined) authorities.push(authority);
-  }
+  for (const name of names.filter(it => it.endsWith('.crt')))
+    authorities.push(...((await ifReadable(isDefault, () => readCertificates(join(folder, name)))) ?? []));
   const certificate = names.find(name => name.endsWith('.cert') && names.includes(name.replace(/\.cert$/, '.key')));
   if (certificate === undefined) return { authorities, pair: undefined };
-  const cert = await readPemIn(folder, certificate, 'CERTIFICATE', isDefault);
-  const key = await readPemIn(folder, certificate.replace(/\.cert$/, '.key'), 'PRIVATE KEY', isDefault);
-  return { authorities, pair: cert === undefined || key === undefined ? undefined : [cert, key] };
+  const cert = await ifReadable(isDefault, () => readCertificates(join(folder, certificate)));
+  const keyFile = join(folder, certificate.replace(/\.cert$/, '.key'));
+  const key = await ifReadable(isDefault, () => readPrivateKey(keyFile));
+  return { authorities, pair: cert === undefined || key === undefined ? undefined : [cert.join(''), key] };
 }
 
 /** Docker reads its default folder as root: a file there that this user may not read is skipped. */
-async function readPemIn(folder: string, name: string, label: string, isDefault: boolean): Promise<string | undefined> {
+async function ifReadable<T>(isDefault: boolean, read: () => Promise<T>): Promise<T | undefined> {
   try {
-    return await readPem(join(folder, name), label);
+    return await read();
   } catch (error) {
     if (isDefault && error instanceof RegistryOptionsInvalid && error.found === 'EACCES') return undefined;
     throw error;
-  }
-}
-
-async function readPem(path: string, label: string): Promise<string> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
-    throw new RegistryOptionsInvalid(`The file ${path} cannot be read: ${code}`, {
-      subject: path,
-      expected: `a PEM file with a ${label.toLowerCase()}`,
-      found: code,
-      hint: 'Name a file that exists and that you may read.',
-      cause: error,
-    });
-  }
-  if (new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(text) && (label !== 'CERTIFICATE' || isCertificate(text)))
-    return text;
-  throw new RegistryOptionsInvalid(`The file ${path} does not hold a PEM ${label.toLowerCase()}`, {
-    subject: path,
-    expected: `-----BEGIN ${label}-----`,
-    hint: 'Convert it to PEM, for instance with "openssl x509 -inform der -in FILE".',
-  });
-}
-
-/** Checks the PEM, because OpenSSL silently ignores an authority that it cannot parse. */
-function isCertificate(text: string): boolean {
-  try {
-    return new X509Certificate(text).subject !== undefined;
-  } catch {
-    return false;
   }
 }

@@ -1,9 +1,10 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { RegistryOptionsInvalid } from '../errors.ts';
 import { includesHost } from '../hosts/hosts.ts';
-import { certificatesFor } from '../hosts/trust.ts';
+import { readCertificates } from '../hosts/pem.ts';
+import { certificatesFor, extraAuthorities } from '../hosts/trust.ts';
 import type { RegistryOptions } from '../registry.ts';
 
 /** ORAS' flags for certificate authorities and client certificates, per registry. */
@@ -35,9 +36,10 @@ export class HostFlags {
   }
 
   async #make(host: string, serial: number): Promise<string[]> {
-    const { insecure, caFile, certFile, keyFile, certsDir } = this.#options;
+    const { insecure, caFile, certFile, keyFile, certsDir, env } = this.#options;
     const own = host === '' ? undefined : await certificatesFor(host, certsDir);
-    const authorities = [...(caFile === undefined ? [] : [await readAuthorities(caFile)]), ...(own?.authorities ?? [])];
+    const named = caFile === undefined ? [] : await readCertificates(caFile);
+    const authorities = [...named, ...(await extraAuthorities(env).catch(() => [])), ...(own?.authorities ?? [])];
     const write = async (kind: string, text: string): Promise<string> => {
       const path = join(this.#dir, `${kind}-${serial}.pem`);
       await writeFile(path, text, { mode: 0o600 });
@@ -53,18 +55,5 @@ export class HostFlags {
       flags.push('--cert-file', await write('certificate', certificate), '--key-file', await write('key', key));
     }
     return flags;
-  }
-}
-
-async function readAuthorities(caFile: string): Promise<string> {
-  try {
-    return await readFile(caFile, 'utf8');
-  } catch (cause) {
-    throw new RegistryOptionsInvalid(`The CA file ${caFile} cannot be read`, {
-      subject: caFile,
-      expected: 'a PEM file with certificate authorities',
-      hint: 'Check the path given with --ca-file.',
-      cause,
-    });
   }
 }
