@@ -46,6 +46,12 @@ export function isRegistry(text: string): boolean {
   return URL.canParse(`https://${text}`);
 }
 
+/** Returns the hint for a host that is refused only because of an underscore; undefined for any other text. */
+export function underscoreHint(host: string): string | undefined {
+  if (!host.includes('_') || !isRegistry(host.replaceAll('_', '-'))) return undefined;
+  return `The underscore in ${host} is not allowed in a host name (RFC 1123), and docker refuses it, too: give the host another name, such as ${host.replaceAll('_', '-')}, for instance with a network alias in docker compose.`;
+}
+
 export function isRepository(text: string): boolean {
   return REPOSITORY.test(text) && text.length <= 255;
 }
@@ -53,19 +59,19 @@ export function isRepository(text: string): boolean {
 /** Parses `REGISTRY/REPOSITORY[:TAG][@DIGEST]`, with or without `oci://` in front (distribution-spec, Pulling manifests). @throws ReferenceInvalid */
 export function parseReference(ref: string): Reference {
   const text = ref.replace(/^oci:\/\//, '');
-  const refuse = (expected: string, found: string): never => {
+  const refuse = (expected: string, found: string, hint?: string): never => {
     const shown = ENDS_OTHERWISE.test(text) ? ref : withoutLogin(ref);
     throw new ReferenceInvalid(`"${printable(shown)}" is not an image reference`, {
       subject: printable(shown),
       expected,
       // A part of the user info must not be shown either.
       found: shown === ref ? printable(found) : 'a user name, a password or a query string in it',
-      hint: 'Write it as HOST/REPOSITORY:TAG or HOST/REPOSITORY@sha256:…',
+      hint: hint ?? 'Write it as HOST/REPOSITORY:TAG or HOST/REPOSITORY@sha256:…',
     });
   };
   const slash = text.indexOf('/');
   const registry = slash < 0 ? '' : text.slice(0, slash);
-  if (!isRegistry(registry)) refuse('a registry host before the first "/"', registry || text);
+  if (!isRegistry(registry)) refuse('a registry host before the first "/"', registry || text, underscoreHint(registry));
   const [path = '', digest, ...more] = text.slice(slash + 1).split('@');
   if (more.length > 0 || (digest !== undefined && !isDigest(digest)))
     refuse('sha256:<64 lower-case hex digits> or sha512:<128> after "@"', [digest, ...more].join('@'));

@@ -5,6 +5,7 @@ import {
   isRegistry,
   isRepository,
   isTag,
+  underscoreHint,
   withoutLogin,
 } from '../../registry/reference.ts';
 import { quoted } from '../json/problem.ts';
@@ -52,7 +53,7 @@ export function parseRegistryPrefix(text: string): RegistryPrefix | Fault {
   const slash = text.indexOf('/');
   const registry = slash < 0 ? text : text.slice(0, slash);
   const prefix = slash < 0 ? '' : text.slice(slash + 1).replace(/\/$/, '');
-  if (!isRegistry(registry)) return { found: quoted(withoutLogin(text)), expected };
+  if (!isRegistry(registry)) return { found: quoted(withoutLogin(text)), expected, ...underscoreIn(registry) };
   if (prefix !== '' && !isRepository(prefix))
     return { found: quoted(withoutLogin(text)), expected: `${expected}, the prefix in lower case` };
   return { registry, prefix };
@@ -80,11 +81,13 @@ export function parseImage(text: string, base: RegistryPrefix): ImageParts | Fau
   const whole = scheme === undefined ? isHost(first) : isRegistry(first);
   const registry = whole ? first : base.registry;
   const repository = whole ? name.slice(slash + 1) : base.prefix === '' ? name : `${base.prefix}/${name}`;
-  if (scheme !== undefined && !whole) return { found: shown(text), expected: 'oci://HOST/REPOSITORY' };
+  if (scheme !== undefined && !whole)
+    return { found: shown(text), expected: 'oci://HOST/REPOSITORY', ...underscoreIn(first) };
   if (!isRepository(repository))
     return {
       found: shown(text),
       expected: `${expected}; a repository has lower-case letters, digits, ".", "_", "-" and "/", at most 255`,
+      ...underscoreIn(/[.:]/.test(first) ? first : ''),
     };
   return {
     registry,
@@ -92,6 +95,11 @@ export function parseImage(text: string, base: RegistryPrefix): ImageParts | Fau
     ...(tag === undefined ? {} : { tag }),
     ...(digests.length === 0 ? {} : { digest: digest as Digest }),
   };
+}
+
+function underscoreIn(host: string): Pick<Fault, 'hint'> {
+  const hint = underscoreHint(host);
+  return hint === undefined ? {} : { hint };
 }
 
 export const tagRule = 'a tag has at most 128 letters, digits, ".", "_", "-" and does not start with "." or "-"';

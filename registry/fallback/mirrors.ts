@@ -1,7 +1,7 @@
 import { causeKeyOf, rootOf } from '../../base/refusal.ts';
 import { FirstRequest } from '../concurrency/firstRequest.ts';
 import { RegistryAllFailed, RegistryOptionsInvalid, RegistryRateLimited, RegistryRefusal } from '../errors.ts';
-import { formatReference, isRegistry, isRepository, type Reference } from '../reference.ts';
+import { formatReference, isRegistry, isRepository, type Reference, underscoreHint } from '../reference.ts';
 import { HostHealth, hostFaultOf } from './hostHealth.ts';
 
 /** Retries at a host while another one can be asked instead. */
@@ -167,16 +167,18 @@ function parseMirror(host: string, text: string): RegistryPrefix {
     subject: host,
     expected: 'HOST, HOST:PORT or either with /PREFIX',
     found: text,
-    hint: 'Write mirrors as harbor.example.com/higress, without https:// and without a tag.',
+    hint:
+      underscoreHint(registry) ?? 'Write mirrors as harbor.example.com/higress, without https:// and without a tag.',
   });
 }
 
 function allFailedError(reference: Reference, failures: readonly Failure[]): RegistryAllFailed {
   const subject = formatReference(reference);
   const last = failures.at(-1)?.error;
-  const reasons = failures.map(
-    ({ at, error }) => `${at.registry}/${at.repository}: ${rootOf(error).message} (${error.code})`,
-  );
+  const reasons = failures.map(({ at, error }, index) => {
+    const role = index < failures.length - 1 ? 'mirror' : 'registry';
+    return `${role} ${at.registry}/${at.repository}: ${rootOf(error).message} (${error.code})`;
+  });
   return new RegistryAllFailed(`${subject} could not be had from the registry or its mirrors. ${reasons.join('; ')}`, {
     subject,
     faultIn: failures.map(({ error }) => causeKeyOf(error)).join(' '),

@@ -10,6 +10,7 @@ import {
   parseReference,
   type Reference,
   ReferenceInvalid,
+  underscoreHint,
 } from '../../registry/reference.ts';
 
 const label = fc.stringMatching(/^[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,8}[a-zA-Z0-9])?$/);
@@ -77,6 +78,20 @@ test('text that only looks like an address is not a host', () => {
     assert.ok(!isRegistry(text), text);
   for (const text of ['[::1]:5000', '127.0.0.1', 'localhost:5000', 'registry', 'a-b.example:443'])
     assert.ok(isRegistry(text), text);
+});
+
+test('a host is said to be refused for its underscore, if it is', () => {
+  for (const host of ['local_registry:5000', 'my_host.example', 'x_a.b'])
+    assert.match(underscoreHint(host) ?? '', /underscore/);
+  for (const host of ['local-registry:5000', 'a_b:99999', 'a_b/c', '', '_'])
+    assert.equal(underscoreHint(host), undefined, host);
+  assert.throws(
+    () => parseReference('local_registry:5000/p/a:1'),
+    (error: unknown) => {
+      assert.match((error as ReferenceInvalid).hint, /local-registry:5000/);
+      return true;
+    },
+  );
 });
 
 test('long text is not slow', () => {
