@@ -15,8 +15,12 @@ export function redactUrl(url: URL): string {
   return `${url.protocol}//${url.host}${printable(url.pathname, 300)}`;
 }
 
+/** No server of a registry has a longer address. */
+const LONGEST_TARGET = 8192;
+
 /** Returns a server's redirect or realm for a message, even if it is not a valid URL: without user info and query string. */
 export function redactTarget(text: string, base: URL): string {
+  if (text.length > LONGEST_TARGET) return `a text of ${text.length} characters`;
   const url = URL.canParse(text, base.href) ? new URL(text, base) : undefined;
   // In text that is not a web address, user info may be anywhere.
   return url !== undefined && /^https?:$/.test(url.protocol) ? redactUrl(url) : printable(bare(text), 100);

@@ -5,6 +5,8 @@ import { isImageType } from './parseManifest.ts';
 // The variant of an entry without one (a convention of containerd and Docker).
 const DEFAULT_VARIANT: Readonly<Record<string, string>> = { arm: 'v7', arm64: 'v8', amd64: 'v1' };
 
+const MOST_DESCRIBED = 20;
+
 /**
  * Chooses the entry of an index: never an attestation; the one that fits `asked` best; without `asked` the only one, or
  * linux/amd64, or the first. @throws ImageNoPlatform, with a list of the entries
@@ -23,7 +25,7 @@ export function choosePlatform(
         : images[0];
   if (chosen !== undefined) return chosen;
   const wanted = asked === undefined ? 'an image' : `an image for ${formatPlatform(asked)}`;
-  const found = entries.length === 0 ? 'an empty index' : entries.map(describeEntry).join(', ');
+  const found = entries.length === 0 ? 'an empty index' : describeAll(entries);
   const attestationsAlone = entries.length > 0 && entries.every(isAttestation);
   const missing = wanted.replace(/^an /, '');
   throw new ImageNoPlatform(
@@ -45,7 +47,7 @@ export function findPlatform(entries: readonly Descriptor[], text: string, subje
   throw new ImageNoPlatform(`${subject} has no image for ${text}, the locked platform`, {
     subject,
     expected: `an image for ${text}`,
-    found: images.map(describeEntry).join(', ') || 'no image',
+    found: describeAll(images) || 'no image',
     hint: 'The digest fits, so the lockfile was edited by hand: restore it, or lock the image again with sync --update.',
   });
 }
@@ -96,6 +98,13 @@ function variantNumber(variant: string): number {
 
 function formatPlatform({ os, architecture, variant }: Platform): string {
   return [os || '?', architecture || '?', ...(variant === undefined ? [] : [variant])].join('/');
+}
+
+/** Names a few entries, each kind once: an index may have thousands. */
+function describeAll(entries: readonly Descriptor[]): string {
+  const kinds = [...new Set(entries.map(describeEntry))];
+  const more = kinds.length > MOST_DESCRIBED ? [`and ${kinds.length - MOST_DESCRIBED} more`] : [];
+  return [...kinds.slice(0, MOST_DESCRIBED), ...more].join(', ');
 }
 
 function describeEntry(entry: Descriptor): string {

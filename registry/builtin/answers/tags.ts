@@ -10,16 +10,20 @@ import { readBody } from '../transport/bodies.ts';
 
 const MOST_PAGES = 1000;
 const MOST_BYTES = 8 * 1024 * 1024;
+/** Of all pages together: about as many tags as the largest known repositories have, ten times over. */
+const MOST_BYTES_OF_ALL = 32 * 1024 * 1024;
+export const MOST_TAGS = 100_000;
 
 interface Page {
   readonly tags: readonly string[];
+  readonly bytes: number;
   /** Path and query of the next page. */
   readonly next: string | undefined;
 }
 
 /**
- * Reads all pages of a tag list, at most 1000, and returns each valid tag once in the registry's order (distribution-spec,
- * Listing tags). `first` requests the first page. @throws this room's refusals, or the signal's reason
+ * Reads all pages of a tag list and returns each valid tag once in the registry's order (distribution-spec, Listing tags): at
+ * most 1000 pages, 100 000 tags and 32 MiB. `first` requests the first page. @throws this room's refusals, or the signal's reason
  */
 export async function readTags(
   client: RegistryClient,
@@ -30,6 +34,7 @@ export async function readTags(
 ): Promise<string[]> {
   const tags = new Set<string>();
   const seen = new Set<string>();
+  let bytes = 0;
   let request = first;
   while (true) {
     const page = await client
@@ -38,13 +43,20 @@ export async function readTags(
         throw seen.size > 0 && error instanceof RegistryNotFound ? missingPageError(first, error) : error;
       });
     for (const tag of page.tags) tags.add(tag);
-    if (page.next === undefined) return [...tags];
-    if (seen.has(page.next) || seen.size >= MOST_PAGES)
+    bytes += page.bytes;
+    const isTooLarge = tags.size > MOST_TAGS || bytes > MOST_BYTES_OF_ALL;
+    if (page.next === undefined && !isTooLarge) return [...tags];
+    if (page.next === undefined || isTooLarge || seen.has(page.next) || seen.size >= MOST_PAGES)
       throw new RegistryProtocol(
         `${first.purpose.registry} lists the tags of ${first.purpose.repository} without end`,
         {
           subject: first.purpose.subject,
-          found: seen.has(page.next) ? 'a page that was listed before' : `more than ${MOST_PAGES} pages`,
+          found: isTooLarge
+            ? `${tags.size} tags in ${bytes} bytes`
+            : seen.has(page.next ?? '')
+              ? 'a page that was listed before'
+              : `more than ${MOST_PAGES} pages`,
+          expected: `at most ${MOST_TAGS} tags in ${MOST_BYTES_OF_ALL} bytes and ${MOST_PAGES} pages`,
           hint: "The registry's operator must fix its tag list.",
         },
       );
@@ -69,8 +81,10 @@ function missingPageError({ purpose }: RegistryRequest, error: RegistryNotFound)
 async function readPage(reply: Reply, request: RegistryRequest, timeoutMs: number, signal: AbortSignal): Promise<Page> {
   const { url } = reply.request;
   const details = { subject: request.purpose.subject, status: reply.status, request: requestOf(reply) };
-  const text = (await readBody(reply, MOST_BYTES, timeoutMs, signal)).toString('utf8');
-  if (looksLikeHtml(text, reply.headers['content-type']?.toString())) throw webPageError(url.host, details);
+  const body = await readBody(reply, MOST_BYTES, timeoutMs, signal);
+  const bytes = body.length;
+  const text = body.toString('utf8');
+  if (looksLikeHtml(text, reply.headers['content-type']?.toString())) throw webPageError(reply, details.subject);
   const tags = tagsOf(text);
   if (tags === undefined)
     throw new RegistryProtocol(`The tag list of ${request.purpose.repository} at ${url.host} cannot be read`, {
@@ -81,7 +95,7 @@ async function readPage(reply: Reply, request: RegistryRequest, timeoutMs: numbe
       hint: 'Check that the host is an OCI registry.',
     });
   const link = parseNextLink(reply.headers.link);
-  if (link === undefined) return { tags, next: undefined };
+  if (link === undefined) return { tags, bytes, next: undefined };
   const next = URL.canParse(link, url.href) ? new URL(link, url) : undefined;
   if (next?.host !== url.host)
     throw new RegistryProtocol(`${url.host} names another host for the next page of its tag list`, {
@@ -90,7 +104,7 @@ async function readPage(reply: Reply, request: RegistryRequest, timeoutMs: numbe
       found: next === undefined ? 'no usable URL' : redactUrl(next),
       hint: "The registry's operator must fix its Link headers.",
     });
-  return { tags, next: `${next.pathname}${next.search}` };
+  return { tags, bytes, next: `${next.pathname}${next.search}` };
 }
 
 function tagsOf(text: string): string[] | undefined {

@@ -14,11 +14,20 @@ export interface ErrorBody {
 }
 
 const LENGTH = 300;
+/** Far more than is shown. The patterns below read no longer text. */
+const MOST_READ = 4096;
+/** More text of secrets than any registry needs: then nothing that a server says is shown. */
+const MOST_SECRET = 32_768;
+/** Cut off together with a text that is too long: a secret at its end may have lost the part by which it is found. */
+const CUT_OFF = 1024;
 
 type Sent = Pick<Reply, 'request' | 'proxy'>;
 
-/** Returns patterns for every secret that a request carried, in all forms in which the server could repeat it. */
-function secretsOf({ request: { headers, body, url }, proxy }: Sent): RegExp[] {
+/**
+ * Returns patterns for every secret that a request carried, in all forms in which the server could repeat it; undefined if
+ * they are too many to look for.
+ */
+function secretsOf({ request: { headers, body, url }, proxy }: Sent): RegExp[] | undefined {
   const sent = Object.entries(headers).flatMap(([name, value]) => (/authorization$/i.test(name) ? [value] : []));
   const bare = sent.map(value => value.replace(/^\w+\s+/, ''));
   const pairs = bare.map(value => Buffer.from(value, 'base64').toString('utf8')).filter(text => text.includes(':'));
@@ -29,6 +38,7 @@ function secretsOf({ request: { headers, body, url }, proxy }: Sent): RegExp[] {
   const query = secretsInQuery(url);
   const passwords = pairs.map(pair => pair.slice(pair.indexOf(':') + 1));
   const secrets = [...bare, ...passwords, ...fields, ...login, ...query].filter(secret => secret.length > 3);
+  if (secrets.join('').length > MOST_SECRET) return undefined;
   // The longest first, because one may be a part of another.
   return [...new Set(secrets)].sort((one, other) => other.length - one.length).flatMap(secretPatterns);
 }
@@ -57,13 +67,20 @@ function decoded(text: string): string {
   }
 }
 
-function withoutSecrets(text: string, secrets: readonly RegExp[]): string {
+function withoutSecrets(whole: string, secrets: readonly RegExp[] | undefined): string {
+  if (secrets === undefined) return '';
+  const text = whole.length > MOST_READ ? whole.slice(0, MOST_READ) : whole;
+  const masked = masks(text, secrets);
+  return whole.length > MOST_READ ? masked.slice(0, Math.max(LENGTH, masked.length - CUT_OFF)) : masked;
+}
+
+function masks(text: string, secrets: readonly RegExp[]): string {
   const clean = secrets.reduce((rest, secret) => rest.replace(secret, '***'), text).replace(/\*{4,}/g, '***');
   // The proxy's login is in a header of the transport, and a token may be that of another request.
   return clean
-    .replace(/\b(Basic|Bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}/gi, '$1$2***')
-    .replace(/<(AWSAccessKeyId|SignatureProvided|StringToSign\w*|CanonicalRequest\w*)>[^<]*/gi, '<$1>***')
-    .replace(/\b([\w-]*(?:signature|sig|token|credential|accesskeyid))=[^\s&<>"',;]+/gi, '$1=***');
+    .replace(/\b(Basic|Bearer)(\s{1,20})[A-Za-z0-9+/=._~-]{8,}/gi, '$1$2***')
+    .replace(/<(AWSAccessKeyId|SignatureProvided|StringToSign\w{0,40}|CanonicalRequest\w{0,40})>[^<]*/gi, '<$1>***')
+    .replace(/([\w-]{0,40}(?:signature|sig|token|credential|accesskeyid))=[^\s&<>"',;]+/gi, '$1=***');
 }
 
 /** Returns a server's text without the secrets of its request, which some servers repeat. */
@@ -81,7 +98,13 @@ export function readErrorBody(body: Buffer, contentType: string | undefined, sen
   const clean = (words: string): string => withoutSecrets(words, secrets);
   const text = body.toString('utf8').trim();
   const isHtml = looksLikeHtml(text, contentType);
-  if (isHtml) return { diagnostics: [], said: undefined, isHtml, title: titleOf(clean(text)) };
+  if (isHtml)
+    return {
+      diagnostics: [],
+      said: undefined,
+      isHtml,
+      title: titleOf(clean(text.slice(Math.max(0, text.search(/<title>/i))))),
+    };
   const json = parseJson(text);
   const diagnostics = diagnosticsOf(json, clean);
   if (diagnostics.length > 0) {

@@ -4,17 +4,49 @@ const PIECE = 64;
 /**
  * Returns patterns that find a secret in every form in which a server may repeat it: as it is, escaped in JSON (RFC 8259,
  * section 7; once or twice, also as `\u0026`), in XML and HTML, or in a URL. Each character may have any form, because
- * programs differ in which characters they escape. A letter outside ASCII may also have been decoded with the wrong
- * charset. A secret longer than 64 characters gets a pattern for each piece.
+ * programs differ in which characters they escape. Letters outside ASCII may also have been decoded with the wrong charset. A
+ * secret longer than 64 characters gets a pattern for each piece. Each pattern reads any text in linear time: what may match
+ * in several ways, backslashes and replacement characters, is counted for a whole run of characters.
  */
 export function secretPatterns(secret: string): RegExp[] {
-  const forms = [...secret].map(formsOf);
-  const pieces = Math.max(1, Math.floor(forms.length / PIECE));
+  const characters = [...secret];
+  const pieces = Math.max(1, Math.floor(characters.length / PIECE));
   return Array.from({ length: pieces }, (_, at) => {
     const end = at === pieces - 1 ? undefined : (at + 1) * PIECE;
-    return new RegExp(forms.slice(at * PIECE, end).join(''), 'g');
+    return new RegExp(
+      runsOf(characters.slice(at * PIECE, end))
+        .map(formsOfRun)
+        .join(''),
+      'g',
+    );
   });
 }
+
+/** Splits characters so that backslashes next to each other are one run, and letters outside ASCII, too. */
+function runsOf(characters: readonly string[]): string[] {
+  const runs: string[] = [];
+  for (const character of characters) {
+    const last = runs.at(-1) ?? '';
+    const joins = isWide(character) ? isWide(last) : character === '\\' && last.startsWith('\\');
+    if (joins) runs[runs.length - 1] = last + character;
+    else runs.push(character);
+  }
+  return runs;
+}
+
+const isWide = (text: string): boolean => (text.codePointAt(0) ?? 0) > 0x7f;
+
+function formsOfRun(run: string): string {
+  if (run.startsWith('\\'))
+    return `(?:\\\\|u005[cC]|%(?:25)*5[cC]|&(?:amp;)*#(?:0*92|[xX]0*5[cC]);){${run.length},${MOST_ESCAPES * run.length}}`;
+  if (!isWide(run)) return formsOf(run);
+  const characters = [...run];
+  const wrongly = `[\\ufffd?]{${characters.length},${Buffer.byteLength(run, 'utf8')}}`;
+  return `(?:${characters.map(formsOf).join('')}|${wrongly})`;
+}
+
+/** Characters of `\\\\u005c`, the longest form of a backslash that two escapings make, with one to spare. */
+const MOST_ESCAPES = 7;
 
 /** No program escapes these. */
 const PLAIN = /^[A-Za-z0-9_]$/;
@@ -37,9 +69,9 @@ function formsOf(character: string): string {
     `&(?:amp;)*(?:${entities.join('|')});`,
     [...bytes].map(byte => `%(?:25)*${hex(byte.toString(16).padStart(2, '0'))}`).join(''),
     ...(character === ' ' ? ['\\+'] : []),
-    // Each escaping doubles a backslash; other characters get one or three of them.
-    character === '\\' ? '\\\\{1,4}' : `\\\\{0,3}${literal(character)}`,
-    ...(isAscii ? [] : [literal(bytes.toString('latin1')), `[\\ufffd?]{1,${bytes.length}}`]),
+    // Each escaping adds one backslash or three.
+    `\\\\{0,3}${literal(character)}`,
+    ...(isAscii ? [] : [literal(bytes.toString('latin1'))]),
   ];
   return `(?:${forms.join('|')})`;
 }

@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import process from 'node:process';
+import { test } from 'node:test';
+import { parseContentRange } from '../../registry/builtin/answers/blob.ts';
+import { readErrorBody } from '../../registry/builtin/faults/errorBody.ts';
+import { parseChallenges } from '../../registry/builtin/http/challenges.ts';
+import { parseNextLink } from '../../registry/builtin/http/nextLink.ts';
+import { parseRetryAfter } from '../../registry/builtin/http/retryAfter.ts';
+import { parseWarnings } from '../../registry/builtin/http/warnings.ts';
+import { printable, redactTarget } from '../../registry/hosts/redact.ts';
+import { orasError } from '../../registry/oras/stderr.ts';
+import { parseReference } from '../../registry/reference.ts';
+import { times } from '../support/slow.ts';
+
+// Everything that reads text of a registry reads it in linear time: for each reader the texts that make a careless pattern slow.
+
+const MOST_MS = 250;
+const HEADER = times(64, 256) * 1024;
+const BODY = 64 * 1024;
+const PIECES = [
+  ...[
+    '<',
+    '<a>; ',
+    '<a>;x',
+    '<>; x',
+    '; rel ',
+    ';\t\t\t\t',
+    '"',
+    '\\"',
+    '"a"',
+    ',',
+    ' ',
+    '=',
+    'a=',
+    'a ',
+    'a a="',
+    '====',
+    '*',
+  ],
+  ...[
+    '299 - "',
+    '299 a ',
+    'a-',
+    '-',
+    'a',
+    'sig-',
+    'sig',
+    'token=',
+    'Basic ',
+    'Basic',
+    '\t',
+    '<title>',
+    '\u0001',
+    '\u202e',
+  ],
+  ...[
+    '<AWSAccessKeyId>',
+    '<StringToSign',
+    '?',
+    '@',
+    '@sha',
+    '/',
+    'a/',
+    ':',
+    'x://',
+    '&',
+    '&amp;',
+    '%25',
+    '\\',
+    '\\\\u',
+    'é',
+    '�',
+  ],
+  ...['Error response from registry: ', 'http://', 'bytes 0-', 'errors', '{"', '[', '9'],
+];
+const STARTS = [
+  '',
+  '<a>',
+  '<a>; rel=',
+  '<a>;"',
+  'Bearer realm="',
+  'Bearer ',
+  'a ',
+  '299 - "',
+  'Basic',
+  'bytes ',
+  'http://h/?',
+  'h/',
+];
+const ENDS = ['', '"', 'x', ' b', '>'];
+
+/** A signed URL whose parameters contain what can be repeated in many forms, and a long token. */
+const secrets = {
+  request: {
+    method: 'GET' as const,
+    url: new URL(
+      `http://x/?sig=${'\\'.repeat(60)}Z&a=${encodeURIComponent('é'.repeat(60))}Z&b=${'%25'.repeat(40)}&c=${'&amp;'.repeat(9)}`,
+    ),
+    headers: { authorization: `Bearer ${'a-'.repeat(4000)}` },
+  },
+  proxy: undefined,
+};
+
+const READERS: Readonly<Record<string, readonly [most: number, read: (text: string) => unknown]>> = {
+  parseNextLink: [HEADER, parseNextLink],
+  parseChallenges: [HEADER, parseChallenges],
+  parseWarnings: [HEADER, parseWarnings],
+  parseRetryAfter: [HEADER, text => parseRetryAfter(text, text, 0)],
+  parseContentRange: [HEADER, parseContentRange],
+  redactTarget: [HEADER, text => redactTarget(text, new URL('http://h/'))],
+  printable: [HEADER, text => printable(text, 300)],
+  readErrorBody: [BODY, text => readErrorBody(Buffer.from(text), 'text/plain', secrets)],
+  'readErrorBody of JSON': [BODY, text => readErrorBody(Buffer.from(JSON.stringify({ message: text })), '', secrets)],
+  'readErrorBody of HTML': [BODY, text => readErrorBody(Buffer.from(`<html><title>${text}`), 'text/html', secrets)],
+  orasError: [BODY, text => orasError(`Error: ${text}`, 'h/a:1', 'manifest')],
+  parseReference: [
+    BODY,
+    text => {
+      try {
+        return parseReference(text);
+      } catch {
+        return undefined;
+      }
+    },
+  ],
+};
+
+/** Every third where there is little time. */
+const sampled = (_: string, at: number): boolean => at % times(3, 1) === 0;
+
+for (const [name, [most, read]] of Object.entries(READERS))
+  test(`${name} takes less than ${MOST_MS} ms for any text`, () => {
+    const slow: string[] = [];
+    for (const piece of PIECES)
+      for (const start of STARTS.filter(sampled))
+        for (const end of ENDS.filter(sampled)) {
+          const text = `${start}${piece.repeat((most - start.length) / piece.length)}${end}`;
+          const before = process.cpuUsage();
+          read(text);
+          const { user } = process.cpuUsage(before);
+          if (user > MOST_MS * 1000) slow.push(`${JSON.stringify(start + piece)} … ${JSON.stringify(end)}: ${user} µs`);
+        }
+    assert.deepEqual(slow, []);
+  });
