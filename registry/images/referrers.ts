@@ -17,16 +17,35 @@ export function referrersTag(reference: Reference, digest: Digest): Reference | 
   return isTag(tag) ? { registry: reference.registry, repository: reference.repository, tag } : undefined;
 }
 
-/** Returns the entries of an index of referrers, from the API or the tag. @throws RegistryProtocol, ImageManifestInvalid */
+/** The type of an empty config (image-spec, manifest.md), which cosign 2 writes as the artifact type: it says nothing. */
+const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
+
+/**
+ * Returns the entries of an index of referrers, from the API or the tag; `"manifests": null`, as Go writes an empty list, is
+ * one without entries. @throws RegistryProtocol, ImageManifestInvalid
+ */
 export function parseReferrers(bytes: Buffer, mediaType: string, subject: string): readonly Descriptor[] {
+  if (isNullList(bytes)) return [];
   const parsed = parseManifest(bytes, mediaType, subject);
-  if (parsed.kind === 'index' && parsed.index.manifests.length <= MOST_REFERRERS) return parsed.index.manifests;
+  if (parsed.kind === 'index' && parsed.index.manifests.length <= MOST_REFERRERS)
+    return parsed.index.manifests.map(({ artifactType, ...rest }) => ({
+      ...rest,
+      ...(artifactType === undefined || artifactType === EMPTY_TYPE ? {} : { artifactType }),
+    }));
   throw new RegistryProtocol(`The referrers of ${subject} cannot be read`, {
     subject,
     expected: `an image index of at most ${MOST_REFERRERS} entries`,
     found: parsed.kind === 'index' ? `${parsed.index.manifests.length} entries` : 'an image manifest',
     hint: 'List the referrers with: oras discover IMAGE. Remove those that are not needed, or push them again.',
   });
+}
+
+function isNullList(bytes: Buffer): boolean {
+  try {
+    return Object(JSON.parse(bytes.toString('utf8'))).manifests === null;
+  } catch {
+    return false;
+  }
 }
 
 const discovered = v.looseObject({ referrers: v.nullish(v.array(v.unknown())) });

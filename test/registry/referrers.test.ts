@@ -81,6 +81,24 @@ for (const engine of ['builtin', 'oras'] as const)
       );
     });
 
+    it('of null are none, and a type that says nothing is none', async () => {
+      push();
+      const edit = (manifests: (found: { artifactType?: string }[]) => unknown) =>
+        rewrite('edited', answer => {
+          const body = JSON.parse(answer.body?.toString() ?? '') as { manifests: { artifactType?: string }[] };
+          return { ...answer, body: Buffer.from(JSON.stringify({ ...body, manifests: manifests(body.manifests) })) };
+        });
+      server.script([{ kind: 'referrers', fault: edit(() => null) }]);
+      assert.deepEqual(await list(), []);
+      const artifactType = 'application/vnd.oci.empty.v1+json';
+      server.script([{ kind: 'referrers', fault: edit(found => found.map(it => ({ ...it, artifactType }))) }]);
+      const found = await registry.listReferrers(reference, digest);
+      assert.deepEqual(
+        found.map(it => it.artifactType),
+        all.map(() => undefined),
+      );
+    });
+
     it('that may not be read are an error, not an empty list', async () => {
       push();
       server.script([{ kind: 'referrers', fault: status(403, { code: 'DENIED', message: 'no' }) }]);

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import {
+  RegistryDigestMismatch,
   RegistryProtocol,
   type RegistryRefusal,
   RegistrySlow,
@@ -14,6 +15,13 @@ import { canDecode, contentEncoding, decodeBody, failedRequestOf } from '../tran
 export interface BlobStreamOptions {
   /** How many bytes the body must have. */
   readonly expectedBytes: number;
+  /**
+   * True to take a body that is labelled as compressed, and has no length, as the blob itself: some storage labels a .tar.gz
+   * as "gzip". Only the digest shows which it is.
+   */
+  readonly asStored: boolean;
+  /** Called when such a body has ended or cannot be decoded: if it was not the blob, the other way should be tried. */
+  readonly onDoubtfulEnd: () => void;
   readonly timeoutMs: number;
   /** Fewer bytes than this within `timeoutMs`, but not none, are RegistrySlow. 0: never. */
   readonly leastBytes: number;
@@ -33,6 +41,7 @@ export class BlobStream extends Readable {
   readonly #source: Readable;
   readonly #options: BlobStreamOptions;
   readonly #watch: NodeJS.Timeout;
+  readonly #isDoubtful: boolean;
   #receivedBytes = 0;
   #windowBytes = 0;
   #paused = false;
@@ -43,11 +52,13 @@ export class BlobStream extends Readable {
     super({ highWaterMark: 256 * 1024 });
     this.#reply = reply;
     this.#options = options;
+    const length = reply.headers['content-length'];
+    this.#isDoubtful = canDecode(reply) && length === undefined;
     const plain =
       // An encoding that cannot be undone here may be only a label: the blob's digest decides.
       !canDecode(reply) ||
       // Some storage labels a .tar.gz as "gzip" and sends the blob itself: then the length fits.
-      Number(reply.headers['content-length'] ?? -1) === options.expectedBytes;
+      (length === undefined ? options.asStored : Number(length) === options.expectedBytes);
     this.#source = plain ? reply.body : decodeBody(reply);
     if (this.#source !== reply.body) reply.body.on('data', (chunk: Buffer) => this.#count(chunk.length));
     this.#source.on('data', (chunk: Buffer) => this.#take(chunk));
@@ -100,6 +111,7 @@ export class BlobStream extends Readable {
     if (this.#ended) return;
     this.#ended = true;
     clearInterval(this.#watch);
+    if (this.#isDoubtful) this.#options.onDoubtfulEnd();
     this.push(null);
     // The rest of a body that is too long is not waited for.
     if (this.#receivedBytes > this.#options.expectedBytes) this.#source.destroy();
@@ -128,6 +140,10 @@ export class BlobStream extends Readable {
       return;
     }
     const { host } = this.#reply.request.url;
+    if (this.#isDoubtful) {
+      this.#fail(this.#doubtfulError());
+      return;
+    }
     this.#fail(
       new RegistryUnavailable(`${host} ended the reply before the end of the blob`, {
         subject: host,
@@ -161,13 +177,28 @@ export class BlobStream extends Readable {
     );
   }
 
+  /** The bytes so far may be of another form of the blob: none of them may be kept. */
+  #doubtfulError(): RegistryDigestMismatch {
+    this.#options.onDoubtfulEnd();
+    const { host } = this.#reply.request.url;
+    const encoding = printable(contentEncoding(this.#reply) ?? '', 40);
+    return new RegistryDigestMismatch(`${host} sent something other than the blob, labelled as ${encoding}`, {
+      subject: host,
+      request: requestOf(this.#reply),
+      expected: `${this.#options.expectedBytes} bytes`,
+      found: `${this.#receivedBytes} bytes`,
+      hint: 'A proxy on the way compresses registry data, or the storage labels it wrongly: exclude the registry there.',
+    });
+  }
+
   #refusalOf(error: Error): Error | RegistryRefusal {
     const { signal, timeoutMs } = this.#options;
     if (signal.aborted) return signal.reason instanceof Error ? signal.reason : error;
     if (
       (error as NodeJS.ErrnoException).code?.startsWith('Z_') ||
       /^ERR_(?:_ERROR_)?BROTLI/.test((error as NodeJS.ErrnoException).code ?? '')
-    )
+    ) {
+      if (this.#isDoubtful) return this.#doubtfulError();
       return new RegistryUnavailable(`${this.#reply.request.url.host} sent a blob with a broken Content-Encoding`, {
         subject: this.#reply.request.url.host,
         request: requestOf(this.#reply),
@@ -176,6 +207,7 @@ export class BlobStream extends Readable {
         hint: 'A proxy on the way compresses registry data, which must not be changed: exclude the registry there.',
         cause: error,
       });
+    }
     return transportError(error, failedRequestOf(this.#reply, timeoutMs));
   }
 }
