@@ -109,5 +109,10 @@ function printable(text: string): string {
  * string. The `@` of a digest stays.
  */
 export function withoutLogin(text: string): string {
-  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@(?!sha\d+:)/is, '$1***@').replace(/\?.*=.*$/s, '?…');
+  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(text)?.[0] ?? '';
+  let at = text.lastIndexOf('@');
+  while (at > 0 && /^@sha\d{1,4}:/i.test(text.slice(at, at + 9))) at = text.lastIndexOf('@', at - 1);
+  const bare = at < 0 || (at === 0 && /^@sha\d{1,4}:/i.test(text)) ? text : `${scheme}***${text.slice(at)}`;
+  const query = bare.indexOf('?');
+  return query >= 0 && bare.includes('=', query) ? `${bare.slice(0, query)}?…` : bare;
 }

@@ -113,6 +113,11 @@ export interface RegistryOptions {
    * Redirect targets, token servers and proxies are hosts of their own. Default false.
    */
   readonly insecure?: HostChoice;
+  /**
+   * Hosts that a registry may name as its token server or redirect to although their addresses are private or loopback and
+   * its own is not. Link-local addresses are never allowed. Ignored by the ORAS engine. Default: none.
+   */
+  readonly allowHost?: readonly string[];
   /** PEM file with further certificate authorities. */
   readonly caFile?: string;
   /** PEM files of a client certificate and its key; both or neither. */

@@ -112,6 +112,11 @@ export function hostsOrAll(flag: string, help: string): Declared<readonly string
   return { option: declare(flag, help).argParser(hosts) };
 }
 
+/** A list of registries, each HOST or HOST:PORT. */
+export function severalHosts(flag: string, help: string): Declared<readonly string[] | undefined> {
+  return { option: declare(flag, help).argParser(hosts) };
+}
+
 /** Adds all options of a table to a command. */
 export function addOptions(command: Command, options: Readonly<Record<string, Declared<unknown>>>): Command {
   for (const { option } of Object.values(options)) command.addOption(option);

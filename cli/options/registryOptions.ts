@@ -2,8 +2,8 @@ import process from 'node:process';
 import { printable } from '../../base/printable.ts';
 import type { RegistryOptions, RequestEvent } from '../../registry/registry.ts';
 import { printError } from '../render/print.ts';
+import { isUtf16, tidySecret } from './environment.ts';
 import { blobCacheDir } from './paths.ts';
-import { isUtf16, tidySecret } from './secretText.ts';
 import type { RegistryFlags } from './tables.ts';
 
 const MEBIBYTE = 1024 * 1024;

@@ -10,6 +10,7 @@ import {
   parsed,
   requiredPath,
   several,
+  severalHosts,
   severalOrAll,
   size,
   text,
@@ -55,6 +56,10 @@ export const REGISTRY_OPTIONS = {
   insecure: hostsOrAll(
     '--insecure [host...]',
     'accept any TLS certificate from these hosts, or from all: anyone on the network path can then impersonate them',
+  ),
+  allowHost: severalHosts(
+    '--allow-host <host...>',
+    'token servers and storage hosts in a private network to which a registry outside of it may send this client',
   ),
   caFile: file('--ca-file <file>', 'PEM file with additional certificate authorities'),
   certFile: file('--cert-file <file>', 'PEM file with a client certificate'),

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Credentials } from '../../server/options.ts';
+import { isUtf16, tidySecret } from '../options/environment.ts';
 import { OptionConflict, OptionInvalid } from '../options/errors.ts';
-import { isUtf16, tidySecret } from '../options/secretText.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -6,14 +6,14 @@ import type { Descriptor } from '../image.ts';
 import { parseReferrers, referrersTag } from '../images/referrers.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
-import { isWebPage, readBlob } from './answers/blob.ts';
+import { readBlob } from './answers/blob.ts';
 import { ACCEPTED_MANIFESTS, announcedDigest, readManifest } from './answers/manifest.ts';
 import { readReferrers } from './answers/referrers.ts';
 import { readTags } from './answers/tags.ts';
 import { Authenticator } from './client/authenticator.ts';
 import { RegistryClient, type RegistryRequest } from './client/registryClient.ts';
 import { type Purpose, webPageError } from './faults/replyErrors.ts';
-import { type Reply, requestOf } from './http/reply.ts';
+import { isWebPage, type Reply } from './http/reply.ts';
 import { dropBody } from './transport/bodies.ts';
 import { Schemes } from './transport/schemes.ts';
 import { Transport, type TransportOptions } from './transport/transport.ts';
@@ -23,6 +23,7 @@ export type BuiltinEngineOptions = Pick<
   | 'concurrency'
   | 'plainHttp'
   | 'insecure'
+  | 'allowHost'
   | 'caFile'
   | 'certFile'
   | 'keyFile'
@@ -60,17 +61,22 @@ class BuiltinEngine implements Engine {
   readonly #retries: number;
   /** Digests of blobs that were requested once more because they were slow. */
   readonly #slow = new Set<string>();
+  /** Digests of blobs that came labelled as compressed, without a length, and were not the blob once decoded. */
+  readonly #asStored = new Set<string>();
   #bytesDownloaded = 0;
 
   constructor(options: BuiltinEngineOptions) {
     this.#transport = new Transport(options);
     this.#headsOnly = options.headsOnly ?? false;
     this.#retries = options.retries ?? 5;
-    const authenticator = new Authenticator(this.#transport, new CredentialsSource(options));
-    this.#client = new RegistryClient(this.#transport, authenticator, new Schemes(options.plainHttp ?? false), {
+    const onEvent = options.onEvent ?? (() => {});
+    const authenticator = new Authenticator(this.#transport, new CredentialsSource(options), onEvent);
+    const plainHttp = options.plainHttp ?? false;
+    this.#client = new RegistryClient(this.#transport, authenticator, new Schemes(plainHttp), {
+      plainHttp,
       retries: this.#retries,
       backoffMs: options.backoffMs ?? 250,
-      onEvent: options.onEvent ?? (() => {}),
+      onEvent,
       onIdentified: options.onIdentified ?? (() => {}),
     });
   }
@@ -111,6 +117,7 @@ class BuiltinEngine implements Engine {
     };
     const { digest } = descriptor;
     const mayRetry = Math.min(retries ?? this.#retries, this.#retries) > 0;
+    const asStored = this.#asStored.has(digest);
     let ignoreLength = false;
     const read = (reply: Reply): BlobBody | undefined =>
       readBlob(reply, {
@@ -127,6 +134,11 @@ class BuiltinEngine implements Engine {
           this.#bytesDownloaded += count;
         },
         onSlow: () => this.#slow.add(digest),
+        asStored,
+        onDoubtfulEnd: () => {
+          if (asStored) this.#asStored.delete(digest);
+          else this.#asStored.add(digest);
+        },
       });
     try {
       const blob = await this.#client.fetch(request, read, signal, retries);
@@ -183,11 +195,7 @@ class BuiltinEngine implements Engine {
       const digest = announcedDigest(reply);
       // Without a GET to follow, a login page must not pass for a registry that leaves the digest out.
       if (digest === undefined && this.#headsOnly && isWebPage(reply))
-        throw webPageError(reply.request.url.host, {
-          subject: formatReference(reference),
-          status: reply.status,
-          request: requestOf(reply),
-        });
+        throw webPageError(reply, formatReference(reference));
       return digest;
     };
     try {

@@ -145,7 +145,7 @@ export class CredentialsSource {
 }
 
 /** The variable with the text of a config.json, which docker (from 28.3 on) and GitLab's runner read. */
-export const CREDENTIALS_VARIABLE = 'DOCKER_AUTH_CONFIG';
+const CREDENTIALS_VARIABLE = 'DOCKER_AUTH_CONFIG';
 
 /**
  * Returns the errors of broken files at the default paths, and of a broken DOCKER_AUTH_CONFIG. Such files are ignored when
@@ -233,16 +233,13 @@ export function withoutHelperError(
   refused: Partial<Pick<RegistryRefusal, 'subject' | 'status' | 'request' | 'registrySaid'>>,
 ): RegistryCredentials {
   const { subject, status, request, registrySaid } = refused;
-  return new RegistryCredentials(
-    `${registry} does not allow ${repository} to be read without a login, and there is none: ${failure.message}`,
-    {
-      ...Object.fromEntries(
-        Object.entries({ subject, status, request, registrySaid }).filter(([, it]) => it !== undefined),
-      ),
-      found: failure.found ?? '',
-      faultIn: failure.subject ?? '',
-      hint: failure.hint,
-      cause: failure,
-    },
-  );
+  return new RegistryCredentials(`${registry} requires a login for ${repository}. ${failure.message}`, {
+    ...Object.fromEntries(
+      Object.entries({ subject, status, request, registrySaid }).filter(([, it]) => it !== undefined),
+    ),
+    found: failure.found ?? '',
+    faultIn: failure.subject ?? '',
+    hint: failure.hint,
+    cause: failure,
+  });
 }

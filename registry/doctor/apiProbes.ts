@@ -37,7 +37,7 @@ export async function askApi(
   if (![200, 401].includes(status) || (words.isHtml && status === 200))
     throw replyError(reply, purpose, words, {
       credentialSource: undefined,
-      redirected: false,
+      isKnownRegistry: false,
       timeoutMs: transport.timeoutMs,
     });
   const value = { url, clockAheadMs: clockAheadOf(reply) };
@@ -68,8 +68,12 @@ export async function fetchToken(
   const credential = await at.credentials.find(registry, repository, signal);
   const purpose: Purpose = { subject: formatReference(at.reference), registry, repository, what: 'manifest' };
   const scope = `repository:${endpointOf(registry, repository).repository}:pull`;
-  const token = await requestToken(transport, { ...challenge, scope }, credential, at.api, purpose, signal);
-  const whose = credential === undefined ? 'anonymous' : `with the credentials from ${credential.source}`;
+  const helperFailure = at.credentials.failureFor(registry);
+  const credentialHint = await at.credentials.hintFor(registry, repository);
+  const login = { credential, helperFailure, credentialHint };
+  const token = await requestToken(transport, { ...challenge, scope }, login, at.api, purpose, signal);
+  const without = helperFailure === undefined ? '' : ` (${helperFailure.message})`;
+  const whose = credential === undefined ? `anonymous${without}` : `with the credentials from ${credential.source}`;
   return `${whose}, valid for ${Math.round(token.lifetimeMs / 1000)} s`;
 }
 

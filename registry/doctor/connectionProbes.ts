@@ -1,11 +1,11 @@
-import { lookup } from 'node:dns/promises';
-import { connect, isIP, type Socket } from 'node:net';
-import tls from 'node:tls';
-import { type FailedRequest, tlsError } from '../builtin/faults/tlsErrors.ts';
+import { isIP, type Socket } from 'node:net';
+import type { PeerCertificate } from 'node:tls';
+import { CertificateRejected, summarizeChain, tlsError } from '../builtin/faults/tlsErrors.ts';
 import { TunnelFailed, transportError } from '../builtin/faults/transportErrors.ts';
-import { openTunnel } from '../builtin/transport/tunnel.ts';
+import { openSocket, openTls, portOf } from '../builtin/transport/connect.ts';
 import { RegistryTls } from '../errors.ts';
-import { bareHost, includesHost } from '../hosts/hosts.ts';
+import { dial, lookUp } from '../hosts/dial.ts';
+import { bareHost } from '../hosts/hosts.ts';
 import { printable } from '../hosts/redact.ts';
 import { Trust, type TrustOptions } from '../hosts/trust.ts';
 
@@ -26,8 +26,8 @@ export async function probeDns(at: Connection): Promise<string> {
   const name = bareHost(first.hostname);
   if (isIP(name) !== 0) return `${name} is an address already`;
   return withRefusal(at, first, async signal => {
-    const found = await Promise.race([lookup(name, { all: true }), rejectionOf(signal)]);
-    return found.map(({ address }) => address).join(', ');
+    const found = await Promise.race([lookUp(name), rejectionOf(signal)]);
+    return [...new Set(found.map(({ address }) => address))].join(', ');
   });
 }
 
@@ -36,15 +36,12 @@ export function probeTcp(at: Connection): Promise<string> {
   const first = at.proxy ?? at.url;
   return withRefusal(at, first, async signal => {
     const begun = performance.now();
-    const socket = connect({ host: bareHost(first.hostname), port: portOf(first) });
-    try {
-      await waitFor(socket, 'connect', signal);
-      const { remoteAddress = '', remotePort = 0 } = socket;
-      const where = isIP(remoteAddress) === 6 ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`;
-      return `${where} in ${Math.max(1, Math.round(performance.now() - begun))} ms`;
-    } finally {
-      socket.destroy();
-    }
+    const { timeoutMs } = at;
+    const { socket } = await dial({ hostname: first.hostname, port: portOf(first) }, { timeoutMs, signal });
+    const { remoteAddress = '', remotePort = 0 } = socket;
+    socket.destroy();
+    const where = isIP(remoteAddress) === 6 ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`;
+    return `${where} in ${Math.max(1, Math.round(performance.now() - begun))} ms`;
   });
 }
 
@@ -52,28 +49,23 @@ export function probeTcp(at: Connection): Promise<string> {
 export function probeTls(at: Connection, options: TrustOptions): Promise<string> {
   return withRefusal(at, at.url, async signal => {
     const trust = new Trust(options);
-    const { secureContext } = await trust.settingsFor(at.url.host);
-    const host = bareHost(at.url.hostname);
-    const socket = await openSocket(at, trust, signal);
-    const secure = tls.connect({
-      socket,
-      secureContext,
-      // The certificate is checked below, where it can be described, too.
-      rejectUnauthorized: false,
-      ...(isIP(host) === 0 ? { servername: host } : { host }),
-    });
+    const settings = await trust.settingsFor(at.url.host);
+    const { socket } = await openSocket({ ...at, trust, signal });
+    // The certificate is checked below, where it can be described, too.
+    const secure = await openTls(socket, at.url, { ...settings, rejectUnauthorized: false }, { ...at, signal });
     try {
-      await waitFor(secure, 'secureConnect', signal);
-      const { issuer, subject, valid_from, valid_to } = secure.getPeerCertificate();
-      const described = `${secure.getProtocol()}, for ${nameIn(subject)}, issued by ${nameIn(issuer)}, valid ${dayOf(valid_from)} to ${dayOf(valid_to)}`;
+      const certificate = secure.getPeerCertificate(true) as PeerCertificate;
+      const { issuer, subject } = summarizeChain(certificate);
+      const { valid_from, valid_to } = certificate;
+      const issued = `issued by ${issuer}, valid ${dayOf(valid_from)} to ${dayOf(valid_to)}`;
+      const described = `${secure.getProtocol()}, for ${subject}, ${issued}`;
       if (await hangsUp(secure)) throw certificateRequiredError(at.url, described);
       if (secure.authorized) return described;
       const code = String(secure.authorizationError);
-      if (includesHost(options.insecure, at.url.host, 'https'))
-        return `${described}; accepted without verification (${code}): --insecure`;
-      const request: FailedRequest = { method: 'CONNECT', ...at };
-      const refusal = tlsError(code, code, request, { subject: at.url.host, found: described });
-      throw refusal ?? new Error(code);
+      if (!settings.rejectUnauthorized) return `${described}; accepted without verification (${code}): --insecure`;
+      const rejected = new CertificateRejected(code, summarizeChain(certificate));
+      const details = { subject: at.url.host, found: `${secure.getProtocol()}, ${issued}` };
+      throw tlsError(rejected, rejected, { method: 'CONNECT', ...at }, details) ?? rejected;
     } finally {
       secure.destroy();
       socket.destroy();
@@ -108,21 +100,6 @@ function certificateRequiredError({ host }: URL, found: string): RegistryTls {
   );
 }
 
-async function openSocket(at: Connection, trust: Trust, signal: AbortSignal): Promise<Socket> {
-  const { url, proxy, timeoutMs } = at;
-  if (proxy !== undefined) {
-    const proxyTls = await trust.settingsFor(proxy.host);
-    return openTunnel({ proxy, proxyTls, timeoutMs, signal }, `${url.hostname}:${portOf(url)}`);
-  }
-  const socket = connect({ host: bareHost(url.hostname), port: portOf(url) });
-  await waitFor(socket, 'connect', signal);
-  return socket;
-}
-
-export function portOf(url: URL): number {
-  return Number(url.port || (url.protocol === 'https:' ? 443 : 80));
-}
-
 /** Runs a probe within `timeoutMs`. @throws this room's refusals in place of any error, or the signal's reason */
 async function withRefusal(
   { signal, timeoutMs, proxy, url: target }: Connection,
@@ -153,32 +130,6 @@ function rejectionOf(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true });
   });
-}
-
-/** Resolves at the event; rejects at the socket's error, its end or an abort, and then destroys the socket. */
-function waitFor(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const fail = (error: Error): void => {
-      signal.removeEventListener('abort', leave);
-      reject(error);
-      socket.destroy();
-    };
-    const leave = (): void => fail(signal.reason);
-    socket.once(event, () => {
-      signal.removeEventListener('abort', leave);
-      resolve();
-    });
-    socket.on('error', fail);
-    socket.once('close', () => fail(Object.assign(new Error('it was closed'), { code: 'ECONNRESET' })));
-    signal.addEventListener('abort', leave, { once: true });
-    if (signal.aborted) leave();
-  });
-}
-
-/** The common name, otherwise the organisation; a certificate may have neither. */
-function nameIn(name: tls.Certificate | undefined): string {
-  const [text] = [name?.CN ?? name?.O ?? ''].flat();
-  return printable(String(text ?? ''), 80) || 'no name';
 }
 
 function dayOf(date: string): string {

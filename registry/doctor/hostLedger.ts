@@ -1,6 +1,6 @@
+import { portOf } from '../builtin/transport/connect.ts';
 import type { Contact } from '../builtin/transport/transport.ts';
 import { bareHost } from '../hosts/hosts.ts';
-import { portOf } from './connectionProbes.ts';
 import type { HostEntry } from './diagnosis.ts';
 
 type Role = HostEntry['purposes'][number];

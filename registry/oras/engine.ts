@@ -199,7 +199,7 @@ class OrasEngine implements Engine {
     return retrying(
       async attempt => {
         const result = await this.#overItsScheme(reference.registry, plain => run(plain, attempt));
-        if (result.failed) throw orasError(result.stderr, subject, missing);
+        if (result.failed) throw this.#credentials.explained(orasError(result.stderr, subject, missing), reference);
         return result;
       },
       {

@@ -1,3 +1,5 @@
+import { blamed, fixedBy } from '../builtin/faults/blame.ts';
+import type { NamedBy } from '../builtin/http/reply.ts';
 import {
   RegistryDenied,
   RegistryDigestMismatch,
@@ -15,6 +17,7 @@ import {
   RegistryUnauthorized,
   RegistryUnavailable,
 } from '../errors.ts';
+import { isDockerHub } from '../hosts/hosts.ts';
 import { printable } from '../hosts/redact.ts';
 
 /** ORAS failed for a reason that is not known here; the message has its output. */
@@ -116,14 +119,27 @@ export function orasError(stderr: string, subject: string, missing: RegistryNotF
   const text = redact(stderr);
   const said = /^Error response from registry: (.*)$/m.exec(text)?.[1];
   const words = said ?? text.replace(/^Error: /, '');
-  const details = (hint: string) => ({ subject, hint, ...(said === undefined ? {} : { registrySaid: said }) });
+  const named = namedHostIn(words, subject);
+  const details = (hint: string) => ({
+    subject,
+    hint: fixedBy(named?.by, named?.host ?? '', hint),
+    ...(named === undefined ? {} : { faultIn: named.host }),
+    ...(said === undefined ? {} : { registrySaid: said }),
+  });
+  const status = Number(/status(?: code)? (\d{3})/.exec(words)?.[1] ?? Number.NaN);
+  if (named?.by.role === 'token server' && status >= 400 && status < 500 && ![401, 403, 408, 429].includes(status))
+    return new RegistryProtocol(blamed(named.by, named.host, words), {
+      ...details('The repository and the credentials are not at fault.'),
+      status,
+      hostwide: true,
+    });
   // ORAS prints "not found" at the end; elsewhere it may be part of a repository's name.
   if (
     /: not found$|status(?: code)? 404/i.test(words) ||
     /name unknown|manifest unknown|blob unknown/i.test(said ?? '')
   )
     return new RegistryNotFound(`${subject} was not found: ${words}`, {
-      ...details('Check the name and the tag.'),
+      ...details('Check the name and the tag, and that the host is a registry.'),
       missing: /name unknown/i.test(words) ? 'repository' : missing,
     });
   const known = PATTERNS.find(({ sign }) => sign.test(withoutNames(words, subject)));
@@ -132,8 +148,7 @@ export function orasError(stderr: string, subject: string, missing: RegistryNotF
       ...details('Try the same with --engine builtin.'),
     });
   const { make, hint, temporary = false, retryLimit } = known;
-  const status = Number(/status(?: code)? (\d{3})/.exec(words)?.[1] ?? Number.NaN);
-  return make(`${subject}: ${words}`, {
+  return make(named === undefined ? `${subject}: ${words}` : blamed(named.by, named.host, words), {
     ...details(hint),
     temporary,
     ...(retryLimit === undefined ? {} : { retryLimit }),
@@ -141,9 +156,30 @@ export function orasError(stderr: string, subject: string, missing: RegistryNotF
   });
 }
 
+/**
+ * Returns the host that failed, if the registry named it: ORAS prints the request for a token after the request to the
+ * registry, and Go prints the address of a redirect in place of the first one.
+ */
+function namedHostIn(words: string, subject: string): { readonly by: NamedBy; readonly host: string } | undefined {
+  const registry = subject.slice(0, subject.indexOf('/'));
+  const urls = [...words.matchAll(/\b(?:GET|HEAD|POST) "(https?:\/\/[^"\s]{1,2000})"/gi)].map(([, url = '']) => url);
+  const [first = '', last = ''] = [urls[0], urls.at(-1)];
+  if (!URL.canParse(last) || !URL.canParse(first)) return undefined;
+  const { host } = new URL(last);
+  const api = new URL(`/v2/`, first);
+  if (urls.length > 1) return { host, by: { role: 'token server', registry, api } };
+  const isOwn = host === registry || isDockerHub(registry);
+  return isOwn ? undefined : { host, by: { role: 'storage host', registry, api } };
+}
+
+const MOST_READ = 16_384;
+
 /** Removes user info and queries of URLs, which may hold secrets. */
 function redact(stderr: string): string {
-  const bare = stderr.replace(/\b([a-z]+:\/\/)[^/@\s"]*@/gi, '$1').replace(/\?[^\s"]*/g, '');
+  const bare = stderr
+    .slice(0, MOST_READ)
+    .replace(/\b([a-z]+:\/\/)[^/@\s"]*@/gi, '$1')
+    .replace(/\?[^\s"]*/g, '');
   return printable(bare, 600);
 }
 

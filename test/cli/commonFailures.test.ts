@@ -6,7 +6,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { type ErrorJson, openScene, parsed, type RunOptions, type Scene, type SyncJson } from '../support/cli.ts';
-import { captivePortal, corrupt, hang, reset, status, wrongDigest } from '../support/faults.ts';
+import { captivePortal, corrupt, hang, reset, rewrite, status, wrongDigest } from '../support/faults.ts';
 import { imageFormC, imageFormD, imageOf, tarOf } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { startProxy } from '../support/proxy.ts';
@@ -67,12 +67,16 @@ const TITLES: readonly string[] = [
   'The repository does not exist or needs a login (Aliyun returns the same for both)',
   'The password is wrong',
   'A login page of the network answers (captive portal)',
+  'The host is not a registry',
+  'The token server that the registry names does not run',
+  'The registry names a token server in a private network',
   'The client uses https, the port speaks http',
   'The client uses http, the port speaks https',
   'The certificate is signed by an unknown authority',
   'The certificate has expired, or the clock is wrong',
   'The certificate is not valid yet, or the clock is wrong',
   'The certificate is for another host',
+  'The certificate is for clients only',
   'No such host (DNS)',
   'Nothing listens (connection refused)',
   'No answer (timeout)',
@@ -105,6 +109,21 @@ async function ofRegistries(t: TestContext): Promise<Row[]> {
   const auth = Buffer.from('me:wrong').toString('base64');
   await scene.write('config.json', JSON.stringify({ auths: { [locked.host]: { auth } } }));
   await lab.open('A login page of the network answers (captive portal)', {}, { fault: captivePortal() });
+  const page = Buffer.from('<html><title>404 Not Found</title></html>');
+  await lab.open(
+    'The host is not a registry',
+    {},
+    {
+      fault: rewrite('page', () => ({ status: 404, headers: { 'content-type': 'text/html' }, body: page })),
+    },
+  );
+  for (const [title, realm] of [
+    ['The token server that the registry names does not run', 'http://127.0.0.1:1/token'],
+    ['The registry names a token server in a private network', 'http://10.0.0.1/token'],
+  ] as const) {
+    const challenge = { 'www-authenticate': `Bearer realm="${realm}",service="registry"` };
+    await lab.open(title, {}, { fault: rewrite('challenge', () => ({ status: 401, headers: challenge })) });
+  }
   const tls = await lab.open('The client uses http, the port speaks https', { tls: authority.issue() });
   const dated = (notBefore: number, notAfter: number) =>
     authority.issue({ notBefore: new Date(Date.now() + notBefore), notAfter: new Date(Date.now() + notAfter) });
@@ -113,6 +132,7 @@ async function ofRegistries(t: TestContext): Promise<Row[]> {
     ['The certificate has expired, or the clock is wrong', dated(-2 * DAY_MS, -DAY_MS)],
     ['The certificate is not valid yet, or the clock is wrong', dated(DAY_MS, 2 * DAY_MS)],
     ['The certificate is for another host', authority.issue({ hosts: ['elsewhere.example.com'] })],
+    ['The certificate is for clients only', authority.issue({ usage: 'client' })],
   ] as const)
     await lab.open(title, { tls: certificate });
   lab.want('No such host (DNS)', 'no-such-host.invalid');

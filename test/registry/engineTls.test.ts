@@ -84,7 +84,12 @@ for (const [name, certificate, words, hint] of [
     /not valid yet/,
     /clock/,
   ],
-  ['another name', () => authority.issue({ hosts: ['elsewhere.example'] }), /another name/, /name/],
+  [
+    'another name',
+    () => authority.issue({ hosts: ['elsewhere.example'] }),
+    /IP address 127\.0\.0\.1.*DNS:elsewhere\.example/,
+    /IP:127/,
+  ],
 ] as const)
   test(`${name} is reported as such, immediately`, async context => {
     const bench = await setUp(context, { tls: certificate() }, { caFile });

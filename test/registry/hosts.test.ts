@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RegistryOptionsInvalid } from '../../registry/errors.ts';
-import { endpointOf, isLoopback, isPrivateLiteral } from '../../registry/hosts/hosts.ts';
+import { addressKind } from '../../registry/hosts/addresses.ts';
+import { endpointOf, isLoopback } from '../../registry/hosts/hosts.ts';
 import { isExempt, proxyFor } from '../../registry/hosts/proxy.ts';
 
 const exempt = (url: string, noProxy: string): boolean => isExempt(new URL(url), noProxy);
@@ -65,19 +66,52 @@ test('loopback and private addresses are recognized', () => {
     assert.equal(isLoopback(host), true, host);
   for (const host of ['128.0.0.1', 'localhost.example.com', '127.0.0.1.example.com', '10.0.0.1'])
     assert.equal(isLoopback(host), false, host);
-  for (const host of [
-    '169.254.169.254',
-    '10.0.0.1',
-    '172.31.0.1',
-    '192.168.1.1',
-    '[fe80::1]',
-    '[fd00::1]',
-    '0.0.0.0',
-    '[::]',
-  ])
-    assert.equal(isPrivateLiteral(host), true, host);
-  for (const host of ['172.32.0.1', '8.8.8.8', '[2001:db8::1]', 'ten.example'])
-    assert.equal(isPrivateLiteral(host), false, host);
+});
+
+test('an address is judged by the network that it leads to, in every form', () => {
+  for (const [kind, addresses] of Object.entries({
+    loopback: [
+      '127.0.0.1',
+      '::1',
+      '0.0.0.0',
+      '::',
+      '::ffff:127.0.0.1',
+      '::ffff:7f00:1',
+      '64:ff9b::7f00:1',
+      '::127.0.0.1',
+    ],
+    metadata: [
+      ...['169.254.169.254', 'fe80::1', 'fe80::1%eth0', 'febf::1', '100.100.100.200', 'fd00:ec2::254', 'FD00:EC2::254'],
+      ...[
+        '::ffff:169.254.169.254',
+        '::ffff:a9fe:a9fe',
+        '0:0:0:0:0:ffff:a9fe:a9fe',
+        '::a9fe:a9fe',
+        '::ffff:0:a9fe:a9fe',
+      ],
+      ...['64:ff9b::169.254.169.254', '64:ff9b:1::a9fe:a9fe', '2002:a9fe:a9fe::1', '::ffff:6464:64c8'],
+    ],
+    private: [
+      '10.0.0.1',
+      '172.31.0.1',
+      '192.168.1.1',
+      '100.64.0.1',
+      'fd00::1',
+      '::ffff:10.0.0.1',
+      '2002:a00:1::',
+      'fec0::1',
+    ],
+    public: [
+      '172.32.0.1',
+      '8.8.8.8',
+      '2001:db8::1',
+      '::ffff:8.8.8.8',
+      '64:ff9b::808:808',
+      'ten.example',
+      '2400:3200::1',
+    ],
+  }))
+    for (const address of addresses) assert.equal(addressKind(address), kind, address);
 });
 
 test('Docker Hub has another API host and the library namespace', () => {

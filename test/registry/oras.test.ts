@@ -191,6 +191,41 @@ describe('the error output of ORAS', () => {
       assert.notEqual(refusal.hint, '');
     });
 
+  it('names the token server or the storage host that failed, and the registry that named it', () => {
+    const own = 'GET "http://registry.example/v2/plugins/a/manifests/1": ';
+    const token = 'GET "http://auth.example/token?scope=x": ';
+    for (const [words, code, role] of [
+      [`${own}${token}response status code 404: Not Found`, 'REGISTRY_PROTOCOL', 'token server auth.example'],
+      [`${own}${token}response status code 405: Method Not Allowed`, 'REGISTRY_PROTOCOL', 'token server auth.example'],
+      [
+        `${own}${token}response status code 503: Service Unavailable`,
+        'REGISTRY_UNAVAILABLE',
+        'token server auth.example',
+      ],
+      [
+        `${own}${token}failed to decode response: invalid character '<'`,
+        'REGISTRY_PROTOCOL',
+        'token server auth.example',
+      ],
+      [
+        `${own}Get "http://auth.example/token": dial tcp: connection refused`,
+        'REGISTRY_REFUSED',
+        'token server auth.example',
+      ],
+      [
+        `Get "http://store.example/x": dial tcp: lookup store.example: no such host`,
+        'REGISTRY_DNS',
+        'storage host store.example',
+      ],
+    ] as const) {
+      const refusal = orasError(`Error: failed to resolve digest: ${words}`, subject, 'manifest');
+      assert.equal((refusal as Refusal & { code: string }).code, code, words);
+      assert.ok(refusal.message.startsWith('registry.example ') && refusal.message.includes(role), refusal.message);
+      assert.equal(refusal.faultIn, role.split(' ').at(-1));
+      assert.doesNotMatch(refusal.message, /not found: /);
+    }
+  });
+
   it('is not misread because of a repository’s name', () => {
     const odd = 'denied.example/x509:/unauthorized-certificate';
     const stderr = `Error: failed to fetch the content of "${odd}": Get "https://${odd}": read: connection reset by peer`;

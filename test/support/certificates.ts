@@ -43,12 +43,14 @@ export class CertificateAuthority {
   /** PEM: what a client must trust. */
   readonly cert: string;
 
-  constructor(name = 'Throw-away test authority') {
+  /** Signed by itself, or, for an intermediate authority, by `parent`. */
+  constructor(name = 'Throw-away test authority', parent?: CertificateAuthority) {
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     this.#key = privateKey;
     this.#keyId = keyIdOf(publicKey);
     this.#name = name;
-    this.cert = this.#sign(name, publicKey, new Date(Date.now() - HOUR_MS), new Date(Date.now() + 240 * HOUR_MS), [
+    const signer: CertificateAuthority = parent ?? this;
+    this.cert = signer.#sign(name, publicKey, new Date(Date.now() - HOUR_MS), new Date(Date.now() + 240 * HOUR_MS), [
       extension(OIDS.basicConstraints, sequence(tlv(0x01, Buffer.from([0xff]))), true),
       // keyCertSign and cRLSign.
       extension(OIDS.keyUsage, bits(Buffer.from([0x06]), 1), true),

@@ -2,7 +2,7 @@ import type { BlobBody } from '../../engine.ts';
 import { RegistryProtocol } from '../../errors.ts';
 import type { Descriptor } from '../../image.ts';
 import { webPageError } from '../faults/replyErrors.ts';
-import { type Reply, requestOf } from '../http/reply.ts';
+import { isWebPage, type Reply, requestOf } from '../http/reply.ts';
 import { abandon, contentEncoding } from '../transport/bodies.ts';
 import { BlobStream, type BlobStreamOptions, lengthError } from './blobStream.ts';
 
@@ -72,7 +72,7 @@ export function readBlob(reply: Reply, request: BlobRequest): BlobBody | undefin
   const expectedBytes = descriptor.size - offset;
   if (isWebPage(reply) && length !== expectedBytes) {
     abandon(reply);
-    throw webPageError(reply.request.url.host, { subject: descriptor.digest, status, request: requestOf(reply) });
+    throw webPageError(reply, descriptor.digest);
   }
   const isTooLong = contentEncoding(reply) === undefined && length !== undefined && length > expectedBytes;
   if (isTooLong && !request.ignoreLength) {
@@ -82,10 +82,6 @@ export function readBlob(reply: Reply, request: BlobRequest): BlobBody | undefin
     throw lengthError(reply, `${length} bytes`, expectedBytes);
   }
   return { offset, body: new BlobStream(reply, { ...request, expectedBytes }) };
-}
-
-export function isWebPage({ headers }: Reply): boolean {
-  return /^\s*text\/html/i.test(headers['content-type']?.toString() ?? '');
 }
 
 function unexpectedRangeError(reply: Reply, range: ContentRange | undefined, { size }: Descriptor): RegistryProtocol {

@@ -39,7 +39,7 @@ export async function readManifest(
   const text = bytes.toString('utf8');
   const contentType = reply.headers['content-type']?.toString();
   const details = { subject: purpose.subject, status: reply.status, request: requestOf(reply) };
-  if (looksLikeHtml(text, contentType)) throw webPageError(reply.request.url.host, details);
+  if (looksLikeHtml(text, contentType)) throw webPageError(reply, purpose.subject);
   const announced = announcedDigest(reply);
   for (const [expected, by] of [
     [reference.digest, 'the requested digest'],

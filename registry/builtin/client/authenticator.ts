@@ -2,7 +2,8 @@ import { SharedWork } from '../../concurrency/sharedWork.ts';
 import type { Credential } from '../../credentials/credentialsFile.ts';
 import type { CredentialsSource } from '../../credentials/credentialsSource.ts';
 import { RegistryRefusal } from '../../errors.ts';
-import type { Purpose } from '../faults/replyErrors.ts';
+import type { RegistryEvent } from '../../registry.ts';
+import type { Purpose, ReplyContext } from '../faults/replyErrors.ts';
 import { type Challenge, parseChallenges } from '../http/challenges.ts';
 import type { Transport } from '../transport/transport.ts';
 import { basic, requestToken, type TokenChallenge } from './tokenRequest.ts';
@@ -56,13 +57,16 @@ type ScopePattern = readonly [before: string, after?: string];
 export class Authenticator {
   readonly #transport: Transport;
   readonly #credentials: CredentialsSource;
+  readonly #onEvent: (event: RegistryEvent) => void;
   readonly #known = new Map<string, KnownServer>();
   readonly #tokens = new Map<string, CachedToken>();
+  readonly #odd = new Set<string>();
   readonly #pending = new Map<string, SharedWork<CachedToken>>();
 
-  constructor(transport: Transport, credentials: CredentialsSource) {
+  constructor(transport: Transport, credentials: CredentialsSource, onEvent: (event: RegistryEvent) => void) {
     this.#transport = transport;
     this.#credentials = credentials;
+    this.#onEvent = onEvent;
   }
 
   /**
@@ -118,6 +122,17 @@ export class Authenticator {
     return authorization;
   }
 
+  /** What is known of credentials that were not found, for the error of a registry that refuses the anonymous request. */
+  async whyAnonymous({
+    registry,
+    repository,
+  }: Purpose): Promise<Pick<ReplyContext, 'helperFailure' | 'credentialHint'>> {
+    return {
+      helperFailure: this.#credentials.failureFor(registry),
+      credentialHint: await this.#credentials.hintFor(registry, repository),
+    };
+  }
+
   #remember(context: AuthContext, { parameters }: Challenge): TokenChallenge {
     const realm = parameters.get('realm') ?? '';
     const service = parameters.get('service');
@@ -161,7 +176,12 @@ export class Authenticator {
   ): Promise<CachedToken> {
     const { server, purpose } = context;
     const credential = await this.#find(context, signal);
-    const token = await requestToken(this.#transport, challenge, credential, server, purpose, signal);
+    const why = credential === undefined ? await this.whyAnonymous(purpose) : {};
+    const token = await requestToken(this.#transport, challenge, { credential, ...why }, server, purpose, signal);
+    if (token.oddity !== undefined && !this.#odd.has(token.oddity)) {
+      this.#odd.add(token.oddity);
+      this.#onEvent({ type: 'warning', subject: purpose.registry, message: token.oddity });
+    }
     const cached = {
       authorization: { header: token.header, credentialSource: credential?.source },
       renewAtMs: performance.now() + token.lifetimeMs - Math.min(30_000, token.lifetimeMs / 4),

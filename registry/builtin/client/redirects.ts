@@ -1,6 +1,9 @@
 import { RegistryRedirect, RegistryRefusal } from '../../errors.ts';
 import { HostHealth, hostFaultOf } from '../../fallback/hostHealth.ts';
+import { includesHost } from '../../hosts/hosts.ts';
 import { redactUrl } from '../../hosts/redact.ts';
+import { isDigest } from '../../reference.ts';
+import type { HostChoice } from '../../registry.ts';
 import type { Purpose } from '../faults/replyErrors.ts';
 import { type HttpRequest, type Reply, requestOf } from '../http/reply.ts';
 import { dropBody } from '../transport/bodies.ts';
@@ -19,12 +22,15 @@ const RETRIES_WITHOUT_ANOTHER = 1;
  */
 export class Redirects {
   readonly #transport: Transport;
+  readonly #plainHttp: HostChoice;
   readonly #storage = new Map<string, HostHealth>();
   /** Which host an error came from. */
   readonly #origins = new WeakMap<RegistryRefusal, URL>();
 
-  constructor(transport: Transport) {
+  /** `plainHttp` names the hosts to which https may redirect over plain http. */
+  constructor(transport: Transport, plainHttp: HostChoice) {
     this.#transport = transport;
+    this.#plainHttp = plainHttp;
   }
 
   /**
@@ -43,14 +49,16 @@ export class Redirects {
     for (let redirects = 0; ; redirects += 1) {
       seen.add(url.href);
       const request = { ...first, url, headers: headersFor(url) };
+      const role = purpose.what === 'blob' ? ('storage host' as const) : ('host' as const);
+      const namedBy = { role, registry: purpose.registry, api: first.url };
       const reply =
         url.origin === first.url.origin
           ? await this.#transport.send(request, signal)
-          : await this.#sendToStorage(request, purpose, signal);
+          : await this.#sendToStorage({ ...request, namedBy }, purpose, signal);
       if (redirects === 0) onFirstReply(reply);
       if (![301, 302, 303, 307, 308].includes(reply.status)) return reply;
       await dropBody(reply, signal);
-      const target = targetOf(reply, purpose, seen);
+      const target = targetOf(reply, purpose, seen, this.#plainHttp);
       if (redirects >= MOST_REDIRECTS) throw redirectError(reply, purpose, target, `more than ${MOST_REDIRECTS} times`);
       url = target;
     }
@@ -104,7 +112,7 @@ export class Redirects {
 }
 
 /** Returns where a redirect leads. @throws RegistryRedirect for a target that must not be followed */
-function targetOf(reply: Reply, purpose: Purpose, seen: ReadonlySet<string>): URL {
+function targetOf(reply: Reply, purpose: Purpose, seen: ReadonlySet<string>, plainHttp: HostChoice): URL {
   const { url } = reply.request;
   const location = reply.headers.location?.toString();
   if (location === undefined || !URL.canParse(location, url.href))
@@ -115,19 +123,40 @@ function targetOf(reply: Reply, purpose: Purpose, seen: ReadonlySet<string>): UR
   target.password = '';
   if (!/^https?:$/.test(target.protocol))
     throw redirectError(reply, purpose, target, 'to an address that is neither http nor https');
-  if (url.protocol === 'https:' && target.protocol === 'http:')
-    throw redirectError(reply, purpose, target, 'from https to plain http');
+  if (url.protocol === 'https:' && target.protocol === 'http:') {
+    // Only what has a digest can be verified after a way on which anyone can change it.
+    const isPinned = isDigest(purpose.wanted ?? '');
+    if (!isPinned || !includesHost(plainHttp, target.host, 'http'))
+      throw redirectError(
+        reply,
+        purpose,
+        target,
+        `from https to plain http at ${target.host}`,
+        isPinned
+          ? `If ${target.host} is the registry's storage and known to have no TLS, allow it with --plain-http ${target.host}: no credentials are sent there, and the digest is verified. ${PORTAL_HINT}`
+          : PORTAL_HINT,
+      );
+  }
   if (seen.has(target.href)) throw redirectError(reply, purpose, target, 'in a circle');
   return target;
 }
 
-function redirectError(reply: Reply, { subject }: Purpose, target: URL | undefined, how: string): RegistryRedirect {
+const PORTAL_HINT =
+  "A login page of the network (captive portal) or a proxy may answer in the registry's place; otherwise the registry's operator must fix the redirect.";
+
+function redirectError(
+  reply: Reply,
+  { subject }: Purpose,
+  target: URL | undefined,
+  how: string,
+  hint = PORTAL_HINT,
+): RegistryRedirect {
   return new RegistryRedirect(`${reply.request.url.host} redirects ${how}`, {
     subject,
     status: reply.status,
     request: requestOf(reply),
     found: target === undefined ? 'no usable Location header' : redactUrl(target),
     hostwide: true,
-    hint: "A login page of the network (captive portal) or a proxy may answer in the registry's place; otherwise the registry's operator must fix the redirect.",
+    hint,
   });
 }

@@ -1,10 +1,10 @@
 import { RegistryRefusal } from '../../errors.ts';
 import { type RetryPolicy, retrying } from '../../fallback/retrying.ts';
 import type { Endpoint } from '../../hosts/hosts.ts';
-import type { RegistryEvent } from '../../registry.ts';
+import type { HostChoice, RegistryEvent } from '../../registry.ts';
 import { type ErrorBody, readErrorBody, withoutSecretsOf } from '../faults/errorBody.ts';
 import { type Purpose, replyError } from '../faults/replyErrors.ts';
-import type { Reply } from '../http/reply.ts';
+import { isWebPage, type Reply } from '../http/reply.ts';
 import { parseWarnings } from '../http/warnings.ts';
 import { readBody } from '../transport/bodies.ts';
 import type { Schemes } from '../transport/schemes.ts';
@@ -28,6 +28,7 @@ export interface RegistryClientOptions {
   readonly retries: number;
   readonly backoffMs: number;
   readonly onEvent: (event: RegistryEvent) => void;
+  readonly plainHttp: HostChoice;
   /** Called as soon as a server has asked for credentials in the way that only registries do. */
   readonly onIdentified: (registry: string) => void;
 }
@@ -44,13 +45,15 @@ export class RegistryClient {
   readonly #options: RegistryClientOptions;
   readonly #redirects: Redirects;
   readonly #warned = new Set<string>();
+  /** Origins that have sent a registry's reply. */
+  readonly #registries = new Set<string>();
 
   constructor(transport: Transport, authenticator: Authenticator, schemes: Schemes, options: RegistryClientOptions) {
     this.#transport = transport;
     this.#authenticator = authenticator;
     this.#schemes = schemes;
     this.#options = options;
-    this.#redirects = new Redirects(transport);
+    this.#redirects = new Redirects(transport, options.plainHttp);
   }
 
   /**
@@ -109,6 +112,7 @@ export class RegistryClient {
       const from = reply.request.url;
       if (reply.status === 200 || request.accept?.includes(reply.status)) {
         this.#warn(reply, purpose);
+        if (from.origin === url.origin && !isWebPage(reply)) this.#registries.add(url.origin);
         return reply;
       }
       const body = await this.#readError(reply, signal);
@@ -117,13 +121,14 @@ export class RegistryClient {
         challenged.add(from.origin);
         const context = this.#contextOf(request, url, from);
         const header = reply.headers['www-authenticate'];
+        if (header !== undefined) this.#registries.add(from.origin);
         const next = await this.#authenticator.answerChallenge(context, header, used, signal);
         if (next !== undefined) {
           authorizations.set(from.origin, next);
           continue;
         }
       }
-      throw this.#errorOf(reply, purpose, body, url, used);
+      throw await this.#errorOf(reply, purpose, body, used);
     }
   }
 
@@ -159,21 +164,20 @@ export class RegistryClient {
     }
   }
 
-  #errorOf(
+  async #errorOf(
     reply: Reply,
     purpose: Purpose,
     body: ErrorBody,
-    first: URL,
     authorization: Authorization | undefined,
-  ): RegistryRefusal {
-    const { url } = reply.request;
-    const redirected = url.origin !== first.origin;
+  ): Promise<RegistryRefusal> {
+    const { url, namedBy } = reply.request;
     const error = replyError(reply, purpose, body, {
       credentialSource: authorization?.credentialSource,
-      redirected,
+      ...(await this.#authenticator.whyAnonymous(purpose)),
+      isKnownRegistry: this.#registries.has(url.origin),
       timeoutMs: this.#transport.timeoutMs,
     });
-    if (redirected) this.#redirects.blame(error, url);
+    if (namedBy !== undefined) this.#redirects.blame(error, url);
     return error;
   }
 

@@ -1,10 +1,11 @@
 import type { Credential } from '../../credentials/credentialsFile.ts';
 import { RegistryProtocol, RegistryRedirect, RegistryUnauthorized } from '../../errors.ts';
-import { bareHost, isLoopback, isPrivateLiteral } from '../../hosts/hosts.ts';
+import { isLoopback } from '../../hosts/hosts.ts';
 import { redactTarget, redactUrl } from '../../hosts/redact.ts';
-import { looksLikeHtml, readErrorBody } from '../faults/errorBody.ts';
-import { type Purpose, replyError, webPageError } from '../faults/replyErrors.ts';
-import { type HttpRequest, type Reply, requestOf } from '../http/reply.ts';
+import { blamed, fixedBy } from '../faults/blame.ts';
+import { type ErrorBody, looksLikeHtml, readErrorBody } from '../faults/errorBody.ts';
+import { type Purpose, type ReplyContext, replyError, webPageError } from '../faults/replyErrors.ts';
+import { type HttpRequest, isWebPage, type NamedBy, type Reply, requestOf } from '../http/reply.ts';
 import { dropBody, readBody } from '../transport/bodies.ts';
 import type { Transport } from '../transport/transport.ts';
 
@@ -19,6 +20,13 @@ export interface Token {
   /** For the `Authorization` header. */
   readonly header: string;
   readonly lifetimeMs: number;
+  /** What the token server does otherwise than it should, as a sentence. */
+  readonly oddity?: string;
+}
+
+/** The credentials for a token request, or what is known of credentials that were not found. */
+export interface TokenLogin extends Pick<ReplyContext, 'helperFailure' | 'credentialHint'> {
+  readonly credential: Credential | undefined;
 }
 
 const DEFAULT_LIFETIME_MS = 60_000;
@@ -27,26 +35,31 @@ const MOST_REDIRECTS = 5;
 
 /**
  * Fetches a token from a challenge's realm: by GET, with Basic authentication if there is a password, or by POST for an
- * identity token. A realm in a private network or over plain http is refused unless the registry, at `api`, is there too.
+ * identity token. A realm is contacted only at an address that the registry, at `api`, could reach itself (see Transport), and
+ * gets no credentials over plain http unless the registry uses it too. What another host than the registry answers is neither
+ * quoted nor, unless it is a token, sent anywhere: a realm can be any server that this machine reaches.
  * A token without `expires_in` is good for 60 s. @throws this room's refusals, or the signal's reason
  */
 export async function requestToken(
   transport: Transport,
   { realm, service, scope }: TokenChallenge,
-  credential: Credential | undefined,
+  login: TokenLogin,
   api: URL,
   purpose: Purpose,
   signal: AbortSignal,
 ): Promise<Token> {
+  const { credential } = login;
   const url = realmUrl(realm, api, purpose);
   if (credential?.kind !== 'identityToken') {
     if (service !== undefined) url.searchParams.set('service', service);
     for (const one of (scope ?? '').split(' ')) if (one !== '') url.searchParams.append('scope', one);
   }
-  requireSafeRealm(url, api, credential !== undefined, purpose);
-  const reply = await follow(transport, tokenRequest(url, service, scope, credential), api, purpose, signal);
+  requireTls(url, api, credential !== undefined, purpose);
+  const namedBy: NamedBy = { role: 'token server', registry: purpose.registry, api };
+  const first = { ...tokenRequest(url, service, scope, credential), namedBy };
+  const reply = await follow(transport, first, api, purpose, signal);
   const body = await readBody(reply, 1 << 20, transport.timeoutMs, signal);
-  if (reply.status !== 200) throw tokenError(reply, body, credential, purpose, transport.timeoutMs);
+  if (reply.status !== 200) throw tokenError(reply, body, login, purpose, transport.timeoutMs);
   return readToken(reply, body, purpose);
 }
 
@@ -92,8 +105,8 @@ async function follow(
     const isDowngrade = request.url.protocol === 'https:' && target?.protocol !== 'https:';
     // A POST carries a secret in its body: it goes to the realm that was checked, and nowhere else.
     if (target === undefined || isDowngrade || request.method === 'POST') throw redirectError(reply, target, purpose);
-    requireSafeRealm(target, api, !isElsewhere && 'authorization' in request.headers, purpose);
-    request = { method: 'GET', url: target, headers: isElsewhere ? {} : request.headers };
+    requireTls(target, api, !isElsewhere && 'authorization' in request.headers, purpose);
+    request = { ...first, method: 'GET', url: target, headers: isElsewhere ? {} : request.headers };
   }
   throw new RegistryRedirect(`The token server of ${purpose.registry} redirects without end`, {
     subject: purpose.subject,
@@ -109,7 +122,7 @@ function redirectError(reply: Reply, target: URL | undefined, purpose: Purpose):
       subject: purpose.subject,
       status: reply.status,
       request: requestOf(reply),
-      found: target === undefined ? 'no usable Location header' : redactUrl(target),
+      found: target === undefined ? 'no usable Location header' : target.origin,
       hint: 'A login page of the network (captive portal) may answer in its place; otherwise its operator must fix the redirect.',
     },
   );
@@ -130,33 +143,27 @@ function realmUrl(realm: string, api: URL, purpose: Purpose): URL {
   });
 }
 
-/** A registry may name any realm, but not have secrets sent in the clear or requests into a private network. @throws RegistryProtocol */
-function requireSafeRealm(realm: URL, api: URL, withCredentials: boolean, purpose: Purpose): void {
-  const isOwnHost = bareHost(realm.hostname) === bareHost(api.hostname);
+/** A registry may name any realm, but not have secrets sent in the clear. @throws RegistryProtocol */
+function requireTls(realm: URL, api: URL, withCredentials: boolean, purpose: Purpose): void {
   const isOwnMachine = isLoopback(realm.hostname) && isLoopback(api.hostname);
-  const isLinkLocal = /^169\.254\.|^fe[89ab][0-9a-f]:/.test(bareHost(realm.hostname));
-  const isForeign = isPrivateLiteral(realm.hostname) && !isOwnHost && !isOwnMachine;
-  const isClear = realm.protocol === 'http:' && api.protocol === 'https:' && !isOwnMachine;
-  if (!(isForeign && isLinkLocal) && !(withCredentials && (isForeign || isClear))) return;
-  throw new RegistryProtocol(`${purpose.registry} names a token server that must not be sent requests or credentials`, {
+  if (!withCredentials || realm.protocol !== 'http:' || api.protocol !== 'https:' || isOwnMachine) return;
+  throw new RegistryProtocol(`${purpose.registry} names a token server that must not be sent credentials`, {
     subject: purpose.subject,
-    expected: isForeign ? 'a token server with a public name, or the registry itself' : 'a token server over https',
+    expected: 'a token server over https',
     found: redactUrl(realm),
     hint: "Check the registry's name; if it is right, its operator must fix the address of its token server.",
   });
 }
 
-function tokenError(
-  reply: Reply,
-  body: Buffer,
-  credential: Credential | undefined,
-  purpose: Purpose,
-  timeoutMs: number,
-): Error {
-  const words = readErrorBody(body, reply.headers['content-type']?.toString(), reply);
-  const about = { credentialSource: credential?.source, redirected: false, timeoutMs };
-  if (![400, 401, 403].includes(reply.status)) return replyError(reply, purpose, words, about);
-  const refusal = replyError({ ...reply, status: 401 }, purpose, words, about);
+function tokenError(reply: Reply, body: Buffer, login: TokenLogin, purpose: Purpose, timeoutMs: number): Error {
+  const words = quotable(readErrorBody(body, reply.headers['content-type']?.toString(), reply), reply);
+  const { credential, ...why } = login;
+  const context = { ...why, credentialSource: credential?.source, isKnownRegistry: true, timeoutMs };
+  if (![400, 401, 403].includes(reply.status) || (words.isHtml && reply.status !== 401))
+    return replyError(reply, purpose, words, context);
+  const asRegistry = { ...reply, status: 401, request: { ...reply.request, namedBy: undefined } };
+  const refusal = replyError(asRegistry, purpose, words, context);
+  if (!(refusal instanceof RegistryUnauthorized)) return refusal;
   return new RegistryUnauthorized(
     credential === undefined
       ? `${purpose.registry} does not give an anonymous token for ${purpose.repository}`
@@ -173,26 +180,56 @@ function tokenError(
   );
 }
 
+/** distribution-spec, Error codes; RFC 6749, 5.2. */
+const KNOWN_CODES =
+  /^(?:UNAUTHORIZED|DENIED|TOOMANYREQUESTS|UNSUPPORTED|UNKNOWN|NAME_(?:INVALID|UNKNOWN)|invalid_(?:request|client|grant|scope)|unauthorized_client|unsupported_grant_type)$/;
+
+/** Returns of an error body only what may be shown: of another host than the registry, codes that every token server has. */
+function quotable(body: ErrorBody, { request: { url, namedBy } }: Reply): ErrorBody {
+  if (url.origin === namedBy?.api.origin) return body;
+  const diagnostics = body.diagnostics
+    .filter(({ code }) => KNOWN_CODES.test(code))
+    .map(({ code }) => ({ code, message: '' }));
+  return { diagnostics, said: diagnostics.map(({ code }) => code).join('; ') || undefined, isHtml: body.isHtml };
+}
+
+/** RFC 6750, 2.1: b64token. */
+const TOKEN = /^[A-Za-z0-9._~+/-]{1,65536}={0,8}$/;
+
 function readToken(reply: Reply, body: Buffer, purpose: Purpose): Token {
   const text = body.toString('utf8');
-  const details = { subject: purpose.subject, status: reply.status, request: requestOf(reply) };
-  if (looksLikeHtml(text, reply.headers['content-type']?.toString()))
-    throw webPageError(reply.request.url.host, details);
-  let json: Record<string, unknown> = {};
+  const { host } = reply.request.url;
+  let json: Record<string, unknown> | undefined;
   try {
     // The parser's own error is dropped, because it quotes the token.
     json = Object(JSON.parse(text)) as Record<string, unknown>;
   } catch {}
-  const token = [json.token, json.access_token].find(it => typeof it === 'string' && it !== '');
-  if (typeof token !== 'string' || !/^[\x21-\x7e]{1,65536}$/.test(token))
-    throw new RegistryProtocol(`The token server of ${purpose.registry} sent no usable token`, {
-      ...details,
-      expected: '{"token": "…"}',
-      temporary: true,
-      retryLimit: 2,
-      hint: "The registry's operator must fix its token server.",
-    });
-  return { header: `Bearer ${token}`, lifetimeMs: lifetimeOf(json.expires_in) };
+  const type = isWebPage(reply) ? 'text/html' : undefined;
+  if (json === undefined && looksLikeHtml(text, type)) throw webPageError(reply, purpose.subject);
+  const token = [json?.token, json?.access_token].find(it => typeof it === 'string' && it !== '');
+  if (typeof token !== 'string' || !TOKEN.test(token))
+    throw new RegistryProtocol(
+      blamed(
+        reply.request.namedBy,
+        host,
+        `it sent no usable token${type === undefined || json === undefined ? '' : `, but JSON of the type ${type}`}`,
+      ),
+      {
+        subject: purpose.subject,
+        status: reply.status,
+        request: requestOf(reply),
+        expected: '{"token": "…"}',
+        temporary: true,
+        retryLimit: 2,
+        hint: fixedBy(reply.request.namedBy, host, 'The operator of the token server must fix it.'),
+      },
+    );
+  const oddity = `the token server ${host} sends JSON with the type text/html, which is that of web pages: its operator should correct it to application/json`;
+  return {
+    header: `Bearer ${token}`,
+    lifetimeMs: lifetimeOf(json?.expires_in),
+    ...(type === undefined ? {} : { oddity }),
+  };
 }
 
 function lifetimeOf(expiresIn: unknown): number {

@@ -1,4 +1,6 @@
+import { withoutHelperError } from '../../credentials/credentialsSource.ts';
 import {
+  type RegistryCredentials,
   RegistryDenied,
   RegistryNotFound,
   RegistryProtocol,
@@ -9,9 +11,11 @@ import {
   RegistryUnauthorized,
   RegistryUnavailable,
 } from '../../errors.ts';
+import { printable } from '../../hosts/redact.ts';
 import { parseChallenges } from '../http/challenges.ts';
 import { type Reply, requestOf } from '../http/reply.ts';
 import { parseRetryAfter } from '../http/retryAfter.ts';
+import { blamed, fixedBy } from './blame.ts';
 import type { ErrorBody } from './errorBody.ts';
 import { proxyStatusError } from './transportErrors.ts';
 
@@ -29,8 +33,12 @@ export interface Purpose {
 export interface ReplyContext {
   /** Where the credentials of the request were found; undefined for an anonymous one. */
   readonly credentialSource: string | undefined;
-  /** True if the reply is from a host that the registry had redirected to. */
-  readonly redirected: boolean;
+  /** Why a helper that was to have credentials gave none. */
+  readonly helperFailure?: RegistryCredentials | undefined;
+  /** What else is known of missing credentials, as a further sentence of the hint. */
+  readonly credentialHint?: string;
+  /** True if the host has shown before that it is a registry. */
+  readonly isKnownRegistry: boolean;
   readonly timeoutMs: number;
 }
 
@@ -49,7 +57,8 @@ const LOGIN_HINT =
 /** Returns the error for a reply that is not a success, from its status and the error body. */
 export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, context: ReplyContext): RegistryRefusal {
   const { status } = reply;
-  const { host } = reply.request.url;
+  const { namedBy, url } = reply.request;
+  const { host } = url;
   const details: Details = {
     subject: purpose.subject,
     status,
@@ -60,10 +69,20 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
   };
   if (status === 407)
     return proxyStatusError(407, { ...reply.request, proxy: reply.proxy, timeoutMs: context.timeoutMs });
-  if (status === 511 || (body.isHtml && status < 400)) return webPageError(host, details);
+  if (status === 511 || (body.isHtml && status < 400)) return webPageError(reply, purpose.subject);
   if (TEMPORARY.includes(status) || (status >= 500 && status !== 501 && status !== 505))
-    return unavailableError(reply, host, details);
-  if (status === 403 && context.redirected)
+    return unavailableError(reply, details);
+  if (namedBy?.role === 'token server')
+    return new RegistryProtocol(
+      blamed(namedBy, host, `it answers ${status}${body.isHtml ? ' with a web page' : ''} instead of a token`),
+      {
+        ...details,
+        hostwide: true,
+        hint: fixedBy(namedBy, host, 'The repository and the credentials are not at fault.'),
+      },
+    );
+  const isRedirected = namedBy !== undefined;
+  if (status === 403 && isRedirected)
     return new RegistryDenied(`${host}, to which ${purpose.registry} redirects, does not allow the blob to be read`, {
       ...details,
       // The signed URL may have expired; the registry gives a new one.
@@ -71,13 +90,22 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
       retryLimit: 2,
       hint: "Check this machine's clock: signed URLs expire within minutes.",
     });
-  if (status === 401)
-    return unauthorizedError(purpose, context, {
+  const other = isRedirected || context.isKnownRegistry ? undefined : otherThanRegistry(reply, body);
+  if (status === 401) {
+    // RFC 9110, 11.6.1: a 401 must have a challenge, so this is not a registry, or a broken one.
+    const hostwide = parseChallenges(reply.headers['www-authenticate']).length === 0;
+    const more = { ...details, ...ifTokenTooNew(reply), hostwide };
+    if (hostwide && other !== undefined)
+      return new RegistryUnauthorized(`${host} ${other}`, { ...more, hint: noRegistryHint(url) });
+    return unauthorizedError(purpose, context, more);
+  }
+  if (status === 403 && other !== undefined)
+    return new RegistryDenied(`${host} ${other}`, {
       ...details,
-      ...ifTokenTooNew(reply),
-      // RFC 9110, 11.6.1: a 401 must have a challenge, so this is not a registry, or a broken one.
-      hostwide: parseChallenges(reply.headers['www-authenticate']).length === 0,
+      hint: `${noRegistryHint(url)} A firewall in front of a registry may also refuse this client.`,
     });
+  if (status === 403 && context.credentialSource === undefined && context.helperFailure !== undefined)
+    return unauthorizedError(purpose, context, details);
   if (status === 403)
     return new RegistryDenied(
       `${purpose.registry} does not allow ${purpose.repository} to be read${withCredentials(context)}`,
@@ -86,18 +114,48 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
         hint: context.credentialSource === undefined ? LOGIN_HINT : rightsHint(purpose),
       },
     );
-  if (status === 404) return notFoundError(purpose, body, context, details, host);
+  if (status === 404 && other !== undefined)
+    return new RegistryNotFound(`${host} ${other}`, { ...details, missing: 'unknown', hint: noRegistryHint(url) });
+  if (status === 404) return notFoundError(purpose, body, isRedirected, details, host);
   // nginx's 400, and so Kubernetes' ingress', where a client certificate is required.
   if (status === 400 && /SSL certificate/i.test(body.title ?? body.said ?? ''))
     return clientCertificateError(host, details);
-  return new RegistryProtocol(`${host} answered with status ${status}, which is unexpected here`, {
-    ...details,
-    // 204 means no content, which is a passing fault more often than an answer.
-    temporary: status === 204,
-    hint: body.isHtml
-      ? 'The answer is a web page: check that the host is a registry, and that no proxy answers for it.'
-      : 'Check that the host is an OCI registry and the name is right.',
-  });
+  return new RegistryProtocol(
+    blamed(
+      namedBy,
+      host,
+      other === undefined ? `${host} answered with status ${status}, which is unexpected here` : `${host} ${other}`,
+    ),
+    {
+      ...details,
+      // 204 means no content, which is a passing fault more often than an answer.
+      temporary: status === 204,
+      hint: body.isHtml
+        ? 'The answer is a web page: check that the host is a registry, and that no proxy answers for it.'
+        : 'Check that the host is an OCI registry and the name is right.',
+    },
+  );
+}
+
+/**
+ * Returns what a host did, as the rest of a sentence, if its error is not one of a registry: registries answer with JSON that
+ * has `errors` (distribution-spec, Error codes), or name the version of their API. Undefined also for an empty body.
+ */
+function otherThanRegistry(
+  { status, headers }: Reply,
+  { diagnostics, isHtml, title, said }: ErrorBody,
+): string | undefined {
+  if (status < 400 || diagnostics.length > 0 || headers['docker-distribution-api-version'] !== undefined)
+    return undefined;
+  const isText = /^\s*text\//i.test(headers['content-type']?.toString() ?? '');
+  if (!isHtml && !isText && said === undefined) return undefined;
+  const words = (isHtml ? title : said) ?? '';
+  const page = isHtml ? 'a web page' : isText ? 'a line of text' : 'a document of another kind';
+  return `is probably not a registry: it answers ${status} with ${page}${words === '' ? '' : ` (“${printable(words, 80)}”)`}`;
+}
+
+function noRegistryHint({ origin }: URL): string {
+  return `Check the host and the port: "curl -i ${origin}/v2/" prints status 200 or 401 at every registry. Some registries have a host name or a port of their own, next to that of their web pages.`;
 }
 
 function clientCertificateError(host: string, details: Details): RegistryTls {
@@ -109,26 +167,38 @@ function clientCertificateError(host: string, details: Details): RegistryTls {
 }
 
 /** Returns the error for a web page where registry data was expected. */
-export function webPageError(host: string, details: Details): RegistryProtocol {
-  return new RegistryProtocol(`${host} answered with a web page instead of registry data`, {
-    ...details,
-    expected: 'the reply of an OCI registry',
-    found: 'HTML',
-    // A gateway in front of the registry may send an error page for a moment only.
-    temporary: true,
-    retryLimit: 1,
-    hostwide: true,
-    hint: "A login page of the network (captive portal) or a proxy answers in the registry's place, or the host is not a registry: open it in a browser to see.",
-  });
+export function webPageError(reply: Reply, subject: string): RegistryProtocol {
+  const { namedBy, url } = reply.request;
+  return new RegistryProtocol(
+    blamed(namedBy, url.host, `${url.host} answered with a web page instead of registry data`),
+    {
+      subject,
+      status: reply.status,
+      request: requestOf(reply),
+      expected: 'the reply of an OCI registry',
+      found: 'HTML',
+      // A gateway in front of the registry may send an error page for a moment only.
+      temporary: true,
+      retryLimit: 1,
+      hostwide: true,
+      hint: fixedBy(
+        namedBy,
+        url.host,
+        "A login page of the network (captive portal) or a proxy answers in the registry's place, or the host is not a registry: open it in a browser to see.",
+      ),
+    },
+  );
 }
 
-function unauthorizedError(purpose: Purpose, context: ReplyContext, details: Details): RegistryUnauthorized {
+function unauthorizedError(purpose: Purpose, context: ReplyContext, details: Details): RegistryRefusal {
+  if (context.credentialSource === undefined && context.helperFailure !== undefined)
+    return withoutHelperError(purpose.registry, purpose.repository, context.helperFailure, details);
   if (context.credentialSource === undefined)
     return new RegistryUnauthorized(
       `${purpose.registry} does not allow ${purpose.repository} to be read without a login`,
       {
         ...details,
-        hint: LOGIN_HINT,
+        hint: LOGIN_HINT + (context.credentialHint ?? ''),
       },
     );
   return new RegistryUnauthorized(
@@ -159,11 +229,11 @@ function rightsHint({ repository }: Purpose): string {
 function notFoundError(
   purpose: Purpose,
   body: ErrorBody,
-  context: ReplyContext,
+  isRedirected: boolean,
   details: Details,
   host: string,
 ): RegistryNotFound {
-  const holder = context.redirected ? `${host}, to which ${purpose.registry} redirects,` : purpose.registry;
+  const holder = isRedirected ? `${host}, to which ${purpose.registry} redirects,` : purpose.registry;
   const codes = body.diagnostics.map(({ code }) => code.toUpperCase());
   const has = (pattern: RegExp): boolean => codes.some(code => pattern.test(code));
   if (has(/^NAME_(?:UNKNOWN|INVALID)$|REPOSITORY.*NOT/) || purpose.what === 'tags')
@@ -177,8 +247,8 @@ function notFoundError(
       ...details,
       missing: 'blob',
       // That storage host may be one of several and not have the blob yet; the registry may redirect to another.
-      ...(context.redirected ? { temporary: true, retryLimit: 2 } : {}),
-      hint: context.redirected
+      ...(isRedirected ? { temporary: true, retryLimit: 2 } : {}),
+      hint: isRedirected
         ? 'The registry lists it, but its storage does not have it: push the image again.'
         : 'The image is incomplete there, or the registry removed the blob meanwhile: push the image again.',
     });
@@ -198,8 +268,10 @@ function notFoundError(
   );
 }
 
-function unavailableError(reply: Reply, host: string, details: Details): RegistryRefusal {
-  const { status, headers } = reply;
+function unavailableError(reply: Reply, details: Details): RegistryRefusal {
+  const { status, headers, proxy } = reply;
+  const { namedBy, url } = reply.request;
+  const { host } = url;
   const retryAfterMs = parseRetryAfter(headers['retry-after']?.toString(), headers.date?.toString(), Date.now());
   const isTooLong = retryAfterMs !== undefined && retryAfterMs > LONGEST_RETRY_AFTER_MS;
   const wait = isTooLong
@@ -213,12 +285,21 @@ function unavailableError(reply: Reply, host: string, details: Details): Registr
     ...(retryAfterMs === undefined || isTooLong ? {} : { retryAfterMs }),
   };
   if (status === 429)
-    return new RegistryRateLimited(`${host} limits the rate of requests${wait}`, {
+    return new RegistryRateLimited(blamed(namedBy, host, `${host} limits the rate of requests${wait}`), {
       ...more,
       hint: 'Wait, lower --concurrency, or log in: limits for known users are often higher.',
     });
-  return new RegistryUnavailable(`${host} cannot answer now: status ${status}${wait}`, {
+  // A proxy that forwards plain http answers in the name of the host that it cannot reach.
+  const forwarded =
+    proxy !== undefined && url.protocol === 'http:' ? ` The proxy ${proxy.host} may have answered.` : '';
+  return new RegistryUnavailable(blamed(namedBy, host, `${host} cannot answer now: status ${status}${wait}`), {
     ...more,
-    hint: 'Try again later; if it lasts, the registry or a proxy in front of it is broken.',
+    hint: fixedBy(
+      namedBy,
+      host,
+      namedBy === undefined
+        ? `Try again later; if it lasts, the registry or a proxy in front of it is broken.${forwarded}`
+        : `Try again later; if it lasts, the ${namedBy.role} or a proxy in front of it is broken.${forwarded}`,
+    ),
   });
 }

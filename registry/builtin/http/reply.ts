@@ -2,11 +2,22 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { redactUrl } from '../../hosts/redact.ts';
 
+/** How a host that the user did not name came to be contacted; `host` is one that anything but a blob was redirected to. */
+export interface NamedBy {
+  readonly role: 'token server' | 'storage host' | 'host';
+  /** The registry that named it, as the user wrote it. */
+  readonly registry: string;
+  /** URL of the registry's API. */
+  readonly api: URL;
+}
+
 export interface HttpRequest {
   readonly method: 'GET' | 'HEAD' | 'POST';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** Set for a token server, and for a host that the registry redirected to. */
+  readonly namedBy?: NamedBy | undefined;
   /** Which attempt this is, from 1. Default 1. For the debug log only. */
   readonly attempt?: number;
 }
@@ -28,4 +39,9 @@ export interface Reply {
 /** `METHOD URL` for error messages, without user info and query string. */
 export function requestOf({ request }: Pick<Reply, 'request'>): string {
   return `${request.method} ${redactUrl(request.url)}`;
+}
+
+/** Returns true for a reply of type HTML, whatever its status. */
+export function isWebPage({ headers }: Pick<Reply, 'headers'>): boolean {
+  return /^\s*text\/html/i.test(headers['content-type']?.toString() ?? '');
 }

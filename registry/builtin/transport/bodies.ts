@@ -101,7 +101,7 @@ export function contentEncoding(reply: Reply): string | undefined {
 }
 
 export function failedRequestOf({ request, proxy }: Reply, timeoutMs: number): FailedRequest {
-  return { method: request.method, url: request.url, proxy, timeoutMs };
+  return { method: request.method, url: request.url, proxy, timeoutMs, namedBy: request.namedBy };
 }
 
 function decoderFor(encoding: string): Transform | undefined {

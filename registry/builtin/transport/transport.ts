@@ -1,18 +1,21 @@
 import { setMaxListeners } from 'node:events';
-import { buildConnector, type Dispatcher, Pool } from 'undici';
+import { type Dispatcher, Pool } from 'undici';
 import { HostLimit } from '../../concurrency/hostLimit.ts';
 import { RegistryTimeout } from '../../errors.ts';
+import { type AddressKind, addressKind } from '../../hosts/addresses.ts';
+import { AddressForbidden } from '../../hosts/dial.ts';
+import { bareHost, includesHost, isLoopback } from '../../hosts/hosts.ts';
 import { proxyFor } from '../../hosts/proxy.ts';
 import { printable } from '../../hosts/redact.ts';
 import { Trust, type TrustOptions } from '../../hosts/trust.ts';
 import type { RegistryOptions } from '../../registry.ts';
 import { transportError } from '../faults/transportErrors.ts';
-import type { HttpRequest, Reply } from '../http/reply.ts';
+import type { HttpRequest, NamedBy, Reply } from '../http/reply.ts';
 import { parseRetryAfter } from '../http/retryAfter.ts';
-import { proxyAuthorization, tunnelConnector } from './tunnel.ts';
+import { connectorFor, proxyAuthorization } from './connect.ts';
 
 export type TransportOptions = TrustOptions &
-  Pick<RegistryOptions, 'concurrency' | 'timeoutMs' | 'env' | 'onRequest'> & {
+  Pick<RegistryOptions, 'concurrency' | 'timeoutMs' | 'env' | 'onRequest' | 'allowHost'> & {
     /** Called when a request is sent, and again when its reply arrives. */
     readonly onContact?: (contact: Contact) => void;
   };
@@ -32,6 +35,7 @@ interface RequestReport {
 /** A longer Retry-After does not stop the requests of others; each request decides for itself. */
 const LONGEST_PAUSE_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 10_000;
+const MOST_PUBLIC_FIRST: readonly AddressKind[] = ['public', 'private', 'loopback', 'metadata'];
 /** Node's own limit is 16 KiB, which a few cookies of a gateway exceed; Go's is 1 MiB. */
 const MOST_HEADER_BYTES = 256 * 1024;
 
@@ -45,6 +49,8 @@ export class Transport {
   readonly #trust: Trust;
   readonly #pools = new Map<string, Promise<Pool>>();
   readonly #limits = new Map<string, HostLimit>();
+  /** The kind of address that an origin was reached at; if it had several, the most public one. */
+  readonly #kinds = new Map<string, AddressKind>();
   readonly #closing = new AbortController();
   #requests = 0;
 
@@ -67,7 +73,7 @@ export class Transport {
     // One signal serves a whole run, so that hundreds of listeners are not a leak.
     setMaxListeners(0, signal);
     const proxy = proxyFor(url, this.#options.env ?? {});
-    const pool = await this.#poolFor(url, proxy);
+    const pool = await this.#poolFor(request, proxy);
     const slot = await this.#limitOf(url.origin).acquire(signal);
     const report = this.#report(request);
     try {
@@ -101,7 +107,7 @@ export class Transport {
       const { countBytes } = report;
       return { request, status: statusCode, headers, body, proxy, countBytes, release: slot.release };
     } catch (error) {
-      const refusal = transportError(error, { method: request.method, url, proxy, timeoutMs: this.timeoutMs });
+      const refusal = transportError(error, { ...request, proxy, timeoutMs: this.timeoutMs });
       if (!signal.aborted && refusal instanceof RegistryTimeout) slot.slowDown();
       slot.release();
       report.failed(signal.aborted ? 'the request was aborted' : refusal.message);
@@ -152,33 +158,48 @@ export class Transport {
     return limit;
   }
 
-  #poolFor(url: URL, proxy: URL | undefined): Promise<Pool> {
-    const key = `${url.origin} ${proxy?.href ?? ''}`;
+  async #poolFor({ method, url, namedBy }: HttpRequest, proxy: URL | undefined): Promise<Pool> {
+    const allowed = this.#allowedFor(url, namedBy);
+    if (!isAllowedByName(url, allowed))
+      throw transportError(new AddressForbidden(bareHost(url.hostname)), {
+        ...{ method, url, proxy, namedBy },
+        timeoutMs: this.timeoutMs,
+      });
+    // A connection that was opened for one registry is not used for another that may not connect there.
+    const key = `${url.origin} ${proxy?.href ?? ''} ${allowed?.join() ?? ''}`;
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
-    const pool = this.#open(url, proxy);
+    const pool = this.#open(url, proxy, allowed);
     this.#pools.set(key, pool);
     return pool;
   }
 
-  async #open(url: URL, proxy: URL | undefined): Promise<Pool> {
-    const timeoutMs = Math.min(this.timeoutMs, CONNECT_TIMEOUT_MS);
-    const { signal } = this.#closing;
+  /**
+   * Returns the kinds of addresses at which a host may be contacted; undefined for all. A registry must not send this client
+   * to addresses that the registry itself may be unable to reach.
+   */
+  #allowedFor(url: URL, namedBy: NamedBy | undefined): readonly AddressKind[] | undefined {
+    if (namedBy === undefined || namedBy.api.origin === url.origin) return undefined;
+    const scheme = url.protocol === 'https:' ? 'https' : 'http';
+    if (includesHost(this.#options.allowHost, url.host, scheme)) return ['public', 'private', 'loopback'];
+    const own = this.#kinds.get(namedBy.api.origin);
+    return own === 'private' || own === 'loopback' ? ['public', own] : ['public'];
+  }
+
+  async #open(url: URL, proxy: URL | undefined, allowed: readonly AddressKind[] | undefined): Promise<Pool> {
+    const route = {
+      url,
+      proxy,
+      trust: this.#trust,
+      timeoutMs: Math.min(this.timeoutMs, CONNECT_TIMEOUT_MS),
+      signal: this.#closing.signal,
+      ...(allowed === undefined ? {} : { allows: (kind: AddressKind) => allowed.includes(kind) }),
+    };
+    // Unusable certificates are reported before any request.
+    if (url.protocol === 'https:') await this.#trust.settingsFor(url.host);
     const target = proxy !== undefined && url.protocol === 'http:' ? proxy : url;
-    const connectDirectly = buildConnector({
-      ...(target.protocol === 'https:' ? await this.#trust.settingsFor(target.host) : {}),
-      timeout: timeoutMs,
-      signal,
-    } as buildConnector.BuildOptions);
-    const connect =
-      proxy === undefined || url.protocol === 'http:'
-        ? connectDirectly
-        : tunnelConnector(
-            { proxy, proxyTls: await this.#trust.settingsFor(proxy.host), timeoutMs, signal },
-            connectDirectly,
-          );
     return new Pool(target.origin, {
-      connect,
+      connect: connectorFor(route, address => this.#reached(url, addressKind(address))),
       connections: this.#slots,
       pipelining: 1,
       maxHeaderSize: MOST_HEADER_BYTES,
@@ -186,6 +207,18 @@ export class Transport {
       bodyTimeout: this.timeoutMs,
     });
   }
+
+  #reached({ origin }: URL, kind: AddressKind): void {
+    const known = this.#kinds.get(origin);
+    if (known === undefined || MOST_PUBLIC_FIRST.indexOf(kind) < MOST_PUBLIC_FIRST.indexOf(known))
+      this.#kinds.set(origin, kind);
+  }
+}
+
+/** Judges a literal address before any request. Other names are judged when they are resolved, unless a proxy does that. */
+function isAllowedByName({ hostname }: URL, allowed: readonly AddressKind[] | undefined): boolean {
+  if (allowed === undefined) return true;
+  return allowed.includes(isLoopback(hostname) ? 'loopback' : addressKind(bareHost(hostname)));
 }
 
 /** Rejects at an abort, which undici notices only once it is connected. */

@@ -1,0 +1,193 @@
+import http from 'node:http';
+import { isIP, type Socket } from 'node:net';
+import tls from 'node:tls';
+import type { buildConnector } from 'undici';
+import { RegistryRefusal } from '../../errors.ts';
+import type { AddressKind } from '../../hosts/addresses.ts';
+import { dial } from '../../hosts/dial.ts';
+import { bareHost } from '../../hosts/hosts.ts';
+import type { TlsSettings, Trust } from '../../hosts/trust.ts';
+import { CertificateRejected, summarizeChain } from '../faults/tlsErrors.ts';
+import { TunnelFailed } from '../faults/transportErrors.ts';
+
+/** How to connect to a server. */
+export interface Route {
+  readonly url: URL;
+  readonly proxy: URL | undefined;
+  readonly trust: Trust;
+  /** For each of: the connection, a TLS handshake, the proxy's reply. */
+  readonly timeoutMs: number;
+  /** Ends connections that are being opened. */
+  readonly signal: AbortSignal;
+  /** Judges the address of the server itself, where this machine connects to it. Default: all are allowed. */
+  readonly allows?: (kind: AddressKind) => boolean;
+}
+
+/** A connector for undici. `onAddress` gets the address of each connection that is not made by a proxy. */
+export function connectorFor(route: Route, onAddress: (address: string) => void): buildConnector.connector {
+  let session: Buffer | undefined;
+  const open = async (): Promise<Socket> => {
+    const { socket, address } = await openSocket(route);
+    if (address !== undefined) onAddress(address);
+    if (route.url.protocol !== 'https:') return socket;
+    const settings = await route.trust.settingsFor(route.url.host);
+    const secure = await openTls(socket, route.url, settings, route, session);
+    secure.on('session', (latest: Buffer) => {
+      session = latest;
+    });
+    return secure;
+  };
+  return (_, callback) => {
+    open().then(
+      socket => callback(null, socket as tls.TLSSocket),
+      (error: Error) => callback(error, null),
+    );
+  };
+}
+
+/** A connection to a server, and the address of that server unless a proxy connects to it. */
+interface Opened {
+  readonly socket: Socket;
+  readonly address?: string;
+}
+
+/**
+ * Opens a connection to a server: directly, through the tunnel of a proxy (RFC 9110, 9.3.6), or, for plain http, to the proxy
+ * that forwards requests. @throws TunnelFailed if the proxy fails; otherwise what `dial` throws
+ */
+export async function openSocket(route: Route): Promise<Opened> {
+  const { url, proxy } = route;
+  if (proxy === undefined) return dial({ hostname: url.hostname, port: portOf(url) }, route);
+  try {
+    const { allows: _, ...toProxy } = route;
+    const { socket: plain } = await dial({ hostname: proxy.hostname, port: portOf(proxy) }, toProxy);
+    const isSecure = proxy.protocol === 'https:';
+    const socket = isSecure ? await openTls(plain, proxy, await route.trust.settingsFor(proxy.host), route) : plain;
+    return { socket: url.protocol === 'https:' ? await openTunnel(socket, route, proxy) : socket };
+  } catch (error) {
+    if (error instanceof TunnelFailed || error instanceof RegistryRefusal || !(error instanceof Error)) throw error;
+    throw new TunnelFailed(error.message, undefined, error);
+  }
+}
+
+/**
+ * Does a TLS handshake and checks the certificate, unless the settings accept any. Node's own check would destroy the
+ * connection before the certificate can be described. @throws CertificateRejected, the error of the socket
+ */
+export function openTls(
+  socket: Socket,
+  url: URL,
+  { secureContext, rejectUnauthorized }: TlsSettings,
+  { timeoutMs, signal }: Pick<Route, 'timeoutMs' | 'signal'>,
+  session?: Buffer,
+): Promise<tls.TLSSocket> {
+  const host = bareHost(url.hostname);
+  const secure = tls.connect({
+    socket,
+    secureContext,
+    rejectUnauthorized: false,
+    host,
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+    ...(session === undefined ? {} : { session }),
+    ALPNProtocols: ['http/1.1'],
+  });
+  return opened(secure, 'secureConnect', timeoutMs, signal, () => {
+    if (secure.authorized || !rejectUnauthorized) return;
+    throw new CertificateRejected(
+      String(secure.authorizationError),
+      summarizeChain(secure.getPeerCertificate(true) as tls.PeerCertificate),
+    );
+  });
+}
+
+/** Returns a `Proxy-Authorization` header for the user info of a proxy's URL (RFC 7617), or no header. */
+export function proxyAuthorization(proxy: URL): Record<string, string> {
+  if (proxy.username === '' && proxy.password === '') return {};
+  const plain = `${decode(proxy.username)}:${decode(proxy.password)}`;
+  return { 'proxy-authorization': `Basic ${Buffer.from(plain).toString('base64')}` };
+}
+
+export function portOf(url: URL): number {
+  return Number(url.port || (url.protocol === 'https:' ? 443 : 80));
+}
+
+/** Asks the proxy behind `socket` for a connection to the server. @throws TunnelFailed */
+function openTunnel(socket: Socket, { url, timeoutMs, signal }: Route, proxy: URL): Promise<Socket> {
+  const target = `${url.hostname}:${portOf(url)}`;
+  return new Promise((resolve, reject) => {
+    const request = http.request({
+      createConnection: () => socket,
+      method: 'CONNECT',
+      path: target,
+      headers: { host: target, ...proxyAuthorization(proxy) },
+      maxHeaderSize: 256 * 1024,
+      signal,
+    });
+    const timer = setTimeout(() => {
+      request.destroy(Object.assign(new Error('the proxy did not answer in time'), { code: 'ETIMEDOUT' }));
+    }, timeoutMs);
+    request.once('connect', (response, tunnel, head) => {
+      clearTimeout(timer);
+      if (response.statusCode === 200) {
+        if (head.length > 0) tunnel.unshift(head);
+        resolve(tunnel);
+        return;
+      }
+      tunnel.on('error', () => {});
+      tunnel.destroy();
+      reject(new TunnelFailed(`the proxy answered ${response.statusCode}`, response.statusCode, undefined));
+    });
+    request.once('error', error => {
+      clearTimeout(timer);
+      reject(new TunnelFailed(error.message, undefined, error));
+    });
+    request.end();
+  });
+}
+
+/** Resolves at the socket's event, if `check` does not throw; otherwise the socket is destroyed. */
+function opened<S extends Socket>(
+  socket: S,
+  event: string,
+  timeoutMs: number,
+  signal: AbortSignal,
+  check: () => void,
+): Promise<S> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', leave);
+    };
+    const fail = (error: unknown): void => {
+      stop();
+      reject(error);
+      socket.destroy();
+    };
+    const leave = (): void => fail(signal.reason);
+    const timer = setTimeout(
+      () => fail(Object.assign(new Error('it took too long'), { code: 'ETIMEDOUT' })),
+      timeoutMs,
+    );
+    socket.once(event, () => {
+      try {
+        check();
+        stop();
+        resolve(socket);
+      } catch (error) {
+        fail(error);
+      }
+    });
+    socket.on('error', fail);
+    socket.once('close', () => fail(Object.assign(new Error('it was closed'), { code: 'ECONNRESET' })));
+    signal.addEventListener('abort', leave, { once: true });
+    if (signal.aborted) leave();
+  });
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
