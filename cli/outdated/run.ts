@@ -2,6 +2,7 @@ import process from 'node:process';
 import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
 import { findOutdated, type OutdatedRow } from '../../mirror/check/outdated.ts';
+import { type NewestRelease, newestRelease, readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { plural } from '../../mirror/json/problem.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { Session } from '../../mirror/session.ts';
@@ -11,7 +12,7 @@ import { EXIT } from '../exit.ts';
 import { openerOf } from '../options/openerOf.ts';
 import type { OutdatedFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
-import { renderFailures } from '../render/failures.ts';
+import { listed, renderFailures } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';
 import { print, printError, printJson } from '../render/print.ts';
 
@@ -32,12 +33,25 @@ export async function runOutdated({ flags, registryOptions, signal }: OutdatedRu
     const unheard = unheardIn(rows);
     printUnheard(printableValue(unheard));
     const shown = rows.filter(row => flags.all || row.outdated || row.behind || row.error !== undefined);
-    if (flags.format === 'json') printJson(report(shown, unheard));
-    else printRows(printableValue(shown), rows.length);
+    const higress = newestRelease(await readHigressData(), manifest);
+    if (flags.format === 'json')
+      printJson({ ...report(shown, unheard), ...(higress === undefined ? {} : { higress }) });
+    else {
+      printRows(printableValue(shown), rows.length);
+      if (higress !== undefined) print(higressLine(higress));
+    }
     return rows.some(row => row.error !== undefined) ? EXIT.failed : EXIT.good;
   } finally {
     await session.registry.close();
   }
+}
+
+/** One line: the newest release, and what of it the manifest lacks. */
+function higressLine({ release, plugins, missing }: NewestRelease): string {
+  const known = `Higress ${release}, the newest release that this plugin-mirror knows, requests ${plural(plugins, 'plugin')}`;
+  if (missing.length === 0) return `${known}: the manifest has all of them\n`;
+  const names = listed(missing.map(({ name, version }) => `${name} ${version}`));
+  return `${known}; the manifest lacks ${missing.length}: ${names} (plugin-mirror coverage --higress ${release} --fix adds them)\n`;
 }
 
 type Unheard = ReadonlyMap<string, Error>;
@@ -75,10 +89,10 @@ function printRows(rows: readonly OutdatedRow[], asked: number): void {
   const failures = rows.flatMap(({ name, error }) => (error === undefined ? [] : { name, error }));
   const lines = renderFailures(failures, pc.createColors(wantsColor(process.stderr)));
   printError(lines.map(line => `${line}\n`).join(''));
-  const listed = rows.filter(row => row.error === undefined);
-  const silent = rows.length - listed.length;
-  if (listed.length > 0) print(table(listed, paint));
-  if (!listed.some(row => row.outdated) && asked > silent)
+  const answered = rows.filter(row => row.error === undefined);
+  const silent = rows.length - answered.length;
+  if (answered.length > 0) print(table(answered, paint));
+  if (!answered.some(row => row.outdated) && asked > silent)
     print(`${plural(asked - silent, 'plugin')} asked, none has a newer version\n`);
   if (silent > 0) printError(`${silent} of ${plural(asked, 'plugin')} could not be asked\n`);
 }

@@ -77,9 +77,9 @@ describe('printable', () => {
     assert.equal(printable('x'.repeat(2000)), 'x'.repeat(2000));
     assert.equal(printable('x'.repeat(2001)), `${'x'.repeat(1999)}…`);
     assert.equal(printable('\u0001'.repeat(2000)).length, 2000);
-    const started = performance.now();
-    for (const unit of [':', '#', ' ', '##a', '\u001b', '::']) printable(unit.repeat(4_000_000));
-    assert.ok(performance.now() - started < 2000);
+    // Cut before a pattern looks at it.
+    for (const unit of [':', '#', ' ', '##a', '\u001b', '::'])
+      assert.equal(printable(unit.repeat(1_000_000)), printable(unit.repeat(4000)));
   });
 
   it('keeps the line breaks of a whole output, and its colours only where there are some', () => {

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { newestRelease, readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { formatReference } from '../../registry/reference.ts';
 import { emittedSchemas } from '../../scripts/generate/emittedSchemas.ts';
@@ -35,6 +36,17 @@ function requestsOf(file: string): Map<string, string> {
 
 describe('the manifest that ships', async () => {
   const manifest = await readPluginManifest(fileURLToPath(new URL('manifest.json', root)));
+
+  it('has everything that the newest release requests, as outdated reports it', async () => {
+    const data = await readHigressData();
+    const { plugins, missing, release } = newestRelease(data, manifest) ?? assert.fail('no release');
+    assert.deepEqual({ release, plugins, missing }, { release: data.releases[0]?.release, plugins: 52, missing: [] });
+    const versions = manifest.versions.filter(({ name }) => name !== 'ai-proxy');
+    const lacking = newestRelease(data, { versions, aliases: [] });
+    assert.ok(lacking?.missing.some(({ name, version }) => name === 'ai-proxy' && version === '2.0.3'));
+    assert.equal(newestRelease({ ...data, releases: [] }, manifest), undefined);
+  });
+
   const images = new Map<string, string>();
   for (const { name, version, source } of manifest.versions)
     if (source.kind === 'image') images.set(`${name}/${version}`, formatReference(source.reference));

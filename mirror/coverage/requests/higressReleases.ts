@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { nearest } from '../../../base/nearest.ts';
 import { Refusal } from '../../../base/refusal.ts';
+import type { PluginManifest } from '../../manifest/wanted.ts';
 import type { PluginRequest } from './pluginRequest.ts';
 import type { HigressSettings } from './settings.ts';
 
@@ -64,6 +65,29 @@ export async function readHigressData(): Promise<HigressData> {
     releases: releases.sort((one, other) => byRelease(other.release, one.release)),
     controller: controller ?? none,
     allInOne: allInOne ?? none,
+  };
+}
+
+/** The newest Higress release in the data, and the paths of its Console that a manifest lacks. */
+export interface NewestRelease {
+  readonly release: string;
+  /** How many plugins its Console requests. */
+  readonly plugins: number;
+  readonly missing: readonly { readonly name: string; readonly version: string }[];
+}
+
+/** Compares a manifest with the newest release; undefined if the data has none. */
+export function newestRelease(
+  { releases: [newest] }: HigressData,
+  { versions, aliases }: Pick<PluginManifest, 'versions' | 'aliases'>,
+): NewestRelease | undefined {
+  if (newest === undefined) return undefined;
+  const served = new Set([...versions, ...aliases].map(({ name, version }) => `${name}/${version}`));
+  const missing = newest.plugins.filter(({ name, version }) => !served.has(`${name}/${version}`));
+  return {
+    release: newest.release,
+    plugins: newest.plugins.length,
+    missing: missing.map(({ name, version }) => ({ name, version })),
   };
 }
 
