@@ -1,8 +1,9 @@
+import { globMatcher } from '../../base/globs.ts';
 import { nearest } from '../../base/nearest.ts';
 import { Refusal } from '../../base/refusal.ts';
 import { compareVersions } from '../../tree/catalog/buildCatalog.ts';
 import type { WrittenManifest } from '../import/collect.ts';
-import { globMatcher } from '../plan/globs.ts';
+
 import { type WrittenPlugin, withVersion } from './manifestLines.ts';
 import {
   type HigressData,

@@ -1,9 +1,10 @@
+import { globMatcher } from '../../base/globs.ts';
 import { Refusal } from '../../base/refusal.ts';
 import { lockfilePath } from '../lockfile/lockfile.ts';
 import { withRegistry } from '../manifest/readManifest.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
 import type { Published } from '../report.ts';
-import { globMatcher } from './globs.ts';
+
 import { limitsOf, type Selection, type SyncJob } from './job.ts';
 
 export class SelectionEmpty extends Refusal {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import picomatch from 'picomatch';
-import { globMatcher } from '../../mirror/plan/globs.ts';
+import { globMatcher } from '../../base/globs.ts';
 import { refused } from '../support/refused.ts';
 
 const part = fc.string({ unit: fc.constantFrom('a', 'b', '1', '.', '-', '_'), minLength: 1, maxLength: 6 });

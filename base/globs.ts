@@ -1,5 +1,5 @@
 import picomatch from 'picomatch';
-import { Refusal } from '../../base/refusal.ts';
+import { Refusal } from './refusal.ts';
 
 export class SelectionInvalid extends Refusal {
   readonly code = 'SELECTION_INVALID';
