@@ -12,7 +12,7 @@ import { initCommand } from './init/command.ts';
 import { listCommand } from './list/command.ts';
 import { applyEnvironment } from './options/environment.ts';
 import { warnOfUnknownVariables } from './options/unknownVariables.ts';
-import { reportUsageError } from './options/wrongLine.ts';
+import { reportUsageError, wantsJson } from './options/wrongLine.ts';
 import { outdatedCommand } from './outdated/command.ts';
 import { printError } from './render/print.ts';
 import { serveCommand } from './serve/command.ts';
@@ -91,7 +91,12 @@ function configure(command: Command): Command {
   return command
     .exitOverride()
     .showSuggestionAfterError()
-    .configureOutput({ outputError: (text, write) => reportUsageError(text, write, command) })
+    .configureOutput({
+      outputError: (text, write) => reportUsageError(text, write, command),
+      // What follows an error, "(add --help for all options)", is no line of a log.
+      writeErr: text =>
+        wantsJson(command, '--log-format', process.env) && !text.startsWith('{') ? undefined : printError(text),
+    })
     .configureHelp({ sortSubcommands: false })
     .hook('preSubcommand', (_command, below) => applyEnvironment(below, process.env));
 }

@@ -1,31 +1,34 @@
 import process from 'node:process';
 import type { Command } from 'commander';
-import { printable, printableLines } from '../../base/printable.ts';
+import { printable, printableJson, printableLines } from '../../base/printable.ts';
 import { withoutLogin } from '../../registry/reference.ts';
 import { printJson } from '../render/print.ts';
 import { removedFlag } from './removedOptions.ts';
 
 /**
  * Reports an error in the command line in commander's words, without secrets: on stderr, and with `--format json` also on
- * stdout, as the same object that every other error has.
+ * stdout, as the same object that every other error has. With `--log-format json` stderr gets it as a line of the log.
  */
 export function reportUsageError(text: string, write: (text: string) => void, command: Command): void {
   const shown = withoutSecrets(text, command);
-  write(printableLines(shown));
-  if (!wantsJson(command, process.env)) return;
   const message = shown.replace(/^error: /, '').trimEnd();
   const hint = `plugin-mirror ${command.name()} --help shows all options.`;
+  if (wantsJson(command, '--log-format', process.env)) {
+    const entry = { time: new Date().toISOString(), level: 'error', code: 'OPTION_INVALID', message, hint };
+    write(`${printableJson(entry, 0)}\n`);
+  } else write(printableLines(shown));
+  if (!wantsJson(command, '--format', process.env)) return;
   printJson({ schemaVersion: 1, error: { code: 'OPTION_INVALID', message, hint } });
 }
 
-/** Commander may not have read `--format` yet. The last one on the command line counts, else the variable. */
-function wantsJson(command: Command, env: NodeJS.ProcessEnv): boolean {
-  const option = command.options.find(({ long }) => long === '--format');
+/** Commander may not have read the option yet. The last one on the command line counts, else the variable. */
+export function wantsJson(command: Command, flag: string, env: NodeJS.ProcessEnv): boolean {
+  const option = command.options.find(({ long }) => long === flag);
   if (option === undefined) return false;
   const words = command.parent?.args ?? [];
   const line = words.includes('--') ? words.slice(0, words.indexOf('--')) : words;
   const kinds = line.flatMap((word, at) =>
-    word === '--format' ? [line[at + 1]] : word.startsWith('--format=') ? [word.slice('--format='.length)] : [],
+    word === flag ? [line[at + 1]] : word.startsWith(`${flag}=`) ? [word.slice(flag.length + 1)] : [],
   );
   return (kinds.length > 0 ? kinds.at(-1) : option.envVar && env[option.envVar]) === 'json';
 }

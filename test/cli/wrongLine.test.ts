@@ -34,6 +34,18 @@ describe('a wrong command line', { concurrency: 4 }, () => {
       },
     );
 
+  it('is a line of the log under serve --log-format json', async t => {
+    const scene = await openScene(t);
+    const { code, stdout, stderr } = await scene.run(['serve', '--log-format', 'json', '--port', 'nope']);
+    assert.deepEqual([code, stdout], [2, '']);
+    const [line = '', ...more] = stderr.trimEnd().split('\n');
+    assert.deepEqual(more, []);
+    const { time, level, code: errorCode, message } = JSON.parse(line);
+    assert.ok(!Number.isNaN(Date.parse(time)));
+    assert.deepEqual([level, errorCode], ['error', 'OPTION_INVALID']);
+    assert.match(message, /--port.*nope/);
+  });
+
   it('is reported without its secrets', async t => {
     const scene = await openScene(t);
     for (const line of sample(['--password hunter2', '-phunter2', '--concurrency ann:hunter2@h.io'])) {
