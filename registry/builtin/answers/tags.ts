@@ -12,7 +12,7 @@ const MOST_PAGES = 1000;
 const MOST_BYTES = 8 * 1024 * 1024;
 /** Of all pages together: about as many tags as the largest known repositories have, ten times over. */
 const MOST_BYTES_OF_ALL = 32 * 1024 * 1024;
-export const MOST_TAGS = 100_000;
+const MOST_TAGS = 100_000;
 
 interface Page {
   readonly tags: readonly string[];

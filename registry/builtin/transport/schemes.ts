@@ -5,7 +5,7 @@ import type { HostChoice } from '../../registry.ts';
 
 type Scheme = 'http' | 'https';
 
-const PROBE_TIMEOUT_MS = 2000;
+const PROBE_TIMEOUT_MS = 5000;
 
 /**
  * Chooses http or https per host. Loopback is asked over http; since a registry with TLS may listen there too, a failed first
@@ -59,7 +59,7 @@ function mayBeTls({ code, status, registrySaid }: RegistryRefusal & { readonly c
   return status === undefined && (code === 'REGISTRY_UNAVAILABLE' || code === 'REGISTRY_PROTOCOL');
 }
 
-/** Returns true if a TLS handshake succeeds at that port within 2 s, whatever the certificate. Sends nothing else. */
+/** Returns true if a TLS handshake succeeds at that port within 5 s, whatever the certificate. Sends nothing else. */
 export function speaksTls(host: string, port: number, signal: AbortSignal): Promise<boolean> {
   return new Promise(resolve => {
     const socket = tls.connect({ host, port, rejectUnauthorized: false, signal } as tls.ConnectionOptions);
