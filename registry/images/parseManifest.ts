@@ -116,6 +116,12 @@ function typeOf(document: Record<string, unknown>, contentType: string, subject:
       "Docker's image manifest, schema 1",
       'Push it again with a current docker, buildx or oras.',
     );
+  if ([own, sent].includes(ARTIFACT_MANIFEST))
+    throw unsupportedError(
+      subject,
+      `an artifact manifest (${ARTIFACT_MANIFEST}), which OCI has withdrawn`,
+      'It was pushed with ORAS 0.15 or 0.16: push it again with ORAS 1.0 or newer.',
+    );
   if (own !== '' && own !== known)
     throw unsupportedError(subject, own, 'Check that the reference names a plugin image and not another artifact.');
   if (known !== undefined) return known;
@@ -126,6 +132,9 @@ function typeOf(document: Record<string, unknown>, contentType: string, subject:
   const members = Object.keys(document).slice(0, 8).join(', ') || 'no members';
   throw unsupportedError(subject, `a document with ${members}`, 'Check that the reference names an image.');
 }
+
+/** Of a release candidate of the image spec 1.1; the default of ORAS 0.15 and 0.16. */
+const ARTIFACT_MANIFEST = 'application/vnd.oci.artifact.manifest.v1+json';
 
 function check<T extends v.GenericSchema>(shape: T, document: unknown, subject: string): v.InferOutput<T> {
   const result = v.safeParse(shape, document);

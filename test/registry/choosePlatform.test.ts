@@ -122,4 +122,13 @@ describe('a manifest', () => {
     it(`is refused if it ${name}`, () => {
       assert.throws(() => read(document, type), { code });
     });
+
+  it('says which tool wrote an artifact manifest', () => {
+    const type = 'application/vnd.oci.artifact.manifest.v1+json';
+    for (const sent of [type, 'application/json'])
+      assert.throws(() => read({ mediaType: type, blobs: [] }, sent), {
+        message: /an artifact manifest .*withdrawn/,
+        hint: /ORAS 0\.15 or 0\.16: push it again/,
+      });
+  });
 });
