@@ -10,7 +10,11 @@ export interface Outcome {
   readonly status: OutcomeStatus;
   readonly reference: string;
   readonly aliasOf?: string;
+  /** True of an alias that the tree had already. */
+  readonly unchanged?: true;
   readonly digest?: string;
+  /** The digest that was locked before, if this run replaced it. */
+  readonly previousDigest?: string;
   readonly sha256?: string;
   readonly sizeBytes?: number;
   readonly error?: Refusal | Error;
@@ -77,6 +81,12 @@ export interface SyncReport {
   readonly durationMs: number;
   /** The metadata of every version and alias that this run mirrored: the lockfile is written from it. */
   readonly published: readonly PublishedVersion[];
+}
+
+/** True if the run published, replaced or removed a version or an alias. */
+export function hasChanged({ outcomes, extras }: SyncReport): boolean {
+  const isNew = ({ status, unchanged }: Outcome) => status === 'fetched' || (status === 'aliased' && !unchanged);
+  return outcomes.some(isNew) || extras.some(it => it.removed);
 }
 
 export function countOutcomes(report: SyncReport): Record<OutcomeStatus, number> {

@@ -15,12 +15,18 @@ export function checkCommand(): Command {
 }
 
 async function run(flags: CheckFlags): Promise<void> {
-  const [{ runCheck }, { withJsonErrors }] = await Promise.all([import('./run.ts'), import('../render/jsonErrors.ts')]);
+  const [{ runCheck }, { withJsonErrors }, { withReport }] = await Promise.all([
+    import('./run.ts'),
+    import('../render/jsonErrors.ts'),
+    import('../report/reporting.ts'),
+  ]);
   const stampsFile = stampsFileOf(process.env, flags.out);
-  process.exitCode = await withJsonErrors(flags.format, async () => {
-    const options = await registryOptions(flags);
-    return interruptible(signal =>
-      runCheck({ flags, ci: isBuildMachine(process.env), registryOptions: options, stampsFile, signal }),
-    );
-  });
+  const reporting = { command: 'check', manifest: flags.manifest, file: flags.report };
+  process.exitCode = await withJsonErrors(flags.format, () =>
+    withReport(reporting, async collect => {
+      const options = await registryOptions(flags);
+      const ci = isBuildMachine(process.env);
+      return interruptible(signal => runCheck({ flags, ci, registryOptions: options, stampsFile, signal, collect }));
+    }),
+  );
 }

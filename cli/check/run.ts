@@ -2,7 +2,7 @@ import process from 'node:process';
 import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
 import { causeKeyOf } from '../../base/refusal.ts';
-import { type CheckFinding, check, type VersionFinding } from '../../mirror/check/check.ts';
+import { type CheckFinding, check, checkLockfile, type VersionFinding } from '../../mirror/check/check.ts';
 import { plural } from '../../mirror/json/problem.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { Session } from '../../mirror/session.ts';
@@ -16,6 +16,7 @@ import { listed } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';
 import { print, printError, printJson } from '../render/print.ts';
 import { renderRefusal } from '../render/refusal.ts';
+import type { CiReport } from '../report/ciReport.ts';
 
 export interface CheckRun {
   readonly flags: CheckFlags;
@@ -24,10 +25,12 @@ export interface CheckRun {
   readonly registryOptions: RegistryOptions;
   readonly stampsFile: string | undefined;
   readonly signal: AbortSignal;
+  /** Takes the report for CI. */
+  readonly collect: (report: () => Promise<CiReport>) => void;
 }
 
 /** `plugin-mirror check`, once its arguments are read. Returns the exit code. */
-export async function runCheck({ flags, ci, registryOptions, stampsFile, signal }: CheckRun): Promise<number> {
+export async function runCheck({ flags, ci, registryOptions, stampsFile, signal, collect }: CheckRun): Promise<number> {
   const { out: dir, lock, registry, platform, rehash, concurrency } = flags;
   const manifest = await readPluginManifest(flags.manifest);
   const mode = ci ? 'frozen in CI' : 'renewed';
@@ -35,11 +38,18 @@ export async function runCheck({ flags, ci, registryOptions, stampsFile, signal 
   const openRegistry = openerOf(manifest, { ...registryOptions, headsOnly: true }, registry);
   const session = new Session({ openRegistry, signal });
   try {
-    const { findings, problems, hasLockfile, agrees } = await check(job, session);
-    const versions = manifest.versions.length + manifest.aliases.length;
+    const checked = await (flags.lockOnly ? checkLockfile : check)(job, session);
+    const { findings, problems, hasLockfile, agrees } = checked;
+    const looked = flags.lockOnly ? manifest.versions : [...manifest.versions, ...manifest.aliases];
+    const versions = looked.length;
+    const subjects = looked.map(({ name, version }) => `${name} ${version}`);
+    collect(async () => (await import('../report/ciReport.ts')).ofCheck(flags.manifest, subjects, checked));
     const { requests } = session.registry.traffic;
     if (flags.format === 'json') printJson(report(findings, problems, versions, requests));
-    else print(render(printableValue(findings), versions, hasLockfile, wantsColor(process.stdout)));
+    else if (!flags.quiet || !agrees) {
+      const parts = flags.lockOnly ? ['manifest'] : ['manifest', 'tree'];
+      print(render(printableValue(findings), versions, hasLockfile, parts, wantsColor(process.stdout)));
+    }
     const color = wantsColor(process.stderr);
     printError(problems.map(problem => renderRefusal(problem, { color })).join(''));
     return agrees ? EXIT.good : EXIT.drift;
@@ -73,14 +83,19 @@ function subjectOf(finding: CheckFinding): string {
   return isOfVersion(finding) ? `${finding.name} ${finding.version}` : finding.path;
 }
 
-function render(findings: readonly CheckFinding[], versions: number, hasLockfile: boolean, color: boolean): string {
+function render(
+  findings: readonly CheckFinding[],
+  versions: number,
+  hasLockfile: boolean,
+  [manifest, tree]: readonly string[],
+  color: boolean,
+): string {
   const paint = pc.createColors(color);
   const untold = findings.filter(({ kind }) => kind === 'untold').length;
   const differences = findings.length - untold;
   const registry = untold === 0 ? ' and registry' : ` and registry (except for ${untold} whose HEAD has no digest)`;
-  const agreement = hasLockfile
-    ? `manifest, lockfile, tree${registry} agree`
-    : `manifest, tree${registry} agree; there is no lockfile`;
+  const compared = [manifest, ...(hasLockfile ? ['lockfile'] : []), ...(tree === undefined ? [] : [tree])];
+  const agreement = `${compared.join(', ')}${registry} agree${hasLockfile ? '' : '; there is no lockfile'}`;
   // A registry that is down is reported once, not for each of its tags.
   const groups = new Map<string, CheckFinding[]>();
   for (const finding of findings) {

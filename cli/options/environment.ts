@@ -85,6 +85,16 @@ export function path(text: string): string {
   return text;
 }
 
+/** Parses the path of a report, whose extension is its format. */
+export function reportFile(text: string): string {
+  const file = path(text);
+  if (!/[^/\\]\.(?:md|xml|json)$/.test(file))
+    throw new InvalidArgumentError(
+      'Expected a file that ends in .md (Markdown), .xml (JUnit) or .json (code quality).',
+    );
+  return file;
+}
+
 /** Parses the address of a server: the URL below which `/plugins/` is. */
 export function baseUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;

@@ -17,7 +17,7 @@ import {
   toggle,
   type ValuesOf,
 } from './declare.ts';
-import { codings } from './environment.ts';
+import { codings, reportFile } from './environment.ts';
 
 // Each option of each command but `serve`, whose table is next to it: flag, help, range and default. The variable follows
 // from the flag, the types of the commands follow from the tables, and so do --help and docs/options.md.
@@ -38,6 +38,13 @@ const FROM = file(
   '--from <bundle>',
   'read everything from this bundle, and nothing from a network: a tar, its first part or .sha256 file, or a folder',
 );
+const REPORT = parsed<string | undefined>(
+  '--report <file>',
+  'also write a report for CI: FILE.md is Markdown, FILE.xml JUnit, FILE.json code quality for GitLab',
+  reportFile,
+  undefined,
+);
+const QUIET = toggle('--quiet', 'print only what is wrong');
 
 /** The options of every command that connects to a registry. */
 export const REGISTRY_OPTIONS = {
@@ -122,6 +129,8 @@ export const SYNC_OPTIONS = {
   ),
   dryRun: toggle('--dry-run', 'print what would be done and how much would be downloaded; change nothing'),
   wait: duration('--wait', 'wait this long for another sync of the same tree', [0, 86_400], 0),
+  report: REPORT,
+  quiet: QUIET,
   deadline: duration('--deadline', 'stop the whole run after this long; finished plugins are kept', [0.1, 604_800]),
   ...REGISTRY_OPTIONS,
   format: FORMAT,
@@ -131,7 +140,10 @@ export const CHECK_OPTIONS = {
   manifest: MANIFEST,
   lock: LOCK,
   out: file('--out <dir>', 'the tree to check', 'plugins'),
+  lockOnly: toggle('--lock-only', 'compare manifest, lockfile and registry only, on a machine without the tree'),
   rehash: REHASH,
+  report: REPORT,
+  quiet: QUIET,
   ...REGISTRY_OPTIONS,
   format: FORMAT,
 } as const;
@@ -158,6 +170,10 @@ export const OUTDATED_OPTIONS = {
   out: file('--out <dir>', 'the tree with the current versions', 'plugins'),
   pre: action('--pre', 'count pre-releases as newer versions too'),
   all: action('--all', 'list plugins that are up to date as well'),
+  exitCode: action('--exit-code', 'exit with 3 if there is a newer version'),
+  write: action('--write', 'add the newer versions to the manifest; older versions stay in it'),
+  report: REPORT,
+  quiet: QUIET,
   ...REGISTRY_OPTIONS,
   format: FORMAT,
 } as const;

@@ -13,12 +13,16 @@ export function outdatedCommand(): Command {
 }
 
 async function run(flags: OutdatedFlags): Promise<void> {
-  const [{ runOutdated }, { withJsonErrors }] = await Promise.all([
+  const [{ runOutdated }, { withJsonErrors }, { withReport }] = await Promise.all([
     import('./run.ts'),
     import('../render/jsonErrors.ts'),
+    import('../report/reporting.ts'),
   ]);
-  process.exitCode = await withJsonErrors(flags.format, async () => {
-    const options = await registryOptions(flags);
-    return interruptible(signal => runOutdated({ flags, registryOptions: options, signal }));
-  });
+  const reporting = { command: 'outdated', manifest: flags.manifest, file: flags.report };
+  process.exitCode = await withJsonErrors(flags.format, () =>
+    withReport(reporting, async collect => {
+      const options = await registryOptions(flags);
+      return interruptible(signal => runOutdated({ flags, registryOptions: options, signal, collect }));
+    }),
+  );
 }

@@ -1,10 +1,12 @@
+import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
 import { findOutdated, type OutdatedRow } from '../../mirror/check/outdated.ts';
+import type { takeVersions } from '../../mirror/check/takeVersions.ts';
 import { type NewestRelease, newestRelease, readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { plural } from '../../mirror/json/problem.ts';
-import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { parsePluginManifest, readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { Session } from '../../mirror/session.ts';
 import { jobToInspect } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
@@ -15,15 +17,18 @@ import { wantsColor } from '../render/colors.ts';
 import { listed, renderFailures } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';
 import { print, printError, printJson } from '../render/print.ts';
+import type { CiReport } from '../report/ciReport.ts';
 
 export interface OutdatedRun {
   readonly flags: OutdatedFlags;
   readonly registryOptions: RegistryOptions;
   readonly signal: AbortSignal;
+  /** Takes the report for CI. */
+  readonly collect: (report: () => Promise<CiReport>) => void;
 }
 
 /** `plugin-mirror outdated`, once its arguments are read. Returns the exit code. */
-export async function runOutdated({ flags, registryOptions, signal }: OutdatedRun): Promise<number> {
+export async function runOutdated({ flags, registryOptions, signal, collect }: OutdatedRun): Promise<number> {
   const { out, lock, registry, concurrency, pre = false } = flags;
   const manifest = await readPluginManifest(flags.manifest);
   const session = new Session({ openRegistry: openerOf(manifest, registryOptions, registry), signal });
@@ -34,13 +39,19 @@ export async function runOutdated({ flags, registryOptions, signal }: OutdatedRu
     printUnheard(printableValue(unheard));
     const shown = rows.filter(row => flags.all || row.outdated || row.behind || row.error !== undefined);
     const higress = newestRelease(await readHigressData(), manifest);
-    if (flags.format === 'json')
-      printJson({ ...report(shown, unheard), ...(higress === undefined ? {} : { higress }) });
-    else {
+    collect(async () => (await import('../report/ciReport.ts')).ofOutdated(flags.manifest, rows));
+    const written = flags.write ? await write(flags.manifest, rows) : undefined;
+    if (flags.format === 'json') {
+      const { taken, left } = written ?? {};
+      const more = written === undefined ? {} : { written: taken, left };
+      printJson({ ...report(shown, unheard), ...(higress === undefined ? {} : { higress }), ...more });
+    } else if (!flags.quiet || shown.length > 0) {
       printRows(printableValue(shown), rows.length);
       if (higress !== undefined) print(higressLine(higress));
     }
-    return rows.some(row => row.error !== undefined) ? EXIT.failed : EXIT.good;
+    if (written !== undefined) printWritten(flags.manifest, printableValue(written));
+    if (rows.some(row => row.error !== undefined)) return EXIT.failed;
+    return flags.exitCode && rows.some(row => row.outdated) ? EXIT.drift : EXIT.good;
   } finally {
     await session.registry.close();
   }
@@ -52,6 +63,35 @@ function higressLine({ release, plugins, missing }: NewestRelease): string {
   if (missing.length === 0) return `${known}: the manifest has all of them\n`;
   const names = listed(missing.map(({ name, version }) => `${name} ${version}`));
   return `${known}; the manifest lacks ${missing.length}: ${names} (plugin-mirror coverage --higress ${release} --fix adds them)\n`;
+}
+
+type Written = Pick<ReturnType<typeof takeVersions>, 'taken' | 'left'>;
+
+/** Adds the newer versions to the manifest. @throws ManifestUnwritable */
+async function write(manifest: string, rows: readonly OutdatedRow[]): Promise<Written> {
+  const [{ takeVersions }, { replaceManifestText }] = await Promise.all([
+    import('../../mirror/check/takeVersions.ts'),
+    import('../../mirror/import/writeManifest.ts'),
+  ]);
+  const text = await readFile(manifest, 'utf8');
+  const newer = rows.flatMap(({ name, wanted, latest, outdated }) =>
+    outdated && wanted !== undefined && latest !== undefined ? [{ name, wanted, latest }] : [],
+  );
+  const { text: changed, taken, left } = takeVersions(text, newer);
+  if (changed !== text) {
+    await parsePluginManifest(changed, { file: manifest });
+    await replaceManifestText(manifest, changed);
+  }
+  return { taken, left };
+}
+
+function printWritten(manifest: string, { taken, left }: Written): void {
+  const lines = [
+    ...taken.map(({ name, version, was }) => `wrote ${manifest}: ${name} ${version} (newest before: ${was})`),
+    ...left.map(({ name, tag, reason }) => `not written: ${name} ${tag}: ${reason}`),
+    ...(taken.length === 0 ? [] : ['Run plugin-mirror sync to fetch them and to lock their digests.']),
+  ];
+  printError(lines.map(line => `${line}\n`).join(''));
 }
 
 type Unheard = ReadonlyMap<string, Error>;

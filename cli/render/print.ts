@@ -20,6 +20,11 @@ export function printTo(stream: WriteStream, text: string): void {
   stream.write(printableLines(text, wantsColor(stream)));
 }
 
+/** Prints workflow commands of GitHub Actions on stderr, as they are. Their values must have been escaped for them. */
+export function printCommands(text: string): void {
+  process.stderr.write(text);
+}
+
 /** Prints a value as JSON on stdout. */
 export function printJson(value: unknown): void {
   process.stdout.write(`${printableJson(value)}\n`);

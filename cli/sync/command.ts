@@ -15,19 +15,23 @@ export function syncCommand(): Command {
 }
 
 async function run(flags: SyncFlags, command: Command): Promise<void> {
-  const [{ runSync }, { withJsonErrors }, { SyncDeadline }] = await Promise.all([
+  const [{ runSync }, { withJsonErrors }, { SyncDeadline }, { withReport }] = await Promise.all([
     import('./run.ts'),
     import('../render/jsonErrors.ts'),
     import('./deadline.ts'),
+    import('../report/reporting.ts'),
   ]);
   const stampsFile = stampsFileOf(process.env, flags.out);
   const ci = isBuildMachine(process.env);
   const manifestPath = command.getOptionValueSource('manifest') === 'default' ? undefined : flags.manifest;
-  process.exitCode = await withJsonErrors(flags.format, async () => {
-    const options = await registryOptions(flags);
-    return interruptible(
-      signal => runSync({ flags, ci, registryOptions: options, stampsFile, manifestPath, signal }),
-      flags.deadline === undefined ? undefined : new SyncDeadline(flags.deadline),
-    );
-  });
+  const reporting = { command: 'sync', manifest: flags.manifest, file: flags.report };
+  process.exitCode = await withJsonErrors(flags.format, () =>
+    withReport(reporting, async collect => {
+      const options = await registryOptions(flags);
+      return interruptible(
+        signal => runSync({ flags, ci, registryOptions: options, stampsFile, manifestPath, signal, collect }),
+        flags.deadline === undefined ? undefined : new SyncDeadline(flags.deadline),
+      );
+    }),
+  );
 }

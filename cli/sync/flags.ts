@@ -13,6 +13,7 @@ import type { RegistryOptions } from '../../registry/registry.ts';
 import { listVersions } from '../../tree/version/listVersions.ts';
 import { OptionConflict } from '../options/errors.ts';
 import type { SyncFlags } from '../options/tables.ts';
+import type { CiReport } from '../report/ciReport.ts';
 
 /** A run of sync, with everything that its process knows. */
 export interface SyncRun {
@@ -23,6 +24,8 @@ export interface SyncRun {
   /** The manifest, if the command line or the environment names one. Default: that of --from, else manifest.json. */
   readonly manifestPath: string | undefined;
   readonly signal: AbortSignal;
+  /** Takes the report for CI. */
+  readonly collect: (report: () => Promise<CiReport>) => void;
 }
 
 /** Turns the command line into a job. @throws OptionConflict, SelectionEmpty, ReferenceInvalid */

@@ -1,4 +1,4 @@
-import { countOutcomes, type Outcome, type SyncReport } from '../../mirror/report.ts';
+import { countOutcomes, hasChanged, type Outcome, type SyncReport } from '../../mirror/report.ts';
 import { errorJson } from '../render/jsonErrors.ts';
 
 /** The one object that `sync --format json` prints; `schemaVersion` rises when a reader would break. */
@@ -8,6 +8,7 @@ export function syncJson(report: SyncReport): object {
   return {
     schemaVersion: 1,
     tree,
+    changed: hasChanged(report),
     plugins: outcomes.map(pluginJson),
     drift,
     extras,

@@ -50,9 +50,12 @@ async function syncFrom(run: SyncRun, from: OpenBundle | undefined): Promise<num
     const late = lateBy(signal.reason, report, [...versions, ...aliases].map(versionKey));
     report = { ...report, problems: [...report.problems, late] };
   }
+  const finished = report;
+  run.collect(async () => (await import('../report/ciReport.ts')).ofSync(flags.manifest, finished));
   const shown = printableValue(report);
-  printError(renderProblems(shown, wantsColor(process.stderr)));
-  printTo(out, renderFigures(shown, printable(flags.out), wantsColor(out)));
+  const problems = renderProblems(shown, wantsColor(process.stderr));
+  printError(problems);
+  if (!flags.quiet || problems !== '') printTo(out, renderFigures(shown, printable(flags.out), wantsColor(out)));
   if (flags.format === 'json') printJson(syncJson(report));
   if (report.interrupted && !(signal.reason instanceof SyncDeadline)) return EXIT.interrupted;
   return hasFailed(report) ? exitOf(report) : EXIT.good;

@@ -8,8 +8,9 @@ import { syncLines } from './lines.ts';
 /** Shows a run's progress: live lines on a terminal, plain ones anywhere else, and where a line for each request would come in between. */
 export async function showProgress(
   out: NodeJS.WriteStream,
-  { logLevel }: { readonly logLevel: string },
+  { logLevel, quiet }: { readonly logLevel: string; readonly quiet?: boolean | undefined },
 ): Promise<{ hear: SyncListener; stop: () => void }> {
+  if (quiet) return { hear: () => undefined, stop: () => undefined };
   if (out.isTTY && process.env.TERM !== 'dumb' && logLevel !== 'debug') {
     const { SyncProgress } = await import('./progress.ts');
     const progress = new SyncProgress(out, wantsColor(out));

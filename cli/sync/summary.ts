@@ -10,6 +10,8 @@ import { renderRefusal } from '../render/refusal.ts';
 /** Warnings that are shown in full, so that all of the summary fits a screen. */
 const WARNINGS_SHOWN = 6;
 
+const UPDATES_SHOWN = 12;
+
 /** Returns what went wrong in a run, or was unusual. The causes of failure come last: the tail of a build log has them. */
 export function renderProblems(report: SyncReport, color: boolean): string {
   const paint = pc.createColors(color);
@@ -37,7 +39,20 @@ export function renderFigures(report: SyncReport, treeDir: string, color: boolea
     : `${whole} of ${report.outcomes.length} in ${treeDir}`;
   const travelled = `${formatBytes(report.bytesDownloaded)} in ${formatDuration(report.durationMs)}, ${report.requests} requests`;
   const last = `${mark} ${paint.bold(head)}  ${[...parts, travelled].join(' · ')}`;
-  return [...renderExtras(report.extras), last].map(line => `${line}\n`).join('');
+  return [...renderUpdates(report.outcomes, paint), ...renderExtras(report.extras), last]
+    .map(line => `${line}\n`)
+    .join('');
+}
+
+/** The images that replaced locked ones, with both digests, so that a log shows what an update took. */
+function renderUpdates(outcomes: readonly Outcome[], paint: ReturnType<typeof pc.createColors>): string[] {
+  const updates = outcomes.flatMap(({ name, version, previousDigest, digest }) =>
+    previousDigest === undefined ? [] : `${paint.green('updated')} ${name} ${version}: ${previousDigest} → ${digest}`,
+  );
+  const more = updates.length - UPDATES_SHOWN;
+  return more > 0
+    ? [...updates.slice(0, UPDATES_SHOWN), `… and ${plural(more, 'more update')}; --report FILE.md lists every one`]
+    : updates;
 }
 
 export function failuresOf(outcomes: readonly Outcome[]): Failure[] {

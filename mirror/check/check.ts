@@ -18,7 +18,7 @@ import { asListed, inspect, otherPlatform, type Present, readOldCatalog } from '
 import { type Published, versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
 import type { CheckFinding, VersionFinding } from './checkFinding.ts';
-import { checkTree } from './checkTree.ts';
+import { checkTree, extraFindings } from './checkTree.ts';
 
 export type { CheckFinding, VersionFinding } from './checkFinding.ts';
 
@@ -67,13 +67,58 @@ export async function check(job: SyncJob, session: Session): Promise<CheckReport
   return {
     findings,
     problems: [
-      ...(isMissing ? [missingLockfile(lockfile.path, true)] : []),
+      ...(isMissing ? [missingLockfile(lockfile.path, 'CI')] : []),
       ...(await lackOfSpace(tree.treeDir, bytesToFetch(findings, lockfile))),
     ],
     hasLockfile: lockfile.exists,
     agrees: !isMissing && findings.every(({ kind }) => kind === 'untold'),
   };
 }
+
+/**
+ * Compares manifest, lockfile and registry as check does, whatever the tree has: for a machine without one. A missing lockfile is a
+ * problem.
+ */
+export async function checkLockfile(job: SyncJob, session: Session): Promise<CheckReport> {
+  const { signal } = session;
+  const lockfile = await readLockedVersions(
+    { ...job, lockfile: { ...job.lockfile, mode: 'renewed', update: false } },
+    signal,
+  );
+  const tree = await viewTree(job.tree);
+  const { comparison, exists, path } = lockfile;
+  const changes = new Map(comparison.changed.map(it => [versionKey(it.wanted), it.words]));
+  const facts = await gatherFacts(job, lockfile, tree, { state: 'missing', listed: new Map() }, 'heads', session);
+  const answers = await Promise.all(
+    facts.map(async one => [...ofLocalFile(one), ...(await ofAnswer(one, undefined, one.before, changes))]),
+  );
+  const unlocked = facts.flatMap(({ wanted }): VersionFinding[] => {
+    const key = versionKey(wanted);
+    const detail = changes.get(key) ?? (comparison.added.some(it => versionKey(it) === key) ? NOT_LOCKED : undefined);
+    return detail === undefined || !exists
+      ? []
+      : [{ kind: 'unlocked', name: wanted.name, version: wanted.version, detail }];
+  });
+  const findings = [...answers.flat(), ...unlocked, ...extraFindings([], comparison.removed)];
+  return {
+    findings,
+    problems: exists ? [] : [missingLockfile(path, 'lock only')],
+    hasLockfile: exists,
+    agrees: exists && findings.every(({ kind }) => kind === 'untold'),
+  };
+}
+
+/** A local file is its own registry: what it is now, compared with the lockfile. */
+function ofLocalFile({ wanted, answer, before }: VersionFacts): VersionFinding[] {
+  const { name, version, source } = wanted;
+  if (source.kind !== 'file' || answer?.kind === 'error' || before === undefined) return [];
+  const foundDigest = answer?.digest;
+  if (foundDigest === undefined || foundDigest === before.digest) return [];
+  const detail = `${source.written} has changed since it was locked`;
+  return [{ kind: 'moved', name, version, detail, expectedDigest: before.digest, foundDigest }];
+}
+
+const NOT_LOCKED = 'in the manifest, not in the lockfile';
 
 /** Kinds that sync fixes by fetching. */
 const FETCHED: ReadonlySet<CheckFinding['kind']> = new Set(['missing', 'damaged', 'stale']);
@@ -124,7 +169,7 @@ async function checkVersion(facts: VersionFacts, known: Known): Promise<VersionF
   if (other !== undefined && change === undefined) findings.push({ kind: 'stale', name, version, detail: other });
   if (change !== undefined) findings.push({ kind: 'unlocked', name, version, detail: change });
   else if (lockfile.exists && entry === undefined)
-    findings.push({ kind: 'unlocked', name, version, detail: 'in the manifest, not in the lockfile' });
+    findings.push({ kind: 'unlocked', name, version, detail: NOT_LOCKED });
   else if (entry !== undefined && metadata !== undefined && !findings.some(({ kind }) => kind === 'stale')) {
     // The lockfile has the manifest's own references, `wanted` those of --registry.
     const compare = isFrom(metadata, originOf(wanted)) ? falseFacts : differences;

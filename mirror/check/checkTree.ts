@@ -92,7 +92,7 @@ export async function checkTree(
 /** Kinds that sync fixes by changing what the catalog says. */
 const EXPLAINING: ReadonlySet<CheckFinding['kind']> = new Set(['missing', 'damaged', 'stale']);
 
-function extraFindings(inTree: readonly Extra[], inLockfile: readonly Published[]): CheckFinding[] {
+export function extraFindings(inTree: readonly Extra[], inLockfile: readonly Published[]): CheckFinding[] {
   const findings = new Map<string, CheckFinding>();
   for (const { name, version, damage } of inTree) {
     const detail = `in the tree, not in the manifest${damage === undefined ? '' : `; damaged: ${damage}`}`;

@@ -1,4 +1,4 @@
-import { findNodeAtLocation, parseTree } from 'jsonc-parser';
+import { findNodeAtLocation, type Node, parseTree } from 'jsonc-parser';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
 import type { WrittenManifest } from '../import/collect.ts';
 import type { MissingVersion } from './coverage.ts';
@@ -141,4 +141,28 @@ function onOneLine(value: unknown): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   const members = Object.entries(value).map(([key, each]) => `${JSON.stringify(key)}: ${onOneLine(each)}`);
   return `{ ${members.join(', ')} }`;
+}
+
+/**
+ * Returns the line and column, from 1, at which a manifest's text names a version or an alias, else the plugin; undefined if it does
+ * not name the plugin.
+ */
+export function positionOf(
+  text: string,
+  name: string,
+  version: string | undefined,
+): { readonly line: number; readonly column: number } | undefined {
+  const root = parseTree(text);
+  const plugin = root && findNodeAtLocation(root, ['plugins', name]);
+  if (plugin === undefined) return undefined;
+  const versions = plugin.type === 'object' ? findNodeAtLocation(plugin, ['versions']) : plugin;
+  const aliases = plugin.type === 'object' ? findNodeAtLocation(plugin, ['aliases']) : undefined;
+  const isNamed = (node: Node) => String(node.value).replace(/@.*$/, '') === version;
+  const node =
+    versions?.children?.find(isNamed) ??
+    aliases?.children?.find(each => each.children?.[0] !== undefined && isNamed(each.children[0])) ??
+    plugin.parent ??
+    plugin;
+  const before = text.slice(0, node.offset).split('\n');
+  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
 }

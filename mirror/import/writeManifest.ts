@@ -37,8 +37,13 @@ export async function writeManifest(
   { force = false }: WriteManifestOptions = {},
 ): Promise<void> {
   if (!force && (await exists(path))) throw new ManifestExists(path);
+  await replaceManifestText(path, formatManifest(manifest));
+}
+
+/** Replaces the text of a manifest atomically. A symbolic link stays one. @throws ManifestUnwritable */
+export async function replaceManifestText(path: string, text: string): Promise<void> {
   try {
-    await replaceTextFile(await realpath(path).catch(() => path), formatManifest(manifest));
+    await replaceTextFile(await realpath(path).catch(() => path), text);
   } catch (error) {
     throw new ManifestUnwritable(path, error instanceof Error ? error.message : String(error), error);
   }

@@ -30,12 +30,19 @@ export class FrozenLockUntrue extends Refusal {
 /** @param inCi frozen because CI is set, not by an option @throws FrozenLockMissing */
 export function requireLockfile(lockfile: Lockfile | undefined, lockPath: string, inCi: boolean): Lockfile {
   if (lockfile !== undefined) return lockfile;
-  throw missingLockfile(lockPath, inCi);
+  throw missingLockfile(lockPath, inCi ? 'CI' : 'frozen');
 }
 
-export function missingLockfile(lockPath: string, inCi: boolean): FrozenLockMissing {
-  const why = inCi ? 'where CI is set, sync takes only locked digests' : '--frozen takes only locked digests';
-  const without = inCi ? ', or use --no-lock to take what the tags lead to at each run' : '';
+const WHY_NEEDED = {
+  CI: 'where CI is set, sync takes only locked digests',
+  frozen: '--frozen takes only locked digests',
+  'lock only': '--lock-only compares the registry with it',
+} as const;
+
+/** @param use what needs the lockfile */
+export function missingLockfile(lockPath: string, use: keyof typeof WHY_NEEDED): FrozenLockMissing {
+  const why = WHY_NEEDED[use];
+  const without = use === 'CI' ? ', or use --no-lock to take what the tags lead to at each run' : '';
   return new FrozenLockMissing(`${lockPath} does not exist, and ${why}`, {
     subject: lockPath,
     expected: 'a lockfile next to the manifest, or at the path of --lock',

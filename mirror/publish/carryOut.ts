@@ -6,7 +6,7 @@ import type { PublishedVersion } from '../../tree/version/published.ts';
 import { catalogEntries, prunedExtra, stayingExtras, unverifiedAmong } from '../plan/catalog.ts';
 import { layerBytes, type SyncPlan, type VersionStep } from '../plan/plan.ts';
 import { inspect, servable } from '../plan/survey.ts';
-import { type Extra, type SyncReport, versionKey } from '../report.ts';
+import { type Extra, type Outcome, type SyncReport, versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
 import { publishAliases } from './publishAliases.ts';
 import { publishVariants } from './publishVariants.ts';
@@ -20,6 +20,7 @@ import { type Done, publishVersion } from './publishVersion.ts';
 export async function carryOut(plan: SyncPlan, publishing: Publishing, session: Session): Promise<SyncReport> {
   const started = performance.now();
   const { job, lockfile } = plan;
+  const previous = new Map(job.selection.versions.map(it => [versionKey(it), lockfile.before(it)?.digest]));
   const fetched = await publishVersions(plan, publishing, session);
   const versions = await publishVariants(fetched, job.tree.codings, publishing, session);
   const done = [...versions, ...(await publishAliases(plan.aliases, versions, publishing, session))];
@@ -28,7 +29,7 @@ export async function carryOut(plan: SyncPlan, publishing: Publishing, session: 
   const { extras, problems } = await publishCatalog(plan, [...published, ...others], done, publishing, session);
   return {
     tree: publishing.treeDir,
-    outcomes: done.map(({ outcome }) => outcome),
+    outcomes: done.map(({ outcome }) => withPreviousDigest(outcome, previous.get(versionKey(outcome)))),
     drift: plan.drift,
     extras,
     unverified: unverifiedAmong(others, job, lockfile),
@@ -38,6 +39,12 @@ export async function carryOut(plan: SyncPlan, publishing: Publishing, session: 
     durationMs: Math.round(performance.now() - started),
     published,
   };
+}
+
+function withPreviousDigest(outcome: Outcome, previousDigest: string | undefined): Outcome {
+  const { digest, status } = outcome;
+  if (previousDigest === undefined || digest === undefined || digest === previousDigest) return outcome;
+  return status === 'fetched' || status === 'kept' ? { ...outcome, previousDigest } : outcome;
 }
 
 /** In the plan's order; without the steps that a stopped run did not come to. */

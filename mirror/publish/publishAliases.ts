@@ -32,11 +32,16 @@ async function publishAlias(step: AliasStep, target: Done, publishing: Publishin
   if (step.action === 'fail') throw step.error;
   // The target may have changed since the plan was made: its origin, or its compressed forms.
   const isCurrent = step.action === 'keep' && isAliasOf(step.copy, target.metadata);
-  return aliasOutcome(alias, isCurrent ? step.copy : await publishing.publishAlias(target.metadata, alias.version));
+  if (isCurrent) return aliasOutcome(alias, step.copy, { unchanged: true });
+  return aliasOutcome(alias, await publishing.publishAlias(target.metadata, alias.version));
 }
 
 /** The outcome of an alias that the tree has. */
-export function aliasOutcome(alias: WantedAlias, metadata: PublishedVersion): Done {
+export function aliasOutcome(
+  alias: WantedAlias,
+  metadata: PublishedVersion,
+  changes: { readonly unchanged?: true } = {},
+): Done {
   const { name, version, reference, digest, sha256, sizeBytes } = metadata;
   return {
     metadata,
@@ -49,6 +54,7 @@ export function aliasOutcome(alias: WantedAlias, metadata: PublishedVersion): Do
       digest,
       sha256,
       sizeBytes,
+      ...changes,
       warnings: [],
     },
   };

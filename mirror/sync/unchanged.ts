@@ -27,7 +27,10 @@ export async function reportUnchanged(
   if (kept.length < versions.length || linked.length < aliases.length) return undefined;
   if (kept.some(({ metadata }) => !hasVariants(metadata, job.tree.codings))) return undefined;
   if (catalog.pruned.length > 0 || catalog.error !== undefined) return undefined;
-  const done: Done[] = [...kept.map(keptVersion), ...linked.map(({ alias, copy }) => aliasOutcome(alias, copy))];
+  const done: Done[] = [
+    ...kept.map(keptVersion),
+    ...linked.map(({ alias, copy }) => aliasOutcome(alias, copy, { unchanged: true })),
+  ];
   const published = done.flatMap(({ metadata }) => metadata ?? []);
   const staying = catalog.staying.flatMap(({ metadata }) => metadata ?? []);
   const served = [...published, ...catalog.unselected, ...staying];

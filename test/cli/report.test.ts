@@ -31,7 +31,7 @@ describe('--format json', { concurrency: 4 }, () => {
     const { ran, report } = await scene.report();
     assert.equal(ran.code, 1);
     const { plugins, totals, ...rest } = report;
-    assert.deepEqual(rest, { schemaVersion: 1, tree: scene.path('plugins'), drift: [], extras: [] });
+    assert.deepEqual(rest, { schemaVersion: 1, tree: scene.path('plugins'), changed: true, drift: [], extras: [] });
     const host = scene.registry.host;
     const good = (name: string, version: string, state: string, more = {}) => {
       const bytes = buildModule({ seed: `${name} 1.0.0` });

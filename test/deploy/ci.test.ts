@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import process from 'node:process';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { parse } from 'yaml';
+import { formatManifest } from '../../mirror/import/writeManifest.ts';
+import { openScene } from '../support/cli.ts';
+
+const execute = promisify(execFile);
+const root = resolve(import.meta.dirname, '../..');
+const read = (name: string) => readFile(join(root, name), 'utf8');
+const workflowNames = (await readdir(join(root, '.github/workflows'))).map(name => `.github/workflows/${name}`);
+const guide = await read('docs/ci.md');
+const blocks = [...guide.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, kind, text = '']) => ({ kind, text }));
+
+interface Step {
+  readonly id?: string;
+  readonly uses?: string;
+  readonly run?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+interface Job {
+  readonly if?: string;
+  readonly permissions?: Readonly<Record<string, string>>;
+  readonly steps: readonly Step[];
+}
+
+interface Workflow {
+  readonly permissions: Readonly<Record<string, string>>;
+  readonly jobs: Readonly<Record<string, Job>>;
+}
+
+interface Action {
+  readonly inputs: Readonly<Record<string, { readonly default: string }>>;
+  readonly outputs: Readonly<Record<string, object>>;
+  readonly runs: { readonly steps: readonly Step[] };
+}
+
+test('every action is pinned by its commit, with the version in a comment', async () => {
+  const texts = [...(await Promise.all(['action.yml', ...workflowNames].map(read))), ...blocks.map(({ text }) => text)];
+  const used = texts.flatMap(text => text.match(/uses: .+$/gm) ?? []);
+  assert.ok(used.length > 15);
+  for (const line of used.filter(each => !each.includes('OWNER/plugin-mirror')))
+    assert.match(line, /^uses: [\w.-]+\/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
+  const pins = new Set(used.map(line => line.replace(/^uses: /, '')).filter(line => line.includes(' # ')));
+  const names = [...pins].map(pin => pin.split('@')[0]);
+  assert.equal(new Set(names).size, names.length, 'one version of each action');
+});
+
+test('no workflow and no input writes into a script, and only a push publishes', async () => {
+  const action = parse(await read('action.yml')) as Action;
+  assert.deepEqual(Object.keys(action.inputs), ['manifest', 'out', 'version', 'args', 'cache']);
+  assert.deepEqual(Object.keys(action.outputs), ['changed', 'report', 'exit-code']);
+  const workflows = await Promise.all(workflowNames.map(async name => parse(await read(name)) as Workflow));
+  const jobs = workflows.flatMap(({ jobs }) => Object.values(jobs));
+  for (const { run = '' } of [...action.runs.steps, ...jobs.flatMap(({ steps }) => steps)])
+    assert.doesNotMatch(run, /\$\{\{/, 'expressions reach a script by its variables');
+  for (const { permissions } of workflows) assert.deepEqual(permissions, { contents: 'read' });
+  const writing = jobs.filter(({ permissions = {} }) => Object.values(permissions).includes('write'));
+  const image = parse(await read('.github/workflows/image.yml')) as Workflow;
+  assert.ok(writing.length >= 2 && image.jobs.publish !== undefined);
+  assert.equal(image.jobs.publish.if, "github.event_name == 'push'");
+  const publishing = (step: Step) => /login-action|attest|cosign/.test(`${step.uses}${step.run}`);
+  assert.deepEqual(image.jobs.build?.steps.filter(publishing), []);
+  assert.equal(image.jobs.build?.permissions, undefined);
+});
+
+test('the snippets of docs/ci.md are what their readers parse', async () => {
+  const of = (kind: string) => blocks.filter(block => block.kind === kind).map(({ text }) => text);
+  const [action, plain, gitlab] = of('yaml').map(text => parse(text) as Record<string, unknown>);
+  for (const workflow of [action, plain])
+    assert.ok(Object.values((workflow as unknown as Workflow).jobs).every(({ steps }) => steps.length > 2));
+  for (const job of Object.values(gitlab as Record<string, { script: string[] }>))
+    assert.match(job.script.join('\n'), /plugin-mirror (?:sync|check)/);
+  const jenkins = of('groovy')[0] ?? '';
+  assert.equal(jenkins.match(/\{/g)?.length, jenkins.match(/\}/g)?.length);
+  assert.match(jenkins, /^pipeline \{\n {2}agent [\s\S]*\n {2}stages \{[\s\S]*\n {2}post \{/);
+
+  const renovate = JSON.parse(of('json')[0] ?? '') as { customManagers: { matchStrings: string[] }[] };
+  const [versions = [], base = []] = renovate.customManagers.map(({ matchStrings }) =>
+    matchStrings.map(text => new RegExp(text, 'g')),
+  );
+  const manifest = formatManifest({
+    $schema: './manifest.schema.json',
+    registry: 'registry.example.com',
+    plugins: {
+      'ai-proxy': ['2.0.3', '2.0.1'],
+      one: '1.2.3',
+      'basic-auth': { versions: ['2.0.0'], aliases: { '1.0.0': '2.0.0' } },
+    },
+  });
+  const found = versions.flatMap(each => [...manifest.matchAll(each)].map(({ groups }) => groups));
+  assert.deepEqual(
+    found.map(groups => `${groups?.depName} ${groups?.currentValue}`),
+    ['ai-proxy 2.0.3', 'one 1.2.3', 'basic-auth 2.0.0'],
+  );
+  const image = await read('.github/workflows/image.yml');
+  assert.equal(base.flatMap(each => [...image.matchAll(each)]).length, 1);
+});
+
+test("the action's steps mirror plugins in an empty checkout, and report a failure", async t => {
+  const action = parse(await read('action.yml')) as Action;
+  const scene = await openScene(t);
+  scene.push('a', '1.0.0');
+  await scene.list({ a: '1.0.0' });
+  await scene.sync();
+  const temp = await mkdtemp(join(tmpdir(), 'plugin-mirror-action-'));
+  t.after(() => rm(temp, { recursive: true, force: true }));
+  await mkdir(join(temp, 'files'));
+  const file = (name: string) => join(temp, 'files', name);
+  for (const name of ['output', 'summary', 'path']) await writeFile(file(name), '');
+  const variables = {
+    PATH: process.env.PATH,
+    HOME: temp,
+    CI: 'true',
+    RUNNER_TEMP: temp,
+    GITHUB_ACTIONS: 'true',
+    GITHUB_OUTPUT: file('output'),
+    GITHUB_STEP_SUMMARY: file('summary'),
+    GITHUB_PATH: file('path'),
+    VERSION: '',
+    ACTION: root,
+    MANIFEST: 'manifest.json',
+    OUT: 'mirrored $(touch executed)',
+  };
+  const steps = async (args: string): Promise<string> => {
+    for (const { run } of action.runs.steps)
+      if (run !== undefined)
+        await execute('bash', ['-c', run], { cwd: scene.path('.'), env: { ...variables, ARGS: args } });
+    return readFile(file('output'), 'utf8');
+  };
+  const first = await steps(`--only 'a' "--log-level=warn"`);
+  assert.match(first, /^exit-code=0\nreport=.*report\.md\nchanged=true\n$/);
+  assert.match(await readFile(file('summary'), 'utf8'), /\| Added \| a 1\.0\.0 \|/);
+  assert.deepEqual(await readdir(scene.path('mirrored $(touch executed)/a')), ['1.0.0']);
+  assert.match(await steps(''), /exit-code=0\nreport=.*\nchanged=false\n$/);
+  await scene.write('manifest.json', '{');
+  await assert.rejects(steps('; touch executed'), { code: 2 });
+  assert.match(await readFile(file('output'), 'utf8'), /exit-code=2\nreport=.*\nchanged=false\n$/);
+  assert.ok(!(await readdir(scene.path('.'))).includes('executed'));
+});
