@@ -22,6 +22,8 @@ ARG NPM_REGISTRY=
 ARG MANIFEST=manifest.json
 # A release of Higress, such as 2.2.5, instead of a manifest: the plugins that its Console and Controller request.
 ARG HIGRESS=
+# A bundle inside the build context (`plugin-mirror bundle`): the plugins come from it, and from no network.
+ARG BUNDLE=
 # sha256:… of the lockfile and the tree digest (`tree` in index.json), for the labels. The build fails if they are different.
 ARG LOCK_DIGEST=
 ARG TREE_DIGEST=
@@ -31,6 +33,7 @@ FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS arguments
 ARG CA_FILE
 ARG MANIFEST
 ARG HIGRESS
+ARG BUNDLE
 ARG LOCK_DIGEST
 RUN --mount=type=bind,target=/context sh /context/scripts/image/checkArguments.sh /context && touch /arguments-are-good
 
@@ -85,6 +88,7 @@ FROM engine-${ENGINE} AS sync
 COPY --from=arguments /arguments-are-good /
 ARG MANIFEST
 ARG HIGRESS
+ARG BUNDLE
 # HOST[/PREFIX] to use instead of every registry in the manifest: a private mirror.
 ARG REGISTRY=
 # 1, or the hosts to contact over http. Loopback is tried over http in any case.

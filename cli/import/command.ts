@@ -17,7 +17,7 @@ export function importCommand(): Command {
 }
 
 async function run(file: string, flags: ImportFlags): Promise<void> {
-  const [{ readList }, { formatManifest, writeManifest }] = await Promise.all([
+  const [{ readList }, { formatManifest, withSchema, writeManifest }] = await Promise.all([
     import('../../mirror/import/importList.ts'),
     import('../../mirror/import/writeManifest.ts'),
   ]);
@@ -26,7 +26,7 @@ async function run(file: string, flags: ImportFlags): Promise<void> {
     await writeManifest(flags.manifest, manifest, { force: flags.force ?? false });
     const count = Object.keys(manifest.plugins).length;
     printError(`wrote ${printable(flags.manifest)}: ${count} plugin${count === 1 ? '' : 's'}\n`);
-  } else printJsonText(formatManifest(manifest));
+  } else printJsonText(formatManifest(await withSchema(flags.manifest, manifest)));
   for (const note of notes) printError(`${printable(`${file}, ${note}`)}\n`);
   if (lost > 0) process.exitCode = EXIT.failed;
 }

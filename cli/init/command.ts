@@ -27,12 +27,13 @@ export function initCommand(): Command {
 }
 
 async function run({ higress = [], plugin, registry, write, manifest, force = false, list }: InitFlags): Promise<void> {
-  const [releases, { initManifest }, { formatManifest, writeManifest }, { parsePluginManifest }] = await Promise.all([
-    import('../../mirror/coverage/requests/higressReleases.ts'),
-    import('../../mirror/coverage/initManifest.ts'),
-    import('../../mirror/import/writeManifest.ts'),
-    import('../../mirror/manifest/readManifest.ts'),
-  ]);
+  const [releases, { initManifest }, { formatManifest, withSchema, writeManifest }, { parsePluginManifest }] =
+    await Promise.all([
+      import('../../mirror/coverage/requests/higressReleases.ts'),
+      import('../../mirror/coverage/initManifest.ts'),
+      import('../../mirror/import/writeManifest.ts'),
+      import('../../mirror/manifest/readManifest.ts'),
+    ]);
   const data = await releases.readHigressData();
   if (list) {
     const rows = data.releases.map(({ release, plugins }) => `${release.padEnd(16)} ${plugins.length} plugins`);
@@ -49,7 +50,7 @@ async function run({ higress = [], plugin, registry, write, manifest, force = fa
   // A registry that no manifest may name is refused with the words of the manifest.
   await parsePluginManifest(written, { file: manifest });
   if (!write) {
-    printJsonText(written);
+    printJsonText(formatManifest(await withSchema(manifest, made)));
     return;
   }
   await writeManifest(manifest, made, { force });

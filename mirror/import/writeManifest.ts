@@ -1,12 +1,15 @@
-import { lstat, realpath } from 'node:fs/promises';
+import { constants, copyFile, lstat, realpath } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { replaceTextFile } from '../json/textFile.ts';
 import type { WrittenManifest } from './collect.ts';
 import { ManifestExists, ManifestUnwritable } from './errors.ts';
 
 const lineWidth = 120;
 
+type FormattedManifest = Omit<WrittenManifest, '$schema'> & Partial<Pick<WrittenManifest, '$schema'>>;
+
 /** Formats a manifest, with one line per plugin where it fits. */
-export function formatManifest(manifest: WrittenManifest): string {
+export function formatManifest(manifest: FormattedManifest): string {
   const { plugins, ...rest } = manifest;
   const head = Object.entries(rest).map(([key, value]) => `  ${JSON.stringify(key)}: ${JSON.stringify(value)},\n`);
   const lines = Object.entries(plugins).map(([name, plugin]) => {
@@ -37,7 +40,29 @@ export async function writeManifest(
   { force = false }: WriteManifestOptions = {},
 ): Promise<void> {
   if (!force && (await exists(path))) throw new ManifestExists(path);
-  await replaceManifestText(path, formatManifest(manifest));
+  await replaceManifestText(path, formatManifest(await withSchema(path, manifest, { copy: true })));
+}
+
+/**
+ * Returns the manifest without `$schema` if that would lead nowhere. `copy` puts the schema next to the manifest first, where there
+ * is none.
+ */
+export async function withSchema(
+  path: string,
+  manifest: WrittenManifest,
+  { copy = false } = {},
+): Promise<FormattedManifest> {
+  const schema = join(dirname(path), 'manifest.schema.json');
+  if (copy) {
+    // Next to package.json: two folders up in the sources, three in dist.
+    for (const above of ['../../', '../../../'])
+      await copyFile(new URL(`${above}manifest.schema.json`, import.meta.url), schema, constants.COPYFILE_EXCL).catch(
+        () => undefined,
+      );
+  }
+  if (await exists(schema)) return manifest;
+  const { $schema: _, ...rest } = manifest;
+  return rest;
 }
 
 /** Replaces the text of a manifest atomically. A symbolic link stays one. @throws ManifestUnwritable */

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Refuses build arguments that cannot work, in the first step of a Docker build. The arguments are the variables MANIFEST, HIGRESS,
-# CA_FILE and LOCK_DIGEST.
+# BUNDLE, CA_FILE and LOCK_DIGEST.
 # Usage: checkArguments.sh CONTEXT
 set -eu
 context=$(readlink -f "$1")
@@ -17,7 +17,7 @@ inside() {
   "$context"/*) ;;
   *) fail "$1=$2 is outside of the build context. Copy the file into the folder that you pass to docker build, and give its path there." ;;
   esac
-  [ -f "$real" ] || fail "$1=$2 is not in the build context. Check the path, and that .dockerignore does not leave it out."
+  [ -f "$real" ] || { [ "$1" = BUNDLE ] && [ -f "$real/oci-layout" ]; } || fail "$1=$2 is not in the build context. Check the path, and that .dockerignore does not leave it out."
 }
 
 if [ -n "${HIGRESS:-}" ]; then
@@ -29,8 +29,15 @@ if [ -n "${HIGRESS:-}" ]; then
       fail "HIGRESS=$release is not a known release of Higress. Known are: ${known% }"
     }
   done
-else
+elif [ -z "${BUNDLE:-}" ] || [ "${MANIFEST:-manifest.json}" != manifest.json ]; then
   inside MANIFEST "${MANIFEST:-manifest.json}"
+fi
+if [ -n "${BUNDLE:-}" ]; then
+  [ -z "${HIGRESS:-}" ] || fail "HIGRESS=$HIGRESS and BUNDLE=$BUNDLE contradict each other. Give one of them."
+  inside BUNDLE "$BUNDLE"
+  case $BUNDLE in
+  *.tar) tar -tf "$context/$BUNDLE" oci-layout >/dev/null 2>&1 || fail "BUNDLE=$BUNDLE is not a bundle: it is no tar file with an oci-layout. Make one with plugin-mirror bundle." ;;
+  esac
 fi
 [ -z "${CA_FILE:-}" ] || inside CA_FILE "$CA_FILE"
 

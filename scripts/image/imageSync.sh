@@ -13,8 +13,11 @@ if [ -n "${HIGRESS:-}" ]; then
   plugin-mirror init $(printf %s "$HIGRESS" | tr ', ' '\n\n' | sed '/./s/^/--higress /') --write --manifest "$MANIFEST"
 fi
 
+# A bundle contains a manifest and a lockfile. Another manifest is used if it is named.
+if [ -n "${BUNDLE:-}" ] && [ "$MANIFEST" = manifest.json ]; then MANIFEST=''; fi
+
 # An empty variable counts as unset.
-export PLUGIN_MIRROR_MANIFEST="$MANIFEST" PLUGIN_MIRROR_REGISTRY="$REGISTRY" PLUGIN_MIRROR_ENGINE="$ENGINE" \
+export PLUGIN_MIRROR_MANIFEST="$MANIFEST" PLUGIN_MIRROR_FROM="${BUNDLE:-}" PLUGIN_MIRROR_REGISTRY="$REGISTRY" PLUGIN_MIRROR_ENGINE="$ENGINE" \
   PLUGIN_MIRROR_PLAIN_HTTP="$PLAIN_HTTP" PLUGIN_MIRROR_CA_FILE="$CA_FILE" PLUGIN_MIRROR_USERNAME="$REGISTRY_USERNAME" \
   PLUGIN_MIRROR_COMPRESS="${COMPRESS:-}" \
   PLUGIN_MIRROR_CACHE_DIR=/var/cache/plugin-mirror
@@ -24,7 +27,9 @@ set --
 # A lockfile next to the manifest decides the bytes. Without one none is written, because it would be lost with the stage.
 # A dangling link is a misplaced lockfile: --frozen reports it.
 case $MANIFEST in *.[jJ][sS][oO][nN]) lock=${MANIFEST%.*}.lock.json ;; *) lock=$MANIFEST.lock.json ;; esac
-if [ -e "$lock" ] || [ -L "$lock" ]; then set -- "$@" --frozen; else set -- "$@" --no-lock; fi
+if [ -n "${BUNDLE:-}" ]; then :
+elif [ -e "$lock" ] || [ -L "$lock" ]; then set -- "$@" --frozen
+else set -- "$@" --no-lock; fi
 [ ! -e "$secrets/registry-config" ] || set -- "$@" --registry-config "$secrets/registry-config"
 if [ -e "$secrets/registry-password" ]; then
   # As with --password-stdin, a final line end is not part of the password.

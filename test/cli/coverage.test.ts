@@ -202,6 +202,8 @@ describe('init', () => {
     const { code, stderr } = await scene.run(['init', '--higress', '2.2.4', '--higress', '2.2.5', '--write']);
     assert.equal(code, 0, stderr);
     assert.match(stderr, /^wrote manifest\.json: \d+ plugins; plugin-mirror sync fetches them\n$/);
+    const { $schema } = JSON.parse(await scene.read('manifest.json')) as { $schema: string };
+    assert.match(await scene.read($schema), /"title": "plugin-mirror manifest"/);
     for (const release of sample(['2.2.4', '2.2.5', 'controller', 'all-in-one']))
       assert.equal((await scene.run(['coverage', '--higress', release])).code, 0, release);
     const again = await scene.run(['init', '--write']);
@@ -213,7 +215,8 @@ describe('init', () => {
   it('prints a manifest, or the releases', async t => {
     const scene = await openScene(t);
     const words = ['init', '--registry', 'harbor.local/hub', '--plugin', 'key-*'];
-    const { plugins, registry } = parsed<{ plugins: object; registry: string }>(await scene.run(words));
+    const { plugins, registry, ...rest } = parsed<{ plugins: object; registry: string }>(await scene.run(words));
+    assert.deepEqual(rest, {}, 'no $schema that leads nowhere');
     assert.deepEqual([registry, Object.keys(plugins)], ['harbor.local/hub', ['key-auth', 'key-rate-limit']]);
     const { releases } = await readHigressData();
     const { stdout } = await scene.run(['init', '--list']);

@@ -13,10 +13,17 @@ const lock = '{"schemaVersion":1}\n';
 async function context(t: TestContext): Promise<string> {
   const folder = join(await emptyFolder(t), 'context');
   await mkdir(join(folder, 'higress/console'), { recursive: true });
-  await mkdir(join(folder, 'lists'));
+  for (const name of ['lists', 'layout']) await mkdir(join(folder, name));
   for (const release of ['2.1.11', '2.2.4', '2.2.4-rebuilt', '2.2.5'])
     await writeFile(join(folder, `higress/console/${release}.json`), '{}');
-  for (const file of ['manifest.json', 'lists/mine.json', 'ca.pem', '../outside.json'])
+  for (const file of [
+    'manifest.json',
+    'lists/mine.json',
+    'ca.pem',
+    'ca.pem.tar',
+    'layout/oci-layout',
+    '../outside.json',
+  ])
     await writeFile(join(folder, file), '{}');
   await writeFile(join(folder, 'manifest.lock.json'), lock);
   await symlink('../outside.json', join(folder, 'link.json'));
@@ -37,6 +44,7 @@ test('arguments that can work pass the first step of a build', async t => {
     { MANIFEST: 'lists/../manifest.json', CA_FILE: 'ca.pem' },
     { LOCK_DIGEST: digest },
     { HIGRESS: '2.2.5' },
+    { BUNDLE: 'layout' },
     { HIGRESS: 'v2.2.4' },
     { HIGRESS: '2.2.5,2.1.11' },
     { HIGRESS: '2.2.5 2.2.4-rebuilt' },
