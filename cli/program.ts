@@ -14,6 +14,7 @@ import { applyEnvironment } from './options/environment.ts';
 import { warnOfUnknownVariables } from './options/unknownVariables.ts';
 import { reportUsageError, wantsJson } from './options/wrongLine.ts';
 import { outdatedCommand } from './outdated/command.ts';
+import { pushCommand } from './push/command.ts';
 import { printError } from './render/print.ts';
 import { serveCommand } from './serve/command.ts';
 import { syncCommand } from './sync/command.ts';
@@ -65,6 +66,7 @@ export function buildProgram(version: string): Command {
     syncCommand(),
     serveCommand(),
     bundleCommand(),
+    pushCommand(),
     coverageCommand(),
     urlsCommand(),
     listCommand(),

@@ -164,6 +164,17 @@ export const BUNDLE_OPTIONS = {
   format: FORMAT,
 } as const;
 
+export const PUSH_OPTIONS = {
+  manifest: MANIFEST,
+  from: FROM,
+  only: several('--only <glob...>', 'push only plugins whose NAME or NAME/VERSION matches; !GLOB excludes'),
+  dryRun: action('--dry-run', 'print what would be pushed; change nothing'),
+  force: action('--force', 'replace tags that lead to other images'),
+  referrers: negated('--no-referrers', 'leave out signatures, SBOMs and other artifacts that refer to the images'),
+  ...REGISTRY_OPTIONS,
+  format: FORMAT,
+} as const;
+
 export const OUTDATED_OPTIONS = {
   manifest: MANIFEST,
   lock: LOCK,
@@ -199,6 +210,7 @@ export const CACHE_CLEAN_OPTIONS = {
   keep: count('--keep <MiB>', 'keep this much of the most recently used entries', [0, MOST_MEBIBYTES], 0),
 } as const;
 
+export type PushFlags = ValuesOf<typeof PUSH_OPTIONS>;
 export type BundleFlags = ValuesOf<typeof BUNDLE_OPTIONS>;
 export type SyncFlags = ValuesOf<typeof SYNC_OPTIONS>;
 export type CheckFlags = ValuesOf<typeof CHECK_OPTIONS>;

@@ -1,10 +1,9 @@
 import pMap from 'p-map';
-import { canonicalJson } from '../../base/canonicalJson.ts';
 import type { LayoutDigest } from '../../layout/digest.ts';
 import { IMAGE_NAME, type LayoutEntry, REF_NAME, SUBJECT } from '../../layout/layoutIndex.ts';
 import type { BlobSource, LayoutContent } from '../../layout/writeLayout.ts';
 import { type GatheredImage, type GatheredManifest, gatherImage } from '../../registry/images/gatherImage.ts';
-import { type Digest, formatReference, isRepository, isTag, type Reference } from '../../registry/reference.ts';
+import { type Digest, formatReference, type Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { readLockedVersions } from '../lockfile/lockedVersions.ts';
 import type { LockfileEntry } from '../lockfile/lockfile.ts';
@@ -14,7 +13,8 @@ import type { SyncJob } from '../plan/job.ts';
 import { type Outcome, versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
 import type { Base } from './base.ts';
-import { blobOf, makeDocument } from './document.ts';
+import { makeDocument } from './document.ts';
+import { localImage } from './localImage.ts';
 
 export interface PackOptions {
   /** The globs of --only. */
@@ -102,7 +102,7 @@ async function packVersion(
   { attachments }: PackOptions,
   { registry, signal }: Session,
 ): Promise<PackedImage> {
-  if (wanted.source.kind === 'file' || named.kind === 'file' || entry.kind === 'file') return localImage(wanted, entry);
+  if (wanted.source.kind === 'file' || named.kind === 'file' || entry.kind === 'file') return packLocal(wanted, entry);
   const opened = await registry.get();
   const reference = { ...wanted.source.reference, digest: entry.digest };
   const image = await gatherImage(opened, reference, { attachments }, signal);
@@ -157,59 +157,16 @@ function entryOf({ digest, mediaType, bytes, artifactType }: GatheredManifest, s
   };
 }
 
-/** Host of the names that local modules get. It is never asked for anything. */
-const LOCAL_HOST = 'plugin-mirror.local';
-const IMAGE_TYPE = 'application/vnd.oci.image.manifest.v1+json';
-const MODULE_TYPE = 'application/vnd.module.wasm.content.layer.v1+wasm';
-const MODULE_CONFIG_TYPE = 'application/vnd.module.wasm.config.v1+json';
-
-/** A local module as an image of two layers, which gateways load over oci://: config.json, then the module itself. */
-function localImage(wanted: WantedVersion, { sha256, sizeBytes }: LockfileEntry): PackedImage {
-  const path = wanted.source.kind === 'file' ? wanted.source.path : '';
-  const config = blobOf(Buffer.from('{}'));
-  const module: BlobSource = {
-    digest: `sha256:${sha256}`,
-    size: sizeBytes,
-    open: async () => (await import('node:fs')).createReadStream(path),
-  };
-  const layer = ({ digest, size }: BlobSource, mediaType: string, title: string): object => ({
-    mediaType,
-    digest,
-    size,
-    annotations: { 'org.opencontainers.image.title': title },
-  });
-  const manifest = blobOf(
-    Buffer.from(
-      canonicalJson({
-        schemaVersion: 2,
-        mediaType: IMAGE_TYPE,
-        config: { mediaType: 'application/vnd.oci.empty.v1+json', digest: config.digest, size: config.size },
-        layers: [layer(config, MODULE_CONFIG_TYPE, 'config.json'), layer(module, MODULE_TYPE, 'plugin.wasm')],
-      }),
-    ),
-  );
+function packLocal(wanted: WantedVersion, entry: LockfileEntry): PackedImage {
+  const { name, manifest, blobs } = localImage(wanted, entry);
   return {
     wanted,
-    name: localName(wanted),
-    root: { mediaType: IMAGE_TYPE, digest: manifest.digest, size: manifest.size },
-    blobs: [manifest, config, module],
+    name,
+    root: entryOf(manifest),
+    blobs: [manifestSource(manifest), ...blobs],
     attached: [],
     attachedBlobs: [],
-    digest: `sha256:${sha256}`,
-  };
-}
-
-/** `plugin-mirror.local/plugins/NAME:VERSION`, with other characters where an image name does not allow them. */
-function localName({ name, version }: WantedVersion): Reference {
-  const repository = `plugins/${name
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-|-$/g, '')}`;
-  const tag = version.replace(/[^\w.-]/g, '-');
-  return {
-    registry: LOCAL_HOST,
-    repository: isRepository(repository) ? repository : 'plugins/local',
-    tag: isTag(tag) ? tag : 'local',
+    digest: `sha256:${entry.sha256}`,
   };
 }
 

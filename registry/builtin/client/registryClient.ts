@@ -1,10 +1,11 @@
+import type { Readable } from 'node:stream';
 import { RegistryRefusal } from '../../errors.ts';
 import { type RetryPolicy, retrying } from '../../fallback/retrying.ts';
 import type { Endpoint } from '../../hosts/hosts.ts';
 import type { HostChoice, RegistryEvent } from '../../registry.ts';
 import { type ErrorBody, readErrorBody, withoutSecretsOf } from '../faults/errorBody.ts';
 import { type Purpose, replyError } from '../faults/replyErrors.ts';
-import { isWebPage, type Reply } from '../http/reply.ts';
+import { type HttpRequest, isWebPage, type Reply } from '../http/reply.ts';
 import { parseWarnings } from '../http/warnings.ts';
 import { readBody } from '../transport/bodies.ts';
 import type { Schemes } from '../transport/schemes.ts';
@@ -12,13 +13,15 @@ import type { Transport } from '../transport/transport.ts';
 import type { AuthContext, Authenticator, Authorization } from './authenticator.ts';
 import { Redirects } from './redirects.ts';
 
-/** One request of the distribution-spec's pull half. */
+/** One request of the distribution-spec. */
 export interface RegistryRequest {
   readonly purpose: Purpose;
   readonly endpoint: Endpoint;
-  readonly method: 'GET' | 'HEAD';
-  /** Below `/v2/REPOSITORY/`, or an absolute path for a next page. */
-  readonly path: string;
+  readonly method: HttpRequest['method'];
+  /** Below `/v2/REPOSITORY/`, an absolute path for a next page, or the URL of an upload, which may be at another host. */
+  readonly path: string | URL;
+  /** Opens the body. It is called for every attempt. */
+  readonly body?: () => Promise<Buffer | Readable>;
   readonly headers?: Readonly<Record<string, string>>;
   /** Statuses to return in addition to 200. */
   readonly accept?: readonly number[];
@@ -107,7 +110,8 @@ export class RegistryClient {
     };
     const onFirstReply = (reply: Reply): void => this.#confirmScheme(request, reply);
     while (true) {
-      const first = { method, url, headers: {}, attempt };
+      const body = await request.body?.();
+      const first = { method, url, headers: {}, attempt, ...(body === undefined ? {} : { body }) };
       const reply = await this.#redirects.follow(first, purpose, headersFor, onFirstReply, signal);
       const from = reply.request.url;
       if (reply.status === 200 || request.accept?.includes(reply.status)) {
@@ -115,7 +119,7 @@ export class RegistryClient {
         if (from.origin === url.origin && !isWebPage(reply)) this.#registries.add(url.origin);
         return reply;
       }
-      const body = await this.#readError(reply, signal);
+      const said = await this.#readError(reply, signal);
       const used = authorizations.get(from.origin);
       if (reply.status === 401 && !challenged.has(from.origin)) {
         challenged.add(from.origin);
@@ -128,28 +132,30 @@ export class RegistryClient {
           continue;
         }
       }
-      throw await this.#errorOf(reply, purpose, body, used);
+      throw await this.#errorOf(reply, purpose, said, used);
     }
   }
 
   #urlOf({ endpoint, path }: RegistryRequest): URL {
+    if (path instanceof URL) return path;
     const base = `${this.#schemes.of(endpoint.host)}://${endpoint.host}`;
     return new URL(path.startsWith('/') ? `${base}${path}` : `${base}/v2/${endpoint.repository}/${path}`);
   }
 
-  #contextOf({ purpose, endpoint }: RegistryRequest, first: URL, url: URL): AuthContext {
+  #contextOf({ purpose, endpoint, path }: RegistryRequest, first: URL, url: URL): AuthContext {
     return {
       server: url,
       purpose,
       repository: endpoint.repository,
-      isRegistry: url.origin === first.origin,
+      // An upload's URL may be at a host that must not get the registry's credentials.
+      isRegistry: path instanceof URL ? url.host === endpoint.host : url.origin === first.origin,
       onChallenge: () => this.#options.onIdentified(purpose.registry),
     };
   }
 
   /** The scheme works. A 400 proves nothing: a TLS port sends it to plain http, and a proxy answers for the registry. */
-  #confirmScheme({ endpoint }: RegistryRequest, { request, status, proxy }: Reply): void {
-    if (status === 400 || proxy !== undefined) return;
+  #confirmScheme({ endpoint, path }: RegistryRequest, { request, status, proxy }: Reply): void {
+    if (path instanceof URL || status === 400 || proxy !== undefined) return;
     this.#schemes.confirm(endpoint.host, request.url.protocol === 'https:' ? 'https' : 'http');
   }
 

@@ -31,7 +31,7 @@ function secretsOf({ request: { headers, body, url }, proxy }: Sent): RegExp[] |
   const sent = Object.entries(headers).flatMap(([name, value]) => (/authorization$/i.test(name) ? [value] : []));
   const bare = sent.map(value => value.replace(/^\w+\s+/, ''));
   const pairs = bare.map(value => Buffer.from(value, 'base64').toString('utf8')).filter(text => text.includes(':'));
-  const fields = [...new URLSearchParams(body ?? '')].flatMap(([name, value]) =>
+  const fields = [...new URLSearchParams(typeof body === 'string' ? body : '')].flatMap(([name, value]) =>
     /token|password/.test(name) ? [value] : [],
   );
   const login = proxy?.password ? [proxy.password, decoded(proxy.password)] : [];

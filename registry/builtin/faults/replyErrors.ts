@@ -28,6 +28,8 @@ export interface Purpose {
   readonly what: 'manifest' | 'blob' | 'tags';
   /** The tag or digest, where there is one. */
   readonly wanted?: string;
+  /** True of a request that pushes. Default false. */
+  readonly writes?: boolean;
 }
 
 export interface ReplyContext {
@@ -108,7 +110,7 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
     return unauthorizedError(purpose, context, details);
   if (status === 403)
     return new RegistryDenied(
-      `${purpose.registry} does not allow ${purpose.repository} to be read${withCredentials(context)}`,
+      `${purpose.registry} does not allow ${purpose.repository} to be ${purpose.writes ? 'written' : 'read'}${withCredentials(context)}`,
       {
         ...details,
         hint: context.credentialSource === undefined ? LOGIN_HINT : rightsHint(purpose),
@@ -195,14 +197,14 @@ function unauthorizedError(purpose: Purpose, context: ReplyContext, details: Det
     return withoutHelperError(purpose.registry, purpose.repository, context.helperFailure, details);
   if (context.credentialSource === undefined)
     return new RegistryUnauthorized(
-      `${purpose.registry} does not allow ${purpose.repository} to be read without a login`,
+      `${purpose.registry} does not allow ${purpose.repository} to be ${purpose.writes ? 'written' : 'read'} without a login`,
       {
         ...details,
         hint: LOGIN_HINT + (context.credentialHint ?? ''),
       },
     );
   return new RegistryUnauthorized(
-    `${purpose.registry} does not allow ${purpose.repository} to be read${withCredentials(context)}`,
+    `${purpose.registry} does not allow ${purpose.repository} to be ${purpose.writes ? 'written' : 'read'}${withCredentials(context)}`,
     {
       ...details,
       hint: `Either the credentials are wrong or out of date, or the repository does not exist: log in again, and check the name.`,
@@ -222,7 +224,9 @@ function withCredentials({ credentialSource }: ReplyContext): string {
   return credentialSource === undefined ? '' : ` with the credentials from ${credentialSource}`;
 }
 
-function rightsHint({ repository }: Purpose): string {
+function rightsHint({ repository, writes }: Purpose): string {
+  if (writes)
+    return `Grant this user the right to push to ${repository}; some registries need the project to be created first.`;
   return `Either ${repository} does not exist there, or its owner must grant this user the right to pull it.`;
 }
 

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { redactUrl } from '../../hosts/redact.ts';
 
@@ -12,10 +13,10 @@ export interface NamedBy {
 }
 
 export interface HttpRequest {
-  readonly method: 'GET' | 'HEAD' | 'POST';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Buffer | Readable;
   /** Set for a token server, and for a host that the registry redirected to. */
   readonly namedBy?: NamedBy | undefined;
   /** Which attempt this is, from 1. Default 1. For the debug log only. */

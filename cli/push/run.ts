@@ -1,0 +1,142 @@
+import process from 'node:process';
+import pc from 'picocolors';
+import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
+import { type PushReport, pushImages } from '../../mirror/bundle/pushImages.ts';
+import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { Session } from '../../mirror/session.ts';
+import { jobToInspect, selectVersions } from '../../mirror/sync/sync.ts';
+import { openPusher } from '../../registry/push/openPusher.ts';
+import { isRegistry, isRepository, ReferenceInvalid, withoutLogin } from '../../registry/reference.ts';
+import type { RegistryOptions } from '../../registry/registry.ts';
+import { EXIT, failureOf } from '../exit.ts';
+import { openerOf, openFrom } from '../options/openerOf.ts';
+import type { PushFlags } from '../options/tables.ts';
+import { wantsColor } from '../render/colors.ts';
+import { renderFailures } from '../render/failures.ts';
+import { formatBytes, formatDuration } from '../render/format.ts';
+import { errorJson } from '../render/jsonErrors.ts';
+import { showProgress } from '../sync/showProgress.ts';
+
+interface PushRun {
+  /** `HOST[/PREFIX]`, as the user wrote it. */
+  readonly target: string;
+  readonly flags: PushFlags;
+  /** The manifest that the user named; undefined: that of --from, else manifest.json. */
+  readonly manifestPath: string | undefined;
+  readonly registryOptions: RegistryOptions;
+  readonly signal: AbortSignal;
+}
+
+/** `plugin-mirror push`, once its arguments are read. Returns the exit code. */
+export async function runPush(run: PushRun): Promise<number> {
+  const { flags, manifestPath } = run;
+  const target = readTarget(run.target);
+  const from = flags.from === undefined ? undefined : await openFrom(flags.from, flags, manifestPath);
+  try {
+    return await pushFrom(run, target, from);
+  } finally {
+    await from?.close();
+  }
+}
+
+type Target = { readonly registry: string; readonly prefix: string };
+
+async function pushFrom(
+  { flags, registryOptions, signal }: PushRun,
+  target: Target,
+  from: OpenBundle | undefined,
+): Promise<number> {
+  const started = performance.now();
+  const { registry, platform, only = from?.only ?? [], concurrency } = flags;
+  const manifest = from?.manifest ?? (await readPluginManifest(flags.manifest));
+  const selection = selectVersions(manifest, { only, registry, platform });
+  const job = { ...jobToInspect(manifest, { dir: '', concurrency }), selection };
+  const out = flags.format === 'json' ? process.stderr : process.stdout;
+  const progress = await showProgress(out, flags);
+  // The login on the command line is for the target; the source has those of docker and podman.
+  const { username: _, password: __, ...source } = registryOptions;
+  const session = new Session({
+    openRegistry: openerOf(manifest, source, registry, from?.layout),
+    signal,
+    onEvent: progress.hear,
+  });
+  const onEvent: RegistryOptions['onEvent'] = event => {
+    if (event.type !== 'bytes') progress.hear(event);
+  };
+  const pusher = openPusher({ ...registryOptions, credentialsFor: [target.registry], onEvent });
+  let report: PushReport;
+  try {
+    const { force = false, dryRun = false, referrers: attachments } = flags;
+    report = await pushImages(job, { pusher, ...target, force, dryRun, attachments }, session);
+  } finally {
+    progress.stop();
+    await Promise.all([pusher.close(), session.registry.close()]);
+  }
+  const { requests, bytesUploaded } = pusher.traffic;
+  const totals = { ...countsOf(report), bytesUploaded, requests, durationMs: Math.round(performance.now() - started) };
+  const failures = report.outcomes.flatMap(({ name, version, error }) => (error ? [{ name, version, error }] : []));
+  process.stderr.write(
+    renderFailures(failures, pc.createColors(wantsColor(process.stderr)))
+      .map(line => `${line}\n`)
+      .join(''),
+  );
+  out.write(render(report, totals, flags.dryRun === true, wantsColor(out)));
+  if (flags.format === 'json') process.stdout.write(`${JSON.stringify(json(report, totals), null, 2)}\n`);
+  return failureOf(failures.map(({ error }) => error)) ?? EXIT.good;
+}
+
+/** @throws ReferenceInvalid */
+function readTarget(text: string): Target {
+  const [registry = '', ...rest] = text
+    .replace(/^oci:\/\//, '')
+    .replace(/\/+$/, '')
+    .split('/');
+  const prefix = rest.join('/');
+  if (isRegistry(registry) && (prefix === '' || isRepository(prefix))) return { registry, prefix };
+  const shown = withoutLogin(text);
+  throw new ReferenceInvalid(`${shown} is not a registry`, {
+    subject: shown,
+    expected: 'HOST, HOST:PORT or either with /PREFIX',
+    found: shown,
+    hint: 'Write it as harbor.example.com/higress, without https:// and without a tag.',
+  });
+}
+
+interface Totals {
+  readonly pushed: number;
+  readonly kept: number;
+  readonly failed: number;
+  readonly bytesUploaded: number;
+  readonly requests: number;
+  readonly durationMs: number;
+}
+
+function countsOf({ outcomes }: PushReport): Pick<Totals, 'pushed' | 'kept' | 'failed'> {
+  const count = (wanted: string): number => outcomes.filter(({ status }) => status === wanted).length;
+  return { pushed: count('pushed'), kept: count('kept'), failed: count('failed') };
+}
+
+function render(report: PushReport, totals: Totals, isDry: boolean, color: boolean): string {
+  const paint = pc.createColors(color);
+  const { pushed, kept, failed, bytesUploaded, requests, durationMs } = totals;
+  const lines = report.outcomes.flatMap(({ status, reference }) =>
+    status === 'pushed' ? [`${isDry ? 'to push' : 'pushed '}  ${reference}`] : [],
+  );
+  const parts = [
+    `${pushed} ${isDry ? 'to push' : 'pushed'}`,
+    `${kept} there already`,
+    ...(failed === 0 ? [] : [`${failed} failed`]),
+    `${formatBytes(bytesUploaded)} in ${formatDuration(durationMs)}, ${requests} requests`,
+  ];
+  const mark = failed === 0 ? paint.green('✓') : paint.red('✗');
+  const head = paint.bold(`${pushed + kept} of ${report.outcomes.length}`);
+  return `${[...lines, `${mark} ${head}  ${parts.join(' · ')}`].join('\n')}\n`;
+}
+
+function json({ outcomes, uploadedBlobs, mountedBlobs }: PushReport, totals: Totals): object {
+  return {
+    schemaVersion: 1,
+    images: outcomes.map(({ error, ...rest }) => ({ ...rest, ...(error && { error: errorJson(error) }) })),
+    totals: { ...totals, uploadedBlobs, mountedBlobs },
+  };
+}

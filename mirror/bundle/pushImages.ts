@@ -1,0 +1,214 @@
+import pMap from 'p-map';
+import type { LayoutDigest } from '../../layout/digest.ts';
+import { RegistryNotFound } from '../../registry/errors.ts';
+import { type GatheredImage, gatherImage } from '../../registry/images/gatherImage.ts';
+import type { PushBlob, PushedManifest, Pusher } from '../../registry/push/openPusher.ts';
+import { type Digest, formatReference, type Reference } from '../../registry/reference.ts';
+import { missingLockfile } from '../lockfile/frozen.ts';
+import { type LockfileEntry, lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
+import { originOf } from '../manifest/origin.ts';
+import type { WantedVersion } from '../manifest/wanted.ts';
+import type { SyncJob } from '../plan/job.ts';
+import { versionKey } from '../report.ts';
+import type { Session } from '../session.ts';
+import { PushTagTaken } from './errors.ts';
+import { localImage } from './localImage.ts';
+
+export interface PushTarget {
+  readonly pusher: Pusher;
+  /** `HOST[:PORT]`. */
+  readonly registry: string;
+  /** Put before every repository; may be empty. */
+  readonly prefix: string;
+  /** Replace tags that lead to other images. */
+  readonly force: boolean;
+  /** Only look what would be pushed. */
+  readonly dryRun: boolean;
+  readonly attachments: boolean;
+}
+
+/** `kept`: the registry had the tag with this digest. `pushed`, in a dry run: it would be pushed. */
+export type PushStatus = 'pushed' | 'kept' | 'failed';
+
+export interface PushOutcome {
+  readonly name: string;
+  readonly version: string;
+  readonly status: PushStatus;
+  /** Where it was pushed to: `HOST/REPOSITORY:TAG`. */
+  readonly reference: string;
+  readonly digest?: string;
+  readonly error?: Error;
+}
+
+export interface PushReport {
+  readonly outcomes: readonly PushOutcome[];
+  readonly uploadedBlobs: number;
+  readonly mountedBlobs: number;
+}
+
+interface Parts {
+  readonly root: Digest;
+  /** Children before their index, referrers after what they refer to. */
+  readonly manifests: readonly (PushedManifest & { readonly tag?: string })[];
+  readonly blobs: readonly PushBlob[];
+}
+
+/**
+ * Pushes the locked images to a registry, from other registries or from a bundle: manifests unchanged, under upstream's
+ * repository names and tags. A version that fails stops no other one. A tag that leads to another image is not replaced.
+ * @throws FrozenLockMissing, and the lockfile's refusals; the signal's reason
+ */
+export async function pushImages(job: SyncJob, target: PushTarget, session: Session): Promise<PushReport> {
+  const path = lockfilePath(job.manifest.file);
+  const lockfile = await readLockfile(path);
+  if (lockfile === undefined) throw missingLockfile(path, false);
+  const locked = new Map(lockfile.entries.map(entry => [versionKey(entry), entry]));
+  const names = new Map(job.manifest.versions.map(wanted => [versionKey(wanted), wanted]));
+  const push = new ImagePush(target, session);
+  const { versions } = job.selection;
+  session.onEvent({ type: 'asking', versions: versions.length });
+  const outcomes = await pMap(
+    versions,
+    wanted => push.version(wanted, names.get(versionKey(wanted)) ?? wanted, locked.get(versionKey(wanted))),
+    { concurrency: job.limits.versions, signal: session.signal },
+  );
+  return { outcomes, uploadedBlobs: push.uploaded, mountedBlobs: push.mounted };
+}
+
+class ImagePush {
+  uploaded = 0;
+  mounted = 0;
+  readonly #target: PushTarget;
+  readonly #session: Session;
+  /** Blobs that are being pushed or were pushed, by repository and digest, and a repository of each digest. */
+  readonly #pushing = new Map<string, Promise<void>>();
+  readonly #holders = new Map<string, string>();
+
+  constructor(target: PushTarget, session: Session) {
+    this.#target = target;
+    this.#session = session;
+  }
+
+  /** @throws only the signal's reason */
+  async version(wanted: WantedVersion, named: WantedVersion, entry: LockfileEntry | undefined): Promise<PushOutcome> {
+    const { signal } = this.#session;
+    const { name, version } = wanted;
+    let reference = originOf(named);
+    try {
+      if (entry === undefined) throw new Error(`${versionKey(wanted)} is not in the lockfile`);
+      const local = named.source.kind === 'file' ? localImage(wanted, entry) : undefined;
+      const source = local?.name ?? (named.source.kind === 'image' ? named.source.reference : undefined);
+      const at = this.#placeOf(source as Reference);
+      const digest = local?.manifest.digest ?? (entry.kind === 'image' ? entry.digest : undefined);
+      reference = formatReference(at.tag === undefined ? { ...at, digest: digest as Digest } : at);
+      const status = await this.#push(at, digest as Digest, () =>
+        local === undefined ? this.#gather(wanted, digest as Digest) : Promise.resolve(partsOfLocal(local)),
+      );
+      return { name, version, status, reference, digest: digest as Digest };
+    } catch (error) {
+      signal.throwIfAborted();
+      const met = error instanceof Error ? error : new Error(String(error));
+      return { name, version, status: 'failed', reference, error: met };
+    }
+  }
+
+  #placeOf({ repository, tag }: Reference): Reference {
+    const { registry, prefix } = this.#target;
+    return { registry, repository: prefix === '' ? repository : `${prefix}/${repository}`, ...(tag && { tag }) };
+  }
+
+  async #push(at: Reference, digest: Digest, gather: () => Promise<Parts>): Promise<'pushed' | 'kept'> {
+    const { pusher, force, dryRun } = this.#target;
+    const { signal } = this.#session;
+    const found = await pusher.digestAt(at.tag === undefined ? { ...at, digest } : at, signal);
+    if (found !== undefined && found !== digest && !force) throw tagTaken(at, digest, found);
+    const parts = await gather().catch((error: unknown) => {
+      // A delta does not contain what its base has; here the registry has it.
+      if (found === digest && error instanceof RegistryNotFound) return undefined;
+      throw error;
+    });
+    if (parts === undefined) return 'kept';
+    // Signatures may have come later: they are looked at one by one.
+    const missing = [];
+    for (const manifest of parts.manifests)
+      if ((await pusher.digestAt(placeOf(at, manifest, parts.root), signal)) !== manifest.digest)
+        missing.push(manifest);
+    if (missing.length === 0) return 'kept';
+    if (dryRun) return 'pushed';
+    await pMap(parts.blobs, blob => this.#pushBlob(at, blob), { concurrency: 4, signal });
+    for (const manifest of missing) await pusher.pushManifest(placeOf(at, manifest, parts.root), manifest, signal);
+    return found === digest ? 'kept' : 'pushed';
+  }
+
+  /** A blob that several images share is pushed once, and mounted from there into other repositories. */
+  #pushBlob(at: Reference, blob: PushBlob): Promise<void> {
+    const { registry, repository } = at;
+    const key = `${repository} ${blob.digest}`;
+    const running = this.#pushing.get(key);
+    if (running !== undefined) return running;
+    const holder = this.#holders.get(blob.digest);
+    const from = holder === undefined ? undefined : this.#pushing.get(`${holder} ${blob.digest}`);
+    const work = (async () => {
+      await from?.catch(() => undefined);
+      const result = await this.#target.pusher.pushBlob({ registry, repository }, blob, holder, this.#session.signal);
+      if (result === 'uploaded') this.uploaded++;
+      if (result === 'mounted') this.mounted++;
+    })();
+    this.#pushing.set(key, work);
+    if (holder === undefined) this.#holders.set(blob.digest, repository);
+    return work;
+  }
+
+  async #gather({ source }: WantedVersion, digest: Digest): Promise<Parts> {
+    const { registry, signal } = this.#session;
+    const opened = await registry.get();
+    const reference = { ...(source as { reference: Reference }).reference, digest };
+    const image = await gatherImage(opened, reference, { attachments: this.#target.attachments }, signal);
+    return {
+      root: digest,
+      manifests: inPushOrder(image),
+      blobs: image.blobs.map(blob => ({
+        digest: blob.digest,
+        size: blob.size,
+        open: own => opened.openBlob(image.reference, blob, own),
+      })),
+    };
+  }
+}
+
+function inPushOrder({ manifests, attachments }: GatheredImage): Parts['manifests'] {
+  const tags = new Map(attachments.map(({ manifest, tag }) => [manifest.digest, tag]));
+  const own = manifests.filter(({ digest }) => !tags.has(digest)).reverse();
+  const attached = manifests.filter(({ digest }) => tags.has(digest));
+  return [...own, ...attached].map(manifest => {
+    const tag = tags.get(manifest.digest);
+    return tag === undefined ? manifest : { ...manifest, tag };
+  });
+}
+
+function partsOfLocal({ manifest, blobs }: ReturnType<typeof localImage>): Parts {
+  return {
+    root: manifest.digest,
+    manifests: [manifest],
+    blobs: blobs.map(({ digest, size, open }) => ({ digest: digest as LayoutDigest, size, open })),
+  };
+}
+
+/** The root is pushed by its tag, a signature by cosign's, any other manifest by its digest. */
+function placeOf(
+  { registry, repository, tag }: Reference,
+  manifest: Parts['manifests'][number],
+  root: Digest,
+): Reference {
+  const own = manifest.digest === root ? tag : manifest.tag;
+  return { registry, repository, ...(own === undefined ? { digest: manifest.digest } : { tag: own }) };
+}
+
+function tagTaken(at: Reference, digest: Digest, found: Digest): PushTagTaken {
+  return new PushTagTaken(`${formatReference(at)} is another image there`, {
+    subject: formatReference(at),
+    expected: digest,
+    found,
+    hint: 'Check which of the two is right; --force replaces the tag.',
+  });
+}

@@ -1,0 +1,172 @@
+import { Authenticator } from '../builtin/client/authenticator.ts';
+import { RegistryClient, type RegistryRequest } from '../builtin/client/registryClient.ts';
+import type { Reply } from '../builtin/http/reply.ts';
+import { dropBody, readBody } from '../builtin/transport/bodies.ts';
+import { Schemes } from '../builtin/transport/schemes.ts';
+import { Transport } from '../builtin/transport/transport.ts';
+import { CredentialsSource } from '../credentials/credentialsSource.ts';
+import { RegistryNotFound } from '../errors.ts';
+import { endpointOf } from '../hosts/hosts.ts';
+import { type Digest, formatReference, isDigest, type Reference } from '../reference.ts';
+import type { RegistryOptions, Traffic } from '../registry.ts';
+import { addReferrer, type PushedManifest } from './referrersTag.ts';
+import { type PushBlob, uploadBlob } from './uploadBlob.ts';
+
+export type { PushedManifest } from './referrersTag.ts';
+export type { PushBlob } from './uploadBlob.ts';
+
+const MANIFEST_TYPES = [
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+].join(', ');
+const MANIFEST_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Pushes to registries (distribution-spec 1.1, Push): with the credentials, retries and proxies of reading. Every method rejects
+ * with a refusal of registry/errors.ts, or with the signal's reason.
+ */
+export interface Pusher {
+  /** Returns the digest that a tag or digest has there; undefined if there is none. */
+  digestAt(reference: Reference, signal: AbortSignal): Promise<Digest | undefined>;
+  /** Pushes a blob unless the repository has it. `mountFrom`: another repository there that has it. @returns what was necessary */
+  pushBlob(at: Reference, blob: PushBlob, mountFrom: string | undefined, signal: AbortSignal): Promise<BlobResult>;
+  /** Pushes a manifest by its tag, or by its digest. A referrer is listed under its subject, whatever the registry supports. */
+  pushManifest(at: Reference, manifest: PushedManifest, signal: AbortSignal): Promise<void>;
+  readonly traffic: Pick<Traffic, 'requests'> & { readonly bytesUploaded: number };
+  close(): Promise<void>;
+}
+
+export type BlobResult = 'present' | 'mounted' | 'uploaded';
+
+/** Opens a pusher over the built-in client. Sends no request. @throws RegistryOptionsInvalid */
+export function openPusher(options: RegistryOptions): Pusher {
+  return new BuiltinPusher(options);
+}
+
+class BuiltinPusher implements Pusher {
+  readonly #transport: Transport;
+  readonly #client: RegistryClient;
+  #bytesUploaded = 0;
+
+  constructor(options: RegistryOptions) {
+    this.#transport = new Transport(options);
+    const onEvent = options.onEvent ?? (() => {});
+    const authenticator = new Authenticator(this.#transport, new CredentialsSource(options), onEvent);
+    const plainHttp = options.plainHttp ?? false;
+    this.#client = new RegistryClient(this.#transport, authenticator, new Schemes(plainHttp), {
+      plainHttp,
+      retries: options.retries ?? 5,
+      backoffMs: 250,
+      onEvent,
+      onIdentified: () => {},
+    });
+  }
+
+  get traffic(): Pusher['traffic'] {
+    return { requests: this.#transport.requests, bytesUploaded: this.#bytesUploaded };
+  }
+
+  async digestAt(reference: Reference, signal: AbortSignal): Promise<Digest | undefined> {
+    const request: RegistryRequest = {
+      ...requestFor(reference, 'manifest'),
+      method: 'HEAD',
+      path: `manifests/${reference.digest ?? reference.tag}`,
+      headers: { accept: MANIFEST_TYPES },
+    };
+    const read = async (reply: Reply): Promise<Digest | undefined> => {
+      await dropBody(reply, signal);
+      const digest = reply.headers['docker-content-digest']?.toString() ?? '';
+      return isDigest(digest) ? digest : reference.digest;
+    };
+    return this.#ifFound(() => this.#client.fetch(request, read, signal));
+  }
+
+  async pushBlob(
+    at: Reference,
+    blob: PushBlob,
+    mountFrom: string | undefined,
+    signal: AbortSignal,
+  ): Promise<BlobResult> {
+    const exists = async (): Promise<boolean> => {
+      const head: RegistryRequest = {
+        ...requestFor(at, 'blob', blob.digest),
+        method: 'HEAD',
+        path: `blobs/${blob.digest}`,
+      };
+      const found = await this.#ifFound(() =>
+        this.#client.fetch(head, reply => dropBody(reply, signal).then(() => true), signal),
+      );
+      return found === true;
+    };
+    if (await exists()) return 'present';
+    const upload = {
+      client: this.#client,
+      request: requestFor(at, 'blob', blob.digest),
+      exists,
+      onBytes: (count: number): void => {
+        this.#bytesUploaded += count;
+      },
+    };
+    return uploadBlob(upload, blob, mountFrom, signal);
+  }
+
+  async pushManifest(at: Reference, manifest: PushedManifest, signal: AbortSignal): Promise<void> {
+    const put = async (name: string, { bytes, mediaType }: PushedManifest): Promise<boolean> => {
+      const request: RegistryRequest = {
+        ...requestFor(at, 'manifest', name),
+        method: 'PUT',
+        path: `manifests/${name}`,
+        headers: { 'content-type': mediaType },
+        accept: [201, 202],
+        body: async () => bytes,
+      };
+      return this.#client.fetch(
+        request,
+        async reply => {
+          await dropBody(reply, signal);
+          return reply.headers['oci-subject'] !== undefined;
+        },
+        signal,
+      );
+    };
+    const get = (tag: string): Promise<Buffer | undefined> => {
+      const request: RegistryRequest = {
+        ...requestFor({ ...at, tag }, 'manifest', tag),
+        method: 'GET',
+        path: `manifests/${tag}`,
+        headers: { accept: MANIFEST_TYPES },
+      };
+      const read = (reply: Reply) => readBody(reply, MANIFEST_BYTES, this.#transport.timeoutMs, signal);
+      return this.#ifFound(() => this.#client.fetch(request, read, signal));
+    };
+    const isListed = await put(at.tag ?? manifest.digest, manifest);
+    if (manifest.subject !== undefined && !isListed) await addReferrer(manifest, manifest.subject, { get, put });
+  }
+
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  async #ifFound<T>(work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof RegistryNotFound) return undefined;
+      throw error;
+    }
+  }
+}
+
+function requestFor(
+  reference: Reference,
+  what: 'manifest' | 'blob',
+  wanted = reference.digest ?? reference.tag ?? '',
+): Pick<RegistryRequest, 'purpose' | 'endpoint'> {
+  const { registry, repository } = reference;
+  return {
+    purpose: { subject: formatReference(reference), registry, repository, what, wanted, writes: true },
+    endpoint: endpointOf(registry, repository),
+  };
+}

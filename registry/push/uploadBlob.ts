@@ -1,0 +1,229 @@
+import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { RegistryClient, RegistryRequest } from '../builtin/client/registryClient.ts';
+import type { Reply } from '../builtin/http/reply.ts';
+import { dropBody } from '../builtin/transport/bodies.ts';
+import { RegistryProtocol, RegistryRedirect, RegistryRefusal } from '../errors.ts';
+import type { Digest } from '../reference.ts';
+
+/** A blob to push. */
+export interface PushBlob {
+  readonly digest: Digest;
+  /** In bytes. */
+  readonly size: number;
+  /** The bytes from the first one on. It is called again for every attempt. */
+  open(signal: AbortSignal): Promise<Readable | Buffer>;
+}
+
+export interface Upload {
+  readonly client: RegistryClient;
+  readonly request: Pick<RegistryRequest, 'purpose' | 'endpoint'>;
+  /** Asks whether the blob is there: an upload whose reply was lost is not repeated. */
+  readonly exists: () => Promise<boolean>;
+  readonly onBytes: (count: number) => void;
+}
+
+const ATTEMPTS = 5;
+const FIRST_DELAY_MS = 250;
+/** Registries must accept chunks; most proxies in front of them accept 8 MiB, and S3 wants 5 MiB at least. */
+const CHUNK_BYTES = 8 * 1024 * 1024;
+const OCTETS = { 'content-type': 'application/octet-stream' };
+/** Statuses of registries and proxies that do not take a blob as a whole. */
+const TOO_LARGE = [411, 413, 501];
+
+/**
+ * Uploads a blob: mounted from another repository, as a whole, or, after that failed, in chunks from the byte that the registry
+ * has (distribution-spec 1.1, Pushing blobs). @throws this room's refusals, or the signal's reason
+ */
+export async function uploadBlob(
+  upload: Upload,
+  blob: PushBlob,
+  mountFrom: string | undefined,
+  signal: AbortSignal,
+): Promise<'mounted' | 'uploaded' | 'present'> {
+  let location = await start(upload, blob, mountFrom, signal).catch((error: unknown) => {
+    // Some registries refuse to mount instead of beginning an upload.
+    if (mountFrom === undefined || !(error instanceof RegistryRefusal) || error.temporary) throw error;
+    return start(upload, blob, undefined, signal);
+  });
+  if (location === undefined) return 'mounted';
+  for (let attempt = 1; ; attempt++) {
+    try {
+      if (attempt === 1) await putWhole(upload, blob, location, signal);
+      else location = await putRest(upload, blob, location, signal);
+      return 'uploaded';
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof RegistryRefusal) || attempt >= ATTEMPTS || !mayTryAgain(error)) throw error;
+      const delayMs = Math.max(
+        error.retryAfterMs ?? 0,
+        FIRST_DELAY_MS * 2 ** (attempt - 1) * (0.5 + Math.random() / 2),
+      );
+      await sleep(delayMs, undefined, { signal });
+      if (await upload.exists()) return 'uploaded';
+      // The registry may have forgotten the upload.
+      if ((await receivedBytes(upload, location, signal)) === undefined)
+        location = (await start(upload, blob, undefined, signal)) ?? location;
+    }
+  }
+}
+
+function mayTryAgain(error: RegistryRefusal): boolean {
+  return error.temporary || [404, 416, ...TOO_LARGE].includes(error.status ?? 0);
+}
+
+/** @returns where the upload goes; undefined if the blob was mounted */
+async function start(
+  { client, request }: Upload,
+  { digest }: PushBlob,
+  mountFrom: string | undefined,
+  signal: AbortSignal,
+): Promise<URL | undefined> {
+  const query = mountFrom === undefined ? '' : `?mount=${digest}&from=${encodeURIComponent(mountFrom)}`;
+  const post: RegistryRequest = {
+    ...request,
+    method: 'POST',
+    path: `blobs/uploads/${query}`,
+    headers: { 'content-length': '0' },
+    accept: [201, 202],
+    body: async () => Buffer.alloc(0),
+  };
+  return client.fetch(
+    post,
+    async reply => {
+      await dropBody(reply, signal);
+      return reply.status === 201 ? undefined : locationOf(reply);
+    },
+    signal,
+  );
+}
+
+async function putWhole(upload: Upload, blob: PushBlob, location: URL, signal: AbortSignal): Promise<void> {
+  const put: RegistryRequest = {
+    ...upload.request,
+    method: 'PUT',
+    path: withDigest(location, blob.digest),
+    headers: { ...OCTETS, 'content-length': String(blob.size) },
+    accept: [201, 202, 204],
+    body: async () => counted(await blob.open(signal), upload.onBytes),
+  };
+  await upload.client.fetch(put, reply => dropBody(reply, signal), signal, 0);
+}
+
+/** Sends what the registry lacks in chunks, then completes the upload. @returns the upload's last URL */
+async function putRest(upload: Upload, blob: PushBlob, first: URL, signal: AbortSignal): Promise<URL> {
+  const { client, request, onBytes } = upload;
+  let location = first;
+  let at = (await receivedBytes(upload, location, signal)) ?? 0;
+  for await (const chunk of chunksFrom(await blob.open(signal), at)) {
+    const patch: RegistryRequest = {
+      ...request,
+      method: 'PATCH',
+      path: location,
+      headers: { ...OCTETS, 'content-length': String(chunk.length), 'content-range': `${at}-${at + chunk.length - 1}` },
+      accept: [202, 204],
+      body: async () => chunk,
+    };
+    location = await client.fetch(
+      patch,
+      async reply => {
+        await dropBody(reply, signal);
+        return locationOf(reply, location);
+      },
+      signal,
+      0,
+    );
+    at += chunk.length;
+    onBytes(chunk.length);
+  }
+  const put: RegistryRequest = {
+    ...request,
+    method: 'PUT',
+    path: withDigest(location, blob.digest),
+    headers: { ...OCTETS, 'content-length': '0' },
+    accept: [201, 202, 204],
+    body: async () => Buffer.alloc(0),
+  };
+  await client.fetch(put, reply => dropBody(reply, signal), signal, 0);
+  return location;
+}
+
+/** @returns how many bytes an upload has; undefined if the registry does not know it */
+async function receivedBytes(
+  { client, request }: Upload,
+  location: URL,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const get: RegistryRequest = { ...request, method: 'GET', path: location, accept: [204] };
+  try {
+    return await client.fetch(
+      get,
+      async reply => {
+        await dropBody(reply, signal);
+        const [, last] = /^(?:bytes=)?0-(\d+)$/.exec(reply.headers.range?.toString() ?? '') ?? [];
+        // "0-0" is one byte, or none: all is sent again then.
+        return last === undefined || last === '0' ? 0 : Number(last) + 1;
+      },
+      signal,
+    );
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof RegistryRefusal && !error.temporary) return undefined;
+    throw error;
+  }
+}
+
+/** Joins pieces to chunks, from a byte on. */
+async function* chunksFrom(source: Readable | Buffer, start: number): AsyncGenerator<Buffer> {
+  let waiting: Buffer[] = [];
+  let size = 0;
+  let skip = start;
+  for await (const piece of Buffer.isBuffer(source) ? [source] : source) {
+    const bytes = (piece as Buffer).subarray(Math.min(skip, (piece as Buffer).length));
+    skip -= (piece as Buffer).length - bytes.length;
+    waiting.push(bytes);
+    size += bytes.length;
+    if (size < CHUNK_BYTES) continue;
+    yield Buffer.concat(waiting);
+    waiting = [];
+    size = 0;
+  }
+  if (size > 0) yield Buffer.concat(waiting);
+}
+
+function counted(source: Readable | Buffer, onBytes: (count: number) => void): Readable {
+  const pieces = async function* (): AsyncGenerator<Buffer> {
+    for await (const piece of Buffer.isBuffer(source) ? [source] : source) {
+      onBytes((piece as Buffer).length);
+      yield piece as Buffer;
+    }
+  };
+  return Readable.from(pieces());
+}
+
+function withDigest(location: URL, digest: Digest): URL {
+  // The rest of the query stays as it is: it may be signed.
+  return new URL(`${location.href}${location.search === '' ? '?' : '&'}digest=${encodeURIComponent(digest)}`);
+}
+
+/** The next URL of an upload (RFC 9110, 10.2.2). `before` is kept where the registry does not change it. */
+function locationOf(reply: Reply, before?: URL): URL {
+  const text = reply.headers.location?.toString();
+  const { url } = reply.request;
+  const location = text === undefined ? before : URL.canParse(text, url.href) ? new URL(text, url) : undefined;
+  if (location === undefined)
+    throw new RegistryProtocol(`${url.host} did not say where the upload goes`, {
+      subject: url.host,
+      expected: 'a Location header',
+      found: text ?? 'none',
+      hint: 'Check that no proxy in front of the registry removes headers.',
+    });
+  if (url.protocol === 'https:' && location.protocol === 'http:')
+    throw new RegistryRedirect(`${url.host} sends the upload from https to http`, {
+      subject: url.host,
+      expected: 'an https URL',
+      found: `${location.protocol}//${location.host}`,
+      hint: 'Set the registry’s external URL to https: it makes the wrong Location headers.',
+    });
+  return location;
+}

@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import type { Refusal } from '../../base/refusal.ts';
+import { bundle } from '../../mirror/bundle/bundle.ts';
+import { openBundle } from '../../mirror/bundle/openBundle.ts';
+import { type PushReport, type PushTarget, pushImages } from '../../mirror/bundle/pushImages.ts';
+import type { PluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { jobToInspect } from '../../mirror/plan/selection.ts';
+import { Session } from '../../mirror/session.ts';
+import { openRegistry } from '../../registry/openRegistry.ts';
+import { openPusher } from '../../registry/push/openPusher.ts';
+import type { RegistryOptions } from '../../registry/registry.ts';
+import { headers, reset, status } from '../support/faults.ts';
+import { imageFormA, imageFormC, imageFormD, imageOf, indexOf } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
+import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { slow, slowUnless } from '../support/slow.ts';
+import { payloadFor, signatureImage, sigTag, simpleLayer } from './signing.ts';
+
+const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const { signal } = new AbortController();
+const a = imageFormA({ wasm: buildModule({ seed: 'a', sizeBytes: 40_000 }), readme: '# a' });
+const c = imageFormC({ wasm: buildModule({ seed: 'c', sizeBytes: 50_000 }) });
+const child = imageFormD({ wasm: buildModule({ seed: 'd', sizeBytes: 9000 }) });
+const index = indexOf([{ platform: 'linux/amd64', image: child }]);
+const sbom = imageOf({
+  artifactType: 'application/spdx+json',
+  layers: [{ mediaType: 'application/spdx+json', body: Buffer.from('{"spdx":1}') }],
+  subject: { mediaType: a.mediaType, digest: a.digest, size: a.manifest.length },
+});
+const signature = signatureImage([simpleLayer(key, payloadFor(a.digest))]);
+
+let source: TestRegistry;
+let target: TestRegistry;
+let dir: string;
+beforeEach(async () => {
+  [source, target] = await Promise.all([startRegistry(), startRegistry()]);
+  dir = await mkdtemp(join(tmpdir(), 'push-'));
+  source.push('plugins/a', '1.0.0', a);
+  source.push('plugins/a', sigTag(a.digest), signature);
+  source.push('plugins/a', null, sbom);
+  source.push('plugins/c', '1.0.0', c);
+  source.push('plugins/multi', '1.0.0', index);
+  const plugins = { a: '1.0.0', c: '1.0.0', multi: '1.0.0', own: { file: 'own.wasm', versions: ['1'] } };
+  await writeFile(join(dir, 'own.wasm'), buildModule({ seed: 'own', sizeBytes: 3000 }));
+  await writeFile(join(dir, 'manifest.json'), JSON.stringify({ registry: source.host, plugins }));
+  // The bundle writes the lockfile.
+  const session = sessionOf({});
+  const options = { only: [], attachments: true, since: undefined, version: '1' };
+  await bundle(await jobOf(), options, { kind: 'tar', path: join(dir, 'b.tar') }, session);
+  await session.registry.close();
+  source.reset();
+});
+afterEach(async () => {
+  await Promise.all([source.close(), target.close()]);
+  await rm(dir, { recursive: true, force: true });
+});
+
+function sessionOf(options: RegistryOptions): Session {
+  return new Session({ openRegistry: onEvent => openRegistry({ ...options, onEvent }), signal });
+}
+
+async function jobOf(manifest?: PluginManifest): ReturnType<typeof make> {
+  return make(manifest ?? (await readPluginManifest(join(dir, 'manifest.json'))));
+}
+
+async function make(manifest: PluginManifest) {
+  return jobToInspect(manifest, { dir: join(dir, 'plugins'), concurrency: 4 });
+}
+
+async function push(options: Partial<PushTarget> & { readonly login?: RegistryOptions } = {}): Promise<PushReport> {
+  const { login, ...more } = options;
+  const pusher = openPusher({ retries: 3, ...login });
+  const { layout, manifest, close } = await openBundle(join(dir, 'b.tar'));
+  const session = sessionOf({ layout });
+  const plain = { registry: target.host, prefix: 'hub', force: false, dryRun: false, attachments: true };
+  try {
+    return await pushImages(await jobOf(manifest), { pusher, ...plain, ...more }, session);
+  } finally {
+    await pusher.close();
+    await session.registry.close();
+    await close();
+  }
+}
+
+function statuses({ outcomes }: PushReport): string[] {
+  return outcomes.map(({ name, status: result, error }) =>
+    error === undefined ? `${name} ${result}` : `${name} ${(error as Refusal).code ?? error.message}`,
+  );
+}
+
+const ALL_PUSHED = ['a pushed', 'c pushed', 'multi pushed', 'own pushed'];
+
+function assertArrived(): void {
+  for (const [repository, name, image] of [
+    ['hub/plugins/a', '1.0.0', a],
+    ['hub/plugins/a', sigTag(a.digest), signature],
+    ['hub/plugins/a', sbom.digest, sbom],
+    ['hub/plugins/c', '1.0.0', c],
+    ['hub/plugins/multi', '1.0.0', index],
+    ['hub/plugins/multi', child.digest, child],
+  ] as const) {
+    assert.ok(target.stored(repository, name)?.equals(image.manifest), `${repository} ${name}`);
+    for (const [digest, bytes] of image.blobs) assert.ok(target.stored(repository, digest)?.equals(bytes), digest);
+  }
+}
+
+describe('push', () => {
+  it('copies a bundle under the names of upstream, byte for byte, and nothing twice', async () => {
+    const first = await push();
+    assert.deepEqual(statuses(first), ALL_PUSHED);
+    assertArrived();
+    assert.equal(source.requests.length, 0);
+    assert.ok(target.stored('hub/plugins/own', '1') !== undefined);
+    target.reset();
+    const second = await push();
+    assert.deepEqual(statuses(second), ['a kept', 'c kept', 'multi kept', 'own kept']);
+    assert.deepEqual(
+      [second.uploadedBlobs, target.count({ method: 'PUT' }), target.count({ method: 'POST' })],
+      [0, 0, 0],
+    );
+  });
+
+  it('copies from registry to registry', slow, async () => {
+    const pusher = openPusher({});
+    const session = sessionOf({});
+    const plain = { registry: target.host, prefix: 'hub', force: false, dryRun: false, attachments: true };
+    const report = await pushImages(await jobOf(), { pusher, ...plain }, session);
+    await Promise.all([pusher.close(), session.registry.close()]);
+    assert.deepEqual(statuses(report), ALL_PUSHED);
+    assertArrived();
+  });
+
+  it('looks only, in a dry run', slow, async () => {
+    assert.deepEqual(statuses(await push({ dryRun: true })), ALL_PUSHED);
+    assert.ok(target.requests.every(({ method }) => method === 'HEAD' || method === 'GET'));
+  });
+
+  it('does not replace the tag of another image, unless it is forced to', async () => {
+    target.push('hub/plugins/a', '1.0.0', c);
+    const report = await push();
+    assert.deepEqual(statuses(report), ['a PUSH_TAG_TAKEN', 'c pushed', 'multi pushed', 'own pushed']);
+    const taken = report.outcomes[0]?.error as Refusal | undefined;
+    assert.deepEqual([taken?.expected, taken?.found], [a.digest, c.digest]);
+    assert.ok(target.stored('hub/plugins/a', '1.0.0')?.equals(c.manifest));
+    assert.equal(statuses(await push({ force: true }))[0], 'a pushed');
+    assertArrived();
+  });
+
+  it('lists referrers under the tag schema where the registry does not list them', async () => {
+    target.script({ kind: 'manifest', method: 'PUT', fault: headers({ 'oci-subject': null }) });
+    await push();
+    const listed = target.stored('hub/plugins/a', a.digest.replace(':', '-'));
+    const { manifests } = JSON.parse(String(listed)) as { manifests: { digest: string; artifactType: string }[] };
+    assert.deepEqual(
+      manifests.map(({ digest, artifactType }) => [digest, artifactType]),
+      [[sbom.digest, 'application/spdx+json']],
+    );
+  });
+
+  it('logs in, and asks for the right to push', async () => {
+    await target.close();
+    target = await startRegistry({ auth: { kind: 'bearer', user: 'ci', password: 'secret', anonymous: false } });
+    const refused = await push();
+    assert.ok(statuses(refused).every(text => text.endsWith('REGISTRY_UNAUTHORIZED')));
+    const login = { username: 'ci', password: 'secret' };
+    assert.deepEqual(statuses(await push({ login })), ALL_PUSHED);
+    assertArrived();
+  });
+
+  for (const [what, fault] of [
+    ['takes no blob as a whole', status(413)],
+    ['fails for a moment', status(503)],
+    ['limits the rate', status(429)],
+    ['cuts the connection', reset()],
+  ] as const)
+    it(`continues in chunks at a registry that ${what}`, slowUnless(what === 'takes no blob as a whole'), async () => {
+      target.script({ kind: 'other', method: 'PUT', path: /uploads/, first: 4, fault });
+      assert.deepEqual(statuses(await push()), ALL_PUSHED);
+      assertArrived();
+    });
+
+  it('gives no credentials to the host of another upload URL', slow, async () => {
+    const auth = { kind: 'basic', user: 'ci', password: 'secret' } as const;
+    await target.close();
+    target = await startRegistry({ auth });
+    const other = await startRegistry();
+    target.script({ method: 'POST', fault: headers({ location: `${other.url}/v2/x/blobs/uploads/1?state=a%2Bb` }) });
+    const report = await push({
+      login: { username: auth.user, password: auth.password, credentialsFor: [target.host] },
+    });
+    assert.ok(statuses(report).every(text => !text.endsWith('pushed')));
+    const puts = other.requests.filter(({ method }) => method === 'PUT');
+    assert.ok(puts.length > 0);
+    assert.ok(other.requests.every(it => it.headers.authorization === undefined));
+    assert.match(puts[0]?.url ?? '', /\/uploads\/1\?state=a%2Bb&digest=sha256%3A/);
+    await other.close();
+  });
+});
