@@ -9,8 +9,11 @@ import { bareHost } from '../hosts/hosts.ts';
 import { printable } from '../hosts/redact.ts';
 import { Trust, type TrustOptions } from '../hosts/trust.ts';
 
-/** A server that requires a client certificate closes the connection, or sends an alert, within this time after the handshake. */
-const HANG_UP_MS = 250;
+/**
+ * A server that requires a client certificate closes the connection, or sends an alert, within this time after the handshake:
+ * at least the first, and longer by far hosts and on busy machines, where the handshake took long as well.
+ */
+const HANG_UP_MS = { least: 250, most: 3000 } as const;
 
 /** What a probe tests. `proxy` is the one in use for `url`. */
 export interface Connection {
@@ -51,15 +54,17 @@ export function probeTls(at: Connection, options: TrustOptions): Promise<string>
     const trust = new Trust(options);
     const settings = await trust.settingsFor(at.url.host);
     const { socket } = await openSocket({ ...at, trust, signal });
+    const started = performance.now();
     // The certificate is checked below, where it can be described, too.
     const secure = await openTls(socket, at.url, { ...settings, rejectUnauthorized: false }, { ...at, signal });
+    const patienceMs = Math.min(HANG_UP_MS.most, Math.max(HANG_UP_MS.least, 3 * (performance.now() - started)));
     try {
       const certificate = secure.getPeerCertificate(true) as PeerCertificate;
       const { issuer, subject } = summarizeChain(certificate);
       const { valid_from, valid_to } = certificate;
       const issued = `issued by ${issuer}, valid ${dayOf(valid_from)} to ${dayOf(valid_to)}`;
       const described = `${secure.getProtocol()}, for ${subject}, ${issued}`;
-      if (await hangsUp(secure)) throw certificateRequiredError(at.url, described);
+      if (await hangsUp(secure, patienceMs)) throw certificateRequiredError(at.url, described);
       if (secure.authorized) return described;
       const code = String(secure.authorizationError);
       if (!settings.rejectUnauthorized) return `${described}; accepted without verification (${code}): --insecure`;
@@ -74,7 +79,7 @@ export function probeTls(at: Connection, options: TrustOptions): Promise<string>
 }
 
 /** In TLS 1.3 a server rejects a missing client certificate only after the handshake. */
-function hangsUp(socket: Socket): Promise<boolean> {
+function hangsUp(socket: Socket, patienceMs: number): Promise<boolean> {
   return new Promise(resolve => {
     const finish = (hasHungUp: boolean): void => {
       clearTimeout(timer);
@@ -82,7 +87,7 @@ function hangsUp(socket: Socket): Promise<boolean> {
       resolve(hasHungUp);
     };
     const closed = (): void => finish(true);
-    const timer = setTimeout(() => finish(false), HANG_UP_MS);
+    const timer = setTimeout(() => finish(false), patienceMs);
     socket.once('close', closed);
     // Without reading, the end of the connection would not be noticed.
     socket.resume();
