@@ -166,6 +166,7 @@ export const BUNDLE_OPTIONS = {
 
 export const PUSH_OPTIONS = {
   manifest: MANIFEST,
+  lock: LOCK,
   from: FROM,
   only: several('--only <glob...>', 'push only plugins whose NAME or NAME/VERSION matches; !GLOB excludes'),
   dryRun: action('--dry-run', 'print what would be pushed; change nothing'),

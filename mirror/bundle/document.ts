@@ -147,8 +147,8 @@ function readme({ version, requires }: BundleConfig): string {
 Written by plugin-mirror ${version}. It is an OCI image layout: every image is here as its registry has it.
 
 - Publish it as a folder for \`plugin-mirror serve\`: \`plugin-mirror sync --from BUNDLE\`
-- Check every byte: \`plugin-mirror verify BUNDLE\`
 - Copy it to a registry: \`plugin-mirror push HOST --from BUNDLE\`
-- ORAS, skopeo, regctl, ctr and docker read it, too: \`plugin-mirror bundle --print-commands BUNDLE\`
+- Serve the images to \`oci://\` addresses: \`plugin-mirror serve --images BUNDLE\`
+- ORAS, skopeo, regctl and ctr read it, too.
 ${requires.length === 0 ? '' : `\nIt is a delta: ${requires.length} versions are not in it, since its base has them.\n`}`;
 }

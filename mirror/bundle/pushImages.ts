@@ -5,7 +5,7 @@ import { type GatheredImage, gatherImage } from '../../registry/images/gatherIma
 import type { PushBlob, PushedManifest, Pusher } from '../../registry/push/openPusher.ts';
 import { type Digest, formatReference, type Reference } from '../../registry/reference.ts';
 import { missingLockfile } from '../lockfile/frozen.ts';
-import { type LockfileEntry, lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
+import { type LockfileEntry, readLockfile } from '../lockfile/lockfile.ts';
 import { originOf } from '../manifest/origin.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
 import type { SyncJob } from '../plan/job.ts';
@@ -59,9 +59,9 @@ interface Parts {
  * @throws FrozenLockMissing, and the lockfile's refusals; the signal's reason
  */
 export async function pushImages(job: SyncJob, target: PushTarget, session: Session): Promise<PushReport> {
-  const path = lockfilePath(job.manifest.file);
+  const { path } = job.lockfile;
   const lockfile = await readLockfile(path);
-  if (lockfile === undefined) throw missingLockfile(path, false);
+  if (lockfile === undefined) throw missingLockfile(path, 'push');
   const locked = new Map(lockfile.entries.map(entry => [versionKey(entry), entry]));
   const names = new Map(job.manifest.versions.map(wanted => [versionKey(wanted), wanted]));
   const push = new ImagePush(target, session);

@@ -37,6 +37,7 @@ const WHY_NEEDED = {
   CI: 'where CI is set, sync takes only locked digests',
   frozen: '--frozen takes only locked digests',
   'lock only': '--lock-only compares the registry with it',
+  push: 'push copies only the images that it names',
 } as const;
 
 /** @param use what needs the lockfile */

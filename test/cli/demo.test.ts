@@ -55,6 +55,13 @@ function shapeOf(line: string): string {
   return line.replace(/\d+(?:\.\d+)? (?:KB|MB|s\b|ms\b|requests?)/g, 'N').replace(/ +/g, ' ');
 }
 
+/** Reads the whole answer: a download that is under way would keep the demo from ending. */
+async function statusOf(address: string): Promise<number> {
+  const answer = await fetch(address);
+  await answer.arrayBuffer();
+  return answer.status;
+}
+
 const OPEN = /^Open (http:\/\/localhost:\d+\/) in a browser\. Ctrl-C ends the demo\.$/m;
 
 describe('the demo', { concurrency: 2 }, () => {
@@ -69,8 +76,8 @@ describe('the demo', { concurrency: 2 }, () => {
     assert.equal(shown.trimEnd().split('\n').at(-1), last);
     for (const line of shown.split('\n').filter(each => each.includes('http'))) assert.ok(line.length <= 80, line);
     const module = /Gateways fetch (\S+)/.exec(shown)?.[1] ?? '';
-    for (const address of [url, `${url}plugins/`, module]) assert.equal((await fetch(address)).status, 200, address);
-    assert.equal((await fetch(`${url}nowhere`)).status, 404);
+    for (const address of [url, `${url}plugins/`, module]) assert.equal(await statusOf(address), 200, address);
+    assert.equal(await statusOf(`${url}nowhere`), 404);
     demo.child.kill('SIGINT');
     const { code } = await demo.ended;
     assert.equal(code, 0, demo.output());
