@@ -50,7 +50,10 @@ async function pushFrom(
   const { registry, platform, only = from?.only ?? [], concurrency } = flags;
   const manifest = from?.manifest ?? (await readPluginManifest(flags.manifest));
   const selection = selectVersions(manifest, { only, registry, platform });
-  const job = { ...jobToInspect(manifest, { dir: '', lock: from === undefined ? flags.lock : undefined, concurrency }), selection };
+  const job = {
+    ...jobToInspect(manifest, { dir: '', lock: from === undefined ? flags.lock : undefined, concurrency }),
+    selection,
+  };
   const out = flags.format === 'json' ? process.stderr : process.stdout;
   const progress = await showProgress(out, flags);
   // The login on the command line is for the target; the source has those of docker and podman.

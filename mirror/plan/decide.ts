@@ -1,7 +1,9 @@
+import { Refusal } from '../../base/refusal.ts';
 import { RegistryNotFound } from '../../registry/errors.ts';
 import { platformText } from '../../registry/image.ts';
 import { formatReference, type Reference } from '../../registry/reference.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
+import { requirePluginSize } from '../extract/layers/openedLayers.ts';
 import { isLockedModule, type LockedVersion } from '../lockfile/locked.ts';
 import { isFrom, originOf } from '../manifest/origin.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
@@ -29,6 +31,9 @@ export function decide(facts: VersionFacts): VersionStep {
     return { action: 'keep', wanted, copy, metadata, ...(isFrom(metadata, origin) ? {} : { origin }), warnings };
   }
   const { module, platform } = locked ?? {};
+  const image = imageIn(answer, wanted, digest, platform);
+  const tooLarge = sizeErrorOf(image);
+  if (tooLarge !== undefined) return fail(tooLarge);
   return {
     action: 'fetch',
     wanted,
@@ -37,7 +42,7 @@ export function decide(facts: VersionFacts): VersionStep {
     ...explain(usable, digest, proven),
     ...(module === undefined ? {} : { module }),
     ...(platform === undefined ? {} : { platform }),
-    ...imageIn(answer, wanted, digest, platform),
+    ...image,
   };
 }
 
@@ -54,6 +59,17 @@ function imageIn(
   if (platform !== undefined && platform !== has) return {};
   const reference: Reference = { ...source.reference, digest: image.digest };
   return { image: { reference, image } };
+}
+
+/** An image that declares a layer of an impossible size fails before anything is downloaded, in the dry run as well. */
+function sizeErrorOf({ image }: Pick<FetchStep, 'image'>): Error | undefined {
+  try {
+    if (image !== undefined) requirePluginSize(formatReference(image.reference), image.image.manifest);
+  } catch (error) {
+    if (error instanceof Refusal) return error;
+    throw error;
+  }
+  return undefined;
 }
 
 function isAsLocked(metadata: PublishedVersion, { digest, module }: LockedVersion): boolean {

@@ -31,6 +31,11 @@ function chosenOf(parts: readonly LayerPart[]): readonly LayerPart[] {
   }
 }
 
+/** Throws if the layers that have the plugin cannot be read, as the image declares their sizes. @throws LayerTooLarge */
+export function requirePluginSize(subject: string, { layers }: ImageManifest): void {
+  for (const { layer } of chosenOf(assignRoles(layers))) requireLayerSize(subject, layer);
+}
+
 /** To be called before a layer is downloaded. @throws LayerTooLarge if it declares a size that no plugin image has */
 export function requireLayerSize(subject: string, layer: Descriptor): void {
   if (layer.size <= LAYER_LIMIT_BYTES) return;
