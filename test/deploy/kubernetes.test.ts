@@ -122,7 +122,7 @@ describe('deploy/kubernetes', () => {
 
   it('is ready before it is asked to be alive, and never killed for being busy', () => {
     const [{ startupProbe, readinessProbe, livenessProbe }] = deployment.spec.template.spec.containers;
-    assert.deepEqual(startupProbe.httpGet, { path: '/readyz', port: 'http' });
+    assert.deepEqual(startupProbe.httpGet, { path: '/healthz', port: 'http' });
     assert.deepEqual(readinessProbe.httpGet, { path: '/readyz', port: 'http' });
     assert.deepEqual(livenessProbe.httpGet, { path: '/healthz', port: 'http' });
     assert.ok(livenessProbe.failureThreshold * livenessProbe.periodSeconds >= 60);

@@ -123,7 +123,7 @@ describe('a tag list without end', { skip: process.platform === 'win32' }, () =>
   const endless: [string, string, number | undefined][] = [
     ['goes in a circle', 'while :; do echo 1.0.0; echo 1.2.0; done', undefined],
     ['never repeats itself', 'i=0; while :; do i=$((i+1)); echo "1.0.$i"; done', undefined],
-    ['comes slowly', 'i=0; while :; do i=$((i+1)); echo "1.0.$i"; sleep 0.02; done', 50],
+    ['comes slowly', 'i=0; while :; do i=$((i+1)); echo "1.0.$i"; sleep 0.02; done', 300],
   ];
   for (const [what, loop, timeoutMs] of endless)
     it(`that ${what} is refused, and ORAS is ended`, async t => {

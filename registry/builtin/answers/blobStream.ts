@@ -196,7 +196,7 @@ export class BlobStream extends Readable {
     if (signal.aborted) return signal.reason instanceof Error ? signal.reason : error;
     if (
       (error as NodeJS.ErrnoException).code?.startsWith('Z_') ||
-      /^ERR_(?:_ERROR_)?BROTLI/.test((error as NodeJS.ErrnoException).code ?? '')
+      /^ERR_(?:_ERROR_|BROTLI)/.test((error as NodeJS.ErrnoException).code ?? '')
     ) {
       if (this.#isDoubtful) return this.#doubtfulError();
       return new RegistryUnavailable(`${this.#reply.request.url.host} sent a blob with a broken Content-Encoding`, {
