@@ -4,7 +4,7 @@ import type { Node } from 'jsonc-parser';
 import picomatch from 'picomatch';
 import { formatPath, type Path, quoted } from '../json/problem.ts';
 import { itemsOf, memberOf, membersOf } from '../json/strictJson.ts';
-import type { KeylessPolicy, PolicyFile, SignaturePolicy } from '../signatures/policy.ts';
+import { type KeylessPolicy, type PolicyFile, pemBlocksOf, type SignaturePolicy } from '../signatures/policy.ts';
 import { type Fault, isFault } from './imageText.ts';
 import type { Reading } from './versions.ts';
 import type { WantedVersion } from './wanted.ts';
@@ -152,7 +152,18 @@ function readPolicyFile(written: string, path: string, mostBytes: number): Polic
 const publicKeys =
   'a public key in PEM: ECDSA (P-256, P-384, P-521), RSA of 2048 bits or more, or Ed25519 (plain signatures only)';
 
+/** Every key of the file must be usable: one that is passed over in silence would refuse images that it signed. */
 function keyFault(text: string): Fault | undefined {
+  const blocks = pemBlocksOf(text);
+  for (const [index, block] of blocks.entries()) {
+    const fault = blockFault(block);
+    if (fault !== undefined)
+      return blocks.length === 1 ? fault : { ...fault, found: `${fault.found}, as block ${index + 1} of the file` };
+  }
+  return undefined;
+}
+
+function blockFault(text: string): Fault | undefined {
   const hint = 'cosign generate-key-pair writes it as cosign.pub.';
   const label = /-----BEGIN ([A-Z ]+)-----/.exec(text)?.[1];
   if (label !== undefined && /PRIVATE/.test(label))

@@ -1,8 +1,15 @@
-import { createPublicKey, X509Certificate } from 'node:crypto';
+import { type KeyObject, X509Certificate } from 'node:crypto';
 import { TrustedRoot } from '@sigstore/protobuf-specs';
 import { PolicyError, toTrustMaterial, VerificationError, Verifier } from '@sigstore/verify';
 import { type FoundSignature, NoSignature } from './foundSignature.ts';
-import { type KeylessPolicy, type KeyPolicy, keyDigestOf, type PolicyFile, type SignaturePolicy } from './policy.ts';
+import {
+  type KeylessPolicy,
+  type KeyPolicy,
+  keyDigestOf,
+  keysOf,
+  type PolicyFile,
+  type SignaturePolicy,
+} from './policy.ts';
 import { prehashedError, rootError } from './signatureErrors.ts';
 
 /** Returns the signer of a signature that satisfies the policy. @throws NoSignature with the reason if it does not */
@@ -24,15 +31,28 @@ export function openJudge(policy: SignaturePolicy): Judge {
   };
 }
 
-/** The key must have made the signature; a certificate is ignored. Without a trusted root, log entries are ignored too. */
+/** One of the keys must have made the signature; a certificate is ignored. Without a trusted root, log entries are ignored too. */
 function judgeByKey(policy: KeyPolicy): Judge {
-  const publicKey = createPublicKey(policy.key.text);
   const root = policy.trustedRoot === undefined ? undefined : readRoot(policy, policy.trustedRoot);
+  const judges = keysOf(policy).map(key => judgeByOneKey(policy, key, root));
+  return found => {
+    let failure: unknown;
+    for (const judge of judges)
+      try {
+        return judge(found);
+      } catch (error) {
+        failure ??= error;
+      }
+    throw failure;
+  };
+}
+
+function judgeByOneKey(policy: KeyPolicy, publicKey: KeyObject, root: ReturnType<typeof readRoot> | undefined): Judge {
   const none = { certificateAuthorities: [], timestampAuthorities: [], tlogs: [], ctlogs: [] };
   const trust = { ...(root ?? none), publicKey: () => ({ publicKey, validFor: () => true }) };
   const logs = root === undefined ? 0 : 1;
   const verifier = new Verifier(trust, { ctlogThreshold: 0, tlogThreshold: logs, timestampThreshold: 0 });
-  const signer = `key sha256:${keyDigestOf(policy)}`;
+  const signer = `key sha256:${keyDigestOf(publicKey)}`;
   return ({ entity }) => {
     if (publicKey.asymmetricKeyType === 'ed25519' && mayBePrehashed(entity.signature, publicKey))
       throw new NoSignature('an Ed25519 signature that cannot be verified', { cause: prehashedError(policy) });
@@ -46,7 +66,7 @@ function judgeByKey(policy: KeyPolicy): Judge {
  * cosign signs with Ed25519 keys in the prehashed form (Ed25519ph; RFC 8032, 5.1), which Node's crypto cannot verify. Such a
  * signature has the same length as a plain one and looks like a wrong one.
  */
-function mayBePrehashed(signature: FoundSignature['entity']['signature'], key: ReturnType<typeof createPublicKey>) {
+function mayBePrehashed(signature: FoundSignature['entity']['signature'], key: KeyObject) {
   return signature.signature.length === ED25519_SIGNATURE_BYTES && !signature.verifySignature(key);
 }
 

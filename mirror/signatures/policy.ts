@@ -1,4 +1,4 @@
-import { createHash, createPublicKey } from 'node:crypto';
+import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 
 /** A file that a policy names, read together with the manifest. */
 export interface PolicyFile {
@@ -15,11 +15,11 @@ interface PolicyBase {
   readonly path: string;
 }
 
-/** A signature by this key. */
+/** A signature by one of these keys. */
 export interface KeyPolicy extends PolicyBase {
   readonly kind: 'key';
   /**
-   * A public key in PEM: ECDSA over P-256, P-384 or P-521, RSA of 2048 bits or more, or Ed25519 (plain signatures only, which
+   * One or several public keys in PEM, such as an old and a new one: ECDSA over P-256, P-384 or P-521, RSA of 2048 bits or more, or Ed25519 (plain signatures only, which
    * cosign does not make).
    */
   readonly key: PolicyFile;
@@ -64,20 +64,32 @@ const fingerprints = new WeakMap<SignaturePolicy, string>();
 function fingerprint(policy: SignaturePolicy): string {
   const root = policy.trustedRoot === undefined ? '' : sha256(policy.trustedRoot.text);
   const asked =
-    policy.kind === 'key' ? ['key', keyDigestOf(policy), root] : ['keyless', policy.identity, policy.issuer, root];
+    policy.kind === 'key'
+      ? ['key', keysOf(policy).map(keyDigestOf).sort().join(' '), root]
+      : ['keyless', policy.identity, policy.issuer, root];
   return sha256(JSON.stringify(asked));
 }
 
-/** Returns the sha256 of the key's SubjectPublicKeyInfo in DER; bare hex. */
-export function keyDigestOf({ key }: KeyPolicy): string {
-  return sha256(createPublicKey(key.text).export({ type: 'spki', format: 'der' }));
+/** Returns the blocks of a PEM text (RFC 7468, section 2), or the whole text if it has none. */
+export function pemBlocksOf(text: string): readonly string[] {
+  return text.match(/-----BEGIN ([A-Z ]+)-----[^-]*-----END \1-----/g) ?? [text];
+}
+
+/** The keys of a policy, in the order of the file. */
+export function keysOf({ key }: KeyPolicy): readonly KeyObject[] {
+  return pemBlocksOf(key.text).map(block => createPublicKey(block));
+}
+
+/** Returns the sha256 of a key's SubjectPublicKeyInfo in DER; bare hex. */
+export function keyDigestOf(key: KeyObject): string {
+  return sha256(key.export({ type: 'spki', format: 'der' }));
 }
 
 /** Describes the required signature for messages. */
 export function describePolicy(policy: SignaturePolicy): string {
   if (policy.kind === 'key') {
     const log = policy.trustedRoot === undefined ? '' : `, in a transparency log of ${policy.trustedRoot.written}`;
-    return `a cosign signature by the key ${policy.key.written}${log}`;
+    return `a cosign signature by ${keysOf(policy).length > 1 ? 'a key of' : 'the key'} ${policy.key.written}${log}`;
   }
   const { identity, issuer, trustedRoot } = policy;
   const who = 'exact' in identity ? identity.exact : `an identity that matches ${identity.pattern}`;

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import process from 'node:process';
 import express, { type Express, type Request, type Response } from 'express';
@@ -86,8 +87,10 @@ function sendListing(request: Request, response: Response, view: TreeView, lates
     return true;
   }
   response.vary('Accept');
-  if (request.accepts(['html', 'json']) === 'json') response.json(listing.json);
-  else sendHtml(response, renderListing(listing), LISTING_POLICY);
+  if (request.accepts(['html', 'json']) === 'json') {
+    const body = JSON.stringify(listing.json);
+    response.set('ETag', etagOf(body)).type('json').send(body);
+  } else sendHtml(response, renderListing(listing), LISTING_POLICY);
   return true;
 }
 
@@ -100,7 +103,13 @@ function sendNotFound(request: Request, response: Response, view: TreeView): voi
 }
 
 function sendHtml(response: Response, page: string, policy: string): void {
-  response.set({ 'Content-Security-Policy': policy, 'Referrer-Policy': 'no-referrer' }).type('html').send(page);
+  const headers = { 'Content-Security-Policy': policy, 'Referrer-Policy': 'no-referrer', ETag: etagOf(page) };
+  response.set(headers).type('html').send(page);
+}
+
+/** With it, Express answers 304 to a cache that has the same page (RFC 9110, section 13.1.2). */
+function etagOf(body: string): string {
+  return `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
 }
 
 function sendText(response: Response, status: number, body: string): void {

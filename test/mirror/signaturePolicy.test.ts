@@ -27,6 +27,8 @@ const keys: Readonly<Record<string, KeyObject>> = {
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'signature-policy-'));
   for (const [name, key] of Object.entries(keys)) await writeFile(join(folder, `${name}.pub`), publicPem(key));
+  const second = publicPem(keys.p384 as KeyObject).replace(/^M/m, 'N');
+  await writeFile(join(folder, 'second.pub'), publicPem(keys.p256 as KeyObject) + second);
   await writeFile(join(folder, 'private.pem'), String(keys.p256?.export({ type: 'pkcs8', format: 'pem' })));
   await writeFile(join(folder, 'garbage.pub'), '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n');
   await writeFile(join(folder, 'not.pub'), '\0asm');
@@ -121,7 +123,14 @@ describe('signatures in a manifest', () => {
     };
     await writeFile(join(folder, 'copy.pub'), `# a comment\n${publicPem(keys.p256 as KeyObject)}`);
     assert.equal(await of({ key: 'p256.pub' }), await of([{ images: '**', key: './copy.pub' }]));
+    await writeFile(join(folder, 'both.pub'), [keys.p384, keys.p256].map(key => publicPem(key as KeyObject)).join(''));
+    await writeFile(
+      join(folder, 'turned.pub'),
+      [keys.p256, keys.p384].map(key => publicPem(key as KeyObject)).join(''),
+    );
+    assert.equal(await of({ key: 'both.pub' }), await of({ key: 'turned.pub' }));
     const all = [
+      { key: 'both.pub' },
       { key: 'p256.pub' },
       { key: 'p384.pub' },
       { key: 'p256.pub', trustedRoot: 'root.json' },
@@ -167,6 +176,7 @@ describe('signatures in a manifest', () => {
     ['no PEM', { key: './not.pub' }, 'signatures.key', /not PEM/],
     ['a private key', { key: './private.pem' }, 'signatures.key', /private key.*secret/s],
     ['garbage in PEM', { key: './garbage.pub' }, 'signatures.key', /cannot be read/],
+    ['garbage after a key', { key: './second.pub' }, 'signatures.key', /cannot be read.*block 2 of the file/s],
     ['a short RSA key', { key: './short.pub' }, 'signatures.key', /1024 bits/],
     ['a strange curve', { key: './k256.pub' }, 'signatures.key', /secp256k1/],
     ['a key that cannot sign', { key: './x25519.pub' }, 'signatures.key', /x25519/],

@@ -152,6 +152,18 @@ describe('signatures that cosign itself made', () => {
 });
 
 describe('signatures by a key', () => {
+  it('a file with several keys accepts a signature by any of them, and names the key', async () => {
+    const { privateKey: old } = generateKeyPairSync('ed25519');
+    putSigned([simpleLayer(key, payloadFor(image.digest))]);
+    const { signer } = await verify(byKey(key));
+    for (const text of [
+      publicPem(old) + publicPem(key),
+      `# both\r\n${publicPem(key).trimEnd()}\r\n${publicPem(stranger)}`,
+    ])
+      assert.equal((await verify(byKey(text))).signer, signer);
+    await assert.rejects(verify(byKey(publicPem(old) + publicPem(stranger))), SignatureInvalid);
+  });
+
   it('a plain Ed25519 signature is accepted, next to one that may be prehashed as well', async () => {
     const { privateKey: plain } = generateKeyPairSync('ed25519');
     const { privateKey: wrong } = generateKeyPairSync('ed25519');

@@ -40,6 +40,24 @@ describe('pages', () => {
     assert.equal((await ask(port, '/', { method: 'HEAD' })).status, 200);
   });
 
+  test('a page is answered by 304 while the tree is the same', async t => {
+    const { port } = await serve(t, TREE);
+    for (const [path, accept] of [
+      ['/', 'text/html'],
+      ['/plugins/ai-proxy/', 'text/html'],
+      ['/plugins/ai-proxy/', 'application/json'],
+    ] as const) {
+      const page = await ask(port, path, { headers: [`Accept: ${accept}`] });
+      const etag = page.headers.get('etag') ?? '';
+      assert.match(etag, /^W\/"[\w-]{22}"$/);
+      const again = await ask(port, path, { headers: [`Accept: ${accept}`, `If-None-Match: ${etag}`] });
+      assert.equal(again.status, 304, path);
+      assert.equal(again.body.length, 0);
+      assert.equal(again.headers.get('etag'), etag);
+      assert.equal((await ask(port, path, { headers: [`Accept: ${accept}`, 'If-None-Match: W/"x"'] })).status, 200);
+    }
+  });
+
   test('folders are listed, with a redirect to the slash', async t => {
     const { port } = await serve(t, TREE);
     for (const [path, location] of [
