@@ -1,5 +1,6 @@
 import process from 'node:process';
 import pc from 'picocolors';
+import { printableValue } from '../../base/printable.ts';
 import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import { type PushReport, pushImages } from '../../mirror/bundle/pushImages.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
@@ -15,6 +16,7 @@ import { wantsColor } from '../render/colors.ts';
 import { renderFailures } from '../render/failures.ts';
 import { formatBytes, formatDuration } from '../render/format.ts';
 import { errorJson } from '../render/jsonErrors.ts';
+import { printError, printJson, printTo } from '../render/print.ts';
 import { showProgress } from '../sync/showProgress.ts';
 
 interface PushRun {
@@ -78,13 +80,10 @@ async function pushFrom(
   const { requests, bytesUploaded } = pusher.traffic;
   const totals = { ...countsOf(report), bytesUploaded, requests, durationMs: Math.round(performance.now() - started) };
   const failures = report.outcomes.flatMap(({ name, version, error }) => (error ? [{ name, version, error }] : []));
-  process.stderr.write(
-    renderFailures(failures, pc.createColors(wantsColor(process.stderr)))
-      .map(line => `${line}\n`)
-      .join(''),
-  );
-  out.write(render(report, totals, flags.dryRun === true, wantsColor(out)));
-  if (flags.format === 'json') process.stdout.write(`${JSON.stringify(json(report, totals), null, 2)}\n`);
+  const lines = renderFailures(failures, pc.createColors(wantsColor(process.stderr)));
+  printError(lines.map(line => `${line}\n`).join(''));
+  printTo(out, render(printableValue(report), totals, flags.dryRun === true, wantsColor(out)));
+  if (flags.format === 'json') printJson(json(report, totals));
   return failureOf(failures.map(({ error }) => error)) ?? EXIT.good;
 }
 
