@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { chmod, chown, mkdir, rm, symlink } from 'node:fs/promises';
-import process from 'node:process';
 import { describe, it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { openScene, parsed, type Scene } from '../support/cli.ts';
 import { headers, status } from '../support/faults.ts';
+import { asOtherUser, OTHER_USER } from '../support/otherUser.ts';
 import { slow } from '../support/slow.ts';
 
 const exec = promisify(execFile);
@@ -190,10 +190,9 @@ describe('a foreign file in the way', { concurrency: 2 }, () => {
   });
 });
 
-/** Rights do not bind root: there the command runs as nobody. */
-const uid = process.getuid?.() === 0 ? 65_534 : undefined;
+const uid = OTHER_USER;
 
-describe('a folder that may not be read', { concurrency: 2 }, () => {
+describe('a folder that may not be read', { concurrency: 2, ...asOtherUser }, () => {
   it('is reported by verify and check, and the rest is checked', async t => {
     const scene = await synced(t, 'a', 'b', 'c', 'd');
     await chmod(scene.dir, 0o755);

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmod, chown, mkdir, readFile, rm, symlink } from 'node:fs/promises';
-import process from 'node:process';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ErrorJson, listing, openScene, parsed, printed, type Scene } from '../support/cli.ts';
 import { corrupt, finish, hang, heldBack, reset, status, wrongDigest } from '../support/faults.ts';
 import { imageFormA, imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { asOtherUser, OTHER_USER } from '../support/otherUser.ts';
 import { slow } from '../support/slow.ts';
 
 describe('a run of which a part fails', { concurrency: 3 }, () => {
@@ -138,15 +138,14 @@ describe('a run of which a part fails', { concurrency: 3 }, () => {
   });
 });
 
-/** Rights do not bind root: there the command runs as nobody. */
-const uid = process.getuid?.() === 0 ? 65_534 : undefined;
+const uid = OTHER_USER;
 
 async function handOver(scene: Scene, ...paths: readonly string[]): Promise<void> {
   await chmod(scene.dir, 0o755);
   if (uid !== undefined) for (const path of ['home', 'tmp', ...paths]) await chown(scene.path(path), uid, uid);
 }
 
-describe('a run without write permission', () => {
+describe('a run without write permission', asOtherUser, () => {
   it('keeps a complete tree, and refuses an incomplete one with a remedy', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');

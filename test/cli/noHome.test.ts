@@ -3,6 +3,7 @@ import { chmod, readdir } from 'node:fs/promises';
 import process from 'node:process';
 import { describe, it } from 'node:test';
 import { openScene } from '../support/cli.ts';
+import { asOtherUser } from '../support/otherUser.ts';
 
 const WARNING = /^warning: this user has no home folder, so nothing is cached between runs; .*--cache-dir$/m;
 
@@ -46,7 +47,7 @@ describe('a user without a home folder', { concurrency: 2 }, () => {
   });
 
   if (process.getuid?.() === 0)
-    it('may have a user id without an entry in passwd', async t => {
+    it('may have a user id without an entry in passwd', asOtherUser, async t => {
       const scene = await openScene(t);
       scene.push('a', '1.0.0');
       await scene.list({ a: '1.0.0' });

@@ -10,6 +10,7 @@ import { listing, openScene, parsed, type Scene } from '../support/cli.ts';
 import { hang, status } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { asOtherUser, OTHER_USER } from '../support/otherUser.ts';
 import { startRegistry } from '../support/registry.ts';
 import { slow } from '../support/slow.ts';
 
@@ -214,10 +215,9 @@ describe('a catalog of a later version', { concurrency: 3 }, () => {
   });
 });
 
-/** Rights do not bind root: there the command runs as nobody. */
-const uid = process.getuid?.() === 0 ? 65_534 : undefined;
+const uid = OTHER_USER;
 
-describe('a read-only tree', { concurrency: 3 }, () => {
+describe('a read-only tree', { ...asOtherUser, concurrency: 3 }, () => {
   it('is kept by a frozen run that has nothing to write, and refused otherwise', async t => {
     const scene = await openScene(t);
     for (const name of ['a', 'b']) scene.push(name, '1');

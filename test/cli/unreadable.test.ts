@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
-import process from 'node:process';
 import { describe, it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { openScene, parsed, type Ran, type RunOptions, type Scene, type SyncJson } from '../support/cli.ts';
+import { asOtherUser, OTHER_USER } from '../support/otherUser.ts';
 import { slow } from '../support/slow.ts';
 
 const exec = promisify(execFile);
 
-/** Rights do not bind root: there the command runs as nobody, and the tree is that user's. */
-const uid = process.getuid?.() === 0 ? 65_534 : undefined;
+/** The tree is that user's. */
+const uid = OTHER_USER;
 const options: RunOptions = uid === undefined ? {} : { uid };
 
 interface Owned {
@@ -53,7 +53,7 @@ async function listedIn(scene: Scene): Promise<string[]> {
 
 const ALL = ['b 1.0.0', 'c 1.0.0', 'c 1.1.0', 'c x'];
 
-describe('a published file without read permission', { concurrency: 2 }, () => {
+describe('a published file without read permission', { concurrency: 2, ...asOtherUser }, () => {
   it('is damage that the owner of the tree repairs, whichever file it is', slow, async t => {
     const { scene, run, harm } = await owned(t);
     const files = await readdir(scene.path('plugins/c/1.1.0'));
@@ -111,7 +111,7 @@ describe('a published file without read permission', { concurrency: 2 }, () => {
   });
 });
 
-describe('a version’s folder without read permission', { concurrency: 2 }, () => {
+describe('a version’s folder without read permission', { concurrency: 2, ...asOtherUser }, () => {
   it('fails only that version, before any of its blobs is downloaded', async t => {
     const { scene, run, harm } = await owned(t);
     await harm('c/1.1.0');
@@ -170,7 +170,7 @@ describe('a version’s folder without read permission', { concurrency: 2 }, () 
   });
 });
 
-describe('a folder of the volume or of another program', { concurrency: 2 }, () => {
+describe('a folder of the volume or of another program', { concurrency: 2, ...asOtherUser }, () => {
   it('keeps no catalog from being written', slow, async t => {
     const { scene, run, harm } = await owned(t);
     for (const folder of ['lost+found', '@eaDir', 'System Volume Information', 'backup']) {
