@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
 import { RegistryTls } from '../../registry/errors.ts';
 import { includesHost } from '../../registry/hosts/hosts.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
@@ -104,3 +107,32 @@ for (const engine of ['builtin', 'oras'] as const)
       assert.equal(tls.count(), 0);
     });
   });
+
+describe('a port with TLS that answers plain http by a 400', () => {
+  for (const [type, body] of [
+    ['text/plain', 'Client sent an HTTP request to an HTTPS server.\n'],
+    ['text/html', '<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>'],
+  ] as const)
+    it(`as ${type} is recognised`, async context => {
+      const secure = createTlsServer(authority.issue());
+      const server = createServer(socket => {
+        socket.on('error', () => {});
+        socket.once('data', first => {
+          const isHandshake = first[0] === 0x16;
+          socket.pause();
+          socket.unshift(first);
+          if (isHandshake) secure.emit('connection', socket);
+          else socket.end(`HTTP/1.1 400 Bad Request\r\nContent-Type: ${type}\r\nConnection: close\r\n\r\n${body}`);
+        });
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      context.after(() => server.close());
+      const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const registry = await open(context, { plainHttp: [host] });
+      await assert.rejects(
+        registry.resolve({ registry: host, repository: 'plugins/a', tag: '1' }),
+        (error: RegistryTls) => error.code === 'REGISTRY_TLS' && error.hint === 'Leave out --plain-http.',
+      );
+    });
+});
