@@ -53,6 +53,11 @@ export abstract class Refusal extends Error {
   }
 }
 
+/** Returns what was thrown, as an Error: JavaScript can throw any value. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
 /** Returns the error that a report shows for this one: the one that it follows from, over several steps if need be. */
 export function rootOf(error: Error): Error {
   return error instanceof Refusal && error.consequenceOf !== undefined ? rootOf(error.consequenceOf) : error;

@@ -1,6 +1,7 @@
 import process from 'node:process';
 import { Argument, Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
+import { addOptions } from '../options/declare.ts';
 import { COVERAGE_OPTIONS, type CoverageFlags } from './options.ts';
 
 export function coverageCommand(): Command {
@@ -12,8 +13,7 @@ export function coverageCommand(): Command {
       new Argument('[files...]', 'WasmPlugin resources in YAML or JSON: files, folders, or - for standard input'),
     )
     .addHelpText('after', EXAMPLES);
-  for (const { option } of Object.values(COVERAGE_OPTIONS)) command.addOption(option);
-  return command.action(run);
+  return addOptions(command, COVERAGE_OPTIONS).action(run);
 }
 
 async function run(files: readonly string[], flags: CoverageFlags): Promise<void> {

@@ -1,7 +1,13 @@
 import { realpath } from 'node:fs/promises';
 import process from 'node:process';
 import { printable, printableValue } from '../../base/printable.ts';
-import { type CoverageOptions, type CoverageReport, cover, isMiss, pathsOf } from '../../mirror/coverage/coverage.ts';
+import {
+  type CoverageOptions,
+  type CoverageReport,
+  cover,
+  isActiveMiss,
+  pathsOf,
+} from '../../mirror/coverage/coverage.ts';
 import { coverageJson } from '../../mirror/coverage/coverageJson.ts';
 import { valuesFor, type WrittenPlugin, withValues } from '../../mirror/coverage/manifestLines.ts';
 import { openManifest, openTree, readWrittenPlugins } from '../../mirror/coverage/openServed.ts';
@@ -73,9 +79,8 @@ function missingValues(
   { findings }: CoverageReport,
   plugins: Readonly<Record<string, WrittenPlugin>>,
 ): Map<string, WrittenPlugin> {
-  const misses = findings.filter(finding => isMiss(finding) && finding.request.disabled !== true);
   return valuesFor(
-    misses.flatMap(({ missing }) => missing ?? []),
+    findings.filter(isActiveMiss).flatMap(({ missing }) => missing ?? []),
     plugins,
   );
 }

@@ -1,13 +1,14 @@
 import pc from 'picocolors';
+import { plural } from '../../base/words.ts';
 import {
   type CoverageFinding,
   type CoverageReport,
   type CoverageStatus,
+  isActiveMiss,
   isMiss,
 } from '../../mirror/coverage/coverage.ts';
 import { manifestLine, type WrittenPlugin } from '../../mirror/coverage/manifestLines.ts';
 import { formatSource } from '../../mirror/coverage/requests/pluginRequest.ts';
-import { plural } from '../../mirror/json/problem.ts';
 
 export interface CoverageText {
   readonly report: CoverageReport;
@@ -47,8 +48,11 @@ export function renderCoverage(coverage: CoverageText): string {
   const widths = [0, 1, 2].map(at => Math.min(60, Math.max(0, ...rows.map(({ cells }) => cells[at]?.length ?? 0))));
   const lines = rows.flatMap(({ finding, cells }) => {
     const [status = '', path = '', consumer = ''] = cells.map((cell, at) => cell.padEnd(widths[at] ?? 0));
-    const isRed = isMiss(finding) && finding.request.disabled !== true;
-    const word = isRed ? paint.red(status) : finding.warning === undefined ? status : paint.yellow(status);
+    const word = isActiveMiss(finding)
+      ? paint.red(status)
+      : finding.warning === undefined
+        ? status
+        : paint.yellow(status);
     return [`${word}  ${path}  ${consumer}  ${finding.detail ?? ''}`.trimEnd()];
   });
   const faults = problems.map(
@@ -76,10 +80,6 @@ export function renderCoverage(coverage: CoverageText): string {
       ? [`${paint.cyan('→')} plugin-mirror init --higress RELEASE makes a manifest with the images of that release.`]
       : []),
   ].join('\n')}\n`;
-}
-
-function isActiveMiss(finding: CoverageFinding): boolean {
-  return isMiss(finding) && finding.request.disabled !== true;
 }
 
 function isInManifest({ missing }: CoverageFinding, values: ReadonlyMap<string, WrittenPlugin>): boolean {

@@ -1,6 +1,7 @@
 import process from 'node:process';
 import { Command } from 'commander';
 import { printable } from '../../base/printable.ts';
+import { plural } from '../../base/words.ts';
 import { EXIT } from '../exit.ts';
 import { addOptions } from '../options/declare.ts';
 import { path } from '../options/environment.ts';
@@ -25,7 +26,7 @@ async function run(file: string, flags: ImportFlags): Promise<void> {
   if (flags.write) {
     await writeManifest(flags.manifest, manifest, { force: flags.force ?? false });
     const count = Object.keys(manifest.plugins).length;
-    printError(`wrote ${printable(flags.manifest)}: ${count} plugin${count === 1 ? '' : 's'}\n`);
+    printError(`wrote ${printable(flags.manifest)}: ${plural(count, 'plugin')}\n`);
   } else printJsonText(formatManifest(await withSchema(flags.manifest, manifest)));
   for (const note of notes) printError(`${printable(`${file}, ${note}`)}\n`);
   if (lost > 0) process.exitCode = EXIT.failed;

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { printable } from '../../base/printable.ts';
-import { action, file, several, text, type ValuesOf } from '../options/declare.ts';
+import { plural } from '../../base/words.ts';
+import { action, addOptions, file, several, text, type ValuesOf } from '../options/declare.ts';
 import { print, printError, printJsonText } from '../render/print.ts';
 
 const INIT_OPTIONS = {
@@ -22,8 +23,7 @@ export function initCommand(): Command {
   const command = new Command('init').description(
     'Make a manifest for releases of Higress: every path that Console, Controller and all-in-one image request.',
   );
-  for (const { option } of Object.values(INIT_OPTIONS)) command.addOption(option);
-  return command.action(run);
+  return addOptions(command, INIT_OPTIONS).action(run);
 }
 
 async function run({ higress = [], plugin, registry, write, manifest, force = false, list }: InitFlags): Promise<void> {
@@ -55,7 +55,5 @@ async function run({ higress = [], plugin, registry, write, manifest, force = fa
   }
   await writeManifest(manifest, made, { force });
   const count = Object.keys(made.plugins).length;
-  printError(
-    `wrote ${printable(manifest)}: ${count} plugin${count === 1 ? '' : 's'}; plugin-mirror sync fetches them\n`,
-  );
+  printError(`wrote ${printable(manifest)}: ${plural(count, 'plugin')}; plugin-mirror sync fetches them\n`);
 }

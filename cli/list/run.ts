@@ -1,7 +1,7 @@
 import { printableValue } from '../../base/printable.ts';
+import { plural } from '../../base/words.ts';
 import { openManifest, openTree } from '../../mirror/coverage/openServed.ts';
 import { type ListRow, listRows } from '../../mirror/coverage/served.ts';
-import { plural } from '../../mirror/json/problem.ts';
 import { formatBytes } from '../render/format.ts';
 import { print, printJson } from '../render/print.ts';
 

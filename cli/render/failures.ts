@@ -1,7 +1,7 @@
 import type pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
 import { causeKeyOf, Refusal, rootOf } from '../../base/refusal.ts';
-import { plural } from '../../mirror/json/problem.ts';
+import { plural } from '../../base/words.ts';
 import { refusalDetails } from './refusal.ts';
 
 type Paint = ReturnType<typeof pc.createColors>;

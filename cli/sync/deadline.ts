@@ -1,5 +1,5 @@
 import { Refusal } from '../../base/refusal.ts';
-import { plural } from '../../mirror/json/problem.ts';
+import { plural } from '../../base/words.ts';
 import { type SyncReport, versionKey } from '../../mirror/report.ts';
 import { listed } from '../render/failures.ts';
 

@@ -1,5 +1,5 @@
 import pc from 'picocolors';
-import { plural } from '../../mirror/json/problem.ts';
+import { plural } from '../../base/words.ts';
 import { countOutcomes, hasFailed, type Outcome, type SyncReport } from '../../mirror/report.ts';
 import { renderDrifts } from '../render/drifts.ts';
 import { renderExtras } from '../render/extras.ts';

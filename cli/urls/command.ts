@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { choice, file, parsed, several, type ValuesOf } from '../options/declare.ts';
+import { addOptions, choice, file, parsed, several, type ValuesOf } from '../options/declare.ts';
 import { baseUrl } from '../options/environment.ts';
 import { LOCK } from '../options/tables.ts';
 import { print, printJsonText } from '../render/print.ts';
@@ -29,8 +29,7 @@ export function urlsCommand(): Command {
   const command = new Command('urls').description(
     'Print the settings that make Higress Console and Controller use the server, and the URL of every plugin.',
   );
-  for (const { option } of Object.values(URLS_OPTIONS)) command.addOption(option);
-  return command.action(run);
+  return addOptions(command, URLS_OPTIONS).action(run);
 }
 
 async function run({ base, only = [], manifest, lock, tree, format }: UrlsFlags): Promise<void> {

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
-import { plural } from '../../mirror/json/problem.ts';
+import { plural } from '../../base/words.ts';
 import { compareTree } from '../../mirror/lockfile/compareTree.ts';
 import { type AuditFinding, auditTree, type TreeAudit } from '../../tree/auditTree.ts';
 import { EXIT } from '../exit.ts';

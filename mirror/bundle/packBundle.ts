@@ -1,4 +1,5 @@
 import pMap from 'p-map';
+import { asError } from '../../base/refusal.ts';
 import type { LayoutDigest } from '../../layout/digest.ts';
 import { IMAGE_NAME, type LayoutEntry, REF_NAME, SUBJECT } from '../../layout/layoutIndex.ts';
 import type { BlobSource, LayoutContent } from '../../layout/writeLayout.ts';
@@ -80,8 +81,14 @@ export async function packBundle(
       } catch (error) {
         signal.throwIfAborted();
         const { name, version } = wanted;
-        const met = error instanceof Error ? error : new Error(String(error));
-        failed.push({ name, version, status: 'failed', reference: originOf(wanted), error: met, warnings: [] });
+        failed.push({
+          name,
+          version,
+          status: 'failed',
+          reference: originOf(wanted),
+          error: asError(error),
+          warnings: [],
+        });
         return undefined;
       }
     },

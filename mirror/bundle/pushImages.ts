@@ -1,4 +1,5 @@
 import pMap from 'p-map';
+import { asError } from '../../base/refusal.ts';
 import type { LayoutDigest } from '../../layout/digest.ts';
 import { RegistryNotFound } from '../../registry/errors.ts';
 import { type GatheredImage, gatherImage } from '../../registry/images/gatherImage.ts';
@@ -107,8 +108,7 @@ class ImagePush {
       return { name, version, status, reference, digest: digest as Digest };
     } catch (error) {
       signal.throwIfAborted();
-      const met = error instanceof Error ? error : new Error(String(error));
-      return { name, version, status: 'failed', reference, error: met };
+      return { name, version, status: 'failed', reference, error: asError(error) };
     }
   }
 

@@ -81,10 +81,7 @@ export async function check(job: SyncJob, session: Session): Promise<CheckReport
  */
 export async function checkLockfile(job: SyncJob, session: Session): Promise<CheckReport> {
   const { signal } = session;
-  const lockfile = await readLockedVersions(
-    { ...job, lockfile: { ...job.lockfile, mode: 'renewed', update: false } },
-    signal,
-  );
+  const lockfile = await readLockedVersions({ ...job, lockfile: { ...job.lockfile, mode: 'renewed' } }, signal);
   const tree = await viewTree(job.tree);
   const { comparison, exists, path } = lockfile;
   const changes = new Map(comparison.changed.map(it => [versionKey(it.wanted), it.words]));
@@ -227,7 +224,7 @@ function ofCatalog(
   listed: ReadonlyMap<string, string> | undefined,
 ): VersionFinding[] {
   if (present.state !== 'sound' || listed === undefined) return [];
-  const isListed = listed.has(`${name}/${version}`) && asListed(present, listed).state === 'sound';
+  const isListed = listed.has(versionKey({ name, version })) && asListed(present, listed).state === 'sound';
   return isListed ? [] : [{ kind: 'damaged', name, version, detail: 'it is not what the tree’s index.json lists' }];
 }
 

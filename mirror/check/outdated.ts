@@ -1,5 +1,6 @@
 import pMap from 'p-map';
 import semver from 'semver';
+import { asError } from '../../base/refusal.ts';
 import { formatReference, type Reference } from '../../registry/reference.ts';
 import type { TagList } from '../../registry/registry.ts';
 import { listVersions } from '../../tree/version/listVersions.ts';
@@ -137,7 +138,7 @@ async function findRow(
       ...known,
       outdated: false,
       behind,
-      error: error instanceof Error ? error : new Error(String(error)),
+      error: asError(error),
     };
   }
 }

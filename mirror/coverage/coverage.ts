@@ -1,8 +1,9 @@
 import { withoutLogin } from '../../registry/reference.ts';
+import { versionKey } from '../report.ts';
 import type { HigressData } from './requests/higressReleases.ts';
 import { meantImage } from './requests/higressReleases.ts';
 import type { InputProblem, PluginRequest } from './requests/pluginRequest.ts';
-import { byNameThenVersion, keyOf, type ModuleContent, moduleUrl, type Served, type ServedModule } from './served.ts';
+import { byNameThenVersion, type ModuleContent, moduleUrl, type Served, type ServedModule } from './served.ts';
 import { type MirrorAddress, type ModulePath, modulePathname, type Target, targetOf } from './target.ts';
 
 export type CoverageStatus =
@@ -84,7 +85,7 @@ export interface CoverageOptions extends MirrorAddress {
 export function cover(options: CoverageOptions): CoverageReport {
   const { requests, problems, served, bases, anyPrivateHost = bases.length === 0, urlPatterns = [], data } = options;
   const address = { bases, anyPrivateHost };
-  const byPath = new Map(served.modules.map(module => [keyOf(module), module]));
+  const byPath = new Map(served.modules.map(module => [versionKey(module), module]));
   const context = { served, bases, address, data, byPath, patterns: urlPatterns.map(patternOf) };
   const findings = requests.map(request => find(request, context));
   const ranked = findings.map((finding, index) => ({ finding, index, rank: rankOf(finding) }));
@@ -118,6 +119,11 @@ export function pathsOf(requests: readonly PluginRequest[], address: MirrorAddre
 /** Whether a gateway gets no module by this request. */
 export function isMiss({ status }: CoverageFinding): boolean {
   return status !== 'served' && status !== 'file';
+}
+
+/** A miss that reaches the gateway: Higress keeps disabled resources from it. */
+export function isActiveMiss(finding: CoverageFinding): boolean {
+  return isMiss(finding) && finding.request.disabled !== true;
 }
 
 function rankOf(finding: CoverageFinding): number {
@@ -169,7 +175,7 @@ type Found = Pick<CoverageFinding, 'status' | 'detail' | 'warning' | 'missing'>;
 function findModule(request: PluginRequest, path: ModulePath, context: Context): Found {
   const fault = findFault(modulePathname(path), context);
   if (fault !== undefined) return fault;
-  const module = context.byPath.get(keyOf(path));
+  const module = context.byPath.get(versionKey(path));
   if (module === undefined) return findMissing(request, path, context);
   return findDifference(request, module) ?? { status: 'served', ...imageWarning(request, module) };
 }
@@ -231,7 +237,8 @@ function findMissing(request: PluginRequest, path: ModulePath, { served, data }:
       (sha256 !== undefined && module.sha256 === sha256) ||
       (image !== undefined && module.from !== undefined && isFrom(module.from, `${image.repository}:${image.tag}`)),
   );
-  if (same !== undefined) return { status: 'otherPath', detail: `The same module is here as ${keyOf(same)}.`, missing };
+  if (same !== undefined)
+    return { status: 'otherPath', detail: `The same module is here as ${versionKey(same)}.`, missing };
   const versions = served.modules.filter(({ name }) => name === path.name).map(({ version }) => version);
   const detail = versions.length === 0 ? 'The plugin is not here.' : `Here are ${versions.slice(0, 8).join(', ')}.`;
   return { status: 'notFound', detail, missing };
@@ -261,7 +268,7 @@ function findImage(
   const { repository, tag = 'latest' } = splitImage(rest.join('/'));
   const name = request.plugin ?? repository.split('/').at(-1) ?? repository;
   const version = request.version ?? tag;
-  const inPlace = byPath.get(keyOf({ name, version }));
+  const inPlace = byPath.get(versionKey({ name, version }));
   const isMeant = ({ from }: ServedModule): boolean => from === undefined || isFrom(from, `${repository}:${tag}`);
   const module =
     inPlace !== undefined && isMeant(inPlace) ? inPlace : served.modules.find(it => it.from && isMeant(it));
@@ -290,7 +297,7 @@ function elsewhere(
         ? `${target.host} is another host of this network, which is not checked`
         : `${target.host} is outside the cluster`;
   if (path === undefined) return { detail: `${problem}.` };
-  const module = byPath.get(keyOf(path));
+  const module = byPath.get(versionKey(path));
   if (module !== undefined) return { detail: `${problem}; the module is here as ${addressOf(module, bases)}.` };
   const image = meantBy(request, path, data);
   return { detail: `${problem}.`, missing: { ...path, ...(image === undefined ? {} : { image }) } };

@@ -1,4 +1,4 @@
-import { type CoverageFinding, type CoverageReport, isMiss } from './coverage.ts';
+import { type CoverageFinding, type CoverageReport, isActiveMiss } from './coverage.ts';
 import { manifestLine, type WrittenPlugin } from './manifestLines.ts';
 import type { PluginRequest } from './requests/pluginRequest.ts';
 
@@ -35,7 +35,7 @@ function findingJson(finding: CoverageFinding, values: ReadonlyMap<string, Writt
     url,
     ...path,
     ...optional(request),
-    ...(isMiss(finding) && request.disabled !== true ? { closesRoutes: request.failStrategy === 'FAIL_CLOSE' } : {}),
+    ...(isActiveMiss(finding) ? { closesRoutes: request.failStrategy === 'FAIL_CLOSE' } : {}),
     source: request.source,
     ...(detail === undefined ? {} : { detail }),
     ...(warning === undefined ? {} : { warning }),

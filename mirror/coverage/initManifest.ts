@@ -1,9 +1,10 @@
 import { globMatcher } from '../../base/globs.ts';
 import { nearest } from '../../base/nearest.ts';
 import { Refusal } from '../../base/refusal.ts';
+import { plural } from '../../base/words.ts';
 import { compareVersions } from '../../tree/catalog/buildCatalog.ts';
 import type { WrittenManifest } from '../import/collect.ts';
-
+import { versionKey } from '../report.ts';
 import { type WrittenPlugin, withVersion } from './manifestLines.ts';
 import {
   type HigressData,
@@ -35,7 +36,7 @@ export class HigressReleasesConflict extends Refusal {
     );
     const more = lines.length > shownConflicts ? [`… and ${lines.length - shownConflicts} more`] : [];
     const releases = [...new Set(conflicts.flatMap(({ meant }) => meant.map(({ release }) => release)))].join(' and ');
-    const paths = lines.length === 1 ? '1 path' : `${lines.length} paths`;
+    const paths = plural(lines.length, 'path');
     super(`Higress ${releases} mean different images by ${paths}`, {
       subject: releases,
       lines: [...lines.slice(0, shownConflicts), ...more],
@@ -83,8 +84,7 @@ export function initManifest({ data, releases, registry, plugins = [] }: InitOpt
     for (const plugin of requested) addRequested(paths, plugin, release);
   // Where a release has one of these paths, its image is the one that upstream's own server has there, too.
   for (const { release, plugins: requested } of [data.controller, data.allInOne])
-    for (const plugin of requested)
-      if (!paths.has(`${plugin.name}/${plugin.version}`)) addRequested(paths, plugin, release);
+    for (const plugin of requested) if (!paths.has(versionKey(plugin))) addRequested(paths, plugin, release);
   const names = [...new Set([...paths.values()].map(({ name }) => name))].sort();
   const chosen = chooseNames(plugins, names);
   const kept = [...paths.values()].filter(({ name }) => chosen.has(name));
@@ -109,7 +109,7 @@ interface Requested extends ReleaseConflict {
 
 function addRequested(paths: Map<string, Requested>, plugin: ReleasePlugin, release: string): void {
   const { name, version } = plugin;
-  const key = `${name}/${version}`;
+  const key = versionKey(plugin);
   const meant = { release, image: `${plugin.image}:${plugin.tag}` };
   const known = paths.get(key);
   paths.set(key, { name, version, plugin, meant: [...(known?.meant ?? []), meant] });

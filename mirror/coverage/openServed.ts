@@ -4,8 +4,9 @@ import { readTextFile } from '../json/textFile.ts';
 import { lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
 import { ManifestUnreadable } from '../manifest/errors.ts';
 import { parsePluginManifest, readPluginManifest } from '../manifest/readManifest.ts';
+import { versionKey } from '../report.ts';
 import type { WrittenPlugin } from './manifestLines.ts';
-import { keyOf, type LockedModule, type Served, servedByCatalog, servedByManifest } from './served.ts';
+import { type LockedModule, type Served, servedByCatalog, servedByManifest } from './served.ts';
 
 /**
  * A manifest's modules, with the digests of its lockfile if there is one.
@@ -17,7 +18,7 @@ export async function openManifest(file: string, lock?: string): Promise<Served>
   for (const entry of lockfile?.entries ?? []) {
     const { sha256, sizeBytes } = entry;
     const digest = entry.kind === 'image' ? { digest: entry.digest } : {};
-    locked.set(keyOf(entry), { sha256, sizeBytes, ...digest });
+    locked.set(versionKey(entry), { sha256, sizeBytes, ...digest });
   }
   return servedByManifest(manifest, locked, file);
 }

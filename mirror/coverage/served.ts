@@ -3,6 +3,7 @@ import { formatReference } from '../../registry/reference.ts';
 import { compareVersions } from '../../tree/catalog/buildCatalog.ts';
 import type { Catalog } from '../../tree/catalog/catalog.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
+import { versionKey } from '../report.ts';
 import { type ModulePath, moduleOf, modulePathname } from './target.ts';
 
 /** A module that a mirror has, or will have after a sync. */
@@ -45,16 +46,19 @@ export function servedByManifest(
   name: string,
 ): Served {
   const modules = new Map<string, ServedModule>();
-  for (const { name: plugin, version, source } of manifest.versions) {
+  for (const wanted of manifest.versions) {
+    const { name: plugin, version, source } = wanted;
+    const key = versionKey(wanted);
     const from = source.kind === 'file' ? source.written : formatReference(source.reference);
     const pin = source.kind === 'image' ? source.reference.digest : undefined;
-    const pinned = pin !== undefined || locked.has(keyOf({ name: plugin, version }));
-    const known = { ...(pin === undefined ? {} : { digest: pin }), ...locked.get(keyOf({ name: plugin, version })) };
-    modules.set(keyOf({ name: plugin, version }), { name: plugin, version, from, pinned, ...known });
+    const pinned = pin !== undefined || locked.has(key);
+    const known = { ...(pin === undefined ? {} : { digest: pin }), ...locked.get(key) };
+    modules.set(key, { name: plugin, version, from, pinned, ...known });
   }
-  for (const { name: plugin, version, target } of manifest.aliases) {
-    const real = modules.get(keyOf({ name: plugin, version: target }));
-    if (real !== undefined) modules.set(keyOf({ name: plugin, version }), { ...real, version, aliasOf: target });
+  for (const alias of manifest.aliases) {
+    const { name: plugin, version, target } = alias;
+    const real = modules.get(versionKey({ name: plugin, version: target }));
+    if (real !== undefined) modules.set(versionKey(alias), { ...real, version, aliasOf: target });
   }
   return { name, modules: [...modules.values()], others: new Map(), faults: new Map() };
 }
@@ -141,10 +145,6 @@ function contentOf(headers: Head['headers']): ModuleContent {
   };
 }
 
-export function keyOf({ name, version }: ModulePath): string {
-  return `${name}/${version}`;
-}
-
 /** As people sort: names by code unit, versions by semver with the lowest first. */
 export function byNameThenVersion(one: ServedModule, other: ServedModule): number {
   return compareText(one.name, other.name) || compareVersions(one.version, other.version);
@@ -166,10 +166,9 @@ export interface ListRow {
 /** The modules by name and version, aliases with the version whose bytes they are. */
 export function listRows({ modules }: Pick<Served, 'modules'>): ListRow[] {
   const sorted = [...modules].sort(byNameThenVersion);
-  const real = new Set(
-    sorted.filter(({ aliasOf }) => aliasOf === undefined).map(({ name, version }) => `${name}/${version}`),
-  );
-  const isRow = ({ name, aliasOf }: ServedModule): boolean => aliasOf === undefined || !real.has(`${name}/${aliasOf}`);
+  const real = new Set(sorted.filter(({ aliasOf }) => aliasOf === undefined).map(versionKey));
+  const isRow = ({ name, aliasOf }: ServedModule): boolean =>
+    aliasOf === undefined || !real.has(versionKey({ name, version: aliasOf }));
   return sorted.filter(isRow).map(({ name, version, sizeBytes, sha256, from, pinned = false }) => ({
     name,
     version,

@@ -51,10 +51,6 @@ export function problemLines(problems: readonly Problem[]): string[] {
   return lines;
 }
 
-export function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
-}
-
 function redacted(text: string): string {
   // `user:password@host`, but not `tag@sha256:…`; and query strings.
   return text

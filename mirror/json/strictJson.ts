@@ -1,5 +1,6 @@
 import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
-import { formatPath, type Path, type Problem, plural, quoted } from './problem.ts';
+import { plural } from '../../base/words.ts';
+import { formatPath, type Path, type Problem, quoted } from './problem.ts';
 
 /** A JSON document (RFC 8259) whose values know their position in the text. */
 export interface JsonDocument {

@@ -1,5 +1,6 @@
 import { formatReference } from '../../registry/reference.ts';
 import type { PluginManifest, WantedVersion } from '../manifest/wanted.ts';
+import { versionKey } from '../report.ts';
 import type { Lockfile, LockfileEntry } from './lockfile.ts';
 
 /** A manifest compared with a lockfile. The lists are in the manifest's order, `removed` is in the lockfile's. */
@@ -22,13 +23,13 @@ export interface LockfileComparison {
  * read. The manifest must have its own references, not those of --registry.
  */
 export function compareLockfile(manifest: PluginManifest, lockfile: Lockfile): LockfileComparison {
-  const entries = new Map(lockfile.entries.map(entry => [keyOf(entry), entry]));
-  const wanted = new Set(manifest.versions.map(keyOf));
+  const entries = new Map(lockfile.entries.map(entry => [versionKey(entry), entry]));
+  const wanted = new Set(manifest.versions.map(versionKey));
   const agreeing: { wanted: WantedVersion; locked: LockfileEntry }[] = [];
   const added: WantedVersion[] = [];
   const changed: { wanted: WantedVersion; locked: LockfileEntry; words: string }[] = [];
   for (const version of manifest.versions) {
-    const locked = entries.get(keyOf(version));
+    const locked = entries.get(versionKey(version));
     if (locked === undefined) added.push(version);
     else {
       const words = differenceOf(version, locked);
@@ -36,12 +37,7 @@ export function compareLockfile(manifest: PluginManifest, lockfile: Lockfile): L
       else changed.push({ wanted: version, locked, words });
     }
   }
-  return { agreeing, added, removed: lockfile.entries.filter(entry => !wanted.has(keyOf(entry))), changed };
-}
-
-/** A name has no slash. */
-function keyOf({ name, version }: { readonly name: string; readonly version: string }): string {
-  return `${name}/${version}`;
+  return { agreeing, added, removed: lockfile.entries.filter(entry => !wanted.has(versionKey(entry))), changed };
 }
 
 function differenceOf(wanted: WantedVersion, locked: LockfileEntry): string | undefined {

@@ -3,6 +3,7 @@ import { readCatalog } from '../../tree/catalog/readCatalog.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { readVersion } from '../../tree/version/readVersion.ts';
 import { isFrom } from '../manifest/origin.ts';
+import { versionKey } from '../report.ts';
 import { LockUnreadable, NO_FILE } from './errors.ts';
 import { type LockfileEntry, readLockfile } from './lockfile.ts';
 import { lockedAnnotationKeys } from './schema.ts';
@@ -15,9 +16,7 @@ export async function compareTree(treeDir: string, lockPath: string): Promise<st
   const versions = (catalog?.plugins ?? []).flatMap(plugin =>
     plugin.versions.map(version => ({ name: plugin.name, ...version })),
   );
-  const published = new Map(
-    versions.filter(it => it.aliasOf === undefined).map(it => [`${it.name}/${it.version}`, it]),
-  );
+  const published = new Map(versions.filter(it => it.aliasOf === undefined).map(it => [versionKey(it), it]));
   // Only metadata.json, whose sha256 is in the catalog, says out of which layer a module came.
   const recorded = new Map(
     await pMap(
@@ -26,9 +25,9 @@ export async function compareTree(treeDir: string, lockPath: string): Promise<st
       { concurrency: 16 },
     ),
   );
-  const locked = new Set(lock.entries.map(({ name, version }) => `${name}/${version}`));
+  const locked = new Set(lock.entries.map(versionKey));
   const differing = lock.entries.flatMap(entry => {
-    const found = published.get(`${entry.name}/${entry.version}`);
+    const found = published.get(versionKey(entry));
     const subject = `${entry.name} ${entry.version}`;
     if (found === undefined) return [`${subject} is locked, but not in the tree`];
     const digest = entry.kind === 'image' ? entry.digest : `sha256:${entry.sha256}`;

@@ -1,6 +1,7 @@
 import { Refusal } from '../../base/refusal.ts';
+import { plural } from '../../base/words.ts';
 import type { RegistryNotFound } from '../../registry/errors.ts';
-import { type Problem, plural, problemLines } from '../json/problem.ts';
+import { type Problem, problemLines } from '../json/problem.ts';
 
 const restore =
   'Restore it from version control. Or delete it and run plugin-mirror sync, which resolves every tag again and writes a new one.';

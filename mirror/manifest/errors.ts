@@ -1,5 +1,6 @@
 import { Refusal } from '../../base/refusal.ts';
-import { type Problem, plural, problemLines } from '../json/problem.ts';
+import { plural } from '../../base/words.ts';
+import { type Problem, problemLines } from '../json/problem.ts';
 
 /** The manifest has mistakes; all of them are reported together. */
 export class ManifestInvalid extends Refusal {

@@ -1,4 +1,5 @@
 import pMap from 'p-map';
+import { asError } from '../../base/refusal.ts';
 import type { Image } from '../../registry/image.ts';
 import type { Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
@@ -95,7 +96,7 @@ async function currentDigest(
     return { kind: 'digest', digest: image.digest, image };
   } catch (error) {
     signal.throwIfAborted();
-    return { kind: 'error', error: error instanceof Error ? error : new Error(String(error)) };
+    return { kind: 'error', error: asError(error) };
   }
 }
 

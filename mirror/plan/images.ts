@@ -1,3 +1,4 @@
+import { asError } from '../../base/refusal.ts';
 import type { Image } from '../../registry/image.ts';
 import type { Digest, Reference } from '../../registry/reference.ts';
 import { TreeUnreadable } from '../../tree/errors.ts';
@@ -25,7 +26,7 @@ export async function resolveStep(step: VersionStep, treeDir: string, session: S
     return step;
   } catch (error) {
     session.signal.throwIfAborted();
-    return { action: 'fail', wanted, copy, error: error instanceof Error ? error : new Error(String(error)) };
+    return { action: 'fail', wanted, copy, error: asError(error) };
   }
 }
 

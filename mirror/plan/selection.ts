@@ -3,8 +3,7 @@ import { Refusal } from '../../base/refusal.ts';
 import { lockfilePath } from '../lockfile/lockfile.ts';
 import { withRegistry } from '../manifest/readManifest.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
-import type { Published } from '../report.ts';
-
+import { type Published, versionKey } from '../report.ts';
 import { limitsOf, type Selection, type SyncJob } from './job.ts';
 
 export class SelectionEmpty extends Refusal {
@@ -79,11 +78,9 @@ function matching(
   for (const glob of globs) if (!everything.some(readGlob(glob).matches)) throw nothingMatches(manifest, glob);
   const { matches, isTaken } = readGlobs(globs);
   const targets = new Set(manifest.aliases.filter(matches).map(alias => `${alias.name}/${alias.target}`));
-  const versions = manifest.versions.filter(
-    it => matches(it) || (targets.has(`${it.name}/${it.version}`) && !isTaken(it)),
-  );
+  const versions = manifest.versions.filter(it => matches(it) || (targets.has(versionKey(it)) && !isTaken(it)));
   if (versions.length === 0 && !inTree.some(matches)) throw nothingLeft(manifest, globs);
-  const chosen = new Set(versions.map(it => `${it.name}/${it.version}`));
+  const chosen = new Set(versions.map(versionKey));
   return { versions, aliases: manifest.aliases.filter(it => chosen.has(`${it.name}/${it.target}`)) };
 }
 
@@ -111,7 +108,7 @@ function readGlob(glob: string): { readonly takes: boolean; readonly matches: (i
   const signs = /^(?:!(?!\())*/.exec(glob)?.[0].length ?? 0;
   const pattern = glob.slice(signs);
   const fits = pattern === '' ? () => false : globMatcher(pattern);
-  return { takes: signs % 2 === 1, matches: it => fits(it.name) || fits(`${it.name}/${it.version}`) };
+  return { takes: signs % 2 === 1, matches: it => fits(it.name) || fits(versionKey(it)) };
 }
 
 /** `--update NAME…`: the manifest and `--only` must have a plugin of every name. @throws SelectionEmpty */

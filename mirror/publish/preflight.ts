@@ -1,6 +1,6 @@
 import pMap from 'p-map';
-import { Refusal } from '../../base/refusal.ts';
-import { plural } from '../json/problem.ts';
+import { asError, Refusal } from '../../base/refusal.ts';
+import { plural } from '../../base/words.ts';
 import { LockedImageGone } from '../lockfile/errors.ts';
 import { originOf } from '../manifest/origin.ts';
 import type { BundleUse } from '../plan/job.ts';
@@ -83,7 +83,7 @@ async function readAll({ image }: FetchStep, { registry, signal }: Session): Pro
     return undefined;
   } catch (error) {
     signal.throwIfAborted();
-    return error instanceof Error ? error : new Error(String(error));
+    return asError(error);
   }
 }
 

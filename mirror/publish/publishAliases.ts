@@ -1,3 +1,4 @@
+import { asError } from '../../base/refusal.ts';
 import type { Publishing } from '../../tree/publish/openPublisher.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import type { WantedAlias } from '../manifest/wanted.ts';
@@ -63,7 +64,7 @@ export function aliasOutcome(
 function failed(alias: WantedAlias, target: Done, error: unknown): Done {
   const { name, version } = alias;
   const { reference } = target.outcome;
-  const reason = error instanceof Error ? error : new Error(String(error));
+  const reason = asError(error);
   return {
     outcome: { name, version, status: 'failed', aliasOf: alias.target, reference, error: reason, warnings: [] },
   };

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import pMap from 'p-map';
+import { asError } from '../../base/refusal.ts';
 import { asTreeRefusal, TreeDiskFull } from '../../tree/errors.ts';
 import { diskFullError } from '../../tree/freeSpace.ts';
 import { MODULE_FILE } from '../../tree/names.ts';
@@ -31,7 +32,7 @@ export async function publishVariants(
     } catch (error) {
       if (session.signal.aborted) return one;
       // The version that was published stays, and is served uncompressed.
-      const reason = error instanceof Error ? error : new Error(String(error));
+      const reason = asError(error);
       const failed: Done = { metadata, outcome: { ...outcome, status: 'failed', error: reason } };
       session.onEvent({ type: 'finished', outcome: failed.outcome });
       return failed;

@@ -1,3 +1,4 @@
+import { asError } from '../../base/refusal.ts';
 import type { Publishing } from '../../tree/publish/openPublisher.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { openedLayers } from '../extract/layers/openedLayers.ts';
@@ -25,7 +26,7 @@ export async function publishVersion(
     return succeeded('fetched', await fetch(step, publishing, session));
   } catch (error) {
     if (session.signal.aborted) return undefined;
-    return failed(step, error instanceof Error ? error : new Error(String(error)));
+    return failed(step, asError(error));
   } finally {
     session.meter.end(versionKey(step.wanted));
   }

@@ -2,6 +2,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { nearest } from '../../../base/nearest.ts';
 import { Refusal } from '../../../base/refusal.ts';
 import type { PluginManifest } from '../../manifest/wanted.ts';
+import { versionKey } from '../../report.ts';
+import { modulePathname } from '../target.ts';
 import type { PluginRequest } from './pluginRequest.ts';
 import type { HigressSettings } from './settings.ts';
 
@@ -82,8 +84,8 @@ export function newestRelease(
   { versions, aliases }: Pick<PluginManifest, 'versions' | 'aliases'>,
 ): NewestRelease | undefined {
   if (newest === undefined) return undefined;
-  const served = new Set([...versions, ...aliases].map(({ name, version }) => `${name}/${version}`));
-  const missing = newest.plugins.filter(({ name, version }) => !served.has(`${name}/${version}`));
+  const served = new Set([...versions, ...aliases].map(versionKey));
+  const missing = newest.plugins.filter(plugin => !served.has(versionKey(plugin)));
   return {
     release: newest.release,
     plugins: newest.plugins.length,
@@ -181,7 +183,7 @@ function consoleRequest(plugin: ReleasePlugin, release: string, settings: Higres
   return {
     kind: 'console',
     consumer: 'Console',
-    url: byPattern ?? (deciding === undefined ? modulePathOf(name, version) : inRegistry),
+    url: byPattern ?? (deciding === undefined ? modulePathname(plugin) : inRegistry),
     plugin: name,
     version,
     image: `${image}:${tag}`,
@@ -199,7 +201,7 @@ export function controllerRequests({ controller }: HigressData, settings: Higres
     return [{ ...shared, url: mcpServerUrl.value, plugin: 'mcp-server', source: mcpServerUrl.source }];
   return controller.plugins.map(({ name, version, image, tag }) => ({
     ...shared,
-    url: modulePathOf(name, version),
+    url: modulePathname({ name, version }),
     plugin: name,
     version,
     image: `${image}:${tag}`,
@@ -212,7 +214,7 @@ export function allInOneRequests({ allInOne }: HigressData): PluginRequest[] {
   return allInOne.plugins.map(({ name, version }) => ({
     kind: 'all-in-one',
     consumer: 'all-in-one',
-    url: modulePathOf(name, version),
+    url: modulePathname({ name, version }),
     plugin: name,
     version,
     failStrategy: 'FAIL_OPEN',
@@ -227,8 +229,4 @@ export function meantImage(data: HigressData, name: string, version: string): Re
     if (found !== undefined) return found;
   }
   return undefined;
-}
-
-function modulePathOf(name: string, version: string): string {
-  return `/plugins/${name}/${version}/plugin.wasm`;
 }

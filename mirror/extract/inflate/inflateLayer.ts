@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import zlib from 'node:zlib';
 import { LoopTurn } from '../../../base/eventLoop.ts';
-import { Refusal } from '../../../base/refusal.ts';
+import { asError, Refusal } from '../../../base/refusal.ts';
 import { LayerCorrupt } from '../layers/errors.ts';
 import { INFLATE_LIMIT_BYTES } from '../layers/openedLayers.ts';
 import { isGzip, isZstd, SNIFF_BYTES } from '../module/moduleContent.ts';
@@ -74,10 +74,11 @@ async function* inflate(
     // A limit, or an error of the source itself.
     if (error instanceof Refusal || source.hasFailed) throw error;
     await source.drain();
-    throw new LayerCorrupt(`${subject}: ${label} is damaged ${compression} data: ${messageOf(error)}`, {
+    const found = asError(error).message;
+    throw new LayerCorrupt(`${subject}: ${label} is damaged ${compression} data: ${found}`, {
       subject,
       expected: `complete ${compression} data`,
-      found: messageOf(error),
+      found,
       hint: 'The digest is right, so the layer was damaged before it was pushed. Push the image again.',
       cause: error,
     });
@@ -173,8 +174,4 @@ async function peek(
   }
   const close = async (): Promise<void> => void (await iterator.return?.());
   return { head: Buffer.concat(first).subarray(0, wanted), chunks: all(), close };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,4 +1,5 @@
 import type { Transform } from 'node:stream';
+import { asError } from '../../../base/refusal.ts';
 
 /**
  * Yields what an engine makes of the stored bytes. An error of the source comes before one of the engine, and the source is read to
@@ -52,7 +53,7 @@ class Feed {
       }
       if (!this.#over) this.#engine.end();
     } catch (error) {
-      this.#engine.destroy(error instanceof Error ? error : new Error(String(error)));
+      this.#engine.destroy(asError(error));
       throw error;
     }
   }
