@@ -13,7 +13,7 @@ const SUM = /^([0-9a-f]{64}) [ *](.+)$/;
 /** `bundle.tar.sha256` names every part and the whole. */
 export const SUM_ENDING = '.sha256';
 const MAX_SUM_BYTES = 4 * 1024 * 1024;
-/** The kernel keeps files open that are read; a bundle of more parts than this opens them as they are needed. */
+/** All parts stay open while the bundle is read. */
 const MAX_PARTS = 10_000;
 
 interface PartFile {
@@ -107,7 +107,7 @@ async function listParts(path: string): Promise<{ paths: string[]; sums: Readonl
   const listed = [...(sums?.keys() ?? [])].filter(name => isPartOf(name, basename(whole))).sort(byNumber);
   if (sums !== undefined && listed.length === 0) return { paths: [whole], sums };
   const present = (await readdir(folder)).filter(name => isPartOf(name, basename(whole))).sort(byNumber);
-  if (present.length > MAX_PARTS) throw missingPart(whole, `at most ${MAX_PARTS} parts`, `${present.length}`);
+  if (present.length > MAX_PARTS) throw tooManyParts(whole, present.length);
   const expected = listed.length > 0 ? listed : present.map((_, at) => partName(basename(whole), at + 1));
   for (const name of expected)
     if (!present.includes(name))
@@ -158,6 +158,15 @@ function missingPart(path: string, expected: string, found: string): LayoutPartW
     expected,
     found,
     hint: 'Copy the missing part next to the others, under the name that it had.',
+  });
+}
+
+function tooManyParts(whole: string, count: number): LayoutPartWrong {
+  return new LayoutPartWrong(`${whole} has too many parts`, {
+    subject: whole,
+    expected: `at most ${MAX_PARTS} parts`,
+    found: `${count} parts`,
+    hint: 'Join them with cat, or make the bundle again with larger parts (--split).',
   });
 }
 

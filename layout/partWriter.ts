@@ -1,13 +1,13 @@
 import { createHash, type Hash } from 'node:crypto';
 import { once } from 'node:events';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { errno } from '../base/errno.ts';
 import { LayoutNotWritable } from './errors.ts';
 import { partName, SUM_ENDING } from './partFiles.ts';
 
-/** A place for a tar's bytes. Nothing has its final name before `finish`. */
+/** Takes the bytes of a tar. No file has its final name before `finish`. */
 export interface ByteSink {
   write(bytes: Buffer): Promise<void>;
   /** Makes the files durable and gives them their names. @returns the files written */
@@ -32,7 +32,7 @@ interface OpenPart {
 }
 
 /**
- * Writes to one file, or to raw parts of at most `partBytes`, and a checksum file beside them in the form of sha256sum.
+ * Writes to one file, or to raw parts of at most `partBytes`, and a checksum file next to them in the form of sha256sum.
  * @param partBytes size of a part; undefined for one file
  * @throws LayoutNotWritable
  */
@@ -81,12 +81,7 @@ export function openFileSink(path: string, partBytes?: number): ByteSink {
       const wholeSha256 = partBytes === undefined ? undefined : whole.digest('hex');
       if (wholeSha256 !== undefined) lines.push(`${wholeSha256}  ${basename(path)}\n`);
       const temporarySums = `${sums}.tmp`;
-      await guarded(sums, async () => {
-        const handle = await open(temporarySums, 'w', 0o644);
-        await handle.writeFile(lines.join(''));
-        await handle.sync();
-        await handle.close();
-      });
+      await guarded(sums, () => writeFile(temporarySums, lines.join(''), { mode: 0o644, flush: true }));
       for (const part of parts) await guarded(part.path, () => rename(part.temporary, part.path));
       await guarded(sums, () => rename(temporarySums, sums));
       return wholeSha256 === undefined ? written : [...written, { path, sizeBytes: total, sha256: wholeSha256 }];
@@ -117,7 +112,8 @@ export function openPipeSink(pipe: Writable): ByteSink {
   };
 }
 
-async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {
+/** Turns the errors of a step that writes to `path` into refusals. @throws LayoutNotWritable */
+export async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {

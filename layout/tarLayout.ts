@@ -136,12 +136,12 @@ function readHeader(path: string, bytes: Buffer, at: number, extended: Pax | und
   return header;
 }
 
-/** Names are compared with names that are known, and never used on disk; odd ones show that the archive is not ours to trust. */
+/** Names are compared with known ones and never used on disk. One that leaves the archive shows that it cannot be trusted. */
 function cleanName(path: string, name: string): string {
-  const clean = name.replace(/^(?:\.\/)+/, '').replace(/\/+$/, '');
-  if (name.startsWith('/') || clean.split('/').includes('..'))
+  const parts = name.split('/').filter(part => part !== '' && part !== '.');
+  if (name.startsWith('/') || parts.includes('..'))
     throw invalid(path, `the name ${JSON.stringify(name.slice(0, 200))}`, 'names below the root of the archive');
-  return clean;
+  return parts.join('/');
 }
 
 function requireTar(path: string, start: Buffer): void {

@@ -1,4 +1,4 @@
-import { Header, type Pax } from 'tar';
+import { Header, Pax } from 'tar';
 
 const BLOCK = 512;
 /** The longest name that a ustar header holds without splitting it. */
@@ -12,7 +12,7 @@ export function fileHeader(path: string, size: number): Buffer {
   const needsPax = path.length > MAX_PLAIN_NAME || size >= 0o100000000000;
   const blocks: Buffer[] = [];
   if (needsPax) {
-    const body = Buffer.from(paxRecord('path', path) + paxRecord('size', String(size)));
+    const body = Buffer.from(new Pax({ path, size }).encodeBody());
     blocks.push(header('PaxHeader', body.length, 'ExtendedHeader'), body, Buffer.alloc(paddingOf(body.length)));
   }
   blocks.push(header(path.slice(-MAX_PLAIN_NAME), size, 'File'));
@@ -32,12 +32,4 @@ function header(path: string, size: number, type: 'File' | 'ExtendedHeader'): Bu
   const block = Buffer.alloc(BLOCK);
   entry.encode(block);
   return block;
-}
-
-/** `LENGTH KEY=VALUE\n`, where LENGTH counts itself. */
-function paxRecord(key: keyof Pax & string, value: string): string {
-  const rest = ` ${key}=${value}\n`;
-  let length = rest.length;
-  while (length !== rest.length + String(length).length) length = rest.length + String(length).length;
-  return `${length}${rest}`;
 }

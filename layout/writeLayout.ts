@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { compareText } from '../base/canonicalJson.ts';
 import { blobPath, type LayoutDigest } from './digest.ts';
 import { LayoutBlobDamaged } from './errors.ts';
 import { formatIndex, type LayoutIndex } from './layoutIndex.ts';
-import type { ByteSink } from './partWriter.ts';
+import { type ByteSink, guarded } from './partWriter.ts';
 import { END_OF_TAR, fileHeader, paddingOf } from './tarWriter.ts';
 
 export const LAYOUT_VERSION = '{"imageLayoutVersion":"1.0.0"}\n';
@@ -60,7 +60,7 @@ export async function writeTarLayout(
 /**
  * Writes a layout as a folder. Blobs that exist already with the right size are kept; `index.json` is replaced last, so that
  * a reader sees the old content or the new.
- * @throws LayoutBlobDamaged
+ * @throws LayoutBlobDamaged, LayoutNotWritable
  */
 export async function writeFolderLayout(
   content: LayoutContent,
@@ -68,8 +68,8 @@ export async function writeFolderLayout(
   signal: AbortSignal,
   onBytes: OnBytes = () => undefined,
 ): Promise<void> {
-  await mkdir(path, { recursive: true });
-  await replaceFile(join(path, 'oci-layout'), handle => handle.writeFile(LAYOUT_VERSION));
+  await guarded(path, () => mkdir(path, { recursive: true }));
+  await replaceFile(join(path, 'oci-layout'), write => write(LAYOUT_VERSION));
   const missing: BlobSource[] = [];
   for (const blob of sorted(content.blobs)) {
     const present = await stat(join(path, blobPath(blob.digest))).catch(() => undefined);
@@ -78,12 +78,10 @@ export async function writeFolderLayout(
   }
   for await (const { blob, source } of openedAhead(missing, signal)) {
     const file = join(path, blobPath(blob.digest));
-    await mkdir(dirname(file), { recursive: true });
-    await replaceFile(file, async handle => {
-      await copyVerified(blob, source, async piece => void (await handle.writeFile(piece)), signal, onBytes);
-    });
+    await guarded(file, () => mkdir(dirname(file), { recursive: true }));
+    await replaceFile(file, write => copyVerified(blob, source, write, signal, onBytes));
   }
-  await replaceFile(join(path, 'index.json'), handle => handle.writeFile(formatIndex(content.index)));
+  await replaceFile(join(path, 'index.json'), write => write(formatIndex(content.index)));
 }
 
 function sorted(blobs: readonly BlobSource[]): BlobSource[] {
@@ -120,14 +118,18 @@ function opened(blob: BlobSource, signal: AbortSignal): Promise<OpenBlob> {
   return opening;
 }
 
-async function replaceFile(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
+/** `fill` writes the content. The file has its name when all of it is on the disk. */
+async function replaceFile(
+  path: string,
+  fill: (write: (piece: Buffer | string) => Promise<void>) => Promise<void>,
+): Promise<void> {
   const temporary = `${path}.tmp`;
-  const handle = await open(temporary, 'w', 0o644);
+  const handle = await guarded(path, () => open(temporary, 'w', 0o644));
   try {
-    await write(handle);
-    await handle.sync();
+    await fill(piece => guarded(path, () => handle.writeFile(piece)));
+    await guarded(path, () => handle.sync());
     await handle.close();
-    await rename(temporary, path);
+    await guarded(path, () => rename(temporary, path));
   } catch (error) {
     await handle.close().catch(() => undefined);
     await rm(temporary, { force: true });

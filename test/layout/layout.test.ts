@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -14,6 +14,7 @@ import { IMAGE_NAME, type LayoutEntry, parseIndex, REF_NAME } from '../../layout
 import { openLayout } from '../../layout/openLayout.ts';
 import { openFileSink } from '../../layout/partWriter.ts';
 import { type BlobSource, type LayoutContent, writeFolderLayout, writeTarLayout } from '../../layout/writeLayout.ts';
+import { refused } from '../support/refused.ts';
 
 const run = promisify(execFile);
 const { signal } = new AbortController();
@@ -226,4 +227,14 @@ test('a source with other bytes than its digest ends the writing, and nothing ha
     (await readdir(dir)).filter(name => name.startsWith('wrong')),
     [],
   );
+});
+
+test('a folder that cannot be written is refused like a tar', async () => {
+  const file = join(dir, 'a-file');
+  await writeFile(file, '');
+  await assert.rejects(writeFolderLayout(content, join(file, 'bundle'), signal), refused('LAYOUT_NOT_WRITABLE'));
+  const taken = join(dir, 'taken');
+  await mkdir(join(taken, 'index.json', 'folder'), { recursive: true });
+  await assert.rejects(writeFolderLayout(content, taken, signal), refused('LAYOUT_NOT_WRITABLE'));
+  assert.ok(!(await readdir(taken)).some(name => name.endsWith('.tmp')));
 });
