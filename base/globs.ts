@@ -38,7 +38,8 @@ function expand(glob: string): string[] {
   const done: string[] = [];
   const open = [glob];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    const found = /[()[\]\\]/.test(next) ? null : BRACES.exec(next);
+    // A sign of negation is for all alternatives together.
+    const found = /[()[\]\\!]/.test(next) ? null : BRACES.exec(next);
     if (found === null) done.push(next);
     else {
       const [whole, inner = ''] = found;

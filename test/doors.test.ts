@@ -28,6 +28,7 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   undici: ['registry'],
   tar: ['layout', 'mirror', 'tree'],
   fzstd: ['mirror'],
+  picomatch: ['base'],
   express: ['server'],
   'markdown-it': ['server'],
   'dot-properties': ['mirror'],

@@ -1,7 +1,7 @@
 import { createPublicKey } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import type { Node } from 'jsonc-parser';
-import picomatch from 'picomatch';
+import { globMatcher, SelectionInvalid } from '../../base/globs.ts';
 import { formatPath, type Path, quoted } from '../json/problem.ts';
 import { itemsOf, memberOf, membersOf } from '../json/strictJson.ts';
 import { type KeylessPolicy, type PolicyFile, pemBlocksOf, type SignaturePolicy } from '../signatures/policy.ts';
@@ -63,10 +63,22 @@ export function readSignatures(
 }
 
 function readRule(node: Node, path: Path, reading: Reading): Rule {
-  const globs = textsOf(memberOf(node, 'images')?.node);
-  const matches = memberOf(node, 'images') === undefined ? () => true : picomatch(globs);
+  const images = memberOf(node, 'images')?.node;
+  const matches = images === undefined ? () => true : readImages(images, [...path, 'images'], reading);
   const policy = node.type === 'object' ? readPolicy(node, path, reading) : undefined;
   return { matches, ...(policy === undefined ? {} : { policy }) };
+}
+
+function readImages(node: Node, path: Path, reading: Reading): Rule['matches'] {
+  try {
+    const matchers = textsOf(node).map(globMatcher);
+    return image => matchers.some(matches => matches(image));
+  } catch (error) {
+    if (!(error instanceof SelectionInvalid)) throw error;
+    const { subject = '', expected = '', hint } = error;
+    reading.report(path, node, { found: quoted(subject), expected, hint });
+    return () => true;
+  }
 }
 
 function readPolicy(node: Node, path: Path, reading: Reading): SignaturePolicy | undefined {

@@ -35,6 +35,9 @@ describe('a glob', () => {
       ['!(a|b)', 'c', true],
       ['@(ai|mcp)-*', 'mcp-server', true],
       ['a\\*', 'a*', true],
+      ['!{a,b}', 'a', false],
+      ['!{a,b}', 'c', true],
+      ['{!a,b}', 'c', false],
     ];
     for (const [glob, text, matches] of cases) assert.equal(globMatcher(glob)(text), matches, `${glob} ${text}`);
   });

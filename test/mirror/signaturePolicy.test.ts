@@ -183,6 +183,12 @@ describe('signatures in a manifest', () => {
     ['a root that is none', { ...keyless, trustedRoot: 'other.json' }, 'signatures.trustedRoot', /other JSON/],
     ['a root without JSON', { ...keyless, trustedRoot: 'not.pub' }, 'signatures.trustedRoot', /not JSON/],
     ['no globs', [{ images: [], key: 'p256.pub' }, { unsigned: true }], 'signatures[0].images', /at least one glob/],
+    [
+      'a glob that could take very long to match',
+      [{ images: ['x/*', '[a]*a*a*a*c'], unsigned: true }, { unsigned: true }],
+      'signatures[0].images',
+      /"\[a\]\*a\*a\*a\*c".*at most 3 of/s,
+    ],
     ['a policy after the last', [{ unsigned: true }, { key: 'p256.pub' }], 'signatures[1]', /applies to all images/],
   ];
   for (const [what, signatures, place, told] of cases)
