@@ -30,7 +30,7 @@ export function nameProblem(name: string): string | undefined {
 
 /**
  * Whether a file or folder belongs to the volume, not to the tree: `lost+found` is in the root of every ext file system, and only
- * root may read it. The others are of quotas, Windows, Synology and NetApp. No plugin may have such a name.
+ * root may read it. The others are of quotas, Windows, Synology, QNAP and NetApp. No plugin may have such a name.
  */
 export function isVolumeEntry(entry: string): boolean {
   return VOLUME_ENTRIES.has(entry.toLowerCase());
@@ -40,11 +40,17 @@ const VOLUME_ENTRIES: ReadonlySet<string> = new Set([
   'lost+found',
   'aquota.user',
   'aquota.group',
+  'quota.user',
+  'quota.group',
   'system volume information',
   '$recycle.bin',
+  'thumbs.db',
+  'desktop.ini',
   '@eadir',
   '#recycle',
   '#snapshot',
+  '@recycle',
+  '@recently-snapshot',
   '~snapshot',
 ]);
 

@@ -1,4 +1,3 @@
-import { realpath } from 'node:fs/promises';
 import process from 'node:process';
 import { printable, printableValue } from '../../base/printable.ts';
 import {
@@ -14,8 +13,8 @@ import { openManifest, openTree, readWrittenPlugins } from '../../mirror/coverag
 import { collectRequests } from '../../mirror/coverage/requests/collectRequests.ts';
 import { readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { type Served, servedByServer } from '../../mirror/coverage/served.ts';
-import { replaceTextFile } from '../../mirror/json/textFile.ts';
-import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { replaceManifestText } from '../../mirror/import/writeManifest.ts';
+import { readManifestText } from '../../mirror/manifest/readManifest.ts';
 import { EXIT } from '../exit.ts';
 import { OptionConflict } from '../options/errors.ts';
 import { wantsColor } from '../render/colors.ts';
@@ -48,9 +47,8 @@ export async function runCoverage(
   let values = missingValues(report, written?.plugins ?? {});
   let fixed = 0;
   if (flags.fix && values.size > 0) {
-    // Without a manifest this throws MANIFEST_MISSING, as everywhere.
-    const { file } = await readPluginManifest(manifest);
-    await replaceTextFile(await realpath(file), withValues(written?.text ?? '', values));
+    const text = written?.text ?? (await readManifestText(manifest)); // throws MANIFEST_MISSING
+    await replaceManifestText(manifest, withValues(text, values));
     fixed = values.size;
     if (against === undefined && flags.tree === undefined) {
       report = cover({ ...options, served: await openManifest(manifest, flags.lock) });

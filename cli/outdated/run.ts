@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
@@ -6,7 +5,7 @@ import { plural } from '../../base/words.ts';
 import { findOutdated, type OutdatedRow } from '../../mirror/check/outdated.ts';
 import type { takeVersions } from '../../mirror/check/takeVersions.ts';
 import { type NewestRelease, newestRelease, readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
-import { parsePluginManifest, readPluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { parsePluginManifest, readManifestText, readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { Session } from '../../mirror/session.ts';
 import { jobToInspect } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
@@ -73,7 +72,7 @@ async function write(manifest: string, rows: readonly OutdatedRow[]): Promise<Wr
     import('../../mirror/check/takeVersions.ts'),
     import('../../mirror/import/writeManifest.ts'),
   ]);
-  const text = await readFile(manifest, 'utf8');
+  const text = await readManifestText(manifest);
   const newer = rows.flatMap(({ name, wanted, latest, outdated }) =>
     outdated && wanted !== undefined && latest !== undefined ? [{ name, wanted, latest }] : [],
   );

@@ -62,7 +62,8 @@ export async function syncJob(run: SyncRun, manifest: PluginManifest, from?: Ope
 }
 
 /**
- * How the lockfile is used. A bundle (--from) freezes it, and so does a build machine (CI), unless the options ask for an update, or for no lockfile.
+ * How the lockfile is used. A bundle (--from) freezes it, and so does a build machine (CI), unless the options ask for an update
+ * or for no lockfile.
  * @throws OptionConflict
  */
 function lockfileMode({ flags: { frozen, update, lock, from }, ci }: SyncRun): LockfileUse['mode'] {

@@ -5,7 +5,7 @@ import { wantsColor } from '../render/colors.ts';
 import { printTo } from '../render/print.ts';
 import { syncLines } from './lines.ts';
 
-/** Shows a run's progress: live lines on a terminal, plain ones anywhere else, and where a line for each request would come in between. */
+/** Shows a run's progress: live on a terminal, else in plain lines. With `debug`, lines for requests would break the live part. */
 export async function showProgress(
   out: NodeJS.WriteStream,
   { logLevel, quiet }: { readonly logLevel: string; readonly quiet?: boolean | undefined },

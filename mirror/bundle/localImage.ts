@@ -7,7 +7,7 @@ import type { LockfileEntry } from '../lockfile/lockfile.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
 import { blobOf } from './document.ts';
 
-/** Host of the names that local modules get. It is never asked for anything. */
+/** Host of the names that local modules get. No request is sent to it. */
 const LOCAL_HOST = 'plugin-mirror.local';
 const IMAGE_TYPE = 'application/vnd.oci.image.manifest.v1+json';
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';

@@ -33,8 +33,8 @@ interface Edit {
 
 /**
  * Returns a manifest's text with these versions added. Older versions stay, because clients may still request them. Everything else stays
- * as it is written: order, line ends, indentation. A version is added where the list has its highest: first or last. The manifest must
- * be valid.
+ * as it is written: order, line ends, indentation. A version is added next to the highest of the list: first or last. The manifest
+ * must be valid.
  */
 export function takeVersions(
   text: string,
@@ -60,7 +60,7 @@ function planFor(
   text: string,
   { name, wanted, latest }: NewVersion,
 ): { readonly version: string; readonly edits: readonly Edit[] } | string {
-  const root = parseTree(text.replace(/^\ufeff/, ' '));
+  const root = parseTree(text);
   const plugin = root && findNodeAtLocation(root, ['plugins', name]);
   if (plugin === undefined) return 'the manifest does not name the plugin';
   const details = plugin.type === 'object' ? plugin : undefined;
@@ -75,7 +75,7 @@ function planFor(
   if (named === undefined) return `its tags do not follow from its versions (${wanted} is ${String(tag?.value)})`;
   const unfit = versionProblem(named.version);
   if (unfit !== undefined) return `a version ${unfit}`;
-  const known = [...written(list), ...Object.keys(keysOf(details && member(details, 'aliases')))];
+  const known = [...written(list), ...keysOf(details && member(details, 'aliases'))];
   if (known.includes(named.version)) return `${named.version} is in the manifest already`;
   const edits = [addVersion(text, list, named.version)];
   if (named.tag !== undefined && tags !== undefined && tag !== undefined)
@@ -140,8 +140,8 @@ function member(object: Node, key: string): Node | undefined {
   return object.children?.find(each => each.children?.[0]?.value === key)?.children?.[1];
 }
 
-function keysOf(object: Node | undefined): Record<string, true> {
-  return Object.fromEntries((object?.children ?? []).map(each => [String(each.children?.[0]?.value), true]));
+function keysOf(object: Node | undefined): string[] {
+  return (object?.children ?? []).map(each => String(each.children?.[0]?.value));
 }
 
 /** Without pins. */

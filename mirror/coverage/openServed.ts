@@ -1,9 +1,8 @@
 import { readCatalog } from '../../tree/catalog/readCatalog.ts';
 import { CatalogMissing } from '../../tree/errors.ts';
-import { readTextFile } from '../json/textFile.ts';
 import { lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
-import { ManifestUnreadable } from '../manifest/errors.ts';
-import { parsePluginManifest, readPluginManifest } from '../manifest/readManifest.ts';
+import { ManifestMissing } from '../manifest/errors.ts';
+import { parsePluginManifest, readManifestText, readPluginManifest } from '../manifest/readManifest.ts';
 import { versionKey } from '../report.ts';
 import type { WrittenPlugin } from './manifestLines.ts';
 import { type LockedModule, type Served, servedByCatalog, servedByManifest } from './served.ts';
@@ -35,18 +34,18 @@ export async function openTree(dir: string): Promise<Served> {
   });
 }
 
-/** A valid manifest's text and its `plugins` as they are written; undefined if there is no file. @throws ManifestInvalid */
+/** A valid manifest's text and its `plugins` as they are written; undefined if there is no file. @throws as readPluginManifest */
 export async function readWrittenPlugins(
   file: string,
 ): Promise<{ readonly text: string; readonly plugins: Readonly<Record<string, WrittenPlugin>> } | undefined> {
-  const read = await readTextFile(file, 8 * 1024 * 1024);
-  if (!('text' in read)) {
-    if (read.kind === 'missing') return undefined;
-    throw new ManifestUnreadable(file, 'found' in read ? read.found : 'more than 8 MiB');
-  }
-  await parsePluginManifest(read.text, { file });
-  const { plugins } = JSON.parse(read.text.replace(/^\ufeff/, '')) as {
+  const text = await readManifestText(file).catch((error: unknown) => {
+    if (error instanceof ManifestMissing) return undefined;
+    throw error;
+  });
+  if (text === undefined) return undefined;
+  await parsePluginManifest(text, { file });
+  const { plugins } = JSON.parse(text.replace(/^\ufeff/, '')) as {
     readonly plugins: Readonly<Record<string, WrittenPlugin>>;
   };
-  return { text: read.text, plugins };
+  return { text, plugins };
 }

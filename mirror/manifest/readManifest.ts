@@ -20,8 +20,13 @@ const maxSizeBytes = 8 * 1024 * 1024;
 
 /** Reads a manifest. @throws ManifestMissing, ManifestUnreadable, ManifestInvalid (with all mistakes) */
 export async function readPluginManifest(path: string): Promise<PluginManifest> {
+  return parsePluginManifest(await readManifestText(path), { file: path });
+}
+
+/** Returns a manifest as it is written. @throws ManifestMissing, ManifestUnreadable, ManifestInvalid if it is not a text of that size */
+export async function readManifestText(path: string): Promise<string> {
   const read = await readTextFile(path, maxSizeBytes);
-  if ('text' in read) return parsePluginManifest(read.text, { file: path });
+  if ('text' in read) return read.text;
   if (read.kind === 'missing') throw new ManifestMissing(path, read.cause);
   if (read.kind === 'unreadable') throw new ManifestUnreadable(path, read.found, read.cause);
   if (read.kind === 'too large')

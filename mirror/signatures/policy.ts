@@ -19,8 +19,8 @@ interface PolicyBase {
 export interface KeyPolicy extends PolicyBase {
   readonly kind: 'key';
   /**
-   * One or several public keys in PEM, such as an old and a new one: ECDSA over P-256, P-384 or P-521, RSA of 2048 bits or more, or Ed25519 (plain signatures only, which
-   * cosign does not make).
+   * One or several public keys in PEM, such as an old and a new one: ECDSA over P-256, P-384 or P-521, RSA of 2048 bits or more,
+   * or Ed25519 (plain signatures only, which cosign does not make).
    */
   readonly key: PolicyFile;
   /** If given, the signature must also be in one of its transparency logs. Default: no log is required. */

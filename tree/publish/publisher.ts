@@ -334,7 +334,10 @@ export class OpenTree implements Publishing {
     );
   }
 
-  /** Turns file system errors into refusals, that of a lost lock first: its next holder removes what was staged; the one of a full disk names the bytes needed. */
+  /**
+   * Turns file system errors into refusals; that of a full disk names the bytes needed. A lost lock is reported first: its next
+   * holder removes the staged files, which causes other errors.
+   */
   async #orRefuse<T>(neededBytes: number, work: Promise<T>): Promise<T> {
     this.#running.add(work);
     try {

@@ -90,7 +90,7 @@ async function decoder(): Promise<Decode> {
   return units => decodeInScript(units, Decompress);
 }
 
-/** A frame of few blocks is decoded at once; a longer one in zlib's threads. */
+/** A frame of few blocks is decoded by one synchronous call; a longer one in zlib's threads. */
 async function* decodeNatively(units: AsyncIterable<ZstdUnit>): AsyncGenerator<Buffer> {
   const start: Buffer[] = [];
   const iterator = units[Symbol.asyncIterator]();

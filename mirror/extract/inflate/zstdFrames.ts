@@ -8,7 +8,7 @@ export type ZstdUnit =
   /** The header of a frame. */
   | { readonly kind: 'frame'; readonly bytes: Buffer; readonly windowBytes: number }
   /** A block with its header, at most 128 KiB of content. */
-  | { readonly kind: 'block'; readonly bytes: Buffer; readonly isLast: boolean }
+  | { readonly kind: 'block'; readonly bytes: Buffer }
   /** The end of a frame, with its checksum if it has one. */
   | { readonly kind: 'end'; readonly bytes: Buffer };
 
@@ -48,7 +48,7 @@ export async function* zstdUnits(data: AsyncIterable<Buffer>): AsyncGenerator<Zs
       if (size > Math.min(MAX_BLOCK_BYTES, windowBytes)) throw new ZstdDamaged(`it has a block of ${size} bytes`);
       isLast = (value & 1) === 1;
       const body = await reader.need(type === RLE_BLOCK ? 1 : size);
-      yield { kind: 'block', bytes: Buffer.concat([header, body]), isLast };
+      yield { kind: 'block', bytes: Buffer.concat([header, body]) };
     }
     const hasChecksum = (flags & 4) !== 0;
     yield { kind: 'end', bytes: hasChecksum ? await reader.need(4) : Buffer.alloc(0) };
