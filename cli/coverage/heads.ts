@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
-import { rootCertificates } from 'node:tls';
 import type { Head } from '../../mirror/coverage/served.ts';
+import { systemRoots } from '../../registry/hosts/trust.ts';
 import { OptionInvalid } from '../options/errors.ts';
 import { readCredentials } from '../serve/credentials.ts';
 import type { CoverageFlags } from './options.ts';
@@ -27,7 +27,7 @@ export interface Heads {
 }
 
 /** Opens no connection yet. @throws OptionInvalid, OptionConflict */
-export function openHeads(flags: Flags, env: NodeJS.ProcessEnv): Heads {
+export async function openHeads(flags: Flags, env: NodeJS.ProcessEnv): Promise<Heads> {
   const credentials = readCredentials(flags, env);
   const authorization =
     credentials?.token !== undefined
@@ -41,7 +41,7 @@ export function openHeads(flags: Flags, env: NodeJS.ProcessEnv): Heads {
     'http:': new http.Agent(sockets),
     'https:': new https.Agent({
       ...sockets,
-      ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }),
+      ...(ca === undefined ? {} : { ca: [...(await systemRoots(env)), ca] }),
       ...(flags.certFile === undefined ? {} : { cert: readPem('--cert-file', flags.certFile) }),
       ...(flags.keyFile === undefined ? {} : { key: readPem('--key-file', flags.keyFile) }),
       rejectUnauthorized: flags.insecure !== true,

@@ -92,7 +92,7 @@ async function openServed(
   if (flags.tree !== undefined) return openTree(flags.tree);
   if (against === undefined) return openManifest(flags.manifest, flags.lock);
   const { openHeads } = await import('./heads.ts');
-  const heads = openHeads(flags, process.env);
+  const heads = await openHeads(flags, process.env);
   try {
     const paths = pathsOf(requests, address);
     return await servedByServer({ base: against, paths, head: heads.head, concurrency: flags.concurrency, signal });

@@ -62,7 +62,7 @@ export class Trust {
         ? (ownPair ?? [])
         : [(await readCertificates(certFile)).join(''), await readPrivateKey(keyFile)];
     await this.#checkExtra();
-    const ca = authorities.length === 0 ? undefined : [...(await this.#systemRoots()), ...authorities];
+    const ca = authorities.length === 0 ? undefined : [...(await systemRoots(this.#options.env)), ...authorities];
     try {
       return tls.createSecureContext({ ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) });
     } catch (error) {
@@ -75,13 +75,6 @@ export class Trust {
     }
   }
 
-  /** Returns the default authorities, with NODE_EXTRA_CA_CERTS as Node adds it: `ca` would replace them. */
-  async #systemRoots(): Promise<readonly string[]> {
-    const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] };
-    if (getCACertificates !== undefined) return getCACertificates('default');
-    return [...tls.rootCertificates, ...(await extraAuthorities(this.#options.env).catch(() => []))];
-  }
-
   /** Node itself reads NODE_EXTRA_CA_CERTS up to the first damaged certificate, and of a DER file nothing, without a word. */
   async #checkExtra(): Promise<void> {
     if (this.#isExtraChecked) return;
@@ -92,6 +85,13 @@ export class Trust {
       this.#options.onEvent?.({ type: 'warning', subject: 'NODE_EXTRA_CA_CERTS', message });
     });
   }
+}
+
+/** Returns the default authorities, with NODE_EXTRA_CA_CERTS as Node adds it: the option `ca` replaces them. */
+export async function systemRoots(env: RegistryOptions['env']): Promise<readonly string[]> {
+  const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] };
+  if (getCACertificates !== undefined) return getCACertificates('default');
+  return [...tls.rootCertificates, ...(await extraAuthorities(env).catch(() => []))];
 }
 
 /** Returns the certificates of NODE_EXTRA_CA_CERTS. @throws RegistryOptionsInvalid */
