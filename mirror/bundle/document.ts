@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import * as v from 'valibot';
 import { canonicalJson, compareText } from '../../base/canonicalJson.ts';
+import { plural } from '../../base/words.ts';
 import type { LayoutDigest } from '../../layout/digest.ts';
 import { LayoutInvalid } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
@@ -150,5 +151,5 @@ Written by plugin-mirror ${version}. It is an OCI image layout: every image is h
 - Copy it to a registry: \`plugin-mirror push HOST --from BUNDLE\`
 - Serve the images to \`oci://\` addresses: \`plugin-mirror serve --images BUNDLE\`
 - ORAS, skopeo, regctl and ctr read it, too.
-${requires.length === 0 ? '' : `\nIt is a delta: ${requires.length} versions are not in it, since its base has them.\n`}`;
+${requires.length === 0 ? '' : `\nIt is a delta: the blobs of ${plural(requires.length, 'image')} are not in it, because its base has them.\n`}`;
 }
