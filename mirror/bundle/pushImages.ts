@@ -5,8 +5,9 @@ import { RegistryNotFound } from '../../registry/errors.ts';
 import { type GatheredImage, gatherImage } from '../../registry/images/gatherImage.ts';
 import type { PushBlob, PushedManifest, Pusher } from '../../registry/push/openPusher.ts';
 import { type Digest, formatReference, type Reference } from '../../registry/reference.ts';
-import { missingLockfile } from '../lockfile/frozen.ts';
-import { type LockfileEntry, readLockfile } from '../lockfile/lockfile.ts';
+import { differencesIn, lockDiffers, missingLockfile } from '../lockfile/frozen.ts';
+import { readLockedVersions } from '../lockfile/lockedVersions.ts';
+import type { LockfileEntry } from '../lockfile/lockfile.ts';
 import { originOf } from '../manifest/origin.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
 import type { SyncJob } from '../plan/job.ts';
@@ -56,21 +57,31 @@ interface Parts {
 
 /**
  * Pushes the locked images to a registry, from other registries or from a bundle: manifests unchanged, under upstream's
- * repository names and tags. A version that fails stops no other one. A tag that leads to another image is not replaced.
+ * repository names and tags. A version that fails, or for which manifest and lockfile disagree, stops no other one. A tag that
+ * leads to another image is not replaced.
  * @throws FrozenLockMissing, and the lockfile's refusals; the signal's reason
  */
 export async function pushImages(job: SyncJob, target: PushTarget, session: Session): Promise<PushReport> {
   const { path } = job.lockfile;
-  const lockfile = await readLockfile(path);
-  if (lockfile === undefined) throw missingLockfile(path, 'push');
-  const locked = new Map(lockfile.entries.map(entry => [versionKey(entry), entry]));
+  const { includes } = job.selection;
+  // Whole images are copied, so no platform is compared.
+  const question = { ...job, selection: { includes }, lockfile: { ...job.lockfile, mode: 'renewed' } } as const;
+  const { exists, agreeing, comparison } = await readLockedVersions(question, session.signal);
+  if (!exists) throw missingLockfile(path, 'push');
+  const entryOf = (version: WantedVersion): LockfileEntry => {
+    const entry = agreeing.get(versionKey(version));
+    if (entry !== undefined) return entry;
+    const added = comparison.added.filter(includes);
+    const changed = comparison.changed.filter(({ wanted }) => includes(wanted));
+    throw lockDiffers(path, differencesIn({ added, changed, removed: [] }));
+  };
   const names = new Map(job.manifest.versions.map(wanted => [versionKey(wanted), wanted]));
   const push = new ImagePush(target, session);
   const { versions } = job.selection;
   session.onEvent({ type: 'asking', versions: versions.length });
   const outcomes = await pMap(
     versions,
-    wanted => push.version(wanted, names.get(versionKey(wanted)) ?? wanted, locked.get(versionKey(wanted))),
+    wanted => push.version(wanted, names.get(versionKey(wanted)) ?? wanted, entryOf),
     { concurrency: job.limits.versions, signal: session.signal },
   );
   return { outcomes, uploadedBlobs: push.uploaded, mountedBlobs: push.mounted };
@@ -91,12 +102,16 @@ class ImagePush {
   }
 
   /** @throws only the signal's reason */
-  async version(wanted: WantedVersion, named: WantedVersion, entry: LockfileEntry | undefined): Promise<PushOutcome> {
+  async version(
+    wanted: WantedVersion,
+    named: WantedVersion,
+    entryOf: (version: WantedVersion) => LockfileEntry,
+  ): Promise<PushOutcome> {
     const { signal } = this.#session;
     const { name, version } = wanted;
     let reference = originOf(named);
     try {
-      if (entry === undefined) throw new Error(`${versionKey(wanted)} is not in the lockfile`);
+      const entry = entryOf(wanted);
       const local = named.source.kind === 'file' ? localImage(wanted, entry) : undefined;
       const source = local?.name ?? (named.source.kind === 'image' ? named.source.reference : undefined);
       const at = this.#placeOf(source as Reference);

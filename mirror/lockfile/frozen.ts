@@ -54,18 +54,25 @@ export function missingLockfile(lockPath: string, use: keyof typeof WHY_NEEDED):
 
 /** Reports every difference in one error. @throws FrozenLockDiffers */
 export async function requireAgreement(
-  { agreeing, added, removed, changed }: LockfileComparison,
+  comparison: LockfileComparison,
   lockPath: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const differences = [
+  const differences = [...differencesIn(comparison), ...(await changedFiles(comparison.agreeing, signal))];
+  if (differences.length > 0) throw lockDiffers(lockPath, differences);
+}
+
+/** Returns a line for each difference. */
+export function differencesIn({ added, removed, changed }: Omit<LockfileComparison, 'agreeing'>): string[] {
+  return [
     ...added.map(it => `${it.name} ${it.version} is in the manifest, not in the lockfile`),
     ...removed.map(it => `${it.name} ${it.version} is in the lockfile, not in the manifest`),
     ...changed.map(it => it.words),
-    ...(await changedFiles(agreeing, signal)),
   ];
-  if (differences.length === 0) return;
-  throw new FrozenLockDiffers(`${lockPath} does not agree with the manifest:`, {
+}
+
+export function lockDiffers(lockPath: string, differences: readonly string[]): FrozenLockDiffers {
+  return new FrozenLockDiffers(`${lockPath} does not agree with the manifest:`, {
     subject: lockPath,
     lines: differences,
     hint: 'Run plugin-mirror sync --no-frozen where the registry can be reached, review the lockfile and commit it.',

@@ -136,6 +136,20 @@ describe('push', () => {
     assertArrived();
   });
 
+  it('pushes no locked image under a tag that the manifest has changed since', async () => {
+    const plugins = { a: { versions: ['1.0.0'], tags: { '1.0.0': '2.0.0' } }, c: ['1.0.0', '2.0.0'] };
+    await writeFile(join(dir, 'manifest.json'), JSON.stringify({ registry: source.host, plugins }));
+    const { outcomes } = await push();
+    assert.deepEqual(
+      outcomes.map(({ error }) => (error as Refusal | undefined)?.code),
+      ['FROZEN_LOCK_DIFFERS', undefined, 'FROZEN_LOCK_DIFFERS'],
+    );
+    const message = outcomes[0]?.error?.message ?? '';
+    assert.match(message, /c 2\.0\.0 is in the manifest, not in the lockfile\n.*plugins\/a:2\.0\.0/);
+    assert.equal(outcomes[2]?.error?.message, message, 'one error for both, since it is shown once');
+    assert.equal(target.stored('hub/plugins/a', '2.0.0'), undefined);
+  });
+
   it('looks only, in a dry run', slow, async () => {
     assert.deepEqual(statuses(await push({ dryRun: true })), ALL_PUSHED);
     assert.ok(target.requests.every(({ method }) => method === 'HEAD' || method === 'GET'));
