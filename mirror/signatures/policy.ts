@@ -1,4 +1,5 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
+import { pemBlocks } from '../../base/pem.ts';
 
 /** A file that a policy names, read together with the manifest. */
 export interface PolicyFile {
@@ -70,9 +71,10 @@ function fingerprint(policy: SignaturePolicy): string {
   return sha256(JSON.stringify(asked));
 }
 
-/** Returns the blocks of a PEM text (RFC 7468, section 2), or the whole text if it has none. */
+/** Returns the blocks of a PEM text, or the whole text if it has none. A block that is cut off is not a readable key. */
 export function pemBlocksOf(text: string): readonly string[] {
-  return text.match(/-----BEGIN ([A-Z ]+)-----[^-]*-----END \1-----/g) ?? [text];
+  const blocks = pemBlocks(text).map(({ label, text: block }) => block ?? `-----BEGIN ${label}-----`);
+  return blocks.length > 0 ? blocks : [text];
 }
 
 /** The keys of a policy, in the order of the file. */

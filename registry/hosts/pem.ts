@@ -1,19 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { isCertificate, type PemBlock, pemBlocks } from '../../base/pem.ts';
 import { RegistryOptionsInvalid } from '../errors.ts';
-
-const BEGIN = '-----BEGIN ';
-const DASHES = '-----';
-const LONGEST_LABEL = 60;
-
-/** One block between `-----BEGIN LABEL-----` and `-----END LABEL-----` (RFC 7468). */
-interface Block {
-  readonly label: string;
-  /** With one marker or 64 characters a line, however the file writes it; undefined if the end marker is missing. */
-  readonly text: string | undefined;
-  /** Of its begin marker, from 1. */
-  readonly line: number;
-}
 
 /**
  * Reads a file of PEM certificates and returns each of them. Every block is parsed, because OpenSSL ignores all that follows
@@ -22,8 +10,8 @@ interface Block {
  */
 export async function readCertificates(path: string): Promise<string[]> {
   const bytes = await readPemFile(path, 'certificate');
-  const blocks = blocksIn(bytes.toString('utf8'));
-  const certificates = blocks.filter(({ label }) => /^(?:X509 |TRUSTED )?CERTIFICATE$/.test(label));
+  const blocks = pemBlocks(bytes.toString('utf8'));
+  const certificates = blocks.filter(isCertificate);
   if (certificates.length === 0) throw noCertificateError(path, bytes, blocks);
   return certificates.map(({ text, line }, index) => {
     const fault = text === undefined ? 'its -----END CERTIFICATE----- is missing' : faultIn(text);
@@ -41,7 +29,7 @@ export async function readCertificates(path: string): Promise<string[]> {
 /** Reads a file with a PEM private key and returns its text. @throws RegistryOptionsInvalid */
 export async function readPrivateKey(path: string): Promise<string> {
   const text = (await readPemFile(path, 'private key')).toString('utf8');
-  if (blocksIn(text).some(({ label }) => label.endsWith('PRIVATE KEY'))) return text;
+  if (pemBlocks(text).some(({ label }) => label.endsWith('PRIVATE KEY'))) return text;
   throw new RegistryOptionsInvalid(`The file ${path} does not hold a PEM private key`, {
     subject: path,
     expected: '-----BEGIN PRIVATE KEY-----',
@@ -64,29 +52,6 @@ async function readPemFile(path: string, content: string): Promise<Buffer> {
   }
 }
 
-function blocksIn(text: string): Block[] {
-  const blocks: Block[] = [];
-  let line = 1;
-  let counted = 0;
-  for (let begin = text.indexOf(BEGIN); begin >= 0; ) {
-    for (; counted < begin; counted += 1) if (text[counted] === '\n') line += 1;
-    const next = text.indexOf(BEGIN, begin + BEGIN.length);
-    const whole = text.slice(begin, next < 0 ? undefined : next);
-    const label = whole.slice(BEGIN.length, whole.indexOf(DASHES, BEGIN.length));
-    if (label.length <= LONGEST_LABEL) blocks.push({ label, line, text: tidyBlock(whole, label) });
-    begin = next;
-  }
-  return blocks;
-}
-
-function tidyBlock(whole: string, label: string): string | undefined {
-  const end = whole.indexOf(`${DASHES}END ${label}${DASHES}`);
-  if (end < 0) return undefined;
-  const base64 = whole.slice(BEGIN.length + label.length + DASHES.length, end).replace(/\s/g, '');
-  const lines = Array.from({ length: Math.ceil(base64.length / 64) }, (_, at) => base64.slice(at * 64, at * 64 + 64));
-  return [`${BEGIN}${label}${DASHES}`, ...lines, `${DASHES}END ${label}${DASHES}`, ''].join('\n');
-}
-
 function faultIn(certificate: string): string | undefined {
   try {
     new X509Certificate(certificate);
@@ -96,7 +61,7 @@ function faultIn(certificate: string): string | undefined {
   }
 }
 
-function noCertificateError(path: string, bytes: Buffer, blocks: readonly Block[]): RegistryOptionsInvalid {
+function noCertificateError(path: string, bytes: Buffer, blocks: readonly PemBlock[]): RegistryOptionsInvalid {
   const { found, hint } = otherContent(bytes, blocks);
   return new RegistryOptionsInvalid(`The file ${path} does not hold a PEM certificate`, {
     subject: path,
@@ -106,7 +71,7 @@ function noCertificateError(path: string, bytes: Buffer, blocks: readonly Block[
   });
 }
 
-function otherContent(bytes: Buffer, blocks: readonly Block[]): { readonly found: string; readonly hint: string } {
+function otherContent(bytes: Buffer, blocks: readonly PemBlock[]): { readonly found: string; readonly hint: string } {
   const [first = 0] = bytes;
   const labels = [...new Set(blocks.map(({ label }) => label))];
   if (bytes.length === 0) return { found: 'an empty file', hint: 'Name the file that holds the certificate.' };

@@ -29,6 +29,7 @@ before(async () => {
   for (const [name, key] of Object.entries(keys)) await writeFile(join(folder, `${name}.pub`), publicPem(key));
   const second = publicPem(keys.p384 as KeyObject).replace(/^M/m, 'N');
   await writeFile(join(folder, 'second.pub'), publicPem(keys.p256 as KeyObject) + second);
+  await writeFile(join(folder, 'cut.pub'), publicPem(keys.p256 as KeyObject) + second.slice(0, 100));
   await writeFile(join(folder, 'private.pem'), String(keys.p256?.export({ type: 'pkcs8', format: 'pem' })));
   await writeFile(join(folder, 'garbage.pub'), '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n');
   await writeFile(join(folder, 'not.pub'), '\0asm');
@@ -177,6 +178,7 @@ describe('signatures in a manifest', () => {
     ['a private key', { key: './private.pem' }, 'signatures.key', /private key.*secret/s],
     ['garbage in PEM', { key: './garbage.pub' }, 'signatures.key', /cannot be read/],
     ['garbage after a key', { key: './second.pub' }, 'signatures.key', /cannot be read.*block 2 of the file/s],
+    ['a second key that is cut off', { key: './cut.pub' }, 'signatures.key', /cannot be read.*block 2 of the file/s],
     ['a short RSA key', { key: './short.pub' }, 'signatures.key', /1024 bits/],
     ['a strange curve', { key: './k256.pub' }, 'signatures.key', /secp256k1/],
     ['a key that cannot sign', { key: './x25519.pub' }, 'signatures.key', /x25519/],
