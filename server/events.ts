@@ -75,6 +75,8 @@ export type ServerEvent =
   | { readonly kind: 'credentials-unusable'; readonly error: unknown }
   /** Connections begin with bytes of a protocol that this port does not speak. Reported once for each protocol. */
   | { readonly kind: 'foreign-protocol'; readonly protocol: ForeignProtocol; readonly client: string }
+  /** Connections begin with bytes of an unknown protocol, such as `SSH-2.0-x`. Reported once for each first word. */
+  | { readonly kind: 'no-http'; readonly firstWord: string; readonly client: string }
   /** A request failed because of a defect of this program or of the disk. */
   | { readonly kind: 'failure'; readonly url: string; readonly error: unknown };
 

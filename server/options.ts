@@ -128,11 +128,15 @@ export function resolveOptions(options: ServerOptions): ServerSettings {
 export function requireCredentials({ token, login }: Credentials): void {
   // RFC 6750, section 2.1.
   if (token !== undefined && !/^[A-Za-z0-9._~+/-]+=*$/.test(token))
-    throw invalid('--auth-token-file', 'letters, digits and - . _ ~ + /', 'other characters, or nothing');
+    throw invalid(
+      '--auth-token-file',
+      'letters, digits and - . _ ~ + /',
+      token === '' ? 'an empty text' : 'a token with other characters',
+    );
   // RFC 7617, section 2: the first colon ends the name.
   if (login !== undefined && (login.user === '' || login.user.includes(':')))
     throw invalid('--auth-user', 'a name without a colon', JSON.stringify(login.user));
-  if (login?.password === '') throw invalid('--auth-password-file', 'a password', 'nothing');
+  if (login?.password === '') throw invalid('--auth-password-file', 'a password', 'an empty text');
 }
 
 function requirePattern(pattern: string): void {

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util';
+
 /**
  * Calls `check` every `pollMs`, and whenever it is requested. Concurrent requests share one call. `check` reports its own
  * failures and never rejects.
@@ -42,6 +44,53 @@ export class Poller {
   async stop(): Promise<void> {
     this.#isStopped = true;
     clearTimeout(this.#timer);
-    await this.#running;
+    await (this.#next ?? this.#running);
+  }
+}
+
+export interface FollowerSettings<T> {
+  readonly pollMs: number;
+  readonly read: () => Promise<T>;
+  readonly onChange: (found: T, former: T) => void;
+  /** `read` or `onChange` has failed: the former value stays. Called once for each error until the value is usable again. */
+  readonly onUnusable: (error: unknown) => void;
+}
+
+/** Reads plain data again from time to time, such as certificates and secrets that a deployment renews, and reports changes. */
+export class Follower<T> {
+  readonly #settings: FollowerSettings<T>;
+  readonly #poller: Poller;
+  #current: T;
+  #reported = '';
+
+  constructor(current: T, settings: FollowerSettings<T>) {
+    this.#current = current;
+    this.#settings = settings;
+    this.#poller = new Poller(settings.pollMs, () => this.#check());
+    this.#poller.start();
+  }
+
+  /** Reads the value now. */
+  reload(): Promise<void> {
+    return this.#poller.checkAgain();
+  }
+
+  stop(): Promise<void> {
+    return this.#poller.stop();
+  }
+
+  async #check(): Promise<void> {
+    const { read, onChange, onUnusable } = this.#settings;
+    try {
+      const found = await read();
+      this.#reported = '';
+      if (isDeepStrictEqual(found, this.#current)) return;
+      onChange(found, this.#current);
+      this.#current = found;
+    } catch (error) {
+      // Until a renewal is complete, each poll finds the same error.
+      if (String(error) !== this.#reported) onUnusable(error);
+      this.#reported = String(error);
+    }
   }
 }

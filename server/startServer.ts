@@ -1,15 +1,15 @@
 import { setImmediate as eventLoopTurn, setTimeout as wait } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { plainAddress, shareKeys } from './clientAddress.ts';
-import { Access, AccessFollower } from './connections/access.ts';
+import { Access } from './connections/access.ts';
 import { Connections } from './connections/connections.ts';
 import { createHttpServer, isSecure, listen, stopListening } from './connections/httpServer.ts';
-import { readTlsFiles, TlsFollower } from './connections/tlsFiles.ts';
+import { readTlsFiles } from './connections/tlsFiles.ts';
 import { ChunkCache } from './content/chunkCache.ts';
 import { ContentStore } from './content/contentStore.ts';
 import { descriptorLimit, planDescriptors } from './content/openFile.ts';
 import { Scrubber } from './content/scrubber.ts';
-import type { ForeignProtocol } from './events.ts';
+import type { ForeignProtocol, ServerEvent } from './events.ts';
 import type { AnswerReport } from './http/answer.ts';
 import { clientErrorHandler, connectHandler } from './http/clientErrors.ts';
 import { FileService, type FileServiceParts } from './http/fileService.ts';
@@ -17,12 +17,16 @@ import { createListener, type Pages, type RegistryPages } from './http/listener.
 import { AccessLog } from './observe/accessLog.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Status } from './observe/status.ts';
-import { resolveOptions, type ServerOptions, type ServerSettings } from './options.ts';
+import { requireCredentials, resolveOptions, type ServerOptions, type ServerSettings } from './options.ts';
+import { Follower } from './poller.ts';
 import { DownloadLimit } from './sending/downloadLimit.ts';
 import { FairScheduler } from './sending/fairScheduler.ts';
 import { Pressure } from './sending/pressure.ts';
 import { requireFolder } from './view/readTree.ts';
 import { TreeFollower } from './view/treeFollower.ts';
+
+/** A scan of all ports sends many protocols: further unknown ones are not reported. */
+const MAX_FOREIGN_KINDS = 16;
 
 export interface RunningServer {
   /** `http://localhost:8080` with the base path, or with the address that the server listens on if it is a particular one. */
@@ -104,17 +108,21 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
   // The server reads no request body, so it never sends 100 Continue. The listener refuses other expectations.
   for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, listener);
-  const reportedProtocols = new Set<ForeignProtocol>();
-  const reportForeign = (protocol: ForeignProtocol, client: string): void => {
-    if (reportedProtocols.has(protocol)) return;
-    reportedProtocols.add(protocol);
-    onEvent({ kind: 'foreign-protocol', protocol, client });
+  const reported = new Set<string>();
+  const reportOnce = (kind: string, event: ServerEvent): void => {
+    if (reported.has(kind)) return;
+    reported.add(kind);
+    onEvent(event);
   };
+  const reportForeign = (protocol: ForeignProtocol, client: string): void =>
+    reportOnce(protocol, { kind: 'foreign-protocol', protocol, client });
   const isAnswering = connections.isAnswering.bind(connections);
-  const onClientError = clientErrorHandler(isAnswering, (code, client, protocol) => {
+  const onClientError = clientErrorHandler(isAnswering, (code, client, protocol, firstWord) => {
     metrics.addUnreadable(code);
     log?.addUnreadable(code, client);
     if (protocol !== undefined) reportForeign(protocol, client);
+    else if (firstWord !== undefined && reported.size < MAX_FOREIGN_KINDS)
+      reportOnce(`first word ${firstWord}`, { kind: 'no-http', firstWord, client });
   });
   // A client that speaks plain HTTP gets no answer: OpenSSL closes the connection.
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
@@ -133,19 +141,34 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const certificates =
     tls === undefined || material === undefined || !isSecure(server)
       ? undefined
-      : new TlsFollower(tls, material, {
+      : new Follower(material, {
           pollMs,
-          onEvent,
-          onChange: ({ material: found, hasNewClientCa }) => {
+          read: () => readTlsFiles(tls),
+          onChange: (found, former) => {
             server.setSecureContext(found);
-            if (hasNewClientCa) connections.retire();
+            // Clients need certificates of other authorities than before.
+            if (found.ca !== former.ca) connections.retire();
+            onEvent({ kind: 'tls-loaded' });
           },
+          onUnusable: error => onEvent({ kind: 'tls-unusable', error }),
         });
-  const { rereadCredentials: read } = settings;
+  const { rereadCredentials } = settings;
   const secrets =
-    access === undefined || credentials === undefined || read === undefined
+    access === undefined || credentials === undefined || rereadCredentials === undefined
       ? undefined
-      : new AccessFollower(access, credentials, { read, pollMs, onEvent });
+      : new Follower(credentials, {
+          pollMs,
+          read: async () => {
+            const found = await rereadCredentials();
+            requireCredentials(found);
+            return found;
+          },
+          onChange: found => {
+            access.replace(found);
+            onEvent({ kind: 'credentials-loaded' });
+          },
+          onUnusable: error => onEvent({ kind: 'credentials-unusable', error }),
+        });
   const address = server.address();
   const port = typeof address === 'object' && address !== null ? address.port : settings.port;
 

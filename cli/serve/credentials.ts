@@ -13,7 +13,8 @@ export interface CredentialFlags {
 
 /**
  * Reads token and password from files or from PLUGIN_MIRROR_AUTH_TOKEN and PLUGIN_MIRROR_AUTH_PASSWORD, never from the
- * command line, which every user of the machine can read. A byte order mark and a line break at the end of a file are not part of the secret.
+ * command line, which every user of the machine can read. A byte order mark and a line break at the end of a file are not
+ * part of the secret.
  * @throws OptionInvalid, OptionConflict
  */
 export function readCredentials(flags: CredentialFlags, env: Environment): Credentials | undefined {
@@ -47,11 +48,20 @@ function secret(file: string | undefined, option: string, fromEnv: string | unde
       cause,
     });
   }
-  if (!isUtf16(bytes)) return tidySecret(bytes.toString('utf8'));
-  throw new OptionInvalid(`${option}: ${file} is in UTF-16`, {
-    subject: option,
-    expected: 'UTF-8',
-    found: 'UTF-16',
-    hint: 'Save it as UTF-8; in PowerShell with: Set-Content -Encoding utf8.',
-  });
+  const text = tidySecret(bytes.toString('utf8'));
+  if (isUtf16(bytes))
+    throw new OptionInvalid(`${option}: ${file} is in UTF-16`, {
+      subject: option,
+      expected: 'UTF-8',
+      found: 'UTF-16',
+      hint: 'Save it as UTF-8; in PowerShell with: Set-Content -Encoding utf8.',
+    });
+  if (text === '')
+    throw new OptionInvalid(`${option}: ${file} is empty`, {
+      subject: option,
+      expected: 'a file that contains the secret',
+      found: 'an empty file',
+      hint: 'Write the secret into it, or leave the option out.',
+    });
+  return text;
 }

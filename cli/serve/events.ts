@@ -41,6 +41,11 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
         level: 'warn',
         line: `a client at ${event.client} speaks ${FOREIGN[event.protocol]} (reported once)`,
       };
+    case 'no-http':
+      return {
+        level: 'warn',
+        line: `a client at ${event.client} speaks no HTTP here: its connection begins with ${JSON.stringify(event.firstWord)} (reported once)`,
+      };
     case 'failure':
       return { level: 'error', line: `${event.url}: ${String(event.error)}` };
   }

@@ -1,7 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { ServerEvent } from '../events.ts';
-import { type Credentials, requireCredentials } from '../options.ts';
-import { Poller } from '../poller.ts';
+import type { Credentials } from '../options.ts';
 
 /** Checks the credentials of requests. A comparison takes the same time whatever part of them is wrong. */
 export class Access {
@@ -41,55 +39,4 @@ function isSame(expected: Buffer | undefined, sent: string | Buffer): boolean {
 /** Returns a value whose length does not depend on the secret, as timingSafeEqual requires. */
 function fingerprint(secret: string | Buffer): Buffer {
   return createHash('sha256').update(secret).digest();
-}
-
-/** Reads the secrets again from time to time. Secrets that cannot be used are only reported: the former ones stay. */
-export class AccessFollower {
-  readonly #access: Access;
-  readonly #read: () => Promise<Credentials>;
-  readonly #onEvent: (event: ServerEvent) => void;
-  readonly #poller: Poller;
-  #current: string;
-  #reported = '';
-
-  constructor(
-    access: Access,
-    current: Credentials,
-    options: {
-      readonly read: () => Promise<Credentials>;
-      readonly pollMs: number;
-      readonly onEvent: (event: ServerEvent) => void;
-    },
-  ) {
-    this.#access = access;
-    this.#current = JSON.stringify(current);
-    this.#read = options.read;
-    this.#onEvent = options.onEvent;
-    this.#poller = new Poller(options.pollMs, () => this.#check());
-    this.#poller.start();
-  }
-
-  /** Reads the secrets now. */
-  reload(): Promise<void> {
-    return this.#poller.checkAgain();
-  }
-
-  stop(): Promise<void> {
-    return this.#poller.stop();
-  }
-
-  async #check(): Promise<void> {
-    try {
-      const found = await this.#read();
-      requireCredentials(found);
-      this.#reported = '';
-      if (JSON.stringify(found) === this.#current) return;
-      this.#access.replace(found);
-      this.#current = JSON.stringify(found);
-      this.#onEvent({ kind: 'credentials-loaded' });
-    } catch (error) {
-      if (String(error) !== this.#reported) this.#onEvent({ kind: 'credentials-unusable', error });
-      this.#reported = String(error);
-    }
-  }
 }

@@ -1,10 +1,9 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
+import { isCertificate, pemBlocks } from '../../base/pem.ts';
 import { ServerTlsUnusable } from '../errors.ts';
-import type { ServerEvent } from '../events.ts';
 import type { TlsFilesSettings } from '../options.ts';
-import { Poller } from '../poller.ts';
 
 export interface TlsMaterial {
   readonly cert: string;
@@ -18,13 +17,13 @@ export async function readTlsFiles({ certFile, keyFile, clientCaFile }: TlsFiles
     readFile(path, 'utf8').catch(cause => {
       throw tlsError(path, 'cannot be read', cause);
     });
+  const readCertificates = async (path: string): Promise<string> => certificatesIn(path, await read(path));
   const [cert, key, ca] = await Promise.all([
-    read(certFile),
+    readCertificates(certFile),
     read(keyFile),
-    clientCaFile === undefined ? undefined : read(clientCaFile),
+    clientCaFile === undefined ? undefined : readCertificates(clientCaFile),
   ]);
   requirePair(certFile, keyFile, cert, key);
-  if (ca !== undefined) requireCertificates(clientCaFile ?? '', ca);
   const material = { cert, key, ...(ca === undefined ? {} : { ca }) };
   try {
     createSecureContext(material);
@@ -36,7 +35,6 @@ export async function readTlsFiles({ certFile, keyFile, clientCaFile }: TlsFiles
 
 /** Node accepts an empty key, and a key of another certificate, with which every handshake fails. */
 function requirePair(certFile: string, keyFile: string, cert: string, key: string): void {
-  requireCertificates(certFile, cert);
   let isPair: boolean;
   try {
     isPair = new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
@@ -46,84 +44,25 @@ function requirePair(certFile: string, keyFile: string, cert: string, key: strin
   if (!isPair) throw tlsError(certFile, `and ${keyFile} do not belong together`, 'the key of another certificate');
 }
 
-const CERTIFICATE = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]*-----END (?:X509 |TRUSTED )?CERTIFICATE-----/g;
-
 /**
- * Node ignores what it cannot read in a file of certificates. Without any certificate of a client's authority it then trusts
- * all public authorities.
+ * Returns the certificates of a file. Node ignores what it cannot read there, and what follows it. Without any certificate of
+ * a client's authority it then trusts all public authorities.
  */
-function requireCertificates(path: string, pem: string): void {
-  const blocks = pem.match(CERTIFICATE) ?? [];
-  if (blocks.length === 0) throw tlsError(path, 'contains no certificate', 'no PEM block of a certificate');
-  const begun = pem.match(/-----BEGIN /g)?.length ?? 0;
-  for (const [at, block] of blocks.entries())
+function certificatesIn(path: string, text: string): string {
+  const blocks = pemBlocks(text);
+  const cut = blocks.find(block => block.text === undefined);
+  if (cut !== undefined)
+    throw tlsError(path, 'contains a PEM block that is cut off', `no end of the ${cut.label} at line ${cut.line}`);
+  const certificates = blocks.filter(isCertificate);
+  if (certificates.length === 0) throw tlsError(path, 'contains no certificate', 'no PEM block of a certificate');
+  for (const [at, { text: pem = '' }] of certificates.entries())
     try {
-      new X509Certificate(block);
+      new X509Certificate(pem);
     } catch (cause) {
-      throw tlsError(path, `contains a certificate that cannot be read (number ${at + 1} of ${blocks.length})`, cause);
+      const which = `number ${at + 1} of ${certificates.length}`;
+      throw tlsError(path, `contains a certificate that cannot be read (${which})`, cause);
     }
-  const keys = pem.match(/-----BEGIN [A-Z ]*PRIVATE KEY-----/g)?.length ?? 0;
-  const parameters = pem.match(/-----BEGIN (?:EC|DH) PARAMETERS-----/g)?.length ?? 0;
-  if (begun > blocks.length + keys + parameters)
-    throw tlsError(path, 'contains a PEM block that is cut off', `${begun} blocks begin, ${blocks.length} are whole`);
-}
-
-export interface TlsChange {
-  readonly material: TlsMaterial;
-  /** Whether clients need certificates of other authorities than before. */
-  readonly hasNewClientCa: boolean;
-}
-
-/** Reads the files again from time to time and passes on new material. Files that cannot be used are only reported. */
-export class TlsFollower {
-  readonly #files: TlsFilesSettings;
-  readonly #onChange: (change: TlsChange) => void;
-  readonly #onEvent: (event: ServerEvent) => void;
-  readonly #poller: Poller;
-  #current: TlsMaterial;
-  #reported = '';
-
-  constructor(
-    files: TlsFilesSettings,
-    current: TlsMaterial,
-    options: {
-      readonly pollMs: number;
-      readonly onChange: (change: TlsChange) => void;
-      readonly onEvent: (event: ServerEvent) => void;
-    },
-  ) {
-    this.#files = files;
-    this.#current = current;
-    this.#onChange = options.onChange;
-    this.#onEvent = options.onEvent;
-    this.#poller = new Poller(options.pollMs, () => this.#check());
-    this.#poller.start();
-  }
-
-  /** Reads the files now. */
-  reload(): Promise<void> {
-    return this.#poller.checkAgain();
-  }
-
-  stop(): Promise<void> {
-    return this.#poller.stop();
-  }
-
-  async #check(): Promise<void> {
-    try {
-      const found = await readTlsFiles(this.#files);
-      this.#reported = '';
-      const { cert, key, ca } = this.#current;
-      if (found.cert === cert && found.key === key && found.ca === ca) return;
-      this.#onChange({ material: found, hasNewClientCa: found.ca !== ca });
-      this.#current = found;
-      this.#onEvent({ kind: 'tls-loaded' });
-    } catch (error) {
-      // During a renewal, certificate and key may not match for a moment; each error is reported once.
-      if (String(error) !== this.#reported) this.#onEvent({ kind: 'tls-unusable', error });
-      this.#reported = String(error);
-    }
-  }
+  return certificates.map(({ text: pem }) => pem).join('');
 }
 
 function tlsError(path: string, problem: string, cause: unknown): ServerTlsUnusable {

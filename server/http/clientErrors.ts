@@ -9,6 +9,8 @@ export const ALLOWED_METHODS = 'GET, HEAD, OPTIONS';
 /** `rawPacket`: the bytes that could not be parsed. */
 type ClientError = NodeJS.ErrnoException & { readonly rawPacket?: Buffer };
 
+const MAX_WORD_LENGTH = 16;
+
 /** Version 2 of the PROXY protocol begins with these bytes, version 1 with its name. */
 const PROXY_2 = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 /** RFC 9113, section 3.4. */
@@ -25,13 +27,26 @@ export function foreignProtocol(bytes: Buffer): ForeignProtocol | undefined {
 }
 
 /**
+ * Returns the first word of a connection that does not begin with a request line, for example `SSH-2.0-x` or `EHLO`. What
+ * follows it may be a secret. Undefined if it does, also with an unknown method.
+ */
+function firstWord({ code, rawPacket }: ClientError, socket: Socket): string | undefined {
+  if (code !== 'HPE_INVALID_METHOD' || rawPacket?.length !== socket.bytesRead) return undefined;
+  const [line = ''] = rawPacket
+    .toString('latin1')
+    .trimStart()
+    .split(/[\r\n]/, 1);
+  return / HTTP\/\d/.test(line) ? undefined : line.split(' ', 1)[0]?.slice(0, MAX_WORD_LENGTH);
+}
+
+/**
  * Returns a handler of `clientError` events: requests that cannot be parsed (RFC 9112) or do not arrive in time. It sends
  * one answer, reports it and closes the connection. `isAnswering`: whether an answer is under way on the connection; a second
  * header would then be taken for a part of its body.
  */
 export function clientErrorHandler(
   isAnswering: (socket: Socket) => boolean,
-  report: (status: number, client: string, protocol: ForeignProtocol | undefined) => void,
+  report: (status: number, client: string, protocol?: ForeignProtocol, firstWord?: string) => void,
 ): (error: ClientError, socket: Duplex) => void {
   return (error, socket) => {
     const isBusy = socket instanceof Socket && isAnswering(socket);
@@ -41,7 +56,9 @@ export function clientErrorHandler(
     }
     const status = statusFor(error.code);
     const client = socket instanceof Socket ? plainAddress(socket.remoteAddress ?? '') : '';
-    report(Number.parseInt(status, 10), client, error.rawPacket && foreignProtocol(error.rawPacket));
+    const protocol = error.rawPacket && foreignProtocol(error.rawPacket);
+    const word = socket instanceof Socket ? firstWord(error, socket) : undefined;
+    report(Number.parseInt(status, 10), client, protocol, word);
     socket.end(rawAnswer(status), () => socket.destroy());
   };
 }

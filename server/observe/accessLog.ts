@@ -1,3 +1,4 @@
+import { printableJsonText } from '../../base/printable.ts';
 import type { AnswerReport } from '../http/answer.ts';
 
 const FLUSH_BYTES = 64 * 1024;
@@ -101,18 +102,9 @@ export class AccessLog {
   }
 }
 
-/** Controls, bidirectional and other format characters, and line separators, which JSON.stringify leaves as they are. */
-const INVISIBLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
 
 function quote(text: string): string {
   const short = text.length > MAX_FIELD_LENGTH ? text.slice(0, MAX_FIELD_LENGTH) : text;
-  return PLAIN.test(short) ? `"${short}"` : JSON.stringify(short).replace(INVISIBLE, escaped);
-}
-
-function escaped(character: string): string {
-  return Array.from(
-    { length: character.length },
-    (_, at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, '0')}`,
-  ).join('');
+  return PLAIN.test(short) ? `"${short}"` : printableJsonText(JSON.stringify(short));
 }

@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { printable } from '../../base/printable.ts';
 import type { AnswerReport } from '../http/answer.ts';
 import type { ServedFile, TreeView } from '../view/treeView.ts';
 import type { Gauges } from './status.ts';
@@ -135,7 +136,7 @@ function count(by: Map<number, number>, status: number): void {
 
 /** A catalog may have been written by others: no control or format character reaches a terminal or a scraper. */
 function labelValue(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd').replace(/["\\]/g, '\\$&');
+  return printable(text).replace(/["\\]/g, '\\$&');
 }
 
 interface Counted {

@@ -4,7 +4,7 @@ const PATIENCE_MS = 1000;
 const SHARE = 1 / 4;
 
 export interface Download {
-  /** The client's address, as clientGroup() returns it. Undefined: not limited to a share. */
+  /** The key of shareKeys() in clientAddress.ts. Undefined: many clients share the address, and no share limits it. */
   readonly client: string | undefined;
   /** Returns how long the client has taken nothing of its body. */
   readonly stalledMs: () => number;

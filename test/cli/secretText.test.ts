@@ -28,7 +28,7 @@ test('UTF-16 is recognized by its byte order mark or its zero bytes', () => {
   }
 });
 
-test('serve reads its token without a byte order mark, and refuses UTF-16', async t => {
+test('serve reads its token without a byte order mark, and refuses UTF-16 and an empty file by name', async t => {
   const folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-secret-'));
   t.after(() => rm(folder, { recursive: true }));
   const authTokenFile = join(folder, 'token');
@@ -39,4 +39,11 @@ test('serve reads its token without a byte order mark, and refuses UTF-16', asyn
     () => readCredentials({ authTokenFile }, {}),
     (error: unknown) => error instanceof OptionInvalid && /UTF-16/.test(error.message),
   );
+  for (const empty of ['', '\n', '\ufeff\r\n']) {
+    await writeFile(authTokenFile, empty);
+    assert.throws(() => readCredentials({ authTokenFile }, {}), {
+      code: 'OPTION_INVALID',
+      message: `--auth-token-file: ${authTokenFile} is empty`,
+    });
+  }
 });

@@ -221,6 +221,16 @@ describe('TLS', () => {
     }
   });
 
+  test('authorities in a file that was joined without line breaks all count; other blocks are ignored', async t => {
+    const { certFile, keyFile, caFile } = await certificateFiles(t);
+    const others = new CertificateAuthority('Others');
+    const list = '-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----';
+    await writeFile(caFile, `${authority.cert.trim()}${list}${others.cert.trim()}`);
+    const { port } = await serve(t, TREE, { tls: { certFile, keyFile, clientCaFile: caFile } });
+    for (const client of [authority, others])
+      assert.equal((await askSecurely(port, MODULE, client.issue({ usage: 'client' }))).status, 200);
+  });
+
   test('other authorities for clients apply to connections that are open, and unusable ones change nothing', async t => {
     const { certFile, keyFile, caFile } = await certificateFiles(t);
     const events: ServerEvent[] = [];
@@ -242,6 +252,7 @@ describe('TLS', () => {
       '',
       'no certificate',
       `${whole}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`,
+      `${whole}${whole.slice(0, 200)}`,
     ]) {
       events.length = 0;
       await writeFile(caFile, unusable);

@@ -30,8 +30,27 @@ describe('bytes of another protocol are reported once for each protocol', () => 
       for (const text of texts) assert.match((await sendRaw(port, text)).toString('latin1'), /^HTTP\/1\.1 400 /);
       assert.deepEqual(events, [{ kind: 'foreign-protocol', protocol, client: '127.0.0.1' }]);
     }
-    await sendRaw(port, 'nonsense\r\n\r\n');
-    assert.equal(events.length, 1);
+  });
+
+  test('an unknown one with its first word, but not a request that HTTP does not allow', async t => {
+    const events: ServerEvent[] = [];
+    const { port } = await serve(t, TREE, { onEvent: event => events.push(event) });
+    const kinds = {
+      'SSH-2.0-OpenSSH_': 'SSH-2.0-OpenSSH_9.6\r\n',
+      EHLO: 'EHLO host\r\n',
+      '*1': '*1\r\n$4\r\nPING\r\n',
+      AUTH: 'AUTH secret\r\n',
+      '\0\0\0\b\x04\xd2\x16/': '\0\0\0\x08\x04\xd2\x16/',
+    };
+    for (const text of Object.values(kinds)) for (let at = 0; at < 2; at++) await sendRaw(port, text);
+    const expected = Object.keys(kinds).map(firstWord => ({ kind: 'no-http', firstWord, client: '127.0.0.1' }));
+    assert.deepEqual(events, expected);
+    const get = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
+    for (const text of ['X / HTTP/1.1\r\n\r\n', 'GET / HTTP/1.1\r\nHost\r\n\r\n', `${get}nonsense\r\n`])
+      await sendRaw(port, text);
+    assert.deepEqual(events, expected);
+    for (let at = 0; at < 100; at++) await sendRaw(port, `word${at}\r\n`);
+    assert.equal(events.length, 16);
   });
 
   test('and nothing else is taken for one', () => {
