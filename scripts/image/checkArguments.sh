@@ -43,7 +43,8 @@ fi
 
 if [ -n "${LOCK_DIGEST:-}" ]; then
   [ -z "${HIGRESS:-}" ] || fail "HIGRESS=$HIGRESS uses no lockfile. Leave LOCK_DIGEST out."
-  lock=${MANIFEST%.*}.lock.json
+  [ -z "${BUNDLE:-}" ] || [ "$MANIFEST" != manifest.json ] || fail "BUNDLE=$BUNDLE contains its own lockfile. Leave LOCK_DIGEST out."
+  case $MANIFEST in *.[jJ][sS][oO][nN]) lock=${MANIFEST%.*}.lock.json ;; *) lock=$MANIFEST.lock.json ;; esac
   inside LOCK_DIGEST "$lock"
   found=sha256:$(sha256sum <"$context/$lock" | cut -d' ' -f1)
   [ "$found" = "$LOCK_DIGEST" ] || fail "$lock has the digest $found, and LOCK_DIGEST is $LOCK_DIGEST. Give the digest of this lockfile, or leave LOCK_DIGEST out."

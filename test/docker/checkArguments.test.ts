@@ -9,6 +9,7 @@ import { emptyFolder } from '../server/tree.ts';
 
 const script = resolve(import.meta.dirname, '../../scripts/image/checkArguments.sh');
 const lock = '{"schemaVersion":1}\n';
+const digest = `sha256:${createHash('sha256').update(lock).digest('hex')}`;
 
 async function context(t: TestContext): Promise<string> {
   const folder = join(await emptyFolder(t), 'context');
@@ -19,6 +20,7 @@ async function context(t: TestContext): Promise<string> {
   for (const file of [
     'manifest.json',
     'lists/mine.json',
+    'lists/plugins.txt',
     'ca.pem',
     'ca.pem.tar',
     'layout/oci-layout',
@@ -37,7 +39,6 @@ function check(folder: string, variables: NodeJS.ProcessEnv): { status: number |
 
 test('arguments that can work pass the first step of a build', async t => {
   const folder = await context(t);
-  const digest = `sha256:${createHash('sha256').update(lock).digest('hex')}`;
   for (const variables of [
     {},
     { MANIFEST: './lists/mine.json' },
@@ -81,6 +82,8 @@ test('arguments that cannot work end the first step, with the argument and what 
       /HIGRESS=2\.2\.5 and MANIFEST=lists\/mine\.json contradict each other/,
     ],
     [{ HIGRESS: '2.2.5', LOCK_DIGEST: 'sha256:0' }, /uses no lockfile\. Leave LOCK_DIGEST out/],
+    [{ BUNDLE: 'layout', LOCK_DIGEST: digest }, /BUNDLE=layout contains its own lockfile\. Leave LOCK_DIGEST out/],
+    [{ LOCK_DIGEST: digest, MANIFEST: 'lists/plugins.txt' }, /lists\/plugins\.txt\.lock\.json is not in the build/],
   ] as const) {
     const { status, stderr } = check(folder, variables);
     assert.equal(status, 2, JSON.stringify(variables));
