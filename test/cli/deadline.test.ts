@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
-import { openScene, parsed, type SyncJson, sha256 } from '../support/cli.ts';
+import { openScene, openSlowScene, parsed, type SyncJson } from '../support/cli.ts';
 import { hang, status } from '../support/faults.ts';
-import { imageFormC } from '../support/images.ts';
-import { buildModule } from '../support/module.ts';
 import { slow } from '../support/slow.ts';
 
 describe('--deadline', { concurrency: 3 }, () => {
@@ -12,14 +10,7 @@ describe('--deadline', { concurrency: 3 }, () => {
     'stops a run like Ctrl-C, ends in 1 and reports what was finished; the next run continues from there',
     slow,
     async t => {
-      const scene = await openScene(t);
-      const done = scene.push('done', '1.0.0');
-      const large = scene.push(
-        'slow',
-        '1.0.0',
-        imageFormC({ wasm: buildModule({ seed: 'slow', sizeBytes: 900_000 }) }),
-      );
-      scene.registry.script({ kind: 'blob', path: new RegExp(sha256(large)), fault: hang({ afterBytes: 700_000 }) });
+      const { scene, done } = await openSlowScene(t, { sizeBytes: 900_000, afterBytes: 700_000 });
       await scene.list({ slow: '1.0.0', done: '1.0.0' });
       const { ran, report } = await scene.report('--deadline', '15');
       assert.equal(ran.code, 1);

@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { describe, it, type TestContext } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { type Running, watch } from '../support/cli.ts';
+import { printed, type Running, watch } from '../support/cli.ts';
 import { RUNS_SLOW } from '../support/slow.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -34,15 +34,6 @@ async function start(t: TestContext): Promise<Running & { left: () => Promise<st
   return { ...running, left: async () => (await readdir(dir, { recursive: true })).sort() };
 }
 
-async function until({ child, output }: Running, shown: RegExp): Promise<void> {
-  await new Promise<void>((found, reject) => {
-    const look = () => shown.test(output()) && found();
-    child.stdout?.on('data', look);
-    child.stderr?.on('data', look);
-    child.once('exit', () => reject(new Error(`it ended before ${shown}: ${output()}`)));
-  });
-}
-
 /** What the README shows of the same run, without the lines that it leaves out. */
 const TRANSCRIPT =
   /\$ npx plugin-mirror sync\n([\s\S]*?)\n\n/
@@ -67,7 +58,7 @@ const OPEN = /^Open (http:\/\/localhost:\d+\/) in a browser\. Ctrl-C ends the de
 describe('the demo', { concurrency: 2 }, () => {
   it('ends with the address to open, prints nothing more, and leaves no file behind when Ctrl-C ends it', async t => {
     const demo = await start(t);
-    await until(demo, OPEN);
+    await printed(demo, OPEN);
     assert.ok((await demo.left()).some(path => path.endsWith('plugin.wasm')));
     const shown = demo.output();
     for (const line of TRANSCRIPT)
@@ -87,7 +78,7 @@ describe('the demo', { concurrency: 2 }, () => {
 
   it('leaves no file behind when two signals end it while it syncs', async t => {
     const demo = await start(t);
-    await until(demo, /plugin-mirror sync/);
+    await printed(demo, /plugin-mirror sync/);
     demo.child.kill('SIGTERM');
     demo.child.kill('SIGINT');
     const { code, stderr } = await demo.ended;

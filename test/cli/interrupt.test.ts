@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openScene, parsed, type Running, type Scene, type SyncJson, sha256 } from '../support/cli.ts';
+import { openScene, openSlowScene, parsed, printed, type Scene, type SyncJson, sha256 } from '../support/cli.ts';
 import { drip, hang } from '../support/faults.ts';
 import { imageFormA, imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
@@ -12,11 +12,6 @@ import { slow, slowUnless } from '../support/slow.ts';
 /** Resolves when the registry has been asked for what fits. */
 async function asked(scene: Scene, fits: (record: RequestRecord) => boolean): Promise<void> {
   while (!scene.registry.requests.some(fits)) await sleep(10);
-}
-
-/** Resolves when the command has printed this, on either stream. */
-async function printed(running: Running, text: RegExp): Promise<void> {
-  while (!text.test(running.output()) && running.child.exitCode === null) await sleep(10);
 }
 
 /** A tree that a gateway may read at this moment: every published module is one of those pushed, whole. */
@@ -59,15 +54,7 @@ describe('a sync that is stopped', () => {
       `by ${signal} during a download ends in 130, reports the finished plugins and leaves an intact tree`,
       slowUnless(signal === 'SIGTERM'),
       async t => {
-        const scene = await openScene(t);
-        const done = scene.push('done', '1.0.0');
-        const slow = scene.push(
-          'slow',
-          '1.0.0',
-          imageFormC({ wasm: buildModule({ seed: 'slow', sizeBytes: 400_000 }) }),
-        );
-        const path = new RegExp(sha256(slow));
-        scene.registry.script({ kind: 'blob', path, fault: hang({ afterBytes: 300_000 }) });
+        const { scene, done, slow, path } = await openSlowScene(t, { sizeBytes: 400_000, afterBytes: 300_000 });
         await scene.list({ slow: '1.0.0', done: { versions: ['1.0.0'], aliases: { old: '1.0.0' } } });
         const running = scene.start(['sync', '--format', 'json']);
         await printed(running, /fetched +done/);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -55,6 +55,16 @@ export async function extracts(
     assert.deepEqual(await readdir(join(base, 'a')), ['stage']);
     await rm(base, { recursive: true });
   }
+}
+
+/** The extracted module has these bytes, however long the pieces are in which the layer arrives. */
+export async function takes(image: TestImage, expected: Buffer, what: string): Promise<void> {
+  for (const chunkBytes of [65_536, 1000, 700])
+    await extracts(
+      image,
+      async (_plugin, dir) => assert.ok(expected.equals(await readFile(join(dir, 'plugin.wasm'))), what),
+      { chunkBytes },
+    );
 }
 
 export const extract = (image: TestImage, options?: ExtractOptions) => extracts(image, undefined, options);

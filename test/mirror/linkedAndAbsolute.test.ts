@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzip, type TarEntry, tarOf } from '../support/archive.ts';
 import { imageOf, MEDIA } from '../support/image.ts';
 import { buildModule } from '../support/module.ts';
-import { extracts, refuses } from './extraction.ts';
+import { refuses, takes } from './extraction.ts';
 
 const wasm = buildModule();
 const other = buildModule({ sizeBytes: 100_000 });
@@ -16,15 +14,6 @@ const stack = (...layers: (readonly TarEntry[])[]) =>
 const file = (name: string, body: Buffer | string = wasm): TarEntry => ({ name, body });
 const link = (name: string, linkTo: string): TarEntry => ({ name, type: 'link', linkTo });
 const folder = (name: string): TarEntry => ({ name, type: 'directory' });
-
-async function takes(image: ReturnType<typeof stack>, expected: Buffer, what: string): Promise<void> {
-  for (const chunkBytes of [65_536, 700])
-    await extracts(
-      image,
-      async (_plugin, dir) => assert.ok(expected.equals(await readFile(join(dir, 'plugin.wasm'))), what),
-      { chunkBytes },
-    );
-}
 
 test('a root entry and leading slashes do not matter', async () => {
   await takes(stack([folder('/'), file('plugin.wasm')]), wasm, 'Kaniko');

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import process from 'node:process';
 import { ENTRY, requireCurrentBuild } from './build.ts';
+import { hang } from './faults.ts';
 import { imageFormC, type TestImage } from './images.ts';
 import { buildModule } from './module.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from './registry.ts';
@@ -170,6 +171,16 @@ export async function openScene(t: Cleanup, options: RegistryOptions = {}): Prom
     await rm(dir, { recursive: true, force: true });
   });
   return new Scene(dir, registry);
+}
+
+/** A scene with the images of `done` and of `slow`, whose blob, at `path`, hangs after so many bytes. Nothing lists them yet. */
+export async function openSlowScene(t: Cleanup, { sizeBytes, afterBytes }: { sizeBytes: number; afterBytes: number }) {
+  const scene = await openScene(t);
+  const done = scene.push('done', '1.0.0');
+  const slow = scene.push('slow', '1.0.0', imageFormC({ wasm: buildModule({ seed: 'slow', sizeBytes }) }));
+  const path = new RegExp(sha256(slow));
+  scene.registry.script({ kind: 'blob', path, fault: hang({ afterBytes }) });
+  return { scene, done, slow, path };
 }
 
 /** Parses stdout as JSON. @throws with stderr if it is not JSON */
