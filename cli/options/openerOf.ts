@@ -7,20 +7,21 @@ import { OptionConflict } from './errors.ts';
 import type { RegistryFlags } from './tables.ts';
 
 /**
- * How a command opens its registry when it first needs one: with the list's mirrors, and loading the network code only then.
- * With a layout, everything is read from it. A user name on the command line is meant for one host: the one of `--registry`, else the list's own.
+ * Returns the function that opens a command's registry, with the manifest's mirrors. It loads the network code only when it is
+ * called. With a layout, everything is read from it. A user name on the command line is meant for one host: the one of
+ * `--registry`, else that of the manifest.
  */
 export function openerOf(
-  list: PluginManifest,
+  manifest: PluginManifest,
   options: RegistryOptions,
   registry: string | undefined,
   layout?: Layout,
 ): OpenRegistry {
   return async onEvent => {
     const { openRegistry } = await import('../../registry/openRegistry.ts');
-    const [host = ''] = (registry ?? list.registry).split('/');
+    const [host = ''] = (registry ?? manifest.registry).split('/');
     return openRegistry({
-      mirrors: list.mirrors,
+      mirrors: manifest.mirrors,
       credentialsFor: [host],
       ...options,
       onEvent,

@@ -1,8 +1,9 @@
 import process from 'node:process';
 import { printable } from '../../base/printable.ts';
+import { isUtf16 } from '../../base/utf16.ts';
 import type { RegistryOptions, RequestEvent } from '../../registry/registry.ts';
 import { printError } from '../render/print.ts';
-import { isUtf16, tidySecret } from './environment.ts';
+import { tidySecret } from './environment.ts';
 import { blobCacheDir } from './paths.ts';
 import type { RegistryFlags } from './tables.ts';
 

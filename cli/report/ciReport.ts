@@ -25,7 +25,7 @@ export interface CiChange {
 
 export interface CiFinding {
   readonly level: 'error' | 'warning';
-  /** The code of an error, or the kind of a difference in upper case. */
+  /** The code of an error, the kind of a difference in upper case, or for a warning FILE_CHANGED, TAG_MOVED or WARNING. */
   readonly code: string;
   /** `NAME VERSION`, if the finding is about one. */
   readonly subject?: string;
@@ -38,9 +38,6 @@ export interface CiFinding {
   readonly line?: number;
   readonly column?: number;
 }
-
-/** Not codes of errors: what a run reports as a warning. */
-const [WARNING, FILE_CHANGED, TAG_MOVED] = ['WARNING', 'FILE_CHANGED', 'TAG_MOVED'];
 
 const subjectOf = ({ name, version }: { readonly name: string; readonly version: string }) => `${name} ${version}`;
 
@@ -60,7 +57,7 @@ export function ofSync(manifest: string, report: SyncReport): CiReport {
       ...drift.map(
         ({ name, version, reference, lockedDigest, foundDigest, local }): CiFinding => ({
           level: 'warning',
-          code: local ? FILE_CHANGED : TAG_MOVED,
+          code: local ? 'FILE_CHANGED' : 'TAG_MOVED',
           subject: subjectOf({ name, version }),
           message: `${reference} was ${lockedDigest}, and is now ${foundDigest}`,
           name,
@@ -71,7 +68,7 @@ export function ofSync(manifest: string, report: SyncReport): CiReport {
         warnings.map(
           (message): CiFinding => ({
             level: 'warning',
-            code: WARNING,
+            code: 'WARNING',
             subject: subjectOf({ name, version }),
             message,
             name,

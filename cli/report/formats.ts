@@ -17,7 +17,7 @@ export function markdown({ title, changes, findings, subjects }: CiReport): stri
   const errors = findings.filter(({ level }) => level === 'error').length;
   const counts = [
     `${subjects.length} looked at`,
-    `${changes.length} changed`.replace('changed', changes.some(({ kind }) => kind === 'newer') ? 'newer' : 'changed'),
+    `${changes.length} ${changes.some(({ kind }) => kind === 'newer') ? 'newer' : 'changed'}`,
     ...(errors === 0 ? [] : [`${errors} failed`]),
   ];
   const lines = byCause(findings).map(({ finding, count }) => {

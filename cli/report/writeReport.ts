@@ -1,6 +1,7 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import process from 'node:process';
+import { makeFolder } from '../../base/makeFolder.ts';
 import { printableValue } from '../../base/printable.ts';
 import { Refusal } from '../../base/refusal.ts';
 import { positionOf } from '../../mirror/coverage/manifestLines.ts';
@@ -42,7 +43,7 @@ export async function writeReport(report: CiReport, { file, annotate, workspace 
   if (file === undefined) return;
   const format = file.endsWith('.md') ? markdown : file.endsWith('.xml') ? junit : codeQuality;
   try {
-    await mkdir(dirname(resolve(file)), { recursive: true });
+    await makeFolder(dirname(resolve(file)));
     await replaceTextFile(file, format(placed));
   } catch (error) {
     throw new ReportUnwritable(file, error instanceof Error ? error.message : String(error), error);

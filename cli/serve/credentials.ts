@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { isUtf16 } from '../../base/utf16.ts';
 import type { Credentials } from '../../server/options.ts';
-import { isUtf16, tidySecret } from '../options/environment.ts';
+import { tidySecret } from '../options/environment.ts';
 import { OptionConflict, OptionInvalid } from '../options/errors.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;

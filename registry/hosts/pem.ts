@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isCertificate, type PemBlock, pemBlocks } from '../../base/pem.ts';
+import { isUtf16 } from '../../base/utf16.ts';
 import { RegistryOptionsInvalid } from '../errors.ts';
 
 /**
@@ -72,18 +73,16 @@ function noCertificateError(path: string, bytes: Buffer, blocks: readonly PemBlo
 }
 
 function otherContent(bytes: Buffer, blocks: readonly PemBlock[]): { readonly found: string; readonly hint: string } {
-  const [first = 0] = bytes;
   const labels = [...new Set(blocks.map(({ label }) => label))];
   if (bytes.length === 0) return { found: 'an empty file', hint: 'Name the file that holds the certificate.' };
   if (labels.includes('PKCS7') || labels.includes('CMS'))
     return { found: 'PKCS #7', hint: 'Convert it with "openssl pkcs7 -print_certs -in FILE".' };
   if (labels.length > 0)
     return { found: labels.slice(0, 3).join(', '), hint: 'Name the file that holds the certificate.' };
-  if (first >= 0xfe || bytes.subarray(0, 64).includes(0))
-    if (first !== 0x30)
-      return { found: 'UTF-16', hint: 'Save it as ASCII or UTF-8; in PowerShell with: Set-Content -Encoding ascii.' };
   // A SEQUENCE, as which every certificate begins (ITU-T X.690).
-  if (first === 0x30)
+  if (bytes[0] === 0x30)
     return { found: 'DER', hint: 'Convert it to PEM, for instance with "openssl x509 -inform der -in FILE".' };
+  if (isUtf16(bytes))
+    return { found: 'UTF-16', hint: 'Save it as ASCII or UTF-8; in PowerShell with: Set-Content -Encoding ascii.' };
   return { found: 'other text', hint: 'Name the file that holds the certificate.' };
 }

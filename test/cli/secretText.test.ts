@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { isUtf16, tidySecret } from '../../cli/options/environment.ts';
+import { isUtf16 } from '../../base/utf16.ts';
+import { tidySecret } from '../../cli/options/environment.ts';
 import { OptionInvalid } from '../../cli/options/errors.ts';
 import { readCredentials } from '../../cli/serve/credentials.ts';
 
