@@ -54,6 +54,9 @@ export function createBuiltinEngine(options: BuiltinEngineOptions): Engine {
 /** If fewer bytes of a blob than this arrive within `timeoutMs`, it is requested once more: a new connection is often faster. */
 const LEAST_BYTES = 1024;
 
+/** Media types of blobs that are compressed themselves (image-spec, media-types.md; Docker's). */
+const COMPRESSED = /[+.](?:gzip|zstd)$/;
+
 class BuiltinEngine implements Engine {
   readonly #transport: Transport;
   readonly #client: RegistryClient;
@@ -61,8 +64,8 @@ class BuiltinEngine implements Engine {
   readonly #retries: number;
   /** Digests of blobs that were requested once more because they were slow. */
   readonly #slow = new Set<string>();
-  /** Digests of blobs that came labelled as compressed, without a length, and were not the blob once decoded. */
-  readonly #asStored = new Set<string>();
+  /** Digests of blobs that came with a Content-Encoding and no length, and that are next to be read in the less likely way. */
+  readonly #unlikely = new Set<string>();
   #bytesDownloaded = 0;
 
   constructor(options: BuiltinEngineOptions) {
@@ -117,7 +120,8 @@ class BuiltinEngine implements Engine {
     };
     const { digest } = descriptor;
     const mayRetry = Math.min(retries ?? this.#retries, this.#retries) > 0;
-    const asStored = this.#asStored.has(digest);
+    // A compressed blob is rarely compressed again: its label is that of the storage.
+    const asStored = COMPRESSED.test(descriptor.mediaType) !== this.#unlikely.has(digest);
     let ignoreLength = false;
     const read = (reply: Reply): BlobBody | undefined =>
       readBlob(reply, {
@@ -136,8 +140,7 @@ class BuiltinEngine implements Engine {
         onSlow: () => this.#slow.add(digest),
         asStored,
         onDoubtfulEnd: () => {
-          if (asStored) this.#asStored.delete(digest);
-          else this.#asStored.add(digest);
+          if (!this.#unlikely.delete(digest)) this.#unlikely.add(digest);
         },
       });
     try {

@@ -1,3 +1,5 @@
+import { access } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { RegistryCredentials } from '../errors.ts';
@@ -6,6 +8,7 @@ import { type Credential, credentialFrom } from './credentialsFile.ts';
 /** Output is read this long after the helper's end: a child of the helper may keep the pipe open for ever. */
 const DRAIN_MS = 500;
 const MISSING = 'it is not in PATH';
+const WITHOUT_INTERPRETER = 'it is in PATH, but the interpreter that it names is missing';
 
 /**
  * Runs `docker-credential-NAME get` for a server (protocol of docker-credential-helpers: the server on stdin, JSON on stdout).
@@ -37,7 +40,8 @@ export async function runCredentialHelper(
   const { timedOut } = await withinTime(helper, timeoutMs, signal);
   if (timedOut) throw helperError(command, server, `it did not answer within ${timeoutMs / 1000} s`);
   const result = await helper;
-  if (result.code === 'ENOENT') throw helperError(command, server, MISSING);
+  if (result.code === 'ENOENT')
+    throw helperError(command, server, (await isIn(env.PATH, command)) ? WITHOUT_INTERPRETER : MISSING);
   if (result.exitCode !== 0) {
     // The reference helpers print this on stdout, with exit code 1.
     const said = `${result.stdout}\n${result.stderr}`;
@@ -46,6 +50,18 @@ export async function runCredentialHelper(
     throw helperError(command, server, reasonOf(result));
   }
   return parseOutput(result.stdout, command, server);
+}
+
+/** The system reports a missing program and a missing interpreter of a script alike. */
+async function isIn(path: string | undefined, command: string): Promise<boolean> {
+  for (const folder of path?.split(delimiter) ?? []) {
+    const found = await access(join(folder, command)).then(
+      () => true,
+      () => false,
+    );
+    if (found) return true;
+  }
+  return false;
 }
 
 interface Helper extends Promise<unknown> {
@@ -129,7 +145,7 @@ function helperError(command: string, server: string, reason: string): RegistryC
     found: reason,
     hint:
       reason === MISSING
-        ? `The file that names ${command} keeps the password outside of itself: install the helper, or give --username with --password-stdin or PLUGIN_MIRROR_PASSWORD; in an image build REGISTRY_USERNAME and the secret registry-password. Remove it from credHelpers and credsStore if no login is needed.`
+        ? `${command} keeps the password, which is not in docker's configuration itself: install the helper, or give --username with --password-stdin or PLUGIN_MIRROR_PASSWORD; in an image build REGISTRY_USERNAME and the secret registry-password. Remove it from credHelpers and credsStore if no login is needed.`
         : `Run "echo ${server} | ${command} get" to see its output, or remove it from credHelpers and credsStore.`,
   });
 }

@@ -1,3 +1,4 @@
+import { isUtf16 } from '../../base/utf16.ts';
 import { RegistryCredentials } from '../errors.ts';
 import { isDockerHub } from '../hosts/hosts.ts';
 
@@ -22,9 +23,7 @@ const CONTENT = 'docker\'s config.json or podman\'s auth.json: an object such as
 
 /** Decodes the bytes of a credentials file. @throws RegistryCredentials for UTF-16, in which some tools of Windows write */
 export function decodeCredentialsFile(bytes: Buffer, path: string): string {
-  const [first, second] = bytes;
-  const isUtf16 = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff) || bytes.includes(0);
-  if (!isUtf16) return bytes.toString('utf8');
+  if (!isUtf16(bytes)) return bytes.toString('utf8');
   throw new RegistryCredentials(`The credentials file ${path} is not UTF-8: it looks like UTF-16`, {
     subject: path,
     expected: 'UTF-8',

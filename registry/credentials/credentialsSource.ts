@@ -69,6 +69,14 @@ export class CredentialsSource {
     return '';
   }
 
+  /** Returns what is known of credentials that were not found, for the error of a registry that refuses the anonymous request. */
+  async whyNone(
+    host: string,
+    repository: string,
+  ): Promise<{ readonly helperFailure: RegistryCredentials | undefined; readonly credentialHint: string }> {
+    return { helperFailure: this.failureFor(host), credentialHint: await this.hintFor(host, repository) };
+  }
+
   #given(host: string): Credential | undefined {
     const { username, password, credentialsFor } = this.#options;
     if (username === undefined || password === undefined) return undefined;

@@ -1,4 +1,4 @@
-import { requestToken, type TokenChallenge } from '../builtin/client/tokenRequest.ts';
+import { bearerIn, requestToken, type TokenChallenge } from '../builtin/client/tokenRequest.ts';
 import { readErrorBody } from '../builtin/faults/errorBody.ts';
 import { type Purpose, replyError } from '../builtin/faults/replyErrors.ts';
 import { parseChallenges } from '../builtin/http/challenges.ts';
@@ -42,11 +42,12 @@ export async function askApi(
     });
   const value = { url, clockAheadMs: clockAheadOf(reply) };
   const challenges = parseChallenges(reply.headers['www-authenticate']);
-  const bearer = challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm'));
+  const bearer = bearerIn(challenges);
   if (bearer !== undefined && status === 401) {
     const realm = bearer.parameters.get('realm') ?? '';
     const challenge = { realm, service: bearer.parameters.get('service') };
-    return { found: `requires a token from ${redactTarget(realm, url)}`, value: { ...value, challenge } };
+    const from = realm === '' ? ', but names no token server' : ` from ${redactTarget(realm)}`;
+    return { found: `requires a token${from}`, value: { ...value, challenge } };
   }
   const found =
     status === 200
@@ -68,11 +69,10 @@ export async function fetchToken(
   const credential = await at.credentials.find(registry, repository, signal);
   const purpose: Purpose = { subject: formatReference(at.reference), registry, repository, what: 'manifest' };
   const scope = `repository:${endpointOf(registry, repository).repository}:pull`;
-  const helperFailure = at.credentials.failureFor(registry);
-  const credentialHint = await at.credentials.hintFor(registry, repository);
-  const login = { credential, helperFailure, credentialHint };
+  const why = await at.credentials.whyNone(registry, repository);
+  const login = { credential, ...why };
   const token = await requestToken(transport, { ...challenge, scope }, login, at.api, purpose, signal);
-  const without = helperFailure === undefined ? '' : ` (${helperFailure.message})`;
+  const without = why.helperFailure === undefined ? '' : ` (${why.helperFailure.message})`;
   const whose = credential === undefined ? `anonymous${without}` : `with the credentials from ${credential.source}`;
   return `${whose}, valid for ${Math.round(token.lifetimeMs / 1000)} s`;
 }

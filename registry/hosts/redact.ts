@@ -18,10 +18,10 @@ export function redactUrl(url: URL): string {
 /** No server of a registry has a longer address. */
 const LONGEST_TARGET = 8192;
 
-/** Returns a server's redirect or realm for a message, even if it is not a valid URL: without user info and query string. */
-export function redactTarget(text: string, base: URL): string {
+/** Returns a server's Location or realm for a message, even if it is not a valid URL: without user info and query string. */
+export function redactTarget(text: string): string {
   if (text.length > LONGEST_TARGET) return `a text of ${text.length} characters`;
-  const url = URL.canParse(text, base.href) ? new URL(text, base) : undefined;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
   // In text that is not a web address, user info may be anywhere.
   return url !== undefined && /^https?:$/.test(url.protocol) ? redactUrl(url) : printable(bare(text), 100);
 }

@@ -235,6 +235,7 @@ test('a helper without credentials is not an error; one that fails is reported, 
   await writeHelper('babbles', 'echo \'{"Username":"u","Secret":"hidden"\'');
   await writeHelper('leaks', 'echo \'{"Username":"u","Secret":"hidden"}\'; exit 3');
   await writeHelper('dies', 'kill -SEGV $$');
+  await chmod(await write('bin/docker-credential-foreign', '#!/nowhere/python3\n'), 0o755);
   const env = { PATH: join(dir, 'bin') };
   const ask = async (name: string): Promise<RegistryCredentials | undefined> => {
     const registryConfig = await write(`${name.replaceAll('/', '')}.json`, { credsStore: name });
@@ -251,7 +252,8 @@ test('a helper without credentials is not an error; one that fails is reported, 
     ['dies', /: it was ended by SIGSEGV$/],
     ['babbles', /not JSON/],
     ['leaks', /exit code 3/],
-    ['absent', /PATH/],
+    ['absent', /: it is not in PATH$/],
+    ['foreign', /: it is in PATH, but the interpreter that it names is missing$/],
     ['../../evil', /name/],
   ] as const) {
     const error = await ask(name);

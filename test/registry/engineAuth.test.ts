@@ -263,21 +263,23 @@ test('a realm in a private network is refused with credentials, a link-local one
 });
 
 test('challenges that cannot be answered end in a clear error', async context => {
-  for (const challenge of [
-    '',
-    'Negotiate',
-    'Bearer service="s"',
-    'Bearer realm="ftp://x"',
-    'Bearer realm="http://"',
-    'Digest realm="x"',
-  ]) {
+  for (const [challenge, words] of [
+    ['', /without a login/],
+    ['Negotiate', /without a login/],
+    ['Digest realm="x"', /without a login/],
+    ['Bearer realm="", Basic realm="x"', /without a login/],
+    ...['', 'realm=""', 'service="s"', 'realm="ftp://x"', 'realm="http://"', 'realm="/token"', 'realm="::::"'].map(
+      parameters => [`Bearer ${parameters}`, /does not name a usable token server/] as const,
+    ),
+  ] as const) {
     const registry = await challenger(context, challenge);
     const { engine } = openEngine(context, { retries: 0 });
-    await assert.rejects(
-      engine.fetchManifest({ registry, repository: 'a/b', tag: '1' }, SIGNAL),
-      (error: unknown) => error instanceof RegistryUnauthorized || error instanceof RegistryProtocol,
-      challenge,
-    );
+    await assert.rejects(engine.fetchManifest({ registry, repository: 'a/b', tag: '1' }, SIGNAL), (error: unknown) => {
+      assert.ok(error instanceof (words.source.includes('login') ? RegistryUnauthorized : RegistryProtocol), challenge);
+      assert.match(error.message, words, challenge);
+      return true;
+    });
+    assert.equal(engine.traffic.requests, 1, challenge);
   }
 });
 

@@ -107,7 +107,7 @@ const READERS: Readonly<Record<string, readonly [most: number, read: (text: stri
   parseWarnings: [HEADER, parseWarnings],
   parseRetryAfter: [HEADER, text => parseRetryAfter(text, text, 0)],
   parseContentRange: [HEADER, parseContentRange],
-  redactTarget: [HEADER, text => redactTarget(text, new URL('http://h/'))],
+  redactTarget: [HEADER, text => redactTarget(text)],
   printable: [HEADER, text => printable(text, 300)],
   readErrorBody: [BODY, text => readErrorBody(Buffer.from(text), 'text/plain', secrets)],
   'readErrorBody of JSON': [BODY, text => readErrorBody(Buffer.from(JSON.stringify({ message: text })), '', secrets)],

@@ -13,6 +13,7 @@ import {
   RegistryRefused,
   RegistryTimeout,
   RegistryTls,
+  RegistryUnauthorized,
   RegistryUnavailable,
 } from '../../registry/errors.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
@@ -78,6 +79,8 @@ test('a token server that fails is named together with the registry that named i
     ['reset', async () => `http://127.0.0.1:${await serve(context, it => it.socket.destroy())}/t`, RegistryUnavailable],
     ...(
       [
+        [401, 'text/html', `<html>${secret}</html>`, RegistryUnauthorized],
+        [200, 'application/json', secret.repeat(100_000), RegistryProtocol],
         [404, 'text/html', `<html><title>${secret}</title></html>`, RegistryProtocol],
         [404, 'application/json', `{"errors":[{"code":"NAME_UNKNOWN","message":"${secret}"}]}`, RegistryProtocol],
         [405, 'text/plain', secret, RegistryProtocol],
@@ -141,6 +144,10 @@ test('a storage host that fails is named together with the registry that redirec
     [`http://127.0.0.1:${await serve(context, (_, it) => void it.writeHead(503).end())}/x`, RegistryUnavailable],
     [
       `http://127.0.0.1:${await serve(context, (_, it) => void it.writeHead(200, { 'content-type': 'text/html' }).end('<html>'))}/x`,
+      RegistryProtocol,
+    ],
+    [
+      `http://127.0.0.1:${await serve(context, (_, it) => void it.writeHead(200, { 'content-length': 9 }).end('123456789'))}/x`,
       RegistryProtocol,
     ],
   ] as const) {

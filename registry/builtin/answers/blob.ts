@@ -1,8 +1,9 @@
 import type { BlobBody } from '../../engine.ts';
 import { RegistryProtocol } from '../../errors.ts';
 import type { Descriptor } from '../../image.ts';
+import { replyFault } from '../faults/blame.ts';
 import { webPageError } from '../faults/replyErrors.ts';
-import { isWebPage, type Reply, requestOf } from '../http/reply.ts';
+import { isWebPage, type Reply } from '../http/reply.ts';
 import { abandon, contentEncoding } from '../transport/bodies.ts';
 import { BlobStream, type BlobStreamOptions, lengthError } from './blobStream.ts';
 
@@ -85,15 +86,18 @@ export function readBlob(reply: Reply, request: BlobRequest): BlobBody | undefin
 }
 
 function unexpectedRangeError(reply: Reply, range: ContentRange | undefined, { size }: Descriptor): RegistryProtocol {
-  const { host } = reply.request.url;
-  return new RegistryProtocol(`${host} answered with a part of a blob where all of it was requested`, {
-    subject: host,
-    status: reply.status,
-    request: requestOf(reply),
-    expected: `bytes 0-${size - 1}/${size}`,
-    found: range === undefined ? 'no usable Content-Range' : `bytes ${range.first}-${range.last}`,
-    temporary: true,
-    retryLimit: 2,
-    hint: 'A proxy on the way may cache parts of replies: try again, or use another network.',
-  });
+  return new RegistryProtocol(
+    ...replyFault(
+      reply,
+      'answered with a part of a blob where all of it was requested',
+      'A proxy on the way may cache parts of replies: try again, or use another network.',
+      {
+        status: reply.status,
+        expected: `bytes 0-${size - 1}/${size}`,
+        found: range === undefined ? 'no usable Content-Range' : `bytes ${range.first}-${range.last}`,
+        temporary: true,
+        retryLimit: 2,
+      },
+    ),
+  );
 }

@@ -8,8 +8,9 @@ import {
   RegistryUnavailable,
 } from '../../errors.ts';
 import { printable } from '../../hosts/redact.ts';
+import { replyFault } from '../faults/blame.ts';
 import { transportError } from '../faults/transportErrors.ts';
-import { type Reply, requestOf } from '../http/reply.ts';
+import type { Reply } from '../http/reply.ts';
 import { canDecode, contentEncoding, decodeBody, failedRequestOf } from '../transport/bodies.ts';
 
 export interface BlobStreamOptions {
@@ -139,20 +140,19 @@ export class BlobStream extends Readable {
       this.#end();
       return;
     }
-    const { host } = this.#reply.request.url;
     if (this.#isDoubtful) {
       this.#fail(this.#doubtfulError());
       return;
     }
     this.#fail(
-      new RegistryUnavailable(`${host} ended the reply before the end of the blob`, {
-        subject: host,
-        request: requestOf(this.#reply),
-        expected: `${expectedBytes} bytes`,
-        found: `${this.#receivedBytes} bytes`,
-        temporary: true,
-        hint: 'Try again later; if it happens each time, a proxy on the way may cut large replies.',
-      }),
+      new RegistryUnavailable(
+        ...replyFault(
+          this.#reply,
+          'ended the reply before the end of the blob',
+          'Try again later; if it happens each time, a proxy on the way may cut large replies.',
+          { expected: `${expectedBytes} bytes`, found: `${this.#receivedBytes} bytes`, temporary: true },
+        ),
+      ),
     );
   }
 
@@ -164,31 +164,32 @@ export class BlobStream extends Readable {
     const received = this.#windowBytes;
     this.#windowBytes = 0;
     if (received >= Math.max(1, this.#options.leastBytes)) return;
-    const { host } = this.#reply.request.url;
     if (received > 0) this.#options.onSlow();
     const Kind = received > 0 ? RegistrySlow : RegistryTimeout;
     this.#fail(
-      new Kind(`${host} sent ${received} bytes of the blob in ${this.#options.timeoutMs / 1000} s`, {
-        subject: host,
-        request: requestOf(this.#reply),
-        temporary: true,
-        hint: 'Try again later, or allow more time with --timeout.',
-      }),
+      new Kind(
+        ...replyFault(
+          this.#reply,
+          `sent ${received} bytes of the blob in ${this.#options.timeoutMs / 1000} s`,
+          'Try again later, or allow more time with --timeout.',
+          { temporary: true },
+        ),
+      ),
     );
   }
 
   /** The bytes so far may be of another form of the blob: none of them may be kept. */
   #doubtfulError(): RegistryDigestMismatch {
     this.#options.onDoubtfulEnd();
-    const { host } = this.#reply.request.url;
     const encoding = printable(contentEncoding(this.#reply) ?? '', 40);
-    return new RegistryDigestMismatch(`${host} sent something other than the blob, labelled as ${encoding}`, {
-      subject: host,
-      request: requestOf(this.#reply),
-      expected: `${this.#options.expectedBytes} bytes`,
-      found: `${this.#receivedBytes} bytes`,
-      hint: 'A proxy on the way compresses registry data, or the storage labels it wrongly: exclude the registry there.',
-    });
+    return new RegistryDigestMismatch(
+      ...replyFault(
+        this.#reply,
+        `sent something other than the blob, labelled as ${encoding}`,
+        'A proxy on the way compresses registry data, or the storage labels it wrongly: exclude the registry there.',
+        { expected: `${this.#options.expectedBytes} bytes`, found: `${this.#receivedBytes} bytes` },
+      ),
+    );
   }
 
   #refusalOf(error: Error): Error | RegistryRefusal {
@@ -199,14 +200,14 @@ export class BlobStream extends Readable {
       /^ERR_(?:_ERROR_|BROTLI)/.test((error as NodeJS.ErrnoException).code ?? '')
     ) {
       if (this.#isDoubtful) return this.#doubtfulError();
-      return new RegistryUnavailable(`${this.#reply.request.url.host} sent a blob with a broken Content-Encoding`, {
-        subject: this.#reply.request.url.host,
-        request: requestOf(this.#reply),
-        found: printable(contentEncoding(this.#reply) ?? '', 40),
-        temporary: true,
-        hint: 'A proxy on the way compresses registry data, which must not be changed: exclude the registry there.',
-        cause: error,
-      });
+      return new RegistryUnavailable(
+        ...replyFault(
+          this.#reply,
+          'sent a blob with a broken Content-Encoding',
+          'A proxy on the way compresses registry data, which must not be changed: exclude the registry there.',
+          { found: printable(contentEncoding(this.#reply) ?? '', 40), temporary: true, cause: error },
+        ),
+      );
     }
     return transportError(error, failedRequestOf(this.#reply, timeoutMs));
   }
@@ -214,15 +215,12 @@ export class BlobStream extends Readable {
 
 /** Returns the error for a body whose length is not the descriptor's; none of its bytes may be kept. */
 export function lengthError(reply: Reply, found: string, expectedBytes: number): RegistryProtocol {
-  const { host } = reply.request.url;
-  return new RegistryProtocol(`${host} sends a blob with another length than its manifest says`, {
-    subject: host,
-    status: reply.status,
-    request: requestOf(reply),
-    expected: `${expectedBytes} bytes`,
-    found,
-    temporary: true,
-    retryLimit: 2,
-    hint: 'The registry or a proxy on the way is broken: try again, or use another network.',
-  });
+  return new RegistryProtocol(
+    ...replyFault(
+      reply,
+      'sends a blob with another length than its manifest says',
+      'The registry or a proxy on the way is broken: try again, or use another network.',
+      { status: reply.status, expected: `${expectedBytes} bytes`, found, temporary: true, retryLimit: 2 },
+    ),
+  );
 }

@@ -3,10 +3,10 @@ import type { Credential } from '../../credentials/credentialsFile.ts';
 import type { CredentialsSource } from '../../credentials/credentialsSource.ts';
 import { RegistryRefusal } from '../../errors.ts';
 import type { RegistryEvent } from '../../registry.ts';
-import type { Purpose, ReplyContext } from '../faults/replyErrors.ts';
+import type { Purpose } from '../faults/replyErrors.ts';
 import { type Challenge, parseChallenges } from '../http/challenges.ts';
 import type { Transport } from '../transport/transport.ts';
-import { basic, requestToken, type TokenChallenge } from './tokenRequest.ts';
+import { basic, bearerIn, requestToken, type TokenChallenge } from './tokenRequest.ts';
 
 /** The value of an `Authorization` header, and where its credentials come from. */
 export interface Authorization {
@@ -102,8 +102,9 @@ export class Authenticator {
     signal: AbortSignal,
   ): Promise<Authorization | undefined> {
     const challenges = parseChallenges(header);
-    const bearer = challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm'));
-    if (bearer !== undefined) {
+    const bearer = bearerIn(challenges);
+    // Without a realm, the challenge may only say why the token was refused (RFC 6750, 3).
+    if (bearer !== undefined && (rejected === undefined || bearer.parameters.get('realm'))) {
       const challenge = this.#remember(context, bearer);
       context.onChallenge();
       const key = keyOf(context, challenge);
@@ -123,14 +124,8 @@ export class Authenticator {
   }
 
   /** What is known of credentials that were not found, for the error of a registry that refuses the anonymous request. */
-  async whyAnonymous({
-    registry,
-    repository,
-  }: Purpose): Promise<Pick<ReplyContext, 'helperFailure' | 'credentialHint'>> {
-    return {
-      helperFailure: this.#credentials.failureFor(registry),
-      credentialHint: await this.#credentials.hintFor(registry, repository),
-    };
+  whyAnonymous({ registry, repository }: Purpose): ReturnType<CredentialsSource['whyNone']> {
+    return this.#credentials.whyNone(registry, repository);
   }
 
   #remember(context: AuthContext, { parameters }: Challenge): TokenChallenge {

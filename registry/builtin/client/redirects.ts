@@ -50,7 +50,7 @@ export class Redirects {
       seen.add(url.href);
       const request = { ...first, url, headers: headersFor(url) };
       const role = purpose.what === 'blob' ? ('storage host' as const) : ('host' as const);
-      const namedBy = { role, registry: purpose.registry, api: first.url };
+      const namedBy = { role, registry: purpose.registry, api: first.namedBy?.api ?? first.url };
       const reply =
         url.origin === first.url.origin
           ? await this.#transport.send(request, signal)

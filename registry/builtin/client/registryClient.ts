@@ -5,7 +5,7 @@ import type { Endpoint } from '../../hosts/hosts.ts';
 import type { HostChoice, RegistryEvent } from '../../registry.ts';
 import { type ErrorBody, readErrorBody, withoutSecretsOf } from '../faults/errorBody.ts';
 import { type Purpose, replyError } from '../faults/replyErrors.ts';
-import { type HttpRequest, isWebPage, type Reply } from '../http/reply.ts';
+import { type HttpRequest, isWebPage, type NamedBy, type Reply } from '../http/reply.ts';
 import { parseWarnings } from '../http/warnings.ts';
 import { readBody } from '../transport/bodies.ts';
 import type { Schemes } from '../transport/schemes.ts';
@@ -100,6 +100,7 @@ export class RegistryClient {
   async #attemptOnce(request: RegistryRequest, attempt: number, signal: AbortSignal): Promise<Reply> {
     const { method, purpose } = request;
     const url = this.#urlOf(request);
+    const namedBy = this.#namedBy(request);
     /** By origin, so that an origin never gets the credentials of another. */
     const authorizations = new Map<string, Authorization | undefined>();
     const challenged = new Set<string>();
@@ -111,8 +112,14 @@ export class RegistryClient {
     const onFirstReply = (reply: Reply): void => this.#confirmScheme(request, reply);
     while (true) {
       const body = await request.body?.();
-      const first = { method, url, headers: {}, attempt, ...(body === undefined ? {} : { body }) };
-      const reply = await this.#redirects.follow(first, purpose, headersFor, onFirstReply, signal);
+      const first = { method, url, namedBy, headers: {}, attempt, ...(body === undefined ? {} : { body }) };
+      const reply = await this.#redirects
+        .follow(first, purpose, headersFor, onFirstReply, signal)
+        .catch((error: unknown) => {
+          // It may not have been read at all.
+          if (body !== undefined && !Buffer.isBuffer(body)) body.destroy();
+          throw error;
+        });
       const from = reply.request.url;
       if (reply.status === 200 || request.accept?.includes(reply.status)) {
         this.#warn(reply, purpose);
@@ -138,17 +145,28 @@ export class RegistryClient {
 
   #urlOf({ endpoint, path }: RegistryRequest): URL {
     if (path instanceof URL) return path;
-    const base = `${this.#schemes.of(endpoint.host)}://${endpoint.host}`;
-    return new URL(path.startsWith('/') ? `${base}${path}` : `${base}/v2/${endpoint.repository}/${path}`);
+    const { href, origin } = this.#apiOf(endpoint);
+    return new URL(path.startsWith('/') ? `${origin}${path}` : `${href}${endpoint.repository}/${path}`);
   }
 
-  #contextOf({ purpose, endpoint, path }: RegistryRequest, first: URL, url: URL): AuthContext {
+  #apiOf({ host }: Endpoint): URL {
+    return new URL(`${this.#schemes.of(host)}://${host}/v2/`);
+  }
+
+  /** An upload's URL may be at a host that the registry named, which gets no credentials of the registry. */
+  #namedBy({ purpose, endpoint, path }: RegistryRequest): NamedBy | undefined {
+    const api = this.#apiOf(endpoint);
+    if (!(path instanceof URL) || path.host === api.host) return undefined;
+    return { role: 'upload host', registry: purpose.registry, api };
+  }
+
+  #contextOf(request: RegistryRequest, first: URL, url: URL): AuthContext {
+    const { purpose, endpoint } = request;
     return {
       server: url,
       purpose,
       repository: endpoint.repository,
-      // An upload's URL may be at a host that must not get the registry's credentials.
-      isRegistry: path instanceof URL ? url.host === endpoint.host : url.origin === first.origin,
+      isRegistry: url.origin === first.origin && this.#namedBy(request) === undefined,
       onChallenge: () => this.#options.onIdentified(purpose.registry),
     };
   }

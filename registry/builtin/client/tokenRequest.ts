@@ -5,6 +5,7 @@ import { redactTarget, redactUrl } from '../../hosts/redact.ts';
 import { blamed, fixedBy } from '../faults/blame.ts';
 import { type ErrorBody, looksLikeHtml, readErrorBody } from '../faults/errorBody.ts';
 import { type Purpose, type ReplyContext, replyError, webPageError } from '../faults/replyErrors.ts';
+import type { Challenge } from '../http/challenges.ts';
 import { type HttpRequest, isWebPage, type NamedBy, type Reply, requestOf } from '../http/reply.ts';
 import { dropBody, readBody } from '../transport/bodies.ts';
 import type { Transport } from '../transport/transport.ts';
@@ -29,6 +30,16 @@ export interface TokenLogin extends Pick<ReplyContext, 'helperFailure' | 'creden
   readonly credential: Credential | undefined;
 }
 
+/**
+ * Returns the Bearer challenge to answer: one with a realm, or, if there is no Basic challenge either, one without, for which
+ * requestToken has an error. Undefined if there is none.
+ */
+export function bearerIn(challenges: readonly Challenge[]): Challenge | undefined {
+  const all = challenges.filter(({ scheme }) => scheme === 'bearer');
+  const named = all.find(({ parameters }) => parameters.get('realm'));
+  return named ?? (challenges.some(({ scheme }) => scheme === 'basic') ? undefined : all[0]);
+}
+
 const DEFAULT_LIFETIME_MS = 60_000;
 const LONGEST_LIFETIME_MS = 86_400_000;
 const MOST_REDIRECTS = 5;
@@ -49,7 +60,7 @@ export async function requestToken(
   signal: AbortSignal,
 ): Promise<Token> {
   const { credential } = login;
-  const url = realmUrl(realm, api, purpose);
+  const url = realmUrl(realm, purpose);
   if (credential?.kind !== 'identityToken') {
     if (service !== undefined) url.searchParams.set('service', service);
     for (const one of (scope ?? '').split(' ')) if (one !== '') url.searchParams.append('scope', one);
@@ -128,9 +139,10 @@ function redirectError(reply: Reply, target: URL | undefined, purpose: Purpose):
   );
 }
 
-function realmUrl(realm: string, api: URL, purpose: Purpose): URL {
-  const url = URL.canParse(realm, api.href) ? new URL(realm, api) : undefined;
-  if (url !== undefined && /^https?:$/.test(url.protocol) && realm !== '') {
+/** A realm is a whole URL (distribution-spec, token authentication). @throws RegistryProtocol */
+function realmUrl(realm: string, purpose: Purpose): URL {
+  const url = URL.canParse(realm) ? new URL(realm) : undefined;
+  if (url !== undefined && /^https?:$/.test(url.protocol)) {
     url.username = '';
     url.password = '';
     return url;
@@ -138,7 +150,7 @@ function realmUrl(realm: string, api: URL, purpose: Purpose): URL {
   throw new RegistryProtocol(`${purpose.registry} requires a token but does not name a usable token server`, {
     subject: purpose.subject,
     expected: 'WWW-Authenticate: Bearer realm="https://…"',
-    found: realm === '' ? 'no realm' : redactTarget(realm, api) || 'no usable realm',
+    found: realm === '' ? 'no realm' : redactTarget(realm) || 'no usable realm',
     hint: 'Check that the host is an OCI registry; if it is, its operator must fix the challenge.',
   });
 }
@@ -164,10 +176,13 @@ function tokenError(reply: Reply, body: Buffer, login: TokenLogin, purpose: Purp
   const asRegistry = { ...reply, status: 401, request: { ...reply.request, namedBy: undefined } };
   const refusal = replyError(asRegistry, purpose, words, context);
   if (!(refusal instanceof RegistryUnauthorized)) return refusal;
+  const { url, namedBy } = reply.request;
   return new RegistryUnauthorized(
-    credential === undefined
-      ? `${purpose.registry} does not give an anonymous token for ${purpose.repository}`
-      : `${purpose.registry} does not accept the credentials from ${credential.source}`,
+    words.isHtml
+      ? blamed(namedBy, url.host, `it answers ${reply.status} with a web page instead of a token`)
+      : credential === undefined
+        ? `${purpose.registry} does not give an anonymous token for ${purpose.repository}`
+        : `${purpose.registry} does not accept the credentials from ${credential.source}`,
     {
       subject: purpose.subject,
       status: reply.status,
@@ -175,7 +190,7 @@ function tokenError(reply: Reply, body: Buffer, login: TokenLogin, purpose: Purp
       request: requestOf(reply),
       found: String(reply.status),
       ...(words.said === undefined ? {} : { registrySaid: words.said }),
-      hint: refusal.hint,
+      hint: words.isHtml ? fixedBy(namedBy, url.host, refusal.hint) : refusal.hint,
     },
   );
 }

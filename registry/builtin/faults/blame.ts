@@ -1,18 +1,42 @@
-import type { NamedBy } from '../http/reply.ts';
+import type { RegistryRefusalDetails } from '../../errors.ts';
+import { type NamedBy, type Reply, requestOf } from '../http/reply.ts';
+
+const VERBS: Partial<Readonly<Record<NamedBy['role'], string>>> = {
+  'token server': 'sends clients',
+  'upload host': 'sends uploads',
+};
+
+/** What leads to a wrong address of a host. */
+const ORIGINS: Readonly<Record<NamedBy['role'], string>> = {
+  'token server': 'the realm of its challenge, which follows from an external URL or ROOT_URL in its configuration',
+  'upload host': 'the Location of its uploads, which follows from an external URL in its configuration',
+  'storage host': 'its redirects, which follow from the configuration of its storage',
+  host: 'its redirects, which follow from the configuration of its storage',
+};
 
 /** Returns the message of a fault of `host`, with the registry that named the host if it was not the user. */
 export function blamed(by: NamedBy | undefined, host: string, message: string): string {
   if (by === undefined) return message;
-  const verb = by.role === 'token server' ? 'sends clients' : 'redirects';
+  const verb = VERBS[by.role] ?? 'redirects';
   return `${by.registry} ${verb} to the ${by.role} ${host}, which failed: ${message}`;
 }
 
 /** Returns who can fix a fault of a host: the hint itself for a host that the user named. */
 export function fixedBy(by: NamedBy | undefined, host: string, hint: string): string {
   if (by === undefined) return hint;
-  const wrong =
-    by.role === 'token server'
-      ? 'the realm of its challenge, which follows from an external URL or ROOT_URL in its configuration'
-      : 'its redirects, which follow from the configuration of its storage';
-  return `${hint} ${by.registry} named ${host}: if that address is wrong, the operator of ${by.registry} must correct ${wrong}.`;
+  return `${hint} ${by.registry} named ${host}: if that address is wrong, the operator of ${by.registry} must correct ${ORIGINS[by.role]}.`;
+}
+
+/** Returns the arguments of an error for what the host of a reply did, as the rest of a sentence after its name. */
+export function replyFault(
+  reply: Pick<Reply, 'request'>,
+  what: string,
+  hint: string,
+  details: Omit<RegistryRefusalDetails, 'hint'>,
+): [message: string, details: RegistryRefusalDetails] {
+  const { url, namedBy } = reply.request;
+  return [
+    blamed(namedBy, url.host, `${url.host} ${what}`),
+    { subject: url.host, request: requestOf(reply), ...details, hint: fixedBy(namedBy, url.host, hint) },
+  ];
 }

@@ -83,7 +83,7 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
         hint: fixedBy(namedBy, host, 'The repository and the credentials are not at fault.'),
       },
     );
-  const isRedirected = namedBy !== undefined;
+  const isRedirected = namedBy !== undefined && namedBy.role !== 'upload host';
   if (status === 403 && isRedirected)
     return new RegistryDenied(`${host}, to which ${purpose.registry} redirects, does not allow the blob to be read`, {
       ...details,
@@ -92,7 +92,7 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
       retryLimit: 2,
       hint: "Check this machine's clock: signed URLs expire within minutes.",
     });
-  const other = isRedirected || context.isKnownRegistry ? undefined : otherThanRegistry(reply, body);
+  const other = namedBy !== undefined || context.isKnownRegistry ? undefined : otherThanRegistry(reply, body);
   if (status === 401) {
     // RFC 9110, 11.6.1: a 401 must have a challenge, so this is not a registry, or a broken one.
     const hostwide = parseChallenges(reply.headers['www-authenticate']).length === 0;

@@ -78,7 +78,10 @@ function forbiddenError({ address, kind }: AddressForbidden, { url, namedBy }: F
         `${registry} names a token server that must not be sent requests or credentials: ${url.host} has ${network} address`,
         details,
       )
-    : new RegistryRedirect(`${registry} redirects to ${url.host}, which has ${network} address`, details);
+    : new RegistryRedirect(
+        `${registry} ${namedBy?.role === 'upload host' ? 'sends uploads' : 'redirects'} to ${url.host}, which has ${network} address`,
+        details,
+      );
 }
 
 function proxyError(fault: TunnelFailed, { url, proxy }: FailedRequest, request: string): RegistryRefusal {

@@ -3,9 +3,10 @@ import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { redactUrl } from '../../hosts/redact.ts';
 
-/** How a host that the user did not name came to be contacted; `host` is one that anything but a blob was redirected to. */
+/** How a host that the user did not name came to be contacted. */
 export interface NamedBy {
-  readonly role: 'token server' | 'storage host' | 'host';
+  /** `host` is one that anything but a blob was redirected to, `upload host` one in the Location of an upload. */
+  readonly role: 'token server' | 'storage host' | 'host' | 'upload host';
   /** The registry that named it, as the user wrote it. */
   readonly registry: string;
   /** URL of the registry's API. */
@@ -17,7 +18,7 @@ export interface HttpRequest {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | Buffer | Readable;
-  /** Set for a token server, and for a host that the registry redirected to. */
+  /** Set for every other host than the registry. */
   readonly namedBy?: NamedBy | undefined;
   /** Which attempt this is, from 1. Default 1. For the debug log only. */
   readonly attempt?: number;

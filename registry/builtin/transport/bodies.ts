@@ -2,9 +2,10 @@ import type { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream';
 import zlib from 'node:zlib';
 import { RegistryProtocol, RegistryTimeout } from '../../errors.ts';
+import { replyFault } from '../faults/blame.ts';
 import type { FailedRequest } from '../faults/tlsErrors.ts';
 import { transportError } from '../faults/transportErrors.ts';
-import { type Reply, requestOf } from '../http/reply.ts';
+import type { Reply } from '../http/reply.ts';
 
 /**
  * Reads a short body whole, within `timeoutMs`, and undoes a Content-Encoding, which some proxies add unasked.
@@ -16,17 +17,11 @@ export async function readBody(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<Buffer> {
-  const { url } = reply.request;
   const body = decodeBody(reply);
   const timer = setTimeout(() => {
-    body.destroy(
-      new RegistryTimeout(`${url.host} took longer than ${timeoutMs / 1000} s for a short reply`, {
-        subject: url.host,
-        request: requestOf(reply),
-        temporary: true,
-        hint: 'Try again later, or allow more time with --timeout.',
-      }),
-    );
+    const what = `took longer than ${timeoutMs / 1000} s for a short reply`;
+    const hint = 'Try again later, or allow more time with --timeout.';
+    body.destroy(new RegistryTimeout(...replyFault(reply, what, hint, { temporary: true })));
   }, timeoutMs);
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
@@ -35,12 +30,16 @@ export async function readBody(
       sizeBytes += chunk.length;
       reply.countBytes(chunk.length);
       if (sizeBytes > limitBytes)
-        throw new RegistryProtocol(`The reply of ${url.host} is too large`, {
-          subject: url.host,
-          request: requestOf(reply),
-          expected: `at most ${limitBytes} bytes`,
-          hint: 'Check that the host is a registry; no index or manifest may be larger than 4 MiB.',
-        });
+        throw new RegistryProtocol(
+          ...replyFault(
+            reply,
+            'sent a reply that is too large',
+            reply.request.namedBy === undefined
+              ? 'Check that the host is a registry; no index or manifest may be larger than 4 MiB.'
+              : 'Check that nothing else answers there.',
+            { expected: `at most ${limitBytes} bytes` },
+          ),
+        );
       chunks.push(chunk);
     }
     return Buffer.concat(chunks);
@@ -75,15 +74,14 @@ export function decodeBody(reply: Reply): Readable {
   const decoder = decoderFor(encoding);
   if (decoder === undefined) {
     reply.body.on('error', () => {}).destroy();
-    throw new RegistryProtocol(`${reply.request.url.host} sent its reply with Content-Encoding ${encoding}`, {
-      subject: reply.request.url.host,
-      request: requestOf(reply),
-      expected: 'identity, as requested',
-      found: encoding,
-      temporary: true,
-      retryLimit: 2,
-      hint: 'A proxy on the way compresses registry data, which must not be changed: exclude the registry there.',
-    });
+    throw new RegistryProtocol(
+      ...replyFault(
+        reply,
+        `sent its reply with Content-Encoding ${encoding}`,
+        'A proxy on the way compresses registry data, which must not be changed: exclude the registry there.',
+        { expected: 'identity, as requested', found: encoding, temporary: true, retryLimit: 2 },
+      ),
+    );
   }
   pipeline(reply.body, decoder, () => {});
   return decoder;
