@@ -3,11 +3,11 @@ import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
 import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import { type PushReport, pushImages } from '../../mirror/bundle/pushImages.ts';
-import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { plural } from '../../mirror/json/problem.ts';
+import { readPluginManifest, requirePrefix } from '../../mirror/manifest/readManifest.ts';
 import { Session } from '../../mirror/session.ts';
 import { jobToInspect, selectVersions } from '../../mirror/sync/sync.ts';
 import { openPusher } from '../../registry/push/openPusher.ts';
-import { isRegistry, isRepository, ReferenceInvalid, withoutLogin } from '../../registry/reference.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT, failureOf } from '../exit.ts';
 import { openerOf, openFrom } from '../options/openerOf.ts';
@@ -32,7 +32,7 @@ interface PushRun {
 /** `plugin-mirror push`, once its arguments are read. Returns the exit code. */
 export async function runPush(run: PushRun): Promise<number> {
   const { flags, manifestPath } = run;
-  const target = readTarget(run.target);
+  const target = requirePrefix(run.target.replace(/^oci:\/\//, '').replace(/\/+$/, ''));
   const from = flags.from === undefined ? undefined : await openFrom(flags.from, flags, manifestPath);
   try {
     return await pushFrom(run, target, from);
@@ -41,11 +41,9 @@ export async function runPush(run: PushRun): Promise<number> {
   }
 }
 
-type Target = { readonly registry: string; readonly prefix: string };
-
 async function pushFrom(
   { flags, registryOptions, signal }: PushRun,
-  target: Target,
+  target: ReturnType<typeof requirePrefix>,
   from: OpenBundle | undefined,
 ): Promise<number> {
   const started = performance.now();
@@ -87,23 +85,6 @@ async function pushFrom(
   return failureOf(failures.map(({ error }) => error)) ?? EXIT.good;
 }
 
-/** @throws ReferenceInvalid */
-function readTarget(text: string): Target {
-  const [registry = '', ...rest] = text
-    .replace(/^oci:\/\//, '')
-    .replace(/\/+$/, '')
-    .split('/');
-  const prefix = rest.join('/');
-  if (isRegistry(registry) && (prefix === '' || isRepository(prefix))) return { registry, prefix };
-  const shown = withoutLogin(text);
-  throw new ReferenceInvalid(`${shown} is not a registry`, {
-    subject: shown,
-    expected: 'HOST, HOST:PORT or either with /PREFIX',
-    found: shown,
-    hint: 'Write it as harbor.example.com/higress, without https:// and without a tag.',
-  });
-}
-
 interface Totals {
   readonly pushed: number;
   readonly kept: number;
@@ -128,7 +109,7 @@ function render(report: PushReport, totals: Totals, isDry: boolean, color: boole
     `${pushed} ${isDry ? 'to push' : 'pushed'}`,
     `${kept} there already`,
     ...(failed === 0 ? [] : [`${failed} failed`]),
-    `${formatBytes(bytesUploaded)} in ${formatDuration(durationMs)}, ${requests} requests`,
+    `${formatBytes(bytesUploaded)} in ${formatDuration(durationMs)}, ${plural(requests, 'request')}`,
   ];
   const mark = failed === 0 ? paint.green('✓') : paint.red('✗');
   const head = paint.bold(`${pushed + kept} of ${report.outcomes.length}`);

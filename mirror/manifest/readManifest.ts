@@ -99,8 +99,8 @@ export function withRegistry(manifest: PluginManifest, registry: string): Plugin
   };
 }
 
-/** @throws ReferenceInvalid */
-function requirePrefix(text: string): RegistryPrefix {
+/** Parses `HOST[/PREFIX]`. @throws ReferenceInvalid */
+export function requirePrefix(text: string): RegistryPrefix {
   const parsed = parseRegistryPrefix(text);
   if (!isFault(parsed)) return parsed;
   throw new ReferenceInvalid(`${parsed.found} is not a registry`, {

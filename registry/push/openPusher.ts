@@ -1,27 +1,22 @@
+import { ACCEPTED_MANIFESTS, announcedDigest, readManifest } from '../builtin/answers/manifest.ts';
 import { Authenticator } from '../builtin/client/authenticator.ts';
 import { RegistryClient, type RegistryRequest } from '../builtin/client/registryClient.ts';
 import type { Reply } from '../builtin/http/reply.ts';
-import { dropBody, readBody } from '../builtin/transport/bodies.ts';
+import { dropBody } from '../builtin/transport/bodies.ts';
 import { Schemes } from '../builtin/transport/schemes.ts';
 import { Transport } from '../builtin/transport/transport.ts';
 import { CredentialsSource } from '../credentials/credentialsSource.ts';
+import type { RawManifest } from '../engine.ts';
 import { RegistryNotFound } from '../errors.ts';
 import { endpointOf } from '../hosts/hosts.ts';
-import { type Digest, formatReference, isDigest, type Reference } from '../reference.ts';
+import { referrersTag } from '../images/referrers.ts';
+import { type Digest, formatReference, type Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
-import { addReferrer, type PushedManifest } from './referrersTag.ts';
+import { type PushedManifest, withReferrer } from './referrersTag.ts';
 import { type PushBlob, uploadBlob } from './uploadBlob.ts';
 
 export type { PushedManifest } from './referrersTag.ts';
 export type { PushBlob } from './uploadBlob.ts';
-
-const MANIFEST_TYPES = [
-  'application/vnd.oci.image.index.v1+json',
-  'application/vnd.oci.image.manifest.v1+json',
-  'application/vnd.docker.distribution.manifest.list.v2+json',
-  'application/vnd.docker.distribution.manifest.v2+json',
-].join(', ');
-const MANIFEST_BYTES = 4 * 1024 * 1024;
 
 /**
  * Pushes to registries (distribution-spec 1.1, Push): with the credentials, retries and proxies of reading. Every method rejects
@@ -69,18 +64,13 @@ class BuiltinPusher implements Pusher {
   }
 
   async digestAt(reference: Reference, signal: AbortSignal): Promise<Digest | undefined> {
-    const request: RegistryRequest = {
-      ...requestFor(reference, 'manifest'),
-      method: 'HEAD',
-      path: `manifests/${reference.digest ?? reference.tag}`,
-      headers: { accept: MANIFEST_TYPES },
-    };
-    const read = async (reply: Reply): Promise<Digest | undefined> => {
+    const read = async (reply: Reply): Promise<Digest | 'not announced'> => {
       await dropBody(reply, signal);
-      const digest = reply.headers['docker-content-digest']?.toString() ?? '';
-      return isDigest(digest) ? digest : reference.digest;
+      return announcedDigest(reply) ?? reference.digest ?? 'not announced';
     };
-    return this.#ifFound(() => this.#client.fetch(request, read, signal));
+    const request = manifestRequest(reference, 'HEAD');
+    const found = await this.#ifFound(() => this.#client.fetch(request, read, signal));
+    return found === 'not announced' ? (await this.#manifestAt(reference, signal))?.digest : found;
   }
 
   async pushBlob(
@@ -113,7 +103,7 @@ class BuiltinPusher implements Pusher {
   }
 
   async pushManifest(at: Reference, manifest: PushedManifest, signal: AbortSignal): Promise<void> {
-    const put = async (name: string, { bytes, mediaType }: PushedManifest): Promise<boolean> => {
+    const put = async (name: string, { bytes, mediaType }: Pick<PushedManifest, 'bytes' | 'mediaType'>) => {
       const request: RegistryRequest = {
         ...requestFor(at, 'manifest', name),
         method: 'PUT',
@@ -131,22 +121,23 @@ class BuiltinPusher implements Pusher {
         signal,
       );
     };
-    const get = (tag: string): Promise<Buffer | undefined> => {
-      const request: RegistryRequest = {
-        ...requestFor({ ...at, tag }, 'manifest', tag),
-        method: 'GET',
-        path: `manifests/${tag}`,
-        headers: { accept: MANIFEST_TYPES },
-      };
-      const read = (reply: Reply) => readBody(reply, MANIFEST_BYTES, this.#transport.timeoutMs, signal);
-      return this.#ifFound(() => this.#client.fetch(request, read, signal));
-    };
     const isListed = await put(at.tag ?? manifest.digest, manifest);
-    if (manifest.subject !== undefined && !isListed) await addReferrer(manifest, manifest.subject, { get, put });
+    const tagged = manifest.subject === undefined || isListed ? undefined : referrersTag(at, manifest.subject);
+    if (tagged?.tag === undefined) return;
+    const before = await this.#manifestAt(tagged, signal);
+    const index = withReferrer(before?.bytes, manifest);
+    if (index !== undefined) await put(tagged.tag, index);
   }
 
   close(): Promise<void> {
     return this.#transport.close();
+  }
+
+  #manifestAt(reference: Reference, signal: AbortSignal): Promise<RawManifest | undefined> {
+    const request = manifestRequest(reference, 'GET');
+    const read = (reply: Reply): Promise<RawManifest> =>
+      readManifest(reply, reference, request.purpose, this.#transport.timeoutMs, signal);
+    return this.#ifFound(() => this.#client.fetch(request, read, signal));
   }
 
   async #ifFound<T>(work: () => Promise<T>): Promise<T | undefined> {
@@ -157,6 +148,15 @@ class BuiltinPusher implements Pusher {
       throw error;
     }
   }
+}
+
+function manifestRequest(reference: Reference, method: 'GET' | 'HEAD'): RegistryRequest {
+  return {
+    ...requestFor(reference, 'manifest'),
+    method,
+    path: `manifests/${reference.digest ?? reference.tag}`,
+    headers: { accept: ACCEPTED_MANIFESTS },
+  };
 }
 
 function requestFor(

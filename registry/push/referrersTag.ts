@@ -11,20 +11,17 @@ export interface PushedManifest {
   readonly subject?: Digest;
 }
 
-interface ManifestAccess {
-  readonly get: (tag: string) => Promise<Buffer | undefined>;
-  readonly put: (tag: string, manifest: PushedManifest) => Promise<unknown>;
-}
-
 /**
- * Lists a referrer in the index under the tag that clients look at where a registry has no referrers API (distribution-spec 1.1,
- * Referrers Tag Schema). Two clients that push referrers of one subject at the same time may lose one: the specification says so.
+ * Adds a referrer to the index under the tag that clients look at where a registry has no referrers API (distribution-spec 1.1,
+ * Referrers Tag Schema). `index` is the JSON of the present one, if there is one. Returns undefined if it lists the referrer. Two
+ * clients that push referrers of one subject at the same time may lose one: the specification says so.
  */
-export async function addReferrer(manifest: PushedManifest, subject: Digest, access: ManifestAccess): Promise<void> {
-  const [algorithm = '', hash = ''] = subject.split(':');
-  const tag = `${algorithm.slice(0, 32)}-${hash.slice(0, 64)}`;
-  const before = entriesOf(await access.get(tag));
-  if (before.some(entry => entry.digest === manifest.digest)) return;
+export function withReferrer(
+  index: Buffer | undefined,
+  manifest: PushedManifest,
+): Pick<PushedManifest, 'bytes' | 'mediaType'> | undefined {
+  const before = entriesOf(index);
+  if (before.some(entry => entry.digest === manifest.digest)) return undefined;
   const { annotations } = JSON.parse(manifest.bytes.toString('utf8')) as { annotations?: object | null };
   const entry = {
     mediaType: manifest.mediaType,
@@ -33,13 +30,12 @@ export async function addReferrer(manifest: PushedManifest, subject: Digest, acc
     ...(manifest.artifactType === undefined ? {} : { artifactType: manifest.artifactType }),
     ...(annotations == null ? {} : { annotations }),
   };
-  const index = { schemaVersion: 2, mediaType: INDEX_TYPE, manifests: [...before, entry] };
-  const bytes = Buffer.from(JSON.stringify(index));
-  await access.put(tag, { digest: manifest.digest, mediaType: INDEX_TYPE, bytes });
+  const extended = { schemaVersion: 2, mediaType: INDEX_TYPE, manifests: [...before, entry] };
+  return { mediaType: INDEX_TYPE, bytes: Buffer.from(JSON.stringify(extended)) };
 }
 
-function entriesOf(bytes: Buffer | undefined): readonly { readonly digest?: unknown }[] {
-  if (bytes === undefined) return [];
-  const { manifests } = JSON.parse(bytes.toString('utf8')) as { manifests?: readonly { digest?: unknown }[] | null };
+function entriesOf(index: Buffer | undefined): readonly { readonly digest?: unknown }[] {
+  if (index === undefined) return [];
+  const { manifests } = Object(JSON.parse(index.toString('utf8'))) as { manifests?: unknown };
   return Array.isArray(manifests) ? manifests : [];
 }

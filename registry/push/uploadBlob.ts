@@ -1,9 +1,10 @@
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RegistryClient, RegistryRequest } from '../builtin/client/registryClient.ts';
-import type { Reply } from '../builtin/http/reply.ts';
+import { type Reply, requestOf } from '../builtin/http/reply.ts';
 import { dropBody } from '../builtin/transport/bodies.ts';
 import { RegistryProtocol, RegistryRedirect, RegistryRefusal } from '../errors.ts';
+import { redactTarget } from '../hosts/redact.ts';
 import type { Digest } from '../reference.ts';
 
 /** A blob to push. */
@@ -41,16 +42,17 @@ export async function uploadBlob(
   mountFrom: string | undefined,
   signal: AbortSignal,
 ): Promise<'mounted' | 'uploaded' | 'present'> {
-  let location = await start(upload, blob, mountFrom, signal).catch((error: unknown) => {
+  const location = await start(upload, blob, mountFrom, signal).catch((error: unknown) => {
     // Some registries refuse to mount instead of beginning an upload.
     if (mountFrom === undefined || !(error instanceof RegistryRefusal) || error.temporary) throw error;
     return start(upload, blob, undefined, signal);
   });
   if (location === undefined) return 'mounted';
+  let session: Session = { location, received: 0 };
   for (let attempt = 1; ; attempt++) {
     try {
-      if (attempt === 1) await putWhole(upload, blob, location, signal);
-      else location = await putRest(upload, blob, location, signal);
+      if (attempt === 1) await putWhole(upload, blob, session.location, signal);
+      else await putRest(upload, blob, session, signal);
       return 'uploaded';
     } catch (error) {
       signal.throwIfAborted();
@@ -61,11 +63,19 @@ export async function uploadBlob(
       );
       await sleep(delayMs, undefined, { signal });
       if (await upload.exists()) return 'uploaded';
-      // The registry may have forgotten the upload.
-      if ((await receivedBytes(upload, location, signal)) === undefined)
-        location = (await start(upload, blob, undefined, signal)) ?? location;
+      session = (await sessionAt(upload, session.location, signal)) ?? {
+        location: (await start(upload, blob, undefined, signal)) ?? session.location,
+        received: 0,
+      };
     }
   }
+}
+
+/** An upload that a registry has begun. Its URL may change with each reply (distribution-spec 1.1, Pushing a blob in chunks). */
+interface Session {
+  location: URL;
+  /** How many bytes the registry has. */
+  received: number;
 }
 
 function mayTryAgain(error: RegistryRefusal): boolean {
@@ -110,12 +120,11 @@ async function putWhole(upload: Upload, blob: PushBlob, location: URL, signal: A
   await upload.client.fetch(put, reply => dropBody(reply, signal), signal, 0);
 }
 
-/** Sends what the registry lacks in chunks, then completes the upload. @returns the upload's last URL */
-async function putRest(upload: Upload, blob: PushBlob, first: URL, signal: AbortSignal): Promise<URL> {
+/** Sends what the registry lacks in chunks, then completes the upload. Keeps `session` up to date. */
+async function putRest(upload: Upload, blob: PushBlob, session: Session, signal: AbortSignal): Promise<void> {
   const { client, request, onBytes } = upload;
-  let location = first;
-  let at = (await receivedBytes(upload, location, signal)) ?? 0;
-  for await (const chunk of chunksFrom(await blob.open(signal), at)) {
+  for await (const chunk of chunksFrom(await blob.open(signal), session.received)) {
+    const { location, received: at } = session;
     const patch: RegistryRequest = {
       ...request,
       method: 'PATCH',
@@ -124,7 +133,7 @@ async function putRest(upload: Upload, blob: PushBlob, first: URL, signal: Abort
       accept: [202, 204],
       body: async () => chunk,
     };
-    location = await client.fetch(
+    session.location = await client.fetch(
       patch,
       async reply => {
         await dropBody(reply, signal);
@@ -133,27 +142,26 @@ async function putRest(upload: Upload, blob: PushBlob, first: URL, signal: Abort
       signal,
       0,
     );
-    at += chunk.length;
+    session.received += chunk.length;
     onBytes(chunk.length);
   }
   const put: RegistryRequest = {
     ...request,
     method: 'PUT',
-    path: withDigest(location, blob.digest),
+    path: withDigest(session.location, blob.digest),
     headers: { ...OCTETS, 'content-length': '0' },
     accept: [201, 202, 204],
     body: async () => Buffer.alloc(0),
   };
   await client.fetch(put, reply => dropBody(reply, signal), signal, 0);
-  return location;
 }
 
-/** @returns how many bytes an upload has; undefined if the registry does not know it */
-async function receivedBytes(
+/** @returns what the registry has of an upload; undefined if it does not know the upload */
+async function sessionAt(
   { client, request }: Upload,
   location: URL,
   signal: AbortSignal,
-): Promise<number | undefined> {
+): Promise<Session | undefined> {
   const get: RegistryRequest = { ...request, method: 'GET', path: location, accept: [204] };
   try {
     return await client.fetch(
@@ -162,7 +170,8 @@ async function receivedBytes(
         await dropBody(reply, signal);
         const [, last] = /^(?:bytes=)?0-(\d+)$/.exec(reply.headers.range?.toString() ?? '') ?? [];
         // "0-0" is one byte, or none: all is sent again then.
-        return last === undefined || last === '0' ? 0 : Number(last) + 1;
+        const received = last === undefined || last === '0' ? 0 : Number(last) + 1;
+        return { location: locationOf(reply, location), received };
       },
       signal,
     );
@@ -211,13 +220,17 @@ function locationOf(reply: Reply, before?: URL): URL {
   const text = reply.headers.location?.toString();
   const { url } = reply.request;
   const location = text === undefined ? before : URL.canParse(text, url.href) ? new URL(text, url) : undefined;
-  if (location === undefined)
+  if (location === undefined || !/^https?:$/.test(location.protocol))
     throw new RegistryProtocol(`${url.host} did not say where the upload goes`, {
       subject: url.host,
-      expected: 'a Location header',
-      found: text ?? 'none',
-      hint: 'Check that no proxy in front of the registry removes headers.',
+      status: reply.status,
+      request: requestOf(reply),
+      expected: 'a Location header with an http or https URL',
+      found: text === undefined ? 'none' : redactTarget(text),
+      hint: 'Check that no proxy in front of the registry removes or changes headers.',
     });
+  location.username = '';
+  location.password = '';
   if (url.protocol === 'https:' && location.protocol === 'http:')
     throw new RegistryRedirect(`${url.host} sends the upload from https to http`, {
       subject: url.host,
