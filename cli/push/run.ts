@@ -1,9 +1,9 @@
 import process from 'node:process';
 import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
+import { plural } from '../../base/words.ts';
 import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import { type PushReport, pushImages } from '../../mirror/bundle/pushImages.ts';
-import { plural } from '../../mirror/json/problem.ts';
 import { readPluginManifest, requirePrefix } from '../../mirror/manifest/readManifest.ts';
 import { Session } from '../../mirror/session.ts';
 import { jobToInspect, selectVersions } from '../../mirror/sync/sync.ts';

@@ -55,16 +55,23 @@ function build(): void {
   chmodSync(join(root, 'dist/cli/main.js'), 0o755);
 }
 
+/**
+ * What changes how the command behaves in this shell or CI service must not change what tests see: colours, frozen lockfiles
+ * and annotations in CI, proxies, and the variables of options.
+ */
+function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const settings = /^(?:CI|GITHUB_.*|FORCE_COLOR|NO_COLOR|(?:HTTPS?|ALL)_PROXY|PLUGIN_MIRROR_(?!TEST_).*)$/i;
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !settings.test(name)));
+}
+
 async function run(paths: readonly string[], atOnce: number): Promise<number> {
   const reporter = ['--test-reporter=./scripts/test/reporter.js', '--test-reporter-destination=stdout'];
   const compiled = ['--import', './scripts/test/loader.js', '--enable-source-maps'];
   const command = [...compiled, '--test', `--test-concurrency=${atOnce}`, ...reporter, ...options, ...paths];
-  // FORCE_COLOR would colour what tests compare; Node's runner sets it by itself if its own output is a terminal.
-  const { FORCE_COLOR: _, ...inherited } = process.env;
   const marks = { PLUGIN_MIRROR_TEST_BUILT: '1', PLUGIN_MIRROR_TEST_SLOW: runsAll || runsOne ? '1' : '0' };
   const child = spawn(process.execPath, command, {
     cwd: root,
-    env: { ...inherited, ...marks },
+    env: { ...withoutSettings(process.env), ...marks },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   child.stdout.pipe(process.stdout, { end: false });
