@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { constants, createReadStream } from 'node:fs';
 import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -49,7 +49,8 @@ export async function openParts(path: string): Promise<PartFiles> {
   let size = 0;
   try {
     for (const file of paths) {
-      const handle = await open(file, 'r').catch((error: unknown) => {
+      // Without O_NONBLOCK, opening a FIFO would wait for a writer forever.
+      const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => {
         throw unreadable(file, error);
       });
       const info = await handle.stat();
@@ -131,7 +132,9 @@ function byNumber(one: string, other: string): number {
 async function readSums(path: string, required: boolean): Promise<ReadonlyMap<string, string> | undefined> {
   let text: string;
   try {
-    if ((await stat(path)).size > MAX_SUM_BYTES) throw new Error(`it is larger than ${MAX_SUM_BYTES} bytes`);
+    const info = await stat(path);
+    if (!info.isFile()) throw new Error('something that is not a regular file');
+    if (info.size > MAX_SUM_BYTES) throw new Error(`it is larger than ${MAX_SUM_BYTES} bytes`);
     text = await readFile(path, 'utf8');
   } catch (error) {
     if (!required && errno(error) === 'ENOENT') return undefined;

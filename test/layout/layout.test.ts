@@ -14,6 +14,7 @@ import { IMAGE_NAME, type LayoutEntry, parseIndex, REF_NAME } from '../../layout
 import { openLayout } from '../../layout/openLayout.ts';
 import { openFileSink } from '../../layout/partWriter.ts';
 import { type BlobSource, type LayoutContent, writeFolderLayout, writeTarLayout } from '../../layout/writeLayout.ts';
+import { tarOf as archiveOf } from '../support/archive.ts';
 import { refused } from '../support/refused.ts';
 
 const run = promisify(execFile);
@@ -161,6 +162,10 @@ test('a tar that is cut off anywhere is refused', async () => {
   }
 });
 
+function entriesOf(...names: readonly string[]): Buffer {
+  return archiveOf(names.map(name => ({ name, body: Buffer.from('{}') })));
+}
+
 test('what is no layout is refused by what it is', async () => {
   const file = async (name: string, bytes: Buffer | string): Promise<string> => {
     await writeFile(join(dir, name), bytes);
@@ -171,6 +176,11 @@ test('what is no layout is refused by what it is', async () => {
     await create({ file: path, cwd: dir, portable: true, preservePaths: true }, [...files]);
     return path;
   };
+  const fifo = async (name: string): Promise<string> => {
+    await run('mkfifo', [join(dir, name)]);
+    return join(dir, name);
+  };
+  await fifo('b.tar.sha256');
   await file('manifest.json', '[]');
   await file('oci-layout', '{"imageLayoutVersion":"9"}');
   await symlink('manifest.json', join(dir, 'link.json'));
@@ -183,13 +193,10 @@ test('what is no layout is refused by what it is', async () => {
     [await tarOf('version.tar', ['oci-layout', 'manifest.json']), /imageLayoutVersion "9"/],
     [await tarOf('twice.tar', ['oci-layout', 'oci-layout']), /oci-layout twice/],
     [await tarOf('linked.tar', ['oci-layout', 'link.json']), /which is a SymbolicLink/],
-    [
-      await tarOf(
-        'up.tar',
-        ['oci-layout', '../manifest.json'].map(name => name),
-      ).catch(() => join(dir, 'up.tar')),
-      /./,
-    ],
+    [await file('up.tar', entriesOf('oci-layout', '../manifest.json')), /the name "\.\.\/manifest\.json"/],
+    [await file('absolute.tar', entriesOf('/oci-layout')), /the name "\/oci-layout"/],
+    [await fifo('pipe.tar'), /not a regular file/],
+    [`${await file('b.tar', whole)}.sha256`, /not a regular file/],
     [dir, /imageLayoutVersion "9"/],
   ];
   for (const [path, pattern] of cases) assert.match((await refusal(path)).text, pattern, path);
