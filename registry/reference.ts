@@ -46,10 +46,15 @@ export function isRegistry(text: string): boolean {
   return URL.canParse(`https://${text}`);
 }
 
-/** Returns the hint for a host that is refused only because of an underscore; undefined for any other text. */
-export function underscoreHint(host: string): string | undefined {
-  if (!host.includes('_') || !isRegistry(host.replaceAll('_', '-'))) return undefined;
-  return `The underscore in ${host} is not allowed in a host name (RFC 1123), and docker refuses it, too: give the host another name, such as ${host.replaceAll('_', '-')}, for instance with a network alias in docker compose.`;
+/** Returns the hint for a host that one correction makes valid; undefined for any other text. */
+export function hostHint(host: string): string | undefined {
+  if (host.includes('_') && isRegistry(host.replaceAll('_', '-')))
+    return `The underscore in ${host} is not allowed in a host name (RFC 1123), and docker refuses it, too: give the host another name, such as ${host.replaceAll('_', '-')}, for instance with a network alias in docker compose.`;
+  const withoutDot = host.replace(/\.(?=:|$)/, '');
+  if (withoutDot !== host && isRegistry(withoutDot))
+    return `A host name in an image reference has no dot at its end, for docker, too: write ${withoutDot}.`;
+  const [, port] = /^[^:]+:(\d*)$/.exec(host) ?? [];
+  return port === undefined || isRegistry(host) ? undefined : 'A port is a number from 1 to 65535.';
 }
 
 export function isRepository(text: string): boolean {
@@ -71,7 +76,7 @@ export function parseReference(ref: string): Reference {
   };
   const slash = text.indexOf('/');
   const registry = slash < 0 ? '' : text.slice(0, slash);
-  if (!isRegistry(registry)) refuse('a registry host before the first "/"', registry || text, underscoreHint(registry));
+  if (!isRegistry(registry)) refuse('a registry host before the first "/"', registry || text, hostHint(registry));
   const [path = '', digest, ...more] = text.slice(slash + 1).split('@');
   if (more.length > 0 || (digest !== undefined && !isDigest(digest)))
     refuse('sha256:<64 lower-case hex digits> or sha512:<128> after "@"', [digest, ...more].join('@'));

@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { type Command, InvalidArgumentError, type Option } from 'commander';
-import { isRegistry, underscoreHint, withoutLogin } from '../../registry/reference.ts';
+import { hostHint, isRegistry, withoutLogin } from '../../registry/reference.ts';
 import { CODINGS, type Coding } from '../../tree/version/codings.ts';
 
 const YES = /^(?:1|true|yes|on)$/i;
@@ -121,7 +121,7 @@ export function hosts(text: string, former: readonly string[] | true | undefined
     throw new InvalidArgumentError(
       text.includes('@')
         ? 'Expected HOST or HOST:PORT without credentials: these come from docker login, or from --username and --password-stdin.'
-        : (underscoreHint(wrong) ?? `Expected HOST or HOST:PORT, without a scheme or a path: ${withoutLogin(wrong)}`),
+        : (hostHint(wrong) ?? `Expected HOST or HOST:PORT, without a scheme or a path: ${withoutLogin(wrong)}`),
     );
   return names;
 }

@@ -39,6 +39,9 @@ export interface CiFinding {
   readonly column?: number;
 }
 
+/** Not codes of errors: what a run reports as a warning. */
+const [WARNING, FILE_CHANGED, TAG_MOVED] = ['WARNING', 'FILE_CHANGED', 'TAG_MOVED'];
+
 const subjectOf = ({ name, version }: { readonly name: string; readonly version: string }) => `${name} ${version}`;
 
 export function ofSync(manifest: string, report: SyncReport): CiReport {
@@ -57,7 +60,7 @@ export function ofSync(manifest: string, report: SyncReport): CiReport {
       ...drift.map(
         ({ name, version, reference, lockedDigest, foundDigest, local }): CiFinding => ({
           level: 'warning',
-          code: local ? 'FILE_CHANGED' : 'TAG_MOVED',
+          code: local ? FILE_CHANGED : TAG_MOVED,
           subject: subjectOf({ name, version }),
           message: `${reference} was ${lockedDigest}, and is now ${foundDigest}`,
           name,
@@ -68,7 +71,7 @@ export function ofSync(manifest: string, report: SyncReport): CiReport {
         warnings.map(
           (message): CiFinding => ({
             level: 'warning',
-            code: 'WARNING',
+            code: WARNING,
             subject: subjectOf({ name, version }),
             message,
             name,

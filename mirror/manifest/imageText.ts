@@ -1,11 +1,11 @@
 import {
   type Digest,
+  hostHint,
   isDigest,
   isHost,
   isRegistry,
   isRepository,
   isTag,
-  underscoreHint,
   withoutLogin,
 } from '../../registry/reference.ts';
 import { quoted } from '../json/problem.ts';
@@ -53,7 +53,7 @@ export function parseRegistryPrefix(text: string): RegistryPrefix | Fault {
   const slash = text.indexOf('/');
   const registry = slash < 0 ? text : text.slice(0, slash);
   const prefix = slash < 0 ? '' : text.slice(slash + 1).replace(/\/$/, '');
-  if (!isRegistry(registry)) return { found: quoted(withoutLogin(text)), expected, ...underscoreIn(registry) };
+  if (!isRegistry(registry)) return { found: quoted(withoutLogin(text)), expected, ...hintFor(registry) };
   if (prefix !== '' && !isRepository(prefix))
     return { found: quoted(withoutLogin(text)), expected: `${expected}, the prefix in lower case` };
   return { registry, prefix };
@@ -82,12 +82,12 @@ export function parseImage(text: string, base: RegistryPrefix): ImageParts | Fau
   const registry = whole ? first : base.registry;
   const repository = whole ? name.slice(slash + 1) : base.prefix === '' ? name : `${base.prefix}/${name}`;
   if (scheme !== undefined && !whole)
-    return { found: shown(text), expected: 'oci://HOST/REPOSITORY', ...underscoreIn(first) };
+    return { found: shown(text), expected: 'oci://HOST/REPOSITORY', ...hintFor(first) };
   if (!isRepository(repository))
     return {
       found: shown(text),
       expected: `${expected}; a repository has lower-case letters, digits, ".", "_", "-" and "/", at most 255`,
-      ...underscoreIn(/[.:]/.test(first) ? first : ''),
+      ...hintFor(/[.:]/.test(first) ? first : ''),
     };
   return {
     registry,
@@ -97,8 +97,8 @@ export function parseImage(text: string, base: RegistryPrefix): ImageParts | Fau
   };
 }
 
-function underscoreIn(host: string): Pick<Fault, 'hint'> {
-  const hint = underscoreHint(host);
+function hintFor(host: string): Pick<Fault, 'hint'> {
+  const hint = hostHint(host);
   return hint === undefined ? {} : { hint };
 }
 

@@ -37,6 +37,16 @@ export function parseCredentialsFile(text: string, path: string): CredentialsFil
   const json = parseObject(text, path);
   for (const key of ['auths', 'credHelpers'] as const) requireKind(json, key, 'an object', isObject, path);
   requireKind(json, 'credsStore', 'a text', value => typeof value === 'string', path);
+  const misplaced = ['auths', 'credHelpers', 'credsStore'].some(key => key in json)
+    ? undefined
+    : entriesOf(json).find(([, value]) => isObject(value) && (isText(value.auth) || isText(value.password)));
+  if (misplaced !== undefined)
+    throw new RegistryCredentials(`${kindOf(path)} has the entry of ${misplaced[0]}, but no "auths" around it`, {
+      subject: path,
+      expected: CONTENT,
+      found: `an entry ${JSON.stringify(misplaced[0])} at the top`,
+      hint: `Put the entries into an object: {"auths": {${JSON.stringify(misplaced[0])}: …}}.`,
+    });
   const auths = new Map<string, Credential>();
   for (const [key, value] of entriesOf(json.auths)) {
     const credential = credentialOf(value, key, path);
@@ -132,14 +142,20 @@ export function credentialFrom(username: string, password: string, source: strin
   return { kind: 'password', username, password, source };
 }
 
+/** A byte order mark and a line break, which `echo` and some editors add before text becomes base64, are not part of it. */
 function decodeAuth(auth: string, key: string, path: string): { username: string; password: string } {
-  const text = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '');
+  const bytes = Buffer.from(auth, 'base64');
+  const text = bytes
+    .toString('utf8')
+    .replace(/^\ufeff/, '')
+    .replace(/[\r\n\0]+$/, '');
+  const isWide = isUtf16(Buffer.from(text));
   const colon = text.indexOf(':');
-  if (colon > 0) return { username: text.slice(0, colon), password: text.slice(colon + 1) };
+  if (colon > 0 && !isWide) return { username: text.slice(0, colon), password: text.slice(colon + 1) };
   throw new RegistryCredentials(`The credentials for ${key} in ${path} cannot be read`, {
     subject: path,
-    expected: 'auths["…"].auth as base64 of USER:PASSWORD',
-    found: 'something else',
+    expected: 'auths["…"].auth as base64 of USER:PASSWORD in UTF-8',
+    found: isWide ? 'base64 of UTF-16' : 'something else',
     hint: `Log in again, for instance with "docker login", or fix the entry of ${key}.`,
   });
 }
@@ -175,7 +191,7 @@ function requireKind(
     subject: path,
     expected: CONTENT,
     found: `${Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`} at ${key}`,
-    hint: 'Fix the file, or name another with --registry-config.',
+    hint: `Fix ${path}, or name a file with --registry-config.`,
   });
 }
 

@@ -60,9 +60,9 @@ export class CredentialsSource {
   /** Returns a hint that names keys of files for other repositories of this host; empty if there are none. */
   async hintFor(host: string, repository: string): Promise<string> {
     for (const { path, auths } of (await this.#files) ?? []) {
-      const others = [...auths.keys()].filter(
-        key => isNamespaceOf(key, host) && !keysFor(host, repository).includes(key),
-      );
+      // A warning names the keys that fit no repository.
+      const excluded = [...keysFor(host, repository), ...unusableKeys(auths, host)];
+      const others = [...auths.keys()].filter(key => isNamespaceOf(key, host) && !excluded.includes(key));
       if (others.length > 0)
         return ` ${path} has credentials only for ${others.slice(0, 3).join(', ')}, which do not fit ${repository}.`;
     }

@@ -1,7 +1,7 @@
 import { causeKeyOf, rootOf } from '../../base/refusal.ts';
 import { FirstRequest } from '../concurrency/firstRequest.ts';
 import { RegistryAllFailed, RegistryOptionsInvalid, RegistryRateLimited, RegistryRefusal } from '../errors.ts';
-import { formatReference, isRegistry, isRepository, type Reference, underscoreHint } from '../reference.ts';
+import { formatReference, hostHint, isRegistry, isRepository, type Reference } from '../reference.ts';
 import { HostHealth, hostFaultOf } from './hostHealth.ts';
 
 /** Retries at a host while another one can be asked instead. */
@@ -167,8 +167,7 @@ function parseMirror(host: string, text: string): RegistryPrefix {
     subject: host,
     expected: 'HOST, HOST:PORT or either with /PREFIX',
     found: text,
-    hint:
-      underscoreHint(registry) ?? 'Write mirrors as harbor.example.com/higress, without https:// and without a tag.',
+    hint: hostHint(registry) ?? 'Write mirrors as harbor.example.com/higress, without https:// and without a tag.',
   });
 }
 

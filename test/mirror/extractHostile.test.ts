@@ -26,21 +26,21 @@ const crowdedBy = (...entries: TarEntry[]) => layer(gzip(Buffer.concat([crowd, t
 test('hostile archives are refused with the reason', async () => {
   const long = 'x'.repeat(5000);
   const cases: [string, TestImage, string, RegExp][] = [
-    ['traversal', of({ ...plugin, name: '../plugin.wasm' }), 'LAYER_HOSTILE', /leaves the layer/],
+    ['traversal', of({ ...plugin, name: '../plugin.wasm' }), 'LAYER_HOSTILE', /lead out of the layer/],
     [
       'traversal next to it',
       of(plugin, { name: 'a/../../../etc/cron.d/x', body: 'x' }),
       'LAYER_HOSTILE',
-      /leaves the layer/,
+      /lead out of the layer/,
     ],
-    ['absolute traversal', of({ ...plugin, name: '/../plugin.wasm' }), 'LAYER_HOSTILE', /leaves the layer/],
+    ['absolute traversal', of({ ...plugin, name: '/../plugin.wasm' }), 'LAYER_HOSTILE', /lead out of the layer/],
     ['two spellings, one absolute', of(plugin, { ...plugin, name: '/plugin.wasm' }), 'LAYER_HOSTILE', /twice/],
-    ['pax traversal', of({ ...plugin, pax: { path: '../../plugin.wasm' } }), 'LAYER_HOSTILE', /leaves the layer/],
+    ['pax traversal', of({ ...plugin, pax: { path: '../../plugin.wasm' } }), 'LAYER_HOSTILE', /lead out of the layer/],
     [
       'GNU traversal',
       of({ ...plugin, name: `${'../'.repeat(50)}plugin.wasm`, longNames: 'gnu' }),
       'LAYER_HOSTILE',
-      /leaves/,
+      /lead out of the layer/,
     ],
     [
       'a symlink',
@@ -74,7 +74,7 @@ test('hostile archives are refused with the reason', async () => {
       'a hard link out of the layer',
       of({ name: 'plugin.wasm', type: 'link', linkTo: '../etc/passwd' }),
       'LAYER_HOSTILE',
-      /leaves the layer/,
+      /lead out of the layer/,
     ],
     ['a device', of({ name: 'plugin.wasm', type: 'character' }), 'LAYER_HOSTILE', /a device/],
     ['a block device', of({ name: 'plugin.wasm', type: 'block' }), 'LAYER_HOSTILE', /a device/],

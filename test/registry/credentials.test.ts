@@ -169,6 +169,31 @@ test('a credentials file in UTF-16 is refused as such', async () => {
   }
 });
 
+test('base64 of a login is read with what echo and editors add, and refused as UTF-16', async () => {
+  const wide = (text: string) => Buffer.from(text, 'utf16le').toString('base64');
+  const narrow = (text: string) => Buffer.from(text).toString('base64');
+  const read = async (auth: string) =>
+    find({}, 'h', 'a', { registryConfig: await write('auth.json', { auths: { h: { auth } } }) });
+  for (const text of ['u:p', 'u:p\n', 'u:p\r\n', '\ufeffu:p', 'u:p\0']) {
+    const { username, password } = Object(await read(narrow(text)));
+    assert.deepEqual([username, password], ['u', 'p'], JSON.stringify(text));
+  }
+  for (const text of ['u:p', '\ufeffu:p', 'ü:p'])
+    await assert.rejects(read(wide(text)), (error: RegistryCredentials) => {
+      assert.match(String(error.found), /UTF-16/);
+      return true;
+    });
+});
+
+test('entries of hosts without "auths" around them are refused with the missing level', async () => {
+  for (const content of [{ h: { auth: 'dTpw' } }, { h: { username: 'u', password: 'p' }, HttpHeaders: { a: 'b' } }]) {
+    const registryConfig = await write('flat.json', content);
+    await assert.rejects(find({}, 'h', 'a', { registryConfig }), /has the entry of h, but no "auths" around it/);
+  }
+  for (const content of [{}, { HttpHeaders: { auth: '' }, plugins: {} }])
+    assert.equal(await find({}, 'h', 'a', { registryConfig: await write('none.json', content) }), undefined);
+});
+
 test('keys that fit no registry are reported once, those of other namespaces only in a hint', async () => {
   const login = { username: 'u', password: 'p' };
   for (const [key, reported] of [
@@ -191,6 +216,9 @@ test('keys that fit no registry are reported once, those of other namespaces onl
   await source.find('h', 'elsewhere/a', SIGNAL);
   assert.match(await source.hintFor('h', 'elsewhere/a'), /only for h\/team, which do not fit elsewhere\/a/);
   assert.equal(await source.hintFor('h', 'team/a'), '');
+  const reported = new CredentialsSource({ registryConfig: await write('keys.json', { auths: { 'h/team/': login } }) });
+  await reported.find('h', 'elsewhere/a', SIGNAL);
+  assert.equal(await reported.hintFor('h', 'elsewhere/a'), '');
 });
 
 test('options go before files, and only for the hosts that they are for', async () => {

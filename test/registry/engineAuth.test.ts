@@ -277,6 +277,7 @@ test('challenges that cannot be answered end in a clear error', async context =>
     await assert.rejects(engine.fetchManifest({ registry, repository: 'a/b', tag: '1' }, SIGNAL), (error: unknown) => {
       assert.ok(error instanceof (words.source.includes('login') ? RegistryUnauthorized : RegistryProtocol), challenge);
       assert.match(error.message, words, challenge);
+      if (challenge === 'Negotiate') assert.match(error.hint, /a login by negotiate, which registries do not use/i);
       return true;
     });
     assert.equal(engine.traffic.requests, 1, challenge);

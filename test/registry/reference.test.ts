@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import {
   formatReference,
+  hostHint,
   isDigest,
   isRegistry,
   isRepository,
@@ -10,7 +11,6 @@ import {
   parseReference,
   type Reference,
   ReferenceInvalid,
-  underscoreHint,
 } from '../../registry/reference.ts';
 
 const label = fc.stringMatching(/^[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,8}[a-zA-Z0-9])?$/);
@@ -80,11 +80,19 @@ test('text that only looks like an address is not a host', () => {
     assert.ok(isRegistry(text), text);
 });
 
-test('a host is said to be refused for its underscore, if it is', () => {
+test('the hint of a host names its underscore, the dot at its end or its port', () => {
+  for (const [host, words] of [
+    ['oci.example.com.', /write oci\.example\.com\.$/],
+    ['oci.example.com.:443', /write oci\.example\.com:443\.$/],
+    ['127.0.0.1:70000', /1 to 65535/],
+    ['a:0', /1 to 65535/],
+    ['a:', /1 to 65535/],
+  ] as const)
+    assert.match(hostHint(host) ?? '', words, host);
+
   for (const host of ['local_registry:5000', 'my_host.example', 'x_a.b'])
-    assert.match(underscoreHint(host) ?? '', /underscore/);
-  for (const host of ['local-registry:5000', 'a_b:99999', 'a_b/c', '', '_'])
-    assert.equal(underscoreHint(host), undefined, host);
+    assert.match(hostHint(host) ?? '', /underscore/);
+  for (const host of ['local-registry:5000', 'a_b/c', '', '_']) assert.equal(hostHint(host), undefined, host);
   assert.throws(
     () => parseReference('local_registry:5000/p/a:1'),
     (error: unknown) => {

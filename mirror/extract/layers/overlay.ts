@@ -131,7 +131,8 @@ export function normalisePath(raw: string): string {
   const bare = raw.endsWith('/') ? raw.slice(0, -1) : raw;
   if (!UNUSUAL.test(bare)) return bare;
   const parts = raw.split('/').filter(part => part !== '' && part !== '.');
-  if (parts.includes('..')) throw new EntryHostile(`an entry leaves the layer: ${raw}`);
+  if (parts.includes('..'))
+    throw new EntryHostile(`the name of an entry contains "..", which can lead out of the layer: ${raw}`);
   return parts.join('/');
 }
 

@@ -94,12 +94,13 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
     });
   const other = namedBy !== undefined || context.isKnownRegistry ? undefined : otherThanRegistry(reply, body);
   if (status === 401) {
-    // RFC 9110, 11.6.1: a 401 must have a challenge, so this is not a registry, or a broken one.
-    const hostwide = parseChallenges(reply.headers['www-authenticate']).length === 0;
+    const schemes = parseChallenges(reply.headers['www-authenticate']).map(({ scheme }) => scheme);
+    // Registries use these two. RFC 9110, 11.6.1: a 401 must have a challenge, so this is not a registry, or a broken one.
+    const hostwide = !schemes.some(scheme => ['basic', 'bearer'].includes(scheme));
     const more = { ...details, ...ifTokenTooNew(reply), hostwide };
     if (hostwide && other !== undefined)
       return new RegistryUnauthorized(`${host} ${other}`, { ...more, hint: noRegistryHint(url) });
-    return unauthorizedError(purpose, context, more);
+    return unauthorizedError(purpose, context, more, hostwide ? unknownLogin(schemes) : '');
   }
   if (status === 403 && other !== undefined)
     return new RegistryDenied(`${host} ${other}`, {
@@ -192,7 +193,13 @@ export function webPageError(reply: Reply, subject: string): RegistryProtocol {
   );
 }
 
-function unauthorizedError(purpose: Purpose, context: ReplyContext, details: Details): RegistryRefusal {
+/** Returns a further sentence of the hint for challenges that no client of a registry can answer. */
+function unknownLogin(schemes: readonly string[]): string {
+  if (schemes.length === 0) return '';
+  return ` The host asks for a login by ${schemes.join(' or ')}, which registries do not use: a proxy or another server may answer there.`;
+}
+
+function unauthorizedError(purpose: Purpose, context: ReplyContext, details: Details, more = ''): RegistryRefusal {
   if (context.credentialSource === undefined && context.helperFailure !== undefined)
     return withoutHelperError(purpose.registry, purpose.repository, context.helperFailure, details);
   if (context.credentialSource === undefined)
@@ -200,14 +207,14 @@ function unauthorizedError(purpose: Purpose, context: ReplyContext, details: Det
       `${purpose.registry} does not allow ${purpose.repository} to be ${purpose.writes ? 'written' : 'read'} without a login`,
       {
         ...details,
-        hint: LOGIN_HINT + (context.credentialHint ?? ''),
+        hint: LOGIN_HINT + (context.credentialHint ?? '') + more,
       },
     );
   return new RegistryUnauthorized(
     `${purpose.registry} does not allow ${purpose.repository} to be ${purpose.writes ? 'written' : 'read'}${withCredentials(context)}`,
     {
       ...details,
-      hint: `Either the credentials are wrong or out of date, or the repository does not exist: log in again, and check the name.`,
+      hint: `Either the credentials are wrong or out of date, or the repository does not exist: log in again, and check the name.${more}`,
     },
   );
 }
