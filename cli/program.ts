@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { bundleCommand } from './bundle/command.ts';
 import { cacheCommand } from './cache/command.ts';
 import { checkCommand } from './check/command.ts';
+import { completionCommand } from './completion/command.ts';
 import { coverageCommand } from './coverage/command.ts';
 import { doctorCommand } from './doctor/command.ts';
 import { finish } from './exit.ts';
@@ -15,6 +16,7 @@ import { warnOfUnknownVariables } from './options/unknownVariables.ts';
 import { reportUsageError, wantsJson } from './options/wrongLine.ts';
 import { outdatedCommand } from './outdated/command.ts';
 import { pushCommand } from './push/command.ts';
+import { arrangeHelp } from './render/help.ts';
 import { printError } from './render/print.ts';
 import { serveCommand } from './serve/command.ts';
 import { syncCommand } from './sync/command.ts';
@@ -76,6 +78,7 @@ export function buildProgram(version: string): Command {
     importCommand(),
     doctorCommand(),
     cacheCommand(),
+    completionCommand(),
   ])
     program.addCommand(command);
   return configure(program).hook('preSubcommand', (_program, command) => warnOfVariables(program, command.name()));
@@ -90,6 +93,7 @@ function warnOfVariables(program: Command, command: string): Promise<void> | und
 /** Makes a command and those below it throw usage errors, which end in cli/exit.ts like all others. */
 function configure(command: Command): Command {
   for (const below of command.commands) configure(below);
+  if (command.commands.length === 0 || command.parent !== null) arrangeHelp(command);
   return command
     .exitOverride()
     .showSuggestionAfterError()
@@ -99,7 +103,6 @@ function configure(command: Command): Command {
       writeErr: text =>
         wantsJson(command, '--log-format', process.env) && !text.startsWith('{') ? undefined : printError(text),
     })
-    .configureHelp({ sortSubcommands: false })
     .hook('preSubcommand', (_command, below) => applyEnvironment(below, process.env));
 }
 

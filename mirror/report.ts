@@ -18,6 +18,8 @@ export interface Outcome {
   readonly sha256?: string;
   readonly sizeBytes?: number;
   readonly error?: Refusal | Error;
+  /** Of a fetched version: whether the tree lacked it, had damaged files, or had another image. */
+  readonly change?: 'missing' | 'damaged' | 'changed';
   /** Notes for the operator about a version that was mirrored: no ABI export, a tag that could not be checked … */
   readonly warnings: readonly string[];
 }

@@ -20,7 +20,7 @@ async function run(flags: CheckFlags): Promise<void> {
     import('../render/jsonErrors.ts'),
     import('../report/reporting.ts'),
   ]);
-  const stampsFile = stampsFileOf(process.env, flags.out);
+  const stampsFile = stampsFileOf(process.env, flags.tree);
   const reporting = { command: 'check', manifest: flags.manifest, file: flags.report };
   process.exitCode = await withJsonErrors(flags.format, () =>
     withReport(reporting, async collect => {

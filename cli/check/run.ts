@@ -31,7 +31,7 @@ export interface CheckRun {
 
 /** `plugin-mirror check`, once its arguments are read. Returns the exit code. */
 export async function runCheck({ flags, ci, registryOptions, stampsFile, signal, collect }: CheckRun): Promise<number> {
-  const { out: dir, lock, registry, platform, rehash, concurrency } = flags;
+  const { tree: dir, lock, registry, platform, rehash, concurrency } = flags;
   const manifest = await readPluginManifest(flags.manifest);
   const mode = ci ? 'frozen in CI' : 'renewed';
   const job = jobToInspect(manifest, { dir, stampsFile, lock, mode, registry, platform, rehash, concurrency });

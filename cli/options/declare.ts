@@ -7,6 +7,8 @@ import { bytes, hosts, list, path, seconds, wholeNumber } from './environment.ts
  */
 export interface Declared<Value> {
   readonly option: Option;
+  /** The name of the option that this one is another spelling of. */
+  readonly aliasOf?: string;
   /** Only for the type of the value; never set. */
   readonly value?: Value;
 }
@@ -38,6 +40,12 @@ export function requiredPath(flag: string, help: string): Declared<string> {
 /** A size: bytes, or a number with K, M, G or T (powers of 1024). The value is in bytes; undefined if it is not given. */
 export function size(flag: string, help: string): Declared<number | undefined> {
   return { option: declare(flag, help).argParser(bytes) };
+}
+
+/** A former spelling of a path's option. It is accepted with its variable, and not shown. */
+export function formerFile(flag: string, aliasOf: string): Declared<undefined> {
+  const option = declare(flag, `the same as --${aliasOf}`).argParser(path).hideHelp();
+  return { option, aliasOf };
 }
 
 type Range = readonly [least: number, most: number];
@@ -119,8 +127,23 @@ export function severalHosts(flag: string, help: string): Declared<readonly stri
 
 /** Adds all options of a table to a command. */
 export function addOptions(command: Command, options: Readonly<Record<string, Declared<unknown>>>): Command {
-  for (const { option } of Object.values(options)) command.addOption(option);
+  for (const { option, aliasOf } of Object.values(options)) {
+    command.addOption(option);
+    if (aliasOf !== undefined) followAlias(command, option, aliasOf);
+  }
   return command;
+}
+
+/** What is given by an option counts for the one that it is another spelling of; of variables, the present name's. */
+function followAlias(command: Command, option: Option, name: string): void {
+  const key = option.attributeName();
+  command.on(`option:${option.name()}`, () =>
+    command.setOptionValueWithSource(name, command.getOptionValue(key), 'cli'),
+  );
+  command.on(`optionEnv:${option.name()}`, () => {
+    if (command.getOptionValueSource(name) === 'default')
+      command.setOptionValueWithSource(name, command.getOptionValue(key), 'env');
+  });
 }
 
 function declare(flag: string, help: string): Option {

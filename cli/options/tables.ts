@@ -5,6 +5,7 @@ import {
   type Declared,
   duration,
   file,
+  formerFile,
   hostsOrAll,
   negated,
   parsed,
@@ -24,6 +25,9 @@ import { codings, reportFile } from './environment.ts';
 
 const FORMAT = choice('--format <kind>', 'format of the output on stdout', ['text', 'json'], 'text');
 const MANIFEST = file('--manifest <file>', 'the manifest', 'manifest.json');
+/** --out was the name of --tree. */
+const OUT = formerFile('--out <dir>', 'tree');
+const PROGRESS = choice('--progress <kind>', 'redrawn lines in a terminal, or plain ones', ['auto', 'plain'], 'auto');
 export const LOCK = file(
   '--lock <file>',
   'the lockfile (default: next to the manifest, manifest.lock.json for manifest.json)',
@@ -107,7 +111,8 @@ export type RegistryFlags = ValuesOf<typeof REGISTRY_OPTIONS>;
 export const SYNC_OPTIONS = {
   manifest: MANIFEST,
   from: FROM,
-  out: file('--out <dir>', 'the tree to publish into', 'plugins'),
+  tree: file('--tree <dir>', 'the tree to publish into', 'plugins'),
+  out: OUT,
   only: several('--only <glob...>', 'mirror only plugins whose NAME or NAME/VERSION matches; !GLOB excludes'),
   frozen: toggle(
     '--frozen',
@@ -133,13 +138,15 @@ export const SYNC_OPTIONS = {
   quiet: QUIET,
   deadline: duration('--deadline', 'stop the whole run after this long; finished plugins are kept', [0.1, 604_800]),
   ...REGISTRY_OPTIONS,
+  progress: PROGRESS,
   format: FORMAT,
 } as const;
 
 export const CHECK_OPTIONS = {
   manifest: MANIFEST,
   lock: LOCK,
-  out: file('--out <dir>', 'the tree to check', 'plugins'),
+  tree: file('--tree <dir>', 'the tree to check', 'plugins'),
+  out: OUT,
   lockOnly: toggle('--lock-only', 'compare manifest, lockfile and registry only, on a machine without the tree'),
   rehash: REHASH,
   report: REPORT,
@@ -161,6 +168,7 @@ export const BUNDLE_OPTIONS = {
   split: size('--split <size>', 'write parts of at most this size, such as 2G or 650M: FILE.001, FILE.002 …'),
   referrers: negated('--no-referrers', 'leave out signatures, SBOMs and other artifacts that refer to the images'),
   ...REGISTRY_OPTIONS,
+  progress: PROGRESS,
   format: FORMAT,
 } as const;
 
@@ -173,13 +181,15 @@ export const PUSH_OPTIONS = {
   force: action('--force', 'replace tags that lead to other images'),
   referrers: negated('--no-referrers', 'leave out signatures, SBOMs and other artifacts that refer to the images'),
   ...REGISTRY_OPTIONS,
+  progress: PROGRESS,
   format: FORMAT,
 } as const;
 
 export const OUTDATED_OPTIONS = {
   manifest: MANIFEST,
   lock: LOCK,
-  out: file('--out <dir>', 'the tree with the current versions', 'plugins'),
+  tree: file('--tree <dir>', 'the tree with the current versions', 'plugins'),
+  out: OUT,
   pre: action('--pre', 'count pre-releases as newer versions too'),
   all: action('--all', 'list plugins that are up to date as well'),
   exitCode: action('--exit-code', 'exit with 3 if there is a newer version'),

@@ -28,11 +28,11 @@ export interface OutdatedRun {
 
 /** `plugin-mirror outdated`, once its arguments are read. Returns the exit code. */
 export async function runOutdated({ flags, registryOptions, signal, collect }: OutdatedRun): Promise<number> {
-  const { out, lock, registry, concurrency, pre = false } = flags;
+  const { tree, lock, registry, concurrency, pre = false } = flags;
   const manifest = await readPluginManifest(flags.manifest);
   const session = new Session({ openRegistry: openerOf(manifest, registryOptions, registry), signal });
   try {
-    const job = jobToInspect(manifest, { dir: out, lock, registry, concurrency });
+    const job = jobToInspect(manifest, { dir: tree, lock, registry, concurrency });
     const rows = await findOutdated(job, pre, session);
     const unheard = unheardIn(rows);
     printUnheard(printableValue(unheard));

@@ -31,12 +31,12 @@ export interface SyncRun {
 /** Turns the command line into a job. @throws OptionConflict, SelectionEmpty, ReferenceInvalid */
 export async function syncJob(run: SyncRun, manifest: PluginManifest, from?: OpenBundle): Promise<SyncJob> {
   const { flags, stampsFile } = run;
-  const { out, only = from?.only ?? [], registry, platform, update, lock } = flags;
+  const { tree, only = from?.only ?? [], registry, platform, update, lock } = flags;
   const mode = lockfileMode(run);
   // A bundle brings its lockfile along, unless it is read with another manifest.
   const usesOwn = from !== undefined && run.manifestPath === undefined;
   const inTree =
-    flags.prune && only.length > 0 ? await listVersions(resolve(out), { onUnreadable: () => undefined }) : [];
+    flags.prune && only.length > 0 ? await listVersions(resolve(tree), { onUnreadable: () => undefined }) : [];
   const selection = selectVersions(manifest, { only, registry, platform, inTree });
   if (Array.isArray(update)) requireNamed(manifest, selection, update);
   return {
@@ -49,7 +49,7 @@ export async function syncJob(run: SyncRun, manifest: PluginManifest, from?: Ope
       partial: (from?.only.length ?? 0) > 0,
     },
     tree: {
-      dir: out,
+      dir: tree,
       stampsFile,
       rehash: flags.rehash ?? false,
       prune: flags.prune ?? false,

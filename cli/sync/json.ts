@@ -19,7 +19,7 @@ export function syncJson(report: SyncReport): object {
   };
 }
 
-function pluginJson({ error, warnings, ...outcome }: Outcome): object {
+function pluginJson({ error, warnings, change: _, ...outcome }: Outcome): object {
   return {
     ...outcome,
     ...(warnings.length === 0 ? {} : { warnings }),

@@ -23,7 +23,12 @@ interface Row {
   receivedBytes: number;
   sizeBytes: number;
   readonly since: number;
+  /** When the last byte came: the rate is that of the download, not of the work after it. */
+  lastByteAt: number;
 }
+
+/** A shorter estimate would be over before it is read. */
+const LEAST_ETA_SECONDS = 10;
 
 /**
  * The live part of a sync on a terminal: one line for each running plugin with bytes and speed, and a total. It is drawn
@@ -34,7 +39,8 @@ export class SyncProgress {
   readonly #draw: ReturnType<typeof createLogUpdate>;
   readonly #paint: ReturnType<typeof pc.createColors>;
   readonly #rows = new Map<string, Row>();
-  readonly #started = performance.now();
+  /** When the first version was started. */
+  #started = 0;
   #timer: NodeJS.Timeout | undefined;
   #drawn: readonly string[] = [];
   #width = 0;
@@ -44,6 +50,7 @@ export class SyncProgress {
   #finished = 0;
   #sizeBytes = 0;
   #finishedBytes = 0;
+  #receivedAny = false;
 
   constructor(stream: WriteStream, color: boolean) {
     this.#stream = stream;
@@ -57,8 +64,7 @@ export class SyncProgress {
     if (event.type === 'asking') this.#phase = `asking for ${event.versions} versions`;
     if (event.type === 'compressing') this.#phase = `compressing ${event.versions} modules`;
     if (event.type === 'planned') this.#plan(event.fetch + event.keep + event.fail, event.sizeBytes);
-    if (event.type === 'started')
-      this.#rows.set(event.key, { receivedBytes: 0, sizeBytes: event.sizeBytes, since: performance.now() });
+    if (event.type === 'started') this.#start(event.key, event.sizeBytes);
     if (event.type === 'progress') this.#advance(event.key, event.receivedBytes);
     // Aliases are not among the planned versions.
     if (event.type === 'finished' && event.outcome.aliasOf === undefined)
@@ -82,9 +88,18 @@ export class SyncProgress {
     this.#sizeBytes = sizeBytes;
   }
 
+  #start(key: string, sizeBytes: number): void {
+    const now = performance.now();
+    if (this.#started === 0) this.#started = now;
+    this.#rows.set(key, { receivedBytes: 0, sizeBytes, since: now, lastByteAt: now });
+  }
+
   #advance(key: string, receivedBytes: number): void {
     const row = this.#rows.get(key);
-    if (row !== undefined) row.receivedBytes = receivedBytes;
+    if (row === undefined) return;
+    if (receivedBytes > row.receivedBytes) row.lastByteAt = performance.now();
+    row.receivedBytes = receivedBytes;
+    this.#receivedAny = true;
   }
 
   #finish(key: string): void {
@@ -119,7 +134,12 @@ export class SyncProgress {
 
   /** In a narrow terminal the bar goes first, then the end of the name, then the speed. */
   #renderRow(key: string, row: Row, width: number): string {
-    const seconds = (performance.now() - row.since) / 1000;
+    const phase = phaseOf(row);
+    if (phase !== undefined) {
+      const nameWidth = Math.min(MOST_NAME, Math.max(LEAST_NAME, width - phase.length - 1));
+      return fit(`${fit(key.replace('/', ' '), nameWidth).padEnd(nameWidth)} ${phase}`, width);
+    }
+    const seconds = (row.lastByteAt - row.since) / 1000;
     const air = width > USUAL_NAME + NUMBERS_WIDTH + SPEED_WIDTH + 2 * AIR ? AIR : 0;
     const numbers = `${formatBytes(row.receivedBytes)} / ${formatBytes(row.sizeBytes)}`.padStart(NUMBERS_WIDTH + air);
     const speed = (seconds > 0.2 ? `${formatBytes(row.receivedBytes / seconds)}/s` : '').padStart(SPEED_WIDTH + air);
@@ -137,11 +157,19 @@ export class SyncProgress {
 
   #renderTotal(width: number): string {
     if (this.#phase !== '') return this.#paint.dim(fit(`${this.#phase} …`, width - 1));
-    const seconds = (performance.now() - this.#started) / 1000;
     const running = [...this.#rows.values()].reduce((sum, row) => sum + Math.min(row.receivedBytes, row.sizeBytes), 0);
     const received = Math.min(this.#finishedBytes + running, this.#sizeBytes);
-    const text = `${this.#finished}/${this.#versions} versions  ${formatBytes(received)} of ${formatBytes(this.#sizeBytes)}  ${formatBytes(received / seconds)}/s`;
-    return this.#paint.bold(fit(text, width - 1));
+    const rate = this.#receivedAny ? received / Math.max(0.001, (performance.now() - this.#started) / 1000) : 0;
+    const seconds = rate === 0 ? 0 : (this.#sizeBytes - received) / rate;
+    const unpacking = [...this.#rows.values()].filter(isReceived).length;
+    const parts = [
+      `${this.#finished}/${this.#versions} versions`,
+      `${formatBytes(received)} of ${formatBytes(this.#sizeBytes)}`,
+      ...(rate === 0 ? [] : [`${formatBytes(rate)}/s`]),
+      ...(seconds < LEAST_ETA_SECONDS ? [] : [`${duration(seconds)} left`]),
+      ...(unpacking === 0 ? [] : [`${unpacking} unpacking`]),
+    ];
+    return this.#paint.bold(fit(parts.join('  '), width - 1));
   }
 
   #bar(done: number, of: number, width: number): string {
@@ -149,6 +177,20 @@ export class SyncProgress {
     const filled = of === 0 ? width : Math.min(width, Math.floor((done / of) * width));
     return this.#paint.green('━'.repeat(filled)) + this.#paint.dim('─'.repeat(width - filled));
   }
+}
+
+function isReceived({ receivedBytes, sizeBytes }: Row): boolean {
+  return receivedBytes > 0 && receivedBytes >= sizeBytes;
+}
+
+/** What a version is doing while no byte of it arrives; undefined while it downloads. */
+function phaseOf(row: Row): string | undefined {
+  if (isReceived(row)) return 'unpacking and hashing';
+  return row.receivedBytes === 0 ? 'waiting' : undefined;
+}
+
+function duration(seconds: number): string {
+  return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
 }
 
 function columnsOf(stream: WriteStream): number {

@@ -55,7 +55,10 @@ async function syncFrom(run: SyncRun, from: OpenBundle | undefined): Promise<num
   const shown = printableValue(report);
   const problems = renderProblems(shown, wantsColor(process.stderr));
   printError(problems);
-  if (!flags.quiet || problems !== '') printTo(out, renderFigures(shown, printable(flags.out), wantsColor(out)));
+  if (!flags.quiet || problems !== '') {
+    const isLive = progress.isLive && !report.interrupted;
+    printTo(out, renderFigures(shown, { color: wantsColor(out), treeDir: printable(flags.tree), isLive }));
+  }
   if (flags.format === 'json') printJson(syncJson(report));
   if (report.interrupted && !(signal.reason instanceof SyncDeadline)) return EXIT.interrupted;
   return hasFailed(report) ? exitOf(report) : EXIT.good;

@@ -8,18 +8,22 @@ import { syncLines } from './lines.ts';
 /** Shows a run's progress: live on a terminal, else in plain lines. With `debug`, lines for requests would break the live part. */
 export async function showProgress(
   out: NodeJS.WriteStream,
-  { logLevel, quiet }: { readonly logLevel: string; readonly quiet?: boolean | undefined },
-): Promise<{ hear: SyncListener; stop: () => void }> {
-  if (quiet) return { hear: () => undefined, stop: () => undefined };
-  if (out.isTTY && process.env.TERM !== 'dumb' && logLevel !== 'debug') {
+  {
+    logLevel,
+    progress: kind,
+    quiet,
+  }: { readonly logLevel: string; readonly progress: 'auto' | 'plain'; readonly quiet?: boolean | undefined },
+): Promise<{ hear: SyncListener; stop: () => void; isLive: boolean }> {
+  if (quiet) return { hear: () => undefined, stop: () => undefined, isLive: false };
+  if (kind === 'auto' && out.isTTY && process.env.TERM !== 'dumb' && logLevel !== 'debug') {
     const { SyncProgress } = await import('./progress.ts');
     const progress = new SyncProgress(out, wantsColor(out));
-    return { hear: event => progress.hear(printableValue(event)), stop: () => progress.stop() };
+    return { hear: event => progress.hear(printableValue(event)), stop: () => progress.stop(), isLive: true };
   }
   const lineOf = syncLines();
   const hear: SyncListener = event => {
     const line = lineOf(printableValue(event));
     if (line !== undefined) printTo(out, `${line}\n`);
   };
-  return { hear, stop: () => undefined };
+  return { hear, stop: () => undefined, isLive: false };
 }

@@ -12,6 +12,14 @@ const WARNINGS_SHOWN = 6;
 
 const UPDATES_SHOWN = 12;
 
+export interface FiguresOptions {
+  readonly color: boolean;
+  /** The tree as the user wrote it. */
+  readonly treeDir: string;
+  /** Whether the run was shown by lines that are gone now: the figures then list what is new, and the next command. Default: no. */
+  readonly isLive?: boolean;
+}
+
 /** Returns what went wrong in a run, or was unusual. The causes of failure come last: the tail of a build log has them. */
 export function renderProblems(report: SyncReport, color: boolean): string {
   const paint = pc.createColors(color);
@@ -25,23 +33,33 @@ export function renderProblems(report: SyncReport, color: boolean): string {
   return lines.map(line => `${line}\n`).join('');
 }
 
-/** Returns the last lines of a run. @param treeDir the tree as the user wrote it */
-export function renderFigures(report: SyncReport, treeDir: string, color: boolean): string {
+/** Returns the last lines of a run. */
+export function renderFigures(report: SyncReport, { color, treeDir, isLive = false }: FiguresOptions): string {
   const paint = pc.createColors(color);
   const counts = countOutcomes(report);
+  const failed = hasFailed(report);
+  const arrow = `  ${paint.cyan('→')}`;
   const whole = counts.fetched + counts.kept + counts.aliased;
   const parts = (['fetched', 'kept', 'aliased', 'failed'] as const)
     .filter(status => counts[status] > 0)
     .map(status => `${counts[status]} ${status}`);
-  const mark = report.interrupted ? paint.yellow('■') : hasFailed(report) ? paint.red('✗') : paint.green('✓');
+  const mark = report.interrupted ? paint.yellow('■') : failed ? paint.red('✗') : paint.green('✓');
   const head = report.interrupted
     ? `interrupted: ${whole} finished`
     : `${whole} of ${report.outcomes.length} in ${treeDir}`;
   const travelled = `${formatBytes(report.bytesDownloaded)} in ${formatDuration(report.durationMs)}, ${report.requests} requests`;
   const last = `${mark} ${paint.bold(head)}  ${[...parts, travelled].join(' · ')}`;
-  return [...renderUpdates(report.outcomes, paint), ...renderExtras(report.extras), last]
-    .map(line => `${line}\n`)
-    .join('');
+  const lines = [
+    ...(isLive ? renderNew(report.outcomes, paint) : []),
+    ...renderUpdates(report.outcomes, paint),
+    ...renderExtras(report.extras),
+    ...(isLive && failed
+      ? [`${arrow} plugin-mirror doctor tests the way to each registry; run sync again afterwards.`]
+      : []),
+    last,
+    ...(isLive && !failed && counts.fetched > 0 ? [`${arrow} ${serveCommand(treeDir)}`] : []),
+  ];
+  return lines.map(line => `${line}\n`).join('');
 }
 
 /** The images that replaced locked ones, with both digests, so that a log shows what an update took. */
@@ -53,6 +71,21 @@ function renderUpdates(outcomes: readonly Outcome[], paint: ReturnType<typeof pc
   return more > 0
     ? [...updates.slice(0, UPDATES_SHOWN), `… and ${plural(more, 'more update')}; --report FILE.md lists every one`]
     : updates;
+}
+
+/** The versions that the tree lacked, and those whose files were damaged. */
+function renderNew(outcomes: readonly Outcome[], paint: ReturnType<typeof pc.createColors>): string[] {
+  const labels = { missing: 'new', damaged: 'repaired' } as const;
+  return (['missing', 'damaged'] as const).flatMap(change => {
+    const found = outcomes.filter(outcome => outcome.change === change);
+    return found.length === 0 ? [] : `${paint.green(labels[change].padEnd(8))} ${listed(found.map(named))}`;
+  });
+}
+
+/** Returns the command that serves the tree, as a shell reads it. */
+function serveCommand(treeDir: string): string {
+  const word = /^[\w./~@+-]+$/.test(treeDir) ? treeDir : `'${treeDir.replaceAll("'", "'\\''")}'`;
+  return treeDir === 'plugins' ? 'plugin-mirror serve' : `plugin-mirror serve --tree ${word}`;
 }
 
 export function failuresOf(outcomes: readonly Outcome[]): Failure[] {

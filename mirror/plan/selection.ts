@@ -1,4 +1,5 @@
 import { globMatcher } from '../../base/globs.ts';
+import { nearest } from '../../base/nearest.ts';
 import { Refusal } from '../../base/refusal.ts';
 import { lockfilePath } from '../lockfile/lockfile.ts';
 import { withRegistry } from '../manifest/readManifest.ts';
@@ -137,11 +138,18 @@ function pluginsOf({ versions }: Pick<Selection, 'versions'>): string {
 }
 
 function nothingMatches(manifest: PluginManifest, glob: string): SelectionEmpty {
+  const meant = nearest(
+    glob.replace(/\/.*$/, ''),
+    manifest.versions.map(({ name }) => name),
+  );
   return new SelectionEmpty(`--only ${glob} matches no plugin of ${manifest.file}`, {
     subject: glob,
     expected: 'a glob over NAME or NAME/VERSION',
     found: pluginsOf(manifest),
-    hint: 'Name a plugin of the manifest, or quote the glob so that the shell does not expand it.',
+    hint:
+      meant === undefined
+        ? 'Name a plugin of the manifest, or quote the glob so that the shell does not expand it.'
+        : `Did you mean ${meant}? Otherwise name a plugin of the manifest, or quote the glob so that the shell does not expand it.`,
   });
 }
 

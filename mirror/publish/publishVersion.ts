@@ -23,7 +23,8 @@ export async function publishVersion(
   if (step.action === 'fail') return failed(step, step.error);
   try {
     if (step.action === 'keep') return succeeded('kept', await keep(step, publishing));
-    return succeeded('fetched', await fetch(step, publishing, session));
+    const { metadata, outcome } = succeeded('fetched', await fetch(step, publishing, session));
+    return { ...(metadata === undefined ? {} : { metadata }), outcome: { ...outcome, change: step.reason } };
   } catch (error) {
     if (session.signal.aborted) return undefined;
     return failed(step, asError(error));

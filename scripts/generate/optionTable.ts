@@ -6,6 +6,7 @@ export function renderOptionTable(): string {
   const rows = new Map<string, string[]>();
   for (const { name, command } of buildProgram('').commands.flatMap(each => commandsOf(each)))
     for (const option of command.options) {
+      if (option.long === '--help-all') continue;
       const row = rowOf(option);
       rows.set(row, [...(rows.get(row) ?? []), name]);
     }

@@ -187,7 +187,7 @@ describe('the command itself', { concurrency: 4 }, () => {
     assert.equal(help.code, 0);
     for (const command of ['sync', 'serve', 'check', 'verify', 'outdated', 'import', 'cache'])
       assert.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
-    assert.match((await scene.run(['sync', '--help'])).stdout, /PLUGIN_MIRROR_OUT/);
+    assert.match((await scene.run(['sync', '--help-all'])).stdout, /PLUGIN_MIRROR_TREE/);
     assert.equal((await scene.run([])).code, 2);
     const typo = await scene.run(['synk']);
     assert.deepEqual([typo.code, typo.stdout], [2, '']);

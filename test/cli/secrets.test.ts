@@ -216,7 +216,7 @@ describe('a secret is never printed nor written', { concurrency: 2 }, () => {
     const other = await scene.run(['serve', `--auth-password=${PASSWORD}`]);
     assert.equal(other.code, 2);
     assert.match(other.stderr, /unknown option '--auth-password'/);
-    const help = await scene.run(['sync', '--help']);
+    const help = await scene.run(['sync', '--help-all']);
     assert.doesNotMatch(help.stdout, /--password(?!-stdin)/);
     await assertSecretFree(scene, [...runs, other, help]);
   });

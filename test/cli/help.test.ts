@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { describe, it } from 'node:test';
+import type { Command } from 'commander';
+import { completionScript } from '../../cli/completion/command.ts';
+import { buildProgram } from '../../cli/program.ts';
+import { openScene } from '../support/cli.ts';
+
+const LINES_OF_A_SCREEN = 56;
+
+function commandsOf(program: Command): Command[] {
+  return program.commands.flatMap(command => [command, ...commandsOf(command)]);
+}
+
+/** The values of a command's options for this command line, without running the command. */
+async function valuesOf(name: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const program = buildProgram('');
+  const command = program.commands.find(each => each.name() === name);
+  assert.ok(command);
+  command.action(() => {});
+  const former = Object.keys(env).map(key => [key, process.env[key]] as const);
+  Object.assign(process.env, env);
+  try {
+    await program.parseAsync(['node', 'plugin-mirror', name, ...args]);
+  } finally {
+    for (const [key, value] of former) {
+      if (value === undefined) delete process.env[key];
+      else process.env[key] = value;
+    }
+  }
+  return command.opts();
+}
+
+describe('--help', () => {
+  it('fits a screen, has three examples of commands that exist, and leads to the other options', () => {
+    const program = buildProgram('');
+    for (const command of program.commands) {
+      let help = '';
+      command.configureOutput({ writeOut: text => (help += text), getOutHelpWidth: () => 80 });
+      command.outputHelp();
+      const lines = help.split('\n');
+      assert.ok(lines.length <= LINES_OF_A_SCREEN, `${command.name()}: ${lines.length} lines`);
+      const examples = lines.filter(line => /^ +(?:.*\| )?plugin-mirror \w/.test(line));
+      assert.equal(examples.length, 3, `${command.name()}: ${examples.join('|')}`);
+      for (const example of examples) {
+        const [, name] = /plugin-mirror (\w+)/.exec(example) ?? [];
+        assert.equal(name, command.name());
+        for (const [flag] of example.matchAll(/--[a-z-]+/g))
+          assert.ok(
+            commandsOf(program).some(each => each.options.some(({ long }) => long === flag)),
+            `${example}: ${flag}`,
+          );
+      }
+      const hidden = command.options.filter(
+        ({ hidden: isHidden, long }) => !isHidden && !new RegExp(`^ +${long} `, 'm').test(help),
+      );
+      if (hidden.length > 0) assert.match(help, new RegExp(`--help-all +show ${hidden.length} more options`));
+    }
+  });
+
+  it('shows every option with its variable by --help-all', () => {
+    const program = buildProgram('');
+    const sync = program.commands.find(command => command.name() === 'sync');
+    let help = '';
+    sync?.configureOutput({ writeOut: text => (help += text), getOutHelpWidth: () => 100 });
+    assert.throws(() => program.parse(['node', 'plugin-mirror', 'sync', '--help-all']), { code: 'commander.help' });
+    for (const { long, hidden } of sync?.options ?? []) assert.ok(hidden || help.includes(`${long}`), long);
+    assert.match(help, /More options:[\s\S]*--timeout[\s\S]*PLUGIN_MIRROR_TIMEOUT/);
+    assert.doesNotMatch(help, /--out /);
+  });
+});
+
+describe('--tree', () => {
+  it('is the name of the folder in every command, and --out the same', async () => {
+    for (const name of ['sync', 'check', 'outdated']) {
+      assert.equal((await valuesOf(name, [])).tree, 'plugins');
+      assert.equal((await valuesOf(name, ['--tree', 'a'])).tree, 'a');
+      assert.equal((await valuesOf(name, ['--out', 'a'])).tree, 'a');
+      assert.equal((await valuesOf(name, [], { PLUGIN_MIRROR_OUT: 'b' })).tree, 'b');
+      assert.equal((await valuesOf(name, [], { PLUGIN_MIRROR_OUT: 'b', PLUGIN_MIRROR_TREE: 'c' })).tree, 'c');
+      assert.equal((await valuesOf(name, ['--tree', 'a'], { PLUGIN_MIRROR_OUT: 'b' })).tree, 'a');
+      assert.equal((await valuesOf(name, ['--out', 'a'], { PLUGIN_MIRROR_TREE: 'c' })).tree, 'a');
+    }
+  });
+});
+
+describe('sync NAME', () => {
+  it('means --only NAME', { timeout: 60_000 }, async t => {
+    const scene = await openScene(t);
+    for (const name of ['a', 'b', 'c']) scene.push(name, '1.0.0');
+    await scene.list({ a: '1.0.0', b: '1.0.0', c: '1.0.0' });
+    const { report } = await scene.report('--only', 'a', '--', 'b/1.0.0');
+    assert.deepEqual(
+      report.plugins.map(({ name }) => name),
+      ['a', 'b'],
+    );
+    const empty = await scene.sync('');
+    assert.equal(empty.code, 2, empty.stderr);
+    await scene.list({ 'ai-proxy': '1.0.0' });
+    assert.match((await scene.sync('ai-proxi/1.0.0')).stderr, /Did you mean ai-proxy\?/);
+  });
+});
+
+describe('completion', () => {
+  const program = buildProgram('');
+
+  /** The words that bash offers for the last of these words. */
+  function offered(...words: readonly string[]): string[] {
+    const script = `${completionScript(program, 'bash')}
+COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); _plugin_mirror; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const { stdout, stderr } = spawnSync('bash', ['--norc', '-c', script, 'bash', 'plugin-mirror', ...words], {
+      encoding: 'utf8',
+      cwd: '/',
+    });
+    assert.equal(stderr, '');
+    return stdout.trim().split('\n');
+  }
+
+  it('knows commands, options and values in bash', () => {
+    assert.deepEqual(offered('sy'), ['sync']);
+    assert.deepEqual(offered('sync', '--froz'), ['--frozen']);
+    assert.deepEqual(offered('sync', '--format', 'j'), ['json']);
+    assert.deepEqual(offered('cache', 'clean', '--k'), ['--keep']);
+    assert.deepEqual(offered('completion', 'z'), ['zsh']);
+  });
+
+  it('has every command and no hidden option in each shell', () => {
+    for (const shell of ['bash', 'zsh', 'fish'] as const) {
+      const script = completionScript(program, shell);
+      for (const command of program.commands) assert.ok(script.includes(command.name()), `${shell}: ${command.name()}`);
+      assert.doesNotMatch(script, /--manifest --from --tree --out|seen_subcommand_from sync' -l out\b/);
+      assert.match(script, shell === 'fish' ? /-l url-pattern/ : /--url-pattern/);
+    }
+  });
+});
