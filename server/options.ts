@@ -1,6 +1,7 @@
 import { isNetwork } from './clientAddress.ts';
 import { ServerOptionInvalid } from './errors.ts';
 import type { ServerEvent } from './events.ts';
+import type { HigressRequests } from './higressRequests.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -87,6 +88,8 @@ export interface ServerOptions extends Partial<Constants> {
   readonly stallTimeoutMs: number;
   /** Number of proxies in front whose X-Forwarded-For is trusted. */
   readonly trustedProxies: number;
+  /** Whether /status and /status.json exist. Default: true. */
+  readonly status?: boolean;
   /**
    * Addresses, or networks such as 10.0.0.0/8, that many clients share: proxies and NAT. Every other address may have a
    * quarter of all downloads while others wait. Default: none.
@@ -100,6 +103,8 @@ export interface ServerOptions extends Partial<Constants> {
   readonly tls?: TlsFilesSettings;
   /** Required from every client for everything but the health checks. Default: none. */
   readonly credentials?: Credentials;
+  /** Reads what Higress releases request, for the pages. Default: the pages show no coverage. */
+  readonly readHigress?: () => Promise<HigressRequests>;
   /** Reads `credentials` again, so that new secrets need no restart. Default: they do not change. */
   readonly rereadCredentials?: () => Promise<Credentials>;
   /** The limit of open files. Default: that of the process. */
@@ -107,7 +112,14 @@ export interface ServerOptions extends Partial<Constants> {
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
-type WithoutDefault = 'images' | 'writeAccessLog' | 'tls' | 'credentials' | 'rereadCredentials' | 'maxDescriptors';
+type WithoutDefault =
+  | 'images'
+  | 'writeAccessLog'
+  | 'tls'
+  | 'credentials'
+  | 'readHigress'
+  | 'rereadCredentials'
+  | 'maxDescriptors';
 export type ServerSettings = Required<Omit<ServerOptions, WithoutDefault>> & Pick<ServerOptions, WithoutDefault>;
 
 /** Returns the options with the constants filled in. @throws ServerOptionInvalid */
@@ -121,7 +133,34 @@ export function resolveOptions(options: ServerOptions): ServerSettings {
   for (const entry of options.sharedAddresses ?? [])
     if (!isNetwork(entry)) throw invalid('--shared-address', 'an address or a network such as 10.0.0.0/8', entry);
   if (credentials !== undefined) requireCredentials(credentials);
-  return { accessLog: 'json', sharedAddresses: [], onEvent: () => {}, ...CONSTANTS, ...options };
+  return { accessLog: 'json', sharedAddresses: [], status: true, onEvent: () => {}, ...CONSTANTS, ...options };
+}
+
+/** Returns the options for /status, by their names. Secrets are replaced. */
+export function shownOptions(settings: ServerSettings): Readonly<Record<string, unknown>> {
+  const { treeDir, host, port, basePath, urlPatterns, latest, encoding, cacheBytes, maxDownloads } = settings;
+  const { stallTimeoutMs, trustedProxies, sharedAddresses, images, writeAccessLog, accessLog, tls, credentials } =
+    settings;
+  return {
+    tree: treeDir,
+    host,
+    port,
+    basePath,
+    urlPatterns,
+    latest,
+    encoding,
+    memoryCacheBytes: cacheBytes,
+    maxDownloads,
+    stallTimeoutMs,
+    trustedProxies,
+    sharedAddresses,
+    images: images ?? null,
+    accessLog: writeAccessLog === undefined ? 'off' : accessLog,
+    tls: tls ?? null,
+    authToken: credentials?.token === undefined ? null : '***',
+    authUser: credentials?.login?.user ?? null,
+    authPassword: credentials?.login === undefined ? null : '***',
+  };
 }
 
 /** @throws ServerOptionInvalid */

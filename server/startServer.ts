@@ -17,7 +17,14 @@ import { createListener, type Pages, type RegistryPages } from './http/listener.
 import { AccessLog } from './observe/accessLog.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Status } from './observe/status.ts';
-import { requireCredentials, resolveOptions, type ServerOptions, type ServerSettings } from './options.ts';
+import { Troubles } from './observe/troubles.ts';
+import {
+  requireCredentials,
+  resolveOptions,
+  type ServerOptions,
+  type ServerSettings,
+  shownOptions,
+} from './options.ts';
 import { Follower } from './poller.ts';
 import { DownloadLimit } from './sending/downloadLimit.ts';
 import { FairScheduler } from './sending/fairScheduler.ts';
@@ -78,9 +85,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const server = createHttpServer(settings, material);
   const connections = new Connections(server, settings);
   const metrics = new Metrics();
+  const troubles = new Troubles();
   const log = createAccessLog(settings);
   const status = new Status({ follower, store, cache, downloads, connections, log });
-  const pages = lazyPages(settings, () => metrics.render(follower.view, status.gauges()));
+  const pages = lazyPages(settings, {
+    store,
+    status,
+    troubles,
+    renderMetrics: () => metrics.render(follower.view, status.gauges()),
+  });
   const sending = { cache, scheduler, downloads, shareOf, encoding, pressure, onEvent };
   const images =
     settings.images === undefined
@@ -102,6 +115,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       retryAfterSeconds,
       onAnswered: (report: AnswerReport) => {
         metrics.add(report.file?.digest === undefined ? report : { ...report, file: undefined });
+        troubles.add(report);
         log?.add(report);
       },
     },
@@ -258,14 +272,39 @@ function createAccessLog({ accessLog: kind, writeAccessLog: write }: ServerSetti
   return write === undefined ? undefined : new AccessLog({ kind, write });
 }
 
+interface PageSources {
+  readonly store: ContentStore;
+  readonly status: Status;
+  readonly troubles: Troubles;
+  readonly renderMetrics: () => string;
+}
+
 /** Returns a function that loads Express at its first call. */
-function lazyPages(settings: ServerSettings, renderMetrics: () => string): () => Promise<Pages> {
-  const { latest, programVersion, onEvent } = settings;
+function lazyPages(
+  settings: ServerSettings,
+  { store, status, troubles, renderMetrics }: PageSources,
+): () => Promise<Pages> {
+  const { onEvent, readHigress } = settings;
   const onFailure = (url: string, error: unknown): void => onEvent({ kind: 'failure', url, error });
+  const sources = {
+    options: shownOptions(settings),
+    notReady: () => status.notReady(),
+    gauges: () => status.gauges(),
+    contents: () => store.contents,
+    troubles,
+  };
   let loading: Promise<Pages> | undefined;
   return () => {
     loading ??= import('./pages/app.ts').then(({ createPages }) =>
-      createPages({ latest, programVersion, renderMetrics, onFailure }),
+      createPages({
+        ...settings,
+        readHigress,
+        treeRoot: () => store.root,
+        status: settings.status ? sources : undefined,
+        notReady: sources.notReady,
+        renderMetrics,
+        onFailure,
+      }),
     );
     return loading;
   };

@@ -60,6 +60,7 @@ export const SERVE_OPTIONS = {
     '--auth-password-file <file>',
     'that password; PLUGIN_MIRROR_AUTH_PASSWORD may hold it instead',
   ),
+  status: choice('--status <when>', 'serve /status and /status.json', ['on', 'off'], 'on'),
   logLevel: choice('--log-level <level>', 'least level of messages on stderr', ['error', 'warn', 'info'], 'info'),
   logFormat: choice(
     '--log-format <format>',

@@ -30,6 +30,7 @@ export async function runServe(flags: ServeFlags, command: Command): Promise<voi
       ...serverOptions(flags, program.version() ?? '', credentials),
       ...(credentials === undefined ? {} : { rereadCredentials: async () => readCredentials(flags, env) ?? {} }),
       ...(flags.accessLog === 'off' ? {} : { writeAccessLog }),
+      readHigress: async () => (await import('./higress.ts')).readHigress(),
       onEvent: event => {
         const { level, line } = describeEvent(event);
         log.write(level, line);

@@ -26,6 +26,7 @@ export function serverOptions(
     maxDownloads: flags.maxDownloads,
     stallTimeoutMs: flags.stallTimeout,
     trustedProxies: flags.trustedProxies,
+    status: flags.status === 'on',
     sharedAddresses: flags.sharedAddress ?? [],
     ...(flags.accessLog === 'off' ? {} : { accessLog: flags.accessLog }),
     ...(flags.images === undefined ? {} : { images: flags.images }),
@@ -36,7 +37,14 @@ export function serverOptions(
 
 /** Returns what --print-config prints: the effective options, without secrets. */
 export function effectiveConfig(options: ServerOptions, flags: ServeFlags): object {
-  const { onEvent: _, writeAccessLog: __, accessLog: ___, rereadCredentials: ____, ...shown } = options;
+  const {
+    onEvent: _,
+    writeAccessLog: __,
+    accessLog: ___,
+    rereadCredentials: ____,
+    readHigress: _____,
+    ...shown
+  } = options;
   const { credentials, maxDownloads: maxBodies, ...plain } = shown;
   const asksFor = { token: credentials?.token !== undefined, user: credentials?.login?.user ?? null };
   const { accessLog, logLevel, logFormat, drainDelay: drainDelayMs, grace: graceMs } = flags;

@@ -44,7 +44,13 @@ const MAX_HEADER_LINES = 256;
 /** The health checks of a container do not know the base path. */
 const HEALTH_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
 /** Pages that are answered without a tree. */
-const TREELESS_PATHS: ReadonlySet<string> = new Set([...HEALTH_PATHS, '/metrics', '/version']);
+const TREELESS_PATHS: ReadonlySet<string> = new Set([
+  ...HEALTH_PATHS,
+  '/metrics',
+  '/version',
+  '/status',
+  '/status.json',
+]);
 /** A tree whose folder does not answer for so long cannot be checked, and the request gets 503. */
 const MAX_REFRESH_MS = 1000;
 
@@ -102,6 +108,7 @@ export function createListener(parts: ListenerParts): RequestListener {
     else if (path !== undefined && file !== undefined) serveFile(answer, head, path, file);
     else if (!isRead(answer) || (path !== undefined && TREELESS_PATHS.has(path)))
       servePage(answer, path, query, follower.view);
+    else if (follower.view === undefined && isBrowser(answer)) servePage(answer, path, query, undefined);
     else if (follower.view === undefined) answer.unavailable('No plugin tree has been loaded yet.');
     else
       follower.refresh(MAX_REFRESH_MS).then(
@@ -163,6 +170,11 @@ export function createListener(parts: ListenerParts): RequestListener {
         ALLOWED_METHODS,
       ]);
   }
+}
+
+/** Whether the client asks for HTML by its name: gateways and scripts do not. */
+function isBrowser({ request: { headers } }: Answer): boolean {
+  return headers.accept?.includes('text/html') === true;
 }
 
 function isRead({ request: { method } }: Answer): boolean {

@@ -1,30 +1,54 @@
-import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import process from 'node:process';
 import express, { type Express, type Request, type Response } from 'express';
+import type { HigressRequests } from '../higressRequests.ts';
 import { ALLOWED_METHODS } from '../http/clientErrors.ts';
 import type { Pages } from '../http/listener.ts';
 import type { TreeView } from '../view/treeView.ts';
-import { findListing, LISTING_POLICY, renderListing } from './listing.ts';
+import { catalogBody } from './catalog/catalogPage.ts';
+import { FactReader } from './catalog/facts.ts';
+import { queryText, readQuery } from './catalog/selection.ts';
+import { findListing, type Listing, listingBody, PLAIN_HEADERS, plainListing } from './listing.ts';
 import { explainNotFound, notFoundText } from './notFound.ts';
-import { renderStartPage, START_PAGE_POLICY } from './startPage.ts';
+import type { PluginLoader } from './plugin/loadPlugin.ts';
+import { publicAddress } from './site/address.ts';
+import { type Html, html } from './site/html.ts';
+import { isLanguage, LANGUAGE_COOKIE, languageOf } from './site/language.ts';
+import { type PageContent, type Reader, renderPage, SCRIPT, SCRIPT_PATH } from './site/layout.ts';
+import { etagOf, PageCache, type RenderedPage, renderedPage, sendPage } from './site/sendPage.ts';
+import { translator } from './site/words.ts';
+import { explainMissing } from './status/explainMissing.ts';
+import { notFoundBody } from './status/notFoundPage.ts';
+import { statusBody } from './status/statusPage.ts';
+import { makeStatusReport, type StatusSources } from './status/statusReport.ts';
 
 export interface PageParts {
   readonly latest: boolean;
+  readonly basePath: string;
+  readonly trustedProxies: number;
+  readonly urlPatterns: readonly string[];
   readonly programVersion: string;
+  /** Returns the real folder of the tree. */
+  readonly treeRoot: () => string;
+  readonly readHigress: (() => Promise<HigressRequests>) | undefined;
+  /** Undefined: there is no /status. */
+  readonly status: Omit<StatusSources, 'programVersion' | 'basePath'> | undefined;
+  readonly retryAfterSeconds: number;
+  /** Returns why the server is not ready. */
+  readonly notReady: () => string | undefined;
   readonly renderMetrics: () => string;
   readonly onFailure: (url: string, error: unknown) => void;
 }
 
 /**
- * Returns the Express application for everything but the files of the catalog and the health checks: start page, listings,
- * metrics, version, and the explanation of a 404. The listener has decoded the path of each request and removed the base
- * path, and it passes the view in which it did not find the path.
+ * Returns the Express application for everything but the files of the catalog and the health checks: the pages for people,
+ * listings, metrics, version, and the explanation of a 404. The listener has decoded the path of each request and removed the
+ * base path, and it passes the view in which it did not find the path.
  */
 export function createPages(parts: PageParts): Pages {
   const views = new WeakMap<IncomingMessage, TreeView>();
-  const startPages = new WeakMap<TreeView, string>();
   const app = createApp();
+  const site = new Site(parts);
 
   app.use((request, response, next) => {
     response.set({ 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-cache' });
@@ -42,14 +66,19 @@ export function createPages(parts: PageParts): Pages {
     response.set({ 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8', 'Cache-Control': 'no-store' });
     response.send(metrics);
   });
-  app.use((request, response) => {
+  app.get(SCRIPT_PATH, (_request, response) => {
+    response.set('Cache-Control', 'private, max-age=31536000, immutable').type('text/javascript').send(SCRIPT);
+  });
+  app.use(async (request, response) => {
     const view = views.get(request);
-    if (view === undefined) throw new Error('The listener passed no view');
-    if (request.path === '/') {
-      const page = startPages.get(view) ?? renderStartPage(view);
-      startPages.set(view, page);
-      sendHtml(response, page, START_PAGE_POLICY);
-    } else if (!sendListing(request, response, view, parts.latest)) sendNotFound(request, response, view);
+    const isStatus = parts.status !== undefined && (request.path === '/status' || request.path === '/status.json');
+    if (isStatus) return site.sendStatus(request, response, view);
+    if (view === undefined) return site.sendUnavailable(request, response);
+    const [, top = '', name, ...rest] = request.path.split('/');
+    if (request.path === '/') await site.sendCatalog(request, response, view);
+    else if (top === 'catalog' && name !== undefined && rest.length <= 1 && (rest[0] ?? '') === '') {
+      if (!(await site.sendPlugin(request, response, view, name))) await site.sendNotFound(request, response, view);
+    } else if (!(await site.sendListing(request, response, view))) await site.sendNotFound(request, response, view);
   });
   app.use((error: unknown, request: Request, response: Response, _next: unknown) => {
     parts.onFailure(request.url, error);
@@ -72,44 +101,214 @@ function createApp(): Express {
   return app;
 }
 
-/** Returns false if there is no folder at the path. */
-function sendListing(request: Request, response: Response, view: TreeView, latest: boolean): boolean {
-  const [, top, ...rest] = request.path.split('/');
-  if (top !== 'plugins') return false;
-  const isFolder = rest.length > 0 && rest.at(-1) === '';
-  const listing = findListing(view.catalog, isFolder ? rest.slice(0, -1) : rest, latest);
-  if (listing === undefined) return false;
-  if (!isFolder) {
-    // A relative location is right behind a proxy that removes a part of the path.
-    const query = request.url.slice(request.path.length);
-    response.set('Location', `./${rest.at(-1) ?? top}/${query}`);
-    sendText(response, 301, 'The folder ends with a slash.\n');
+/** The path that the listener gives to requests outside the base path. */
+const OUTSIDE = '/-';
+
+/** The pages for people, in the language of the reader and with the address that the reader sees. */
+class Site {
+  readonly #parts: PageParts;
+  readonly #facts: FactReader;
+  #plugins: Promise<PluginLoader> | undefined;
+  readonly #caches = new WeakMap<TreeView, PageCache>();
+  #higress: Promise<HigressRequests | undefined> | undefined;
+
+  constructor(parts: PageParts) {
+    this.#parts = parts;
+    this.#facts = new FactReader(parts.treeRoot);
+  }
+
+  async sendCatalog(request: Request, response: Response, view: TreeView): Promise<void> {
+    const search = searchOf(request);
+    if (sendLanguageChoice(request, response, search)) return;
+    const query = readQuery(search);
+    const reader = this.#reader(request, search, queryText(query));
+    const key = `catalog ${reader.language} ${reader.address} ${queryText(query)}`;
+    const page = await this.#cacheOf(view).get(key, async () => {
+      const [facts, higress] = await Promise.all([this.#facts.of(view), this.#readHigress()]);
+      const body = catalogBody(reader, { view, facts, higress, urlPatterns: this.#parts.urlPatterns, query });
+      return renderPage(reader, this.#page(reader.t('title'), body, 'catalog'));
+    });
+    await sendPage(request, response, page);
+  }
+
+  /** Returns false if there is no such plugin, or no such version of it. */
+  async sendPlugin(request: Request, response: Response, view: TreeView, name: string): Promise<boolean> {
+    const facts = (await this.#facts.of(view)).find(({ plugin }) => plugin.name === name);
+    if (facts === undefined) return false;
+    const search = searchOf(request);
+    const asked = search.get('version');
+    const version = asked === null ? facts.newest : facts.plugin.versions.find(each => each.version === asked);
+    if (version === undefined) return false;
+    if (!request.path.endsWith('/')) {
+      response.set('Location', `./${encodeURIComponent(name)}/${request.url.slice(request.path.length)}`);
+      sendText(response, 301, 'The page ends with a slash.\n');
+      return true;
+    }
+    const chosen = search.get('readme');
+    const kept = new URLSearchParams();
+    if (asked !== null) kept.set('version', asked);
+    if (isLanguage(chosen)) kept.set('readme', chosen);
+    const here = `catalog/${encodeURIComponent(name)}/${kept.size === 0 ? '' : `?${kept}`}`;
+    const reader = { ...this.#reader(request, search, here), root: '../../' };
+    const language = isLanguage(chosen) ? chosen : reader.language;
+    const key = `plugin ${reader.language} ${language} ${reader.address} ${name} ${version.version}`;
+    const page = await this.#cacheOf(view).get(key, async () => {
+      // The parsers of READMEs are loaded with the first of these pages.
+      this.#plugins ??= import('./plugin/loadPlugin.ts').then(
+        ({ PluginLoader: Loader }) => new Loader(this.#parts.treeRoot),
+      );
+      const loader = await this.#plugins;
+      const body = await loader.pageBody(reader, facts, { version, language }, await this.#readHigress());
+      return renderPage(reader, this.#page(`${name} ${version.version}`, body, 'catalog'));
+    });
+    await sendPage(request, response, page);
     return true;
   }
-  response.vary('Accept');
-  if (request.accepts(['html', 'json']) === 'json') {
-    const body = JSON.stringify(listing.json);
-    response.set('ETag', etagOf(body)).type('json').send(body);
-  } else sendHtml(response, renderListing(listing), LISTING_POLICY);
+
+  /** Returns false if there is no folder at the path. */
+  async sendListing(request: Request, response: Response, view: TreeView): Promise<boolean> {
+    const [, top, ...rest] = request.path.split('/');
+    if (top !== 'plugins') return false;
+    const isFolder = rest.length > 0 && rest.at(-1) === '';
+    const listing = findListing(view.catalog, isFolder ? rest.slice(0, -1) : rest, this.#parts.latest);
+    if (listing === undefined) return false;
+    if (!isFolder) {
+      // A relative location is right behind a proxy that removes a part of the path.
+      const query = request.url.slice(request.path.length);
+      response.set('Location', `./${rest.at(-1) ?? top}/${query}`);
+      sendText(response, 301, 'The folder ends with a slash.\n');
+      return true;
+    }
+    response.vary('Accept');
+    if (isBrowser(request)) await this.#sendFolder(request, response, listing);
+    else if (request.accepts(['html', 'json']) === 'json') {
+      const body = JSON.stringify(listing.json);
+      response.set('ETag', etagOf(body)).type('json').send(body);
+    } else {
+      const page = plainListing(listing);
+      response
+        .set({ ...PLAIN_HEADERS, ETag: etagOf(page) })
+        .type('html')
+        .send(page);
+    }
+    return true;
+  }
+
+  async sendNotFound(request: Request, response: Response, view: TreeView): Promise<void> {
+    response.vary('Accept').set('Cache-Control', 'no-store');
+    if (isBrowser(request)) {
+      const reason = explainMissing(view, lookedUp(request), await this.#readHigress());
+      const isOutside = request.path === OUTSIDE;
+      const below = this.#below(request, isOutside ? '' : request.path.slice(1));
+      const reader = isOutside ? { ...below, root: `${this.#parts.basePath}/` } : below;
+      const body = notFoundBody(reader, isOutside ? undefined : request.path, reason);
+      return sendPage(request, response, this.#render(reader, reader.t('notFound'), body), { status: 404 });
+    }
+    const found = explainNotFound(view.catalog, request.path);
+    if (request.accepts(['text', 'json']) === 'json')
+      response.status(404).json({ error: { code: 'NOT_FOUND', ...found } });
+    else sendText(response, 404, notFoundText(found));
+  }
+
+  /** For browsers; the listener answers other clients itself. */
+  async sendUnavailable(request: Request, response: Response): Promise<void> {
+    const { retryAfterSeconds, notReady } = this.#parts;
+    response.set({ 'Cache-Control': 'no-store', 'Retry-After': String(retryAfterSeconds) });
+    const reader = this.#below(request, request.path.slice(1));
+    const { t } = reader;
+    const reason = notReady();
+    const body = html`<h1>${t('unavailable')}</h1><p class="note warn">${reason ?? t('noTree')}</p><p>${t('unavailableHint')}</p>`;
+    await sendPage(request, response, this.#render(reader, t('unavailable'), body), { status: 503 });
+  }
+
+  async sendStatus(request: Request, response: Response, view: TreeView | undefined): Promise<void> {
+    const { status, programVersion, basePath } = this.#parts;
+    if (status === undefined) return;
+    const report = makeStatusReport({ ...status, programVersion, basePath }, view, await this.#readHigress());
+    response.vary('Accept').set('Cache-Control', 'no-store');
+    if (request.path === '/status.json' || request.accepts(['html', 'json']) === 'json') {
+      response.json(report);
+      return;
+    }
+    const reader = this.#reader(request, searchOf(request), 'status');
+    await sendPage(request, response, this.#render(reader, reader.t('status'), statusBody(reader, report), 'status'));
+  }
+
+  async #sendFolder(request: Request, response: Response, listing: Listing): Promise<void> {
+    const reader = this.#below(request, listing.path.slice(1));
+    await sendPage(request, response, this.#render(reader, listing.path, listingBody(reader, listing), 'files'));
+  }
+
+  #render(reader: Reader, title: string, body: Html, current?: PageContent['current']): RenderedPage {
+    return renderedPage(renderPage(reader, this.#page(title, body, current)));
+  }
+
+  #page(title: string, body: Html, current: PageContent['current']): PageContent {
+    const hasStatus = this.#parts.status !== undefined;
+    return { title: `${title} · plugin-mirror`, body, hasStatus, ...(current === undefined ? {} : { current }) };
+  }
+
+  /** The reader of a page that is not at the site's root. */
+  #below(request: Request, here: string): Reader {
+    const root = '../'.repeat(here.split('/').length - 1);
+    return { ...this.#reader(request, searchOf(request), here), root: root === '' ? './' : root };
+  }
+
+  #reader(request: Request, search: URLSearchParams, here: string): Reader {
+    const language = languageOf(request, search);
+    return { language, t: translator(language), address: publicAddress(request, this.#parts), root: '', here };
+  }
+
+  #cacheOf(view: TreeView): PageCache {
+    const cache = this.#caches.get(view) ?? new PageCache();
+    this.#caches.set(view, cache);
+    return cache;
+  }
+
+  #readHigress(): Promise<HigressRequests | undefined> {
+    this.#higress ??=
+      this.#parts.readHigress?.().catch((error: unknown) => {
+        this.#parts.onFailure('/', error);
+        return undefined;
+      }) ?? Promise.resolve(undefined);
+    return this.#higress;
+  }
+}
+
+/**
+ * `/?lang=zh&then=catalog/cors/`: keeps the language in a cookie and leads back. The answer comes from the site's root, whose
+ * path is the cookie's by default, whatever part of it a proxy removes. Returns false if the request is no such choice.
+ */
+function sendLanguageChoice(request: Request, response: Response, search: URLSearchParams): boolean {
+  const then = search.get('then');
+  const language = search.get('lang');
+  if (then === null || !isLanguage(language)) return false;
+  // Only a path below this site: no scheme, no host, no way up.
+  const isBelow = /^(?:[\w~@:+-][\w.~@:+%-]*\/)*[\w.~@:+%-]*(?:\?[\w.~@:+%&=-]*)?$/.test(then) && !then.includes('..');
+  response.set({
+    'Set-Cookie': `${LANGUAGE_COOKIE}=${language}; Max-Age=31536000; SameSite=Lax`,
+    'Cache-Control': 'no-store',
+    Location: `./${isBelow ? then : ''}`,
+  });
+  sendText(response, 303, `${request.path}\n`);
   return true;
 }
 
-function sendNotFound(request: Request, response: Response, view: TreeView): void {
-  const found = explainNotFound(view.catalog, request.path);
-  response.vary('Accept').set('Cache-Control', 'no-store');
-  if (request.accepts(['text', 'json']) === 'json')
-    response.status(404).json({ error: { code: 'NOT_FOUND', ...found } });
-  else sendText(response, 404, notFoundText(found));
+/** The path below /plugins/ that a request is about. The page of a plugin is explained like its folder. */
+function lookedUp(request: Request): string {
+  const [, top, name = ''] = request.path.split('/');
+  if (top !== 'catalog' || name === '') return request.path;
+  return `/plugins/${name}/${searchOf(request).get('version') ?? ''}`;
 }
 
-function sendHtml(response: Response, page: string, policy: string): void {
-  const headers = { 'Content-Security-Policy': policy, 'Referrer-Policy': 'no-referrer', ETag: etagOf(page) };
-  response.set(headers).type('html').send(page);
+/** Whether the client asks for HTML by its name, as browsers do. A client that accepts anything gets the plain form. */
+function isBrowser(request: Request): boolean {
+  return request.accepts(['text', 'json', 'html']) === 'html';
 }
 
-/** With it, Express answers 304 to a cache that has the same page (RFC 9110, section 13.1.2). */
-function etagOf(body: string): string {
-  return `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
+function searchOf({ url }: Request): URLSearchParams {
+  const mark = url.indexOf('?');
+  return new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
 }
 
 function sendText(response: Response, status: number, body: string): void {

@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto';
 import type { Catalog, CatalogPlugin } from '../../tree/catalog/catalog.ts';
 import { CATALOG_FILE, INVENTORY_FILE } from '../../tree/names.ts';
 import { highestVersion } from '../view/treeView.ts';
-import { contentSecurityPolicy, escapeHtml, renderPage } from './html.ts';
+import { escapeHtml, type Html, html, humanSize } from './site/html.ts';
+import type { Reader } from './site/layout.ts';
 
 /** The entries of a folder, in the order of the page. */
 export interface Listing {
@@ -25,7 +27,14 @@ h1{font-size:1.15rem}
 td{padding:0 2rem 0 0}
 td+td{text-align:right}
 `;
-export const LISTING_POLICY = contentSecurityPolicy(STYLE);
+
+/** The headers of the plain page. It allows only this style sheet, by its hash, and the empty icon. */
+export const PLAIN_HEADERS = {
+  'Content-Security-Policy': `default-src 'none'; style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+  'Referrer-Policy': 'no-referrer',
+} as const;
+
+const TREE_FILES: ReadonlySet<string> = new Set([CATALOG_FILE, INVENTORY_FILE]);
 
 /** Returns the folder with these path segments below `/plugins/`, or undefined if the catalog has no such folder. */
 export function findListing(catalog: Catalog, parts: readonly string[], latest: boolean): Listing | undefined {
@@ -52,10 +61,10 @@ export function findListing(catalog: Catalog, parts: readonly string[], latest: 
   return { path: `/plugins/${name}/${version}/`, entries: found.files, json: found };
 }
 
-export function renderListing({ path, entries }: Listing): string {
-  const files = new Set([CATALOG_FILE, INVENTORY_FILE]);
+/** Returns the plain page: the form for scripts, as other servers list folders. */
+export function plainListing({ path, entries }: Listing): string {
   const rows = entries.map(({ name, sizeBytes }) => {
-    const shown = sizeBytes === undefined && !files.has(name) ? `${name}/` : name;
+    const shown = sizeBytes === undefined && !TREE_FILES.has(name) ? `${name}/` : name;
     // Without "./" a browser would take a name with a colon for a URL scheme.
     const link = `<a href="./${encodeURIComponent(name)}${shown.endsWith('/') ? '/' : ''}">${escapeHtml(shown)}</a>`;
     return `<tr><td>${link}</td><td>${sizeBytes ?? '-'}</td></tr>`;
@@ -66,7 +75,33 @@ export function renderListing({ path, entries }: Listing): string {
 <tr><td><a href="../">../</a></td><td></td></tr>
 ${rows.join('\n')}
 </table>`;
-  return renderPage({ title, style: STYLE, body });
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>${escapeHtml(title)}</title>
+<style>${STYLE}</style>
+<body>
+${body}
+</body>
+</html>
+`;
+}
+
+/** Returns the body of the page for people. */
+export function listingBody({ t, root }: Reader, { path, entries }: Listing): Html {
+  const [, , plugin] = path.split('/');
+  const rows = entries.map(({ name, sizeBytes }) => {
+    const isFolder = sizeBytes === undefined && !TREE_FILES.has(name);
+    const link = html`<a href="./${encodeURIComponent(name)}${isFolder && '/'}">${name}${isFolder && '/'}</a>`;
+    return html`<tr><td>${link}</td><td class="num">${sizeBytes === undefined ? '' : humanSize(sizeBytes)}</td></tr>`;
+  });
+  return html`<h1>${path}</h1>
+${plugin !== undefined && plugin !== '' && html`<p><a href="${root}catalog/${encodeURIComponent(plugin)}/">${t('aboutPlugin', { plugin })}</a></p>`}
+<div class="scroll"><table><thead><tr><th scope="col">${t('file')}</th><th scope="col" class="num">${t('size')}</th></tr></thead>
+<tbody><tr><td><a href="../">../</a></td><td></td></tr>${rows}</tbody></table></div>`;
 }
 
 function versionOf(plugin: CatalogPlugin, version: string) {

@@ -214,7 +214,7 @@ function isRelease(version: string): boolean {
 }
 
 /** Whether a part of a path is a plain name. A catalog with other names was not written by this program. */
-function isPlain(part: string): boolean {
+export function isPlain(part: string): boolean {
   return /^[A-Za-z0-9_~+@:-][A-Za-z0-9._~+@:-]*$/.test(part);
 }
 

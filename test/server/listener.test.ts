@@ -55,6 +55,14 @@ async function listen(t: TestContext, basePath = '') {
   };
   const pages = createPages({
     latest: false,
+    basePath,
+    trustedProxies: 0,
+    urlPatterns: [],
+    treeRoot: () => '',
+    readHigress: undefined,
+    status: undefined,
+    retryAfterSeconds: 2,
+    notReady: () => undefined,
     programVersion: '0',
     renderMetrics: () => '',
     onFailure: (_url, error) => assert.fail(String(error)),

@@ -20,22 +20,32 @@ const PLAN = [
 const TREE = await sharedTree(PLAN);
 
 describe('pages', () => {
-  test('the start page loads nothing from other places and names every version', async t => {
+  test('the pages load nothing from other places and name every version', async t => {
     const { port } = await serve(t, TREE);
     const page = await ask(port, '/');
-    const text = page.body.toString();
     assert.equal(page.status, 200);
     assert.equal(page.headers.get('content-type'), 'text/html; charset=utf-8');
     assert.match(page.headers.get('content-security-policy') ?? '', /default-src 'none'/);
+    const policy = page.headers.get('content-security-policy') ?? '';
+    assert.doesNotMatch(policy, /unsafe|https?:/);
+    const paths = ['/', '/catalog/ai-proxy/', '/catalog/basic-auth/'];
+    const texts = await Promise.all(paths.map(async path => (await ask(port, path)).body.toString()));
     for (const { name, version, bytes } of PLAN) {
+      const text = texts[name === 'ai-proxy' ? 1 : 2] ?? '';
       assert.ok(text.includes(`plugins/${name}/${version}/plugin.wasm`));
       assert.ok(text.includes(sha256(bytes)));
     }
-    assert.ok(text.includes('alias of 2.0.0'));
-    assert.doesNotMatch(text, /<script|src=|https?:\/\/| on\w+=/i);
-    for (const [, link = ''] of text.matchAll(/href="([^"#]+)"/g)) {
-      if (link.startsWith('data:')) continue;
-      assert.equal((await ask(port, `/${link}`)).status, 200, link);
+    assert.ok(texts[2]?.includes('alias of 2.0.0'));
+    for (const [at, text] of texts.entries()) {
+      assert.doesNotMatch(text, /<script(?! src="[./]*-\/site\.js)| on\w+=|(?:href|src)="(?:https?:)?\/\//i);
+      const links = new Set(
+        [...text.matchAll(/(?:href|src)="([^"]+)"/g)].map(([, link = '']) => link.replace(/#.*/, '')),
+      );
+      for (const link of links) {
+        if (link === '' || link.startsWith('data:') || link.includes('lang=')) continue;
+        const { pathname, search } = new URL(link.replaceAll('&amp;', '&'), `http://x${paths[at]}`);
+        assert.equal((await ask(port, pathname + search)).status, 200, link);
+      }
     }
     assert.equal((await ask(port, '/', { method: 'HEAD' })).status, 200);
   });
@@ -120,7 +130,19 @@ describe('pages', () => {
     assert.match((await ask(port, '/plugins/ai-proxy/2.0.1/x')).body.toString(), /plugin\.wasm/);
     assert.equal((await ask(port, '/x')).status, 404);
     const script = await ask(port, '/plugins/%3Cscript%3E/1/x', { headers: ['Accept: text/html'] });
-    assert.match(script.headers.get('content-type') ?? '', /^text\/plain/);
+    assert.equal(script.status, 404);
+    assert.doesNotMatch(script.body.toString(), /<script>/);
+    const browser = { headers: ['Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'] };
+    const page = async (path: string) => (await ask(port, path, browser)).body.toString();
+    assert.match(await page('/plugins/ai-prox/1.0.0/plugin.wasm'), /Did you mean <a href="[./]*catalog\/ai-proxy\/">/);
+    assert.match(await page('/plugins/ai-proxy/9.9.9/plugin.wasm'), /Versions here: [\s\S]*2\.0\.1/);
+    assert.match(await page('/plugins/$%7Bname%7D/$%7Bversion%7D/plugin.wasm'), /nothing replaced \$\{name\}/);
+    assert.match(await page('/plugins/ai-proxy/2.0.1/'), /<title>\/plugins\/ai-proxy\/2\.0\.1\/ · plugin-mirror/);
+    const plain = await ask(port, '/plugins/$%7Bname%7D/1/plugin.wasm', { headers: ['Accept: */*'] });
+    assert.equal(
+      plain.body.toString(),
+      'There is no plugin "${name}" here.\nThere are 2 plugins here; /plugins/ lists them.\n',
+    );
   });
 
   test('further paths: patterns and latest', async t => {

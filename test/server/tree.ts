@@ -15,6 +15,10 @@ export interface Planned {
   readonly aliasOf?: string;
   /** Whether the manifest or the lockfile names the digest. */
   readonly pinned?: boolean;
+  readonly created?: string;
+  readonly signer?: string;
+  readonly abi?: string;
+  readonly reference?: string;
   /** Whether the lockfile alone does. Default: the manifest. */
   readonly locked?: boolean;
   /** Further files, by name. */
@@ -81,7 +85,8 @@ export async function put(path: string, bytes: Buffer | string): Promise<void> {
   await rename(`${path}.new`, path);
 }
 
-function metadataOf({ name, version, bytes, aliasOf, pinned, locked, files = {} }: Planned): PublishedVersion {
+function metadataOf(plan: Planned): PublishedVersion {
+  const { name, version, bytes, aliasOf, created, signer, pinned, locked, files = {} } = plan;
   const digest = `sha256:${sha256(bytes)}`;
   const described = Object.entries(files).map(
     ([file, content]) => [file, { sha256: sha256(content), sizeBytes: content.length }] as const,
@@ -91,12 +96,16 @@ function metadataOf({ name, version, bytes, aliasOf, pinned, locked, files = {} 
     name,
     version,
     ...(aliasOf === undefined ? {} : { aliasOf }),
-    reference: `registry.example/plugins/${name}:${version}${pinned && !locked ? `@${digest}` : ''}`,
+    reference: plan.reference ?? `registry.example/plugins/${name}:${version}${pinned && !locked ? `@${digest}` : ''}`,
     digest,
     sha256: sha256(bytes),
     md5: createHash('md5').update(bytes).digest('hex'),
     sizeBytes: bytes.length,
-    abi: '0.2.1',
+    abi: plan.abi ?? '0.2.1',
+    ...(created === undefined ? {} : { created }),
+    ...(signer === undefined
+      ? {}
+      : { signature: { policy: sha256('policy'), signer, digest: `sha256:${sha256(signer)}` } }),
     files: Object.fromEntries(described),
   };
 }

@@ -1,0 +1,66 @@
+import { manifestLine, valuesFor, type WrittenPlugin } from '../../mirror/coverage/manifestLines.ts';
+import { meantImage, readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
+import type { HigressRequests, PresentVersion } from '../../server/higressRequests.ts';
+
+/** Reads what Higress releases request, as the pages of the server show it. */
+export async function readHigress(): Promise<HigressRequests> {
+  const data = await readHigressData();
+  return {
+    releases: data.releases,
+    others: [
+      { ...data.controller, release: 'Higress Controller' },
+      { ...data.allInOne, release: 'Higress all-in-one' },
+    ],
+    manifestLines: (missing, present) => {
+      const plugins: Record<string, WrittenPlugin> = {};
+      for (const { name } of missing) {
+        const written = writtenPlugin(name, present(name));
+        if (written !== undefined) plugins[name] = written;
+      }
+      const wanted = missing.map(({ name, version }) => {
+        const image = meantImage(data, name, version);
+        return {
+          name,
+          version,
+          ...(image === undefined ? {} : { image: { repository: image.image, tag: image.tag } }),
+        };
+      });
+      return [...valuesFor(wanted, plugins)].map(([name, value]) => manifestLine(name, value));
+    },
+  };
+}
+
+/** Returns the value of a plugin in manifest.json that would give these versions; undefined if there are none. */
+function writtenPlugin(name: string, versions: readonly PresentVersion[]): WrittenPlugin | undefined {
+  const own = versions.filter(({ aliasOf }) => aliasOf === undefined).toReversed();
+  const [first] = own;
+  if (first === undefined) return undefined;
+  const aliases = Object.fromEntries(versions.flatMap(({ version, aliasOf }) => (aliasOf ? [[version, aliasOf]] : [])));
+  const named = Object.keys(aliases).length > 0 ? { aliases } : {};
+  if (first.reference.startsWith('file:'))
+    return { file: first.reference.slice('file:'.length), versions: own.map(({ version }) => version), ...named };
+  const images = own.map(({ version, reference }) => ({ version, ...repositoryAndTag(reference) }));
+  const image = images[0]?.repository ?? '';
+  const tags = Object.fromEntries(
+    images.flatMap(({ version, repository, tag }) =>
+      repository !== image ? [[version, `${repository}:${tag}`]] : tag === version ? [] : [[version, tag]],
+    ),
+  );
+  const value = {
+    ...(image === `plugins/${name}` ? {} : { image }),
+    versions: own.map(({ version }) => version),
+    ...(Object.keys(tags).length > 0 ? { tags } : {}),
+    ...named,
+  };
+  return Object.keys(value).length === 1 ? value.versions : value;
+}
+
+/** Of `registry.example/plugins/cors:2.0.0` or `…/cors@sha256:…`. */
+function repositoryAndTag(reference: string): { readonly repository: string; readonly tag: string } {
+  const path = reference.slice(reference.indexOf('/') + 1);
+  const at = path.indexOf('@');
+  const bare = at < 0 ? path : path.slice(0, at);
+  const colon = bare.lastIndexOf(':');
+  if (colon < 0) return { repository: bare, tag: at < 0 ? 'latest' : path.slice(at + 1) };
+  return { repository: bare.slice(0, colon), tag: bare.slice(colon + 1) };
+}

@@ -1,0 +1,142 @@
+import { MODULE_FILE } from '../../../tree/names.ts';
+import type { HigressRequests } from '../../higressRequests.ts';
+import type { TreeView } from '../../view/treeView.ts';
+import { isLoopback } from '../site/address.ts';
+import { type Html, html, humanSize } from '../site/html.ts';
+import { copyButton, copyField, labelledField, type Reader } from '../site/layout.ts';
+import { coverageOf, linesFor, type ReleaseCoverage, releaseNamed } from './coverage.ts';
+import { inLanguage, type PluginFacts } from './facts.ts';
+import {
+  CARDS_PER_PAGE,
+  type CatalogQuery,
+  categoriesOf,
+  categoryName,
+  queryText,
+  selectPlugins,
+} from './selection.ts';
+
+export interface CatalogContent {
+  readonly view: TreeView;
+  readonly facts: readonly PluginFacts[];
+  readonly higress: HigressRequests | undefined;
+  readonly urlPatterns: readonly string[];
+  readonly query: CatalogQuery;
+}
+
+/** Returns the body of the start page: addresses to copy, coverage of Higress, and the plugins. */
+export function catalogBody(reader: Reader, content: CatalogContent): Html {
+  const { t } = reader;
+  const { view, facts, query } = content;
+  const { catalog, versions, sizeBytes } = view;
+  if (catalog.plugins.length === 0) return html`<h1>${t('title')}</h1><p>${t('emptyTree')}</p>`;
+  const totals = t('totals', { plugins: catalog.plugins.length, versions, size: humanSize(sizeBytes) });
+  return html`<h1>${t('title')}</h1>
+<p class="lead">${totals}</p>
+${queryText(query) === '' && addresses(reader, content)}
+${searchForm(reader, content)}
+${results(reader, content, facts)}
+<footer class="foot"><span>${t('tree')} <code>${catalog.tree}</code></span><a href="plugins/index.json">index.json</a>
+<a href="plugins/snapshot-inventory.json">snapshot-inventory.json</a></footer>`;
+}
+
+function addresses({ t, address }: Reader, { view, higress, urlPatterns }: CatalogContent): Html {
+  const pattern = `${address}/plugins/\${name}/\${version}/${MODULE_FILE}`;
+  const further = urlPatterns.map(each => labelledField(t, t('furtherPattern'), `${address}${each}`));
+  const [newest, ...older] = (higress?.releases ?? []).map(release => coverageOf(view, release));
+  return html`<section class="panel" aria-label="${t('addresses')}">
+${labelledField(t, t('consolePattern'), pattern, { hint: html`<code>HIGRESS_ADMIN_WASM_PLUGIN_CUSTOM_IMAGE_URL_PATTERN</code>` })}
+${isLoopback(address) && html`<p class="hint">${t('loopback')}</p>`}
+${further}
+${newest !== undefined && coverage({ t }, newest, older, linesFor(higress, view, newest.missing))}
+</section>`;
+}
+
+function coverage(
+  { t }: Pick<Reader, 't'>,
+  newest: ReleaseCoverage,
+  older: readonly ReleaseCoverage[],
+  lines: readonly string[],
+): Html {
+  const { release, requested, missing } = newest;
+  const state = missing.length === 0 ? 'good' : 'warn';
+  const sum = t('covered', { release, served: requested - missing.length, requested });
+  const others = older.map(
+    each =>
+      html`<li><a href="?higress=${each.release}">${each.release}</a>: ${t('ofNumber', { served: each.requested - each.missing.length, requested: each.requested })}</li>`,
+  );
+  return html`<div class="note ${state}"><a href="?higress=${release}">${sum}</a>${missing.length > 0 && missingList({ t }, missing, lines)}</div>
+<details><summary>${t('olderReleases')}</summary><ul>${others}</ul></details>`;
+}
+
+function missingList({ t }: Pick<Reader, 't'>, missing: ReleaseCoverage['missing'], lines: readonly string[]): Html {
+  return html`<details><summary>${t('missingVersions', { count: missing.length })}</summary>
+<ul class="misses">${missing.map(({ name, version }) => html`<li><code>/plugins/${name}/${version}/${MODULE_FILE}</code></li>`)}</ul>
+${lines.length > 0 && html`<p class="label">${t('manifestLines')}</p>${copyField(t, lines.join(',\n'), { block: true })}`}</details>`;
+}
+
+function searchForm({ t }: Reader, { facts, higress, query }: CatalogContent): Html {
+  const option = (value: string, text: string, chosen: string) =>
+    html`<option value="${value}"${value === chosen && html` selected`}>${text}</option>`;
+  const categories = categoriesOf(facts).map(([category, count]) =>
+    option(category, `${categoryName(t, category)} (${count})`, query.category),
+  );
+  const releases = (higress?.releases ?? []).map(({ release }) => option(release, release, query.higress));
+  return html`<form class="search" method="get" action="./" role="search">
+<label class="wide">${t('search')}<input type="search" name="q" value="${query.q}" placeholder="${t('searchHint')}" autocomplete="off" maxlength="200" aria-keyshortcuts="/"></label>
+<label>${t('category')}<select name="category">${option('', t('all'), query.category)}${categories}</select></label>
+${releases.length > 0 && html`<label>${t('requestedBy')}<select name="higress">${option('', t('anyRelease'), query.higress)}${releases}</select></label>`}
+<button class="go">${t('find')}</button></form>`;
+}
+
+function results(reader: Reader, { view, higress, query }: CatalogContent, facts: readonly PluginFacts[]): Html {
+  const { t } = reader;
+  const release = releaseNamed(higress, query.higress);
+  const requested = new Map<string, string[]>();
+  for (const { name, version } of release?.plugins ?? [])
+    requested.set(name, [...(requested.get(name) ?? []), version]);
+  const selected = selectPlugins(facts, query, release && new Set(requested.keys()));
+  const pages = Math.max(1, Math.ceil(selected.length / CARDS_PER_PAGE));
+  const page = Math.min(query.page, pages);
+  const shown = selected.slice((page - 1) * CARDS_PER_PAGE, page * CARDS_PER_PAGE);
+  const isComplete = pages === 1 && selected.length === facts.length;
+  const link = (number: number, text: string) => html`<a href="./${queryText({ ...query, page: number })}">${text}</a>`;
+  const missing = release === undefined ? [] : coverageOf(view, release).missing;
+  return html`<div id="found"${isComplete && html` data-complete`}>
+<p class="dim" id="count">${t('found', { count: selected.length })}${pages > 1 && ` · ${t('pageOf', { page, pages })}`}${
+    queryText({ ...query, page: 1 }) !== '' && html` · <a href="./">${t('showAll')}</a>`
+  }</p>
+${query.higress !== '' && release === undefined && html`<p class="note warn">${t('unknownRelease', { release: query.higress })}</p>`}
+${
+  missing.length > 0 &&
+  html`<div class="note warn">${t('covered', { release: query.higress, served: (release?.plugins.length ?? 0) - missing.length, requested: release?.plugins.length ?? 0 })}${missingList(reader, missing, linesFor(higress, view, missing))}</div>`
+}
+${selected.length === 0 && html`<p>${t('noMatch')}</p>`}
+<ul class="cards">${shown.map(each => card(reader, each, requested.get(each.plugin.name)))}</ul>
+${pages > 1 && html`<nav class="pages" aria-label="${t('pages')}">${page > 1 && link(page - 1, t('previous'))}${page < pages && link(page + 1, t('next'))}</nav>`}</div>`;
+}
+
+function card(
+  { t, language }: Reader,
+  { plugin, newest, about, signer, hasIcon }: PluginFacts,
+  asked?: readonly string[],
+): Html {
+  const { name, versions } = plugin;
+  const folder = `plugins/${encodeURIComponent(name)}/${encodeURIComponent(newest.version)}/`;
+  const title = inLanguage(about.title, language);
+  const text = inLanguage(about.description, language);
+  const also = [about.title?.en, about.title?.zh, about.description?.en, about.description?.zh].filter(
+    each => each !== undefined && each !== title && each !== text,
+  );
+  const { category, gatewayMinVersion } = about;
+  const aliased = newest.aliasOf !== undefined;
+  return html`<li class="card"${also.length > 0 && html` data-also="${also.join(' ').slice(0, 200)}"`}>
+<div class="head">${hasIcon && html`<img class="icon" src="${folder}icon.png" alt="" loading="lazy">`}<div><h2><a href="catalog/${encodeURIComponent(name)}/">${title?.slice(0, 100) ?? name}</a></h2>${title !== undefined && title !== name && html`<span class="name">${name}</span>`}</div></div>
+${text !== undefined && html`<p class="about">${text.slice(0, 220)}</p>`}
+<div class="tags">${category !== undefined && html`<span class="tag">${categoryName(t, category)}</span>`}${
+    gatewayMinVersion !== undefined &&
+    html`<span class="tag">${t('needsGateway', { version: gatewayMinVersion })}</span>`
+  }${signer !== undefined && html`<span class="tag good" title="${signer}">${t('signed')}</span>`}${aliased && html`<span class="tag">${t('aliasOf', { version: newest.aliasOf ?? '' })}</span>`}${
+    asked !== undefined && html`<span class="tag good">${t('requestsVersion', { version: asked.join(', ') })}</span>`
+  }</div>
+<div class="end"><span class="sum"><b>${newest.version}</b>${versions.length > 1 && ` ${t('moreVersions', { count: versions.length - 1 })}`} · ${humanSize(newest.sizeBytes)}</span>${copyButton(t, `url:${folder}${MODULE_FILE}`, t('copyUrl'))}</div></li>`;
+}

@@ -1,0 +1,45 @@
+import { stringify } from 'yaml';
+import type { CatalogVersion } from '../../../tree/catalog/catalog.ts';
+import { MODULE_FILE } from '../../../tree/names.ts';
+import type { SpecFile } from './specFile.ts';
+
+export function moduleUrl(address: string, name: string, version: string): string {
+  return `${address}/plugins/${name}/${version}/${MODULE_FILE}`;
+}
+
+/** A WasmPlugin that loads nothing until one of its configurations is enabled. */
+export function wasmPluginText(url: string, name: string, { version, sha256 }: CatalogVersion, spec: SpecFile): string {
+  const { phase, priority } = spec;
+  return stringify(
+    {
+      apiVersion: 'extensions.higress.io/v1alpha1',
+      kind: 'WasmPlugin',
+      metadata: { name: resourceName(`${name}-${version}`), namespace: 'higress-system' },
+      spec: {
+        url,
+        sha256,
+        ...(phase === undefined ? {} : { phase }),
+        ...(priority === undefined ? {} : { priority }),
+        failStrategy: 'FAIL_OPEN',
+        defaultConfigDisable: true,
+      },
+    },
+    { lineWidth: 0 },
+  ).trimEnd();
+}
+
+/** Returns a name that Kubernetes takes (RFC 1123): lower-case letters, digits, "-" and "." between them, at most 253. */
+function resourceName(text: string): string {
+  return text
+    .toLowerCase()
+    .replace(/[^a-z0-9.-]+/g, '-')
+    .replace(/\.(?![a-z0-9])|(?<![a-z0-9])\./g, '-')
+    .slice(0, 253)
+    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '');
+}
+
+/** Returns `oci://registry/repository:tag@sha256:…`; undefined for a version that came from a local file. */
+export function ociReference({ reference, digest }: CatalogVersion): string | undefined {
+  if (!/^[\w.-]+(?::\d+)?\/[^\s]+$/.test(reference)) return undefined;
+  return `oci://${reference.includes('@') ? reference : `${reference}@${digest}`}`;
+}

@@ -1,0 +1,92 @@
+import { createHash } from 'node:crypto';
+import { promisify } from 'node:util';
+import { brotliCompress, constants, gzip } from 'node:zlib';
+import type { Request, Response } from 'express';
+import { namesEtag } from '../../http/preconditions.ts';
+import { CONTENT_POLICY } from './layout.ts';
+
+const compressGzip = promisify(gzip);
+const compressBrotli = promisify(brotliCompress);
+const MOST_CACHED_BYTES = 8 * 1024 * 1024;
+/** Compressing a smaller answer saves no packet. */
+const LEAST_COMPRESSED_BYTES = 1000;
+
+export const PAGE_HEADERS = {
+  'Content-Security-Policy': CONTENT_POLICY,
+  'Referrer-Policy': 'no-referrer',
+} as const;
+
+/** A rendered page with its compressed forms, which are made when a client first asks for them. */
+export interface RenderedPage {
+  readonly etag: string;
+  readonly identity: Buffer;
+  readonly forms: Map<'br' | 'gzip', Promise<Buffer>>;
+}
+
+/** Keeps the pages of one view of the tree. What was used least recently leaves first. */
+export class PageCache {
+  readonly #pages = new Map<string, RenderedPage>();
+  #bytes = 0;
+
+  /** Returns the page with this key; renders it if it is not in memory. */
+  async get(key: string, render: () => string | Promise<string>): Promise<RenderedPage> {
+    const known = this.#pages.get(key);
+    if (known !== undefined) {
+      this.#pages.delete(key);
+      this.#pages.set(key, known);
+      return known;
+    }
+    const page = renderedPage(await render());
+    if (!this.#pages.has(key)) this.#bytes += page.identity.length + key.length;
+    this.#pages.set(key, page);
+    for (const [oldest, { identity }] of this.#pages) {
+      if (this.#bytes <= MOST_CACHED_BYTES || this.#pages.size === 1) break;
+      this.#pages.delete(oldest);
+      this.#bytes -= identity.length + oldest.length;
+    }
+    return page;
+  }
+}
+
+export function renderedPage(text: string): RenderedPage {
+  const identity = Buffer.from(text);
+  return { etag: etagOf(identity), identity, forms: new Map() };
+}
+
+/** Returns a weak validator, which all compressed forms of a page share. With it, Express sends 304 too (RFC 9110, section 13.1.2). */
+export function etagOf(body: string | Buffer): string {
+  return `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
+}
+
+/** Sends a page, compressed if the client accepts it, or 304. Its headers must not have been sent. */
+export async function sendPage(
+  request: Request,
+  response: Response,
+  page: RenderedPage,
+  { status = 200 }: { readonly status?: number } = {},
+): Promise<void> {
+  const { etag, identity, forms } = page;
+  response.vary('Accept, Accept-Encoding, Accept-Language, Cookie').set(PAGE_HEADERS).type('html').status(status);
+  const coding = identity.length < LEAST_COMPRESSED_BYTES ? false : request.acceptsEncodings('br', 'gzip', 'identity');
+  if (status === 200) {
+    response.set('ETag', etag);
+    const known = request.headers['if-none-match'];
+    if (known !== undefined && namesEtag(known, etag, 'weak')) {
+      response.status(304).removeHeader('Content-Type');
+      response.end();
+      return;
+    }
+  }
+  if (coding !== 'br' && coding !== 'gzip') {
+    response.send(identity);
+    return;
+  }
+  let form = forms.get(coding);
+  if (form === undefined) {
+    form = coding === 'gzip' ? compressGzip(identity) : compressBrotli(identity, BROTLI);
+    forms.set(coding, form);
+  }
+  response.set('Content-Encoding', coding).send(await form);
+}
+
+const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: 5 } };

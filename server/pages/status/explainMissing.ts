@@ -1,0 +1,59 @@
+import { similar } from '../../../base/nearest.ts';
+import { type HigressRequests, requestedBy } from '../../higressRequests.ts';
+import type { TreeView } from '../../view/treeView.ts';
+import { linesFor } from '../catalog/coverage.ts';
+
+const MOST_NAMES = 5;
+const MOST_CONSUMERS = 30;
+
+/** Why a path leads nowhere, and what makes it lead somewhere. */
+export interface MissingReason {
+  /**
+   * - placeholder: the path has `${name}` or `${version}` as it is: the pattern was not expanded.
+   * - plugin, version, file: the first part of the path that does not exist.
+   * - path: the path is not below /plugins/.
+   * - served: the path exists now.
+   */
+  readonly kind: 'placeholder' | 'plugin' | 'version' | 'file' | 'path' | 'served';
+  readonly name?: string;
+  readonly version?: string;
+  /** Plugins with similar names, if this one does not exist. */
+  readonly nearest: readonly string[];
+  /** Versions of the plugin that exist. */
+  readonly versions: readonly string[];
+  /** Files of the version that exist. */
+  readonly files: readonly string[];
+  /** The line of manifest.json that adds the version. */
+  readonly manifestLines: readonly string[];
+  /** The releases of Higress that request this version. */
+  readonly requestedBy: readonly string[];
+}
+
+/** @param path decoded, without the base path */
+export function explainMissing(view: TreeView, path: string, higress: HigressRequests | undefined): MissingReason {
+  const nothing = { nearest: [], versions: [], files: [], manifestLines: [], requestedBy: [] };
+  if (view.files.has(path)) return { kind: 'served', ...nothing };
+  if (/\$+(?:\{|name|version)|\{\{?\s*(?:name|version)/.test(path)) return { kind: 'placeholder', ...nothing };
+  const [top, name, version, ...rest] = path.split('/').filter(part => part !== '');
+  if (top !== 'plugins' || name === undefined) return { kind: 'path', ...nothing };
+  const plugin = view.catalog.plugins.find(candidate => candidate.name === name);
+  const known = plugin?.versions.find(candidate => candidate.version === version);
+  if (plugin !== undefined && known !== undefined)
+    return { ...nothing, kind: 'file', name, version: known.version, files: known.files.map(file => file.name) };
+  const names = view.catalog.plugins.map(candidate => candidate.name);
+  const nearest = plugin === undefined ? similar(name, names).slice(0, MOST_NAMES) : [];
+  const asked = version === undefined || higress === undefined ? [] : requestedBy(higress, name, version);
+  // A name that neither a release nor the tree knows is probably a slip, for which no line helps.
+  const isModule = version !== undefined && rest.length === 1 && rest[0] === 'plugin.wasm';
+  const isReal = asked.length > 0 || plugin !== undefined || nearest.length === 0;
+  return {
+    kind: plugin === undefined ? 'plugin' : 'version',
+    name,
+    ...(version === undefined ? {} : { version }),
+    nearest,
+    versions: plugin?.versions.map(each => each.version) ?? [],
+    files: [],
+    manifestLines: isModule && isReal ? linesFor(higress, view, [{ name, version }]) : [],
+    requestedBy: asked.slice(0, MOST_CONSUMERS),
+  };
+}

@@ -1,0 +1,168 @@
+import process from 'node:process';
+import { MODULE_FILE } from '../../../tree/names.ts';
+import type { Content } from '../../content/content.ts';
+import type { Fault } from '../../events.ts';
+import type { HigressRequests } from '../../higressRequests.ts';
+import { readTarget } from '../../http/requestTarget.ts';
+import type { Gauges } from '../../observe/status.ts';
+import type { MissingPath, SlowDownload, Troubles } from '../../observe/troubles.ts';
+import type { ServedFile, TreeView } from '../../view/treeView.ts';
+import { explainMissing, type MissingReason } from './explainMissing.ts';
+
+const MOST_MISSING = 100;
+const MOST_DAMAGED = 200;
+
+/** What /status shows, and the format of /status.json. Times are in ISO 8601. */
+export interface StatusReport {
+  readonly schemaVersion: 1;
+  /** Null if the server takes new clients, else why /readyz answers 503. */
+  readonly notReady: string | null;
+  readonly server: {
+    readonly version: string;
+    readonly node: string;
+    readonly startedAt: string;
+    readonly uptimeSeconds: number;
+    readonly memoryBytes: number;
+  };
+  readonly tree: {
+    readonly digest: string;
+    /** sha256 of index.json. */
+    readonly indexSha256: string | null;
+    readonly plugins: number;
+    readonly versions: number;
+    readonly sizeBytes: number;
+    readonly loadedAt: string;
+    /** When index.json last changed. */
+    readonly changedAt: string | null;
+  } | null;
+  readonly load: Gauges;
+  readonly missing: readonly MissingEntry[];
+  /** 404 answers in all, those of paths that are not listed included. */
+  readonly missingAnswers: number;
+  readonly damaged: readonly DamagedFile[];
+  readonly slow: readonly SlowEntry[];
+  readonly downloads: readonly VersionDownloads[];
+  /** Secrets are not part of it. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+export interface MissingEntry extends Omit<MissingPath, 'lastAtMs'> {
+  readonly lastAt: string;
+  /** Null while no tree is loaded. */
+  readonly reason: MissingReason | null;
+}
+
+export interface DamagedFile {
+  readonly path: string;
+  readonly fault: Fault;
+  /** What clients get: 503, or the right bytes from another copy or from the file that is still open. */
+  readonly served: 'nothing' | 'copy' | 'open file';
+}
+
+interface SlowEntry extends Omit<SlowDownload, 'atMs'> {
+  readonly at: string;
+}
+
+export interface VersionDownloads {
+  readonly plugin: string;
+  readonly version: string;
+  /** Answers by status, of all forms and paths of plugin.wasm. */
+  readonly answers: Readonly<Record<string, number>>;
+  readonly sentBytes: number;
+}
+
+export interface StatusSources {
+  readonly programVersion: string;
+  readonly basePath: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly notReady: () => string | undefined;
+  readonly gauges: () => Gauges;
+  readonly contents: () => Iterable<Content>;
+  readonly troubles: Troubles;
+}
+
+export function makeStatusReport(
+  sources: StatusSources,
+  view: TreeView | undefined,
+  higress: HigressRequests | undefined,
+): StatusReport {
+  const { troubles } = sources;
+  const uptimeSeconds = Math.round(process.uptime());
+  return {
+    schemaVersion: 1,
+    notReady: sources.notReady() ?? null,
+    server: {
+      version: sources.programVersion,
+      node: process.version,
+      startedAt: isoTime(Date.now() - uptimeSeconds * 1000),
+      uptimeSeconds,
+      memoryBytes: process.memoryUsage.rss(),
+    },
+    tree: view === undefined ? null : treeOf(view),
+    load: sources.gauges(),
+    missing: troubles.missing.slice(0, MOST_MISSING).map(({ lastAtMs, ...entry }) => ({
+      ...entry,
+      lastAt: isoTime(lastAtMs),
+      reason: view === undefined ? null : explainMissing(view, pathBelow(entry.path, sources.basePath), higress),
+    })),
+    missingAnswers: troubles.missingAnswers,
+    damaged: damagedFiles(sources.contents()),
+    slow: troubles.slow.map(({ atMs, ...entry }) => ({ ...entry, at: isoTime(atMs) })),
+    downloads: view === undefined ? [] : downloadsOf(view),
+    options: sources.options,
+  };
+}
+
+function treeOf(view: TreeView): NonNullable<StatusReport['tree']> {
+  const { catalog, versions, sizeBytes, loadedAtMs, files } = view;
+  const index = files.get('/plugins/index.json');
+  return {
+    digest: catalog.tree,
+    indexSha256: index?.sha256 ?? null,
+    plugins: catalog.plugins.length,
+    versions,
+    sizeBytes,
+    loadedAt: isoTime(loadedAtMs),
+    changedAt: index === undefined ? null : isoTime(index.changedAtMs),
+  };
+}
+
+/** Returns the path as the pages see it: decoded, without the base path. */
+function pathBelow(path: string, basePath: string): string {
+  const decoded = readTarget(path)?.path ?? path;
+  if (basePath === '') return decoded;
+  return decoded.startsWith(`${basePath}/`) ? decoded.slice(basePath.length) : '/-';
+}
+
+function damagedFiles(contents: Iterable<Content>): DamagedFile[] {
+  const damaged: DamagedFile[] = [];
+  for (const { state, displaced, faults, paths } of contents) {
+    const served = state !== 'proven' ? 'nothing' : displaced ? 'open file' : 'copy';
+    for (const [path, { fault }] of faults) damaged.push({ path, fault, served });
+    if (faults.size > 0 || (state !== 'damaged' && !displaced)) continue;
+    for (const path of paths) damaged.push({ path, fault: displaced ? 'replaced' : 'altered', served });
+  }
+  return damaged.sort((one, other) => (one.path < other.path ? -1 : 1)).slice(0, MOST_DAMAGED);
+}
+
+function downloadsOf({ files }: TreeView): VersionDownloads[] {
+  const versions = new Map<
+    string,
+    { plugin: string; version: string; answers: Record<string, number>; sentBytes: number }
+  >();
+  const add = ({ plugin, version, name, answers, sentBytes }: ServedFile): void => {
+    if (plugin === undefined || version === undefined || name !== MODULE_FILE || answers === undefined) return;
+    const key = `${plugin} ${version}`;
+    const entry = versions.get(key) ?? { plugin, version, answers: {}, sentBytes: 0 };
+    versions.set(key, entry);
+    entry.sentBytes += sentBytes;
+    for (const [status, count] of answers) entry.answers[status] = (entry.answers[status] ?? 0) + count;
+  };
+  for (const file of files.values()) for (const form of [file, ...file.variants]) add(form);
+  const total = ({ answers }: VersionDownloads) => Object.values(answers).reduce((sum, count) => sum + count, 0);
+  return [...versions.values()].sort((one, other) => total(other) - total(one) || (one.plugin < other.plugin ? -1 : 1));
+}
+
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}
