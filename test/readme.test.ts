@@ -18,10 +18,14 @@ const [english, chinese] = [read('README.md'), read('README.zh-CN.md')];
 const docs = readdirSync(join(root, 'docs'))
   .filter(name => name.endsWith('.md'))
   .map(name => `docs/${name}`);
+const zhDocs = readdirSync(join(root, 'docs/zh'))
+  .filter(name => name.endsWith('.md'))
+  .map(name => `docs/zh/${name}`);
 const rooms = ['base', 'layout', 'registry', 'tree', 'mirror', 'server', 'cli', 'higress', 'test'];
 const documents = [
   ...['README.md', 'README.zh-CN.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'],
   ...docs,
+  ...zhDocs,
   ...rooms.map(room => `${room}/README.md`),
 ].filter(name => existsSync(join(root, name)));
 
@@ -85,6 +89,19 @@ test('both languages have the same sections, commands and rows', () => {
   assert.deepEqual(levels(chinese), levels(english));
   assert.deepEqual(codeBlocks(chinese), codeBlocks(english));
   assert.deepEqual(firstCells(chinese), firstCells(english));
+});
+
+test('docs/zh has only commands of the English documents', () => {
+  for (const name of zhDocs) {
+    const [translated, original] = [read(name), read(name.replace('/zh', ''))];
+    const known = codeBlocks(original);
+    assert.deepEqual(
+      codeBlocks(translated).filter(block => !known.includes(block)),
+      [],
+      name,
+    );
+    assert.ok(original.includes(`](zh/${name.slice('docs/zh/'.length)})`), name);
+  }
 });
 
 test('the README begins with the two commands for newcomers', () => {
