@@ -211,7 +211,7 @@ test('every variable that the program reads has its row in docs/options.md', () 
     inSource.push(...command.options.flatMap(({ envVar }) => envVar ?? []));
   assert.ok(inSource.length > 60, 'the search finds variables');
   // Set by the system, not for this program.
-  const systems = ['HOME', 'USERPROFILE', 'TERM'];
+  const systems = ['HOME', 'USERPROFILE', 'TERM', 'PATH'];
   const rows = read('docs/options.md').matchAll(/^\|.*\|$/gm);
   const cells = new Set([...rows].flatMap(([row]) => row.match(/(?<=`)[A-Z_]+(?=`)/g) ?? []));
   assert.deepEqual(
