@@ -23,14 +23,13 @@ const EXTRAS = new Map([
 /** Path → image, of one file of the room `higress`. */
 function requestsOf(file: string): Map<string, string> {
   const { plugins } = JSON.parse(readFileSync(new URL(`higress/${file}.json`, root), 'utf8')) as {
-    readonly plugins: Readonly<Record<string, string | { readonly version: string; readonly image: string }>>;
+    readonly plugins: Readonly<Record<string, { readonly version: string; readonly image?: string }>>;
   };
   return new Map(
-    Object.entries(plugins).map(([name, entry]) =>
-      typeof entry === 'string'
-        ? [`${name}/${entry}`, `plugins/${name}:${entry}`]
-        : [`${name}/${entry.version}`, entry.image],
-    ),
+    Object.entries(plugins).map(([name, { version, image = `plugins/${name}:${version}` }]) => [
+      `${name}/${version}`,
+      image,
+    ]),
   );
 }
 

@@ -21,6 +21,10 @@ export interface ReleasePlugin {
   /** The repository in the Higress registry, `plugins/basic-auth`. */
   readonly image: string;
   readonly tag: string;
+  /** `ai`, `auth` and others, as plugins' spec.yaml have them; absent where it is not known. */
+  readonly category?: string;
+  /** The oldest Higress gateway that the plugin's spec.yaml allows; absent where it is not known. */
+  readonly gateway?: string;
   /** The digest that the tag led to when the release was made, where it is known. */
   readonly digest?: string;
 }
@@ -104,20 +108,20 @@ async function dataFolder(): Promise<URL> {
 
 interface WrittenRelease {
   readonly release?: string;
-  readonly plugins: Readonly<
-    Record<string, string | { readonly version: string; readonly image: string; readonly digest?: string }>
-  >;
+  readonly plugins: Readonly<Record<string, WrittenPlugin>>;
+}
+
+interface WrittenPlugin extends Pick<ReleasePlugin, 'version' | 'category' | 'gateway' | 'digest'> {
+  /** `REPOSITORY:TAG`; absent for `plugins/NAME:VERSION`. */
+  readonly image?: string;
 }
 
 function releaseOf({ release, plugins }: WrittenRelease, file: string): HigressRelease {
   return {
     release: release ?? file.replace('.json', ''),
-    plugins: Object.entries(plugins).map(([name, entry]) => {
-      if (typeof entry === 'string') return { name, version: entry, image: `plugins/${name}`, tag: entry };
-      const colon = entry.image.lastIndexOf(':');
-      const [image, tag] = [entry.image.slice(0, colon), entry.image.slice(colon + 1)];
-      const { version, digest } = entry;
-      return { name, version, image, tag, ...(digest === undefined ? {} : { digest }) };
+    plugins: Object.entries(plugins).map(([name, { version, image = `plugins/${name}:${version}`, ...rest }]) => {
+      const colon = image.lastIndexOf(':');
+      return { name, version, ...rest, image: image.slice(0, colon), tag: image.slice(colon + 1) };
     }),
   };
 }
@@ -152,7 +156,8 @@ export function chooseReleases(data: HigressData, names: readonly string[]): rea
 }
 
 /**
- * Returns the requests of these releases' Consoles. A path that several releases request with the same image is one request.
+ * Returns the requests of these releases' Consoles. A path that several releases request with the same image, and the same
+ * digest, is one request.
  * The order of precedence is that of the Console: the pattern, then registry and namespace, then its own list
  * (WasmPluginServiceImpl, buildPluginImageUrl). Without settings the URL is the usual path, without a host.
  */
@@ -161,7 +166,7 @@ export function consoleRequests(releases: readonly HigressRelease[], settings: H
   for (const { release, plugins } of releases)
     for (const plugin of plugins) {
       const request = consoleRequest(plugin, release, settings);
-      const key = `${request.url} ${request.image} ${plugin.name}`;
+      const key = `${request.url} ${request.image} ${request.digest} ${plugin.name}`;
       const known = requests.get(key)?.releases ?? [];
       requests.set(key, { ...request, releases: [...known, release] });
     }
