@@ -92,13 +92,14 @@ class FrequentPaths {
   }
 
   add(path: string, client: string, userAgent: string): void {
-    const shown = path.length > MOST_PATH ? `${path.slice(0, MOST_PATH)}…` : path;
+    const shown = shortened(path, MOST_PATH);
     const known = this.#byPath.get(shown);
     const counter = known ?? this.#entryFor(ownCopy(shown));
     counter.count++;
     counter.lastAtMs = Date.now();
     if (counter.client !== client) counter.client = ownCopy(client);
-    if (counter.userAgent !== userAgent) counter.userAgent = ownCopy(userAgent.slice(0, MOST_AGENT));
+    const agent = shortened(userAgent, MOST_AGENT);
+    if (counter.userAgent !== agent) counter.userAgent = ownCopy(agent);
   }
 
   list(): MissingPath[] {
@@ -121,6 +122,10 @@ class FrequentPaths {
     this.#byPath.set(path, least);
     return least;
   }
+}
+
+function shortened(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most)}…` : text;
 }
 
 /** A part of a string keeps the whole string in memory: here the header of the request. */

@@ -7,9 +7,10 @@ import type { Pages } from '../http/listener.ts';
 import type { TreeView } from '../view/treeView.ts';
 import { catalogBody } from './catalog/catalogPage.ts';
 import { FactReader } from './catalog/facts.ts';
-import { queryText, readQuery } from './catalog/selection.ts';
+import { queryText, readPage, readQuery } from './catalog/selection.ts';
+import { Documents } from './documents/documents.ts';
 import { findListing, type Listing, listingBody, PLAIN_HEADERS, plainListing } from './listing.ts';
-import { explainNotFound, notFoundText } from './notFound.ts';
+import { notFoundText, plainReason } from './notFound.ts';
 import type { PluginLoader } from './plugin/loadPlugin.ts';
 import { publicAddress } from './site/address.ts';
 import { type Html, html } from './site/html.ts';
@@ -107,6 +108,7 @@ const OUTSIDE = '/-';
 /** The pages for people, in the language of the reader and with the address that the reader sees. */
 class Site {
   readonly #parts: PageParts;
+  readonly #documents: Documents;
   readonly #facts: FactReader;
   #plugins: Promise<PluginLoader> | undefined;
   readonly #caches = new WeakMap<TreeView, PageCache>();
@@ -114,7 +116,8 @@ class Site {
 
   constructor(parts: PageParts) {
     this.#parts = parts;
-    this.#facts = new FactReader(parts.treeRoot);
+    this.#documents = new Documents(parts.treeRoot);
+    this.#facts = new FactReader(this.#documents);
   }
 
   async sendCatalog(request: Request, response: Response, view: TreeView): Promise<void> {
@@ -148,17 +151,18 @@ class Site {
     const kept = new URLSearchParams();
     if (asked !== null) kept.set('version', asked);
     if (isLanguage(chosen)) kept.set('readme', chosen);
+    const number = readPage(search);
+    if (number > 1) kept.set('page', String(number));
     const here = `catalog/${encodeURIComponent(name)}/${kept.size === 0 ? '' : `?${kept}`}`;
     const reader = { ...this.#reader(request, search, here), root: '../../' };
     const language = isLanguage(chosen) ? chosen : reader.language;
-    const key = `plugin ${reader.language} ${language} ${reader.address} ${name} ${version.version}`;
+    const key = `plugin ${reader.language} ${language} ${reader.address} ${number} ${name} ${version.version}`;
     const page = await this.#cacheOf(view).get(key, async () => {
-      // The parsers of READMEs are loaded with the first of these pages.
       this.#plugins ??= import('./plugin/loadPlugin.ts').then(
-        ({ PluginLoader: Loader }) => new Loader(this.#parts.treeRoot),
+        ({ PluginLoader: Loader }) => new Loader(this.#documents),
       );
       const loader = await this.#plugins;
-      const body = await loader.pageBody(reader, facts, { version, language }, await this.#readHigress());
+      const body = await loader.pageBody(reader, facts, { version, language, page: number }, await this.#readHigress());
       return renderPage(reader, this.#page(`${name} ${version.version}`, body, 'catalog'));
     });
     await sendPage(request, response, page);
@@ -196,15 +200,15 @@ class Site {
 
   async sendNotFound(request: Request, response: Response, view: TreeView): Promise<void> {
     response.vary('Accept').set('Cache-Control', 'no-store');
+    const reason = explainMissing(view, lookedUp(request), await this.#readHigress());
     if (isBrowser(request)) {
-      const reason = explainMissing(view, lookedUp(request), await this.#readHigress());
       const isOutside = request.path === OUTSIDE;
       const below = this.#below(request, isOutside ? '' : request.path.slice(1));
       const reader = isOutside ? { ...below, root: `${this.#parts.basePath}/` } : below;
       const body = notFoundBody(reader, isOutside ? undefined : request.path, reason);
       return sendPage(request, response, this.#render(reader, reader.t('notFound'), body), { status: 404 });
     }
-    const found = explainNotFound(view.catalog, request.path);
+    const found = plainReason(reason, view.catalog.plugins.length);
     if (request.accepts(['text', 'json']) === 'json')
       response.status(404).json({ error: { code: 'NOT_FOUND', ...found } });
     else sendText(response, 404, notFoundText(found));

@@ -1,9 +1,9 @@
-import { similar } from '../../base/nearest.ts';
-import type { Catalog } from '../../tree/catalog/catalog.ts';
+import { translator } from './site/words.ts';
+import type { MissingReason } from './status/explainMissing.ts';
 
-const MOST_NAMES = 5;
+const MOST_CONSUMERS = 3;
 
-/** Explains a 404: what does not exist, and what exists instead. */
+/** The explanation of a 404 for scripts and gateways, as JSON. */
 export interface NotFound {
   readonly message: string;
   readonly plugin?: string;
@@ -15,41 +15,50 @@ export interface NotFound {
   readonly nearest?: readonly string[];
   /** How many plugins there are, if none was recognised and none is near; /plugins/ lists them. */
   readonly pluginCount?: number;
+  /** What requests the version: `Higress Console 2.2.5`. */
+  readonly requestedBy?: readonly string[];
+  /** The lines of manifest.json that add the version. */
+  readonly manifestLines?: readonly string[];
 }
 
-/** `path`: decoded, without the base path. */
-export function explainNotFound(catalog: Catalog, path: string): NotFound {
-  const [top, name, version] = path.split('/').filter(part => part !== '');
-  const names = catalog.plugins.map(plugin => plugin.name);
-  if (top !== 'plugins' || name === undefined)
-    return {
-      message: 'Nothing is served at this path. Plugins are at /plugins/<name>/<version>/plugin.wasm.',
-      ...countOf(names),
-    };
-  const plugin = catalog.plugins.find(candidate => candidate.name === name);
-  if (plugin === undefined) {
-    const message = `There is no plugin "${name}" here.`;
-    const nearest = similar(name, names).slice(0, MOST_NAMES);
-    return nearest.length === 0 ? { message, ...countOf(names) } : { message, nearest };
-  }
-  const versions = plugin.versions.map(known => known.version);
-  const found = plugin.versions.find(known => known.version === version);
-  if (found === undefined)
-    return { message: `There is no version "${version ?? ''}" of ${name} here.`, plugin: name, versions };
-  const files = found.files.map(file => file.name);
-  return { message: `There is no such file in ${name} ${found.version}.`, plugin: name, versions, files };
+const t = translator('en');
+
+/** @param plugins number of plugins in the tree */
+export function plainReason(reason: MissingReason, plugins: number): NotFound {
+  const { kind, name = '', version = '', nearest, versions, files, requestedBy, manifestLines } = reason;
+  const counted = kind === 'path' || (kind === 'plugin' && nearest.length === 0);
+  return {
+    message: messageOf(kind, name, version),
+    ...(kind === 'version' || kind === 'file' ? { plugin: name, versions } : {}),
+    ...(kind === 'file' ? { files } : {}),
+    ...(nearest.length > 0 ? { nearest } : {}),
+    ...(counted ? { pluginCount: plugins } : {}),
+    ...(requestedBy.length > 0 ? { requestedBy } : {}),
+    ...(manifestLines.length > 0 ? { manifestLines } : {}),
+  };
 }
 
-export function notFoundText({ message, versions, files, nearest, pluginCount }: NotFound): string {
+function messageOf(kind: MissingReason['kind'], name: string, version: string): string {
+  if (kind === 'placeholder') return t('whyPlaceholder');
+  if (kind === 'plugin') return t('whyPlugin', { name });
+  if (kind === 'version') return t('whyVersion', { name, version });
+  if (kind === 'file') return t('whyFile', { name, version });
+  return kind === 'served' ? t('whyServed') : t('whyPath');
+}
+
+export function notFoundText(found: NotFound): string {
+  const { message, versions, files, nearest, pluginCount, requestedBy = [], manifestLines } = found;
   const lines = [message];
   if (versions !== undefined) lines.push(`Versions: ${versions.join(', ')}`);
   if (files !== undefined) lines.push(`Files: ${files.join(', ')}`);
   if (nearest !== undefined) lines.push(`Did you mean ${nearest.join(', ')}?`);
   if (pluginCount !== undefined)
     lines.push(`There ${pluginCount === 1 ? 'is 1 plugin' : `are ${pluginCount} plugins`} here; /plugins/ lists them.`);
+  const more = requestedBy.length - MOST_CONSUMERS;
+  if (requestedBy.length > 0)
+    lines.push(
+      `Requested by ${requestedBy.slice(0, MOST_CONSUMERS).join(', ')}${more > 0 ? ` and ${more} more` : ''}.`,
+    );
+  if (manifestLines !== undefined) lines.push(t('manifestLines'), ...manifestLines.map(line => `  ${line}`));
   return `${lines.join('\n')}\n`;
-}
-
-function countOf(names: readonly string[]): Pick<NotFound, 'pluginCount'> {
-  return { pluginCount: names.length };
 }

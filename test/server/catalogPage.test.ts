@@ -116,13 +116,13 @@ test('pages are compressed, have a validator, and fit into 60 KB', async t => {
 
 test('a tree of 5,000 versions is shown in parts', async t => {
   const bytes = wasm(100);
-  const plan = Array.from({ length: 500 }, (_, plugin) =>
-    Array.from({ length: 10 }, (_, version) => ({
+  const versionsOf = (plugin: number, count: number) =>
+    Array.from({ length: count }, (_, version) => ({
       name: `plugin-${String(plugin).padStart(3, '0')}`,
       version: `1.0.${version}`,
       bytes,
-    })),
-  ).flat();
+    }));
+  const plan = Array.from({ length: 500 }, (_, plugin) => versionsOf(plugin, plugin === 0 ? 4501 : 1)).flat();
   // The files themselves are not asked for.
   const { publishCatalog, entryOf, emptyFolder } = await import('./tree.ts');
   const tree = await emptyFolder(t);
@@ -135,4 +135,14 @@ test('a tree of 5,000 versions is shown in parts', async t => {
   assert.equal(last.length, 20);
   assert.equal(last.at(-1), 'plugin-499');
   assert.deepEqual(cardsOf((await ask(port, '/?q=plugin-321')).body.toString()), ['plugin-321']);
+  const rows = async (query: string) => {
+    const text = (await ask(port, `/catalog/plugin-000/${query}`)).body.toString();
+    assert.ok(text.length < 100_000, `${text.length} characters`);
+    return [...text.matchAll(/<th scope="row" class="nowrap"><a [^>]*>([^<]+)/g)].map(([, version]) => version);
+  };
+  const first = await rows('');
+  assert.equal(first.length, 20);
+  assert.equal(first[0], '1.0.4500');
+  assert.deepEqual(await rows('?page=226'), ['1.0.0']);
+  assert.deepEqual(await rows('?page=9999'), ['1.0.0']);
 });

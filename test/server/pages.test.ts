@@ -139,9 +139,9 @@ describe('pages', () => {
     assert.match(await page('/plugins/$%7Bname%7D/$%7Bversion%7D/plugin.wasm'), /nothing replaced \$\{name\}/);
     assert.match(await page('/plugins/ai-proxy/2.0.1/'), /<title>\/plugins\/ai-proxy\/2\.0\.1\/ · plugin-mirror/);
     const plain = await ask(port, '/plugins/$%7Bname%7D/1/plugin.wasm', { headers: ['Accept: */*'] });
-    assert.equal(
+    assert.match(
       plain.body.toString(),
-      'There is no plugin "${name}" here.\nThere are 2 plugins here; /plugins/ lists them.\n',
+      /^The URL pattern was used as it is: nothing replaced \$\{name\} and \$\{version\}\. /,
     );
   });
 

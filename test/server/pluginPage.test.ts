@@ -3,9 +3,11 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { parse } from 'yaml';
-import { infoOf } from '../../server/pages/catalog/facts.ts';
-import { readmesOf, renderReadme } from '../../server/pages/plugin/readme.ts';
-import { parseSpec } from '../../server/pages/plugin/specFile.ts';
+import { DocumentParser } from '../../server/pages/documents/documentParser.ts';
+import { renderReadme } from '../../server/pages/documents/readme.ts';
+import { readmesOf } from '../../server/pages/documents/readmeFiles.ts';
+import { parseSpec, type SpecFile } from '../../server/pages/documents/specFile.ts';
+import { infoOf } from '../../server/pages/documents/specInfo.ts';
 import { ask, serve } from './client.ts';
 import { sampleCatalog } from './sampleCatalog.ts';
 import { entryOf, makeTree, sha256, sharedTree, wasm } from './tree.ts';
@@ -105,14 +107,13 @@ describe("a plugin's page", () => {
 
 describe('hostile documents', () => {
   test('a README does nothing', () => {
-    const { body } = renderReadme(`<script>alert(1)</script><img src=x onerror=alert(1)>
+    const { html: text } = renderReadme(`<script>alert(1)</script><img src=x onerror=alert(1)>
 [a](javascript:alert(1)) [b](JaVaScRiPt:alert(1)) [c](data:text/html,x) [d](vbscript:x) [e](//evil.example) [f](../x)
 ![pixel](https://evil.example/p.png "t") ![local](icon.png) <a href="javascript:x">y</a>
 [https://bank.example](https://evil.example/) [ok](https://user:secret@higress.ai/docs)
 [x](https://evil.example/"onmouseover="alert(1)) \u202egnp.exe\u2066 z\u200bero
 # One
 <style>*{display:none}</style>`);
-    const { text } = body;
     assert.doesNotMatch(text, /<(?:script|img|style|iframe|a href="(?!https?:))/i);
     assert.doesNotMatch(text, /<[^>]*\son\w+=/i);
     assert.doesNotMatch(text, /secret/);
@@ -123,24 +124,54 @@ describe('hostile documents', () => {
     assert.match(text, /href="https:\/\/evil\.example\/p\.png" rel="noopener noreferrer nofollow"/);
   });
 
-  test('large and deep READMEs are rendered in bounded time', () => {
-    const began = process.cpuUsage();
-    for (const text of [
-      `${'|a'.repeat(2000)}|\n${'|-'.repeat(2000)}|\n${`${'|x'.repeat(2000)}|\n`.repeat(500)}`,
-      '>'.repeat(100_000),
-      `${'['.repeat(100_000)}`,
-      '*a'.repeat(100_000),
-      '`'.repeat(150_000),
-      `${'- '.repeat(50_000)}x`,
-      '![a]('.repeat(40_000),
-      'x'.repeat(4_000_000),
-    ]) {
-      const { body, cut } = renderReadme(text);
-      assert.ok(body.text.length < 20_000_000);
-      assert.equal(cut, text.length > 200_000);
+  test('a long README is cut', () => {
+    for (const [text, isLong] of [
+      ['x'.repeat(4_000_000), true],
+      ['>'.repeat(20_000), false],
+      [`${'- '.repeat(10_000)}x`, false],
+    ] as const) {
+      const { html, cut } = renderReadme(text);
+      assert.ok(html.length < 1_000_000);
+      assert.equal(cut, isLong);
     }
-    const { user, system } = process.cpuUsage(began);
-    assert.ok(user + system < 20e6, `${(user + system) / 1e6} s`);
+  });
+
+  test('downloads do not wait for documents that keep a parser busy', async t => {
+    const files = {
+      'README.md': Buffer.from('# a\n'.repeat(50_000)),
+      'spec.yaml': Buffer.from(`spec:\n${'  - !x y\n'.repeat(20_000)}`),
+    };
+    const tree = await makeTree(t, [{ name: 'slow', version: '1.0.0', bytes: wasm(100), files }]);
+    const { port } = await serve(t, tree);
+    await ask(port, '/catalog/none/');
+    const answered: string[] = [];
+    const get = async (path: string) => {
+      const { status } = await ask(port, path);
+      answered.push(`${path} ${status}`);
+    };
+    const page = get('/catalog/slow/');
+    for (let round = 0; round < 3; round++) await get('/plugins/slow/1.0.0/plugin.wasm');
+    await page;
+    assert.deepEqual(answered, [...Array(3).fill('/plugins/slow/1.0.0/plugin.wasm 200'), '/catalog/slow/ 200']);
+  });
+
+  test('the parser survives a text that it fails on, and takes the texts in their order', async () => {
+    const parser = new DocumentParser();
+    const results = await Promise.all([
+      parser.parse('spec', '['.repeat(3000)),
+      parser.parse('spec', 'spec: {phase: AUTHN, priority: 7}'),
+      parser.parse('info', 'info: {title: A}'),
+      // Not a text: renderReadme() throws.
+      parser.parse('readme', undefined as unknown as string),
+      parser.parse('readme', '**b**'),
+    ]);
+    assert.notEqual((results[0] as SpecFile | undefined)?.fault, undefined);
+    assert.deepEqual(results.slice(1), [
+      { phase: 'AUTHN', priority: 7 },
+      { title: { en: 'A' }, description: {} },
+      undefined,
+      { html: '<p><strong>b</strong></p>\n', cut: false },
+    ]);
   });
 
   test('a spec.yaml of any content gives a page', () => {
@@ -150,7 +181,7 @@ describe('hostile documents', () => {
     ].join('\n');
     assert.notEqual(parseSpec(bomb).fault, undefined);
     assert.deepEqual(infoOf(bomb), {});
-    assert.notEqual(parseSpec(`${'['.repeat(50_000)}`).fault, undefined);
+    assert.notEqual(parseSpec('['.repeat(3000)).fault, undefined);
     for (const text of [
       '',
       '- a',
@@ -168,7 +199,7 @@ describe('hostile documents', () => {
     const { config } = parseSpec(`spec: {configSchema: {openAPIV3Schema: ${deep}}}`);
     assert.equal(config?.isCut, true);
     assert.ok((config?.rows.length ?? 0) > 5);
-    const wide = Array.from({ length: 5000 }, (_, key) => `k${key}: {type: string}`).join(', ');
+    const wide = Array.from({ length: 1000 }, (_, key) => `k${key}: {type: string}`).join(', ');
     const many = parseSpec(`spec: {configSchema: {openAPIV3Schema: {properties: {${wide}}}}}`).config;
     assert.equal(many?.rows.length, 400);
     assert.equal(many?.isCut, true);

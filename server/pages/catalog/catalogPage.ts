@@ -1,11 +1,12 @@
 import { MODULE_FILE } from '../../../tree/names.ts';
 import type { HigressRequests } from '../../higressRequests.ts';
 import type { TreeView } from '../../view/treeView.ts';
+import { inLanguage } from '../documents/specInfo.ts';
 import { isLoopback } from '../site/address.ts';
 import { type Html, html, humanSize } from '../site/html.ts';
 import { copyButton, copyField, labelledField, type Reader } from '../site/layout.ts';
 import { coverageOf, linesFor, type ReleaseCoverage, releaseNamed } from './coverage.ts';
-import { inLanguage, type PluginFacts } from './facts.ts';
+import type { PluginFacts } from './facts.ts';
 import {
   CARDS_PER_PAGE,
   type CatalogQuery,

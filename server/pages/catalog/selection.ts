@@ -15,10 +15,14 @@ export interface CatalogQuery {
 
 export function readQuery(query: URLSearchParams): CatalogQuery {
   const text = (name: string) => (query.get(name) ?? '').trim().slice(0, MOST_QUERY);
-  const page = Number(query.get('page') ?? 1);
   const higress = text('higress').replace(/^v(?=\d)/, '');
-  const within = Number.isInteger(page) && page >= 1 && page <= 1e6;
-  return { q: text('q'), category: text('category').toLowerCase(), higress, page: within ? page : 1 };
+  return { q: text('q'), category: text('category').toLowerCase(), higress, page: readPage(query) };
+}
+
+/** Returns `?page=`, from 1, and 1 for anything else than such a number. */
+export function readPage(query: URLSearchParams): number {
+  const page = Number(query.get('page') ?? 1);
+  return Number.isInteger(page) && page >= 1 && page <= 1e6 ? page : 1;
 }
 
 /** Returns `?q=ai&page=2`, or an empty text for a query without values. */
@@ -41,11 +45,15 @@ export function selectPlugins(
   requested: ReadonlySet<string> | undefined,
 ): readonly PluginFacts[] {
   const words = q.toLowerCase().split(/\s+/).filter(Boolean);
+  const hasWords = ({ plugin, about }: PluginFacts): boolean => {
+    const text = searchText(plugin.name, about);
+    return words.every(word => text.includes(word));
+  };
   const found = facts.filter(
-    ({ plugin, about }) =>
-      (category === '' || (about.category ?? OTHER) === category) &&
-      (requested === undefined || requested.has(plugin.name)) &&
-      words.every(word => searchText(plugin.name, about).includes(word)),
+    each =>
+      (category === '' || (each.about.category ?? OTHER) === category) &&
+      (requested === undefined || requested.has(each.plugin.name)) &&
+      hasWords(each),
   );
   const rank = ({ plugin: { name } }: PluginFacts) =>
     name === q ? 0 : name.startsWith(q) ? 1 : words.every(word => name.includes(word)) ? 2 : 3;

@@ -1,5 +1,5 @@
-import type { CatalogPlugin, CatalogVersion } from '../../../tree/catalog/catalog.ts';
-import type { SpecFile } from './specFile.ts';
+import type { CatalogVersion } from '../../../tree/catalog/catalog.ts';
+import type { SpecFile } from '../documents/specFile.ts';
 
 /** What a version has that the one before has not, and the reverse. */
 export interface VersionChanges {
@@ -10,13 +10,6 @@ export interface VersionChanges {
   /** `0.2.0 → 0.2.1`; absent if both have the same ABI. */
   readonly abi?: string;
   readonly sameModule: boolean;
-}
-
-/** Returns the version before this one in the order of the catalog, aliases left out; undefined for the first. */
-export function versionBefore({ versions }: CatalogPlugin, version: CatalogVersion): CatalogVersion | undefined {
-  const own = versions.filter(({ aliasOf }) => aliasOf === undefined);
-  const at = own.indexOf(version);
-  return at > 0 ? own[at - 1] : undefined;
 }
 
 /** Compares two versions and the keys of their configuration, where both have a spec.yaml that can be read. */

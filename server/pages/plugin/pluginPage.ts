@@ -1,16 +1,17 @@
 import type { CatalogPlugin, CatalogVersion } from '../../../tree/catalog/catalog.ts';
 import { MODULE_FILE } from '../../../tree/names.ts';
 import { type HigressRequests, requestedBy } from '../../higressRequests.ts';
-import { inLanguage, type PluginFacts } from '../catalog/facts.ts';
+import type { PluginFacts } from '../catalog/facts.ts';
 import { categoryName } from '../catalog/selection.ts';
+import type { ReadmeFile } from '../documents/readmeFiles.ts';
+import type { ConfigRow, ConfigSchema, SpecFile } from '../documents/specFile.ts';
+import { inLanguage } from '../documents/specInfo.ts';
 import { day, type Html, html, humanSize } from '../site/html.ts';
 import type { Language } from '../site/language.ts';
 import { copyButton, labelledField, type Reader } from '../site/layout.ts';
 import type { Translate, WordKey } from '../site/words.ts';
 import type { VersionChanges } from './changes.ts';
-import type { ReadmeFile } from './readme.ts';
 import { moduleUrl, ociReference, wasmPluginText } from './snippets.ts';
-import type { ConfigRow, ConfigSchema, SpecFile } from './specFile.ts';
 
 export interface PluginContent {
   readonly facts: PluginFacts;
@@ -19,6 +20,10 @@ export interface PluginContent {
   readonly spec: SpecFile;
   readonly readme: PluginReadme | undefined;
   readonly readmes: readonly ReadmeFile[];
+  /** The versions of one page of the list, the highest first. */
+  readonly rows: readonly CatalogVersion[];
+  readonly page: number;
+  readonly pages: number;
   readonly changes: ReadonlyMap<CatalogVersion, VersionChanges>;
   readonly higress: HigressRequests | undefined;
 }
@@ -148,22 +153,34 @@ ${shown.cut && html`<p class="note warn">${t('readmeCut')} ${file}</p>`}</sectio
 
 const NAMES: Readonly<Record<Language, string>> = { en: 'English', zh: '中文' };
 
-function versions(reader: Reader, { facts, version, changes }: PluginContent): Html {
+function versions(reader: Reader, { facts, version, changes, rows: shown, page, pages }: PluginContent): Html {
   const { t, root } = reader;
   const { plugin, newest, signer } = facts;
-  const rows = plugin.versions.toReversed().map(each => {
-    const aliases = plugin.versions.filter(other => other.aliasOf === each.version).map(other => other.version);
+  const aliasesOf = new Map<string, string[]>();
+  for (const { version: alias, aliasOf } of plugin.versions)
+    if (aliasOf !== undefined) aliasesOf.set(aliasOf, [...(aliasesOf.get(aliasOf) ?? []).slice(0, 50), alias]);
+  const rows = shown.map(each => {
+    const aliases = aliasesOf.get(each.version) ?? [];
     const module = `${folderOf(root, plugin, each)}${MODULE_FILE}`;
     const here = each === version;
     return html`<tr${here && html` aria-current="true"`}><th scope="row" class="nowrap"><a href="./${each !== newest && `?version=${encodeURIComponent(each.version)}`}">${each.version}</a>${each === newest && html` <span class="tag">${t('newest')}</span>`}${each.aliasOf !== undefined && html` <span class="tag">${t('aliasOf', { version: each.aliasOf })}</span>`}</th>
-<td class="num" data-label="${t('size')}"><a href="${module}" download title="${t('download')} ${each.version}">${humanSize(each.sizeBytes)}</a></td>
+<td class="num" data-label="${t('size')}"><a href="${module}" download title="${t('download')} ${each.version}"><span aria-hidden="true">↓ </span>${humanSize(each.sizeBytes)}</a></td>
 <td data-label="sha256"><code class="digest" title="${each.sha256}">${each.sha256}</code> ${copyButton(t, each.sha256)}</td>
 <td data-label="${t('image')}"><code class="digest" title="${each.digest}">${each.digest}</code></td>
 <td class="nowrap" data-label="${t('created')}">${each.created !== undefined && html`<time datetime="${each.created}">${day(each.created)}</time>`}</td>
 <td data-label="ABI">${each.abi ?? '–'}</td>
 <td class="about-col">${each === newest && signer !== undefined && html`<p><span class="tag good">${t('signed')}</span></p>`}${aliases.length > 0 && html`<p>${t('aliases', { versions: aliases.join(', ') })}</p>`}${!each.pinned && each.aliasOf === undefined && html`<p><span class="tag warn" title="${t('notPinnedHint')}">${t('notPinned')}</span></p>`}${change(t, changes.get(each))}</td></tr>`;
   });
-  return html`<section id="versions"><h2>${t('versions')}</h2><div class="scroll" tabindex="0" role="region" aria-label="${t('versions')}"><table class="stack"><thead><tr><th scope="col">${t('version')}</th><th scope="col" class="num">${t('size')}</th><th scope="col">sha256</th><th scope="col">${t('image')}</th><th scope="col">${t('created')}</th><th scope="col">ABI</th><th scope="col">${t('changes')}</th></tr></thead><tbody>${rows}</tbody></table></div></section>`;
+  return html`<section id="versions"><h2>${t('versions')}</h2><div class="scroll" tabindex="0" role="region" aria-label="${t('versions')}"><table class="stack"><thead><tr><th scope="col">${t('version')}</th><th scope="col" class="num">${t('size')}</th><th scope="col">sha256</th><th scope="col">${t('image')}</th><th scope="col">${t('created')}</th><th scope="col">ABI</th><th scope="col">${t('changes')}</th></tr></thead><tbody>${rows}</tbody></table></div>${pages > 1 && pageLinks(reader, { facts, version, page, pages })}</section>`;
+}
+
+function pageLinks(
+  { t }: Reader,
+  { facts, version, page, pages }: Pick<PluginContent, 'facts' | 'version' | 'page' | 'pages'>,
+): Html {
+  const chosen = version === facts.newest ? '' : `version=${encodeURIComponent(version.version)}&`;
+  const link = (number: number, text: string) => html`<a href="./?${chosen}page=${number}#versions">${text}</a>`;
+  return html`<nav class="pages" aria-label="${t('pages')}">${page > 1 && link(page - 1, t('previous'))}<span class="dim">${t('pageOf', { page, pages })}</span>${page < pages && link(page + 1, t('next'))}</nav>`;
 }
 
 function change(t: Translate, changes: VersionChanges | undefined): Html | false {

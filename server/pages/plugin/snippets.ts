@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import type { CatalogVersion } from '../../../tree/catalog/catalog.ts';
 import { MODULE_FILE } from '../../../tree/names.ts';
-import type { SpecFile } from './specFile.ts';
+import type { SpecFile } from '../documents/specFile.ts';
 
 export function moduleUrl(address: string, name: string, version: string): string {
   return `${address}/plugins/${name}/${version}/${MODULE_FILE}`;

@@ -29,6 +29,7 @@ ul{margin:.4rem 0;padding-left:1.3rem}
 .field{display:flex;align-items:flex-start;gap:.7rem;margin:.3rem 0 .9rem;padding:.5rem .5rem .5rem .8rem}
 .field code,.field pre{flex:1;min-width:0;padding:.15rem 0}
 .field code{overflow-wrap:anywhere}
+.field pre{white-space:pre-wrap}
 .label{margin:.9rem 0 0;font-weight:600;font-size:.92rem}
 .label+.hint{margin:0}
 .hint{color:var(--dim);font-size:.88rem;margin:.2rem 0}
@@ -40,7 +41,7 @@ button.copy{flex:none;min-height:0;padding:.18rem .6rem;font-size:.85rem}
 form.search{display:flex;flex-wrap:wrap;gap:.6rem;margin:1.2rem 0 .8rem;align-items:end}
 form.search label{display:grid;gap:.15rem;font-size:.85rem;color:var(--dim)}
 form.search label.wide{flex:1 1 16rem}
-form.search input,form.search select{color:var(--ink);font-size:1rem;width:100%}
+form.search input,form.search select{color:var(--ink);font-size:1rem;width:100%;height:2.5rem}
 kbd{border:1px solid var(--line);border-bottom-width:2px;border-radius:4px;padding:0 .35em;background:var(--card)}
 .cards{list-style:none;margin:0;padding:0;display:grid;grid-template-columns:repeat(auto-fill,minmax(min(21rem,100%),1fr));gap:.8rem}
 .card{position:relative;padding:.9rem 1rem .8rem;display:flex;flex-direction:column;gap:.3rem;min-width:0}
@@ -91,9 +92,9 @@ summary h2{display:inline-block;margin:1.4rem 0 .6rem}
 .host{color:var(--dim);font-size:.85em}
 .pages,.tabs,.crumbs{display:flex;flex-wrap:wrap;gap:.4rem .9rem;align-items:center;margin:1rem 0}
 .crumbs{margin:.2rem 0;font-size:.9rem}
-.tabs .here{font-weight:600;color:var(--ink)}
+.tabs .here,.tabs [aria-current]{font-weight:600;color:var(--ink)}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(24rem,100%),1fr));gap:0 1.5rem}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(11rem,100%),1fr));gap:.7rem;margin:1rem 0}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(8.6rem,100%),1fr));gap:.7rem;margin:1rem 0}
 .facts>div{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:.6rem .9rem}
 .facts dt{color:var(--dim);font-size:.83rem}
 .facts dd{margin:0;font-size:1.12rem;font-weight:600}

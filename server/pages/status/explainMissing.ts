@@ -39,7 +39,14 @@ export function explainMissing(view: TreeView, path: string, higress: HigressReq
   const plugin = view.catalog.plugins.find(candidate => candidate.name === name);
   const known = plugin?.versions.find(candidate => candidate.version === version);
   if (plugin !== undefined && known !== undefined)
-    return { ...nothing, kind: 'file', name, version: known.version, files: known.files.map(file => file.name) };
+    return {
+      ...nothing,
+      kind: 'file',
+      name,
+      version: known.version,
+      versions: plugin.versions.map(each => each.version),
+      files: known.files.map(file => file.name),
+    };
   const names = view.catalog.plugins.map(candidate => candidate.name);
   const nearest = plugin === undefined ? similar(name, names).slice(0, MOST_NAMES) : [];
   const asked = version === undefined || higress === undefined ? [] : requestedBy(higress, name, version);

@@ -29,7 +29,7 @@ export function reasonText({ t, root }: Reader, reason: MissingReason): Html {
   return html`<p>${cause}</p>
 ${requestedBy.length > 0 && html`<p>${t('requestedByConsumers', { consumers: requestedBy.slice(0, 3).join(', ') })}${requestedBy.length > 3 && ` +${requestedBy.length - 3}`}</p>`}
 ${nearest.length > 0 && html`<p>${t('didYouMean')} ${linked(nearest, each => `catalog/${encodeURIComponent(each)}/`)}</p>`}
-${versions.length > 0 && html`<p>${t('versionsHere')} ${linked(versions, each => `${plugin}?version=${encodeURIComponent(each)}`)}</p>`}
+${versions.length > 0 && html`<p>${t('versionsHere')} ${linked(versions.slice(-30), each => `${plugin}?version=${encodeURIComponent(each)}`)}</p>`}
 ${files.length > 0 && html`<p>${t('filesHere')} ${linked(files, each => `plugins/${encodeURIComponent(name)}/${encodeURIComponent(version)}/${encodeURIComponent(each)}`)}</p>`}
 ${manifestLines.length > 0 && html`<p class="hint">${t('manifestLines')}</p>${copyField(t, manifestLines.join(',\n'))}`}`;
 }

@@ -1,4 +1,5 @@
 import type { Fault } from '../../events.ts';
+import { readTarget } from '../../http/requestTarget.ts';
 import { type Html, html, humanSize } from '../site/html.ts';
 import type { Reader } from '../site/layout.ts';
 import type { Translate, WordKey } from '../site/words.ts';
@@ -16,10 +17,10 @@ export function statusBody(reader: Reader, report: StatusReport): Html {
 <p class="lead">${t('sinceStart', { time: report.server.startedAt.slice(0, 16).replace('T', ' ') })} · <a href="status.json">JSON</a></p>
 ${notReady !== null && html`<p class="note bad">${t('notReady')} ${notReady}</p>`}
 ${isGood && html`<p class="note good">${t('allGood')}</p>`}
-${figures(t, report)}
-${missingSection(reader, report)}
+${missing.length > 0 && missingSection(reader, report)}
 ${damaged.length > 0 && damagedSection(t, damaged)}
 ${slow.length > 0 && slowSection(t, slow)}
+${figures(t, report)}
 ${downloadsSection(reader, report)}
 ${optionsSection(t, report)}`;
 }
@@ -31,7 +32,7 @@ function figures(t: Translate, { tree, load, server, missingAnswers }: StatusRep
   const hits = reads === 0 ? undefined : t('cacheHits', { percent: Math.round((100 * load.cacheHits) / reads) });
   return html`<dl class="facts">
 ${tree !== null && fact('plugins', tree.plugins, t('versionsAndSize', { versions: tree.versions, size: humanSize(tree.sizeBytes) }))}
-${tree?.changedAt != null && fact('treeChanged', tree.changedAt.slice(0, 16).replace('T', ' '), 'UTC')}
+${tree?.changedAt != null && fact('treeChanged', tree.changedAt.slice(0, 10), `${tree.changedAt.slice(11, 16)} UTC`)}
 ${fact('running', load.bodiesRunning, t('queued', { count: load.bodiesWaiting }))}
 ${fact('connections', load.connections)}
 ${fact('missingAnswers', missingAnswers)}
@@ -41,9 +42,8 @@ ${fact('memory', humanSize(server.memoryBytes))}</dl>`;
 
 function missingSection(reader: Reader, { missing }: StatusReport): Html {
   const { t } = reader;
-  if (missing.length === 0) return html`<h2>${t('missingTitle')}</h2><p class="dim">${t('nothingMissing')}</p>`;
   const row = ({ path, count, error, lastAt, client, userAgent, reason }: MissingEntry) =>
-    html`<tr><td class="num" data-label="${t('times')}">${error > 0 ? `≥ ${count}` : count}</td><th scope="row" class="key"><code>${path}</code><p class="hint">${t('lastRequest', { time: lastAt.slice(0, 19).replace('T', ' '), client })}${userAgent !== '' && html` <code>${userAgent}</code>`}</p></th><td class="about-col">${reason === null ? t('noTree') : reasonText(reader, reason)}</td></tr>`;
+    html`<tr><td class="num" data-label="${t('times')}">${error > 0 ? `≥ ${count}` : count}</td><th scope="row" class="key"><code>${readTarget(path)?.path ?? path}</code><p class="hint">${t('lastRequest', { time: lastAt.slice(0, 19).replace('T', ' '), client })}${userAgent !== '' && html` <code>${userAgent}</code>`}</p></th><td class="about-col">${reason === null ? t('noTree') : reasonText(reader, reason)}</td></tr>`;
   return html`<h2>${t('missingTitle')}</h2><p class="hint">${t('missingHint')}</p>
 ${table(t('missingTitle'), [t('times'), t('path'), t('reason')], missing.map(row))}`;
 }

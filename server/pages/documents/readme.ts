@@ -1,50 +1,25 @@
 import MarkdownIt from 'markdown-it';
-import type { CatalogVersion } from '../../../tree/catalog/catalog.ts';
-import { escapeHtml, Html, html, visible } from '../site/html.ts';
-import type { Language } from '../site/language.ts';
+import { escapeHtml, type Html, html, visible } from '../site/html.ts';
 
-/** Longer texts are cut: rendering blocks the server, and real READMEs have up to 60 KB. */
+/** Longer texts are cut. Real READMEs have up to 60 KB. */
 export const MOST_README_CHARACTERS = 200_000;
 /** Deeper quotations and lists are shown as text. */
 const MOST_NESTING = 20;
 
-/** A README in one language. */
-export interface ReadmeFile {
-  readonly name: string;
-  readonly language: Language;
-}
-
-/**
- * Returns the READMEs of a version, one for each language. In Higress' images README.md is Chinese and README_EN.md English;
- * without a second file README.md may have either language.
- */
-export function readmesOf({ files }: CatalogVersion): readonly ReadmeFile[] {
-  const names = files.map(({ name }) => name).filter(name => /^README(?:[._-][\w.-]+)?\.md$/i.test(name));
-  const found = new Map<Language, string>();
-  for (const name of names) {
-    const tag = /^README[._-](en|zh)(?:[-_]\w+)?\.md$/i.exec(name)?.[1]?.toLowerCase();
-    if (tag === 'en' || tag === 'zh') found.set(tag, found.get(tag) ?? name);
-  }
-  const plain = names.find(name => /^README\.md$/i.test(name));
-  if (plain !== undefined) {
-    const free: Language = found.has('zh') ? 'en' : 'zh';
-    if (!found.has(free)) found.set(free, plain);
-  }
-  const [other] = names;
-  if (found.size === 0 && other !== undefined) found.set('en', other);
-  return [...found]
-    .map(([language, name]) => ({ name, language }))
-    .sort((one, two) => (one.language < two.language ? -1 : 1));
+export interface RenderedReadme {
+  readonly html: string;
+  /** Whether the text is longer than what is shown. */
+  readonly cut: boolean;
 }
 
 /**
  * Renders a README of an image, which may contain anything: HTML stays text, links lead only to the web, images become
- * links, invisible characters are shown, and headings begin below those of the page. `cut`: the text is longer than what is shown.
+ * links, invisible characters are shown, and headings begin below those of the page.
  */
-export function renderReadme(text: string): { readonly body: Html; readonly cut: boolean } {
+export function renderReadme(text: string): RenderedReadme {
   const cut = text.length > MOST_README_CHARACTERS;
   const shown = visible(cut ? text.slice(0, MOST_README_CHARACTERS) : text);
-  return { body: new Html(markdown.render(shown)), cut };
+  return { html: markdown.render(shown), cut };
 }
 
 const markdown = new MarkdownIt({ html: false, linkify: false, typographer: false, maxNesting: MOST_NESTING });
@@ -75,9 +50,14 @@ markdown.renderer.rules.link_close = (tokens, index) => {
   let open = index - 1;
   for (; open >= 0 && tokens[open]?.type !== 'link_open'; open--) text = (tokens[open]?.content ?? '') + text;
   const address = webAddress(String(tokens[open]?.attrGet('href') ?? ''));
-  if (address === undefined || text.includes(address.host)) return '</a>';
+  if (address === undefined || hostIn(text) === address.host) return '</a>';
   return `</a>${html` <span class="host">(${address.host})</span>`.text}`;
 };
+
+/** Returns the host that a reader takes a link's text for. */
+function hostIn(text: string): string | undefined {
+  return /^\s*(?:https?:\/\/)?([^\s/?#\\]+)(?:[/?#]\S*)?\s*$/i.exec(text)?.[1]?.toLowerCase();
+}
 
 function linkTo(address: URL, label: string): Html {
   return html`<a href="${address.href}" rel="noopener noreferrer nofollow">${label}</a> <span class="host">(${address.host})</span>`;

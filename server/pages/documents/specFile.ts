@@ -1,7 +1,7 @@
 import { parseDocument, stringify } from 'yaml';
-import { type LocalText, localText, member } from '../catalog/facts.ts';
+import { type LocalText, localText, member } from './specInfo.ts';
 
-/** The parser needs about 1 ms for 2 KB and blocks the server meanwhile. Real files have up to 60 KB. */
+/** Real files have up to 60 KB. */
 export const MOST_SPEC_BYTES = 256 * 1024;
 /** Aliases of one file may be expanded to so many nodes: more is an attack ("billion laughs"). */
 const MOST_ALIASES = 100;
