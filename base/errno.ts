@@ -3,6 +3,11 @@ export function errno(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
+/** Whether the operating system refused or failed a call, such as EIO of a failing disk. The message names call and path. */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException & { readonly code: string } {
+  return errno(error) !== undefined && 'syscall' in (error as Error) && 'errno' in (error as Error);
+}
+
 /** Whether the path, or a folder above it, does not exist. */
 export function isAbsent(error: unknown): boolean {
   const code = errno(error);

@@ -81,7 +81,12 @@ export function buildProgram(version: string): Command {
     completionCommand(),
   ])
     program.addCommand(command);
-  return configure(program).hook('preSubcommand', (_program, command) => warnOfVariables(program, command.name()));
+  return (
+    configure(program)
+      .hook('preSubcommand', (_program, command) => warnOfVariables(program, command.name()))
+      // Throws where the current folder was deleted: relative paths would look like missing trees and manifests.
+      .hook('preAction', () => void process.cwd())
+  );
 }
 
 /** `serve` reports these in the format of its log. */

@@ -233,14 +233,16 @@ describe('the command itself', { concurrency: 4 }, () => {
     }
   });
 
-  it('reports that the current folder was deleted', async t => {
+  it('reports that the current folder was deleted, and blames no tree or manifest', async t => {
     const scene = await openScene(t);
-    await mkdir(scene.path('gone'));
-    const script = 'cd "$1" && rmdir "$1" && exec "$2" "$3" sync';
-    const node = [scene.path('gone'), process.execPath, ENTRY];
+    const script = 'cd "$1" && rmdir "$1" && shift && exec "$@"';
     const options: SpawnOptions = { env: scene.environment(), stdio: ['ignore', 'pipe', 'pipe'] };
-    const ran = await watch(spawn('sh', ['-c', script, 'sh', ...node], options)).ended;
-    assert.notEqual(ran.code, 0);
-    assert.match(ran.stderr, /^plugin-mirror: the current folder does not exist any more/);
+    for (const command of sample(['list', 'sync', 'verify', 'serve', 'urls', 'check'], 2)) {
+      await mkdir(scene.path('gone'));
+      const args = ['-c', script, 'sh', scene.path('gone'), process.execPath, ENTRY, command];
+      const ran = await watch(spawn('sh', args, options)).ended;
+      assert.equal(ran.code, 2, ran.stderr);
+      assert.match(ran.stderr, /^plugin-mirror: the current folder does not exist any more.*\n$/);
+    }
   });
 });
