@@ -13,6 +13,8 @@ export interface BlobLocation {
 export interface Layout {
   /** The path as the user gave it, for messages. */
   readonly path: string;
+  /** The tar, or its parts in their order; none for a folder. */
+  readonly files: readonly string[];
   /** `index.json`, checked. */
   readonly index: LayoutIndex;
 
@@ -42,6 +44,12 @@ export interface Layout {
    * @returns LayoutPartWrong naming the part, or LayoutBlobDamaged naming the blob
    */
   blame(digest: LayoutDigest): Promise<Error>;
+
+  /**
+   * Hashes the tar, or each of its parts, against the checksum file next to it. Only this proves index.json, which no digest names.
+   * @returns `absent` for a folder, or without a checksum file; LayoutPartWrong for the first file that differs
+   */
+  compareChecksums(signal: AbortSignal): Promise<'equal' | 'absent' | Error>;
 
   close(): Promise<void>;
 }

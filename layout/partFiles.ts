@@ -27,14 +27,16 @@ interface PartFile {
 /** One file, or the parts of a split one, read as one sequence of bytes. */
 export interface PartFiles {
   readonly size: number;
-  /** The path of the file, unless there are several parts. */
-  readonly onlyPath: string | undefined;
+  /** In their order. */
+  readonly paths: readonly string[];
   /** @returns the bytes from `start` on, `length` of them, fewer at the end */
   read(start: number, length: number): Promise<Buffer>;
   /** The names of the files that hold these bytes, for messages. */
   namesAt(start: number, end: number): readonly string[];
+  /** True if a checksum file next to the parts names each of them. */
+  readonly hasSums: boolean;
   /** Hashes every part against the checksum file, if there is one. @returns the first part that differs */
-  findWrongPart(): Promise<Error | undefined>;
+  findWrongPart(signal?: AbortSignal): Promise<Error | undefined>;
   close(): Promise<void>;
 }
 
@@ -66,7 +68,7 @@ export async function openParts(path: string): Promise<PartFiles> {
     parts.filter(part => part.start < end && part.start + part.size > start);
   return {
     size,
-    onlyPath: paths.length === 1 ? paths[0] : undefined,
+    paths,
     async read(start, length) {
       const end = Math.min(size, start + length);
       const bytes = Buffer.alloc(Math.max(0, end - start));
@@ -82,12 +84,13 @@ export async function openParts(path: string): Promise<PartFiles> {
       return bytes;
     },
     namesAt: (start, end) => overlapping(start, end).map(part => basename(part.path)),
-    async findWrongPart() {
+    hasSums: parts.every(({ path: part }) => sums?.has(basename(part))),
+    async findWrongPart(signal) {
       for (const part of parts) {
         const expected = sums?.get(basename(part.path));
         if (expected === undefined) continue;
         const hash = createHash('sha256');
-        await pipeline(createReadStream(part.path), hash);
+        await pipeline(createReadStream(part.path), hash, { signal });
         const found = hash.digest('hex');
         if (found !== expected) return wrongPart(part.path, expected, found, sums);
       }

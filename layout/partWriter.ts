@@ -34,9 +34,10 @@ interface OpenPart {
 /**
  * Writes to one file, or to raw parts of at most `partBytes`, and a checksum file next to them in the form of sha256sum.
  * @param partBytes size of a part; undefined for one file
+ * @param alongside files that were written next to it, for the checksum file
  * @throws LayoutNotWritable
  */
-export function openFileSink(path: string, partBytes?: number): ByteSink {
+export function openFileSink(path: string, partBytes?: number, alongside: readonly WrittenFile[] = []): ByteSink {
   const parts: OpenPart[] = [];
   const whole = createHash('sha256');
   let total = 0;
@@ -80,6 +81,7 @@ export function openFileSink(path: string, partBytes?: number): ByteSink {
       const lines = written.map(({ path: file, sha256 }) => `${sha256}  ${basename(file)}\n`);
       const wholeSha256 = partBytes === undefined ? undefined : whole.digest('hex');
       if (wholeSha256 !== undefined) lines.push(`${wholeSha256}  ${basename(path)}\n`);
+      for (const file of alongside) lines.push(`${file.sha256}  ${basename(file.path)}\n`);
       const temporarySums = `${sums}.tmp`;
       await guarded(sums, () => writeFile(temporarySums, lines.join(''), { mode: 0o644, flush: true }));
       for (const part of parts) await guarded(part.path, () => rename(part.temporary, part.path));

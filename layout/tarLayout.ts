@@ -50,6 +50,7 @@ export async function openTarLayout(path: string, files: PartFiles): Promise<Lay
   };
   const layout: Layout = {
     path,
+    files: files.paths,
     index,
     sizeOf: async digest => blobs.get(digest)?.size,
     async open(digest, start = 0, end) {
@@ -59,14 +60,16 @@ export async function openTarLayout(path: string, files: PartFiles): Promise<Lay
     read: (digest, limitBytes) => readVerified(layout, digest, limitBytes),
     async locate(digest) {
       const span = blobs.get(digest);
-      if (span === undefined || files.onlyPath === undefined) return undefined;
-      return { path: files.onlyPath, start: span.start, size: span.size };
+      const [file, ...others] = files.paths;
+      if (span === undefined || file === undefined || others.length > 0) return undefined;
+      return { path: file, start: span.start, size: span.size };
     },
     digests: async () => [...blobs.keys()].sort(compareText),
     async blame(digest) {
       const { start, size } = spanOf(digest);
       return (await files.findWrongPart()) ?? blobDamaged(path, digest, files.namesAt(start, start + size));
     },
+    compareChecksums: async signal => (await files.findWrongPart(signal)) ?? (files.hasSums ? 'equal' : 'absent'),
     close: () => files.close(),
   };
   return layout;

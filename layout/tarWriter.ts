@@ -5,17 +5,17 @@ const BLOCK = 512;
 const MAX_PLAIN_NAME = 100;
 
 /**
- * The header of a regular file in a reproducible tar: owner 0, mode 0644, time 0. Names and sizes that a ustar header
+ * The header of a regular file in a reproducible tar: owner 0, mode 0644 by default, time 0. Names and sizes that a ustar header
  * cannot hold (sha512 blobs, 8 GiB) get a pax extended header in front (POSIX.1-2017, pax Interchange Format).
  */
-export function fileHeader(path: string, size: number): Buffer {
+export function fileHeader(path: string, size: number, mode = 0o644): Buffer {
   const needsPax = path.length > MAX_PLAIN_NAME || size >= 0o100000000000;
   const blocks: Buffer[] = [];
   if (needsPax) {
     const body = Buffer.from(new Pax({ path, size }).encodeBody());
     blocks.push(header('PaxHeader', body.length, 'ExtendedHeader'), body, Buffer.alloc(paddingOf(body.length)));
   }
-  blocks.push(header(path.slice(-MAX_PLAIN_NAME), size, 'File'));
+  blocks.push(header(path.slice(-MAX_PLAIN_NAME), size, 'File', mode));
   return Buffer.concat(blocks);
 }
 
@@ -27,8 +27,8 @@ export function paddingOf(size: number): number {
 /** The end of a tar: two blocks of zeros. */
 export const END_OF_TAR = Buffer.alloc(2 * BLOCK);
 
-function header(path: string, size: number, type: 'File' | 'ExtendedHeader'): Buffer {
-  const entry = new Header({ path, size, mode: 0o644, uid: 0, gid: 0, mtime: new Date(0), type });
+function header(path: string, size: number, type: 'File' | 'ExtendedHeader', mode = 0o644): Buffer {
+  const entry = new Header({ path, size, mode, uid: 0, gid: 0, mtime: new Date(0), type });
   const block = Buffer.alloc(BLOCK);
   entry.encode(block);
   return block;

@@ -2,8 +2,9 @@ import process from 'node:process';
 import { Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
+import { path } from '../options/environment.ts';
 import { registryOptions } from '../options/registryOptions.ts';
-import { BUNDLE_OPTIONS, type BundleFlags } from '../options/tables.ts';
+import { BUNDLE_DIFF_OPTIONS, BUNDLE_OPTIONS, type BundleDiffFlags, type BundleFlags } from '../options/tables.ts';
 
 export function bundleCommand(): Command {
   const command = new Command('bundle').description(
@@ -14,7 +15,49 @@ export function bundleCommand(): Command {
       'after',
       '\nOn the other side: plugin-mirror sync --from FILE. The file is an OCI image layout, which other tools read as well.',
     )
-    .action(run);
+    .action(run)
+    .addCommand(diffCommand())
+    .addCommand(commandsCommand());
+}
+
+const BUNDLE = 'a tar, its first part or .sha256 file, or a folder';
+
+function diffCommand(): Command {
+  const command = new Command('diff')
+    .description('List what a newer bundle brings: versions that are added, changed or removed. Needs no network.')
+    .argument('<old>', `the older bundle (${BUNDLE}), or its lockfile`, path)
+    .argument('<new>', 'the newer one', path);
+  return addOptions(command, BUNDLE_DIFF_OPTIONS).action(
+    async (old: string, newer: string, { exitCode }: BundleDiffFlags) => {
+      // commander gives an option that both commands have to the upper one.
+      const { format } = command.optsWithGlobals<BundleDiffFlags>();
+      refuseOthers(command, ['format']);
+      const [{ runBundleDiff }, { withJsonErrors }] = await Promise.all([
+        import('./look.ts'),
+        import('../render/jsonErrors.ts'),
+      ]);
+      process.exitCode = await withJsonErrors(format, () => runBundleDiff(old, newer, { exitCode, format }));
+    },
+  );
+}
+
+/** Options of `bundle` itself would be accepted below it and do nothing. @throws CommanderError */
+function refuseOthers(command: Command, allowed: readonly string[]): void {
+  const { parent } = command;
+  for (const option of parent?.options ?? [])
+    if (parent?.getOptionValueSource(option.attributeName()) === 'cli' && !allowed.includes(option.attributeName()))
+      command.error(`error: unknown option '${option.long}'`);
+}
+
+function commandsCommand(): Command {
+  const command = new Command('commands');
+  return command
+    .description('Print the commands with which ORAS, skopeo, regctl, crane, ctr and docker read a bundle.')
+    .argument('<bundle>', BUNDLE, path)
+    .action(async (bundle: string) => {
+      refuseOthers(command, []);
+      await (await import('./look.ts')).runBundleCommands(bundle);
+    });
 }
 
 async function run(flags: BundleFlags, command: Command): Promise<void> {

@@ -1,9 +1,12 @@
 import { stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import process from 'node:process';
 import pc from 'picocolors';
 import { printable, printableValue } from '../../base/printable.ts';
 import { plural } from '../../base/words.ts';
+import type { WrittenFile } from '../../layout/partWriter.ts';
 import { type BundleReport, type BundleTarget, bundle } from '../../mirror/bundle/bundle.ts';
+import type { ToolCommands } from '../../mirror/bundle/toolCommands.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { Session } from '../../mirror/session.ts';
 import { limitsOf, lockfilePath, selectVersions } from '../../mirror/sync/sync.ts';
@@ -16,9 +19,11 @@ import { wantsColor } from '../render/colors.ts';
 import { type Failure, renderFailures } from '../render/failures.ts';
 import { formatBytes, formatDuration } from '../render/format.ts';
 import { errorJson } from '../render/jsonErrors.ts';
-import { printError, printJson, printTo } from '../render/print.ts';
+import { print, printError, printJson, printTo } from '../render/print.ts';
 import { renderRefusal } from '../render/refusal.ts';
 import { showProgress } from '../sync/showProgress.ts';
+import { commandsOf, commandsText } from './look.ts';
+import { type ProgramArchive, START_FILE } from './programArchive.ts';
 
 interface BundleRun {
   readonly flags: BundleFlags;
@@ -31,7 +36,9 @@ interface BundleRun {
 export async function runBundle({ flags, version, registryOptions, signal }: BundleRun): Promise<number> {
   const started = performance.now();
   const { only = [], registry, platform, since, referrers } = flags;
-  const target = await targetOf(flags);
+  const path = requireOut(flags);
+  const { withProgram = false, printCommands = false } = flags;
+  const target = await targetOf(path, flags);
   const manifest = await readPluginManifest(flags.manifest);
   const job = {
     manifest,
@@ -49,24 +56,54 @@ export async function runBundle({ flags, version, registryOptions, signal }: Bun
     onEvent: progress.hear,
   });
   let report: BundleReport;
+  let program: ProgramArchive | undefined;
   try {
-    report = await bundle(job, { only, attachments: referrers, since, version }, target, session);
+    if (withProgram) {
+      const { writeProgramArchive } = await import('./programArchive.ts');
+      program = await writeProgramArchive(dirname(path), version, signal);
+    }
+    const to = target.kind === 'tar' && program !== undefined ? { ...target, alongside: [program.file] } : target;
+    report = await bundle(job, { only, attachments: referrers, since, version }, to, session);
+    if (report.packed !== undefined) await program?.publish(target.kind === 'tar');
   } finally {
     progress.stop();
-    await session.registry.close();
+    await Promise.all([session.registry.close(), program?.abandon()]);
   }
   const ms = Math.round(performance.now() - started);
   const color = wantsColor(out);
   const shown = printableValue(report);
   printError(problemsText(shown, wantsColor(process.stderr)));
-  printTo(out, summary(shown, printable(flags.out), ms, color));
-  if (flags.format === 'json' && target.kind !== 'pipe') printJson(json(report, flags.out, session, ms));
+  const written = report.packed === undefined ? undefined : program?.file;
+  printTo(out, summary(shown, printable(path), ms, color) + programText(printableValue(written), color));
+  const made = printCommands && report.packed !== undefined ? await commandsOf(readable(path, report)) : undefined;
+  if (flags.format === 'json' && target.kind !== 'pipe')
+    printJson(json({ report, program: written, made, out: path }, session, ms));
+  else if (made !== undefined) print(commandsText(printableValue(made)));
   if (report.packed !== undefined) return EXIT.good;
   return failureOf([...report.problems, ...failuresOf(report).map(({ error }) => error)]) ?? EXIT.failed;
 }
 
+/** @throws OptionInvalid */
+function requireOut({ out }: BundleFlags): string {
+  if (out !== undefined) return out;
+  throw new OptionInvalid('The path of the bundle is missing', {
+    subject: '--out',
+    expected: '--out with a name that ends in .tar, another name for a folder, or - for a pipe',
+    found: 'no --out',
+    hint: 'Write plugin-mirror bundle --out plugins.tar',
+  });
+}
+
+/** The path by which what was written can be read: the first part of a split bundle. */
+function readable(path: string, { files }: BundleReport): string {
+  return files.length > 1 ? (files[0]?.path ?? path) : path;
+}
+
 /** @throws OptionInvalid, OptionConflict */
-async function targetOf({ out, split, format }: BundleFlags): Promise<BundleTarget> {
+async function targetOf(
+  out: string,
+  { split, format, withProgram, printCommands }: BundleFlags,
+): Promise<BundleTarget> {
   const isPipe = out === '-';
   if (/\.(?:tgz|gz|zst|xz|bz2)$/i.test(out))
     throw new OptionInvalid('A bundle is not compressed', {
@@ -82,6 +119,13 @@ async function targetOf({ out, split, format }: BundleFlags): Promise<BundleTarg
       expected: '--out with a name that ends in .tar',
       found: out,
       hint: 'Write --out FILE.tar: the parts are FILE.tar.001, FILE.tar.002 and so on.',
+    });
+  const alongside = withProgram ? '--with-program' : printCommands ? '--print-commands' : undefined;
+  if (isPipe && alongside !== undefined)
+    throw new OptionConflict(`--out - and ${alongside} contradict each other`, {
+      expected: '--out with the name of a file or a folder',
+      found: 'a pipe, which has no path',
+      hint: `Write the bundle to a file, or leave ${alongside} out.`,
     });
   if (isPipe && format === 'json')
     throw new OptionConflict('--out - and --format json both write to stdout', {
@@ -117,7 +161,8 @@ function summary({ packed, files, failed }: BundleReport, out: string, ms: numbe
   if (packed === undefined)
     return `${paint.red('✗')} ${paint.bold('nothing was written')}: ${plural(failed.length, 'version')} failed\n`;
   const { images, attachments, left, sizeBytes } = packed;
-  const parts = files.length > 1 ? `${files.length - 1} parts of ` : '';
+  const isSplit = files.length > 1;
+  const parts = isSplit ? `${plural(files.length - 1, 'part')} of ` : '';
   const figures = [
     `${plural(images, 'image')}`,
     ...(attachments === 0 ? [] : [plural(attachments, 'referrer')]),
@@ -125,17 +170,36 @@ function summary({ packed, files, failed }: BundleReport, out: string, ms: numbe
     `${formatBytes(sizeBytes)} in ${formatDuration(ms)}`,
   ];
   const name = out === '-' ? 'the bundle' : out;
-  const sums = files.length === 0 ? '' : `  ${paint.cyan('→')} check it with: sha256sum -c ${out}.sha256\n`;
+  const sums =
+    files.length === 0
+      ? ''
+      : `  ${paint.cyan('→')} check it with: sha256sum -c ${isSplit ? '--ignore-missing ' : ''}${out}.sha256\n`;
   return `${paint.green('✓')} ${paint.bold(`${parts}${name}`)}  ${figures.join(' · ')}\n${sums}`;
 }
 
-function json(report: BundleReport, out: string, { registry }: Session, durationMs: number): object {
+function programText(file: WrittenFile | undefined, color: boolean): string {
+  if (file === undefined) return '';
+  const archive = basename(file.path);
+  const use = `tar -xzf ${archive} && node plugin-mirror/${START_FILE}`;
+  return `  ${pc.createColors(color).cyan('→')} with ${archive} (${formatBytes(file.sizeBytes)}), which runs with: ${use}\n`;
+}
+
+interface Made {
+  readonly report: BundleReport;
+  readonly program: WrittenFile | undefined;
+  readonly made: readonly ToolCommands[] | undefined;
+  readonly out: string;
+}
+
+function json({ report, program, made, out }: Made, { registry }: Session, durationMs: number): object {
   const { packed, files, failed, problems } = report;
   return {
     schemaVersion: 1,
     out,
     files,
     ...(packed === undefined ? {} : { ...packed }),
+    ...(program === undefined ? {} : { program }),
+    ...(made === undefined ? {} : { commands: made }),
     ...(failed.length === 0
       ? {}
       : { failed: failed.map(({ error, ...rest }) => ({ ...rest, ...(error && { error: errorJson(error) }) })) }),

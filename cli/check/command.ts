@@ -14,19 +14,22 @@ export function checkCommand(): Command {
   return addOptions(command, CHECK_OPTIONS).action(run);
 }
 
-async function run(flags: CheckFlags): Promise<void> {
+async function run(flags: CheckFlags, command: Command): Promise<void> {
   const [{ runCheck }, { withJsonErrors }, { withReport }] = await Promise.all([
     import('./run.ts'),
     import('../render/jsonErrors.ts'),
     import('../report/reporting.ts'),
   ]);
   const stampsFile = stampsFileOf(process.env, flags.tree);
+  const manifestPath = command.getOptionValueSource('manifest') === 'default' ? undefined : flags.manifest;
   const reporting = { command: 'check', manifest: flags.manifest, file: flags.report };
   process.exitCode = await withJsonErrors(flags.format, () =>
     withReport(reporting, async collect => {
       const options = await registryOptions(flags);
       const ci = isBuildMachine(process.env);
-      return interruptible(signal => runCheck({ flags, ci, registryOptions: options, stampsFile, signal, collect }));
+      return interruptible(signal =>
+        runCheck({ flags, ci, registryOptions: options, stampsFile, manifestPath, signal, collect }),
+      );
     }),
   );
 }

@@ -1,15 +1,16 @@
 import process from 'node:process';
 import pc from 'picocolors';
-import { printableValue } from '../../base/printable.ts';
+import { printable, printableValue } from '../../base/printable.ts';
 import { causeKeyOf } from '../../base/refusal.ts';
 import { plural } from '../../base/words.ts';
+import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import { type CheckFinding, check, checkLockfile, type VersionFinding } from '../../mirror/check/check.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { Session } from '../../mirror/session.ts';
 import { jobToInspect } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT } from '../exit.ts';
-import { openerOf } from '../options/openerOf.ts';
+import { openerOf, openFrom } from '../options/openerOf.ts';
 import type { CheckFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { listed } from '../render/failures.ts';
@@ -24,23 +25,43 @@ export interface CheckRun {
   readonly ci: boolean;
   readonly registryOptions: RegistryOptions;
   readonly stampsFile: string | undefined;
+  /** The manifest that the user named; undefined: that of --from, else manifest.json. */
+  readonly manifestPath: string | undefined;
   readonly signal: AbortSignal;
   /** Takes the report for CI. */
   readonly collect: (report: () => Promise<CiReport>) => void;
 }
 
 /** `plugin-mirror check`, once its arguments are read. Returns the exit code. */
-export async function runCheck({ flags, ci, registryOptions, stampsFile, signal, collect }: CheckRun): Promise<number> {
-  const { tree: dir, lock, registry, platform, rehash, concurrency } = flags;
-  const manifest = await readPluginManifest(flags.manifest);
+export async function runCheck(run: CheckRun): Promise<number> {
+  const { flags, manifestPath } = run;
+  const from = flags.from === undefined ? undefined : await openFrom(flags.from, flags, manifestPath);
+  try {
+    return await checkFrom(run, from);
+  } finally {
+    await from?.close();
+  }
+}
+
+async function checkFrom(run: CheckRun, from: OpenBundle | undefined): Promise<number> {
+  const { flags, ci, registryOptions, stampsFile, manifestPath, signal, collect } = run;
+  const { tree: dir, registry, platform, rehash, concurrency } = flags;
+  const manifest = from?.manifest ?? (await readPluginManifest(flags.manifest));
   const mode = ci ? 'frozen in CI' : 'renewed';
-  const job = jobToInspect(manifest, { dir, stampsFile, lock, mode, registry, platform, rehash, concurrency });
-  const openRegistry = openerOf(manifest, { ...registryOptions, headsOnly: true }, registry);
+  // A bundle brings its lockfile along, unless it is read with another manifest.
+  const lock = from !== undefined && manifestPath === undefined ? undefined : flags.lock;
+  const options = { dir, stampsFile, lock, mode, registry, platform, rehash, concurrency, only: from?.only } as const;
+  const job = {
+    ...jobToInspect(manifest, options),
+    ...(from === undefined ? {} : { bundle: { path: from.layout.path, requires: from.requires } }),
+  };
+  const openRegistry = openerOf(manifest, { ...registryOptions, headsOnly: true }, registry, from?.layout);
   const session = new Session({ openRegistry, signal });
   try {
     const checked = await (flags.lockOnly ? checkLockfile : check)(job, session);
     const { findings, problems, hasLockfile, agrees } = checked;
-    const looked = flags.lockOnly ? manifest.versions : [...manifest.versions, ...manifest.aliases];
+    const { versions: chosen, aliases } = job.selection;
+    const looked = flags.lockOnly ? chosen : [...chosen, ...aliases];
     const versions = looked.length;
     const subjects = looked.map(({ name, version }) => `${name} ${version}`);
     collect(async () => (await import('../report/ciReport.ts')).ofCheck(flags.manifest, subjects, checked));
@@ -48,7 +69,9 @@ export async function runCheck({ flags, ci, registryOptions, stampsFile, signal,
     if (flags.format === 'json') printJson(report(findings, problems, versions, requests));
     else if (!flags.quiet || !agrees) {
       const parts = flags.lockOnly ? ['manifest'] : ['manifest', 'tree'];
-      print(render(printableValue(findings), versions, hasLockfile, parts, wantsColor(process.stdout)));
+      const source = from === undefined ? 'registry' : 'bundle';
+      const shown = { findings: printableValue(findings), versions, hasLockfile, parts, source } as const;
+      print(render({ ...shown, bundle: from && printable(from.layout.path) }, wantsColor(process.stdout)));
     }
     const color = wantsColor(process.stderr);
     printError(problems.map(problem => renderRefusal(problem, { color })).join(''));
@@ -83,17 +106,22 @@ function subjectOf(finding: CheckFinding): string {
   return isOfVersion(finding) ? `${finding.name} ${finding.version}` : finding.path;
 }
 
-function render(
-  findings: readonly CheckFinding[],
-  versions: number,
-  hasLockfile: boolean,
-  [manifest, tree]: readonly string[],
-  color: boolean,
-): string {
+interface Shown {
+  readonly findings: readonly CheckFinding[];
+  readonly versions: number;
+  readonly hasLockfile: boolean;
+  readonly parts: readonly string[];
+  readonly source: 'registry' | 'bundle';
+  /** The path of --from. */
+  readonly bundle: string | undefined;
+}
+
+function render({ findings, versions, hasLockfile, parts, source, bundle }: Shown, color: boolean): string {
+  const [manifest, tree] = parts;
   const paint = pc.createColors(color);
   const untold = findings.filter(({ kind }) => kind === 'untold').length;
   const differences = findings.length - untold;
-  const registry = untold === 0 ? ' and registry' : ` and registry (except for ${untold} whose HEAD has no digest)`;
+  const registry = untold === 0 ? ` and ${source}` : ` and ${source} (except for ${untold} whose HEAD has no digest)`;
   const compared = [manifest, ...(hasLockfile ? ['lockfile'] : []), ...(tree === undefined ? [] : [tree])];
   const agreement = `${compared.join(', ')}${registry} agree${hasLockfile ? '' : '; there is no lockfile'}`;
   // A registry that is down is reported once, not for each of its tags.
@@ -118,13 +146,14 @@ function render(
     differences === 0
       ? `${paint.green('✓')} ${plural(versions, 'version')}: ${agreement}`
       : `${paint.red('✗')} ${plural(differences, 'difference')} in ${plural(versions, 'version')}`;
-  return `${[...lines, head, ...remedies(findings).map(words => `  ${paint.cyan('→')} ${words}`)].join('\n')}\n`;
+  return `${[...lines, head, ...remedies(findings, bundle).map(words => `  ${paint.cyan('→')} ${words}`)].join('\n')}\n`;
 }
 
 const FIXED_BY_SYNC: ReadonlySet<CheckFinding['kind']> = new Set(['missing', 'damaged', 'stale', 'unlocked']);
 
 /** What to do about each kind that was found. A sync without options neither follows a moved tag nor removes anything. */
-function remedies(findings: readonly CheckFinding[]): string[] {
+function remedies(findings: readonly CheckFinding[], bundle: string | undefined): string[] {
+  const sync = bundle === undefined ? 'plugin-mirror sync' : `plugin-mirror sync --from ${bundle}`;
   const has = (...kinds: readonly CheckFinding['kind'][]) => findings.some(({ kind }) => kinds.includes(kind));
   const foreign = findings.flatMap(it => it.foreign ?? []);
   const namesOf = (wanted: CheckFinding['kind']) => [
@@ -134,25 +163,29 @@ function remedies(findings: readonly CheckFinding[]): string[] {
   const fixed = findings.filter(it => FIXED_BY_SYNC.has(it.kind) && it.foreign === undefined && !it.unreadable);
   return [
     ...(foreign.length > 0
-      ? [
-          `sync leaves alone what it did not publish: move ${listed(foreign)} away by hand, then run plugin-mirror sync.`,
-        ]
+      ? [`sync leaves alone what it did not publish: move ${listed(foreign)} away by hand, then run ${sync}.`]
       : []),
     ...(findings.some(it => it.unreadable)
-      ? ['What this user may not read may be sound: give the right to read it, then check again.']
+      ? ['A file that this user may not read may be intact: give this user read permission, then check again.']
       : []),
     ...(fixed.length === 0
       ? []
       : fixed.some(it => it.governed)
         ? [
-            'plugin-mirror sync brings the tree and the lockfile in line, as far as the signatures satisfy the policy; sync --dry-run lists those that do not.',
+            `${sync} brings the tree and the lockfile in line, as far as the signatures satisfy the policy; sync --dry-run lists those that do not.`,
           ]
-        : ['plugin-mirror sync brings the tree and the lockfile in line.']),
-    ...(moved.length > 0
+        : [`${sync} brings the tree and the lockfile in line.`]),
+    ...(findings.some(it => it.inBase)
+      ? ['Load the bundle that the delta was made from (--since) first, or use a whole bundle.']
+      : []),
+    ...(bundle !== undefined && gone.length + moved.length > 0
+      ? ['The manifest asks for other images than the bundle has: make the bundle again from this manifest.']
+      : []),
+    ...(bundle === undefined && moved.length > 0
       ? [`plugin-mirror sync --update ${moved.join(' ')} takes the images that the tags lead to now.`]
       : []),
-    ...(has('extra') ? ['plugin-mirror sync --prune removes versions that the manifest no longer names.'] : []),
-    ...(gone.length > 0
+    ...(has('extra') ? [`${sync} --prune removes versions that the manifest no longer names.`] : []),
+    ...(bundle === undefined && gone.length > 0
       ? [
           `A tag that is gone may have been renamed: plugin-mirror sync --dry-run --only ${gone.join(' ')} suggests the nearest existing tags.`,
         ]

@@ -11,7 +11,7 @@ import {
   type ValuesOf,
 } from '../options/declare.ts';
 import { baseUrl } from '../options/environment.ts';
-import { LOCK } from '../options/tables.ts';
+import { BUNDLE, LOCK } from '../options/tables.ts';
 import { SERVE_OPTIONS } from '../serve/options.ts';
 
 export const COVERAGE_OPTIONS = {
@@ -27,6 +27,7 @@ export const COVERAGE_OPTIONS = {
   manifest: file('--manifest <file>', 'the list of plugins', 'manifest.json'),
   lock: LOCK,
   tree: file('--tree <dir>', 'look the requests up in this tree instead of the manifest'),
+  bundle: BUNDLE,
   against: parsed<URL | undefined>(
     '--against <url>',
     'look the requests up at a running server instead, by one HEAD request each',

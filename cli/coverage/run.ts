@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { printable, printableValue } from '../../base/printable.ts';
+import { openBundled } from '../../mirror/bundle/bundledModules.ts';
 import {
   type CoverageOptions,
   type CoverageReport,
@@ -29,13 +30,16 @@ export async function runCoverage(
   signal: AbortSignal,
 ): Promise<number> {
   const { higress = [], envFile: envFiles = [], url: urls = [], urlPattern: urlPatterns = [], manifest } = flags;
-  const { against } = flags;
-  if (against !== undefined && flags.tree !== undefined)
-    throw new OptionConflict('There are two places to look the requests up', {
-      expected: '--tree or --against',
-      found: 'both',
-      hint: 'Leave one of them out.',
+  const { against, tree, bundle } = flags;
+  const given = Object.entries({ '--tree': tree, '--bundle': bundle, '--against': against });
+  const named = given.flatMap(([option, value]) => (value === undefined ? [] : [option]));
+  if (named.length > 1)
+    throw new OptionConflict(`${named.join(' and ')}: the requests are looked up in one of them`, {
+      expected: '--tree, --bundle or --against',
+      found: named.join(', '),
+      hint: 'Leave out all but one, and run the command once for each.',
     });
+  const isManifest = named.length === 0;
   const bases = [flags.base, against].filter(base => base !== undefined);
   const address = { bases, anyPrivateHost: flags.base === undefined };
   const data = await readHigressData();
@@ -50,7 +54,7 @@ export async function runCoverage(
     const text = written?.text ?? (await readManifestText(manifest)); // throws MANIFEST_MISSING
     await replaceManifestText(manifest, withValues(text, values));
     fixed = values.size;
-    if (against === undefined && flags.tree === undefined) {
+    if (isManifest) {
       report = cover({ ...options, served: await openManifest(manifest, flags.lock) });
       values = new Map();
     }
@@ -65,7 +69,7 @@ export async function runCoverage(
         fixed,
         manifest,
         all: flags.all ?? false,
-        isManifest: against === undefined && flags.tree === undefined,
+        isManifest,
         color: wantsColor(process.stdout),
       }),
     );
@@ -90,6 +94,7 @@ async function openServed(
   signal: AbortSignal,
 ): Promise<Served> {
   if (flags.tree !== undefined) return openTree(flags.tree);
+  if (flags.bundle !== undefined) return openBundled(flags.bundle);
   if (against === undefined) return openManifest(flags.manifest, flags.lock);
   const { openHeads } = await import('./heads.ts');
   const heads = await openHeads(flags, process.env);

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { addOptions, choice, type Declared, file, type ValuesOf } from '../options/declare.ts';
 import { path } from '../options/environment.ts';
-import { LOCK } from '../options/tables.ts';
+import { BUNDLE, LOCK } from '../options/tables.ts';
 
 // No variable: PLUGIN_MIRROR_MANIFEST is set for other commands, and would hide the tree.
 const manifest: Declared<string | undefined> = {
@@ -11,13 +11,14 @@ const manifest: Declared<string | undefined> = {
 const LIST_OPTIONS = {
   tree: file('--tree <dir>', 'the tree', 'plugins'),
   manifest,
+  bundle: BUNDLE,
   lock: LOCK,
   format: choice('--format <kind>', 'format of the output on stdout', ['text', 'json'], 'text'),
 } as const;
 
 export function listCommand(): Command {
   const command = new Command('list').description(
-    'List the plugins of a tree or a manifest: versions, aliases, size, sha256 and origin.',
+    'List the plugins of a tree, a manifest or a bundle: versions, aliases, size, sha256 and origin.',
   );
   return addOptions(command, LIST_OPTIONS).action(run);
 }

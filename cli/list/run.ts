@@ -1,24 +1,38 @@
 import { printableValue } from '../../base/printable.ts';
 import { plural } from '../../base/words.ts';
+import { openBundled } from '../../mirror/bundle/bundledModules.ts';
 import { openManifest, openTree } from '../../mirror/coverage/openServed.ts';
-import { type ListRow, listRows } from '../../mirror/coverage/served.ts';
+import { type ListRow, listRows, type Served } from '../../mirror/coverage/served.ts';
+import { OptionConflict } from '../options/errors.ts';
 import { formatBytes } from '../render/format.ts';
 import { print, printJson } from '../render/print.ts';
 
 interface ListFlags {
   readonly tree: string;
   readonly manifest: string | undefined;
+  readonly bundle: string | undefined;
   readonly lock: string | undefined;
   readonly format: 'text' | 'json';
 }
 
-/** `plugin-mirror list`. */
-export async function runList({ tree, manifest, lock, format }: ListFlags): Promise<void> {
-  const served = await (manifest === undefined ? openTree(tree) : openManifest(manifest, lock));
+/** `plugin-mirror list`. @throws OptionConflict, and the refusals of what is listed */
+export async function runList(flags: ListFlags): Promise<void> {
+  const { format } = flags;
+  const served = await openListed(flags);
   const plugins = listRows(served);
   const json = { schemaVersion: 1, from: served.name, plugins };
   if (format === 'json') printJson(json);
   else print(render(printableValue(plugins)));
+}
+
+function openListed({ tree, manifest, bundle, lock }: ListFlags): Promise<Served> {
+  if (bundle === undefined) return manifest === undefined ? openTree(tree) : openManifest(manifest, lock);
+  if (manifest === undefined) return openBundled(bundle);
+  throw new OptionConflict('--manifest and --bundle cannot be listed in one run', {
+    expected: 'one of them',
+    found: 'both',
+    hint: 'Leave one of them out.',
+  });
 }
 
 const HEAD = ['PLUGIN', 'VERSION', 'ALIASES', 'SIZE', 'SHA256', 'FROM'];

@@ -32,11 +32,6 @@ export function file(flag: string, help: string, byDefault?: string): Declared<s
   return { option: withDefault(declare(flag, help).argParser(path), byDefault) };
 }
 
-/** A path that must be given, without a variable. */
-export function requiredPath(flag: string, help: string): Declared<string> {
-  return { option: new Option(flag, help).argParser(path).makeOptionMandatory() };
-}
-
 /** A size: bytes, or a number with K, M, G or T (powers of 1024). The value is in bytes; undefined if it is not given. */
 export function size(flag: string, help: string): Declared<number | undefined> {
   return { option: declare(flag, help).argParser(bytes) };

@@ -1,3 +1,4 @@
+import { Option } from 'commander';
 import {
   action,
   choice,
@@ -9,7 +10,6 @@ import {
   hostsOrAll,
   negated,
   parsed,
-  requiredPath,
   several,
   severalHosts,
   severalOrAll,
@@ -18,7 +18,7 @@ import {
   toggle,
   type ValuesOf,
 } from './declare.ts';
-import { codings, reportFile } from './environment.ts';
+import { codings, path, reportFile } from './environment.ts';
 
 // Each option of each command but `serve`, whose table is next to it: flag, help, range and default. The variable follows
 // from the flag, the types of the commands follow from the tables, and so do --help and docs/options.md.
@@ -42,6 +42,13 @@ const FROM = file(
   '--from <bundle>',
   'read everything from this bundle, and nothing from a network: a tar, its first part or .sha256 file, or a folder',
 );
+// No variable: PLUGIN_MIRROR_FROM is set for sync, and would hide the tree.
+export const BUNDLE: Declared<string | undefined> = {
+  option: new Option(
+    '--bundle <bundle>',
+    'the plugins of this bundle instead: a tar, its first part or .sha256 file, or a folder',
+  ).argParser(path),
+};
 const REPORT = parsed<string | undefined>(
   '--report <file>',
   'also write a report for CI: FILE.md is Markdown, FILE.xml JUnit, FILE.json code quality for GitLab',
@@ -144,6 +151,7 @@ export const SYNC_OPTIONS = {
 
 export const CHECK_OPTIONS = {
   manifest: MANIFEST,
+  from: FROM,
   lock: LOCK,
   tree: file('--tree <dir>', 'the tree to check', 'plugins'),
   out: OUT,
@@ -159,16 +167,31 @@ export const BUNDLE_OPTIONS = {
   manifest: MANIFEST,
   lock: LOCK,
   // No variable: the one of --out is the tree of other commands.
-  out: requiredPath('--out <path>', 'a name that ends in .tar, any other name for a folder, or - for a pipe'),
+  out: {
+    option: new Option(
+      '--out <path>',
+      'a name that ends in .tar, any other name for a folder, or - for a pipe (required)',
+    ).argParser(path),
+  } as Declared<string | undefined>,
   only: several('--only <glob...>', 'pack only plugins whose NAME or NAME/VERSION matches; !GLOB excludes'),
   since: file(
     '--since <file>',
     'leave out the blobs of images that the receiver has: its last bundle, or the manifest.lock.json of that',
   ),
+  withProgram: action(
+    '--with-program',
+    'write an archive of this plugin-mirror next to the bundle, for machines that have Node.js and nothing else',
+  ),
+  printCommands: action('--print-commands', 'print the commands with which ORAS, docker and others read the bundle'),
   split: size('--split <size>', 'write parts of at most this size, such as 2G or 650M: FILE.001, FILE.002 …'),
   referrers: negated('--no-referrers', 'leave out signatures, SBOMs and other artifacts that refer to the images'),
   ...REGISTRY_OPTIONS,
   progress: PROGRESS,
+  format: FORMAT,
+} as const;
+
+export const BUNDLE_DIFF_OPTIONS = {
+  exitCode: action('--exit-code', 'exit with 3 if the bundles differ'),
   format: FORMAT,
 } as const;
 
@@ -204,7 +227,7 @@ export const DOCTOR_OPTIONS = { manifest: MANIFEST, ...REGISTRY_OPTIONS, format:
 
 export const VERIFY_OPTIONS = {
   tree: file('--tree <dir>', 'the tree to verify', 'plugins'),
-  lock: file('--lock <file>', 'compare the tree with this manifest.lock.json as well'),
+  lock: file('--lock <file>', 'compare the tree, or the bundle, with this manifest.lock.json as well'),
   format: FORMAT,
 } as const;
 
@@ -223,6 +246,7 @@ export const CACHE_CLEAN_OPTIONS = {
 
 export type PushFlags = ValuesOf<typeof PUSH_OPTIONS>;
 export type BundleFlags = ValuesOf<typeof BUNDLE_OPTIONS>;
+export type BundleDiffFlags = ValuesOf<typeof BUNDLE_DIFF_OPTIONS>;
 export type SyncFlags = ValuesOf<typeof SYNC_OPTIONS>;
 export type CheckFlags = ValuesOf<typeof CHECK_OPTIONS>;
 export type OutdatedFlags = ValuesOf<typeof OUTDATED_OPTIONS>;

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { errno } from '../../base/errno.ts';
 import { openLayout } from '../../layout/openLayout.ts';
@@ -39,8 +40,9 @@ async function digestsOfBundle(path: string): Promise<string[]> {
 }
 
 /** True if the file begins with a brace. A file that does not exist is reported by openLayout. */
-async function isJson(path: string): Promise<boolean> {
-  const file = await open(path, 'r').catch((error: unknown) => {
+export async function isJson(path: string): Promise<boolean> {
+  // Without O_NONBLOCK, opening a FIFO would wait for a writer forever.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => {
     if (['ENOENT', 'EISDIR', 'EACCES'].includes(errno(error) ?? '')) return undefined;
     throw error;
   });

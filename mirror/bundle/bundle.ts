@@ -14,7 +14,13 @@ import { type PackedBundle, packBundle } from './packBundle.ts';
 
 /** Where a bundle is written. */
 export type BundleTarget =
-  | { readonly kind: 'tar'; readonly path: string; readonly partBytes?: number }
+  | {
+      readonly kind: 'tar';
+      readonly path: string;
+      readonly partBytes?: number;
+      /** Files next to the bundle, for its checksum file. */
+      readonly alongside?: readonly WrittenFile[];
+    }
   | { readonly kind: 'folder'; readonly path: string }
   | { readonly kind: 'pipe'; readonly pipe: Writable };
 
@@ -100,7 +106,8 @@ async function write(
     await writeFolderLayout(content, target.path, signal, onBytes);
     return [];
   }
-  const sink = target.kind === 'pipe' ? openPipeSink(target.pipe) : openFileSink(target.path, target.partBytes);
+  const sink =
+    target.kind === 'pipe' ? openPipeSink(target.pipe) : openFileSink(target.path, target.partBytes, target.alongside);
   try {
     await writeTarLayout(content, sink, signal, onBytes);
     return await sink.finish();

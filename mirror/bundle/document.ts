@@ -26,7 +26,8 @@ const WRITTEN = 'plugin-mirror.path';
 export const MANIFEST_TITLE = 'manifest.json';
 export const LOCKFILE_TITLE = 'manifest.lock.json';
 const README_TITLE = 'README.md';
-const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
+/** Of the manifest and the config of the artifact itself. */
+const MAX_ARTIFACT_BYTES = 4 * 1024 * 1024;
 
 const configSchema = v.looseObject({
   schemaVersion: v.literal(1),
@@ -74,7 +75,7 @@ export async function readDocument(layout: Layout): Promise<BundleDocument | und
 
 async function readJson(layout: Layout, digest: LayoutDigest): Promise<unknown> {
   try {
-    return JSON.parse((await layout.read(digest, MAX_DOCUMENT_BYTES)).toString('utf8'));
+    return JSON.parse((await layout.read(digest, MAX_ARTIFACT_BYTES)).toString('utf8'));
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;

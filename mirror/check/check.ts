@@ -51,7 +51,12 @@ export async function check(job: SyncJob, session: Session): Promise<CheckReport
     platform: job.selection.platform,
   };
   const concurrency = { concurrency: job.limits.files, signal };
-  const ofVersions = await pMap(facts, one => checkVersion(one, known), concurrency);
+  const requires = job.bundle?.requires ?? new Set<string>();
+  const ofVersions = await pMap(
+    facts,
+    async one => (await checkVersion(one, known)).map(finding => withBase(finding, one.before?.digest, requires)),
+    concurrency,
+  );
   const aliases = await pMap(
     job.selection.aliases,
     async alias => {
@@ -174,6 +179,12 @@ async function checkVersion(facts: VersionFacts, known: Known): Promise<VersionF
       findings.push({ kind: 'unlocked', name, version, detail: `it ${words}` });
   }
   return findings;
+}
+
+/** A version that sync would fetch, and that a delta leaves to its base. */
+function withBase(finding: VersionFinding, digest: string | undefined, requires: ReadonlySet<string>): VersionFinding {
+  if (digest === undefined || !FETCHED.has(finding.kind) || !requires.has(digest)) return finding;
+  return { ...finding, detail: `${finding.detail}; the bundle is a delta and leaves it to its base`, inBase: true };
 }
 
 const ONLY_SIGNED = 'sync fetches it only if its signature satisfies the manifest’s policy';

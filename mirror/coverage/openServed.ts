@@ -12,14 +12,19 @@ import { type LockedModule, type Served, servedByCatalog, servedByManifest } fro
  * @param lock the path of the lockfile. Default: next to the manifest @throws what both throw
  */
 export async function openManifest(file: string, lock?: string): Promise<Served> {
-  const [manifest, lockfile] = await Promise.all([readPluginManifest(file), readLockfile(lockfilePath(file, lock))]);
+  const [manifest, locked] = await Promise.all([readPluginManifest(file), readLocked(lockfilePath(file, lock))]);
+  return servedByManifest(manifest, locked, file);
+}
+
+/** The modules that a lockfile describes, by `<name>/<version>`; none without a lockfile. @throws the lockfile's refusals */
+export async function readLocked(path: string): Promise<ReadonlyMap<string, LockedModule>> {
   const locked = new Map<string, LockedModule>();
-  for (const entry of lockfile?.entries ?? []) {
+  for (const entry of (await readLockfile(path))?.entries ?? []) {
     const { sha256, sizeBytes } = entry;
     const digest = entry.kind === 'image' ? { digest: entry.digest } : {};
     locked.set(versionKey(entry), { sha256, sizeBytes, ...digest });
   }
-  return servedByManifest(manifest, locked, file);
+  return locked;
 }
 
 /** A tree's modules. @throws CatalogMissing, CatalogInvalid, CatalogNewer */

@@ -43,22 +43,24 @@ export function selectVersions(manifest: PluginManifest, options: SelectionOptio
   };
 }
 
-/** A job for a command that only looks: all of the manifest, with nothing to remove. */
+/** A job for a command that only looks, with nothing to remove. */
 export function jobToInspect(
   manifest: PluginManifest,
   { concurrency, lock, mode = 'renewed', ...options }: InspectionOptions,
 ): SyncJob {
-  const { registry, platform, dir, stampsFile, rehash = false } = options;
+  const { registry, platform, only = [], dir, stampsFile, rehash = false } = options;
   return {
     manifest,
-    selection: selectVersions(manifest, { registry, platform }),
-    lockfile: { path: lockfilePath(manifest.file, lock), mode, update: false },
+    selection: selectVersions(manifest, { only, registry, platform }),
+    lockfile: { path: lockfilePath(manifest.file, lock), mode, update: false, partial: only.length > 0 },
     tree: { dir, rehash, prune: false, codings: [], waitMs: 0, stampsFile },
     limits: limitsOf(concurrency),
   };
 }
 
 export interface InspectionOptions extends Pick<SelectionOptions, 'registry' | 'platform'> {
+  /** As in SelectionOptions. Default: all of the manifest. */
+  readonly only?: readonly string[] | undefined;
   readonly dir: string;
   readonly stampsFile?: string | undefined;
   readonly rehash?: boolean | undefined;

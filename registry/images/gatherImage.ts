@@ -7,7 +7,7 @@ import { parseManifest } from './parseManifest.ts';
 /** Signatures of signatures are rare, and a hostile registry could chain them without end. */
 const REFERRER_DEPTH = 3;
 /** Layers that must not be distributed are fetched by their `urls`, not from registries (image-spec, layer.md). */
-const NOT_DISTRIBUTED = /nondistributable|foreign/;
+export const NOT_DISTRIBUTED = /nondistributable|foreign/;
 
 export interface GatheredManifest {
   readonly digest: Digest;

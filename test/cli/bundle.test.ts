@@ -39,12 +39,72 @@ describe('bundle and sync --from', { concurrency: 2 }, () => {
     assert.deepEqual(await listing(scene.path('one')), await listing(scene.path('two')));
   });
 
+  it('is verified, listed, compared and checked against without a network', slow, async t => {
+    const scene = await openScene(t);
+    for (const name of ['a', 'b']) scene.push(name, '1');
+    await scene.list({ a: '1', b: { versions: ['1'], aliases: { x: '1' } } });
+    assert.equal((await scene.run(['bundle', '--out', 'b.tar'])).code, 0);
+    await scene.list({ a: '1' });
+    assert.equal((await scene.run(['bundle', '--out', 'old.tar', '--lock', 'other.lock.json'])).code, 0);
+    await scene.registry.close();
+    await rm(scene.path('manifest.json'));
+    const intact = await scene.run(['verify', 'b.tar', '--lock', 'manifest.lock.json']);
+    assert.deepEqual([intact.code, /^✓ intact: 2 versions/.test(intact.stdout)], [0, true], intact.stdout);
+    const differing = await scene.run(['verify', 'b.tar', '--lock', 'other.lock.json', '--format', 'json']);
+    assert.equal(differing.code, 3, differing.stderr);
+    assert.deepEqual((JSON.parse(differing.stdout) as { disagreements: string[] }).disagreements, [
+      'b 1 is not in other.lock.json',
+    ]);
+    assert.match((await scene.run(['verify', 'b.tar', '--tree', 'plugins'])).stderr, /OPTION_CONFLICT/);
+    assert.match((await scene.run(['list', '--bundle', 'b.tar'])).stdout, /^b +1 +x .*\n2 plugins, 2 versions/m);
+    const url = 'http://s.ns.svc/plugins/b/x/plugin.wasm';
+    assert.equal((await scene.run(['coverage', '--bundle', 'b.tar', '--url', url])).code, 0);
+    assert.equal((await scene.run(['coverage', '--bundle', 'old.tar', '--url', url])).code, 3);
+    const diff = await scene.run(['bundle', 'diff', 'old.tar', 'b.tar', '--exit-code', '--format', 'json']);
+    assert.equal(diff.code, 3, diff.stderr);
+    const { added } = JSON.parse(diff.stdout) as { added: { name: string; version: string }[] };
+    assert.deepEqual(
+      added.map(it => `${it.name} ${it.version}`),
+      ['b 1', 'b x'],
+    );
+    const before = await scene.run(['check', '--from', 'b.tar']);
+    assert.equal(before.code, 3);
+    assert.match(before.stdout, /missing +b 1 .*\n(?:.*\n)*.*plugin-mirror sync --from b\.tar brings/);
+    assert.equal((await scene.sync('--from', 'b.tar')).code, 0);
+    const { code, stdout } = await scene.run(['check', '--from', 'b.tar']);
+    assert.deepEqual([code, /manifest, lockfile, tree and bundle agree/.test(stdout)], [0, true], stdout);
+  });
+
+  it('brings the program along, and the commands of other tools', slow, async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    const packed = await scene.run(['bundle', '--out', 'b.tar', '--with-program', '--print-commands']);
+    assert.equal(packed.code, 0, packed.stderr);
+    assert.match(packed.stdout, /^docker load --input b\.tar$/m);
+    await exec('sha256sum', ['-c', 'b.tar.sha256'], { cwd: scene.dir });
+    const [, archive = ''] =
+      /^[0-9a-f]{64} {2}(plugin-mirror-.+\.tar\.gz)$/m.exec(await scene.read('b.tar.sha256')) ?? [];
+    await exec('tar', ['-xzf', archive], { cwd: scene.dir });
+    const program = [scene.path('plugin-mirror/dist/cli/main.js'), 'sync', '--from', 'b.tar'];
+    await exec(process.execPath, program, { cwd: scene.dir, env: scene.environment() });
+    assert.ok((await scene.read('plugins/index.json')).includes('"a"'));
+    const printed = await scene.run(['bundle', 'commands', 'b.tar']);
+    assert.ok(packed.stdout.endsWith(printed.stdout), printed.stdout);
+    await scene.write('manifest.json', JSON.stringify({ registry: scene.registry.host, plugins: { gone: '1' } }));
+    await rm(scene.path('manifest.lock.json'));
+    await rm(scene.path(archive));
+    assert.equal((await scene.run(['bundle', '--out', 'c.tar', '--with-program'])).code, 1);
+    assert.ok(!Object.keys(await listing(scene.dir)).some(name => /^(?:c\.tar|plugin-mirror-)/.test(name)));
+  });
+
   it('report wrong options before anything else', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
     for (const [args, words] of [
       [['bundle'], /--out/],
+      [['bundle', '--out', '-', '--with-program'], /--out - and --with-program contradict/],
       [['bundle', '--out', 'b.tar.gz'], /not compressed/],
       [['bundle', '--out', 'folder', '--split', '2G'], /--split cannot split a folder/],
       [['bundle', '--out', 'b.tar', '--split', '12'], /at least 1M/],

@@ -10,7 +10,7 @@ describe('a wrong command line', { concurrency: 4 }, () => {
     ['check --format json --retries -1', /--retries/],
     ['sync --format json --nope', /unknown option '--nope'/],
     ['sync --formt text', /--formt.*\n.*Did you mean --format/, { PLUGIN_MIRROR_FORMAT: 'json' }],
-    ['verify --format json extra', /too many arguments/],
+    ['verify --format json one two', /too many arguments/],
     ['doctor --format json a b', /too many arguments/],
     ['outdated --format text --format json --manifest', /--manifest.*argument missing/],
     ['sync', /PLUGIN_MIRROR_PRUNE=maybe/, { PLUGIN_MIRROR_FORMAT: 'json', PLUGIN_MIRROR_PRUNE: 'maybe' }],

@@ -1,0 +1,73 @@
+import process from 'node:process';
+import pc from 'picocolors';
+import { printable, printableValue } from '../../base/printable.ts';
+import { plural } from '../../base/words.ts';
+import { openLayout } from '../../layout/openLayout.ts';
+import { type BundleDiff, type DiffRow, diffBundles } from '../../mirror/bundle/diffBundles.ts';
+import { type ToolCommands, toolCommands } from '../../mirror/bundle/toolCommands.ts';
+import { EXIT } from '../exit.ts';
+import type { BundleDiffFlags } from '../options/tables.ts';
+import { wantsColor } from '../render/colors.ts';
+import { formatBytes } from '../render/format.ts';
+import { print, printJson } from '../render/print.ts';
+
+/** Runs `plugin-mirror bundle diff`. Returns the exit code. */
+export async function runBundleDiff(old: string, newer: string, flags: BundleDiffFlags): Promise<number> {
+  const diff = await diffBundles(old, newer);
+  if (flags.format === 'json') printJson({ schemaVersion: 1, ...diff });
+  else print(diffText(printableValue(diff), wantsColor(process.stdout)));
+  const differs = diff.added.length + diff.changed.length + diff.removed.length > 0;
+  return flags.exitCode === true && differs ? EXIT.drift : EXIT.good;
+}
+
+/** Runs `plugin-mirror bundle commands`. */
+export async function runBundleCommands(bundle: string): Promise<void> {
+  print(commandsText(printableValue(await commandsOf(bundle))));
+}
+
+/** The commands of other tools for a bundle. @throws as openLayout */
+export async function commandsOf(path: string): Promise<readonly ToolCommands[]> {
+  const layout = await openLayout(path);
+  try {
+    return await toolCommands(layout);
+  } finally {
+    await layout.close();
+  }
+}
+
+/** A script: the commands, with a comment above those of each tool. */
+export function commandsText(tools: readonly ToolCommands[]): string {
+  return tools
+    .map(({ tool, about, commands }) => [`# ${tool}: ${about}`, ...commands].map(line => `${line}\n`).join(''))
+    .join('\n');
+}
+
+function diffText(diff: BundleDiff, color: boolean): string {
+  const paint = pc.createColors(color);
+  const { added, changed, removed, lacking, unchanged, blobs, referrers = 0 } = diff;
+  const short = (digest = ''): string => digest.slice(0, 'sha256:'.length + 12);
+  const subject = ({ name, version, aliasOf }: DiffRow): string =>
+    `${name} ${version}${aliasOf === undefined ? '' : ` = ${aliasOf}`}`;
+  const rows = (word: string, of: readonly DiffRow[]): string[] =>
+    of.map(row => `${word.padEnd(8)} ${subject(row)}  ${row.from ?? ''}`.trimEnd());
+  const lines = [
+    ...rows('added', added),
+    ...changed.map(row => `${'changed'.padEnd(8)} ${subject(row)}  ${short(row.oldDigest)} → ${short(row.digest)}`),
+    ...rows('removed', removed),
+    ...lacking.map(row => `${paint.red('lacking'.padEnd(8))} ${subject(row)}  is in neither of them`),
+  ];
+  const figures = [
+    `${added.length} added`,
+    `${changed.length} changed`,
+    `${removed.length} removed`,
+    `${unchanged} unchanged`,
+    ...(referrers === 0 ? [] : [plural(referrers, 'new referrer')]),
+    ...(blobs === undefined ? [] : [`${formatBytes(blobs.sizeBytes)} in ${plural(blobs.count, 'new blob')}`]),
+  ].join(' · ');
+  const isFit = lacking.length === 0;
+  const remedy = isFit
+    ? ''
+    : `  ${paint.cyan('→')} The newer one is a delta of another base: load that first, or use a whole bundle.\n`;
+  const mark = isFit ? paint.green('✓') : paint.red('✗');
+  return `${[...lines, `${mark} ${printable(diff.old)} → ${printable(diff.new)}: ${figures}`].join('\n')}\n${remedy}`;
+}

@@ -1,0 +1,262 @@
+import { createHash } from 'node:crypto';
+import { isLayoutDigest, type LayoutDigest } from '../../layout/digest.ts';
+import { LayoutBlobDamaged, LayoutPartWrong } from '../../layout/errors.ts';
+import type { Layout } from '../../layout/layout.ts';
+import { nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
+import { openLayout } from '../../layout/openLayout.ts';
+import { NOT_DISTRIBUTED } from '../../registry/images/gatherImage.ts';
+import { LockUnreadable, NO_FILE } from '../lockfile/errors.ts';
+import { type LockfileEntry, lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
+import { selectVersions } from '../plan/selection.ts';
+import { versionKey } from '../report.ts';
+import { BundleManifestMissing } from './errors.ts';
+import { type OpenBundle, openBundle } from './openBundle.ts';
+
+/** Everything that is wrong with a bundle, found without a tree. */
+export interface BundleAudit {
+  /** The path as the user wrote it. */
+  readonly bundle: string;
+  /** Versions of plugins; 0 for a layout that another tool wrote. */
+  readonly versions: number;
+  readonly blobs: number;
+  /** Bytes of all blobs. */
+  readonly sizeBytes: number;
+  /** Of a delta: versions whose blobs the receiver must have. */
+  readonly inBase: number;
+  /** Whether the checksum file next to the bundle was compared. Without one, nothing proves index.json. */
+  readonly checksums: 'equal' | 'absent' | 'different';
+  readonly damaged: readonly BundleFinding[];
+  readonly missing: readonly BundleFinding[];
+  /** Differences from the lockfile that the user named. */
+  readonly disagreements: readonly string[];
+  /** True if nothing is damaged or missing. */
+  readonly sound: boolean;
+}
+
+export interface BundleFinding {
+  /** A blob's digest, a part's file name, or `NAME VERSION`. */
+  readonly subject: string;
+  readonly problem: string;
+  /** The images that need it. */
+  readonly images?: readonly string[];
+}
+
+const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Verifies a whole bundle: its checksum file, the digest of every blob, that no blob is missing which a manifest or the lockfile
+ * names, and that lockfile and index agree.
+ * @param lock a lockfile to compare the bundle's with
+ * @throws what openBundle throws for a file that is no bundle, and the signal's reason
+ */
+export async function auditBundle(path: string, lock: string | undefined, signal: AbortSignal): Promise<BundleAudit> {
+  const bundle = await openBundle(path).catch((error: unknown) => {
+    if (error instanceof BundleManifestMissing) return undefined;
+    throw error;
+  });
+  const layout = bundle?.layout ?? (await openLayout(path));
+  try {
+    return await new Audit(layout, bundle?.requires ?? new Set()).run(bundle, lock, signal);
+  } finally {
+    await (bundle ?? layout).close();
+  }
+}
+
+class Audit {
+  readonly #layout: Layout;
+  readonly #requires: ReadonlySet<string>;
+  readonly #damaged: BundleFinding[] = [];
+  readonly #missing: BundleFinding[] = [];
+  /** Every digest that a manifest names, with the images that need it. */
+  readonly #named = new Map<LayoutDigest, Set<string>>();
+  readonly #sizes = new Map<LayoutDigest, number>();
+  /** Manifests that were read, and so verified. */
+  readonly #read = new Map<LayoutDigest, Document | undefined>();
+
+  constructor(layout: Layout, requires: ReadonlySet<string>) {
+    this.#layout = layout;
+    this.#requires = requires;
+  }
+
+  async run(bundle: OpenBundle | undefined, lock: string | undefined, signal: AbortSignal): Promise<BundleAudit> {
+    const { entries } = this.#layout.index;
+    for (const entry of entries) {
+      signal.throwIfAborted();
+      const subject = subjectOf(nameOf(entry)) ?? entry.annotations?.[SUBJECT];
+      await this.#addManifest(entry, nameOf(entry) ?? entry.digest, await this.#isLeft(entry.digest, subject));
+    }
+    const locked = bundle === undefined ? [] : await this.#addLocked(bundle);
+    const compared = await this.#layout.compareChecksums(signal);
+    if (compared instanceof LayoutPartWrong)
+      this.#damaged.push({
+        subject: compared.subject ?? this.#layout.path,
+        problem: `has not the sha256 of its checksum file, but ${compared.found}`,
+      });
+    else if (compared instanceof Error) throw compared;
+    const { blobs, sizeBytes } = await this.#hashBlobs(compared === 'absent', signal);
+    const isPartial = (bundle?.only.length ?? 0) > 0;
+    const disagreements = lock === undefined ? [] : await compareLockfiles(locked, lock, isPartial);
+    return {
+      bundle: this.#layout.path,
+      versions: locked.length,
+      blobs,
+      sizeBytes,
+      inBase: locked.filter(entry => entry.kind === 'image' && this.#requires.has(entry.digest)).length,
+      checksums: compared instanceof Error ? 'different' : compared,
+      damaged: this.#damaged,
+      missing: this.#missing,
+      disagreements,
+      sound: this.#damaged.length + this.#missing.length === 0,
+    };
+  }
+
+  /** A delta lacks the images that its base has, and what refers to them or to their children. */
+  async #isLeft(digest: LayoutDigest, subject: string | undefined): Promise<boolean> {
+    if (this.#requires.has(digest)) return true;
+    if (this.#requires.size === 0 || !isLayoutDigest(subject)) return false;
+    return (await this.#layout.sizeOf(subject)) === undefined;
+  }
+
+  /** Adds a manifest and everything that it names. @returns false if the layout does not contain it */
+  async #addManifest({ digest, size }: Descriptor, image: string, mayLack: boolean): Promise<boolean> {
+    if (!(await this.#add({ digest, size }, image, mayLack))) return false;
+    if (this.#read.has(digest)) return true;
+    const document = await this.#layout.read(digest, MAX_MANIFEST_BYTES).then(parse, (error: unknown) => {
+      if (!(error instanceof LayoutBlobDamaged || error instanceof LayoutPartWrong)) throw error;
+      return undefined; // it is found again when all blobs are hashed
+    });
+    this.#read.set(digest, document);
+    for (const blob of [document?.config, ...listed(document?.layers)])
+      if (isDescriptor(blob) && !NOT_DISTRIBUTED.test(String(blob.mediaType))) await this.#add(blob, image, mayLack);
+    const children = listed(document?.manifests).filter(isDescriptor);
+    let present = 0;
+    // Registries lack some children of indexes, and so do their bundles; an index without any child is of no use.
+    for (const child of children) if (await this.#addManifest(child, image, true)) present++;
+    const [first] = children;
+    if (first !== undefined && present === 0 && !mayLack) this.#lacks(first.digest, image);
+    return true;
+  }
+
+  async #add({ digest, size }: Descriptor, image: string, mayLack: boolean): Promise<boolean> {
+    const images = this.#named.get(digest) ?? new Set();
+    this.#named.set(digest, images.add(image));
+    const found = this.#sizes.get(digest) ?? (await this.#layout.sizeOf(digest));
+    if (found === undefined) {
+      if (!mayLack) this.#lacks(digest, image);
+      return false;
+    }
+    if (found !== size && !this.#sizes.has(digest))
+      this.#damaged.push({ subject: digest, problem: `has ${found} bytes instead of ${size}`, images: [image] });
+    this.#sizes.set(digest, found);
+    return true;
+  }
+
+  #lacks(digest: LayoutDigest, image: string): void {
+    const known = this.#missing.find(({ subject }) => subject === digest);
+    if (known === undefined) this.#missing.push({ subject: digest, problem: 'is not in the bundle', images: [image] });
+  }
+
+  /** Compares the lockfile with the index. @returns the entries of the versions that the bundle was made with */
+  async #addLocked({ manifest, only }: OpenBundle): Promise<LockfileEntry[]> {
+    const entries = (await readLockfile(lockfilePath(manifest.file)))?.entries ?? [];
+    const byKey = new Map(entries.map(entry => [versionKey(entry), entry]));
+    const named = new Set(this.#layout.index.entries.map(({ digest }) => digest));
+    const locked: LockfileEntry[] = [];
+    for (const version of selectVersions(manifest, { only }).versions) {
+      const subject = `${version.name} ${version.version}`;
+      const entry = byKey.get(versionKey(version));
+      if (entry === undefined) {
+        this.#missing.push({ subject, problem: 'is not in the lockfile of the bundle' });
+        continue;
+      }
+      locked.push(entry);
+      if (entry.kind === 'file') {
+        const digest: LayoutDigest = `sha256:${entry.sha256}`;
+        if ((await this.#layout.sizeOf(digest)) === undefined)
+          this.#missing.push({ subject, problem: `needs ${digest}, which is not in the bundle` });
+      } else if (!named.has(entry.digest))
+        this.#missing.push({ subject, problem: `is ${entry.digest} in the lockfile, which index.json does not name` });
+      else if (!this.#requires.has(entry.digest) && (await this.#layout.sizeOf(entry.layer.digest)) === undefined)
+        this.#lacks(entry.layer.digest, subject);
+    }
+    return locked;
+  }
+
+  /** @param namesFiles add the files that hold a damaged blob: no checksum file has shown which part is damaged */
+  async #hashBlobs(namesFiles: boolean, signal: AbortSignal): Promise<Pick<BundleAudit, 'blobs' | 'sizeBytes'>> {
+    const digests = await this.#layout.digests();
+    let sizeBytes = 0;
+    for (const digest of digests) {
+      const [algorithm = '', hex] = digest.split(':');
+      const hash = createHash(algorithm);
+      for await (const chunk of await this.#layout.open(digest)) {
+        signal.throwIfAborted();
+        hash.update(chunk as Buffer);
+        sizeBytes += (chunk as Buffer).length;
+      }
+      if (hash.digest('hex') === hex) continue;
+      const blame = namesFiles ? await this.#layout.blame(digest) : undefined;
+      const where = blame instanceof LayoutBlobDamaged ? `: ${blame.found}` : '';
+      const images = [...(this.#named.get(digest) ?? [])];
+      this.#damaged.push({ subject: digest, problem: `does not match its digest${where}`, images });
+    }
+    return { blobs: digests.length, sizeBytes };
+  }
+}
+
+interface Descriptor {
+  readonly digest: LayoutDigest;
+  readonly size: number;
+  readonly mediaType?: unknown;
+}
+
+interface Document {
+  readonly config?: unknown;
+  readonly layers?: unknown;
+  readonly manifests?: unknown;
+}
+
+/** A document that is no manifest names nothing. */
+function parse(bytes: Buffer): Document | undefined {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    return typeof value === 'object' && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function listed(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function isDescriptor(value: unknown): value is Descriptor {
+  if (typeof value !== 'object' || value === null) return false;
+  const { digest, size } = value as { digest?: unknown; size?: unknown };
+  return isLayoutDigest(digest) && typeof size === 'number';
+}
+
+/** The image that a tag of cosign's signatures, `sha256-HEX.sig`, belongs to. */
+function subjectOf(name: string | undefined): string | undefined {
+  const [, algorithm, hex] = /:(sha256|sha512)-([0-9a-f]+)\.sig$/.exec(name ?? '') ?? [];
+  return algorithm === undefined ? undefined : `${algorithm}:${hex}`;
+}
+
+/** In words: how the versions of a bundle differ from those of another lockfile. */
+async function compareLockfiles(locked: readonly LockfileEntry[], path: string, isPartial: boolean): Promise<string[]> {
+  const lockfile = await readLockfile(path);
+  if (lockfile === undefined) throw new LockUnreadable(path, NO_FILE);
+  const others = new Map(lockfile.entries.map(entry => [versionKey(entry), entry]));
+  const contentOf = (entry: LockfileEntry): string =>
+    entry.kind === 'image' ? entry.digest : `sha256:${entry.sha256}`;
+  const differences = locked.flatMap(entry => {
+    const other = others.get(versionKey(entry));
+    const subject = `${entry.name} ${entry.version}`;
+    if (other === undefined) return [`${subject} is not in ${path}`];
+    if (contentOf(other) === contentOf(entry)) return [];
+    return [`${subject} is ${contentOf(entry)} in the bundle, and ${contentOf(other)} in ${path}`];
+  });
+  const inBundle = new Set(locked.map(versionKey));
+  const lacking = isPartial ? [] : [...others].filter(([key]) => !inBundle.has(key));
+  return [...differences, ...lacking.map(([, { name, version }]) => `${name} ${version} is not in the bundle`)];
+}

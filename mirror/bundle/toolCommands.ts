@@ -1,0 +1,135 @@
+import type { Layout } from '../../layout/layout.ts';
+import { type LayoutEntry, nameOf } from '../../layout/layoutIndex.ts';
+
+/** The commands with which one tool reads a bundle. */
+export interface ToolCommands {
+  readonly tool: string;
+  /** What the commands do, and what to mind. */
+  readonly about: string;
+  readonly commands: readonly string[];
+}
+
+interface NamedImage {
+  /** `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@DIGEST`, as index.json has it. */
+  readonly name: string;
+  readonly digest: string;
+  /** `"$REGISTRY/REPOSITORY:TAG"`, for a shell. */
+  readonly target: string;
+}
+
+/**
+ * Returns ready shell commands for the tools that read OCI image layouts. Images are named by digest where a tool splits full
+ * names wrongly. Images that a delta leaves to its base have no commands.
+ */
+export async function toolCommands(layout: Layout): Promise<ToolCommands[]> {
+  const images: NamedImage[] = [];
+  for (const entry of layout.index.entries) {
+    const image = (await layout.sizeOf(entry.digest)) === undefined ? undefined : namedImage(entry);
+    if (image !== undefined) images.push(image);
+  }
+  const [first, ...others] = layout.files;
+  if (first === undefined) return ofFolder(images, layout.path);
+  if (others.length === 0) return ofTar(images, first);
+  const tar = first.replace(/\.\d+$/, '');
+  const joined = {
+    tool: 'cat',
+    about: 'The other tools read one file: join the parts first.',
+    commands: [`cat ${quoted(tar)}.[0-9]* > ${quoted(tar)}`],
+  };
+  return [joined, ...ofTar(images, tar)];
+}
+
+const TARGET = 'REGISTRY is the target, HOST or HOST/PREFIX.';
+
+function ofTar(images: readonly NamedImage[], path: string): ToolCommands[] {
+  const tar = quoted(path);
+  const folder = quoted(path.replace(/\.tar(?:\.\d+)?$/, '') || 'bundle');
+  return [
+    {
+      tool: 'ORAS',
+      about: `ORAS 1.2 or newer copies images with their referrers. ${TARGET}`,
+      commands: images.map(it => `oras cp --recursive --from-oci-layout ${tar}@${it.digest} ${it.target}`),
+    },
+    {
+      tool: 'skopeo',
+      about: `skopeo unpacks the whole tar for each image, and copies no referrers. ${TARGET}`,
+      commands: images.map(it => skopeo(`oci-archive:${path}:${it.name}`, it)),
+    },
+    {
+      tool: 'regctl',
+      about: `regctl copies no referrers out of a tar. ${TARGET}`,
+      commands: images.map(it => `regctl image import --name ${quoted(it.name)} ${it.target} ${tar}`),
+    },
+    {
+      tool: 'crane',
+      about: 'crane reads folders only. It pushes everything into one repository, by digest.',
+      commands: [`mkdir ${folder} && tar -xf ${tar} -C ${folder}`, crane(folder)],
+    },
+    containerd(tar, ''),
+    docker(`docker load --input ${tar}`),
+  ];
+}
+
+function ofFolder(images: readonly NamedImage[], path: string): ToolCommands[] {
+  const folder = quoted(path);
+  const packed = `tar -C ${folder} -cf - oci-layout index.json blobs | `;
+  return [
+    {
+      tool: 'ORAS',
+      about: `Copies images with their referrers. ${TARGET}`,
+      commands: images.map(it => `oras cp --recursive --from-oci-layout ${folder}@${it.digest} ${it.target}`),
+    },
+    {
+      tool: 'skopeo',
+      about: `skopeo copies no referrers. ${TARGET}`,
+      commands: images.map(it => skopeo(`oci:${path}:${it.name}`, it)),
+    },
+    {
+      tool: 'regctl',
+      about: `Copies images with their referrers. ${TARGET}`,
+      commands: images.map(
+        it => `regctl image copy --referrers --digest-tags ocidir://${folder}@${it.digest} ${it.target}`,
+      ),
+    },
+    { tool: 'crane', about: 'crane pushes everything into one repository, by digest.', commands: [crane(folder)] },
+    containerd('-', packed),
+    docker(`${packed}docker load`),
+  ];
+}
+
+function skopeo(source: string, { target }: NamedImage): string {
+  return `skopeo copy --all --preserve-digests ${quoted(source)} docker://${target}`;
+}
+
+function crane(folder: string): string {
+  return `crane push --index ${folder} "$REGISTRY/plugin-mirror/bundle:latest"`;
+}
+
+function containerd(file: string, before: string): ToolCommands {
+  return {
+    tool: 'ctr',
+    about: 'Loads all images into the containerd of a node, for its kubelet.',
+    commands: [`${before}ctr --namespace k8s.io images import --no-unpack ${file}`],
+  };
+}
+
+function docker(command: string): ToolCommands {
+  return {
+    tool: 'docker',
+    about: 'Docker needs the containerd image store: its classic store cannot hold artifacts.',
+    commands: [command],
+  };
+}
+
+/** undefined for an entry without a full name, such as a referrer: it is copied with the image that it refers to. */
+function namedImage(entry: LayoutEntry): NamedImage | undefined {
+  const name = nameOf(entry);
+  const [, path] = /^[^/]+\/(.+[:@].+)$/.exec(name ?? '') ?? [];
+  if (name === undefined || path === undefined) return undefined;
+  return { name, digest: entry.digest, target: `"$REGISTRY/${path}"` };
+}
+
+/** A word for a POSIX shell. */
+function quoted(word: string): string {
+  return /^[\w./:@+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
