@@ -14,6 +14,7 @@ const INIT_OPTIONS = {
   write: action('--write', 'write the manifest instead of printing it'),
   manifest: file('--manifest <file>', 'the file that --write writes', 'manifest.json'),
   force: action('--force', 'replace an existing manifest'),
+  dockerfile: action('--dockerfile', 'print a Dockerfile for a folder with a manifest and its lockfile, and exit'),
   list: action('--list', 'print the known releases of Higress and exit'),
 } as const;
 
@@ -26,7 +27,13 @@ export function initCommand(): Command {
   return addOptions(command, INIT_OPTIONS).action(run);
 }
 
-async function run({ higress = [], plugin, registry, write, manifest, force = false, list }: InitFlags): Promise<void> {
+async function run(flags: InitFlags, { parent }: Command): Promise<void> {
+  const { higress = [], plugin, registry, write, manifest, force = false, list, dockerfile } = flags;
+  if (dockerfile) {
+    const { dockerfileFor } = await import('./dockerfile.ts');
+    print(dockerfileFor(manifest, parent?.version() ?? ''));
+    return;
+  }
   const [releases, { initManifest }, { formatManifest, withSchema, writeManifest }, { parsePluginManifest }] =
     await Promise.all([
       import('../../mirror/coverage/requests/higressReleases.ts'),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { after, afterEach, before, describe, it } from 'node:test';
@@ -120,6 +121,30 @@ describe('docker build', { skip: withoutDocker() }, () => {
 
     await context.write('lists/mine.json', manifest.replace('"1.0.0"', '["1.0.0","1.1.0"]'));
     await assert.rejects(context.buildTree(...chosen), /one 1\.1\.0 is in the manifest, not in the lock/);
+  });
+
+  it('needs no sources: a folder with a manifest, its lockfile and what init --dockerfile prints is enough', async t => {
+    await serve({});
+    const program = `${labRegistry}/plugin-mirror-test:program`;
+    await context.build('--target', 'program', '--tag', program, '--push');
+    const folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-dockerfile-'));
+    t.after(() => rm(folder, { recursive: true }));
+    await writeFile(join(folder, 'mine.json'), JSON.stringify({ registry: registry.host, plugins: { one: '1.0.0' } }));
+    const cli = join(import.meta.dirname, '../../dist/cli/main.js');
+    const words = ['--manifest', 'mine.json', '--tree', join(folder, 'plugins'), '--cache-size', '0'];
+    await run(process.execPath, [cli, 'sync', '--no-frozen', ...words], folder);
+    await writeFile(
+      join(folder, 'Dockerfile'),
+      `${await run(process.execPath, [cli, 'init', '--dockerfile', '--manifest', 'mine.json'], folder)}\n`,
+    );
+    const out = join(folder, 'image');
+    await docker(
+      ...['buildx', 'build', '--network', 'host', ...argument('PROGRAM', program)],
+      ...['--output', `type=local,dest=${out}`, folder],
+    );
+    const tree = join(out, 'usr/share/nginx/html/plugins');
+    assertSameBytes(await readFile(join(tree, 'one/1.0.0/plugin.wasm')), wasm);
+    assert.deepEqual(await contentOf(tree), await contentOf(join(folder, 'plugins')));
   });
 
   it('makes an image of a tree that was synced before, without any registry, if it is sound', async () => {
