@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { Command } from 'commander';
 import { printable } from '../../base/printable.ts';
 import { plural } from '../../base/words.ts';
@@ -30,8 +31,8 @@ export function initCommand(): Command {
 async function run(flags: InitFlags, { parent }: Command): Promise<void> {
   const { higress = [], plugin, registry, write, manifest, force = false, list, dockerfile } = flags;
   if (dockerfile) {
-    const { dockerfileFor } = await import('./dockerfile.ts');
-    print(dockerfileFor(manifest, parent?.version() ?? ''));
+    const { lockfilePath } = await import('../../mirror/lockfile/lockfile.ts');
+    print(dockerfileFor(basename(manifest), basename(lockfilePath(manifest)), parent?.version() ?? ''));
     return;
   }
   const [releases, { initManifest }, { formatManifest, withSchema, writeManifest }, { parsePluginManifest }] =
@@ -63,4 +64,20 @@ async function run(flags: InitFlags, { parent }: Command): Promise<void> {
   await writeManifest(manifest, made, { force });
   const count = Object.keys(made.plugins).length;
   printError(`wrote ${printable(manifest)}: ${plural(count, 'plugin')}; plugin-mirror sync fetches them\n`);
+}
+
+/**
+ * Returns a Dockerfile for a folder that has a manifest and its lockfile and nothing of plugin-mirror. Its base is the image of
+ * the target `program` of our own Dockerfile (docs/image.md).
+ */
+function dockerfileFor(manifest: string, lockfile: string, version: string): string {
+  return `# An image that serves the plugins of ${manifest}: docker build -t IMAGE .
+# PROGRAM is the image of plugin-mirror without plugins (docs/image.md, The program without plugins).
+ARG PROGRAM=plugin-mirror:${version}-program
+FROM --platform=$BUILDPLATFORM \${PROGRAM} AS sync
+COPY ${manifest} ${lockfile} /context/
+RUN ["plugin-mirror", "sync", "--frozen", "--manifest", "/context/${manifest}", "--out", "/tmp/plugins"]
+FROM \${PROGRAM}
+COPY --from=sync /tmp/plugins/ /usr/share/nginx/html/plugins/
+`;
 }
