@@ -25,7 +25,7 @@ const concurrency = availableParallelism() + 1;
 const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
   .filter(name => name.endsWith('.test.ts'))
   .map(name => join('test', name))
-  .filter(path => !runsOne || words.some(word => path.includes(word)))
+  .filter(path => words.length === 0 ? !runsOne : words.some(word => path.includes(word)))
   .sort();
 if (files.length === 0) {
   process.stderr.write(`No test file has ${words.join(' or ') || 'no word'} in its path: npm run test:one -- WORD…\n`);

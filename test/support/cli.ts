@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import process from 'node:process';
 import { ENTRY, requireCurrentBuild } from './build.ts';
+import { isHosted, runHosted } from './commandHosts.ts';
 import { hang } from './faults.ts';
 import { imageFormC, type TestImage } from './images.ts';
 import { buildModule } from './module.ts';
@@ -110,8 +111,11 @@ export class Scene {
     return watch(child, input);
   }
 
-  run(args: readonly string[], options?: RunOptions): Promise<Ran> {
-    return this.start(args, options).ended;
+  /** Runs a command to its end. It has a process of its own if it needs one, or if there is time. */
+  run(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+    const env = this.environment(options.env);
+    if (options.uid !== undefined || !isHosted(env)) return this.start(args, options).ended;
+    return runCommand(args, { cwd: this.dir, ...options, env });
   }
 
   /** `plugin-mirror sync` with these arguments. */
@@ -124,6 +128,15 @@ export class Scene {
     const ran = await this.sync('--format', 'json', ...args);
     return { ran, report: parsed<SyncJson>(ran) };
   }
+}
+
+/** Runs a command to its end, with exactly this environment. */
+export async function runCommand(args: readonly string[], options: RunOptions & { readonly cwd: string }): Promise<Ran> {
+  const env = Object.fromEntries(Object.entries(options.env ?? {}).filter(([, value]) => value !== undefined));
+  const outcome = await runHosted({ ...options, args, env: env as Record<string, string> }, LIMIT_MS);
+  if (outcome === undefined) return { code: null, stdout: '', stderr: `killed after ${LIMIT_MS} ms` };
+  const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8');
+  return { code: outcome.code, stdout: text(outcome.stdout), stderr: text(outcome.stderr) };
 }
 
 /** What `sync --format json` prints. */
