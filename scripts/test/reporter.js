@@ -53,7 +53,9 @@ export default async function* report(source) {
     if (event.type !== 'test:pass' && event.type !== 'test:fail') continue;
 
     const { data } = event;
-    const file = shortPath(data.file ?? '');
+    // In a group of files, each is a suite with its path as the name.
+    const isGroup = path[0]?.endsWith('.test.ts') === true;
+    const file = (isGroup && path[0]) || shortPath(data.file ?? '');
     const isSuite = data.details.type === 'suite';
     if (data.nesting === 0) tookMs.set(file, (tookMs.get(file) ?? 0) + data.details.duration_ms);
     if (event.type === 'test:fail') {

@@ -1,8 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, readdirSync, utimesSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import process from 'node:process';
 import { BUILDS, staleSource } from '../../test/support/build.ts';
 
@@ -13,6 +13,20 @@ import { BUILDS, staleSource } from '../../test/support/build.ts';
  *
  * Each compiles dist/ and build/ first. What else begins with `--` goes to `node --test`, e.g. --test-name-pattern=….
  */
+const GROUPS = 'build/groups';
+const MAX_GROUP = 12;
+/** The import must begin within the suite's function: a module's tests belong to the suite whose function has begun its import. */
+const GROUP_START = `import { describe } from 'node:test';
+const suite = (name, load) =>
+  new Promise(resolve => {
+    describe(name, () => {
+      const loaded = load();
+      resolve(loaded.catch(() => undefined));
+      return loaded;
+    });
+  });
+`;
+
 const root = resolve(import.meta.dirname, '../..');
 const args = process.argv.slice(2);
 const runsAll = args.includes('--all');
@@ -25,7 +39,7 @@ const concurrency = availableParallelism() + 1;
 const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
   .filter(name => name.endsWith('.test.ts'))
   .map(name => join('test', name))
-  .filter(path => words.length === 0 ? !runsOne : words.some(word => path.includes(word)))
+  .filter(path => (words.length === 0 ? !runsOne : words.some(word => path.includes(word))))
   .sort();
 if (files.length === 0) {
   process.stderr.write(`No test file has ${words.join(' or ') || 'no word'} in its path: npm run test:one -- WORD…\n`);
@@ -35,7 +49,8 @@ if (files.length === 0) {
 build();
 // Building images takes the whole machine, and tests that measure time would notice.
 const [shared, alone] = [files.filter(path => !buildsImages(path)), files.filter(buildsImages)];
-if (shared.length > 0) process.exitCode = await run(shared, concurrency);
+const isWhole = !runsAll && !runsOne && options.length === 0;
+if (shared.length > 0) process.exitCode = await run(isWhole ? grouped(shared) : shared, concurrency);
 if (alone.length > 0) process.exitCode = (await run(alone, 1)) || process.exitCode;
 
 function buildsImages(path: string): boolean {
@@ -53,6 +68,27 @@ function build(): void {
     utimesSync(join(root, output), started, started);
   }
   chmodSync(join(root, 'dist/cli/main.js'), 0o755);
+}
+
+/**
+ * Writes modules that each import several test files of a folder, and returns their paths. A process starts in a third of a
+ * second, which is longer than the tests of many a file. In it, each file is a suite with its path as the name, which
+ * reporter.js knows. One is imported after the other, so that a module they share is not half-loaded when the next begins.
+ */
+function grouped(paths: readonly string[]): string[] {
+  rmSync(join(root, GROUPS), { recursive: true, force: true });
+  mkdirSync(join(root, GROUPS), { recursive: true });
+  return [...new Set(paths.map(path => dirname(path)))].flatMap(folder => {
+    const inFolder = paths.filter(path => dirname(path) === folder);
+    const count = Math.ceil(inFolder.length / MAX_GROUP);
+    return Array.from({ length: count }, (_, number) => {
+      const names = inFolder.filter((_path, index) => index % count === number);
+      const suites = names.map(name => `await suite(${JSON.stringify(name)}, () => import('../../${name}'));`);
+      const group = join(GROUPS, `${folder.replaceAll('/', '-')}-${number}.js`);
+      writeFileSync(join(root, group), `${GROUP_START}${suites.join('\n')}\n`);
+      return group;
+    });
+  });
 }
 
 /**

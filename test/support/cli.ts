@@ -131,7 +131,10 @@ export class Scene {
 }
 
 /** Runs a command to its end, with exactly this environment. */
-export async function runCommand(args: readonly string[], options: RunOptions & { readonly cwd: string }): Promise<Ran> {
+export async function runCommand(
+  args: readonly string[],
+  options: RunOptions & { readonly cwd: string },
+): Promise<Ran> {
   const env = Object.fromEntries(Object.entries(options.env ?? {}).filter(([, value]) => value !== undefined));
   const outcome = await runHosted({ ...options, args, env: env as Record<string, string> }, LIMIT_MS);
   if (outcome === undefined) return { code: null, stdout: '', stderr: `killed after ${LIMIT_MS} ms` };

@@ -35,7 +35,8 @@ async function run({ args, env, cwd, input }: Command): Promise<Outcome> {
   process.exitCode = undefined;
   const stdin = Readable.from(input === undefined ? [] : [Buffer.from(input)], { objectMode: false });
   const streams = { stdin, stdout: stdout.stream, stderr: stderr.stream };
-  for (const [name, value] of Object.entries(streams)) Object.defineProperty(process, name, { value, configurable: true });
+  for (const [name, value] of Object.entries(streams))
+    Object.defineProperty(process, name, { value, configurable: true });
   await runProgram();
   await nothingRuns();
   const outcome = { code: Number(process.exitCode ?? 0), stdout: stdout.bytes(), stderr: stderr.bytes() };
