@@ -73,10 +73,15 @@ async function make(manifest: PluginManifest) {
   return jobToInspect(manifest, { dir: join(dir, 'plugins'), concurrency: 4 });
 }
 
-async function push(options: Partial<PushTarget> & { readonly login?: RegistryOptions } = {}): Promise<PushReport> {
-  const { login, ...more } = options;
+interface PushOptions extends Partial<PushTarget> {
+  readonly login?: RegistryOptions;
+  /** Used instead of the bundle's own one. */
+  readonly manifestFile?: string;
+}
+
+async function push({ login, manifestFile, ...more }: PushOptions = {}): Promise<PushReport> {
   const pusher = openPusher({ retries: 3, ...login });
-  const { layout, manifest, close } = await openBundle(join(dir, 'b.tar'));
+  const { layout, manifest, close } = await openBundle(join(dir, 'b.tar'), manifestFile);
   const session = sessionOf({ layout });
   const plain = { registry: target.host, prefix: 'hub', force: false, dryRun: false, attachments: true };
   try {
@@ -138,8 +143,9 @@ describe('push', () => {
 
   it('pushes no locked image under a tag that the manifest has changed since', async () => {
     const plugins = { a: { versions: ['1.0.0'], tags: { '1.0.0': '2.0.0' } }, c: ['1.0.0', '2.0.0'] };
-    await writeFile(join(dir, 'manifest.json'), JSON.stringify({ registry: source.host, plugins }));
-    const { outcomes } = await push();
+    const manifestFile = join(dir, 'manifest.json');
+    await writeFile(manifestFile, JSON.stringify({ registry: source.host, plugins }));
+    const { outcomes } = await push({ manifestFile });
     assert.deepEqual(
       outcomes.map(({ error }) => (error as Refusal | undefined)?.code),
       ['FROZEN_LOCK_DIFFERS', undefined, 'FROZEN_LOCK_DIFFERS'],
