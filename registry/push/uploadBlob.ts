@@ -182,20 +182,24 @@ async function sessionAt(
   }
 }
 
-/** Joins pieces to chunks, from a byte on. */
+/** Returns the bytes from `start` on in chunks of CHUNK_BYTES, of which the last may be shorter. */
 async function* chunksFrom(source: Readable | Buffer, start: number): AsyncGenerator<Buffer> {
   let waiting: Buffer[] = [];
   let size = 0;
   let skip = start;
   for await (const piece of Buffer.isBuffer(source) ? [source] : source) {
-    const bytes = (piece as Buffer).subarray(Math.min(skip, (piece as Buffer).length));
-    skip -= (piece as Buffer).length - bytes.length;
+    const skipped = Math.min(skip, (piece as Buffer).length);
+    skip -= skipped;
+    let bytes = (piece as Buffer).subarray(skipped);
+    while (size + bytes.length >= CHUNK_BYTES) {
+      const taken = CHUNK_BYTES - size;
+      yield Buffer.concat([...waiting, bytes.subarray(0, taken)]);
+      bytes = bytes.subarray(taken);
+      waiting = [];
+      size = 0;
+    }
     waiting.push(bytes);
     size += bytes.length;
-    if (size < CHUNK_BYTES) continue;
-    yield Buffer.concat(waiting);
-    waiting = [];
-    size = 0;
   }
   if (size > 0) yield Buffer.concat(waiting);
 }
