@@ -86,7 +86,7 @@ export function asTreeRefusal(error: unknown, path: string): unknown {
     return new TreeDiskFull(`No space is left while writing ${path}`, {
       ...details,
       faultIn: code,
-      hint: 'Free some space, raise the quota or choose another folder with --out, then run it again: plugins that were published before are unchanged.',
+      hint: 'Free some space, raise the quota or choose another folder with --tree, then run it again: plugins that were published before are unchanged.',
     });
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
     return new TreeNotWritable(
@@ -95,7 +95,7 @@ export function asTreeRefusal(error: unknown, path: string): unknown {
         ...details,
         ...(code === 'EROFS' ? { faultIn: code } : {}),
         expected: 'files that this user may read, in a folder where this user may write',
-        hint: 'Change its owner or mode, or choose another folder with --out.',
+        hint: 'Change its owner or mode, or choose another folder with --tree.',
       },
     );
   return new TreeFault(`The file system failed at ${path}: ${code}`, {

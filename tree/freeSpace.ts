@@ -33,7 +33,7 @@ export async function diskFullError(
     subject: dir,
     expected: `${needed} free`,
     found: `${bytes(available)} free${missing > 0 ? lack : unseen}`,
-    hint: 'Free some space, raise the quota or choose another folder with --out. Plugins that were published before are unchanged.',
+    hint: 'Free some space, raise the quota or choose another folder with --tree. Plugins that were published before are unchanged.',
     ...(cause === undefined ? {} : { cause }),
   });
 }
@@ -47,7 +47,7 @@ export async function inodesUsedUpError(dir: string, cause?: unknown): Promise<T
     subject: dir,
     expected: 'free inodes, one for each file',
     found: `0 of ${stat.files} inodes free, and ${rounded(stat.bavail * stat.bsize)} free`,
-    hint: 'Delete files there (df -i shows how many), use a file system with more inodes, or choose another folder with --out. Plugins that were published before are unchanged.',
+    hint: 'Delete files there (df -i shows how many), use a file system with more inodes, or choose another folder with --tree. Plugins that were published before are unchanged.',
     ...(cause === undefined ? {} : { cause }),
   });
 }

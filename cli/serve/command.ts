@@ -4,7 +4,7 @@ import { SERVE_OPTIONS, type ServeFlags } from './options.ts';
 
 export function serveCommand(): Command {
   const command = new Command('serve').description(
-    'Serve the tree over HTTP: /plugins/<name>/<version>/plugin.wasm, a start page, /healthz, /readyz, /metrics.',
+    'Serve the tree over HTTP: /plugins/<name>/<version>/plugin.wasm, the catalog /, /status, /healthz, /readyz, /metrics.',
   );
   for (const { option } of Object.values(SERVE_OPTIONS)) command.addOption(option);
   for (const flag of ignoredFlags('serve')) command.addOption(new Option(`${flag} <value>`).hideHelp());

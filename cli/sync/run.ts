@@ -57,7 +57,10 @@ async function syncFrom(run: SyncRun, from: OpenBundle | undefined): Promise<num
   printError(problems);
   if (!flags.quiet || problems !== '') {
     const isLive = progress.isLive && !report.interrupted;
-    printTo(out, renderFigures(shown, { color: wantsColor(out), treeDir: printable(flags.tree), isLive }));
+    printTo(
+      out,
+      renderFigures(shown, { color: wantsColor(out), treeDir: printable(flags.tree), isLive, width: out.columns }),
+    );
   }
   if (flags.format === 'json') printJson(syncJson(report));
   if (report.interrupted && !(signal.reason instanceof SyncDeadline)) return EXIT.interrupted;

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import pc from 'picocolors';
 import { plural } from '../../base/words.ts';
 import { countOutcomes, hasFailed, type Outcome, type SyncReport } from '../../mirror/report.ts';
@@ -11,6 +12,8 @@ import { renderRefusal } from '../render/refusal.ts';
 const WARNINGS_SHOWN = 6;
 
 const UPDATES_SHOWN = 12;
+/** Of the rows of a long line after its first one. */
+const INDENT = 2;
 
 export interface FiguresOptions {
   readonly color: boolean;
@@ -18,6 +21,8 @@ export interface FiguresOptions {
   readonly treeDir: string;
   /** Whether the run was shown by lines that are gone now: the figures then list what is new, and the next command. Default: no. */
   readonly isLive?: boolean;
+  /** Columns of the terminal: with isLive, lines are broken between words. Commands to copy are not. */
+  readonly width?: number | undefined;
 }
 
 /** Returns what went wrong in a run, or was unusual. The causes of failure come last: the tail of a build log has them. */
@@ -34,7 +39,7 @@ export function renderProblems(report: SyncReport, color: boolean): string {
 }
 
 /** Returns the last lines of a run. */
-export function renderFigures(report: SyncReport, { color, treeDir, isLive = false }: FiguresOptions): string {
+export function renderFigures(report: SyncReport, { color, treeDir, isLive = false, width }: FiguresOptions): string {
   const paint = pc.createColors(color);
   const counts = countOutcomes(report);
   const failed = hasFailed(report);
@@ -59,7 +64,20 @@ export function renderFigures(report: SyncReport, { color, treeDir, isLive = fal
     last,
     ...(isLive && !failed && counts.fetched > 0 ? [`${arrow} ${serveCommand(treeDir)}`] : []),
   ];
-  return lines.map(line => `${line}\n`).join('');
+  const columns = isLive && width !== undefined && width > 0 ? width : Number.POSITIVE_INFINITY;
+  return lines.map(line => `${line.startsWith(arrow) ? line : wrapped(line, columns)}\n`).join('');
+}
+
+/** Breaks a line between words, so that none of its parts is wider than a terminal, and indents what follows. */
+function wrapped(line: string, columns: number): string {
+  if (stripVTControlCharacters(line).length <= columns) return line;
+  const rows: string[] = [];
+  for (const word of line.split(' ')) {
+    const longer = `${rows.at(-1) ?? ''} ${word}`;
+    if (rows.length > 0 && stripVTControlCharacters(longer).length <= columns) rows[rows.length - 1] = longer;
+    else rows.push(rows.length === 0 ? word : `${' '.repeat(INDENT)}${word}`);
+  }
+  return rows.map(row => row.trimEnd()).join('\n');
 }
 
 /** The images that replaced locked ones, with both digests, so that a log shows what an update took. */

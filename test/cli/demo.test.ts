@@ -8,18 +8,16 @@ import process from 'node:process';
 import { describe, it, type TestContext } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { printed, type Running, watch } from '../support/cli.ts';
-import { RUNS_SLOW } from '../support/slow.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const DEMO = join(root, 'scripts/demo.ts');
-/** As `npm run demo` does, or with the compiled files of the tests, which takes a tenth of the time. */
-const LOADER = RUNS_SLOW ? import.meta.resolve('tsx') : pathToFileURL(join(root, 'scripts/test/loader.js')).href;
+const LOADER = pathToFileURL(join(root, 'scripts/test/loader.js')).href;
 
 /** The demo with a home and a temporary folder of its own; `left` lists their files. */
 async function start(t: TestContext): Promise<Running & { left: () => Promise<string[]> }> {
   const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-test-'));
   for (const part of ['home', 'tmp']) await mkdir(join(dir, part));
-  const env = { PATH: process.env.PATH, HOME: join(dir, 'home'), TMPDIR: join(dir, 'tmp'), TSX_DISABLE_CACHE: '1' };
+  const env = { PATH: process.env.PATH, HOME: join(dir, 'home'), TMPDIR: join(dir, 'tmp') };
   const running = watch(
     spawn(process.execPath, ['--import', LOADER, DEMO], {
       env,

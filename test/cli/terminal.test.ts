@@ -38,6 +38,8 @@ describe('sync in a real terminal', () => {
       const text = stripVTControlCharacters(output);
       assert.match(text, /new {6}a-plugin-with-a-long-name-0 1\.0\.0/);
       assert.match(text, new RegExp(`→ plugin-mirror serve --tree tree-${columns}\\n$`));
+      const summary = text.slice(text.lastIndexOf('new      ')).split('\n');
+      for (const row of summary) assert.ok(row.length <= columns || row.includes('→'), `${columns}: ${row}`);
       assert.ok(output.includes('\u001b[?25h'), 'the cursor is shown again');
     }
   });
@@ -49,7 +51,7 @@ describe('sync in a real terminal', () => {
     await syncIn(scene, 80, '');
     scene.push('a', '1.0.0', undefined, 'other bytes');
     const output = stripVTControlCharacters(await syncIn(scene, 80, '--update'));
-    assert.match(output, /updated a 1\.0\.0: sha256:[0-9a-f]{64} → sha256:[0-9a-f]{64}\n/);
+    assert.match(output, /updated a 1\.0\.0:\s+sha256:[0-9a-f]{64} →\s+sha256:[0-9a-f]{64}\n/);
   });
 
   it('prints plain lines for a dumb terminal, and for readers who ask for them', options, async t => {

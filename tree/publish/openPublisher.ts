@@ -52,7 +52,7 @@ async function makeTree(treeDir: string): Promise<string> {
       subject: path,
       expected: 'a folder, or a path where sync can make one',
       found,
-      hint: 'Choose another folder with --out, or move away what is there.',
+      hint: 'Choose another folder with --tree, or move away what is there.',
       cause,
     });
   try {

@@ -77,7 +77,7 @@ export function foreignError(treeDir: string, path: string, kind: string): TreeF
     subject: path,
     expected: 'nothing, or the files of an earlier sync',
     found: kind,
-    hint: `Move ${join(treeDir, path)} away, or choose another folder with --out.`,
+    hint: `Move ${join(treeDir, path)} away, or choose another folder with --tree.`,
   });
 }
 

@@ -71,7 +71,7 @@ export async function isStaging(dir: string): Promise<boolean> {
     subject: dir,
     expected: 'a folder, or nothing',
     found: kindOf(found),
-    hint: 'Move it away, or choose another folder with --out.',
+    hint: 'Move it away, or choose another folder with --tree.',
   });
 }
 

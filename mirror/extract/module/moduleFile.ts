@@ -81,7 +81,7 @@ export class ModuleFile {
         subject: this.#subject,
         expected: `CRC-32 ${this.#crc.toString(16)}`,
         found: crc.toString(16),
-        hint: 'Run it again. If it happens again, check the disk, or choose another folder with --out.',
+        hint: 'Run it again. If it happens again, check the disk, or choose another folder with --tree.',
       });
     return { sha256, md5, sizeBytes: this.#sizeBytes };
   }

@@ -29,7 +29,7 @@ ul{margin:.4rem 0;padding-left:1.3rem}
 .field{display:flex;align-items:flex-start;gap:.7rem;margin:.3rem 0 .9rem;padding:.5rem .5rem .5rem .8rem}
 .field code,.field pre{flex:1;min-width:0;padding:.15rem 0}
 .field code{overflow-wrap:anywhere}
-.field pre{white-space:pre-wrap}
+.field pre{white-space:pre-wrap;word-break:break-all}
 .label{margin:.9rem 0 0;font-weight:600;font-size:.92rem}
 .label+.hint{margin:0}
 .hint{color:var(--dim);font-size:.88rem;margin:.2rem 0}
