@@ -74,7 +74,8 @@ COPY LICENSE /root-of-image/opt/plugin-mirror/
 COPY higress /root-of-image/opt/plugin-mirror/higress
 COPY --chmod=755 scripts/image/curl.sh /root-of-image/opt/plugin-mirror/bin/curl
 COPY --chmod=755 scripts/image/health.sh /root-of-image/opt/plugin-mirror/bin/health
-RUN cd /root-of-image && mkdir -p usr/share/nginx/html/plugins \
+# A volume that Docker makes for the tree takes the owner of this folder, so that the image's user can sync into it.
+RUN cd /root-of-image && mkdir -p usr/share/nginx/html/plugins && chown 1000:1000 usr/share/nginx/html/plugins \
  && cp /src/package.json opt/plugin-mirror/ \
  && ln -s ../dist/cli/main.js opt/plugin-mirror/bin/plugin-mirror \
  && find . \( -name node_modules -o -name dist \) -prune -o -exec touch -h -d @0 {} +

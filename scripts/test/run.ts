@@ -54,7 +54,7 @@ if (shared.length > 0) process.exitCode = await run(isWhole ? grouped(shared) : 
 if (alone.length > 0) process.exitCode = (await run(alone, 1)) || process.exitCode;
 
 function buildsImages(path: string): boolean {
-  return process.env.PLUGIN_MIRROR_TEST_PEERS === '1' && /^test\/docker\/(?:build|image)\./.test(path);
+  return process.env.PLUGIN_MIRROR_TEST_PEERS === '1' && /^test\/docker\/(?:airgap|build|image)\./.test(path);
 }
 
 function build(): void {
