@@ -28,6 +28,19 @@ export function withoutDocker(): string | false {
   return false;
 }
 
+/** Why tests with other OCI tools cannot run here; false if they can. With PLUGIN_MIRROR_TEST_PEERS=1 they must. */
+export function withoutTools(...tools: readonly string[]): string | false {
+  const docker = withoutDocker();
+  if (docker !== false || process.env.PLUGIN_MIRROR_TEST_PEERS === '1') return docker;
+  for (const tool of tools)
+    try {
+      execFileSync('sh', ['-c', `command -v ${tool}`], { stdio: 'ignore' });
+    } catch {
+      return `there is no ${tool} on the PATH`;
+    }
+  return false;
+}
+
 /** Runs a program and returns its standard output, trimmed. @throws with the end of its output if it fails */
 export async function run(program: string, words: readonly string[], cwd?: string): Promise<string> {
   try {
