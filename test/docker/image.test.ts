@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { makeTree, wasm } from '../server/tree.ts';
 import { assertSameBytes } from '../support/bytes.ts';
 import { buildModule } from '../support/module.ts';
 import { Context, docker, labRegistry, run, withoutDocker } from './lab.ts';
@@ -113,6 +114,53 @@ describe('the image', { skip: withoutDocker() }, () => {
       assert.equal(await docker('inspect', '--format', '{{.State.ExitCode}}', container), '0');
     });
 
+  it('loses no download in a rolling update under load', async t => {
+    const bytes = wasm(6_000_000);
+    const tree = await makeTree(t, [{ name: 'large', version: '1.0.0', bytes }]);
+    await chmod(tree, 0o755); // for the user of the image
+    const start = async (): Promise<{ container: string; port: number }> => {
+      const mount = ['--volume', `${tree}:/usr/share/nginx/html/plugins:ro`, '--publish', '127.0.0.1:0:8080'];
+      const container = await docker('run', '--detach', ...restricted, ...mount, image);
+      t.after(() => docker('rm', '--force', container));
+      const port = Number(/:(\d+)$/m.exec(await docker('port', container, '8080'))?.[1]);
+      await ready(port);
+      return { container, port };
+    };
+    const old = [await start(), await start()];
+    /** The endpoints of the Service, as the clients know them. */
+    let ports = old.map(({ port }) => port);
+    let [isDone, downloads] = [false, 0];
+    const client = async (at: number): Promise<void> => {
+      while (!isDone) {
+        const port = ports[(at + downloads) % ports.length] ?? 0;
+        // Some read as fast as they can, some take seconds.
+        const { status, body } = await asGateway(port, '/plugins/large/1.0.0/plugin.wasm', (at % 3) * 20);
+        assert.equal(status, 200);
+        assertSameBytes(body, bytes, `download ${downloads}`);
+        downloads++;
+      }
+    };
+    const clients = Promise.all(Array.from({ length: 9 }, (_, at) => client(at)));
+    const update = async (): Promise<void> => {
+      for (const { container, port } of old) {
+        const { port: added } = await start();
+        ports = [...ports, added];
+        const before = downloads;
+        await eventually('loaded', async () => downloads >= before + 3);
+        const stopped = docker('stop', '--time', '60', container);
+        // Clients learn a second later that the pod is about to end (terminationGracePeriodSeconds, --drain-delay).
+        await pause(1000);
+        ports = ports.filter(one => one !== port);
+        await stopped;
+        assert.equal(await docker('inspect', '--format', '{{.State.ExitCode}}', container), '0');
+      }
+    };
+    await Promise.race([update(), clients.then(() => assert.fail('the clients ended'))]);
+    isDone = true;
+    await clients;
+    assert.ok(downloads >= 6, `${downloads} downloads`);
+  });
+
   it('works for any user, without a home, and audits itself', async () => {
     const anyone = ['run', '--rm', ...restricted, '--user', '12345:0'];
     assert.match(await docker(...anyone, image, 'verify'), /intact: 8 versions/);
@@ -189,13 +237,16 @@ interface Got {
   readonly body: Buffer;
 }
 
-/** The bare GET of Istio's Wasm fetcher. */
-async function asGateway(port: number, path: string): Promise<Got> {
+/** The bare GET of Istio's Wasm fetcher. `pauseMs`: how long it waits after each piece that it reads. */
+async function asGateway(port: number, path: string, pauseMs = 0): Promise<Got> {
   const headers = { 'user-agent': 'Go-http-client/1.1', 'accept-encoding': 'gzip' };
   const outgoing = request({ host: '127.0.0.1', port, path, headers, agent: false }).end();
   const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
   const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk as Buffer);
+  for await (const chunk of response) {
+    chunks.push(chunk as Buffer);
+    if (pauseMs > 0) await pause(pauseMs);
+  }
   return { status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks) };
 }
 
