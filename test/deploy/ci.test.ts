@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import process from 'node:process';
@@ -8,14 +8,21 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { formatManifest } from '../../mirror/import/writeManifest.ts';
+import { ENTRY } from '../support/build.ts';
 import { openScene } from '../support/cli.ts';
+import { imageFormC } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
+import { slow } from '../support/slow.ts';
 
 const execute = promisify(execFile);
 const root = resolve(import.meta.dirname, '../..');
 const read = (name: string) => readFile(join(root, name), 'utf8');
 const workflowNames = (await readdir(join(root, '.github/workflows'))).map(name => `.github/workflows/${name}`);
-const guide = await read('docs/ci.md');
-const blocks = [...guide.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, kind, text = '']) => ({ kind, text }));
+const blocks = codeBlocks(await read('docs/ci.md'));
+
+function codeBlocks(text: string): { kind: string | undefined; text: string }[] {
+  return [...text.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, kind, block = '']) => ({ kind, text: block }));
+}
 
 interface Step {
   readonly id?: string;
@@ -144,3 +151,44 @@ test("the action's steps mirror plugins in an empty checkout, and report a failu
   assert.match(await readFile(file('output'), 'utf8'), /exit-code=2\nreport=.*\nchanged=false\n$/);
   assert.ok(!(await readdir(scene.path('.'))).includes('executed'));
 });
+
+test(
+  'the commands of the CI snippets run in a checkout, and the cache that they keep spares the next job downloads',
+  slow,
+  async t => {
+    const scripts = (text: string): string[] =>
+      [...text.matchAll(/^ +(?:- run: |- |sh ')(npx (?:--yes )?plugin-mirror [^'\n]+)/gm)].map(
+        ([, command = '']) => command,
+      );
+    const snippets = [...codeBlocks(await read('README.md')), ...blocks]
+      .filter(({ kind }) => kind === 'yaml' || kind === 'groovy')
+      .map(({ text }) => scripts(text))
+      .filter(commands => commands.length > 0);
+    assert.ok(snippets.length >= 4);
+    assert.ok(snippets.flat().length >= 8, snippets.flat().join('\n'));
+    for (const commands of snippets) {
+      const scene = await openScene(t);
+      scene.push('a', '1.0.0', imageFormC({ wasm: buildModule({ seed: 'cached', sizeBytes: 200_000 }) }));
+      await scene.list({ a: '1.0.0' });
+      await scene.sync();
+      await rm(scene.path('plugins'), { recursive: true });
+      await scene.write(
+        'bin/npx',
+        `#!/bin/sh\n[ "$1" != --yes ] || shift\nshift\nexec ${process.execPath} ${ENTRY} "$@"\n`,
+      );
+      await chmod(scene.path('bin/npx'), 0o755);
+      const env = { ...scene.environment({ CI: 'true' }), PATH: `${scene.path('bin')}:${process.env.PATH}` };
+      for (const job of ['first', 'second']) {
+        scene.registry.reset();
+        await mkdir(scene.path('reports'), { recursive: true });
+        for (const command of commands) await execute('sh', ['-c', command], { cwd: scene.path('.'), env });
+        const downloads = scene.registry.count({ kind: 'blob' });
+        if (commands.some(command => command.includes('--cache-dir')))
+          assert.equal(downloads > 0, job === 'first', `${job} job, ${commands.join('; ')}: ${downloads} downloads`);
+        // The next job starts from a new checkout, with the folder of the cache.
+        await rm(scene.path('plugins'), { recursive: true, force: true });
+        await rm(scene.path('home'), { recursive: true, force: true });
+      }
+    }
+  },
+);
