@@ -228,7 +228,7 @@ class Site {
   async sendStatus(request: Request, response: Response, view: TreeView | undefined): Promise<void> {
     const { status, programVersion, basePath } = this.#parts;
     if (status === undefined) return;
-    const report = makeStatusReport({ ...status, programVersion, basePath }, view, await this.#readHigress());
+    const report = await makeStatusReport({ ...status, programVersion, basePath }, view, await this.#readHigress());
     response.vary('Accept').set('Cache-Control', 'no-store');
     if (request.path === '/status.json' || request.accepts(['html', 'json']) === 'json') {
       response.json(report);

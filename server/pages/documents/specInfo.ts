@@ -2,7 +2,7 @@ import { parse } from 'yaml';
 import type { Language } from '../site/language.ts';
 
 /** The block has about 1 KB in real files. */
-export const MOST_INFO_CHARACTERS = 16 * 1024;
+export const MOST_INFO_CHARACTERS = 8 * 1024;
 const MOST_TEXT = 2000;
 
 /** The `info` of a spec.yaml. Everything is optional, because the file comes from an image. */

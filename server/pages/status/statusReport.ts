@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { MODULE_FILE } from '../../../tree/names.ts';
 import type { Content } from '../../content/content.ts';
 import type { Fault } from '../../events.ts';
@@ -81,12 +82,20 @@ export interface StatusSources {
   readonly troubles: Troubles;
 }
 
-export function makeStatusReport(
+export async function makeStatusReport(
   sources: StatusSources,
   view: TreeView | undefined,
   higress: HigressRequests | undefined,
-): StatusReport {
+): Promise<StatusReport> {
   const { troubles } = sources;
+  const missing: MissingEntry[] = [];
+  for (const { lastAtMs, ...entry } of troubles.missing.slice(0, MOST_MISSING)) {
+    const path = pathBelow(entry.path, sources.basePath);
+    const reason = view === undefined ? null : explainMissing(view, path, higress);
+    missing.push({ ...entry, lastAt: isoTime(lastAtMs), reason });
+    // Each name is compared with those of all plugins, and downloads must not wait for a hundred of them.
+    await eventLoopTurn();
+  }
   const uptimeSeconds = Math.round(process.uptime());
   return {
     schemaVersion: 1,
@@ -100,11 +109,7 @@ export function makeStatusReport(
     },
     tree: view === undefined ? null : treeOf(view),
     load: sources.gauges(),
-    missing: troubles.missing.slice(0, MOST_MISSING).map(({ lastAtMs, ...entry }) => ({
-      ...entry,
-      lastAt: isoTime(lastAtMs),
-      reason: view === undefined ? null : explainMissing(view, pathBelow(entry.path, sources.basePath), higress),
-    })),
+    missing,
     missingAnswers: troubles.missingAnswers,
     damaged: damagedFiles(sources.contents()),
     slow: troubles.slow.map(({ atMs, ...entry }) => ({ ...entry, at: isoTime(atMs) })),
