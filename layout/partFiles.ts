@@ -110,8 +110,12 @@ async function listParts(path: string): Promise<{ paths: string[]; sums: Readonl
   if (!isSums && whole === path) return { paths: [path], sums };
   const listed = [...(sums?.keys() ?? [])].filter(name => isPartOf(name, basename(whole))).sort(byNumber);
   if (sums !== undefined && listed.length === 0) return { paths: [whole], sums };
-  const present = (await readdir(folder)).filter(name => isPartOf(name, basename(whole))).sort(byNumber);
+  const present = (await readdir(folder).catch(() => []))
+    .filter(name => isPartOf(name, basename(whole)))
+    .sort(byNumber);
   if (present.length > MAX_PARTS) throw tooManyParts(whole, present.length);
+  if (listed.length + present.length === 0)
+    throw unreadable(path, Object.assign(new Error('no part'), { code: 'ENOENT' }));
   const expected = listed.length > 0 ? listed : present.map((_, at) => partName(basename(whole), at + 1));
   for (const name of expected)
     if (!present.includes(name))

@@ -28,7 +28,9 @@ interface Span {
  * @throws LayoutInvalid
  */
 export async function openTarLayout(path: string, files: PartFiles): Promise<Layout> {
-  const spans = await readHeaders(path, files);
+  const spans = await readHeaders(path, files).catch((error: unknown) => {
+    throw error instanceof WrongHeader ? wrongHeader(path, files, error) : error;
+  });
   const text = async (name: string): Promise<Buffer> => {
     const span = spans.get(name);
     if (span === undefined) throw notALayout(path, spans, name);
@@ -75,6 +77,25 @@ export async function openTarLayout(path: string, files: PartFiles): Promise<Lay
   return layout;
 }
 
+/** A block that should be a header and is none. */
+class WrongHeader extends Error {
+  readonly at: number;
+  constructor(at: number, message: string) {
+    super(message);
+    this.at = at;
+  }
+}
+
+function wrongHeader(path: string, files: PartFiles, { at, message }: WrongHeader): LayoutInvalid {
+  if (files.paths.length < 2) return invalid(path, message, 'a tar');
+  return new LayoutInvalid(`The parts of ${path} do not fit together`, {
+    subject: path,
+    expected: 'the parts of one bundle, each under its own name',
+    found: `${message}, in ${files.namesAt(at, at + 1).join()}`,
+    hint: 'A part is damaged, of another bundle, or in the place of another one: copy them again, with the .sha256 file.',
+  });
+}
+
 async function* pieces(files: PartFiles, start: number, end: number): AsyncGenerator<Buffer> {
   for (let at = start; at < end; at += CHUNK_BYTES) yield files.read(at, Math.min(CHUNK_BYTES, end - at));
 }
@@ -98,8 +119,11 @@ async function readHeaders(path: string, files: PartFiles): Promise<Map<string, 
   for (let at = 0; ; ) {
     const bytes = await block(at, BLOCK);
     if (bytes.length < BLOCK) throw endsEarly(path, files, at);
-    const header = readHeader(path, bytes, at, extended);
-    if (header.nullBlock) return spans;
+    const header = readHeader(bytes, at, extended);
+    if (header.nullBlock) {
+      if ((await block(at + BLOCK, BLOCK)).length < BLOCK) throw endsEarly(path, files, at);
+      return spans;
+    }
     if (++count > MAX_ENTRIES) throw invalid(path, 'more entries', `at most ${MAX_ENTRIES} entries`);
     const size = header.size ?? 0;
     if (!Number.isSafeInteger(size) || size < 0) throw invalid(path, `an entry of ${size} bytes`, 'a size in bytes');
@@ -128,14 +152,15 @@ async function readHeaders(path: string, files: PartFiles): Promise<Map<string, 
   }
 }
 
-function readHeader(path: string, bytes: Buffer, at: number, extended: Pax | undefined): Header {
+function readHeader(bytes: Buffer, at: number, extended: Pax | undefined): Header {
   let header: Header;
   try {
     header = new Header(bytes, 0, extended);
   } catch (error) {
-    throw invalid(path, `a header at byte ${at} that cannot be read (${String(error)})`, 'a tar');
+    const why = error instanceof Error ? error.message : String(error);
+    throw new WrongHeader(at, `a header at byte ${at} that cannot be read (${why})`);
   }
-  if (!header.nullBlock && !header.cksumValid) throw invalid(path, `a damaged header at byte ${at}`, 'a tar');
+  if (!header.nullBlock && !header.cksumValid) throw new WrongHeader(at, `a damaged header at byte ${at}`);
   return header;
 }
 
@@ -159,7 +184,7 @@ function requireTar(path: string, start: Buffer): void {
       hint: `Unpack it first: ${program} -d < ${path} > bundle.tar`,
     });
   if (start.subarray(257, 262).toString('latin1') !== 'ustar' && start.length > 0 && !start.every(byte => byte === 0)) {
-    const header = start.length === BLOCK ? readHeader(path, start, 0, undefined) : undefined;
+    const header = start.length === BLOCK ? readHeader(start, 0, undefined) : undefined;
     if (header?.cksumValid !== true) throw invalid(path, 'a file that is not a tar', 'a tar');
   }
 }

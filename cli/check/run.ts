@@ -53,7 +53,9 @@ async function checkFrom(run: CheckRun, from: OpenBundle | undefined): Promise<n
   const options = { dir, stampsFile, lock, mode, registry, platform, rehash, concurrency, only: from?.only } as const;
   const job = {
     ...jobToInspect(manifest, options),
-    ...(from === undefined ? {} : { bundle: { path: from.layout.path, requires: from.requires } }),
+    ...(from === undefined
+      ? {}
+      : { bundle: { path: from.layout.path, requires: from.requires, lacking: from.lacking } }),
   };
   const openRegistry = openerOf(manifest, { ...registryOptions, headsOnly: true }, registry, from?.layout);
   const session = new Session({ openRegistry, signal });

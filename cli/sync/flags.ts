@@ -57,7 +57,9 @@ export async function syncJob(run: SyncRun, manifest: PluginManifest, from?: Ope
       waitMs: flags.wait,
     },
     limits: limitsOf(flags.concurrency),
-    ...(from === undefined ? {} : { bundle: { path: from.layout.path, requires: from.requires } }),
+    ...(from === undefined
+      ? {}
+      : { bundle: { path: from.layout.path, requires: from.requires, lacking: from.lacking } }),
   };
 }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { isLayoutDigest, type LayoutDigest } from '../../layout/digest.ts';
 import { LayoutBlobDamaged, LayoutPartWrong } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
-import { nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
+import { nameOf } from '../../layout/layoutIndex.ts';
 import { openLayout } from '../../layout/openLayout.ts';
 import { NOT_DISTRIBUTED } from '../../registry/images/gatherImage.ts';
 import { LockUnreadable, NO_FILE } from '../lockfile/errors.ts';
@@ -10,7 +10,7 @@ import { type LockfileEntry, lockfilePath, readLockfile } from '../lockfile/lock
 import { selectVersions } from '../plan/selection.ts';
 import { versionKey } from '../report.ts';
 import { BundleManifestMissing } from './errors.ts';
-import { type OpenBundle, openBundle } from './openBundle.ts';
+import { isLeft, type OpenBundle, openBundle } from './openBundle.ts';
 
 /** Everything that is wrong with a bundle, found without a tree. */
 export interface BundleAudit {
@@ -82,8 +82,8 @@ class Audit {
     const { entries } = this.#layout.index;
     for (const entry of entries) {
       signal.throwIfAborted();
-      const subject = subjectOf(nameOf(entry)) ?? entry.annotations?.[SUBJECT];
-      await this.#addManifest(entry, nameOf(entry) ?? entry.digest, await this.#isLeft(entry.digest, subject));
+      const mayLack = await isLeft(this.#layout, this.#requires, entry);
+      await this.#addManifest(entry, nameOf(entry) ?? entry.digest, mayLack);
     }
     const locked = bundle === undefined ? [] : await this.#addLocked(bundle);
     const compared = await this.#layout.compareChecksums(signal);
@@ -108,13 +108,6 @@ class Audit {
       disagreements,
       sound: this.#damaged.length + this.#missing.length === 0,
     };
-  }
-
-  /** A delta lacks the images that its base has, and what refers to them or to their children. */
-  async #isLeft(digest: LayoutDigest, subject: string | undefined): Promise<boolean> {
-    if (this.#requires.has(digest)) return true;
-    if (this.#requires.size === 0 || !isLayoutDigest(subject)) return false;
-    return (await this.#layout.sizeOf(subject)) === undefined;
   }
 
   /** Adds a manifest and everything that it names. @returns false if the layout does not contain it */
@@ -234,12 +227,6 @@ function isDescriptor(value: unknown): value is Descriptor {
   if (typeof value !== 'object' || value === null) return false;
   const { digest, size } = value as { digest?: unknown; size?: unknown };
   return isLayoutDigest(digest) && typeof size === 'number';
-}
-
-/** The image that a tag of cosign's signatures, `sha256-HEX.sig`, belongs to. */
-function subjectOf(name: string | undefined): string | undefined {
-  const [, algorithm, hex] = /:(sha256|sha512)-([0-9a-f]+)\.sig$/.exec(name ?? '') ?? [];
-  return algorithm === undefined ? undefined : `${algorithm}:${hex}`;
 }
 
 /** In words: how the versions of a bundle differ from those of another lockfile. */

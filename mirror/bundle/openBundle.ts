@@ -3,10 +3,10 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { LayoutDigest } from '../../layout/digest.ts';
+import { isLayoutDigest, type LayoutDigest } from '../../layout/digest.ts';
 import { LayoutInvalid } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
-import { nameOf } from '../../layout/layoutIndex.ts';
+import { type LayoutEntry, nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
 import { openLayout } from '../../layout/openLayout.ts';
 import { lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
 import { parsePluginManifest, readPluginManifest } from '../manifest/readManifest.ts';
@@ -22,6 +22,8 @@ export interface OpenBundle {
   readonly only: readonly string[];
   /** Of a delta: digests of versions that the receiver must have, as its tree names them. */
   readonly requires: ReadonlySet<string>;
+  /** Digests that index.json names, that the bundle does not contain, and that it does not leave to a base. */
+  readonly lacking: readonly LayoutDigest[];
   close(): Promise<void>;
 }
 
@@ -43,17 +45,40 @@ export async function openBundle(path: string, manifestPath?: string): Promise<O
   try {
     const document = await readDocument(layout);
     const requires = new Set(document?.config.requires);
+    const lacking = document === undefined ? [] : await findLacking(layout, requires);
     if (manifestPath !== undefined)
-      return { layout, manifest: await readPluginManifest(manifestPath), only: [], requires, close };
+      return { layout, manifest: await readPluginManifest(manifestPath), only: [], requires, lacking, close };
     if (document === undefined) throw noManifest(path);
     folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-'));
     const manifest = await unpackDocuments(layout, document, join(folder, basename(resolve(path))));
     await requireAgreement(layout, manifest);
-    return { layout, manifest, only: document.config.only, requires, close };
+    return { layout, manifest, only: document.config.only, requires, lacking, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+async function findLacking(layout: Layout, requires: ReadonlySet<string>): Promise<LayoutDigest[]> {
+  const lacking: LayoutDigest[] = [];
+  for (const entry of layout.index.entries)
+    if ((await layout.sizeOf(entry.digest)) === undefined && !(await isLeft(layout, requires, entry)))
+      lacking.push(entry.digest);
+  return lacking;
+}
+
+/** Returns whether a delta leaves an entry to its base: images that it requires, and what refers to them or to their children. */
+export async function isLeft(layout: Layout, requires: ReadonlySet<string>, entry: LayoutEntry): Promise<boolean> {
+  if (requires.has(entry.digest)) return true;
+  const subject = signedBy(nameOf(entry)) ?? entry.annotations?.[SUBJECT];
+  if (requires.size === 0 || !isLayoutDigest(subject)) return false;
+  return (await layout.sizeOf(subject)) === undefined;
+}
+
+/** The image that a tag of cosign's signatures, `sha256-HEX.sig`, belongs to. */
+function signedBy(name: string | undefined): string | undefined {
+  const [, algorithm, hex] = /:(sha256|sha512)-([0-9a-f]+)\.sig$/.exec(name ?? '') ?? [];
+  return algorithm === undefined ? undefined : `${algorithm}:${hex}`;
 }
 
 /** Writes manifest, lockfile and the files that the manifest names to a folder that the bundle's name shows in messages. */

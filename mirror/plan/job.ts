@@ -22,6 +22,8 @@ export interface BundleUse {
   readonly path: string;
   /** Of a delta: digests of versions that must be in the tree already. */
   readonly requires: ReadonlySet<string>;
+  /** Digests that its index names and that it should contain, and does not. */
+  readonly lacking: readonly string[];
 }
 
 /** The part of a manifest that a run mirrors (`--only`), from the registry that it asks (`--registry`). */

@@ -38,6 +38,8 @@ export async function findLacks(
     signal: session.signal,
   });
   const outcomes = found.filter(outcome => outcome !== undefined);
+  const [lacking] = bundle.lacking;
+  if (outcomes.length === 0 && lacking !== undefined) return { outcomes, problem: lackingOf(bundle, lacking) };
   if (outcomes.length === 0) return undefined;
   const problem = new BundleIncomplete(
     `Nothing was published: ${plural(outcomes.length, 'version')} cannot be read from ${bundle.path}`,
@@ -49,6 +51,15 @@ export async function findLacks(
     },
   );
   return { outcomes, problem };
+}
+
+function lackingOf({ path, lacking }: BundleUse, first: string): BundleIncomplete {
+  return new BundleIncomplete(`Nothing was published: ${path} does not contain everything that its index.json names`, {
+    subject: path,
+    expected: 'each manifest that index.json names',
+    found: `no ${first}${lacking.length === 1 ? '' : `, and ${lacking.length - 1} more`}`,
+    hint: 'Copy the bundle again, or make it again. The tree is as it was.',
+  });
 }
 
 async function lackOf(

@@ -153,7 +153,19 @@ test('a part that is missing, damaged or renamed is named', async () => {
 test('a tar that is cut off anywhere is refused', async () => {
   const path = await writeTar('cut.tar');
   const { length } = await readFile(path);
-  for (const size of [0, 100, 512, 700, 1024, 2500, 3000, length - 1024 - 600, length - 1024]) {
+  for (const size of [
+    0,
+    100,
+    512,
+    700,
+    1024,
+    2500,
+    3000,
+    length - 1024 - 600,
+    length - 1024,
+    length - 512,
+    length - 1,
+  ]) {
     await truncate(await writeTar('cut.tar'), size);
     assert.equal((await refusal(path)).code, 'LAYOUT_PART_WRONG', `${size}, with a checksum file`);
     await rm(`${path}.sha256`);
@@ -180,6 +192,11 @@ test('what is no layout is refused by what it is', async () => {
     await run('mkfifo', [join(dir, name)]);
     return join(dir, name);
   };
+  /** Parts without a checksum file, of which the second one is of another bundle. */
+  const mixed = async (name: string, bytes: Buffer): Promise<string> => {
+    await file(`${name}.002`, Buffer.alloc(5000, 'x'));
+    return file(`${name}.001`, bytes.subarray(0, bytes.length - 1024));
+  };
   await fifo('b.tar.sha256');
   await file('manifest.json', '[]');
   await file('oci-layout', '{"imageLayoutVersion":"9"}');
@@ -187,6 +204,8 @@ test('what is no layout is refused by what it is', async () => {
   const whole = await readFile(await writeTar('plain.tar'));
   const cases: readonly (readonly [string, RegExp])[] = [
     [join(dir, 'absent.tar'), /There is no file/],
+    [join(dir, 'absent.tar.001'), /There is no file .*absent\.tar\.001/],
+    [await mixed('mixed.tar', whole), /The parts of .* do not fit together.*in mixed\.tar\.002/s],
     [await file('a.tar.gz', gzipSync(whole)), /compressed with gzip/],
     [await file('a.txt', 'Hello, world\n'.repeat(100)), /a file that is not a tar|damaged header/],
     [await tarOf('saved.tar', ['manifest.json']), /written by docker save/],

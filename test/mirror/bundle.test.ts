@@ -92,7 +92,7 @@ async function pack(target: Partial<BundleTarget> = {}, options: Partial<BundleO
 
 /** What `sync --from` does, with a registry that cannot be asked. */
 async function load(name: string, tree = 'loaded', manifestPath?: string): Promise<SyncReport> {
-  const { layout, manifest, only, requires, close } = await openBundle(join(dir, name), manifestPath);
+  const { layout, manifest, only, requires, lacking, close } = await openBundle(join(dir, name), manifestPath);
   const session = new Session({ openRegistry: onEvent => openRegistry({ onEvent, layout }), signal });
   const job = await jobOf(join(dir, 'manifest.json'), [], tree);
   try {
@@ -102,7 +102,7 @@ async function load(name: string, tree = 'loaded', manifestPath?: string): Promi
         manifest,
         selection: selectVersions(manifest, { only }),
         lockfile: { path: lockfilePath(manifest.file), mode: 'frozen', update: false, partial: only.length > 0 },
-        bundle: { path: name, requires },
+        bundle: { path: name, requires, lacking },
       },
       session,
     );
@@ -362,6 +362,19 @@ describe('loading', () => {
     const { code, found } = await refusalOf(load('folder'));
     assert.equal(code, 'LAYOUT_INVALID');
     assert.match(found ?? '', new RegExp(a2.digest));
+  });
+
+  it('publishes nothing from a bundle whose index names what is not there', async () => {
+    await writeManifest();
+    await pack({ kind: 'folder', path: join(dir, 'folder') });
+    const file = join(dir, 'folder/index.json');
+    const document = JSON.parse(await readFile(file, 'utf8')) as { manifests: object[] };
+    const absent = `sha256:${'0'.repeat(64)}`;
+    document.manifests.push({ mediaType: MEDIA.manifest, digest: absent, size: 3 });
+    await writeFile(file, JSON.stringify(document));
+    const { problems, outcomes } = await load('folder');
+    assert.deepEqual([(problems[0] as Refusal).found, outcomes], [`no ${absent}`, []]);
+    assert.deepEqual(Object.keys(await treeOf('loaded')), []);
   });
 
   it('takes a layout of another tool with a manifest, and asks for one without', slow, async () => {
