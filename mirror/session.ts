@@ -7,6 +7,8 @@ export type SyncEvent =
   /** Another run holds the tree's writer lock; this one waits. */
   | { readonly type: 'waiting'; readonly message: string }
   | { readonly type: 'asking'; readonly versions: number }
+  /** So many versions have been compared with what the registry has, or with what fixes their digest. */
+  | { readonly type: 'answered'; readonly done: number; readonly versions: number }
   /** The versions are decided: so many will be fetched, of so many bytes at most. */
   | {
       readonly type: 'planned';

@@ -28,6 +28,8 @@ export interface AuditOptions {
   /** Hash every byte. Default true; false trusts `stamps`. */
   readonly rehash?: boolean;
   readonly stamps?: Stamps;
+  /** Called after each file. */
+  readonly onChecked?: (done: number, files: number) => void;
 }
 
 export interface AuditFinding {
@@ -81,7 +83,13 @@ export async function auditTree(treeDir: string, options: AuditOptions = {}): Pr
   // Large files first, so that none of them is left to be hashed alone at the end.
   const files = [...expected.values()].sort((a, b) => b.sizeBytes - a.sizeBytes);
   const located = await locateVersions(treeDir, files, findings);
-  await pMap(located, file => auditFile(treeDir, file, inspection, findings), { concurrency });
+  let done = 0;
+  const audit = async (file: ExpectedFile): Promise<void> => {
+    await auditFile(treeDir, file, inspection, findings);
+    done += 1;
+    options.onChecked?.(done, located.length);
+  };
+  await pMap(located, audit, { concurrency });
   return {
     tree: catalog.tree,
     versions: catalog.plugins.reduce((count, plugin) => count + plugin.versions.length, 0),

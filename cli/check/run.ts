@@ -6,13 +6,14 @@ import { plural } from '../../base/words.ts';
 import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import { type CheckFinding, check, checkLockfile, type VersionFinding } from '../../mirror/check/check.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
-import { Session } from '../../mirror/session.ts';
+import { Session, type SyncEvent } from '../../mirror/session.ts';
 import { jobToInspect } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT } from '../exit.ts';
 import { openerOf, openFrom } from '../options/openerOf.ts';
 import type { CheckFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
+import { startCounter } from '../render/counter.ts';
 import { listed } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';
 import { print, printError, printJson } from '../render/print.ts';
@@ -58,9 +59,13 @@ async function checkFrom(run: CheckRun, from: OpenBundle | undefined): Promise<n
       : { bundle: { path: from.layout.path, requires: from.requires, lacking: from.lacking } }),
   };
   const openRegistry = openerOf(manifest, { ...registryOptions, headsOnly: true }, registry, from?.layout);
-  const session = new Session({ openRegistry, signal });
+  const counter = startCounter('checking', 'versions', { quiet: flags.quiet });
+  const onEvent = (event: SyncEvent): void => {
+    if (event.type === 'answered') counter.count(event.done, event.versions);
+  };
+  const session = new Session({ openRegistry, signal, onEvent });
   try {
-    const checked = await (flags.lockOnly ? checkLockfile : check)(job, session);
+    const checked = await (flags.lockOnly ? checkLockfile : check)(job, session).finally(counter.stop);
     const { findings, problems, hasLockfile, agrees } = checked;
     const { versions: chosen, aliases } = job.selection;
     const looked = flags.lockOnly ? chosen : [...chosen, ...aliases];

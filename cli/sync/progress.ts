@@ -62,6 +62,7 @@ export class SyncProgress {
   readonly hear = (event: SyncEvent): void => {
     if (event.type === 'waiting') this.#phase = event.message;
     if (event.type === 'asking') this.#phase = `asking for ${event.versions} versions`;
+    if (event.type === 'answered') this.#phase = `asked for ${event.done} of ${event.versions} versions`;
     if (event.type === 'compressing') this.#phase = `compressing ${event.versions} modules`;
     if (event.type === 'planned') this.#plan(event.fetch + event.keep + event.fail, event.sizeBytes);
     if (event.type === 'started') this.#start(event.key, event.sizeBytes);

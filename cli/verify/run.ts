@@ -7,13 +7,15 @@ import { type AuditFinding, auditTree, type TreeAudit } from '../../tree/auditTr
 import { EXIT } from '../exit.ts';
 import type { VerifyFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
+import { startCounter } from '../render/counter.ts';
 import { listed } from '../render/failures.ts';
 import { formatBytes } from '../render/format.ts';
 import { print, printJson } from '../render/print.ts';
 
 /** Runs `plugin-mirror verify`. Returns the exit code. */
 export async function runVerify({ tree, lock, format }: VerifyFlags, signal: AbortSignal): Promise<number> {
-  const audit = await auditTree(tree, { signal });
+  const counter = startCounter('verifying', 'files');
+  const audit = await auditTree(tree, { signal, onChecked: counter.count }).finally(counter.stop);
   const disagreements = lock === undefined ? [] : await compareTree(tree, lock);
   const isIntact = audit.sound;
   const sound = isIntact && audit.unknown.length + disagreements.length === 0;

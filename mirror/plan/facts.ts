@@ -51,6 +51,7 @@ export async function gatherFacts(
   const { versions, platform } = job.selection;
   const { signal } = session;
   session.onEvent({ type: 'asking', versions: versions.length });
+  let done = 0;
   // The first requests are sent while the rest of the tree is inspected.
   return pMap(
     surveyTree(tree, versions, job, signal),
@@ -58,6 +59,8 @@ export async function gatherFacts(
       const usable = asPlatform(asListed(present, old.listed), platform);
       const locked = lockfile.locked(wanted) ?? pinOf(wanted);
       const answer = await currentDigest(wanted, usable, locked, asking, session);
+      done += 1;
+      session.onEvent({ type: 'answered', done, versions: versions.length });
       return { wanted, present, usable, locked, before: lockfile.before(wanted), answer };
     },
     { concurrency: job.limits.questions, signal },

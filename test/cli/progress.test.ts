@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import type { WriteStream } from 'node:tty';
 import { stripVTControlCharacters } from 'node:util';
+import { startCounter } from '../../cli/render/counter.ts';
 import { SyncProgress } from '../../cli/sync/progress.ts';
 
 const FRAME_MS = 80;
@@ -116,4 +117,29 @@ describe('the live part of a sync', () => {
     progress.stop();
     assert.deepEqual(terminal.shown(), ['$ plugin-mirror sync']);
   });
+});
+
+it('a run without downloads counts in one line of a terminal, and removes it', async () => {
+  const written: string[] = [];
+  const write = (text: string | Uint8Array): boolean => written.push(String(text)) > 0;
+  const terminal = { isTTY: true, columns: 26, write } as const;
+  const counter = startCounter('verifying', 'files', { stream: terminal, env: { TERM: 'xterm' } });
+  counter.count(1, 1000);
+  assert.deepEqual(written, [], 'a quick run needs none');
+  await new Promise(resolve => setTimeout(resolve, 600));
+  counter.count(2, 1000);
+  counter.stop();
+  counter.count(3, 1000);
+  assert.deepEqual(written, ['\r\u001b[2Kverifying 2 of 1000 files', '\r\u001b[2K']);
+  for (const options of [
+    { stream: terminal, env: { TERM: 'dumb' } },
+    { stream: { ...terminal, isTTY: false }, env: {} },
+    { stream: terminal, env: {}, quiet: true },
+  ]) {
+    const silent = startCounter('verifying', 'files', options);
+    await new Promise(resolve => setTimeout(resolve, 510));
+    silent.count(1, 2);
+    silent.stop();
+  }
+  assert.equal(written.length, 2);
 });
