@@ -229,7 +229,7 @@ test('docker waits longer than the server drains', () => {
       assert.ok(Number(wait.exec(text)?.[1]) > drain + 5, `${wait} is more than ${drain}`);
   assert.ok(
     english.includes(
-      `${drain} s\n(\`--drain-delay\` ${seconds('--drain-delay')} s and \`--grace\` ${seconds('--grace')} s)`,
+      `${drain} s (\`--drain-delay\` ${seconds('--drain-delay')} s and \`--grace\` ${seconds('--grace')} s)`,
     ),
   );
 });
