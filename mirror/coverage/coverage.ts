@@ -4,7 +4,7 @@ import type { HigressData } from './requests/higressReleases.ts';
 import { meantImage } from './requests/higressReleases.ts';
 import type { InputProblem, PluginRequest } from './requests/pluginRequest.ts';
 import { byNameThenVersion, type ModuleContent, moduleUrl, type Served, type ServedModule } from './served.ts';
-import { type MirrorAddress, type ModulePath, modulePathname, type Target, targetOf } from './target.ts';
+import { isMirrorHost, type MirrorAddress, type ModulePath, modulePathname, type Target, targetOf } from './target.ts';
 
 export type CoverageStatus =
   /** The URL answers 200, and the gateway takes the bytes. */
@@ -17,7 +17,7 @@ export type CoverageStatus =
   | 'sha256Differs'
   /** Another host than the mirror. */
   | 'otherHost'
-  /** An image, which plain HTTP cannot serve. */
+  /** An image, which plain HTTP cannot serve, or of a form that gateways cannot load. */
   | 'oci'
   /** A file on the gateway's own disk. No server is involved. */
   | 'file'
@@ -157,7 +157,7 @@ function find(request: PluginRequest, context: Context): CoverageFinding {
     case 'invalid':
       return { ...about, status: 'invalid', detail: `${target.found}: the gateway takes http, https, oci and file.` };
     case 'oci':
-      return { ...about, status: 'oci', ...findImage(request, target.reference, context) };
+      return { ...about, ...findImage(request, target.reference, context) };
     case 'path':
       return { ...about, ...findOther(request, target, context) };
     case 'otherHost': {
@@ -259,11 +259,7 @@ function imageWarning({ kind, image, digest, consumer }: PluginRequest, module: 
 }
 
 /** Images are compared by repository and tag, since a mirror of a registry has another host. */
-function findImage(
-  request: PluginRequest,
-  reference: string,
-  { served, bases, byPath }: Context,
-): Omit<Found, 'status'> {
+function findImage(request: PluginRequest, reference: string, { served, bases, byPath, address }: Context): Found {
   const [host = '', ...rest] = reference.replace(/@.*$/, '').split('/');
   const { repository, tag = 'latest' } = splitImage(rest.join('/'));
   const name = request.plugin ?? repository.split('/').at(-1) ?? repository;
@@ -272,11 +268,17 @@ function findImage(
   const isMeant = ({ from }: ServedModule): boolean => from === undefined || isFrom(from, `${repository}:${tag}`);
   const module =
     inPlace !== undefined && isMeant(inPlace) ? inPlace : served.modules.find(it => it.from && isMeant(it));
-  if (module !== undefined) return { detail: `The module is here as ${addressOf(module, bases)}: use that URL.` };
+  const loadable = isMirrorHost(host, address) ? served.images?.get(`${repository}:${tag}`) : undefined;
+  if (loadable === true) return { status: 'served' };
+  if (module !== undefined) {
+    const why = loadable === false ? 'Gateways load no image of a single raw layer over oci://. ' : '';
+    return { status: 'oci', detail: `${why}The module is here as ${addressOf(module, bases)}: use that URL.` };
+  }
   if (inPlace !== undefined)
-    return { detail: `${addressOf(inPlace, bases)} is here, from another image: ${inPlace.from}.` };
+    return { status: 'oci', detail: `${addressOf(inPlace, bases)} is here, from another image: ${inPlace.from}.` };
   const isHigress = /^higress-registry\.[a-z0-9-]+\.cr\.aliyuncs\.com$/.test(host);
   return {
+    status: 'oci',
     detail: 'An image needs a registry; a mirror serves modules over HTTP.',
     missing: { name, version, image: { repository: isHigress ? repository : `${host}/${repository}`, tag } },
   };

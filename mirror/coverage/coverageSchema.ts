@@ -14,7 +14,7 @@ const finding = v.strictObject({
   status: v.pipe(
     v.picklist(['served', 'notFound', 'otherPath', 'sha256Differs', 'otherHost', 'oci', 'file', 'fault', 'invalid']),
     v.description(
-      'served: 200 with bytes that the gateway takes. notFound: 404. otherPath: 404, the module is here under another path. sha256Differs: the gateway refuses the bytes. otherHost: another host than the mirror. oci: an image, which HTTP cannot serve. file: the gateway reads its own disk. fault: the server returned another status or no response. invalid: a gateway cannot fetch from this address.',
+      'served: 200 with bytes that the gateway takes. notFound: 404. otherPath: 404, the module is here under another path. sha256Differs: the gateway refuses the bytes. otherHost: another host than the mirror. oci: an image, which HTTP cannot serve, or of a form that gateways cannot load over oci://. file: the gateway reads its own disk. fault: the server returned another status or no response. invalid: a gateway cannot fetch from this address.',
     ),
   ),
   consumer: v.pipe(v.string(), v.description('The consumer: "Console 2.2.5", "WasmPlugin higress-system/ai-proxy".')),

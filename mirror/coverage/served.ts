@@ -31,6 +31,11 @@ export interface Served {
   readonly others: ReadonlyMap<string, ModuleContent>;
   /** Paths for which a server returned neither 200 nor 404, with the status or the error. */
   readonly faults: ReadonlyMap<string, string>;
+  /**
+   * `REPOSITORY:TAG` of the images that `serve --images` serves → whether gateways can load it over oci://. Absent if they are not
+   * known.
+   */
+  readonly images?: ReadonlyMap<string, boolean>;
 }
 
 export interface LockedModule {

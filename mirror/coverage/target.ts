@@ -73,6 +73,11 @@ export function modulePathname({ name, version }: ModulePath): string {
   return `/plugins/${escaped(name)}/${escaped(version)}/plugin.wasm`;
 }
 
+/** Whether `HOST[:PORT]` of an image is the mirror, which serves images too (`serve --images`). */
+export function isMirrorHost(host: string, { bases, anyPrivateHost = bases.length === 0 }: MirrorAddress): boolean {
+  return bases.some(base => base.host === host) || (anyPrivateHost && isPrivateName(host.replace(/:\d+$/, '')));
+}
+
 /** Suffixes of cluster DNS and of private networks (RFC 6762, RFC 8375, RFC 9476 and ICANN's `internal`). */
 const privateSuffix = /(?:^|\.)(?:svc|local|internal|localhost|home\.arpa|lan|intranet|corp)$/;
 

@@ -7,6 +7,9 @@ import { auditBundle, type BundleAudit } from '../../mirror/bundle/auditBundle.t
 import { openBundled } from '../../mirror/bundle/bundledModules.ts';
 import { diffBundles } from '../../mirror/bundle/diffBundles.ts';
 import { toolCommands } from '../../mirror/bundle/toolCommands.ts';
+import { cover } from '../../mirror/coverage/coverage.ts';
+import type { HigressData } from '../../mirror/coverage/requests/higressReleases.ts';
+import type { PluginRequest } from '../../mirror/coverage/requests/pluginRequest.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { a1, a2, type BundleScene, everything, index, largest, openBundleScene } from './bundleScene.ts';
@@ -149,6 +152,30 @@ describe('the content of bundles', () => {
         ['a', 'latest', '2.0.0', false, 9000],
       ],
     );
+  });
+
+  it('covers oci:// requests to the mirror, except for images that gateways cannot load', async () => {
+    const served = await openBundled(scene.path('new.tar'));
+    assert.deepEqual(
+      [...(served.images ?? [])].filter(([name]) => !name.endsWith('.sig')),
+      [
+        ['plugins/a:1.0.0', true],
+        ['plugins/a:2.0.0', false],
+        ['plugins/b:1.0.0', false],
+      ],
+    );
+    const find = (url: string) => {
+      const request = { url, consumer: 'a test', kind: 'url', source: {} } as unknown as PluginRequest;
+      const data = { releases: [] } as unknown as HigressData;
+      const { findings } = cover({ requests: [request], problems: [], served, bases: [], data });
+      return [findings[0]?.status, findings[0]?.detail];
+    };
+    assert.deepEqual(find('oci://mirror.ns.svc:80/plugins/a:1.0.0'), ['served', undefined]);
+    assert.deepEqual(find('oci://mirror.ns.svc:80/plugins/a:2.0.0'), [
+      'oci',
+      'Gateways load no image of a single raw layer over oci://. The module is here as /plugins/a/2.0.0/plugin.wasm: use that URL.',
+    ]);
+    assert.equal(find('oci://harbor.example.com/plugins/a:1.0.0')[0], 'oci');
   });
 
   it('is compared with an older bundle: added, changed and removed versions, and the blobs that are new', async () => {
