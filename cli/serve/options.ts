@@ -43,7 +43,12 @@ export const SERVE_OPTIONS = {
     [0.1, 3600],
     60,
   ),
-  trustedProxies: count('--trusted-proxies <n>', 'proxies in front whose X-Forwarded-For is trusted', [0, 16], 0),
+  trustedProxies: count(
+    '--trusted-proxies <n>',
+    'proxies in front whose X-Forwarded-For, -Proto, -Host and -Prefix are trusted',
+    [0, 16],
+    0,
+  ),
   sharedAddress: several(
     '--shared-address <address>',
     'address or network (10.0.0.0/8) that many clients share, such as a NAT or a proxy: may have more than a quarter of the downloads while others wait (repeatable)',
