@@ -4,8 +4,12 @@ import fc from 'fast-check';
 import picomatch from 'picomatch';
 import { globMatcher } from '../../base/globs.ts';
 import { refused } from '../support/refused.ts';
+import { times } from '../support/slow.ts';
 
-const part = fc.string({ unit: fc.constantFrom('a', 'b', '1', '.', '-', '_'), minLength: 1, maxLength: 6 });
+/** No name or version is `.` or `..`, which picomatch treats as folders. */
+const part = fc
+  .string({ unit: fc.constantFrom('a', 'b', '1', '.', '-', '_'), minLength: 1, maxLength: 6 })
+  .filter(text => !/^\.\.?$/.test(text));
 const globPart = fc
   .array(fc.constantFrom('a', 'b', '1', '.', '-', '*', '?', '{a,b}', '{a*,1?}'), {
     minLength: 1,
@@ -22,7 +26,7 @@ describe('a glob', () => {
         for (const text of [name, `${name}/${version}`])
           assert.equal(globMatcher(glob)(text), picomatch(glob)(text), `${glob} ${text}`);
       }),
-      { numRuns: 2000 },
+      { numRuns: times(500, 2000) },
     );
   });
 

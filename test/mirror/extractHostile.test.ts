@@ -10,7 +10,7 @@ import { gzip, type TarEntry, tarOf, zstd } from '../support/archive.ts';
 import { imageOf, MEDIA, type TestImage, tarLayer } from '../support/image.ts';
 import { imageFormA, imageFormC, imageFormD } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
-import { slow, times } from '../support/slow.ts';
+import { sample, slow, times } from '../support/slow.ts';
 import { extracts, refuses } from './extraction.ts';
 
 const wasm = buildModule({ sizeBytes: 50_000 });
@@ -19,9 +19,9 @@ const LIMIT = 268_435_456;
 const of = (...entries: TarEntry[]) => imageFormD({ layers: [entries] });
 const layer = (body: Buffer, mediaType: string = MEDIA.tarGzip) => imageOf({ layers: [{ mediaType, body }] });
 const NAMES = Array.from({ length: 99_999 }, (_, index) => ({ name: `d/${index}` }));
-const crowd = tarOf(NAMES, { end: false });
 /** 99 999 entries, then these. */
-const crowdedBy = (...entries: TarEntry[]) => layer(gzip(Buffer.concat([crowd, tarOf(entries)]), 1));
+const manyThen = (...entries: TarEntry[]) =>
+  layer(gzip(Buffer.concat([tarOf(NAMES, { end: false }), tarOf(entries)]), 1));
 
 test('hostile archives are refused with the reason', async () => {
   const long = 'x'.repeat(5000);
@@ -150,7 +150,6 @@ test('hostile archives are refused with the reason', async () => {
     ['a wrong CRC', layer(flip(gzip(tarOf([plugin])), -8)), 'LAYER_CORRUPT', /gzip/],
     ['truncated zstd', layer(zstd(tarOf([plugin])).subarray(0, 5000)), 'LAYER_CORRUPT', /damaged zstd data/],
     ['zstd magic only', layer(zstd(Buffer.alloc(0)).subarray(0, 4)), 'LAYER_CORRUPT', /zstd/],
-    ['100 001 entries', crowdedBy({ name: 'one' }, { name: 'more' }), 'LAYER_HOSTILE', /more than 100000 entries/],
     [
       '201 layers',
       imageFormD({ layers: Array.from({ length: 201 }, () => []) }),
@@ -159,8 +158,8 @@ test('hostile archives are refused with the reason', async () => {
     ],
   ];
   for (const [name, image, code, expected] of cases)
-    for (const chunkBytes of [65_536, 997])
-      if (chunkBytes === 65_536 || (image.blobs.size < 5 && name !== '100 001 entries'))
+    for (const chunkBytes of sample([65_536, 997]))
+      if (chunkBytes === 65_536 || image.blobs.size < 5)
         await refuses(image, code, expected, `${name} (${chunkBytes})`, { chunkBytes });
 });
 
@@ -190,7 +189,8 @@ test('a valid number in base-256 is accepted, an invalid one is described', asyn
 });
 
 test('100,000 entries are accepted and no more', slow, async () => {
-  await extracts(crowdedBy(plugin));
+  await extracts(manyThen(plugin));
+  await refuses(manyThen({ name: 'one' }, { name: 'more' }), 'LAYER_HOSTILE', /more than 100000 entries/);
 });
 
 /** gzip of a tar whose plugin.wasm is a module of exactly this size, made of few bytes. */
@@ -254,7 +254,7 @@ test('decompression bombs are refused at 1 GiB, in a file or after the archive',
   await refuses(layer(blocks), 'LAYER_TOO_LARGE', /1 GiB/, 'zstd');
 });
 
-test('zstd data with too many tiny blocks is refused', async () => {
+test('zstd data with too many tiny blocks is refused', slow, async () => {
   const block = Buffer.from([0x0a, 0x00, 0x00, 0x00]);
   const body = Buffer.concat([Buffer.from('28b52ffd0038', 'hex'), ...Array.from({ length: 300_000 }, () => block)]);
   await refuses(layer(body), 'LAYER_HOSTILE', /takes too long to inflate/);

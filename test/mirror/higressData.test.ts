@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { stringify } from 'yaml';
 import { chooseReleases, higressRegistry, readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { releaseText } from '../../scripts/generate/higressRelease.ts';
+import { sample } from '../support/slow.ts';
 
 const folder = new URL('../../higress/console/', import.meta.url);
 const PLUGINS = 'backend/sdk/src/main/resources/plugins';
@@ -40,7 +41,7 @@ async function checkoutOf(t: TestContext, plugins: Readonly<Record<string, Entry
 test('the script writes each file of the data from a checkout of that release', async t => {
   const files = readdirSync(folder);
   assert.ok(files.length >= 25);
-  for (const file of files) {
+  for (const file of sample(files, 4)) {
     const text = await readFile(new URL(file, folder), 'utf8');
     const { release, plugins } = JSON.parse(text) as { release: string; plugins: Readonly<Record<string, Entry>> };
     assert.equal(file, `${release}.json`);

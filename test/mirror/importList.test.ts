@@ -272,9 +272,9 @@ describe('the JSON snapshot', () => {
       /"a" has no digest[\s\S]*"b" was not taken: its digest is "md5:1"[\s\S]*"c" was not taken/,
     );
   });
-  it('of 5,000 plugins is one manifest', async () => {
-    const many = Array.from({ length: 5000 }, (_, index) => entry(`p${index}`));
-    assert.equal((await paths(take(snapshot(...many)))).length, 5000);
+  it('of thousands of plugins is one manifest', async () => {
+    const many = Array.from({ length: times(1000, 5000) }, (_, index) => entry(`p${index}`));
+    assert.equal((await paths(take(snapshot(...many)))).length, many.length);
   });
 });
 

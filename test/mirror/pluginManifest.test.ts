@@ -431,11 +431,12 @@ trailing`;
   });
 
   it('does not print thousands of problems', async () => {
-    const text = plugins(Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`p${index}`, index])));
-    assert.equal((await problemsOf(text)).length, 5000);
+    const count = times(2000, 5000);
+    const text = plugins(Object.fromEntries(Array.from({ length: count }, (_, index) => [`p${index}`, index])));
+    assert.equal((await problemsOf(text)).length, count);
     await assert.rejects(
       parse(text),
-      (error: Error) => error.message.length < 20_000 && /4950 more/.test(error.message),
+      (error: Error) => error.message.length < 20_000 && error.message.includes(`${count - 50} more`),
     );
   });
 });
@@ -525,10 +526,10 @@ describe('any text', () => {
     }
   };
   it('is accepted or refused with a known error', async () => {
-    await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary' }), onlyInvalid), { numRuns: 300 });
+    await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary' }), onlyInvalid), { numRuns: times(100, 300) });
   });
   it('of JSON is accepted or refused with a known error', async () => {
-    await fc.assert(fc.asyncProperty(fc.json({ maxDepth: 5 }), onlyInvalid), { numRuns: 300 });
+    await fc.assert(fc.asyncProperty(fc.json({ maxDepth: 5 }), onlyInvalid), { numRuns: times(100, 300) });
     const word = fc.constantFrom(
       '1',
       '2',
@@ -576,7 +577,7 @@ describe('any text', () => {
         );
         assert.deepEqual(lines(manifest), expected);
       }),
-      { numRuns: 200 },
+      { numRuns: times(50, 200) },
     );
   });
   it('of thousands of versions and aliases is read within seconds', async () => {

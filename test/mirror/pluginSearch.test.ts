@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { EntryHostile, type EntryKind } from '../../mirror/extract/layers/overlay.ts';
 import { PluginSearch } from '../../mirror/extract/layers/pluginSearch.ts';
-import { times } from '../support/slow.ts';
+import { slow, times } from '../support/slow.ts';
 import { type StackEntry as Entry, layOver } from './layOver.ts';
 
 /** Layers as an image lists them, the bottom first, as extraction reads them. @returns `path@layer`, or how many are equally good */
@@ -98,7 +98,7 @@ test('millions of names are refused before they fill the memory', () => {
   }, EntryHostile);
 });
 
-test('too many files in deep folders are refused within seconds', () => {
+test('too many files in deep folders are refused within seconds', slow, () => {
   const found = new PluginSearch();
   found.enterLayer(2, true);
   found.offer({ path: 'x', kind: 'file' });
