@@ -54,13 +54,13 @@ test('if all addresses fail, each is named with its reason', async context => {
     'far.test': { '192.0.2.1': 'never', '192.0.2.2': 'ECONNREFUSED', '2001:db8::1': 'ENETUNREACH' },
     'off.test': { '192.0.2.4': 'ECONNREFUSED', '2001:db8::4': 'EHOSTUNREACH' },
   });
-  await assert.rejects(dial({ hostname: 'far.test', port: 1 }, within(400)), (error: unknown) => {
+  await assert.rejects(dial({ hostname: 'far.test', port: 1 }, within(2000)), (error: unknown) => {
     assert.ok(error instanceof DialFailed);
     assert.equal(error.code, 'ETIMEDOUT');
     assert.equal(error.attempts.length, 3);
     return true;
   });
-  const { engine } = openEngine(context, { plainHttp: true, retries: 0, timeoutMs: 400 });
+  const { engine } = openEngine(context, { plainHttp: true, retries: 0, timeoutMs: 2000 });
   const resolve = (host: string) => engine.resolve({ registry: `${host}:1`, repository: 'a/b', tag: '1' }, SIGNAL);
   await assert.rejects(resolve('far.test'), (error: unknown) => {
     assert.ok(error instanceof RegistryTimeout, String(error));

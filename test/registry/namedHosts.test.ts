@@ -100,7 +100,7 @@ test('a token server that fails is named together with the registry that named i
     for (const login of [{}, { username: 'u', password: 'p' }]) {
       const realm = await realmOf();
       const { port, sent } = await requiring(context, realm);
-      const error = await faultAt(context, `127.0.0.1:${port}`, { timeoutMs: 400, ...login });
+      const error = await faultAt(context, `127.0.0.1:${port}`, { timeoutMs: 1500, ...login });
       assert.ok(error instanceof (Kind as typeof RegistryDns), `${name}: ${error}`);
       assert.match(error.message, /token server/, name);
       for (const host of [`127.0.0.1:${port}`, new URL(realm).host])
