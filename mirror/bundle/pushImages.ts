@@ -144,10 +144,11 @@ class ImagePush {
     });
     if (parts === undefined) return 'kept';
     // Signatures may have come later: they are looked at one by one.
-    const missing = [];
-    for (const manifest of parts.manifests)
-      if ((await pusher.digestAt(placeOf(at, manifest, parts.root), signal)) !== manifest.digest)
-        missing.push(manifest);
+    const isThere = async (manifest: Parts['manifests'][number]): Promise<boolean> =>
+      (manifest.digest === parts.root ? found : await pusher.digestAt(placeOf(at, manifest, parts.root), signal)) ===
+      manifest.digest;
+    const there = await pMap(parts.manifests, isThere, { concurrency: 4, signal });
+    const missing = parts.manifests.filter((_, index) => there[index] !== true);
     if (missing.length === 0) return 'kept';
     if (dryRun) return 'pushed';
     await pMap(parts.blobs, blob => this.#pushBlob(at, blob), { concurrency: 4, signal });
