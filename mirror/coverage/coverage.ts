@@ -1,4 +1,4 @@
-import { withoutLogin } from '../../registry/reference.ts';
+import { isDigest, isHost, isRepository, isTag, withoutLogin } from '../../registry/reference.ts';
 import { versionKey } from '../report.ts';
 import type { HigressData } from './requests/higressReleases.ts';
 import { meantImage } from './requests/higressReleases.ts';
@@ -45,8 +45,11 @@ export interface CoverageFinding {
 }
 
 export interface MissingVersion extends ModulePath {
-  /** The repository without its registry, and the tag; absent where no release has this path: then they are the defaults. */
-  readonly image?: { readonly repository: string; readonly tag: string };
+  /**
+   * The repository, with its registry unless that is Higress' own, and the tag, the digest or both; absent where no release has this
+   * path: then they are the defaults.
+   */
+  readonly image?: { readonly repository: string; readonly tag?: string; readonly digest?: string };
 }
 
 export interface CoverageReport {
@@ -258,17 +261,20 @@ function imageWarning({ kind, image, digest, consumer }: PluginRequest, module: 
   };
 }
 
-/** Images are compared by repository and tag, since a mirror of a registry has another host. */
+/** Images are compared by digest, else by repository and tag, since a mirror of a registry has another host. */
 function findImage(request: PluginRequest, reference: string, { served, bases, byPath, address }: Context): Found {
-  const [host = '', ...rest] = reference.replace(/@.*$/, '').split('/');
-  const { repository, tag = 'latest' } = splitImage(rest.join('/'));
+  const { host, repository, tag, digest } = imageOf(reference);
   const name = request.plugin ?? repository.split('/').at(-1) ?? repository;
-  const version = request.version ?? tag;
+  const version = request.version ?? tag ?? digest?.slice(0, 19).replace(':', '-') ?? 'latest';
   const inPlace = byPath.get(versionKey({ name, version }));
-  const isMeant = ({ from }: ServedModule): boolean => from === undefined || isFrom(from, `${repository}:${tag}`);
+  const isMeant = (module: ServedModule): boolean =>
+    digest !== undefined && module.digest !== undefined
+      ? digest === module.digest
+      : module.from === undefined || (tag !== undefined && isFrom(module.from, `${repository}:${tag}`));
   const module =
     inPlace !== undefined && isMeant(inPlace) ? inPlace : served.modules.find(it => it.from && isMeant(it));
-  const loadable = isMirrorHost(host, address) ? served.images?.get(`${repository}:${tag}`) : undefined;
+  const isHere = isMirrorHost(host, address) && (digest === undefined || module !== undefined);
+  const loadable = isHere ? served.images?.get(`${repository}:${tag}`) : undefined;
   if (loadable === true) return { status: 'served' };
   if (module !== undefined) {
     const why = loadable === false ? 'Gateways load no image of a single raw layer over oci://. ' : '';
@@ -276,12 +282,41 @@ function findImage(request: PluginRequest, reference: string, { served, bases, b
   }
   if (inPlace !== undefined)
     return { status: 'oci', detail: `${addressOf(inPlace, bases)} is here, from another image: ${inPlace.from}.` };
+  const isImage = isRepository(repository) && (tag === undefined || isTag(tag));
+  if (!isImage || (digest !== undefined && !isDigest(digest)))
+    return { status: 'oci', detail: 'No image can have this name: the gateway cannot load it.' };
   const isHigress = /^higress-registry\.[a-z0-9-]+\.cr\.aliyuncs\.com$/.test(host);
   return {
     status: 'oci',
     detail: 'An image needs a registry; a mirror serves modules over HTTP.',
-    missing: { name, version, image: { repository: isHigress ? repository : `${host}/${repository}`, tag } },
+    missing: {
+      name,
+      version,
+      image: {
+        repository: isHigress ? repository : `${host}/${repository}`,
+        ...(tag === undefined ? {} : { tag }),
+        ...(digest === undefined ? {} : { digest }),
+      },
+    },
   };
+}
+
+interface Image {
+  readonly host: string;
+  readonly repository: string;
+  readonly tag?: string;
+  readonly digest?: string;
+}
+
+/** As gateways read an image (go-containerregistry, name.ParseReference): without a host it is on Docker Hub. */
+function imageOf(reference: string): Image {
+  const [path = '', digest] = reference.split('@');
+  const slash = path.indexOf('/');
+  const first = path.slice(0, Math.max(0, slash));
+  const host = isHost(first) ? first : 'docker.io';
+  const { repository, tag } = splitImage(isHost(first) ? path.slice(slash + 1) : slash < 0 ? `library/${path}` : path);
+  if (digest === undefined) return { host, repository, tag: tag ?? 'latest' };
+  return { host, repository, digest, ...(tag === undefined ? {} : { tag }) };
 }
 
 function elsewhere(

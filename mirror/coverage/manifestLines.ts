@@ -1,6 +1,8 @@
 import { findNodeAtLocation, type Node, parseTree } from 'jsonc-parser';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
 import type { WrittenManifest } from '../import/collect.ts';
+import { isFault, parseImage } from '../manifest/imageText.ts';
+import { defaultRegistry } from '../manifest/wanted.ts';
 import type { MissingVersion } from './coverage.ts';
 
 /** The value of a plugin in manifest.json. */
@@ -32,19 +34,22 @@ export function withVersion(
   const { versions, tags, aliases } = details;
   const own = details.image ?? `plugins/${name}`;
   const repository = image?.repository ?? own;
-  const tag = image?.tag ?? version;
-  const known = versions.map(written => written.replace(/@.*$/, ''));
+  const tag = image?.tag ?? (image?.digest === undefined ? version : undefined);
+  // `TAG@DIGEST`, or the digest alone.
+  const written = [tag, image?.digest].filter(part => part !== undefined).join('@');
+  const known = versions.map(withoutPin);
   if (known.includes(version) || Object.hasOwn(aliases, version)) return plugin ?? [];
   // A local module is the plugin, whatever version is requested of it.
   const real = details.file === undefined ? undefined : known[0];
-  const tagged = known.find(each => (tags[each] ?? each) === tag && repository === own);
+  const tagged = known.find(each => (tags[each] ?? each) === written && repository === own);
   if (real !== undefined) aliases[version] = real;
   else if (tagged !== undefined) aliases[version] = tagged;
   else {
     if (versions.length === 0 && repository !== own) details.image = repository;
     versions.push(version);
-    if (repository !== (details.image ?? own)) tags[version] = `${repository}:${tag}`;
-    else if (tag !== version) tags[version] = tag;
+    if (repository !== (details.image ?? own))
+      tags[version] = `${repository}${tag === undefined ? '@' : ':'}${written}`;
+    else if (written !== version) tags[version] = written;
   }
   return shortest(details, name);
 }
@@ -76,23 +81,43 @@ function shortest({ versions, tags, aliases, image, ...rest }: Details, name: st
 }
 
 /**
- * Returns the new value of every plugin that lacks one of the versions, by name. Names and versions that cannot be a path of a tree are
- * left out, because no line of a manifest would serve them.
+ * Returns the new value of every plugin that lacks one of the versions, by name. Names, versions and images that a manifest
+ * refuses are left out.
  */
 export function valuesFor(
   missing: readonly MissingVersion[],
   plugins: Readonly<Record<string, WrittenPlugin>>,
 ): Map<string, WrittenPlugin> {
   const values = new Map<string, WrittenPlugin>();
+  const names = new Map(Object.keys(plugins).map(name => [name.toLowerCase(), name]));
   // Versions that are tagged as they are called come first, so that others can be aliases of them.
   const plainFirst = [...missing].sort((one, other) => Number(isRenamed(one)) - Number(isRenamed(other)));
   for (const each of plainFirst) {
-    if (nameProblem(each.name) !== undefined || versionProblem(each.version) !== undefined) continue;
-    const before = values.get(each.name) ?? (Object.hasOwn(plugins, each.name) ? plugins[each.name] : undefined);
+    const { name } = each;
+    const before = values.get(name) ?? (Object.hasOwn(plugins, name) ? plugins[name] : undefined);
+    if ((names.get(name.toLowerCase()) ?? name) !== name || !isAccepted(each, before)) continue;
     const after = withVersion(before, each);
-    if (after !== before) values.set(each.name, after);
+    if (after === before) continue;
+    values.set(name, after);
+    names.set(name.toLowerCase(), name);
   }
   return values;
+}
+
+/** Whether the manifest with this version is valid. A version that differs from another by case alone makes it invalid. */
+function isAccepted({ name, version, image }: MissingVersion, plugin: WrittenPlugin | undefined): boolean {
+  if (nameProblem(name) !== undefined || versionProblem(version) !== undefined) return false;
+  const { versions, aliases, file, image: own = `plugins/${name}` } = detailsOf(plugin);
+  const known = [...versions.map(withoutPin), ...Object.keys(aliases)];
+  if (known.some(each => each !== version && each.toLowerCase() === version.toLowerCase())) return false;
+  const { repository = own, tag = version } = image ?? {};
+  return file !== undefined || !isFault(parseImage(`${repository}:${tag}`, anyRegistry));
+}
+
+const anyRegistry = { registry: defaultRegistry, prefix: '' };
+
+function withoutPin(version: string): string {
+  return version.replace(/@.*$/, '');
 }
 
 function isRenamed({ version, image }: MissingVersion): boolean {

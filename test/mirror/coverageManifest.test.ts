@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { parse, parseAllDocuments } from 'yaml';
 import { cover, isMiss } from '../../mirror/coverage/coverage.ts';
 import { initManifest } from '../../mirror/coverage/initManifest.ts';
@@ -27,6 +28,7 @@ async function servedBy(text: string) {
 
 describe('a further version in the manifest', () => {
   const image = (repository: string, tag: string) => ({ repository, tag });
+  const digest = `sha256:${'0'.repeat(64)}`;
   for (const [what, plugin, missing, line] of [
     ['of a new plugin is the version alone', undefined, {}, '"a": "1"'],
     ['of its own tag joins the others', '2', {}, '"a": ["2", "1"]'],
@@ -61,6 +63,18 @@ describe('a further version in the manifest', () => {
       '"a": { "versions": ["3", "1"], "tags": { "1": "x/b:1" } }',
     ],
     [
+      'of a digest has it in tags',
+      undefined,
+      { image: { repository: 'plugins/a', digest } },
+      `"a": { "versions": ["1"], "tags": { "1": "${digest}" } }`,
+    ],
+    [
+      'of a tag with a digest keeps both',
+      '3',
+      { image: { repository: 'h.io/b', tag: '1', digest } },
+      `"a": { "versions": ["3", "1"], "tags": { "1": "h.io/b:1@${digest}" } }`,
+    ],
+    [
       'of a local module is an alias',
       { file: './a.wasm', versions: ['3'] },
       {},
@@ -73,9 +87,31 @@ describe('a further version in the manifest', () => {
       '"a": { "versions": ["2"], "aliases": { "1": "2" } }',
     ],
   ] as const)
-    it(what, () => {
-      assert.equal(manifestLine('a', withVersion(plugin, { name: 'a', version: '1', ...missing })), line);
+    it(what, async () => {
+      const written = manifestLine('a', withVersion(plugin, { name: 'a', version: '1', ...missing }));
+      assert.equal(written, line);
+      const file = fileURLToPath(import.meta.url);
+      const text = `{"plugins": {${written}}}`.replace('./a.wasm', file);
+      await parsePluginManifest(text, { file: 'manifest.json' });
     });
+
+  it('is left out where a manifest refuses it', async () => {
+    const plugins = { 'ai-proxy': '2.0.3', b: { versions: ['1.0.0-rc'], aliases: { x: '1.0.0-rc' } } };
+    const missing = [
+      { name: 'AI-Proxy', version: '2.0.3', image: image('plugins/ai-proxy', '2.0.3') },
+      { name: 'Upper', version: '1' },
+      { name: 'b', version: '1.0.0-RC' },
+      { name: 'b', version: 'X' },
+      { name: 'c', version: '1', image: image('<hub>/c', '1') },
+      { name: 'd', version: '1+a' },
+      { name: 'new', version: '1' },
+      { name: 'New', version: '1', image: image('plugins/new', '1') },
+    ];
+    const values = valuesFor(missing, plugins);
+    assert.deepEqual([...values], [['new', '1']]);
+    const text = JSON.stringify({ plugins });
+    await parsePluginManifest(withValues(text, values), { file: 'manifest.json' });
+  });
 
   it('is written on one line, and all else stays as it is', async () => {
     const text = `{
@@ -214,6 +250,19 @@ describe('the settings of Console and Controller', () => {
       assert.equal(settings.pattern?.value, pattern);
       assert.equal(settings.mcpServerUrl?.value, 'http://mirror.ns.svc:8080/base/plugins/mcp-server/1.0.0/plugin.wasm');
     });
+
+  it('as every kind of file are what coverage reads again', () => {
+    const files = { env: '.env', shell: 'set.sh', compose: 'compose.yaml', helm: 'values.yaml', json: 'urls.json' };
+    const modules = [{ name: 'mcp-server', version: '1.0.0' }];
+    for (const base of ['http://s.ns.svc', 'https://s:8443/a b/', "http://s/it's/$x/%25/"])
+      for (const [format, file] of Object.entries(files)) {
+        const text = settingsText({ base: new URL(base), modules, format: format as SettingsFormat });
+        const { settings, problems } = readSettings([{ file, text }]);
+        assert.deepEqual(problems, []);
+        assert.match(settings.pattern?.value ?? '', /^https?:.*\/plugins\/\$\{name\}\/\$\{version\}\/plugin\.wasm$/);
+        assert.match(settings.mcpServerUrl?.value ?? '', /^https?:.*\/plugins\/mcp-server\/1\.0\.0\/plugin\.wasm$/);
+      }
+  });
 
   it('as shell are what a shell exports', () => {
     const script = `${text('shell')}printf %s "$HIGRESS_ADMIN_WASM_PLUGIN_CUSTOM_IMAGE_URL_PATTERN"`;
