@@ -8,12 +8,20 @@ export interface Variable {
   readonly replaced: readonly string[];
 }
 
-/** `compose`: docker compose reads the file, with its rules for quotes and `$`. `literal`: the output of `env`. */
-export type EnvRules = 'compose' | 'literal';
+/**
+ * `compose`: docker compose reads the file, with its rules for quotes and `$`. `shell`: a script, the output of `export -p`, or a
+ * Dockerfile. `literal`: the output of `env`.
+ */
+export type EnvRules = 'compose' | 'shell' | 'literal';
 
-const assignment = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*(?:=|:\s)\s*(.*)$/;
+/** Words in front of an assignment in a shell and in a Dockerfile. */
+const declared = /^\s*(?:export|declare -x|readonly|ENV)\s+(?=[A-Za-z_])/;
+const assignment = /^\s*(?:(?:export|declare -x|readonly|ENV)\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*(?:=|:\s)\s*(.*)$/;
 
-/** Reads `NAME=VALUE` lines. Under `literal` a value is all that follows the sign. */
+/**
+ * Reads `NAME=VALUE` lines. Under `literal` a value is all that follows the sign, but a line of a shell or a value in quotes shows
+ * that a shell reads the file.
+ */
 export function readEnvFile(
   text: string,
   { file, rules, report }: { readonly file: string; readonly rules: EnvRules; report(problem: InputProblem): void },
@@ -28,7 +36,13 @@ export function readEnvFile(
     const [, name, written = ''] = assignment.exec(row) ?? [];
     // The further lines of a multi-line value.
     if (name === undefined) continue;
-    const read = rules === 'literal' ? { value: written, replaced: [] } : unquote(written);
+    const isShell =
+      rules === 'shell' || (rules === 'literal' && (declared.test(row) || /^(['"]).*\1\s*$/.test(written)));
+    const read = isShell
+      ? unquoteShell(written)
+      : rules === 'literal'
+        ? { value: written, replaced: [] }
+        : unquote(written);
     if (read === undefined)
       report({ source: { file, line }, found: `${name} with a quote that is not closed`, expected: 'NAME=VALUE' });
     else variables.set(name, { line, ...read });
@@ -49,6 +63,21 @@ function unquote(written: string): { readonly value: string; readonly replaced: 
   return quote === "'"
     ? { value: inner, replaced: [] }
     : expand(inner.replace(/\\([\\"$])/g, (_, character: string) => (character === '$' ? '$$' : character)));
+}
+
+/** As a shell reads a word: `$` is a variable but in single quotes and after a backslash (POSIX, 2.2 Quoting). */
+function unquoteShell(written: string): { readonly value: string; readonly replaced: readonly string[] } | undefined {
+  const quote = written[0];
+  if (quote === "'") {
+    const end = closing(written, quote);
+    return end < 0 ? undefined : { value: written.slice(1, end), replaced: [] };
+  }
+  const end = quote === '"' ? closing(written, quote) : written.search(/(?<!\\)[\s;]|$/);
+  if (end < 0) return undefined;
+  const word = quote === '"' ? written.slice(1, end) : written.slice(0, end);
+  const escaped = quote === '"' ? /\\([\\"$`])/g : /\\(.)/g;
+  const replaced = [...word.matchAll(/(?<!\\)\$\{(name|version)\}/g)].map(([, placeholder = '']) => placeholder);
+  return { value: word.replace(escaped, '$1'), replaced };
 }
 
 function closing(text: string, quote: string): number {

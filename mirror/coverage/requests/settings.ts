@@ -87,16 +87,31 @@ interface Context {
   readonly environment: Map<string, Variable>;
 }
 
-/** By name (`.env`, `console.env`), else by the first line that is no comment. */
+/** By name (`.env`, `.env.production`, `console.env`), else by the first line that is no comment or by a known variable. */
 function isEnvFile({ file, text }: SettingsFile): boolean {
   if (/\.(?:ya?ml|json)$/i.test(file)) return false;
-  if (/\.env$/i.test(file)) return true;
-  const first = text.split(/\r?\n/).find(line => !/^\s*(?:#.*)?$/.test(line)) ?? '';
-  return /^\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_.-]*=/.test(first);
+  if (composeName.test(file)) return true;
+  const lines = text.replace(/^\ufeff/, '').split(/\r?\n/);
+  const first = lines.find(line => !/^\s*(?:#.*)?$/.test(line)) ?? '';
+  return (
+    /^\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_.-]*=/.test(first) ||
+    lines.some(line => {
+      const [, name = ''] = /^(?:(?:export|declare -x|readonly|ENV)\s+)?(\w+)=/.exec(line) ?? [];
+      return Object.hasOwn(variables, name);
+    })
+  );
+}
+
+/** The names of the files that docker compose reads by default and by `env_file` as a rule. */
+const composeName = /(?:^|[/\\])\.env(?:\.[^/\\]*)?$|\.env(?:\.(?:example|sample|template|dist))?$/i;
+
+function rulesOf({ file, text }: SettingsFile): EnvRules {
+  if (composeName.test(file)) return 'compose';
+  return /\.(?:ba|z)?sh$/i.test(file) || text.startsWith('#!') || /^FROM\s/im.test(text) ? 'shell' : 'literal';
 }
 
 function collectEnvFile(file: string, text: string, { collected, report, environment }: Context): void {
-  const rules: EnvRules = /\.env$/i.test(file) ? 'compose' : 'literal';
+  const rules = rulesOf({ file, text });
   let isKnown = false;
   for (const [name, variable] of readEnvFile(text, { file, rules, report })) {
     environment.set(name, variable);
@@ -104,7 +119,16 @@ function collectEnvFile(file: string, text: string, { collected, report, environ
     if (key === undefined) continue;
     isKnown = true;
     const source = { file, line: variable.line };
-    reportReplaced(name, variable.replaced, source, report, 'Put the value into single quotes, or double the "$".');
+    reportReplaced(
+      name,
+      variable.replaced,
+      source,
+      report,
+      rules === 'compose'
+        ? 'Put the value into single quotes, or double the "$".'
+        : 'Put the value into single quotes, or write a backslash in front of the "$".',
+      rules === 'compose' ? 'docker compose' : 'a shell',
+    );
     if (variable.value !== '') collected.set(key, { value: variable.value, source });
   }
   if (!isKnown) report(nothingFound(file));
@@ -112,11 +136,15 @@ function collectEnvFile(file: string, text: string, { collected, report, environ
 
 interface Walk extends Context {
   readonly isCompose: boolean;
+  /** The variables of the same container, which `$(NAME)` stands for. */
+  readonly siblings?: ReadonlyMap<string, string>;
   readonly sourceOf: (path: YamlPath) => RequestSource;
 }
 
 function walk(value: unknown, path: YamlPath, context: Walk): void {
   if (Array.isArray(value)) {
+    const siblings = podVariables(value);
+    if (siblings.size > 0) context = { ...context, siblings };
     for (const [index, item] of value.entries()) {
       const [, name = '', text = ''] = typeof item === 'string' ? (/^([A-Za-z_]\w*)=(.*)$/s.exec(item) ?? []) : [];
       if (name !== '') collectVariable(name, text, [...path, index], context);
@@ -148,23 +176,51 @@ function walk(value: unknown, path: YamlPath, context: Walk): void {
   }
 }
 
+function podVariables(list: readonly unknown[]): Map<string, string> {
+  return new Map(
+    list.flatMap(item =>
+      isRecord(item) && typeof item.name === 'string' && typeof item.value === 'string'
+        ? [[item.name, item.value] as const]
+        : [],
+    ),
+  );
+}
+
 /** The variables of pods as Kubernetes expands them, and those of compose: `$$` is one `$` in both. */
 function collectVariable(name: string, written: unknown, path: YamlPath, context: Walk): void {
   const key = Object.hasOwn(variables, name) ? variables[name] : undefined;
   if (key === undefined || typeof written !== 'string') return;
   const text = context.isCompose ? interpolate(written, context.environment) : written;
-  const { value, replaced } = expand(text);
+  const { value: expanded, replaced } = expand(text);
+  const value = expanded.replace(/\$\((\w+)\)/g, (match, other: string) => context.siblings?.get(other) ?? match);
   if (context.isCompose && text === written)
     reportReplaced(name, replaced, context.sourceOf(path), context.report, 'Double the "$" in a compose file.');
   collect(key, value, path, context);
 }
 
-/** Replaces a value that is one variable, `${NAME}` or `${NAME:-default}`, as in the compose file of higress-standalone. */
+/**
+ * Replaces `${NAME}`, `${NAME:-default}` and `$NAME` as docker compose does. Placeholders of the pattern and variables that no file
+ * defines are kept, so that the report shows them.
+ */
 function interpolate(written: string, environment: ReadonlyMap<string, Variable>): string {
-  const [, name = '', fallback = ''] = /^\$\{([A-Za-z_]\w*)(?::?-(.*))?\}$/s.exec(written) ?? [];
-  if (name === '' || name === 'name' || name === 'version') return written;
   // Escaped again, as expand() takes the escapes of the compose file away.
-  return environment.get(name)?.value.replaceAll('$', '$$$$') ?? fallback;
+  const defined = (name: string, fallback: string | undefined): string | undefined =>
+    environment.get(name)?.value.replaceAll('$', '$$$$') ?? fallback;
+  // A default that has placeholders, and so braces, must be the end of the value.
+  const [, whole = '', fallback = ''] = /^\$\{([A-Za-z_]\w*)(?::?-(.*))?\}$/s.exec(written) ?? [];
+  if (whole !== '' && !isPlaceholder(whole) && !fallback.replace(/\$?\$\{\w+\}/g, '').includes('}'))
+    return defined(whole, fallback) ?? '';
+  return written.replace(
+    /\$\$|\$\{([A-Za-z_]\w*)(?::?-([^{}]*))?\}|\$([A-Za-z_]\w*)/g,
+    (match, braced: string | undefined, other: string | undefined, bare: string | undefined) => {
+      const name = braced ?? bare;
+      return name === undefined || isPlaceholder(name) ? match : (defined(name, other) ?? match);
+    },
+  );
+}
+
+function isPlaceholder(name: string): boolean {
+  return name === 'name' || name === 'version';
 }
 
 function collectConsoleTag(image: string, path: YamlPath, context: Walk): void {
@@ -184,13 +240,15 @@ function reportReplaced(
   source: RequestSource,
   report: Context['report'],
   hint: string,
+  reader: 'docker compose' | 'a shell' = 'docker compose',
 ): void {
   if (replaced.length === 0) return;
   const shown = replaced.map(placeholder => `\${${placeholder}}`).join(' and ');
+  const escaped = shown.replaceAll('$', reader === 'a shell' ? '\\$' : '$$$$');
   report({
     source,
-    found: `${name} with ${shown}, which docker compose replaces by ${replaced.length === 1 ? 'a variable' : 'variables'} of that name`,
-    expected: `${shown.replaceAll('$', '$$$$')}, or the value in single quotes in an .env file`,
+    found: `${name} with ${shown}, which ${reader} replaces by ${replaced.length === 1 ? 'a variable' : 'variables'} of that name`,
+    expected: `${escaped}, or the value in single quotes${reader === 'a shell' ? '' : ' in an .env file'}`,
     hint,
   });
 }
