@@ -122,6 +122,61 @@ describe('WasmPlugin resources', () => {
     assert.equal(read(JSON.stringify(item)).requests.length, 1);
   });
 
+  it('come out of JSON values one after another, and out of typed lists without kinds', () => {
+    const item = (name: string) => ({
+      apiVersion: 'extensions.higress.io/v1alpha1',
+      kind: 'WasmPlugin',
+      metadata: { name },
+      spec: { url },
+    });
+    for (const text of [
+      `${JSON.stringify(item('a'))}\n${JSON.stringify(item('b'))}\n`,
+      `${JSON.stringify(item('a'), null, 2)}\n${JSON.stringify(item('b'), null, 2)}\n`,
+    ]) {
+      const { requests, problems } = read(`${text}---\n${resource({ name: 'c' })}`);
+      assert.deepEqual(problems, []);
+      assert.deepEqual(
+        requests.map(({ consumer, source }) => [consumer.slice(-1), source.document]),
+        [
+          ['a', 1],
+          ['b', 2],
+          ['c', 3],
+        ],
+      );
+    }
+    const { kind: _, apiVersion, ...rest } = item('a');
+    const typed = { kind: 'WasmPluginList', apiVersion, items: [rest] };
+    assert.equal(read(JSON.stringify(typed)).requests.length, 1);
+    assert.equal(
+      read(`apiVersion: ${apiVersion}\nkind: WasmPluginList\nitems:\n- spec: {url: ${url}}\n`).requests.length,
+      1,
+    );
+  });
+
+  it('in a template are reported, and how to fill it in', () => {
+    const { requests, problems } = read(
+      [
+        resource({ name: 'quoted', spec: 'url: "{{ .Values.url }}"' }),
+        resource({ name: 'variable', spec: 'url: oci://$' + '{HUB}/a:1' }),
+        `{{- if .Values.on }}\n${resource({ name: 'guarded', spec: 'url: {{ .Values.url | quote }}' })}{{- end }}\n`,
+        resource({ name: 'last' }),
+      ].join('---\n'),
+    );
+    assert.deepEqual(
+      requests.map(({ consumer }) => consumer),
+      ['WasmPlugin higress-system/last'],
+    );
+    assert.deepEqual(
+      problems.map(({ source, hint }) => [source.document, hint?.includes('helm template')]),
+      [
+        [1, true],
+        [2, true],
+        [3, true],
+      ],
+    );
+    assert.match(problems[0]?.found ?? '', /quoted whose spec\.url is a template: \{\{ \.Values\.url/);
+  });
+
   it('without a URL, or with a sha256 that no module can have, are reported with their line', () => {
     const { requests, problems } = read(
       `${resource({ spec: 'phase: AUTHN' })}---\n${resource({ spec: `url: ${url}\nsha256: ${'A'.repeat(64)}` })}`,
@@ -214,6 +269,23 @@ describe('the environment of Console and Controller', () => {
     ['an .env file in double quotes', 'a.env', `export ${name}="${pattern.replaceAll('$', '$$$$')}"\n`, 1],
     ['an .env file with escaped $', 'a.env', `${name}="${pattern.replaceAll('$', '\\$')}"\n`, 1],
     ['the .env file of higress-standalone', 'compose/.env', `WASM_PLUGIN_URL_PATTERN='${pattern}'`, 1],
+    [
+      'an .env file of an environment',
+      'compose/.env.production',
+      `${name}="${pattern.replaceAll('$', '$$$$')}" # c`,
+      1,
+    ],
+    ['a script', 'set.sh', `#!/bin/sh\nset -e\nexport ${name}='${pattern}'\n`, 3],
+    ['a script with escapes', 'set.sh', `export ${name}="${pattern.replaceAll('$', '\\$')}"; run\n`, 1],
+    [
+      'the output of export -p',
+      '-',
+      `declare -x HOME="/"\ndeclare -x ${name}="${pattern.replaceAll('$', '\\$')}"\n`,
+      2,
+    ],
+    ['lines for a shell without a name', 'settings', `export ${name}='${pattern}'\r\n`, 1],
+    ['a Dockerfile', 'Dockerfile', `FROM h/console\nENV ${name}=${pattern.replaceAll('$', '\\$')}\n`, 2],
+    ['the output of env after a function', '-', `BASH_FUNC_a%%=() { :\n}\n${name}=${pattern}\n`, 3],
     ['the output of env', '-', `PATH=/bin\n${name}=${pattern}\n`, 2],
     [
       'a pod',
@@ -252,6 +324,32 @@ describe('the environment of Console and Controller', () => {
     it(`is read out of ${form}`, () => {
       assert.deepEqual(read(file, text), { value: pattern, line, problems: [] });
     });
+
+  it('is what other variables make of it', () => {
+    const path = pattern.slice(pattern.indexOf('/plugins/'));
+    const escaped = path.replaceAll('$', '$$$$');
+    const compose = (value: string) =>
+      `services:\n  console:\n    environment:\n      ${name}: ${JSON.stringify(value)}\n`;
+    const env = { file: '.env', text: 'HOST=a\n' };
+    for (const [file, text, expected] of [
+      ['c.yaml', compose(`http://\${HOST}:\${PORT:-80}${escaped}`), `http://a:80${path}`],
+      ['c.yaml', compose(`http://$HOST${escaped}`), `http://a${path}`],
+      ['c.yaml', compose(`\${OTHER:-http://b${escaped}}`), `http://b${path}`],
+      ['c.yaml', compose(`\${SCHEME:-http}://\${HOST:-b}${escaped}`), `http://a${path}`],
+      [
+        'pod.yaml',
+        `env:\n- {name: HOST, value: c}\n- {name: ${name}, value: 'http://$(HOST)${path}'}\n`,
+        `http://c${path}`,
+      ],
+    ] as const) {
+      const { settings, problems } = readSettings([env, { file, text }]);
+      assert.equal(settings.pattern?.value, expected);
+      assert.deepEqual(
+        problems.filter(problem => problem.source.file === file),
+        [],
+      );
+    }
+  });
 
   it('has the chart’s pattern where the plugin server is enabled, unless podEnvs has another', () => {
     const enabled = 'global:\n  enablePluginServer: true\n';
@@ -294,6 +392,7 @@ describe('the environment of Console and Controller', () => {
       `services:\n  a:\n    environment:\n      ${name}: ${pattern}\n`,
       /docker compose replaces/,
     ],
+    ['a placeholder that a shell replaces', 'set.sh', `export ${name}="${pattern}"`, /a shell replaces/],
     ['an open quote', '.env', `${name}='x`, /quote that is not closed/],
     ['a value from elsewhere', 'p.yaml', `env:\n- name: ${name}\n  valueFrom: {}\n`, /from another resource/],
     ['a file without any setting', 'p.yaml', 'kind: Pod\n', /no setting/],

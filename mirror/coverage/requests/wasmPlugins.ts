@@ -46,6 +46,13 @@ function requestOf(
     report({ source: at('url'), found, expected: 'the address of a module', hint });
     return undefined;
   }
+  const [template] = /\{\{|\$\{|\$\(/.exec(url) ?? [];
+  if (template !== undefined) {
+    const found = `${consumer} whose spec.url is a template: ${url.slice(0, 200)}`;
+    const hint = 'Fill it in first: helm template CHART | plugin-mirror coverage -';
+    report({ source: at('url'), found, expected: 'the address of a module', hint });
+    return undefined;
+  }
   const sha256 = textOf(spec.sha256);
   if (sha256 !== undefined && sha256 !== '' && !/^[0-9a-f]{64}$/.test(sha256))
     report({

@@ -14,6 +14,8 @@ const largeBytes = 512 * 1024;
 const mostAliases = 100;
 
 const yamlRule = { expected: 'YAML or JSON' };
+const templateHint =
+  'A Helm template is no YAML before it is filled in: helm template CHART | plugin-mirror coverage -';
 
 export type YamlPath = readonly (string | number)[];
 
@@ -41,8 +43,16 @@ export function* readResources(text: string, options: StreamOptions): Generator<
     number += 1;
     const source = { file: options.file, document: number };
     const json = /^\s*[[{]/.test(part.text) ? readJson(part, source) : undefined;
+    const values = json === undefined ? jsonSequence(part) : [];
     if (json !== undefined) yield* json;
-    else yield* readYaml(part, { source, isLarge, ...options });
+    else if (values.length < 2) yield* readYaml(part, { source, isLarge, ...options });
+    else {
+      for (const [at, value] of values.entries()) {
+        const valueSource = { ...source, document: number + at };
+        yield* readJson(value, valueSource) ?? readYaml(value, { source: valueSource, isLarge, ...options });
+      }
+      number += values.length - 1;
+    }
   }
 }
 
@@ -69,6 +79,16 @@ function* splitDocuments(text: string): Generator<Part> {
     // The rest of the line is content, as in `--- {a: 1}`.
     start = end + 3;
   }
+}
+
+/** JSON values one after another, as `kubectl get -o json` of several names and jq print them: each begins with a line of its own. */
+function jsonSequence({ text, line }: Part): Part[] {
+  if (!/^\s*\{(?!\{)/.test(text)) return [];
+  const starts = [...text.matchAll(/^\{(?!\{)/gm)].map(({ index }) => index);
+  return starts.map((start, at) => ({
+    line: line + countLines(text, 0, start),
+    text: text.slice(start, starts[at + 1]),
+  }));
 }
 
 /**
@@ -121,7 +141,13 @@ function* readYaml(part: Part, reading: Reading): Generator<Resource> {
     // A mistake in one item of a list costs that item.
     const parts = splitList(part);
     if (parts !== undefined && parts.length > 1) for (const each of parts) yield* readYaml(each, reading);
-    else report({ source: { ...source, line: part.line + parsed.line - 1 }, found: parsed.problem, ...yamlRule });
+    else
+      report({
+        source: { ...source, line: part.line + parsed.line - 1 },
+        found: parsed.problem,
+        ...yamlRule,
+        ...(part.text.includes('{{') ? { hint: templateHint } : {}),
+      });
     return;
   }
   const { document, value, lines } = parsed;
@@ -147,9 +173,15 @@ function* readYaml(part: Part, reading: Reading): Generator<Resource> {
     }
 }
 
+/** The items of a list. Those of a typed list (`WasmPluginList`) may lack their kind, as clients in Go print them. */
 function itemsOf(value: unknown): { readonly list: readonly unknown[]; readonly path: readonly string[] } | undefined {
-  const isList = isRecord(value) && typeof value.kind === 'string' && value.kind.endsWith('List');
-  return isList && Array.isArray(value.items) ? { list: value.items, path: ['items'] } : undefined;
+  if (!isRecord(value) || typeof value.kind !== 'string' || !value.kind.endsWith('List')) return undefined;
+  if (!Array.isArray(value.items)) return undefined;
+  const { apiVersion } = value;
+  const kind = value.kind.slice(0, -'List'.length);
+  const list =
+    kind === '' ? value.items : value.items.map(item => (isRecord(item) ? { apiVersion, kind, ...item } : item));
+  return { list, path: ['items'] };
 }
 
 type Parsed =
