@@ -20,6 +20,10 @@ type Flags = Pick<
   | 'concurrency'
 >;
 
+/** The gateway's client follows as many (Go, net/http). Credentials stay with the server that they are for. */
+const mostRedirects = 10;
+const redirectStatus: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+
 /** Connections to one server, kept open between requests. */
 export interface Heads {
   readonly head: (url: string, signal: AbortSignal) => Promise<Head>;
@@ -47,23 +51,37 @@ export async function openHeads(flags: Flags, env: NodeJS.ProcessEnv): Promise<H
       rejectUnauthorized: flags.insecure !== true,
     }),
   };
+  const send = (url: URL, origin: string, signal: AbortSignal): Promise<Head> =>
+    new Promise((resolve, reject) => {
+      const isPlain = url.protocol === 'http:';
+      const start = isPlain ? http.request : https.request;
+      const agent = agents[isPlain ? 'http:' : 'https:'];
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(flags.timeout)]);
+      const own = url.origin === origin ? headers : {};
+      const request = start(url, { method: 'HEAD', agent, headers: own, signal: limit }, response => {
+        response.resume();
+        const fields = Object.entries(response.headers).map(([name, value]) => [name, String(value)] as const);
+        resolve({ status: response.statusCode ?? 0, headers: Object.fromEntries(fields) });
+      });
+      request.on('error', error =>
+        reject(limit.aborted && !signal.aborted ? new Error(`no response in ${flags.timeout / 1000} s`) : error),
+      );
+      request.end();
+    });
   return {
-    head: (url, signal) =>
-      new Promise((resolve, reject) => {
-        const isPlain = url.startsWith('http://');
-        const send = isPlain ? http.request : https.request;
-        const agent = agents[isPlain ? 'http:' : 'https:'];
-        const limit = AbortSignal.any([signal, AbortSignal.timeout(flags.timeout)]);
-        const request = send(url, { method: 'HEAD', agent, headers, signal: limit }, response => {
-          response.resume();
-          const fields = Object.entries(response.headers).map(([name, value]) => [name, String(value)] as const);
-          resolve({ status: response.statusCode ?? 0, headers: Object.fromEntries(fields) });
-        });
-        request.on('error', error =>
-          reject(limit.aborted && !signal.aborted ? new Error(`no response in ${flags.timeout / 1000} s`) : error),
-        );
-        request.end();
-      }),
+    head: async (written, signal) => {
+      let url = new URL(written);
+      const { origin } = url;
+      for (let redirects = 0; ; redirects += 1) {
+        const reply = await send(url, origin, signal);
+        const { location = '' } = reply.headers;
+        if (!redirectStatus.has(reply.status) || redirects === mostRedirects || !URL.canParse(location, url.href))
+          return reply;
+        const next = new URL(location, url);
+        if (next.protocol !== 'http:' && next.protocol !== 'https:') return reply;
+        url = next;
+      }
+    },
     close: () => {
       for (const agent of Object.values(agents)) agent.destroy();
     },

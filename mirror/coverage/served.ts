@@ -117,7 +117,10 @@ export async function servedByServer({ base, paths, head, concurrency, signal }:
       try {
         const { status, headers } = await head(`${baseUrl(base)}${path}`, signal);
         const module = moduleOf(path);
-        if (status === 200 && module !== undefined) modules.push({ ...module, ...contentOf(headers) });
+        // A page in place of a 404, as servers of web applications and of logins return it.
+        if (status === 200 && /^text\/html\b/i.test(headers['content-type'] ?? ''))
+          faults.set(path, 'status 200 with a page in HTML');
+        else if (status === 200 && module !== undefined) modules.push({ ...module, ...contentOf(headers) });
         else if (status === 200) others.set(path, contentOf(headers));
         else if (status !== 404) faults.set(path, `status ${status}`);
       } catch (error) {

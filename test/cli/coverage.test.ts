@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { openHeads } from '../../cli/coverage/heads.ts';
 import { readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { openScene, parsed, type Running, type Scene } from '../support/cli.ts';
 import { sample, slow } from '../support/slow.ts';
@@ -137,6 +140,33 @@ describe('coverage', () => {
     const refused = await scene.run(['coverage', ...urls, '--against', address]);
     assert.equal(refused.code, 3);
     assert.match(refused.stdout, /^fault .*status 401/m);
+  });
+
+  it('follows redirects as a gateway does, and keeps the login from other servers', async t => {
+    const asked: (string | undefined)[] = [];
+    const listen = async (handler: RequestListener): Promise<string> => {
+      const server = createServer(handler).listen(0, '127.0.0.1');
+      t.after(() => server.close());
+      await once(server, 'listening');
+      return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    };
+    const storage = await listen((request, response) => {
+      asked.push(request.headers.authorization);
+      response.writeHead(request.url === '/a.wasm' ? 200 : 404).end();
+    });
+    const front = await listen((request, response) => {
+      const location = request.url === '/loop' ? '/loop' : `${storage}${request.url}`;
+      response.writeHead(request.url === '/loop' ? 308 : 302, { location }).end();
+    });
+    const env = { PLUGIN_MIRROR_AUTH_TOKEN: 'secret' };
+    const heads = await openHeads({ timeout: 60_000, concurrency: 1 } as Parameters<typeof openHeads>[0], env);
+    t.after(heads.close);
+    const statuses = ['/a.wasm', '/b.wasm', '/loop'].map(async path => {
+      const { status } = await heads.head(`${front}${path}`, new AbortController().signal);
+      return status;
+    });
+    assert.deepEqual(await Promise.all(statuses), [200, 404, 308]);
+    assert.deepEqual(asked, [undefined, undefined]);
   });
 
   it('reports a server that does not respond for each path', slow, async t => {

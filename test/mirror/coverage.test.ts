@@ -171,6 +171,27 @@ describe('what a request finds', () => {
     assert.equal(other.missing, undefined);
   });
 
+  it('an image as the gateway reads its name', () => {
+    const digest = `sha256:${sha('b')}`;
+    for (const [written, image] of [
+      ['nginx', { repository: 'docker.io/library/nginx', tag: 'latest' }],
+      ['team/filter:v0.2', { repository: 'docker.io/team/filter', tag: 'v0.2' }],
+      ['localhost/a:1', { repository: 'localhost/a', tag: '1' }],
+      ['h:5000/t/a', { repository: 'h:5000/t/a', tag: 'latest' }],
+      [`h.io/t/a@${digest}`, { repository: 'h.io/t/a', digest }],
+      [`${registry}/plugins/a:1@${digest}`, { repository: 'plugins/a', tag: '1', digest }],
+      ['<your_hub>/a:1', undefined],
+      ['YOUR_HUB/a:1', undefined],
+      ['h.io/a@sha256:1', undefined],
+    ] as const)
+      assert.deepEqual(findingOf(wasmPlugin(`oci://${written}`), served()).missing?.image, image, written);
+    const pinned = { ...module, digest };
+    const here = findingOf(wasmPlugin(`oci://h.io/any/name@${digest}`), served(pinned));
+    assert.match(here.detail ?? '', /The module is here as \/plugins\/ai-proxy\/2\.0\.3/);
+    const moved = findingOf(wasmPlugin(`oci://${registry}/plugins/ai-proxy:2.0.3@sha256:${sha('c')}`), served(pinned));
+    assert.match(moved.detail ?? '', /from another image/);
+  });
+
   it('a warning where a Console means another image or the tag has moved', () => {
     const [ofOld] = consoleRequests(chooseReleases(data, ['2.1.5'])).filter(({ plugin }) => plugin === 'ai-proxy');
     assert.ok(ofOld !== undefined);
@@ -363,6 +384,7 @@ describe('what there is', () => {
       'c.wasm',
       'd.wasm',
       'e.wasm',
+      'plugins/page/1/plugin.wasm',
     ].map(path => requestOfUrl(`http://s/${path}`));
     const bases = [new URL('http://s')];
     const what = await servedByServer({
@@ -371,8 +393,9 @@ describe('what there is', () => {
       head: async url => {
         asked.push(url);
         if (url.endsWith('/c.wasm')) throw new Error('connection refused');
-        const status = /[ae](?:\/1\/plugin)?\.wasm$/.test(url) ? 200 : url.includes('/b/') ? 404 : 503;
-        return { status, headers: { 'repr-digest': `sha-256=:${digest}:`, 'content-length': '8' } };
+        const type = url.includes('/page/') ? { 'content-type': 'text/html; charset=utf-8' } : {};
+        const status = /(?:[ae]|page)(?:\/1\/plugin)?\.wasm$/.test(url) ? 200 : url.includes('/b/') ? 404 : 503;
+        return { status, headers: { 'repr-digest': `sha-256=:${digest}:`, 'content-length': '8', ...type } };
       },
       concurrency: 4,
       signal: new AbortController().signal,
@@ -383,6 +406,7 @@ describe('what there is', () => {
       'http://127.0.0.1:8080/base/e.wasm',
       'http://127.0.0.1:8080/base/plugins/a/1/plugin.wasm',
       'http://127.0.0.1:8080/base/plugins/b/1/plugin.wasm',
+      'http://127.0.0.1:8080/base/plugins/page/1/plugin.wasm',
     ]);
     assert.deepEqual(what.modules, [{ name: 'a', version: '1', sha256: sha('a'), sizeBytes: 8 }]);
     const { findings } = coverage(requests, what, ['http://s']);
@@ -392,6 +416,7 @@ describe('what there is', () => {
         ['http://s/plugins/b/1/plugin.wasm', 'notFound', 'The plugin is not here.'],
         ['http://s/c.wasm', 'fault', 'connection refused.'],
         ['http://s/d.wasm', 'fault', 'status 503.'],
+        ['http://s/plugins/page/1/plugin.wasm', 'fault', 'status 200 with a page in HTML.'],
         ['http://s/plugins/a/1/plugin.wasm', 'served', undefined],
         ['http://s/plugins/a/1/plugin.wasm', 'served', undefined],
         ['http://s/e.wasm', 'served', undefined],
