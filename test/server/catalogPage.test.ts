@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { readHigress } from '../../cli/serve/higress.ts';
+import { slow } from '../support/slow.ts';
 import { ask, serve } from './client.ts';
 import { sampleCatalog } from './sampleCatalog.ts';
 import { sharedTree, wasm } from './tree.ts';
@@ -114,7 +115,7 @@ test('pages are compressed, have a validator, and fit into 60 KB', async t => {
   assert.match((await ask(port, `/${script}`)).headers.get('content-type') ?? '', /^text\/javascript/);
 });
 
-test('a tree of 5,000 versions is shown in parts', async t => {
+test('a tree of 5,000 versions is shown in parts', slow, async t => {
   const bytes = wasm(100);
   const versionsOf = (plugin: number, count: number) =>
     Array.from({ length: count }, (_, version) => ({

@@ -75,6 +75,20 @@ describe("a plugin's page", () => {
     );
   });
 
+  test('lists twenty versions a page', async t => {
+    const versions = Array.from({ length: 21 }, (_, at) => ({ name: 'a', version: `1.0.${at}`, bytes: wasm(100) }));
+    const { port } = await serve(t, await makeTree(t, versions));
+    const listed = async (query: string) => {
+      const page = (await ask(port, `/catalog/a/${query}`)).body.toString();
+      return [...page.matchAll(/<th scope="row" class="nowrap"><a [^>]*>([^<]+)/g)].map(([, version]) => version);
+    };
+    const first = await listed('');
+    assert.deepEqual([first.length, first[0], first.at(-1)], [20, '1.0.20', '1.0.1']);
+    for (const query of ['?page=2', '?page=9', '?version=1.0.7&page=2'])
+      assert.deepEqual(await listed(query), ['1.0.0']);
+    assert.equal((await listed('?page=x')).length, 20);
+  });
+
   test('is found with and without the slash, and only for plugins that exist', async t => {
     const { port } = await serve(t, TREE, { urlPatterns: ['/catalog/${name}'] });
     assert.equal((await ask(port, '/catalog/key-auth/')).status, 200, 'no pattern can take this path');
@@ -138,8 +152,8 @@ describe('hostile documents', () => {
 
   test('downloads do not wait for documents that keep a parser busy', async t => {
     const files = {
-      'README.md': Buffer.from('# a\n'.repeat(50_000)),
-      'spec.yaml': Buffer.from(`spec:\n${'  - !x y\n'.repeat(20_000)}`),
+      'README.md': Buffer.from('# a\n'.repeat(20_000)),
+      'spec.yaml': Buffer.from(`spec:\n${'  - !x y\n'.repeat(6000)}`),
     };
     const tree = await makeTree(t, [{ name: 'slow', version: '1.0.0', bytes: wasm(100), files }]);
     const { port } = await serve(t, tree);
