@@ -11,6 +11,7 @@ import { isHosted, runHosted } from './commandHosts.ts';
 import { hang } from './faults.ts';
 import { imageFormC, type TestImage } from './images.ts';
 import { buildModule } from './module.ts';
+import { requireOutput } from './outputs.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from './registry.ts';
 
 requireCurrentBuild();
@@ -112,10 +113,14 @@ export class Scene {
   }
 
   /** Runs a command to its end. It has a process of its own if it needs one, or if there is time. */
-  run(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+  async run(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
     const env = this.environment(options.env);
-    if (options.uid !== undefined || !isHosted(env)) return this.start(args, options).ended;
-    return runCommand(args, { cwd: this.dir, ...options, env });
+    const ran =
+      options.uid !== undefined || !isHosted(env)
+        ? await this.start(args, options).ended
+        : await runCommand(args, { cwd: this.dir, ...options, env });
+    requireOutput(args, ran.stdout);
+    return ran;
   }
 
   /** `plugin-mirror sync` with these arguments. */
