@@ -4,7 +4,7 @@ import type { SpecFile } from './specFile.ts';
 import type { SpecInfo } from './specInfo.ts';
 
 /** Real documents need less than 100 ms. */
-const MOST_MS = 10_000;
+const MOST_MS = 20_000;
 const IDLE_MS = 10_000;
 const MOST_HEAP_MB = 128;
 
@@ -25,7 +25,7 @@ export class DocumentParser {
   #last: Promise<unknown> = Promise.resolve();
   #idle: NodeJS.Timeout | undefined;
 
-  /** Returns undefined if the parser fails on the text or needs more than ten seconds or 128 MB. */
+  /** Returns undefined if the parser fails on the text or needs more than twenty seconds or 128 MB. */
   parse<Kind extends DocumentKind>(kind: Kind, text: string): Promise<Parsed[Kind] | undefined> {
     const parsed = this.#last.then(() => this.#run(kind, text));
     this.#last = parsed;
