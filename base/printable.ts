@@ -65,7 +65,10 @@ function copyOf(value: unknown): unknown {
 
 /** The copy has the class of the error, and its stack and cause, which are printed with printableLines only. */
 function copyOfError(error: Error): Error {
-  const copy: Error = Object.create(Object.getPrototypeOf(error), Object.getOwnPropertyDescriptors(error));
+  // Since Node.js 21 the stack is an accessor that works on the error itself only.
+  const stack = { value: error.stack, writable: true, configurable: true };
+  const own = { ...Object.getOwnPropertyDescriptors(error), stack };
+  const copy: Error = Object.create(Object.getPrototypeOf(error), own);
   for (const key of Object.keys(error)) Reflect.set(copy, key, copyOf(Reflect.get(error, key)));
   const { headline = error.message, lines = [] } = copy as { headline?: string; lines?: readonly string[] };
   copy.message = messageOf(printable(headline), lines);
