@@ -65,7 +65,7 @@ export interface Surroundings {
 export type Images = ReadonlyMap<string, TestImage>;
 
 const PATIENT = ['--timeout', '30'];
-const IMPATIENT = ['--timeout', '2'];
+const IMPATIENT = ['--timeout', '5'];
 
 type Part = 'large' | 'small';
 const PARTS: readonly Part[] = ['large', 'small'];
