@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { chmod, copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -37,25 +36,18 @@ async function openSide(t: TestContext, dir: string): Promise<(commands: string)
   return async commands => (await exec('sh', ['-ec', commands], { cwd: dir, env, maxBuffer: 64 * 1024 * 1024 })).stdout;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise(resolve => server.once('listening', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise(resolve => server.close(resolve));
-  return port;
-}
-
-/** The document's commands with names that no other run uses. */
-function ownNames(commands: string, port: number): string {
+/** The document's commands with names that no other run uses, and a port that Docker chooses. */
+function ownNames(commands: string): string {
   return commands
     .replaceAll('plugin-mirror:', `${NAME}:`)
     .replaceAll('--name plugin-mirror', `--name ${NAME}`)
     .replaceAll('--volume plugins:', `--volume ${NAME}:`)
-    .replaceAll('8080:8080', `127.0.0.1:${port}:8080`);
+    .replaceAll('8080:8080', '127.0.0.1::8080');
 }
 
-async function assertServed(port: number, module: Buffer): Promise<void> {
-  const address = `http://127.0.0.1:${port}/plugins/a/1.0.0/plugin.wasm`;
+async function assertServed(module: Buffer): Promise<void> {
+  const host = (await run('docker', ['port', NAME, '8080/tcp'])).split('\n')[0];
+  const address = `http://${host}/plugins/a/1.0.0/plugin.wasm`;
   const curl = ['-fsS', '--retry', '60', '--retry-delay', '1', '--retry-all-errors', address];
   const { stdout } = await exec('curl', curl, { encoding: 'buffer', maxBuffer: 1e8 });
   assert.ok(stdout.equals(module));
@@ -84,24 +76,23 @@ describe('the commands of docs/airgap.md in containers', { skip: withoutDocker()
     });
     const [nearSh, farSh] = [await openSide(t, near.dir), await openSide(t, far)];
     const commands = await airgapCommands();
-    const port = await freePort();
     const carry = async (names: readonly string[]): Promise<void> => {
       for (const name of names) await copyFile(join(near.dir, name), join(far, name));
       for (const name of names) if (/^(?:image|program)/.test(name)) await rm(join(near.dir, name));
       await clean();
     };
-    const command = (name: string): string => ownNames(commands.get(name) ?? '', port);
+    const command = (name: string): string => ownNames(commands.get(name) ?? '');
 
     assert.match(await nearSh(command('The image alone, near')), /intact: 1 version/);
     await carry(['image.tar', 'image.tar.sha256']);
     assert.match(await farSh(command('The image alone, far')), /image\.tar: OK[\s\S]*intact: 1 version/);
-    await assertServed(port, module);
+    await assertServed(module);
 
     await nearSh(command('A bundle and a server, near in containers'));
     await carry(['plugins.tar', 'plugins.tar.sha256', 'program.tar']);
     await registry.close();
     const loaded = await farSh(command('A bundle and a server, far in containers'));
     assert.match(loaded, /plugins\.tar: OK[\s\S]*1 of 1 in[\s\S]*intact: 1 version/);
-    await assertServed(port, module);
+    await assertServed(module);
   });
 });

@@ -12,6 +12,7 @@ import type { HigressData } from '../../mirror/coverage/requests/higressReleases
 import type { PluginRequest } from '../../mirror/coverage/requests/pluginRequest.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { slow } from '../support/slow.ts';
 import { a1, a2, type BundleScene, everything, index, largest, openBundleScene } from './bundleScene.ts';
 
 const { signal } = new AbortController();
@@ -62,7 +63,7 @@ describe('verifying a bundle', () => {
     assert.match(JSON.stringify(inParts), new RegExp(last.replaceAll('.', '\\.')));
   });
 
-  it('proves index.json by the checksum file', async t => {
+  it('proves index.json by the checksum file', slow, async t => {
     const scene = await packed(t);
     await scene.pack('b.tar');
     const bytes = await readFile(scene.path('b.tar'));
@@ -89,7 +90,7 @@ describe('verifying a bundle', () => {
     );
   });
 
-  it('does not miss what a delta leaves to its base', async t => {
+  it('does not miss what a delta leaves to its base', slow, async t => {
     const scene = await packed(t);
     await scene.list({ a: '1.0.0' });
     await scene.pack('old.tar');
@@ -112,7 +113,7 @@ describe('verifying a bundle', () => {
     assert.equal((error as Refusal).code, 'LOCK_UNREADABLE');
   });
 
-  it('proves the blobs of a layout that another tool wrote', async t => {
+  it('proves the blobs of a layout that another tool wrote', slow, async t => {
     const scene = await packed(t);
     await scene.pack('folder', { kind: 'folder' });
     const file = scene.path('folder/index.json');
