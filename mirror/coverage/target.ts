@@ -44,8 +44,13 @@ export function targetOf(url: string, { bases, anyPrivateHost = bases.length ===
   const base = bases.find(each => each.host === host && pathname.startsWith(withSlash(each.pathname)));
   if (base !== undefined) return pathTarget(pathname, base.pathname.replace(/\/$/, ''));
   const isInCluster = isPrivateName(hostname);
-  const module = moduleOf(pathname.slice(Math.max(0, pathname.lastIndexOf('/plugins/'))));
-  if (anyPrivateHost && isInCluster && module !== undefined) return { kind: 'module', ...module };
+  const start = Math.max(0, pathname.lastIndexOf('/plugins/'));
+  const module = moduleOf(pathname.slice(start));
+  // A server at a known address has nothing below another path; one without an address may have any.
+  const isBelow =
+    bases.length === 0 ||
+    ['/', ...bases.map(each => each.pathname)].some(each => withSlash(each) === withSlash(pathname.slice(0, start)));
+  if (anyPrivateHost && isInCluster && isBelow && module !== undefined) return { kind: 'module', ...module };
   return { kind: 'otherHost', host, isInCluster, path: pathname, ...(module === undefined ? {} : { module }) };
 }
 

@@ -88,6 +88,14 @@ describe('where a URL leads', () => {
     assert.deepEqual(targetOf(path, { bases }), module);
   });
 
+  it('is below the path of the server that is asked, or of a Service in front of it', () => {
+    const mirror = { bases: [new URL('http://127.0.0.1:8080/base')], anyPrivateHost: true };
+    assert.deepEqual(targetOf(`http://plugin-server${path}`, mirror), module);
+    assert.deepEqual(targetOf(`http://plugin-server/base${path}`, mirror), module);
+    assert.equal(targetOf(`http://plugin-server/other${path}`, mirror).kind, 'otherHost');
+    assert.deepEqual(targetOf(`http://plugin-server/other${path}`, { bases: [] }), module);
+  });
+
   it('decodes what a path may have encoded', () => {
     const target = targetOf('http://s/plugins/a%40b/sha256%3Aff/plugin.wasm?x=1', { bases: [] });
     assert.deepEqual(target, { kind: 'module', name: 'a@b', version: 'sha256:ff' });
