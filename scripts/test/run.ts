@@ -11,6 +11,7 @@ import { BUILDS, staleSource } from '../../test/support/build.ts';
  * npm run test:all             every test
  * npm run test:one -- WORD…    every test of the files with one of these words in their path
  *
+ * Words limit the first two as well: npm test -- WORD….
  * Each compiles dist/ and build/ first. What else begins with `--` goes to `node --test`, e.g. --test-name-pattern=….
  */
 const GROUPS = 'build/groups';
