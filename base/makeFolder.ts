@@ -11,27 +11,34 @@ const PRIVATE = 0o700;
  * Makes a folder and its parents. Not mkdir with `recursive`, which hides the error of a parent, and never returns on a file
  * system that refuses creation with ENOENT (/proc). @throws the error of stat or mkdir
  */
-export async function makeFolder(path: string, mode?: number): Promise<'made' | 'there'> {
+export async function makeFolder(path: string): Promise<'made' | 'there'> {
+  return makeFolderBy(mkdir, path);
+}
+
+async function makeFolderBy(make: (path: string) => Promise<unknown>, path: string): Promise<'made' | 'there'> {
   const found = await stat(path).catch(error => {
     if (errno(error) === 'ENOENT') return undefined;
     throw error;
   });
   if (found?.isDirectory()) return 'there';
   try {
-    await mkdir(path, mode);
+    await make(path);
     return 'made';
   } catch (error) {
     // Another process may have made the same folder meanwhile.
     if (errno(error) === 'EEXIST' && (await isFolder(path))) return 'there';
     if (errno(error) !== 'ENOENT' || dirname(path) === path) throw error;
   }
-  await makeFolder(dirname(path), mode);
-  return mkdir(path, mode).then(() => 'made');
+  await makeFolderBy(make, dirname(path));
+  return make(path).then(() => 'made');
 }
 
-/** Makes a folder that only this user may enter, whatever the umask, and its parents. Errors as makeFolder. */
+/** Makes a folder that only this user may enter, and its parents so, too, whatever the umask. Errors as makeFolder. */
 export async function makePrivateFolder(path: string): Promise<void> {
-  if ((await makeFolder(path, PRIVATE)) === 'made') await chmod(path, PRIVATE);
+  await makeFolderBy(async each => {
+    await mkdir(each, PRIVATE);
+    await chmod(each, PRIVATE);
+  }, path);
 }
 
 /**
