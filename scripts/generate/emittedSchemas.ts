@@ -3,6 +3,7 @@ import type { GenericSchema } from 'valibot';
 import { coverageSchema } from '../../mirror/coverage/coverageSchema.ts';
 import { lockfileSchema } from '../../mirror/lockfile/schema.ts';
 import { manifestSchema } from '../../mirror/manifest/schema.ts';
+import { releaseSchema } from './higressRelease.ts';
 import { outputSchemas } from './outputSchemas.ts';
 
 /** The JSON Schema files of the repository, name → text. */
@@ -11,6 +12,7 @@ export function emittedSchemas(): Readonly<Record<string, string>> {
     'manifest.schema.json': emit(manifestSchema),
     'manifest.lock.schema.json': emit(lockfileSchema),
     'coverage.schema.json': emit(coverageSchema),
+    'higress/release.schema.json': emit(releaseSchema),
     ...Object.fromEntries(
       Object.entries(outputSchemas).map(([name, schema]) => [`docs/schemas/${name}.schema.json`, emit(schema)]),
     ),

@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import process from 'node:process';
+import * as v from 'valibot';
 import { parse } from 'yaml';
 
 /*
@@ -11,6 +12,28 @@ import { parse } from 'yaml';
 
 const PLUGINS = 'backend/sdk/src/main/resources/plugins';
 const REGISTRY = 'oci://higress-registry.cn-hangzhou.cr.aliyuncs.com/';
+
+const text = (description: string) => v.pipe(v.string(), v.minLength(1), v.description(description));
+
+/** higress/release.schema.json: the files of higress/console, without `release` those of other parts of Higress. */
+export const releaseSchema = v.strictObject({
+  release: v.exactOptional(text('As in the tag of higress-console, without v; a rebuilt release has a suffix.')),
+  plugins: v.pipe(
+    v.record(
+      v.string(),
+      v.strictObject({
+        version: text('The version in the URL, info.version of the plugin’s spec.yaml.'),
+        image: v.exactOptional(text('REPOSITORY:TAG in the Higress registry. Default: plugins/NAME:VERSION.')),
+        category: v.exactOptional(text('info.category of its spec.yaml.')),
+        gateway: v.exactOptional(text('The oldest gateway, info.gatewayMinVersion of its spec.yaml.')),
+        digest: v.exactOptional(
+          v.pipe(text('Of the image when the release was made.'), v.regex(/^sha256:[0-9a-f]{64}$/)),
+        ),
+      }),
+    ),
+    v.description('The name in the URL, and what belongs to it.'),
+  ),
+});
 
 /** The part of a plugin's spec.yaml that the data has. */
 interface Info {

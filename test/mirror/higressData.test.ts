@@ -4,9 +4,10 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import * as v from 'valibot';
 import { stringify } from 'yaml';
 import { chooseReleases, higressRegistry, readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
-import { releaseText } from '../../scripts/generate/higressRelease.ts';
+import { releaseSchema, releaseText } from '../../scripts/generate/higressRelease.ts';
 import { sample } from '../support/slow.ts';
 
 const folder = new URL('../../higress/console/', import.meta.url);
@@ -52,6 +53,18 @@ test('the script writes each file of the data from a checkout of that release', 
     );
     await writeFile(join(checkout, 'snapshot.json'), JSON.stringify({ plugins: snapshot }));
     assert.equal(await releaseText(release, checkout, join(checkout, 'snapshot.json')), text, file);
+  }
+});
+
+test('the data of every part of Higress follows the schema', async () => {
+  const parts = ['../controller.json', '../all-in-one.json', ...readdirSync(folder)];
+  for (const file of parts) {
+    const { issues = [] } = v.safeParse(releaseSchema, JSON.parse(await readFile(new URL(file, folder), 'utf8')));
+    assert.deepEqual(
+      issues.map(issue => `${v.getDotPath(issue)}: ${issue.message}`),
+      [],
+      file,
+    );
   }
 });
 

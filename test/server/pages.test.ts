@@ -118,6 +118,17 @@ describe('pages', () => {
     }
   });
 
+  test('what standalone and the acceptance of Higress request is there', async t => {
+    const { port } = await serve(t, TREE);
+    const paths = JSON.parse(await readFile(new URL('../../higress/paths.json', import.meta.url), 'utf8')) as object;
+    const requested: string[] = Object.values(paths).flat();
+    assert.ok(requested.length >= 2);
+    for (const path of requested) assert.equal((await ask(port, path)).status, 200, path);
+    const inventory = JSON.parse((await ask(port, '/plugins/snapshot-inventory.json')).body.toString()) as object;
+    for (const entry of Object.values(inventory))
+      assert.deepEqual(Object.keys(entry).sort(), ['digest', 'version', 'wasmSha256']);
+  });
+
   test('a 404 names what exists, as text or JSON', async t => {
     const { port } = await serve(t, TREE);
     const unknown = await ask(port, '/plugins/ai-proxy/9.9.9/plugin.wasm');
