@@ -226,7 +226,8 @@ describe('a read-only tree', { ...asOtherUser, concurrency: 3 }, () => {
     await chmod(scene.dir, 0o755);
     if (uid !== undefined) for (const path of ['home', 'tmp']) await chown(scene.path(path), uid, uid);
     await rm(scene.path('home/cache'), { recursive: true });
-    for (const path of ['', '/a', '/a/1', '/a/x', '/b', '/b/1']) await chmod(scene.path(`plugins${path}`), 0o555);
+    const folders = ['', '/a', '/a/1', '/a/x', '/b', '/b/1'].map(path => scene.path(`plugins${path}`));
+    for (const folder of folders) await chmod(folder, 0o555);
     const options = uid === undefined ? {} : { uid };
     const before = await listing(scene.dir);
     scene.registry.reset();
@@ -246,6 +247,8 @@ describe('a read-only tree', { ...asOtherUser, concurrency: 3 }, () => {
     await rm(scene.path('plugins/a/x/plugin.wasm'));
     assert.match((await frozen()).stderr, /TREE_NOT_WRITABLE/);
     assert.equal(scene.registry.count(), 0);
+    // A user other than root can only remove what may be written to.
+    for (const folder of folders) await chmod(folder, 0o755);
   });
 });
 
