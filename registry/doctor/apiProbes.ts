@@ -11,7 +11,7 @@ import { endpointOf } from '../hosts/hosts.ts';
 import { redactTarget, redactUrl } from '../hosts/redact.ts';
 import { formatReference, type Reference } from '../reference.ts';
 
-/** What a registry's reply to `/v2/` tells. */
+/** What is known from a registry's reply to `/v2/`. */
 export interface ApiReply {
   readonly url: URL;
   /** Where to get a token; undefined if none is required. */

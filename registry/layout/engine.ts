@@ -8,7 +8,7 @@ import { MAX_MANIFEST_BYTES, readReferrers } from './referrers.ts';
 
 /**
  * An engine that reads from an OCI image layout instead of a registry. The layout answers for every registry host; no
- * packet leaves the machine. It keeps the layout open: whoever opened it closes it.
+ * packet leaves the machine. It keeps the layout open; the caller that opened it closes it.
  */
 export function createLayoutEngine(layout: Layout): Engine {
   const names = new LayoutNames(layout.index.entries);
