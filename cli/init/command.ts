@@ -76,7 +76,7 @@ function dockerfileFor(manifest: string, lockfile: string, version: string): str
 ARG PROGRAM=plugin-mirror:${version}-program
 FROM --platform=$BUILDPLATFORM \${PROGRAM} AS sync
 COPY ${manifest} ${lockfile} /context/
-RUN ["plugin-mirror", "sync", "--frozen", "--manifest", "/context/${manifest}", "--out", "/tmp/plugins"]
+RUN ["plugin-mirror", "sync", "--frozen", "--manifest", "/context/${manifest}", "--tree", "/tmp/plugins"]
 FROM \${PROGRAM}
 COPY --from=sync /tmp/plugins/ /usr/share/nginx/html/plugins/
 `;

@@ -159,7 +159,7 @@ describe('a run without write permission', asOtherUser, () => {
     const ran = await scene.run(['sync', '--format', 'json', '--no-lock'], options);
     assert.equal(ran.code, 1, ran.stderr);
     assert.match(ran.stderr, /TREE_NOT_WRITABLE.*plugins/);
-    assert.match(ran.stderr, /--out/);
+    assert.match(ran.stderr, /--tree/);
     assert.equal((await scene.run(['verify'], options)).code, 0);
     assert.equal((await scene.run(['check', '--cache-dir', 'tmp/c'], options)).code, 3);
     await chmod(scene.path('plugins'), 0o755);
