@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import process from 'node:process';
 import { describe, it } from 'node:test';
 import type { Command } from 'commander';
 import { completionScript } from '../../cli/completion/command.ts';
@@ -111,6 +112,8 @@ COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); _plugin_mirror; printf '%s\\n' "\${
     const { stdout, stderr } = spawnSync('bash', ['--norc', '-c', script, 'bash', 'plugin-mirror', ...words], {
       encoding: 'utf8',
       cwd: '/',
+      // bash warns of a locale that the machine does not have.
+      env: { ...process.env, LC_ALL: 'C' },
     });
     assert.equal(stderr, '');
     return stdout.trim().split('\n');
