@@ -30,7 +30,7 @@ export async function readHigress(): Promise<HigressRequests> {
   };
 }
 
-/** Returns the value of a plugin in manifest.json that would give these versions; undefined if there are none. */
+/** Returns what manifest.json has for a plugin whose tree has these versions. Undefined without a version of its own: then the line is a new one. */
 function writtenPlugin(name: string, versions: readonly PresentVersion[]): WrittenPlugin | undefined {
   const own = versions.filter(({ aliasOf }) => aliasOf === undefined).toReversed();
   const [first] = own;
