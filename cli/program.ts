@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { Command } from 'commander';
+import { PACKAGE_ROOT } from '../base/packageRoot.ts';
 import { bundleCommand } from './bundle/command.ts';
 import { cacheCommand } from './cache/command.ts';
 import { checkCommand } from './check/command.ts';
@@ -26,8 +27,7 @@ import { verifyCommand } from './verify/command.ts';
 /** Runs the command that this process was started for. The process ends, with an exit code of cli/exit.ts, when it is done. */
 export async function runProgram(): Promise<void> {
   finishWithoutReader();
-  const file = new URL('../../package.json', import.meta.url);
-  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string };
+  const { version } = JSON.parse(readFileSync(new URL('package.json', PACKAGE_ROOT), 'utf8')) as { version: string };
   try {
     await buildProgram(version).parseAsync(process.argv);
   } catch (error) {

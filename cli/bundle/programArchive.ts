@@ -4,8 +4,10 @@ import { readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:f
 import { basename, dirname, join, relative } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { fileURLToPath } from 'node:url';
 import { createGzip } from 'node:zlib';
 import { compareText } from '../../base/canonicalJson.ts';
+import { PACKAGE_ROOT } from '../../base/packageRoot.ts';
 import { guarded, type WrittenFile } from '../../layout/partWriter.ts';
 import { END_OF_TAR, fileHeader, paddingOf } from '../../layout/tarWriter.ts';
 
@@ -37,7 +39,7 @@ export async function writeProgramArchive(
 ): Promise<ProgramArchive> {
   const path = join(folder, `plugin-mirror-${version}.tar.gz`);
   const temporary = `${path}.tmp`;
-  const files = await programFiles(await packageRoot());
+  const files = await programFiles(fileURLToPath(PACKAGE_ROOT));
   const hash = createHash('sha256');
   let sizeBytes = 0;
   const gzip = createGzip({ level: 9 });
@@ -84,15 +86,6 @@ interface Package {
   readonly files?: readonly string[];
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly optionalDependencies?: Readonly<Record<string, string>>;
-}
-
-/** The folder of this program's package.json, from its sources or from dist/. */
-async function packageRoot(): Promise<string> {
-  for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
-    const found = await stat(join(folder, 'package.json')).catch(() => undefined);
-    if (found?.isFile() === true) return realpath(folder);
-    if (folder === dirname(folder)) throw new Error(`There is no package.json above ${import.meta.dirname}`);
-  }
 }
 
 async function programFiles(root: string): Promise<Files> {

@@ -1,5 +1,6 @@
 import { constants, copyFile, lstat, realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { PACKAGE_ROOT } from '../../base/packageRoot.ts';
 import { replaceTextFile } from '../json/textFile.ts';
 import type { WrittenManifest } from './collect.ts';
 import { ManifestExists, ManifestUnwritable } from './errors.ts';
@@ -53,13 +54,10 @@ export async function withSchema(
   { copy = false } = {},
 ): Promise<FormattedManifest> {
   const schema = join(dirname(path), 'manifest.schema.json');
-  if (copy) {
-    // Next to package.json: two folders up in the sources, three in dist.
-    for (const above of ['../../', '../../../'])
-      await copyFile(new URL(`${above}manifest.schema.json`, import.meta.url), schema, constants.COPYFILE_EXCL).catch(
-        () => undefined,
-      );
-  }
+  if (copy)
+    await copyFile(new URL('manifest.schema.json', PACKAGE_ROOT), schema, constants.COPYFILE_EXCL).catch(
+      () => undefined,
+    );
   if (await exists(schema)) return manifest;
   const { $schema: _, ...rest } = manifest;
   return rest;

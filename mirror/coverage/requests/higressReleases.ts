@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { nearest } from '../../../base/nearest.ts';
+import { PACKAGE_ROOT } from '../../../base/packageRoot.ts';
 import { Refusal } from '../../../base/refusal.ts';
 import type { PluginManifest } from '../../manifest/wanted.ts';
 import { versionKey } from '../../report.ts';
@@ -59,7 +60,7 @@ export const higressRegistry = 'higress-registry.cn-hangzhou.cr.aliyuncs.com';
 
 /** Reads the data that ships with the program, about 25 files of 2 KB. */
 export async function readHigressData(): Promise<HigressData> {
-  const folder = await dataFolder();
+  const folder = new URL('higress/', PACKAGE_ROOT);
   const files = (await readdir(new URL('console/', folder))).filter(file => file.endsWith('.json'));
   const [controller, allInOne, ...releases] = await Promise.all(
     ['controller.json', 'all-in-one.json', ...files.map(file => `console/${file}`)].map(async file =>
@@ -95,15 +96,6 @@ export function newestRelease(
     plugins: newest.plugins.length,
     missing: missing.map(({ name, version }) => ({ name, version })),
   };
-}
-
-/** The folder is at another distance from the sources than from dist/. */
-async function dataFolder(): Promise<URL> {
-  const near = new URL('../../../higress/', import.meta.url);
-  return readdir(near).then(
-    files => (files.includes('console') ? near : new URL('../../../../higress/', import.meta.url)),
-    () => new URL('../../../../higress/', import.meta.url),
-  );
 }
 
 interface WrittenRelease {
