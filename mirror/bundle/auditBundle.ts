@@ -3,6 +3,7 @@ import { isLayoutDigest, type LayoutDigest } from '../../layout/digest.ts';
 import { LayoutBlobDamaged, LayoutPartWrong } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { nameOf } from '../../layout/layoutIndex.ts';
+import { MAX_MANIFEST_BYTES, type ManifestDocument, parseManifestDocument } from '../../layout/manifestDocument.ts';
 import { openLayout } from '../../layout/openLayout.ts';
 import { NOT_DISTRIBUTED } from '../../registry/images/gatherImage.ts';
 import { LockUnreadable, NO_FILE } from '../lockfile/errors.ts';
@@ -41,8 +42,6 @@ export interface BundleFinding {
   readonly images?: readonly string[];
 }
 
-const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
-
 /**
  * Verifies a whole bundle: its checksum file, the digest of every blob, that no blob is missing which a manifest or the lockfile
  * names, and that lockfile and index agree.
@@ -71,7 +70,7 @@ class Audit {
   readonly #named = new Map<LayoutDigest, Set<string>>();
   readonly #sizes = new Map<LayoutDigest, number>();
   /** Manifests that were read, and so verified. */
-  readonly #read = new Map<LayoutDigest, Document | undefined>();
+  readonly #read = new Map<LayoutDigest, ManifestDocument | undefined>();
 
   constructor(layout: Layout, requires: ReadonlySet<string>) {
     this.#layout = layout;
@@ -114,10 +113,12 @@ class Audit {
   async #addManifest({ digest, size }: Descriptor, image: string, mayLack: boolean): Promise<boolean> {
     if (!(await this.#add({ digest, size }, image, mayLack))) return false;
     if (this.#read.has(digest)) return true;
-    const document = await this.#layout.read(digest, MAX_MANIFEST_BYTES).then(parse, (error: unknown) => {
-      if (!(error instanceof LayoutBlobDamaged || error instanceof LayoutPartWrong)) throw error;
-      return undefined; // it is found again when all blobs are hashed
-    });
+    const document = await this.#layout
+      .read(digest, MAX_MANIFEST_BYTES)
+      .then(parseManifestDocument, (error: unknown) => {
+        if (!(error instanceof LayoutBlobDamaged || error instanceof LayoutPartWrong)) throw error;
+        return undefined; // it is found again when all blobs are hashed
+      });
     this.#read.set(digest, document);
     for (const blob of [document?.config, ...listed(document?.layers)])
       if (isDescriptor(blob) && !NOT_DISTRIBUTED.test(String(blob.mediaType))) await this.#add(blob, image, mayLack);
@@ -201,22 +202,6 @@ interface Descriptor {
   readonly digest: LayoutDigest;
   readonly size: number;
   readonly mediaType?: unknown;
-}
-
-interface Document {
-  readonly config?: unknown;
-  readonly layers?: unknown;
-  readonly manifests?: unknown;
-}
-
-/** A document that is no manifest names nothing. */
-function parse(bytes: Buffer): Document | undefined {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
-    return typeof value === 'object' && value !== null ? value : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 function listed(value: unknown): readonly unknown[] {

@@ -1,6 +1,7 @@
 import { isLayoutDigest, type LayoutDigest } from '../../layout/digest.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { nameOf } from '../../layout/layoutIndex.ts';
+import { MAX_MANIFEST_BYTES, parseManifestDocument } from '../../layout/manifestDocument.ts';
 import { readLocked } from '../coverage/openServed.ts';
 import { type Served, servedByManifest } from '../coverage/served.ts';
 import { lockfilePath } from '../lockfile/lockfile.ts';
@@ -16,8 +17,6 @@ export async function openBundled(path: string): Promise<Served> {
     await bundle.close();
   }
 }
-
-const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
 /** The images that `serve --images` serves, by `REPOSITORY:TAG`, and whether a gateway can load each over oci://. */
 async function loadableImages(layout: Layout): Promise<ReadonlyMap<string, boolean>> {
@@ -35,7 +34,7 @@ async function loadableImages(layout: Layout): Promise<ReadonlyMap<string, boole
  * imagefetcher.go). Of an index they take the image of their platform.
  */
 async function isLoadable(layout: Layout, digest: LayoutDigest): Promise<boolean> {
-  const { layers, manifests } = parse(await layout.read(digest, MAX_MANIFEST_BYTES));
+  const { layers, manifests } = parseManifestDocument(await layout.read(digest, MAX_MANIFEST_BYTES));
   if (Array.isArray(manifests)) {
     for (const child of manifests as readonly { readonly digest?: unknown }[])
       if (isLayoutDigest(child?.digest) && (await layout.sizeOf(child.digest)) !== undefined)
@@ -45,14 +44,6 @@ async function isLoadable(layout: Layout, digest: LayoutDigest): Promise<boolean
   const types = (Array.isArray(layers) ? layers : []).map((layer: { mediaType?: unknown }) => String(layer?.mediaType));
   const isArchive = /\.tar[+.]gzip$/.test(types.at(-1) ?? '');
   return isArchive || (types.length === 2 && types.some(type => type.endsWith('+wasm')));
-}
-
-function parse(bytes: Buffer): { readonly layers?: unknown; readonly manifests?: unknown } {
-  try {
-    return (JSON.parse(bytes.toString('utf8')) as object | null) ?? {};
-  } catch {
-    return {};
-  }
 }
 
 /** The same of an open bundle. `path` is its name for people. */

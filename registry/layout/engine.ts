@@ -1,10 +1,11 @@
 import type { Layout } from '../../layout/layout.ts';
 import { type LayoutEntry, nameOf } from '../../layout/layoutIndex.ts';
+import { MAX_MANIFEST_BYTES } from '../../layout/manifestDocument.ts';
 import type { BlobBody, Engine, RawManifest } from '../engine.ts';
 import { RegistryNotFound } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
-import { MAX_MANIFEST_BYTES, readReferrers } from './referrers.ts';
+import { readReferrers } from './referrers.ts';
 
 /**
  * An engine that reads from an OCI image layout instead of a registry. The layout answers for every registry host; no

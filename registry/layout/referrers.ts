@@ -1,11 +1,9 @@
 import type { Layout } from '../../layout/layout.ts';
 import { nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
+import { MAX_MANIFEST_BYTES, parseManifestDocument } from '../../layout/manifestDocument.ts';
 import type { Descriptor } from '../image.ts';
 import { isIndexType } from '../images/parseManifest.ts';
 import type { Digest } from '../reference.ts';
-
-/** distribution-spec, Pushing Manifests: clients should accept manifests of up to 4 MiB. */
-export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
 /**
  * Manifests by the digest that they refer to. Our bundles say it in the index; for layouts of other tools the untagged
@@ -16,7 +14,7 @@ export async function readReferrers(layout: Layout): Promise<ReadonlyMap<Digest,
   for (const entry of layout.index.entries) {
     const { mediaType, digest, size, artifactType, annotations } = entry;
     if (nameOf(entry) !== undefined || isIndexType(mediaType) || (await layout.sizeOf(digest)) === undefined) continue;
-    const document = parseArtifact(await layout.read(digest, MAX_MANIFEST_BYTES));
+    const document = parseManifestDocument<Artifact>(await layout.read(digest, MAX_MANIFEST_BYTES));
     const subject = document.subject?.digest ?? (annotations?.[SUBJECT] as Digest | undefined);
     if (subject === undefined) continue;
     const type = artifactType ?? document.artifactType ?? document.config?.mediaType;
@@ -37,13 +35,4 @@ interface Artifact {
   readonly artifactType?: string | null;
   readonly config?: { readonly mediaType?: string } | null;
   readonly annotations?: Readonly<Record<string, string>> | null;
-}
-
-/** A document that is no JSON object refers to nothing. */
-function parseArtifact(bytes: Buffer): Artifact {
-  try {
-    return (JSON.parse(bytes.toString('utf8')) as Artifact | null) ?? {};
-  } catch {
-    return {};
-  }
 }

@@ -4,6 +4,7 @@ import { isLayoutDigest, type LayoutDigest } from '../../layout/digest.ts';
 import { LayoutInvalid } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { type LayoutEntry, nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
+import { MAX_MANIFEST_BYTES, parseManifestDocument } from '../../layout/manifestDocument.ts';
 import { openLayout } from '../../layout/openLayout.ts';
 import type { Content } from '../content/content.ts';
 import type { ServedFile } from '../view/treeView.ts';
@@ -11,7 +12,6 @@ import { servedBlob, servedManifest } from './servedBlob.ts';
 
 /** The blobs may be anywhere: the paths of contents begin here. */
 export const ROOT = '/';
-const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 /** As registries list referrers (distribution-spec, Listing Referrers). */
 export interface ReferrerDescriptor {
   readonly mediaType: string;
@@ -98,7 +98,7 @@ class ManifestReader {
     const size = await this.#layout.sizeOf(digest);
     if (size === undefined || this.files.has(digest)) return;
     const bytes = await this.#layout.read(digest, MAX_MANIFEST_BYTES);
-    const document = parse(bytes);
+    const document = parseManifestDocument<Document>(bytes);
     this.files.set(digest, servedManifest(digest, mediaType, bytes));
     const subject = document.subject?.digest ?? annotations?.[SUBJECT];
     if (isLayoutDigest(subject)) this.#refer(subject, { digest, mediaType, size }, document);
@@ -117,15 +117,6 @@ class ManifestReader {
       ...(typeof type === 'string' ? { artifactType: type } : {}),
       ...(annotations == null ? {} : { annotations }),
     });
-  }
-}
-
-function parse(bytes: Buffer): Document {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
-    return typeof value === 'object' && value !== null ? value : {};
-  } catch {
-    return {};
   }
 }
 
