@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { parse } from 'yaml';
 import { DocumentParser } from '../../server/pages/documents/documentParser.ts';
 import { renderReadme } from '../../server/pages/documents/readme.ts';
@@ -167,6 +168,24 @@ describe('hostile documents', () => {
     for (let round = 0; round < 3; round++) await get('/plugins/slow/1.0.0/plugin.wasm');
     await page;
     assert.deepEqual(answered, [...Array(3).fill('/plugins/slow/1.0.0/plugin.wasm 200'), '/catalog/slow/ 200']);
+  });
+
+  test('the parser goes on after a moment in which no thread can be started', async () => {
+    const parser = new DocumentParser(() => {
+      throw new Error('ERR_WORKER_INIT_FAILED');
+    });
+    const results = await Promise.all([parser.parse('readme', 'a'), parser.parse('readme', 'b')]);
+    assert.deepEqual(results, [undefined, undefined]);
+    let starts = 0;
+    const worker = new URL('../../server/pages/documents/documentWorker.ts', import.meta.url);
+    const other = new DocumentParser(() => {
+      if (++starts === 1) throw new Error('ERR_WORKER_INIT_FAILED');
+      const started = new Worker(worker);
+      started.unref();
+      return started;
+    });
+    assert.equal(await other.parse('readme', 'a'), undefined);
+    assert.deepEqual(await other.parse('readme', 'a'), { html: '<p>a</p>\n', cut: false });
   });
 
   test('the parser survives a text that it fails on, and takes the texts in their order', async () => {

@@ -24,17 +24,25 @@ export class DocumentParser {
   #worker: Worker | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #idle: NodeJS.Timeout | undefined;
+  readonly #startWorker: () => Worker;
 
-  /** Returns undefined if the parser fails on the text or needs more than twenty seconds or 128 MB. */
+  constructor(startWorker = startDocumentWorker) {
+    this.#startWorker = startWorker;
+  }
+
+  /**
+   * Returns undefined if no thread can be started (a limit of processes), or if the parser fails on the text or needs more than
+   * twenty seconds or 128 MB.
+   */
   parse<Kind extends DocumentKind>(kind: Kind, text: string): Promise<Parsed[Kind] | undefined> {
-    const parsed = this.#last.then(() => this.#run(kind, text));
+    const parsed = this.#last.then(() => this.#run(kind, text)).catch(() => undefined);
     this.#last = parsed;
     return parsed;
   }
 
   async #run<Kind extends DocumentKind>(kind: Kind, text: string): Promise<Parsed[Kind] | undefined> {
     clearTimeout(this.#idle);
-    const worker = this.#worker ?? startWorker();
+    const worker = this.#worker ?? this.#startWorker();
     this.#worker = worker;
     const parsed = await answerOf<Parsed[Kind]>(worker, { kind, text });
     if (parsed === undefined) this.#end();
@@ -63,7 +71,7 @@ function answerOf<Answer>(worker: Worker, task: unknown): Promise<Answer | undef
   });
 }
 
-function startWorker(): Worker {
+function startDocumentWorker(): Worker {
   const url = new URL(import.meta.url.replace(/documentParser(?=\.[jt]s$)/, 'documentWorker'));
   const worker = new Worker(url, { resourceLimits: { maxOldGenerationSizeMb: MOST_HEAP_MB } });
   // An error ends the thread; answerOf() notices it.
