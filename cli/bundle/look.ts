@@ -1,14 +1,13 @@
 import process from 'node:process';
 import pc from 'picocolors';
 import { printable, printableValue } from '../../base/printable.ts';
-import { plural } from '../../base/words.ts';
+import { formatBytes, plural } from '../../base/words.ts';
 import { openLayout } from '../../layout/openLayout.ts';
 import { type BundleDiff, type DiffRow, diffBundles } from '../../mirror/bundle/diffBundles.ts';
 import { type ToolCommands, toolCommands } from '../../mirror/bundle/toolCommands.ts';
 import { EXIT } from '../exit.ts';
 import type { BundleDiffFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
-import { formatBytes } from '../render/format.ts';
 import { print, printJson } from '../render/print.ts';
 
 /** Runs `plugin-mirror bundle diff`. Returns the exit code. */

@@ -1,11 +1,11 @@
 import process from 'node:process';
 import { Command } from 'commander';
 import { printable } from '../../base/printable.ts';
+import { formatBytes } from '../../base/words.ts';
 import { addOptions } from '../options/declare.ts';
 import { OptionInvalid } from '../options/errors.ts';
 import { blobCacheDir } from '../options/paths.ts';
 import { CACHE_CLEAN_OPTIONS, CACHE_LS_OPTIONS, type CacheFlags } from '../options/tables.ts';
-import { formatBytes } from '../render/format.ts';
 import { print } from '../render/print.ts';
 
 export function cacheCommand(): Command {

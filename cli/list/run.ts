@@ -1,10 +1,9 @@
 import { printableValue } from '../../base/printable.ts';
-import { plural } from '../../base/words.ts';
+import { formatBytes, plural } from '../../base/words.ts';
 import { openBundled } from '../../mirror/bundle/bundledModules.ts';
 import { openManifest, openTree } from '../../mirror/coverage/openServed.ts';
 import { type ListRow, listRows, type Served } from '../../mirror/coverage/served.ts';
 import { OptionConflict } from '../options/errors.ts';
-import { formatBytes } from '../render/format.ts';
 import { print, printJson } from '../render/print.ts';
 
 interface ListFlags {

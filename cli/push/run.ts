@@ -1,7 +1,7 @@
 import process from 'node:process';
 import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
-import { plural } from '../../base/words.ts';
+import { formatBytes, plural } from '../../base/words.ts';
 import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import { type PushReport, pushImages } from '../../mirror/bundle/pushImages.ts';
 import { readPluginManifest, requirePrefix } from '../../mirror/manifest/readManifest.ts';
@@ -14,7 +14,7 @@ import { openerOf, openFrom } from '../options/openerOf.ts';
 import type { PushFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { renderFailures } from '../render/failures.ts';
-import { formatBytes, formatDuration } from '../render/format.ts';
+import { formatDuration } from '../render/format.ts';
 import { errorJson } from '../render/jsonErrors.ts';
 import { printError, printJson, printTo } from '../render/print.ts';
 import { showProgress } from '../sync/showProgress.ts';

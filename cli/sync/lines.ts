@@ -1,7 +1,7 @@
 import { causeKeyOf, rootOf } from '../../base/refusal.ts';
+import { formatBytes } from '../../base/words.ts';
 import { withoutSubject } from '../../mirror/report.ts';
 import type { SyncEvent } from '../../mirror/session.ts';
-import { formatBytes } from '../render/format.ts';
 
 /**
  * Returns the plain form of a run's progress, for logs: a line for each version that is done, and for all else that an

@@ -2,8 +2,8 @@ import type { WriteStream } from 'node:tty';
 import { stripVTControlCharacters } from 'node:util';
 import { createLogUpdate } from 'log-update';
 import pc from 'picocolors';
+import { formatBytes } from '../../base/words.ts';
 import type { SyncEvent } from '../../mirror/session.ts';
-import { formatBytes } from '../render/format.ts';
 
 const FRAME_MS = 80;
 /** Lines kept for the total and for a line of news. */

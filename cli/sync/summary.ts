@@ -1,11 +1,11 @@
 import { stripVTControlCharacters } from 'node:util';
 import pc from 'picocolors';
-import { plural } from '../../base/words.ts';
+import { formatBytes, plural } from '../../base/words.ts';
 import { countOutcomes, hasFailed, type Outcome, type SyncReport } from '../../mirror/report.ts';
 import { renderDrifts } from '../render/drifts.ts';
 import { renderExtras } from '../render/extras.ts';
 import { type Failure, listed, renderFailures } from '../render/failures.ts';
-import { formatBytes, formatDuration } from '../render/format.ts';
+import { formatDuration } from '../render/format.ts';
 import { renderRefusal } from '../render/refusal.ts';
 
 /** Warnings that are shown in full, so that all of the summary fits a screen. */

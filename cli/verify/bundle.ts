@@ -1,14 +1,13 @@
 import process from 'node:process';
 import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
-import { plural } from '../../base/words.ts';
+import { formatBytes, plural } from '../../base/words.ts';
 import { auditBundle, type BundleAudit, type BundleFinding } from '../../mirror/bundle/auditBundle.ts';
 import { EXIT } from '../exit.ts';
 import { OptionConflict } from '../options/errors.ts';
 import type { VerifyFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { listed } from '../render/failures.ts';
-import { formatBytes } from '../render/format.ts';
 import { print, printJson } from '../render/print.ts';
 
 interface VerifyBundleRun {

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
-import { plural } from '../../base/words.ts';
+import { formatBytes, plural } from '../../base/words.ts';
 import { compareTree } from '../../mirror/lockfile/compareTree.ts';
 import { type AuditFinding, auditTree, type TreeAudit } from '../../tree/auditTree.ts';
 import { EXIT } from '../exit.ts';
@@ -9,7 +9,6 @@ import type { VerifyFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { startCounter } from '../render/counter.ts';
 import { listed } from '../render/failures.ts';
-import { formatBytes } from '../render/format.ts';
 import { print, printJson } from '../render/print.ts';
 
 /** Runs `plugin-mirror verify`. Returns the exit code. */

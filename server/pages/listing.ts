@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
+import { formatBytes } from '../../base/words.ts';
 import type { Catalog, CatalogPlugin } from '../../tree/catalog/catalog.ts';
 import { CATALOG_FILE, INVENTORY_FILE } from '../../tree/names.ts';
 import { highestVersion } from '../view/treeView.ts';
-import { escapeHtml, type Html, html, humanSize } from './site/html.ts';
+import { escapeHtml, type Html, html } from './site/html.ts';
 import type { Reader } from './site/layout.ts';
 
 /** The entries of a folder, in the order of the page. */
@@ -96,7 +97,7 @@ export function listingBody({ t, root }: Reader, { path, entries }: Listing): Ht
   const rows = entries.map(({ name, sizeBytes }) => {
     const isFolder = sizeBytes === undefined && !TREE_FILES.has(name);
     const link = html`<a href="./${encodeURIComponent(name)}${isFolder && '/'}">${name}${isFolder && '/'}</a>`;
-    return html`<tr><td>${link}</td><td class="num">${sizeBytes === undefined ? '' : humanSize(sizeBytes)}</td></tr>`;
+    return html`<tr><td>${link}</td><td class="num">${sizeBytes === undefined ? '' : formatBytes(sizeBytes)}</td></tr>`;
   });
   return html`<h1>${path}</h1>
 ${plugin !== undefined && plugin !== '' && html`<p><a href="${root}catalog/${encodeURIComponent(plugin)}/">${t('aboutPlugin', { plugin })}</a></p>`}

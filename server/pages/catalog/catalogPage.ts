@@ -1,9 +1,10 @@
+import { formatBytes } from '../../../base/words.ts';
 import { MODULE_FILE } from '../../../tree/names.ts';
 import type { HigressRequests } from '../../higressRequests.ts';
 import type { TreeView } from '../../view/treeView.ts';
 import { inLanguage } from '../documents/specInfo.ts';
 import { isLoopback } from '../site/address.ts';
-import { type Html, html, humanSize } from '../site/html.ts';
+import { type Html, html } from '../site/html.ts';
 import { copyButton, copyField, labelledField, type Reader } from '../site/layout.ts';
 import { coverageOf, linesFor, type ReleaseCoverage, releaseNamed } from './coverage.ts';
 import type { PluginFacts } from './facts.ts';
@@ -30,7 +31,7 @@ export function catalogBody(reader: Reader, content: CatalogContent): Html {
   const { view, facts, query } = content;
   const { catalog, versions, sizeBytes } = view;
   if (catalog.plugins.length === 0) return html`<h1>${t('title')}</h1><p>${t('emptyTree')}</p>`;
-  const totals = t('totals', { plugins: catalog.plugins.length, versions, size: humanSize(sizeBytes) });
+  const totals = t('totals', { plugins: catalog.plugins.length, versions, size: formatBytes(sizeBytes) });
   return html`<h1>${t('title')}</h1>
 <p class="lead">${totals}</p>
 ${queryText(query) === '' && addresses(reader, content)}
@@ -139,5 +140,5 @@ ${text !== undefined && html`<p class="about">${text.slice(0, 220)}</p>`}
   }${signer !== undefined && html`<span class="tag good" title="${signer}">${t('signed')}</span>`}${aliased && html`<span class="tag">${t('aliasOf', { version: newest.aliasOf ?? '' })}</span>`}${
     asked !== undefined && html`<span class="tag good">${t('requestsVersion', { version: asked.join(', ') })}</span>`
   }</div>
-<div class="end"><span class="sum"><b>${newest.version}</b>${versions.length > 1 && ` ${t('moreVersions', { count: versions.length - 1 })}`} · ${humanSize(newest.sizeBytes)}</span>${copyButton(t, `url:${folder}${MODULE_FILE}`, t('copyUrl'))}</div></li>`;
+<div class="end"><span class="sum"><b>${newest.version}</b>${versions.length > 1 && ` ${t('moreVersions', { count: versions.length - 1 })}`} · ${formatBytes(newest.sizeBytes)}</span>${copyButton(t, `url:${folder}${MODULE_FILE}`, t('copyUrl'))}</div></li>`;
 }

@@ -1,3 +1,4 @@
+import { MODULE_FILE } from '../../../tree/names.ts';
 import type { HigressReleaseRequests, HigressRequests, RequestedVersion } from '../../higressRequests.ts';
 import type { TreeView } from '../../view/treeView.ts';
 
@@ -10,7 +11,7 @@ export interface ReleaseCoverage {
 
 /** Compares the requests of a release with the paths of the tree. */
 export function coverageOf(view: TreeView, { release, plugins }: HigressReleaseRequests): ReleaseCoverage {
-  const missing = plugins.filter(({ name, version }) => !view.files.has(`/plugins/${name}/${version}/plugin.wasm`));
+  const missing = plugins.filter(({ name, version }) => !view.files.has(`/plugins/${name}/${version}/${MODULE_FILE}`));
   return { release, requested: plugins.length, missing };
 }
 

@@ -1,3 +1,4 @@
+import { formatBytes } from '../../../base/words.ts';
 import type { CatalogPlugin, CatalogVersion } from '../../../tree/catalog/catalog.ts';
 import { MODULE_FILE } from '../../../tree/names.ts';
 import { type HigressRequests, requestedBy } from '../../higressRequests.ts';
@@ -6,7 +7,7 @@ import { categoryName } from '../catalog/selection.ts';
 import type { ReadmeFile } from '../documents/readmeFiles.ts';
 import type { ConfigRow, ConfigSchema, SpecFile } from '../documents/specFile.ts';
 import { inLanguage } from '../documents/specInfo.ts';
-import { day, type Html, html, humanSize } from '../site/html.ts';
+import { day, type Html, html } from '../site/html.ts';
 import type { Language } from '../site/language.ts';
 import { copyButton, labelledField, type Reader } from '../site/layout.ts';
 import type { Translate, WordKey } from '../site/words.ts';
@@ -83,7 +84,7 @@ function use({ t, address, root }: Reader, { facts, version, spec }: PluginConte
 ${labelledField(t, t('sha256Label'), version.sha256)}
 ${oci !== undefined && labelledField(t, t('sourceImage'), oci)}
 ${plugin.name === 'mcp-server' && labelledField(t, t('controllerSetting'), `MCP_SERVER_WASM_IMAGE_URL=${url}`)}
-<p><a class="button" href="${module}" download>${t('download')} (${humanSize(version.sizeBytes)})</a></p></div>
+<p><a class="button" href="${module}" download>${t('download')} (${formatBytes(version.sizeBytes)})</a></p></div>
 <div>${labelledField(t, 'WasmPlugin', wasmPluginText(url, plugin.name, version, spec), { block: true, hint: t('wasmPluginHint') })}</div></div></section>`;
 }
 
@@ -164,7 +165,7 @@ function versions(reader: Reader, { facts, version, changes, rows: shown, page, 
     const module = `${folderOf(root, plugin, each)}${MODULE_FILE}`;
     const here = each === version;
     return html`<tr${here && html` aria-current="true"`}><th scope="row" class="nowrap"><a href="./${each !== newest && `?version=${encodeURIComponent(each.version)}`}">${each.version}</a>${each === newest && html` <span class="tag">${t('newest')}</span>`}${each.aliasOf !== undefined && html` <span class="tag">${t('aliasOf', { version: each.aliasOf })}</span>`}</th>
-<td class="num" data-label="${t('size')}"><a href="${module}" download title="${t('download')} ${each.version}"><span aria-hidden="true">↓ </span>${humanSize(each.sizeBytes)}</a></td>
+<td class="num" data-label="${t('size')}"><a href="${module}" download title="${t('download')} ${each.version}"><span aria-hidden="true">↓ </span>${formatBytes(each.sizeBytes)}</a></td>
 <td data-label="sha256"><code class="digest" title="${each.sha256}">${each.sha256}</code> ${copyButton(t, each.sha256)}</td>
 <td data-label="${t('image')}"><code class="digest" title="${each.digest}">${each.digest}</code></td>
 <td class="nowrap" data-label="${t('created')}">${each.created !== undefined && html`<time datetime="${each.created}">${day(each.created)}</time>`}</td>
@@ -189,6 +190,6 @@ function change(t: Translate, changes: VersionChanges | undefined): Html | false
   const keys = (list: readonly string[]) =>
     html`<code>${list.slice(0, 12).join(', ')}${list.length > 12 && ` … (${list.length})`}</code>`;
   if (sameModule && added.length + removed.length === 0) return html`<p>${t('sameModule', { version: since })}</p>`;
-  const size = sizeBytes === 0 ? '±0 B' : `${sizeBytes > 0 ? '+' : '−'}${humanSize(Math.abs(sizeBytes))}`;
+  const size = sizeBytes === 0 ? '±0 B' : `${sizeBytes > 0 ? '+' : '−'}${formatBytes(Math.abs(sizeBytes))}`;
   return html`<p>${t('since', { version: since })} ${size}${abi !== undefined && `, ABI ${abi}`}</p>${added.length > 0 && html`<p>${t('keysAdded')} ${keys(added)}</p>`}${removed.length > 0 && html`<p>${t('keysRemoved')} ${keys(removed)}</p>`}`;
 }

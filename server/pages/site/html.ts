@@ -46,16 +46,6 @@ export function visible(text: string): string {
   );
 }
 
-/** Returns a size such as `4.1 MB`, in decimal units, as file managers and registries do. */
-export function humanSize(sizeBytes: number): string {
-  let size = sizeBytes;
-  for (const unit of ['B', 'kB', 'MB', 'GB']) {
-    if (size < 1000 || unit === 'GB') return unit === 'B' ? `${size} B` : `${size.toFixed(size < 10 ? 1 : 0)} ${unit}`;
-    size /= 1000;
-  }
-  return `${sizeBytes} B`;
-}
-
 /** Returns `2026-01-15` for a time in ISO 8601, and the text itself if it is another one. */
 export function day(time: string): string {
   return /^\d{4}-\d\d-\d\dT/.test(time) ? time.slice(0, 10) : time;

@@ -1,4 +1,5 @@
 import { similar } from '../../../base/nearest.ts';
+import { MODULE_FILE } from '../../../tree/names.ts';
 import { type HigressRequests, requestedBy } from '../../higressRequests.ts';
 import type { TreeView } from '../../view/treeView.ts';
 import { linesFor } from '../catalog/coverage.ts';
@@ -51,7 +52,7 @@ export function explainMissing(view: TreeView, path: string, higress: HigressReq
   const nearest = plugin === undefined ? similar(name, names).slice(0, MOST_NAMES) : [];
   const asked = version === undefined || higress === undefined ? [] : requestedBy(higress, name, version);
   // A name that neither a release nor the tree knows is probably a slip, for which no line helps.
-  const isModule = version !== undefined && rest.length === 1 && rest[0] === 'plugin.wasm';
+  const isModule = version !== undefined && rest.length === 1 && rest[0] === MODULE_FILE;
   const isReal = asked.length > 0 || plugin !== undefined || nearest.length === 0;
   return {
     kind: plugin === undefined ? 'plugin' : 'version',

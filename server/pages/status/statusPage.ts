@@ -1,6 +1,7 @@
+import { formatBytes } from '../../../base/words.ts';
 import type { Fault } from '../../events.ts';
 import { readTarget } from '../../http/requestTarget.ts';
-import { type Html, html, humanSize } from '../site/html.ts';
+import { type Html, html } from '../site/html.ts';
 import type { Reader } from '../site/layout.ts';
 import type { Translate, WordKey } from '../site/words.ts';
 import { reasonText } from './notFoundPage.ts';
@@ -31,13 +32,13 @@ function figures(t: Translate, { tree, load, server, missingAnswers }: StatusRep
   const reads = load.cacheHits + load.cacheMisses;
   const hits = reads === 0 ? undefined : t('cacheHits', { percent: Math.round((100 * load.cacheHits) / reads) });
   return html`<dl class="facts">
-${tree !== null && fact('plugins', tree.plugins, t('versionsAndSize', { versions: tree.versions, size: humanSize(tree.sizeBytes) }))}
+${tree !== null && fact('plugins', tree.plugins, t('versionsAndSize', { versions: tree.versions, size: formatBytes(tree.sizeBytes) }))}
 ${tree?.changedAt != null && fact('treeChanged', tree.changedAt.slice(0, 10), `${tree.changedAt.slice(11, 16)} UTC`)}
 ${fact('running', load.bodiesRunning, t('queued', { count: load.bodiesWaiting }))}
 ${fact('connections', load.connections)}
 ${fact('missingAnswers', missingAnswers)}
-${fact('cache', humanSize(load.cacheBytes), hits)}
-${fact('memory', humanSize(server.memoryBytes))}</dl>`;
+${fact('cache', formatBytes(load.cacheBytes), hits)}
+${fact('memory', formatBytes(server.memoryBytes))}</dl>`;
 }
 
 function missingSection(reader: Reader, { missing }: StatusReport): Html {
@@ -74,7 +75,7 @@ const SERVED: Readonly<Record<DamagedFile['served'], WordKey>> = {
 function slowSection(t: Translate, slow: StatusReport['slow']): Html {
   const rows = slow.map(
     ({ plugin, version, client, at, durationMs, sentBytes, isCut }) =>
-      html`<tr><th scope="row">${plugin} ${version}</th><td>${isCut ? html`<span class="tag bad">${t('cut')}</span>` : html`<span class="tag warn">${t('slow')}</span>`}</td><td class="num">${(durationMs / 1000).toFixed(1)} s</td><td class="num">${humanSize(sentBytes)}</td><td>${client}</td><td class="nowrap">${at.slice(0, 19).replace('T', ' ')}</td></tr>`,
+      html`<tr><th scope="row">${plugin} ${version}</th><td>${isCut ? html`<span class="tag bad">${t('cut')}</span>` : html`<span class="tag warn">${t('slow')}</span>`}</td><td class="num">${(durationMs / 1000).toFixed(1)} s</td><td class="num">${formatBytes(sentBytes)}</td><td>${client}</td><td class="nowrap">${at.slice(0, 19).replace('T', ' ')}</td></tr>`,
   );
   return html`<h2>${t('slowTitle')}</h2>${table(t('slowTitle'), [t('plugin'), '', t('duration'), t('sent'), t('client'), t('time')], rows)}`;
 }
@@ -86,7 +87,7 @@ function downloadsSection({ t, root }: Reader, { downloads }: StatusReport): Htm
     const others = Object.entries(answers)
       .filter(([status]) => status !== '200')
       .map(([status, count]) => `${status}: ${count}`);
-    return html`<tr><th scope="row"><a href="${link}">${plugin} ${version}</a></th><td class="num" data-label="200">${answers[200] ?? 0}</td><td data-label="${t('otherAnswers')}">${others.join(', ')}</td><td class="num" data-label="${t('sent')}">${humanSize(sentBytes)}</td></tr>`;
+    return html`<tr><th scope="row"><a href="${link}">${plugin} ${version}</a></th><td class="num" data-label="200">${answers[200] ?? 0}</td><td data-label="${t('otherAnswers')}">${others.join(', ')}</td><td class="num" data-label="${t('sent')}">${formatBytes(sentBytes)}</td></tr>`;
   });
   return html`<h2>${t('downloads')}</h2>${table(t('downloads'), [t('plugin'), '200', t('otherAnswers'), t('sent')], rows)}`;
 }
