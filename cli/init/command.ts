@@ -71,12 +71,15 @@ async function run(flags: InitFlags, { parent }: Command): Promise<void> {
  * the target `program` of our own Dockerfile (docs/image.md).
  */
 function dockerfileFor(manifest: string, lockfile: string, version: string): string {
-  return `# An image that serves the plugins of ${manifest}: docker build -t IMAGE .
+  // In the JSON form a name may have spaces.
+  const copied = JSON.stringify([manifest, lockfile, '/context/']);
+  const sync = ['plugin-mirror', 'sync', '--frozen', '--manifest', `/context/${manifest}`, '--tree', '/tmp/plugins'];
+  return `# An image that serves the plugins of the manifest next to this file: docker build -t IMAGE .
 # PROGRAM is the image of plugin-mirror without plugins (docs/image.md, The program without plugins).
 ARG PROGRAM=plugin-mirror:${version}-program
 FROM --platform=$BUILDPLATFORM \${PROGRAM} AS sync
-COPY ${manifest} ${lockfile} /context/
-RUN ["plugin-mirror", "sync", "--frozen", "--manifest", "/context/${manifest}", "--tree", "/tmp/plugins"]
+COPY ${copied}
+RUN ${JSON.stringify(sync)}
 FROM \${PROGRAM}
 COPY --from=sync /tmp/plugins/ /usr/share/nginx/html/plugins/
 `;

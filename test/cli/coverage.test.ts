@@ -249,9 +249,9 @@ describe('init', () => {
     assert.deepEqual(rest, {}, 'no $schema that leads nowhere');
     assert.deepEqual([registry, Object.keys(plugins)], ['harbor.local/hub', ['key-auth', 'key-rate-limit']]);
     const { releases } = await readHigressData();
-    const dockerfile = await scene.run(['init', '--dockerfile', '--manifest', 'lists/mine.json']);
+    const dockerfile = await scene.run(['init', '--dockerfile', '--manifest', 'lists/my own.json']);
     assert.match(dockerfile.stdout, /^ARG PROGRAM=plugin-mirror:\d+\.\d+\.\d+-program$/m);
-    assert.match(dockerfile.stdout, /^COPY mine\.json mine\.lock\.json \/context\/$/m);
+    assert.match(dockerfile.stdout, /^COPY \["my own\.json","my own\.lock\.json","\/context\/"\]$/m);
     assert.equal(dockerfile.stdout.match(/^(?:ARG|FROM|COPY|RUN) /gm)?.length, 6);
     const { stdout } = await scene.run(['init', '--list']);
     assert.deepEqual(

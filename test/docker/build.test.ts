@@ -129,13 +129,16 @@ describe('docker build', { skip: withoutDocker() }, () => {
     await context.build('--target', 'program', '--tag', program, '--push');
     const folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-dockerfile-'));
     t.after(() => rm(folder, { recursive: true }));
-    await writeFile(join(folder, 'mine.json'), JSON.stringify({ registry: registry.host, plugins: { one: '1.0.0' } }));
+    await writeFile(
+      join(folder, 'my own.json'),
+      JSON.stringify({ registry: registry.host, plugins: { one: '1.0.0' } }),
+    );
     const cli = join(import.meta.dirname, '../../dist/cli/main.js');
-    const words = ['--manifest', 'mine.json', '--tree', join(folder, 'plugins'), '--cache-size', '0'];
+    const words = ['--manifest', 'my own.json', '--tree', join(folder, 'plugins'), '--cache-size', '0'];
     await run(process.execPath, [cli, 'sync', '--no-frozen', ...words], folder);
     await writeFile(
       join(folder, 'Dockerfile'),
-      `${await run(process.execPath, [cli, 'init', '--dockerfile', '--manifest', 'mine.json'], folder)}\n`,
+      `${await run(process.execPath, [cli, 'init', '--dockerfile', '--manifest', 'my own.json'], folder)}\n`,
     );
     const out = join(folder, 'image');
     await docker(
