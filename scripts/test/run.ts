@@ -35,7 +35,7 @@ const runsOne = args.includes('--one');
 const words = args.filter(arg => !arg.startsWith('--'));
 const options = args.filter(arg => arg.startsWith('--') && arg !== '--all' && arg !== '--one');
 // Most of a test's time is waiting.
-const concurrency = availableParallelism() + 1;
+const concurrency = availableParallelism() + 2;
 
 const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
   .filter(name => name.endsWith('.test.ts'))

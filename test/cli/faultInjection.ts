@@ -32,7 +32,7 @@ export interface Trial {
   readonly name: string;
   /** They meet this trial's own requests alone. */
   readonly rules?: readonly FaultRule[];
-  /** Blob bytes on the wire, as a multiple of what is needed. Default 1.02: what was under way at a break. */
+  /** Blob bytes on the wire, as a multiple of what is needed. Default 1.04: what was on its way at a break. */
   readonly bytes?: number;
   /** Requests, tokens and redirects included. Default 24; an undisturbed run without either has 6. */
   readonly requests?: number;
@@ -190,7 +190,8 @@ async function judge(course: Course, { about, index }: NumberedTrial): Promise<v
   if (plugins.every(({ status }) => status === 'fetched')) assert.equal(ran.code, 0, ran.stderr);
   const { bytes, requests } = billOf(course, index);
   const needed = neededBytes(index);
-  assert.ok(bytes <= needed * (about.bytes ?? 1.02), `${bytes} bytes travelled, ${needed} were needed`);
+  // An RST early in each of a plugin's three blobs may take back all that came before it.
+  assert.ok(bytes <= needed * (about.bytes ?? 1.04), `${bytes} bytes travelled, ${needed} were needed`);
   assert.ok(requests <= (about.requests ?? 24), `${requests} requests`);
   await arranged.after?.(ran);
 }
