@@ -21,6 +21,19 @@ function unescaped(page: string): string {
   return page.replace(/&(?:lt|gt|quot|#39|amp);/g, entity => characters[entity as keyof typeof characters]);
 }
 
+/** A module of an export section, and a code section of `codeBytes` after it. */
+function moduleExporting(names: readonly string[], codeBytes = 0): Buffer {
+  const number = (value: number) =>
+    [0, 7, 14, 21, 28].map(shift => ((value >>> shift) & 0x7f) | (shift === 28 ? 0 : 0x80));
+  const section = (id: number, body: Uint8Array) => Buffer.concat([Buffer.from([id, ...number(body.length)]), body]);
+  const exports = names.flatMap(name => [...number(name.length), ...Buffer.from(name), 0, 0]);
+  const sections = [
+    section(7, Buffer.from([...number(names.length), ...exports])),
+    section(10, Buffer.alloc(codeBytes)),
+  ];
+  return Buffer.concat([Buffer.from('\0asm\x01\0\0\0', 'latin1'), ...sections]);
+}
+
 describe("a plugin's page", () => {
   test('has what people copy', async t => {
     const { port } = await serve(t, TREE);
@@ -74,6 +87,38 @@ describe("a plugin's page", () => {
       (await ask(port, '/catalog/ai-proxy/?version=2.0.1')).body.toString(),
       /<code>ai-proxy<\/code> 2\.0\.1/,
     );
+  });
+
+  test('names the exports that a version has more or fewer than the one before', async t => {
+    const common = ['memory', '_initialize'];
+    const modules = [
+      moduleExporting([...common, 'proxy_abi_version_0_2_0', 'malloc']),
+      moduleExporting(
+        [...common, 'proxy_abi_version_0_2_1', 'proxy_on_memory_allocate', '<b>x</b>'.repeat(20)],
+        3_000_000,
+      ),
+      // Too many to compare, malformed, and no module at all.
+      moduleExporting(Array.from({ length: 9000 }, (_, at) => `export_${at}`)),
+      moduleExporting(common).fill(0xff, 20, 24),
+      Buffer.from('\0asm\x01\0\0\0\x4d\x00', 'latin1'),
+      Buffer.from('not a module'),
+      moduleExporting(common),
+      moduleExporting([...common, ...Array.from({ length: 13 }, (_, at) => `run_${at}`)]),
+    ];
+    const versions = modules.map((bytes, at) => ({ name: 'a', version: `1.${at}.0`, bytes }));
+    const { port } = await serve(t, await makeTree(t, versions));
+    const page = (await ask(port, '/catalog/a/')).body.toString();
+    const shown = [...page.matchAll(/(New|Removed) exports: <code>([^<]*)<\/code>/g)].map(([, how, names]) => [
+      how,
+      names,
+    ]);
+    assert.deepEqual(shown, [
+      ['New', `${Array.from({ length: 12 }, (_, at) => `run_${at}`).join(', ')} … (13)`],
+      ['New', `proxy_abi_version_0_2_1, proxy_on_memory_allocate, ${'&lt;b&gt;x&lt;/b&gt;'.repeat(12)}&lt;b&gt;x`],
+      ['Removed', 'proxy_abi_version_0_2_0, malloc'],
+    ]);
+    const chinese = (await ask(port, '/catalog/a/', { headers: ['Accept-Language: zh'] })).body.toString();
+    assert.match(chinese, /移除导出： <code>proxy_abi_version_0_2_0, malloc<\/code>/);
   });
 
   test('lists twenty versions a page', async t => {

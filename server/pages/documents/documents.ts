@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { CatalogVersion } from '../../../tree/catalog/catalog.ts';
+import { MODULE_FILE } from '../../../tree/names.ts';
 import { readRegular } from '../../../tree/regularFile.ts';
 import { isPlain } from '../../view/treeView.ts';
 import { DocumentParser } from './documentParser.ts';
+import { readExportNames } from './moduleExports.ts';
 import type { RenderedReadme } from './readme.ts';
 import { MOST_SPEC_BYTES, type SpecFile } from './specFile.ts';
 import { infoBlock, infoOf, MOST_INFO_CHARACTERS, type SpecInfo } from './specInfo.ts';
@@ -14,6 +16,7 @@ const MOST_README_BYTES = 4 * 1024 * 1024;
 const MOST_CHARACTERS_HERE = 1500;
 const MOST_SPECS = 64;
 const MOST_READMES = 8;
+const MOST_EXPORT_LISTS = 64;
 
 /** Reads documents of the tree, which come from images and may contain anything. Parsed ones are kept by their sha256. */
 export class Documents {
@@ -21,6 +24,7 @@ export class Documents {
   readonly #parser = new DocumentParser();
   readonly #specs = new Recent<SpecFile | undefined>(MOST_SPECS);
   readonly #readmes = new Recent<RenderedReadme | undefined>(MOST_READMES);
+  readonly #exports = new Recent<ReadonlySet<string> | undefined>(MOST_EXPORT_LISTS);
 
   /** @param rootOf returns the folder of the tree */
   constructor(rootOf: () => string) {
@@ -54,6 +58,22 @@ export class Documents {
     const { text, sha256 } = read;
     return this.#readmes.get(sha256, () => this.#parser.parse('readme', text));
   }
+
+  /**
+   * Returns the names that a version's module exports; undefined if it cannot be read. The file is not hashed, because modules
+   * have tens of MB: one whose size is right may have other exports than the module of the catalog.
+   */
+  async exports(
+    plugin: string,
+    { version, sha256, sizeBytes }: CatalogVersion,
+  ): Promise<ReadonlySet<string> | undefined> {
+    if (!isPlain(plugin) || !isPlain(version)) return undefined;
+    const path = `${this.#rootOf()}/${plugin}/${version}/${MODULE_FILE}`;
+    const names = await this.#exports.get(sha256, () => readExportNames(path, sizeBytes));
+    // The next page may find the file repaired.
+    if (names === undefined) this.#exports.forget(sha256);
+    return names;
+  }
 }
 
 /** The values that were used last. Callers that want the same one at the same time share it. */
@@ -72,6 +92,10 @@ class Recent<Value> {
     const [oldest] = this.#values.keys();
     if (this.#values.size > this.#capacity && oldest !== undefined) this.#values.delete(oldest);
     return value;
+  }
+
+  forget(key: string): void {
+    this.#values.delete(key);
   }
 }
 

@@ -5,31 +5,46 @@ import type { SpecFile } from '../documents/specFile.ts';
 export interface VersionChanges {
   readonly since: string;
   readonly sizeBytes: number;
-  readonly added: readonly string[];
-  readonly removed: readonly string[];
+  /** Keys of the configuration. */
+  readonly keys: Difference;
+  /** Names that the modules export. */
+  readonly exports: Difference;
   /** `0.2.0 → 0.2.1`; absent if both have the same ABI. */
   readonly abi?: string;
   readonly sameModule: boolean;
 }
 
-/** Compares two versions and the keys of their configuration, where both have a spec.yaml that can be read. */
-export function changesBetween(
-  before: { readonly version: CatalogVersion; readonly spec: SpecFile | undefined },
-  after: { readonly version: CatalogVersion; readonly spec: SpecFile | undefined },
-): VersionChanges {
-  const [old, now] = [keysOf(before.spec), keysOf(after.spec)];
+interface Difference {
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+}
+
+export interface ComparedVersion {
+  readonly version: CatalogVersion;
+  readonly spec: SpecFile;
+  /** Undefined if the module cannot be read. */
+  readonly exports: ReadonlySet<string> | undefined;
+}
+
+/** Compares two versions. Keys are compared if both have a spec.yaml that can be read, exports if both modules can. */
+export function changesBetween(before: ComparedVersion, after: ComparedVersion): VersionChanges {
   const [from, to] = [before.version.abi, after.version.abi];
   return {
     since: before.version.version,
     sizeBytes: after.version.sizeBytes - before.version.sizeBytes,
-    added: old === undefined || now === undefined ? [] : [...now].filter(key => !old.has(key)),
-    removed: old === undefined || now === undefined ? [] : [...old].filter(key => !now.has(key)),
+    keys: difference(keysOf(before.spec), keysOf(after.spec)),
+    exports: difference(before.exports, after.exports),
     ...(from === to ? {} : { abi: `${from ?? '?'} → ${to ?? '?'}` }),
     sameModule: before.version.sha256 === after.version.sha256,
   };
 }
 
-function keysOf(spec: SpecFile | undefined): ReadonlySet<string> | undefined {
-  if (spec === undefined || spec.fault !== undefined) return undefined;
-  return new Set([...(spec.config?.rows ?? []), ...(spec.routeConfig?.rows ?? [])].map(({ key }) => key));
+function difference(old: ReadonlySet<string> | undefined, now: ReadonlySet<string> | undefined): Difference {
+  if (old === undefined || now === undefined) return { added: [], removed: [] };
+  return { added: [...now].filter(name => !old.has(name)), removed: [...old].filter(name => !now.has(name)) };
+}
+
+function keysOf({ fault, config, routeConfig }: SpecFile): ReadonlySet<string> | undefined {
+  if (fault !== undefined) return undefined;
+  return new Set([...(config?.rows ?? []), ...(routeConfig?.rows ?? [])].map(({ key }) => key));
 }

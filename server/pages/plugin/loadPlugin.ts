@@ -6,10 +6,10 @@ import { type ReadmeFile, readmesOf } from '../documents/readmeFiles.ts';
 import { Html } from '../site/html.ts';
 import type { Language } from '../site/language.ts';
 import type { Reader } from '../site/layout.ts';
-import { changesBetween, type VersionChanges } from './changes.ts';
+import { type ComparedVersion, changesBetween, type VersionChanges } from './changes.ts';
 import { type PluginReadme, pluginBody } from './pluginPage.ts';
 
-/** Each row needs its spec.yaml and that of the version before. */
+/** Each row needs the spec.yaml and the exports of its version and of the one before. */
 const VERSIONS_PER_PAGE = 20;
 
 export interface PluginQuery {
@@ -65,9 +65,17 @@ export class PluginLoader {
     for (const version of rows) {
       const before = own[(indexes.get(version) ?? 0) - 1];
       if (before === undefined) continue;
-      const [old, now] = await Promise.all([before, version].map(each => this.#documents.spec(plugin.name, each)));
-      changes.set(version, changesBetween({ version: before, spec: old }, { version, spec: now }));
+      const [old, now] = await Promise.all([this.#compared(plugin, before), this.#compared(plugin, version)]);
+      changes.set(version, changesBetween(old, now));
     }
     return changes;
+  }
+
+  async #compared({ name }: CatalogPlugin, version: CatalogVersion): Promise<ComparedVersion> {
+    const [spec, exports] = await Promise.all([
+      this.#documents.spec(name, version),
+      this.#documents.exports(name, version),
+    ]);
+    return { version, spec, exports };
   }
 }

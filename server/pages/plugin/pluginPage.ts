@@ -186,10 +186,18 @@ function pageLinks(
 
 function change(t: Translate, changes: VersionChanges | undefined): Html | false {
   if (changes === undefined) return false;
-  const { since, sizeBytes, added, removed, abi, sameModule } = changes;
-  const keys = (list: readonly string[]) =>
-    html`<code>${list.slice(0, 12).join(', ')}${list.length > 12 && ` … (${list.length})`}</code>`;
-  if (sameModule && added.length + removed.length === 0) return html`<p>${t('sameModule', { version: since })}</p>`;
+  const { since, sizeBytes, keys, exports, abi, sameModule } = changes;
+  const names = (label: WordKey, list: readonly string[]) =>
+    list.length > 0 &&
+    html`<p>${t(label)} <code>${list
+      .slice(0, MOST_NAMES)
+      .map(name => name.slice(0, MOST_NAME_CHARACTERS))
+      .join(', ')}${list.length > MOST_NAMES && ` … (${list.length})`}</code></p>`;
+  const lists = html`${names('keysAdded', keys.added)}${names('keysRemoved', keys.removed)}${names('exportsAdded', exports.added)}${names('exportsRemoved', exports.removed)}`;
+  if (sameModule) return html`<p>${t('sameModule', { version: since })}</p>${lists}`;
   const size = sizeBytes === 0 ? '±0 B' : `${sizeBytes > 0 ? '+' : '−'}${formatBytes(Math.abs(sizeBytes))}`;
-  return html`<p>${t('since', { version: since })} ${size}${abi !== undefined && `, ABI ${abi}`}</p>${added.length > 0 && html`<p>${t('keysAdded')} ${keys(added)}</p>`}${removed.length > 0 && html`<p>${t('keysRemoved')} ${keys(removed)}</p>`}`;
+  return html`<p>${t('since', { version: since })} ${size}${abi !== undefined && `, ABI ${abi}`}</p>${lists}`;
 }
+
+const MOST_NAMES = 12;
+const MOST_NAME_CHARACTERS = 100;
