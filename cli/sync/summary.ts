@@ -58,9 +58,7 @@ export function renderFigures(report: SyncReport, { color, treeDir, isLive = fal
     ...(isLive ? renderNew(report.outcomes, paint) : []),
     ...renderUpdates(report.outcomes, paint),
     ...renderExtras(report.extras),
-    ...(isLive && failed
-      ? [`${arrow} plugin-mirror doctor tests the way to each registry; run sync again afterwards.`]
-      : []),
+    ...(isLive && failed ? [`${arrow} Then run sync again: it fetches only what is missing.`] : []),
     last,
     ...(isLive && !failed && counts.fetched > 0 ? [`${arrow} ${serveCommand(treeDir)}`] : []),
   ];
