@@ -99,6 +99,8 @@ export interface ServerOptions extends Partial<Constants> {
   readonly accessLog?: 'all' | 'json' | 'errors';
   /** Writes lines of the access log. Default: no access log. */
   readonly writeAccessLog?: (text: string) => Promise<void>;
+  /** The lockfile that the tree was made from, for /status. Default: none. */
+  readonly lockFile?: string;
   /** Default: plain HTTP. */
   readonly tls?: TlsFilesSettings;
   /** Required from every client for everything but the health checks. Default: none. */
@@ -114,6 +116,7 @@ export interface ServerOptions extends Partial<Constants> {
 
 type WithoutDefault =
   | 'images'
+  | 'lockFile'
   | 'writeAccessLog'
   | 'tls'
   | 'credentials'
@@ -139,8 +142,17 @@ export function resolveOptions(options: ServerOptions): ServerSettings {
 /** Returns the options for /status, by their names. Secrets are replaced. */
 export function shownOptions(settings: ServerSettings): Readonly<Record<string, unknown>> {
   const { treeDir, host, port, basePath, urlPatterns, latest, encoding, cacheBytes, maxDownloads } = settings;
-  const { stallTimeoutMs, trustedProxies, sharedAddresses, images, writeAccessLog, accessLog, tls, credentials } =
-    settings;
+  const {
+    stallTimeoutMs,
+    trustedProxies,
+    sharedAddresses,
+    images,
+    lockFile,
+    writeAccessLog,
+    accessLog,
+    tls,
+    credentials,
+  } = settings;
   return {
     tree: treeDir,
     host,
@@ -155,6 +167,7 @@ export function shownOptions(settings: ServerSettings): Readonly<Record<string, 
     trustedProxies,
     sharedAddresses,
     images: images ?? null,
+    lock: lockFile ?? null,
     accessLog: writeAccessLog === undefined ? 'off' : accessLog,
     tls: tls ?? null,
     authToken: credentials?.token === undefined ? null : '***',

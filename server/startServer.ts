@@ -288,6 +288,7 @@ function lazyPages(
   const onFailure = (url: string, error: unknown): void => onEvent({ kind: 'failure', url, error });
   const sources = {
     options: shownOptions(settings),
+    lockFile: settings.lockFile,
     notReady: () => status.notReady(),
     gauges: () => status.gauges(),
     contents: () => store.contents,

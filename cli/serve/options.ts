@@ -66,6 +66,7 @@ export const SERVE_OPTIONS = {
     'that password; PLUGIN_MIRROR_AUTH_PASSWORD may hold it instead',
   ),
   status: choice('--status <when>', 'serve /status and /status.json', ['on', 'off'], 'on'),
+  lock: file('--lock <file>', 'the manifest.lock.json that the tree was made from: /status shows its digest'),
   logLevel: choice('--log-level <level>', 'least level of messages on stderr', ['error', 'warn', 'info'], 'info'),
   logFormat: choice(
     '--log-format <format>',

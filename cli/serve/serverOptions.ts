@@ -30,6 +30,7 @@ export function serverOptions(
     sharedAddresses: flags.sharedAddress ?? [],
     ...(flags.accessLog === 'off' ? {} : { accessLog: flags.accessLog }),
     ...(flags.images === undefined ? {} : { images: flags.images }),
+    ...(flags.lock === undefined ? {} : { lockFile: flags.lock }),
     ...(tls === undefined ? {} : { tls }),
     ...(credentials === undefined ? {} : { credentials }),
   };

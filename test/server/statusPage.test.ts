@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { symlink, writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { readHigress } from '../../cli/serve/higress.ts';
 import { Troubles } from '../../server/observe/troubles.ts';
 import { ask, serve, until } from './client.ts';
-import { emptyFolder, makeTree, wasm } from './tree.ts';
+import { emptyFolder, makeTree, sha256, wasm } from './tree.ts';
 
 const bytes = wasm(3000);
 const PLAN = [
@@ -78,6 +78,24 @@ describe('/status', () => {
     const page = (await ask(port, '/status', { headers })).body.toString();
     assert.match(page, /cors\/2\.0\.4\/plugin\.wasm/);
     for (const text of [json, page]) assert.doesNotMatch(text, /very-secret-token|hidden-word/);
+  });
+
+  test('shows the digests of the tree and of its lockfile', async t => {
+    const tree = await makeTree(t, PLAN);
+    const lockFile = join(await emptyFolder(t), 'manifest.lock.json');
+    const { port } = await serve(t, tree, { lockFile });
+    const report = async () => JSON.parse((await ask(port, '/status.json')).body.toString());
+    assert.deepEqual((await report()).lockfile, { path: lockFile, digest: null });
+    assert.match((await ask(port, '/status')).body.toString(), /Lockfile<\/th><td class="key"><code>cannot be read/);
+    await writeFile(`${lockFile}.1`, '{}\n');
+    await symlink(`${lockFile}.1`, lockFile);
+    const digest = `sha256:${sha256('{}\n')}`;
+    assert.deepEqual((await report()).lockfile, { path: lockFile, digest });
+    const page = (await ask(port, '/status')).body.toString();
+    for (const shown of [digest, (await report()).tree.digest])
+      assert.ok(page.includes(`<code>${shown}</code>`), shown);
+    const without = await serve(t, tree);
+    assert.equal(JSON.parse((await ask(without.port, '/status.json')).body.toString()).lockfile, null);
   });
 
   test('can be switched off, and works without a tree', async t => {

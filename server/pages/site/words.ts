@@ -134,6 +134,8 @@ const WORDS = {
   sameModule: ['Same module as {version}', '模块与 {version} 相同'],
   keysAdded: ['New keys:', '新增配置项：'],
   keysRemoved: ['Removed keys:', '移除配置项：'],
+  lockfile: ['Lockfile', '锁文件'],
+  lockfileUnreadable: ['cannot be read', '无法读取'],
   exportsAdded: ['New exports:', '新增导出：'],
   exportsRemoved: ['Removed exports:', '移除导出：'],
   notFound: ['Not found', '未找到'],

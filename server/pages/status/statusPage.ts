@@ -92,7 +92,7 @@ function downloadsSection({ t, root }: Reader, { downloads }: StatusReport): Htm
   return html`<h2>${t('downloads')}</h2>${table(t('downloads'), [t('plugin'), '200', t('otherAnswers'), t('sent')], rows)}`;
 }
 
-function optionsSection(t: Translate, { options, server, tree }: StatusReport): Html {
+function optionsSection(t: Translate, { options, server, tree, lockfile }: StatusReport): Html {
   const values: [string, unknown][] = [
     ['plugin-mirror', server.version],
     ['Node.js', server.node],
@@ -102,6 +102,7 @@ function optionsSection(t: Translate, { options, server, tree }: StatusReport): 
           [t('tree'), tree.digest],
           ['sha256 index.json', tree.indexSha256],
         ] as [string, unknown][])),
+    ...(lockfile === null ? [] : [[t('lockfile'), lockfile.digest ?? t('lockfileUnreadable')] as [string, unknown]]),
     ...Object.entries(options),
   ];
   const rows = values.map(

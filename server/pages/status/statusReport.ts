@@ -1,6 +1,8 @@
+import { realpath } from 'node:fs/promises';
 import process from 'node:process';
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { MODULE_FILE } from '../../../tree/names.ts';
+import { hashFile, openRegular } from '../../../tree/regularFile.ts';
 import type { Content } from '../../content/content.ts';
 import type { Fault } from '../../events.ts';
 import type { HigressRequests } from '../../higressRequests.ts';
@@ -12,6 +14,8 @@ import { explainMissing, type MissingReason } from './explainMissing.ts';
 
 const MOST_MISSING = 100;
 const MOST_DAMAGED = 200;
+/** That of 5000 versions has about 5 MB. */
+const MOST_LOCKFILE_BYTES = 64 * 1024 * 1024;
 
 /** What /status shows, and the format of /status.json. Times are in ISO 8601. */
 export interface StatusReport {
@@ -35,6 +39,12 @@ export interface StatusReport {
     readonly loadedAt: string;
     /** When index.json last changed. */
     readonly changedAt: string | null;
+  } | null;
+  /** The lockfile of --lock; null without the option. */
+  readonly lockfile: {
+    readonly path: string;
+    /** `sha256:…` of the file as it is now; null if it cannot be read. */
+    readonly digest: string | null;
   } | null;
   readonly load: Gauges;
   readonly missing: readonly MissingEntry[];
@@ -76,6 +86,7 @@ export interface StatusSources {
   readonly programVersion: string;
   readonly basePath: string;
   readonly options: Readonly<Record<string, unknown>>;
+  readonly lockFile: string | undefined;
   readonly notReady: () => string | undefined;
   readonly gauges: () => Gauges;
   readonly contents: () => Iterable<Content>;
@@ -108,6 +119,7 @@ export async function makeStatusReport(
       memoryBytes: process.memoryUsage.rss(),
     },
     tree: view === undefined ? null : treeOf(view),
+    lockfile: sources.lockFile === undefined ? null : await lockfileOf(sources.lockFile),
     load: sources.gauges(),
     missing,
     missingAnswers: troubles.missingAnswers,
@@ -130,6 +142,23 @@ function treeOf(view: TreeView): NonNullable<StatusReport['tree']> {
     loadedAt: isoTime(loadedAtMs),
     changedAt: index === undefined ? null : isoTime(index.changedAtMs),
   };
+}
+
+/** The file may be replaced while the server runs, as the tree may. In a Kubernetes volume it is a link. */
+async function lockfileOf(path: string): Promise<StatusReport['lockfile']> {
+  const digest = await digestOf(path).catch(() => null);
+  return { path, digest };
+}
+
+async function digestOf(path: string): Promise<string | null> {
+  const file = await openRegular(await realpath(path));
+  if (typeof file !== 'object') return null;
+  try {
+    const { size } = await file.stat();
+    return size > MOST_LOCKFILE_BYTES ? null : `sha256:${(await hashFile(file, size)).sha256}`;
+  } finally {
+    await file.close();
+  }
 }
 
 /** Returns the path as the pages see it: decoded, without the base path. */
