@@ -96,7 +96,7 @@ export class Connections {
     if (connection === undefined) return;
     connection.isNew = false;
     if (connection.isEnding) {
-      if (++connection.ignored > MAX_WAITING_REQUESTS) socket.destroy();
+      if (++connection.ignored > MAX_WAITING_REQUESTS) this.#cut(socket);
     } else if (connection.response === undefined) this.#begin(socket, connection, { request, response }, answer);
     else if (connection.waiting.length < MAX_WAITING_REQUESTS && this.#waiting < MAX_WAITING_IN_TOTAL) {
       connection.waiting.push({ request, response });
@@ -104,8 +104,18 @@ export class Connections {
       socket.pause();
     } else {
       connection.isEnding = true;
-      socket.destroy();
+      this.#cut(socket);
     }
+  }
+
+  /**
+   * Destroys a connection from within its parser. Node would still parse the rest of what it has read: up to 64 KiB, in which
+   * a flood has thousands of requests. A parser whose `onIncoming` returns 2 ("another protocol follows") stops there.
+   */
+  #cut(socket: Socket): void {
+    const parser: unknown = Reflect.get(socket, 'parser');
+    if (typeof parser === 'object' && parser !== null && 'onIncoming' in parser) parser.onIncoming = () => 2;
+    socket.destroy();
   }
 
   /** The answer under way is the last one of its connection. */

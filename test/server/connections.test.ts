@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import { isNetwork, plainAddress, shareKeys } from '../../server/clientAddress.ts';
+import { Connections } from '../../server/connections/connections.ts';
 import { ask, metric, readAll, sendRaw, serve, until } from './client.ts';
 import { sharedTree, wasm } from './tree.ts';
 
@@ -50,6 +51,23 @@ describe('one request at a time is under way on a connection', () => {
     const got = await readAll(socket.resume());
     assert.ok(got.length < SIZE, `got ${got.length}`);
     await until('closed', async () => (await metric(port, 'connections')) === 1);
+  });
+
+  test('the rest of a flood is not even parsed', async t => {
+    const { port } = await serve(t, TREE);
+    let taken = 0;
+    const original = Connections.prototype.take;
+    t.mock.method(Connections.prototype, 'take', function (this: Connections, ...args: Parameters<typeof original>) {
+      taken++;
+      original.apply(this, args);
+    });
+    const socket = connect(port, '127.0.0.1').pause();
+    socket.on('error', () => {});
+    socket.write(get('/healthz').repeat(1000));
+    await readAll(socket.resume());
+    assert.ok(taken <= 18, `${taken} requests were taken`);
+    // Node keeps parsers for later connections.
+    assert.equal(answersIn(await sendRaw(port, get(SMALL).repeat(3) + get(SMALL, 'close'))), 4);
   });
 
   test('a flood of requests whose answers are not taken leaves the server free for others', async t => {
