@@ -22,8 +22,10 @@ ARG NPM_REGISTRY=
 ARG MANIFEST=manifest.json
 # A release of Higress, such as 2.2.5, instead of a manifest: the plugins that its Console and Controller request.
 ARG HIGRESS=
-# A bundle inside the build context (`plugin-mirror bundle`): the plugins come from it, and from no network.
-ARG BUNDLE=
+# A bundle inside the build context (`plugin-mirror bundle`) whose images the server offers at /v2/, next to the plugins.
+ARG IMAGES=
+# A bundle inside the build context: the plugins come from it, and from no network.
+ARG BUNDLE=${IMAGES}
 # sha256:… of the lockfile and the tree digest (`tree` in index.json), for the labels. The build fails if they are different.
 ARG LOCK_DIGEST=
 ARG TREE_DIGEST=
@@ -34,6 +36,7 @@ ARG CA_FILE
 ARG MANIFEST
 ARG HIGRESS
 ARG BUNDLE
+ARG IMAGES
 ARG LOCK_DIGEST
 RUN --mount=type=bind,target=/context sh /context/scripts/image/checkArguments.sh /context && touch /arguments-are-good
 
@@ -122,6 +125,13 @@ RUN --mount=type=bind,from=tree,target=/tree sh /imageTree.sh /tree /layers usr/
 FROM --platform=$BUILDPLATFORM scratch AS verified
 COPY --from=divided /layers/*/usr/share/nginx/html/plugins/ /
 
+# The bundle for `serve --images`. The build fails unless all of it is there and undamaged.
+FROM app AS images
+COPY --from=arguments /arguments-are-good /
+ARG IMAGES
+COPY scripts/image/imageBundle.sh /
+RUN --mount=type=bind,target=/context sh /imageBundle.sh /root-of-images opt/plugin-mirror/images
+
 # Node.js, bash, cat and the libraries they need, out of the base image of the target platform. Without npm, apt and perl.
 FROM ${NODE_IMAGE} AS base
 FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS runtime
@@ -163,8 +173,12 @@ CMD ["serve"]
 FROM program
 ARG LOCK_DIGEST
 ARG TREE_DIGEST
+ARG IMAGES
 LABEL plugin-mirror.lock-digest="${LOCK_DIGEST}" \
       plugin-mirror.tree-digest="${TREE_DIGEST}"
+# Empty is the same as unset.
+ENV PLUGIN_MIRROR_IMAGES=${IMAGES:+/opt/plugin-mirror/images}
+COPY --link --from=images /root-of-images/ /
 COPY --link --from=divided /layers/00/ /
 COPY --link --from=divided /layers/01/ /
 COPY --link --from=divided /layers/02/ /

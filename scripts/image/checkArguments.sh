@@ -1,6 +1,6 @@
 #!/bin/sh
 # Refuses build arguments that cannot work, in the first step of a Docker build. The arguments are the variables MANIFEST, HIGRESS,
-# BUNDLE, CA_FILE and LOCK_DIGEST.
+# BUNDLE, IMAGES, CA_FILE and LOCK_DIGEST.
 # Usage: checkArguments.sh CONTEXT
 set -eu
 context=$(readlink -f "$1")
@@ -9,15 +9,46 @@ fail() {
   exit 2
 }
 
-# inside ARGUMENT FILE: the file exists in the build context.
-inside() {
+# below ARGUMENT PATH: the path is below the root of the build context, as `real`.
+below() {
   case $2 in /*) fail "$1=$2 is an absolute path. Expected the path of a file in the build context, relative to its root." ;; esac
   real=$(readlink -m "$context/$2")
   case $real in
   "$context"/*) ;;
   *) fail "$1=$2 is outside of the build context. Copy the file into the folder that you pass to docker build, and give its path there." ;;
   esac
-  [ -f "$real" ] || { [ "$1" = BUNDLE ] && [ -f "$real/oci-layout" ]; } || fail "$1=$2 is not in the build context. Check the path, and that .dockerignore does not leave it out."
+}
+absent() {
+  fail "$1=$2 is not in the build context. Check the path, and that .dockerignore does not leave it out."
+}
+
+# inside ARGUMENT FILE: the file exists in the build context.
+inside() {
+  below "$1" "$2"
+  [ -f "$real" ] || absent "$1" "$2"
+}
+
+# layout ARGUMENT PATH: the path is a bundle, as `sync --from` takes it: a tar, one of its parts, its .sha256 file, or a folder.
+layout() {
+  below "$1" "$2"
+  if [ -d "$real" ]; then
+    [ -f "$real/oci-layout" ] || fail "$1=$2 is not a bundle: the folder has no oci-layout. Make one with plugin-mirror bundle."
+    return
+  fi
+  if [ ! -f "$real" ]; then
+    [ ! -f "$real.001" ] || fail "$1=$2 is not in the build context, but its parts are. Name the first one: $1=$2.001"
+    absent "$1" "$2"
+  fi
+  first=$real
+  case $real in
+  *.sha256) first=${real%.*} ;;
+  *.[0-9][0-9][0-9] | *.[0-9][0-9][0-9][0-9] | *.[0-9][0-9][0-9][0-9][0-9]) first=${real%.*}.001 ;;
+  esac
+  [ -f "$first" ] || first=${real%.*}.001
+  [ -f "$first" ] || fail "$1=$2 is in the build context, but ${first#"$context"/} is not. Copy the whole bundle into it."
+  # Through a pipe, tar does not decompress. A part ends in the middle of a file, so the exit code of tar does not count.
+  cat "$first" 2>/dev/null | tar -tf - 2>/dev/null | grep -Eqx '(\./)?oci-layout' ||
+    fail "$1=$2 is not a bundle: it is no uncompressed tar file with an oci-layout. Make one with plugin-mirror bundle."
 }
 
 if [ -n "${HIGRESS:-}" ]; then
@@ -32,12 +63,12 @@ if [ -n "${HIGRESS:-}" ]; then
 elif [ -z "${BUNDLE:-}" ] || [ "${MANIFEST:-manifest.json}" != manifest.json ]; then
   inside MANIFEST "${MANIFEST:-manifest.json}"
 fi
+[ -z "${IMAGES:-}" ] || layout IMAGES "$IMAGES"
 if [ -n "${BUNDLE:-}" ]; then
+  [ -z "${HIGRESS:-}" ] || [ "$BUNDLE" != "${IMAGES:-}" ] ||
+    fail "HIGRESS=$HIGRESS and IMAGES=$IMAGES contradict each other: the plugins come from the bundle. Give one of them, or an empty BUNDLE= as well, so that the bundle is only served."
   [ -z "${HIGRESS:-}" ] || fail "HIGRESS=$HIGRESS and BUNDLE=$BUNDLE contradict each other. Give one of them."
-  inside BUNDLE "$BUNDLE"
-  case $BUNDLE in
-  *.tar) tar -tf "$context/$BUNDLE" oci-layout >/dev/null 2>&1 || fail "BUNDLE=$BUNDLE is not a bundle: it is no tar file with an oci-layout. Make one with plugin-mirror bundle." ;;
-  esac
+  layout BUNDLE "$BUNDLE"
 fi
 [ -z "${CA_FILE:-}" ] || inside CA_FILE "$CA_FILE"
 

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import { assertSameBytes } from '../support/bytes.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { listing } from '../support/cli.ts';
@@ -148,6 +150,40 @@ describe('docker build', { skip: withoutDocker() }, () => {
     const tree = join(out, 'usr/share/nginx/html/plugins');
     assertSameBytes(await readFile(join(tree, 'one/1.0.0/plugin.wasm')), wasm);
     assert.deepEqual(await contentOf(tree), await contentOf(join(folder, 'plugins')));
+  });
+
+  it('ships the bundle that IMAGES names, joined from its parts: the image answers at /v2/ next to the plugins', async t => {
+    await serve({});
+    const large = buildModule({ seed: 'parts', sizeBytes: 1_500_000 });
+    registry.push('plugins/two', '1.0.0', imageFormC({ wasm: large, version: '1.0.0' }));
+    const folder = join(context.dir, 'bundles');
+    await context.write(
+      'bundles/manifest.json',
+      JSON.stringify({ registry: registry.host, plugins: { one: '1.0.0', two: '1.0.0' } }),
+    );
+    const cli = join(import.meta.dirname, '../../dist/cli/main.js');
+    await run(process.execPath, [cli, 'bundle', '--out', 'b.tar', '--split', '1M', '--cache-size', '0'], folder);
+    await registry.close();
+    assert.ok((await readdir(folder)).includes('b.tar.002'));
+    const name = `plugin-mirror-images-${process.pid}`;
+    t.after(async () => {
+      for (const words of [
+        ['rm', '--force', name],
+        ['rmi', '--force', name],
+      ])
+        await docker(...words).catch(() => undefined);
+      await rm(folder, { recursive: true });
+    });
+    await context.build(...argument('IMAGES', 'bundles/b.tar.001'), '--tag', name, '--load');
+    await docker('run', '--detach', '--read-only', '--name', name, '--publish', '127.0.0.1::8080', name);
+    const address = (await docker('port', name, '8080/tcp')).split('\n')[0];
+    const got = async (path: string): Promise<Buffer> => {
+      const curl = ['-fsS', '--retry', '60', '--retry-delay', '1', '--retry-all-errors', `http://${address}${path}`];
+      return (await promisify(execFile)('curl', curl, { encoding: 'buffer', maxBuffer: 1e8 })).stdout;
+    };
+    assertSameBytes(await got('/plugins/two/1.0.0/plugin.wasm'), large);
+    assertSameBytes(await got('/v2/plugins/one/manifests/1.0.0'), image.manifest);
+    for (const [digest, bytes] of image.blobs) assertSameBytes(await got(`/v2/plugins/one/blobs/${digest}`), bytes);
   });
 
   it('makes an image of a tree that was synced before, without any registry, if it is sound', async () => {

@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { type TestContext, test } from 'node:test';
 import { emptyFolder } from '../server/tree.ts';
+import { gzip, tarOf } from '../support/archive.ts';
 
 const script = resolve(import.meta.dirname, '../../scripts/image/checkArguments.sh');
 const lock = '{"schemaVersion":1}\n';
@@ -28,6 +29,21 @@ async function context(t: TestContext): Promise<string> {
   ])
     await writeFile(join(folder, file), '{}');
   await writeFile(join(folder, 'manifest.lock.json'), lock);
+  const bundle = tarOf([
+    { name: 'index.json', body: Buffer.alloc(3000) },
+    { name: 'oci-layout', body: Buffer.alloc(3000) },
+  ]);
+  for (const [name, bytes] of [
+    ['bundle.tar', bundle],
+    ['by-tar.tar', tarOf([{ name: './oci-layout', body: Buffer.alloc(10) }])],
+    ['parts.tar.001', bundle.subarray(0, 5000)],
+    ['parts.tar.002', bundle.subarray(5000)],
+    ['parts.tar.sha256', Buffer.from('')],
+    ['lost.tar.002', bundle],
+    ['bundle.tgz', gzip(bundle)],
+    ['other.tar', tarOf([{ name: 'plugin.wasm', body: Buffer.alloc(10) }])],
+  ] as const)
+    await writeFile(join(folder, name), bytes);
   await symlink('../outside.json', join(folder, 'link.json'));
   return folder;
 }
@@ -46,6 +62,12 @@ test('arguments that can work pass the first step of a build', async t => {
     { LOCK_DIGEST: digest },
     { HIGRESS: '2.2.5' },
     { BUNDLE: 'layout' },
+    { BUNDLE: 'bundle.tar' },
+    { BUNDLE: './by-tar.tar' },
+    { BUNDLE: 'parts.tar.001' },
+    { BUNDLE: 'parts.tar.002', IMAGES: 'parts.tar.sha256' },
+    { BUNDLE: 'bundle.tar', IMAGES: 'bundle.tar', MANIFEST: 'lists/mine.json' },
+    { HIGRESS: '2.2.5', IMAGES: 'bundle.tar', BUNDLE: '' },
     { HIGRESS: 'v2.2.4' },
     { HIGRESS: '2.2.5,2.1.11' },
     { HIGRESS: '2.2.5 2.2.4-rebuilt' },
@@ -82,6 +104,24 @@ test('arguments that cannot work end the first step, with the argument and what 
       /HIGRESS=2\.2\.5 and MANIFEST=lists\/mine\.json contradict each other/,
     ],
     [{ HIGRESS: '2.2.5', LOCK_DIGEST: 'sha256:0' }, /uses no lockfile\. Leave LOCK_DIGEST out/],
+    [{ IMAGES: 'none.tar' }, /IMAGES=none\.tar is not in the build context\. .*\.dockerignore/],
+    [{ IMAGES: '../outside.json' }, /IMAGES=\.\.\/outside\.json is outside of the build context/],
+    [{ IMAGES: '/etc/passwd' }, /IMAGES=\/etc\/passwd is an absolute path/],
+    [{ IMAGES: 'manifest.json' }, /IMAGES=manifest\.json is not a bundle: it is no uncompressed tar file/],
+    [{ IMAGES: 'bundle.tgz' }, /IMAGES=bundle\.tgz is not a bundle: it is no uncompressed tar file/],
+    [{ IMAGES: 'lists' }, /IMAGES=lists is not a bundle: the folder has no oci-layout\. .*plugin-mirror bundle/],
+    [
+      { IMAGES: 'parts.tar' },
+      /IMAGES=parts\.tar is not in .* its parts are\. Name the first one: IMAGES=parts\.tar\.001/,
+    ],
+    [{ IMAGES: 'lost.tar.002' }, /IMAGES=lost\.tar\.002 is in the build context, but lost\.tar\.001 is not/],
+    [{ BUNDLE: 'other.tar' }, /BUNDLE=other\.tar is not a bundle: it is no uncompressed tar file/],
+    [{ BUNDLE: 'ca.pem.tar' }, /BUNDLE=ca\.pem\.tar is not a bundle/],
+    [
+      { HIGRESS: '2.2.5', IMAGES: 'bundle.tar', BUNDLE: 'bundle.tar' },
+      /HIGRESS=2\.2\.5 and IMAGES=bundle\.tar contradict each other: .* an empty BUNDLE=/,
+    ],
+    [{ HIGRESS: '2.2.5', BUNDLE: 'bundle.tar' }, /HIGRESS=2\.2\.5 and BUNDLE=bundle\.tar contradict each other/],
     [{ BUNDLE: 'layout', LOCK_DIGEST: digest }, /BUNDLE=layout contains its own lockfile\. Leave LOCK_DIGEST out/],
     [{ LOCK_DIGEST: digest, MANIFEST: 'lists/plugins.txt' }, /lists\/plugins\.txt\.lock\.json is not in the build/],
   ] as const) {
