@@ -133,6 +133,34 @@ describe('the pages in a browser', needsBrowser(), () => {
     await page.context().close();
   });
 
+  for (const colorScheme of ['light', 'dark'] as const)
+    test(`a print has the content alone, black on white: ${colorScheme}`, { timeout: 180_000 }, async () => {
+      for (const path of ['/', '/catalog/key-auth/']) {
+        const page = await open(path, { colorScheme, permissions: ['clipboard-read', 'clipboard-write'] });
+        assert.ok(
+          (await page.locator('button:visible, nav:visible, form:visible').count()) > 0,
+          'the screen has controls',
+        );
+        await page.emulateMedia({ media: 'print', colorScheme });
+        assert.equal(await page.locator('button:visible, nav:visible, form:visible, .button:visible').count(), 0, path);
+        const looks = 'getComputedStyle(document.body).color + getComputedStyle(document.body).backgroundColor';
+        assert.equal(await page.evaluate(looks), 'rgb(0, 0, 0)rgb(255, 255, 255)');
+        const fixed =
+          "[...document.querySelectorAll('*')].filter(e => /fixed|sticky/.test(getComputedStyle(e).position)).length";
+        assert.equal(await page.evaluate(fixed), 0);
+        // A digest that a screen shortens is whole on paper, and so is a text with a scroll bar.
+        const cut =
+          "[...document.querySelectorAll('.digest, pre, .about')].filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflow !== 'visible' && getComputedStyle(e).display !== 'inline').map(e => e.className + e.textContent)";
+        assert.deepEqual(await page.evaluate(cut), [], path);
+        await page.context().close();
+      }
+      const page = await open('/catalog/hostile/', { colorScheme });
+      await page.emulateMedia({ media: 'print' });
+      const address = "getComputedStyle(document.querySelector('.prose a[href^=http]'), '::after').content";
+      assert.match(String(await page.evaluate(address)), /attr|127\.0\.0\.1:9/);
+      await page.context().close();
+    });
+
   test('hostile documents do nothing', { timeout: 180_000 }, async () => {
     const page = await open('/catalog/hostile/');
     assert.match(await page.title(), /^hostile 1\.0\.0/);

@@ -102,5 +102,23 @@ summary h2{display:inline-block;margin:1.4rem 0 .6rem}
 .foot{padding-top:2.2rem;padding-bottom:2.5rem;font-size:.88rem;color:var(--dim);display:flex;flex-wrap:wrap;gap:.2rem 1.2rem}
 [hidden]{display:none!important}
 @media(max-width:40rem){form.search label{flex:1 1 8rem}form.search .go{flex:1 1 100%}.top,main,.foot{padding-left:1rem;padding-right:1rem}h1{font-size:1.4rem}.stack thead{display:none}.stack,.stack tbody,.stack tr,.stack td,.stack th{display:block}.stack tr{padding:.55rem .2rem}.stack td,.stack tbody th{padding:.1rem .7rem;border:0!important;text-align:left}.stack td:empty{display:none}.stack td[data-label]::before{content:attr(data-label) " ";color:var(--dim);font-size:.83rem}.stack tr+tr{border-top:1px solid var(--line)}.about-col{min-width:0}}
-@media print{:root{--paper:#fff;--card:#fff;--wash:#f2f2f2;--ink:#000;--dim:#333;--line:#bbb;--link:#000}form.search,button,.skip,.top nav,.pages{display:none!important}.cards{grid-template-columns:1fr 1fr}.card,tr{break-inside:avoid}pre{max-height:none;white-space:pre-wrap}.scroll{overflow:visible}}
+@media print{
+@page{margin:1.4cm}
+:root{color-scheme:light;--paper:#fff;--card:#fff;--wash:#fff;--ink:#000;--dim:#333;--line:#999;--link:#000;--mark:#000;--good:#000;--goodwash:#fff;--warn:#000;--warnwash:#fff;--bad:#000;--badwash:#fff}
+body{font-size:10.5pt}
+.top,main{max-width:none;padding:0}
+form.search,button,.button,.skip,.top nav,.pages,.tabs,.crumbs{display:none!important}
+.cards{grid-template-columns:1fr 1fr}
+.card,.field,.facts>div,tr{break-inside:avoid}
+h1,h2,h3,h4,thead{break-after:avoid}
+thead{display:table-header-group}
+.card .about{display:block}
+.card h2 a::after{content:none}
+.tag,.note{border:1px solid var(--line)}
+pre{max-height:none;white-space:pre-wrap}
+.scroll,.prose table{overflow:visible}
+.digest{max-width:none;white-space:normal;overflow-wrap:anywhere;user-select:auto}
+details::details-content{content-visibility:visible;display:block;height:auto}
+.prose a[href^=http]::after,.note a[href^=http]::after{content:" (" attr(href) ")";color:var(--dim);font-size:.88em;overflow-wrap:anywhere}
+}
 `;
