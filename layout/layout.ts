@@ -47,9 +47,10 @@ export interface Layout {
 
   /**
    * Hashes the tar, or each of its parts, against the checksum file next to it. Only this proves index.json, which no digest names.
+   * @param onRead called with the number of bytes of each chunk
    * @returns `absent` for a folder, or without a checksum file; LayoutPartWrong for the first file that differs
    */
-  compareChecksums(signal: AbortSignal): Promise<'equal' | 'absent' | Error>;
+  compareChecksums(signal: AbortSignal, onRead?: (bytes: number) => void): Promise<'equal' | 'absent' | Error>;
 
   close(): Promise<void>;
 }

@@ -36,7 +36,7 @@ export interface PartFiles {
   /** True if a checksum file next to the parts names each of them. */
   readonly hasSums: boolean;
   /** Hashes every part against the checksum file, if there is one. @returns the first part that differs */
-  findWrongPart(signal?: AbortSignal): Promise<Error | undefined>;
+  findWrongPart(signal?: AbortSignal, onRead?: (bytes: number) => void): Promise<Error | undefined>;
   close(): Promise<void>;
 }
 
@@ -85,12 +85,14 @@ export async function openParts(path: string): Promise<PartFiles> {
     },
     namesAt: (start, end) => overlapping(start, end).map(part => basename(part.path)),
     hasSums: parts.every(({ path: part }) => sums?.has(basename(part))),
-    async findWrongPart(signal) {
+    async findWrongPart(signal, onRead) {
       for (const part of parts) {
         const expected = sums?.get(basename(part.path));
         if (expected === undefined) continue;
         const hash = createHash('sha256');
-        await pipeline(createReadStream(part.path), hash, { signal });
+        const file = createReadStream(part.path);
+        if (onRead !== undefined) file.on('data', chunk => onRead(chunk.length));
+        await pipeline(file, hash, { signal });
         const found = hash.digest('hex');
         if (found !== expected) return wrongPart(part.path, expected, found, sums);
       }

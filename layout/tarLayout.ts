@@ -71,7 +71,8 @@ export async function openTarLayout(path: string, files: PartFiles): Promise<Lay
       const { start, size } = spanOf(digest);
       return (await files.findWrongPart()) ?? blobDamaged(path, digest, files.namesAt(start, start + size));
     },
-    compareChecksums: async signal => (await files.findWrongPart(signal)) ?? (files.hasSums ? 'equal' : 'absent'),
+    compareChecksums: async (signal, onRead) =>
+      (await files.findWrongPart(signal, onRead)) ?? (files.hasSums ? 'equal' : 'absent'),
     close: () => files.close(),
   };
   return layout;

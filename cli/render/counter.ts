@@ -13,6 +13,8 @@ export interface Counter {
 }
 
 interface CounterOptions {
+  /** How figures are written. Default: as they are. */
+  readonly show?: (figure: number) => string;
   readonly quiet?: boolean | undefined;
   /** Default: stderr. */
   readonly stream?: Pick<WriteStream, 'isTTY' | 'columns' | 'write'>;
@@ -23,7 +25,7 @@ interface CounterOptions {
 export function startCounter(
   verb: string,
   noun: string,
-  { quiet = false, stream = process.stderr, env = process.env }: CounterOptions = {},
+  { show = String, quiet = false, stream = process.stderr, env = process.env }: CounterOptions = {},
 ): Counter {
   if (quiet || !stream.isTTY || env.TERM === 'dumb') return { count: () => undefined, stop: () => undefined };
   let nextAtMs = performance.now() + FIRST_MS;
@@ -34,7 +36,7 @@ export function startCounter(
       if (nowMs < nextAtMs) return;
       nextAtMs = nowMs + FRAME_MS;
       isShown = true;
-      const line = `${verb} ${done} of ${of} ${noun} …`;
+      const line = `${verb} ${show(done)} of ${show(of)} ${noun} …`;
       stream.write(`\r\u001b[2K${line.slice(0, Math.max(1, (stream.columns || 80) - 1))}`);
     },
     stop: () => {

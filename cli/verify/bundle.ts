@@ -7,6 +7,7 @@ import { EXIT } from '../exit.ts';
 import { OptionConflict } from '../options/errors.ts';
 import type { VerifyFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
+import { startCounter } from '../render/counter.ts';
 import { listed } from '../render/failures.ts';
 import { print, printJson } from '../render/print.ts';
 
@@ -26,7 +27,8 @@ export async function runVerifyBundle({ bundle, hasTree, flags, signal }: Verify
       found: 'both',
       hint: 'Run plugin-mirror verify for each of them.',
     });
-  const audit = await auditBundle(bundle, flags.lock, signal);
+  const counter = startCounter('verifying:', 'hashed', { show: formatBytes });
+  const audit = await auditBundle(bundle, { signal, lock: flags.lock, onRead: counter.count }).finally(counter.stop);
   if (flags.format === 'json') printJson({ schemaVersion: 1, ...audit });
   else print(render(printableValue(audit), wantsColor(process.stdout)));
   if (!audit.sound) return EXIT.failed;

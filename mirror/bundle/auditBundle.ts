@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
 import { isLayoutDigest, type LayoutDigest } from '../../layout/digest.ts';
 import { LayoutBlobDamaged, LayoutPartWrong } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
@@ -42,20 +43,27 @@ export interface BundleFinding {
   readonly images?: readonly string[];
 }
 
+interface AuditOptions {
+  readonly signal: AbortSignal;
+  /** A lockfile to compare the bundle's with. */
+  readonly lock?: string | undefined;
+  /** Called as bytes are hashed; those of a tar with a checksum file are hashed twice. */
+  readonly onRead?: (readBytes: number, ofBytes: number) => void;
+}
+
 /**
  * Verifies a whole bundle: its checksum file, the digest of every blob, that no blob is missing which a manifest or the lockfile
  * names, and that lockfile and index agree.
- * @param lock a lockfile to compare the bundle's with
  * @throws what openBundle throws for a file that is no bundle, and the signal's reason
  */
-export async function auditBundle(path: string, lock: string | undefined, signal: AbortSignal): Promise<BundleAudit> {
+export async function auditBundle(path: string, options: AuditOptions): Promise<BundleAudit> {
   const bundle = await openBundle(path).catch((error: unknown) => {
     if (error instanceof BundleManifestMissing) return undefined;
     throw error;
   });
   const layout = bundle?.layout ?? (await openLayout(path));
   try {
-    return await new Audit(layout, bundle?.requires ?? new Set()).run(bundle, lock, signal);
+    return await new Audit(layout, bundle?.requires ?? new Set(), options).run(bundle);
   } finally {
     await (bundle ?? layout).close();
   }
@@ -64,6 +72,7 @@ export async function auditBundle(path: string, lock: string | undefined, signal
 class Audit {
   readonly #layout: Layout;
   readonly #requires: ReadonlySet<string>;
+  readonly #options: AuditOptions;
   readonly #damaged: BundleFinding[] = [];
   readonly #missing: BundleFinding[] = [];
   /** Every digest that a manifest names, with the images that need it. */
@@ -72,12 +81,14 @@ class Audit {
   /** Manifests that were read, and so verified. */
   readonly #read = new Map<LayoutDigest, ManifestDocument | undefined>();
 
-  constructor(layout: Layout, requires: ReadonlySet<string>) {
+  constructor(layout: Layout, requires: ReadonlySet<string>, options: AuditOptions) {
     this.#layout = layout;
     this.#requires = requires;
+    this.#options = options;
   }
 
-  async run(bundle: OpenBundle | undefined, lock: string | undefined, signal: AbortSignal): Promise<BundleAudit> {
+  async run(bundle: OpenBundle | undefined): Promise<BundleAudit> {
+    const { signal, lock } = this.#options;
     const { entries } = this.#layout.index;
     for (const entry of entries) {
       signal.throwIfAborted();
@@ -85,20 +96,23 @@ class Audit {
       await this.#addManifest(entry, nameOf(entry) ?? entry.digest, mayLack);
     }
     const locked = bundle === undefined ? [] : await this.#addLocked(bundle);
-    const compared = await this.#layout.compareChecksums(signal);
+    const digests = await this.#layout.digests();
+    const read = await this.#startReading(digests);
+    const compared = await this.#layout.compareChecksums(signal, read.count);
     if (compared instanceof LayoutPartWrong)
       this.#damaged.push({
         subject: compared.subject ?? this.#layout.path,
         problem: `has not the sha256 of its checksum file, but ${compared.found}`,
       });
     else if (compared instanceof Error) throw compared;
-    const { blobs, sizeBytes } = await this.#hashBlobs(compared === 'absent', signal);
+    read.beginBlobs();
+    const sizeBytes = await this.#hashBlobs(digests, compared === 'absent', read.count);
     const isPartial = (bundle?.only.length ?? 0) > 0;
     const disagreements = lock === undefined ? [] : await compareLockfiles(locked, lock, isPartial);
     return {
       bundle: this.#layout.path,
       versions: locked.length,
-      blobs,
+      blobs: digests.length,
       sizeBytes,
       inBase: locked.filter(entry => entry.kind === 'image' && this.#requires.has(entry.digest)).length,
       checksums: compared instanceof Error ? 'different' : compared,
@@ -176,17 +190,45 @@ class Audit {
     return locked;
   }
 
-  /** @param namesFiles add the files that hold a damaged blob: no checksum file has shown which part is damaged */
-  async #hashBlobs(namesFiles: boolean, signal: AbortSignal): Promise<Pick<BundleAudit, 'blobs' | 'sizeBytes'>> {
-    const digests = await this.#layout.digests();
+  /** Counts what is read: first the files, if a checksum file names them, then all blobs. */
+  async #startReading(digests: readonly LayoutDigest[]): Promise<Reading> {
+    const { onRead } = this.#options;
+    if (onRead === undefined) return { count: () => undefined, beginBlobs: () => undefined };
+    let readBytes = 0;
+    let blobBytes = 0;
+    for (const digest of digests) blobBytes += (await this.#layout.sizeOf(digest)) ?? 0;
+    let ofBytes = blobBytes;
+    for (const file of this.#layout.files) ofBytes += (await stat(file)).size;
+    return {
+      count: bytes => {
+        readBytes += bytes;
+        onRead(readBytes, ofBytes);
+      },
+      // Without a checksum file, or after the first file that differs, files were not read.
+      beginBlobs: () => {
+        ofBytes = readBytes + blobBytes;
+      },
+    };
+  }
+
+  /**
+   * Returns the bytes of all blobs.
+   * @param namesFiles add the files that hold a damaged blob: no checksum file has shown which part is damaged
+   */
+  async #hashBlobs(
+    digests: readonly LayoutDigest[],
+    namesFiles: boolean,
+    count: (bytes: number) => void,
+  ): Promise<number> {
     let sizeBytes = 0;
     for (const digest of digests) {
       const [algorithm = '', hex] = digest.split(':');
       const hash = createHash(algorithm);
       for await (const chunk of await this.#layout.open(digest)) {
-        signal.throwIfAborted();
+        this.#options.signal.throwIfAborted();
         hash.update(chunk as Buffer);
         sizeBytes += (chunk as Buffer).length;
+        count((chunk as Buffer).length);
       }
       if (hash.digest('hex') === hex) continue;
       const blame = namesFiles ? await this.#layout.blame(digest) : undefined;
@@ -194,8 +236,13 @@ class Audit {
       const images = [...(this.#named.get(digest) ?? [])];
       this.#damaged.push({ subject: digest, problem: `does not match its digest${where}`, images });
     }
-    return { blobs: digests.length, sizeBytes };
+    return sizeBytes;
   }
+}
+
+interface Reading {
+  readonly count: (bytes: number) => void;
+  readonly beginBlobs: () => void;
 }
 
 interface Descriptor {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { Refusal } from '../../base/refusal.ts';
 import { openLayout } from '../../layout/openLayout.ts';
@@ -18,7 +18,7 @@ import { a1, a2, type BundleScene, everything, index, largest, openBundleScene }
 const { signal } = new AbortController();
 
 const audit = (scene: BundleScene, name: string, lock?: string): Promise<BundleAudit> =>
-  auditBundle(scene.path(name), lock, signal);
+  auditBundle(scene.path(name), { lock, signal });
 
 async function packed(t: TestContext): Promise<BundleScene> {
   const scene = await openBundleScene(t);
@@ -42,6 +42,23 @@ describe('verifying a bundle', () => {
       assert.deepEqual([found.sound, found.damaged, found.missing, found.disagreements], [true, [], [], []], name);
       assert.deepEqual([found.versions, found.checksums, found.inBase], [3, checksums, 0]);
       assert.ok(found.blobs > 10 && found.sizeBytes > 10_000);
+    }
+  });
+
+  it('reports how many bytes it has hashed, to the last one', async t => {
+    const scene = await packed(t);
+    await scene.pack('b.tar');
+    await scene.pack('folder', { kind: 'folder', frozen: true });
+    const tarBytes = (await stat(scene.path('b.tar'))).size;
+    for (const [name, fileBytes] of [
+      ['b.tar', tarBytes],
+      ['folder', 0],
+    ] as const) {
+      const reports: [number, number][] = [];
+      const onRead = (readBytes: number, ofBytes: number) => reports.push([readBytes, ofBytes]);
+      const { sizeBytes, blobs } = await auditBundle(scene.path(name), { signal, onRead });
+      assert.deepEqual(reports.at(-1), [fileBytes + sizeBytes, fileBytes + sizeBytes], name);
+      assert.ok(reports.length >= blobs && reports.every(([readBytes, ofBytes]) => readBytes <= ofBytes), name);
     }
   });
 
