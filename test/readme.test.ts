@@ -8,8 +8,9 @@ import { test } from 'node:test';
 import { EXIT } from '../cli/exit.ts';
 import { buildProgram } from '../cli/program.ts';
 import { parsePluginManifest } from '../mirror/manifest/readManifest.ts';
-import { renderOptionTable } from '../scripts/generate/optionTable.ts';
-import { withOptionTable } from '../scripts/generate/writeOptions.ts';
+import { CHINESE_HELP } from '../scripts/generate/optionsZh.ts';
+import { documentedOptions, renderOptionTable } from '../scripts/generate/optionTable.ts';
+import { OPTION_DOCUMENTS, withOptionTable } from '../scripts/generate/writeOptions.ts';
 import { openScene, printed } from './support/cli.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -79,9 +80,25 @@ test('the README fits on a few screens', () => {
   for (const text of [english, chinese]) assert.ok(text.split('\n').length <= 170, `${text.split('\n').length} lines`);
 });
 
-test('docs/options.md lists the options of the command line', () => {
-  const text = read('docs/options.md');
-  assert.equal(text, withOptionTable(text), 'npm run options writes the table');
+test('the options of the command line are listed in both languages', () => {
+  for (const language of ['en', 'zh'] as const) {
+    const text = read(OPTION_DOCUMENTS[language]);
+    assert.equal(text, withOptionTable(text, language), 'npm run options writes the table');
+  }
+  const helps = new Set(documentedOptions().map(({ option }) => option.description));
+  assert.deepEqual(
+    [...helps].filter(help => CHINESE_HELP[help] === undefined),
+    [],
+    'scripts/generate/optionsZh.ts has the Chinese of every help',
+  );
+  assert.deepEqual(
+    Object.keys(CHINESE_HELP).filter(help => !helps.has(help)),
+    [],
+    'and no other',
+  );
+  const rows = (path: string) =>
+    [...read(path).matchAll(/^\| ([^|]+) \|/gm)].map(([, cell]) => cell).filter(cell => cell?.startsWith('`'));
+  assert.deepEqual(rows('docs/zh/options.md'), rows('docs/options.md'));
 });
 
 test('both languages have the same sections, commands and rows', () => {
@@ -192,7 +209,7 @@ test('the manifests shown are valid', async () => {
 });
 
 test('the option table has the options of nested commands', () => {
-  const table = renderOptionTable();
+  const table = renderOptionTable('en');
   assert.match(table, /^\| `--cache-dir <dir>` \| `PLUGIN_MIRROR_CACHE_DIR` \|.*\| cache ls, cache clean \|/m);
   assert.match(table, /^\| `--keep <MiB>` \|.*\| cache clean \|/m);
 });

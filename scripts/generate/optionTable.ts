@@ -1,17 +1,39 @@
 import type { Command, Option } from 'commander';
 import { buildProgram } from '../../cli/program.ts';
+import { CHINESE_HELP } from './optionsZh.ts';
 
-/** The table of all options, from the command line itself. An option that several commands share has one row. */
-export function renderOptionTable(): string {
-  const rows = new Map<string, string[]>();
-  for (const { name, command } of buildProgram('').commands.flatMap(each => commandsOf(each)))
-    for (const option of command.options) {
-      if (option.long === '--help-all') continue;
-      const row = rowOf(option);
-      rows.set(row, [...(rows.get(row) ?? []), name]);
-    }
-  const head = ['| Option | Variable | Default | Commands | Meaning |', '|---|---|---|---|---|'];
-  return [...head, ...[...rows].map(([row, commands]) => row.replace('COMMANDS', commands.join(', ')))].join('\n');
+export type TableLanguage = 'en' | 'zh';
+
+const HEADS: Readonly<Record<TableLanguage, string>> = {
+  en: '| Option | Variable | Default | Commands | Meaning |',
+  zh: '| 选项 | 环境变量 | 默认值 | 命令 | 含义 |',
+};
+
+/**
+ * The table of all options, from the command line itself. An option that several commands share has one row. A help without a
+ * translation stays English; a test finds it.
+ */
+export function renderOptionTable(language: TableLanguage): string {
+  // By the English row, so that the tables have the same rows where a translation makes two helps one.
+  const rows = new Map<string, { readonly option: Option; readonly commands: string[] }>();
+  for (const { name, option } of documentedOptions()) {
+    const key = rowOf(option, 'en');
+    const commands = [...(rows.get(key)?.commands ?? []), name];
+    rows.set(key, { option, commands });
+  }
+  const head = [HEADS[language], '|---|---|---|---|---|'];
+  const lines = [...rows.values()].map(({ option, commands }) =>
+    rowOf(option, language).replace('COMMANDS', commands.join(', ')),
+  );
+  return [...head, ...lines].join('\n');
+}
+
+/** All options with a help, of all commands. Removed options, which only cause a warning, have none. */
+export function documentedOptions(): readonly { readonly name: string; readonly option: Option }[] {
+  return buildProgram('')
+    .commands.flatMap(each => commandsOf(each))
+    .flatMap(({ name, command }) => command.options.map(option => ({ name, option })))
+    .filter(({ option }) => option.long !== '--help-all' && option.description !== '');
 }
 
 /** A command and its subcommands, each with its full name: `cache`, `cache ls`. */
@@ -20,15 +42,12 @@ function commandsOf(command: Command, above = ''): { readonly name: string; read
   return [{ name, command }, ...command.commands.flatMap(below => commandsOf(below, `${name} `))];
 }
 
-function rowOf(option: Option): string {
-  const choices = option.argChoices === undefined ? '' : ` (${option.argChoices.join(', ')})`;
-  const cells = [
-    `\`${option.flags}\``,
-    code(option.envVar),
-    code(defaultOf(option)),
-    'COMMANDS',
-    option.description + choices,
-  ];
+function rowOf(option: Option, language: TableLanguage): string {
+  const { argChoices, description } = option;
+  const choices =
+    argChoices === undefined ? '' : language === 'en' ? ` (${argChoices.join(', ')})` : `（${argChoices.join('、')}）`;
+  const help = language === 'en' ? description : (CHINESE_HELP[description] ?? description);
+  const cells = [`\`${option.flags}\``, code(option.envVar), code(defaultOf(option)), 'COMMANDS', help + choices];
   return `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`;
 }
 
