@@ -97,8 +97,10 @@ export class Connections {
     connection.isNew = false;
     if (connection.isEnding) {
       if (++connection.ignored > MAX_WAITING_REQUESTS) this.#cut(socket);
-    } else if (connection.response === undefined) this.#begin(socket, connection, { request, response }, answer);
-    else if (connection.waiting.length < MAX_WAITING_REQUESTS && this.#waiting < MAX_WAITING_IN_TOTAL) {
+    } else if (connection.response === undefined) {
+      this.#begin(socket, connection, { request, response }, answer);
+      answer(request, response);
+    } else if (connection.waiting.length < MAX_WAITING_REQUESTS && this.#waiting < MAX_WAITING_IN_TOTAL) {
       connection.waiting.push({ request, response });
       this.#waiting++;
       socket.pause();
@@ -180,7 +182,8 @@ export class Connections {
     });
   }
 
-  #begin(socket: Socket, connection: Connection, { request, response }: WaitingRequest, answer: RequestListener): void {
+  /** The caller then calls `answer`. It is kept for the requests that wait. */
+  #begin(socket: Socket, connection: Connection, { response }: WaitingRequest, answer: RequestListener): void {
     connection.response = response;
     response.once('close', () => {
       connection.response = undefined;
@@ -196,11 +199,13 @@ export class Connections {
         this.#waiting--;
         if (connection.waiting.length === 0) socket.resume();
         this.#begin(socket, connection, next, answer);
+        // Small answers close immediately: without a turn of the event loop between them, the waiting requests of all
+        // connections would be answered before a new connection is accepted.
+        setImmediate(() => !socket.destroyed && answer(next.request, next.response));
       } else if (this.#isDraining)
         // Node may be about to parse a request that was sent together with this one.
         setImmediate(() => connection.response === undefined && this.#end(socket, connection));
     });
-    answer(request, response);
   }
 
   #dropWaiting(connection: Connection): void {

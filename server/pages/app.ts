@@ -86,9 +86,26 @@ export function createPages(parts: PageParts): Pages {
     if (response.headersSent) response.destroy();
     else sendText(response, 500, 'The server failed to answer this request.\n');
   });
+  const inTurn = oncePerTurn();
   return (request, response, view) => {
     if (view !== undefined) views.set(request, view);
-    app(request, response);
+    inTurn(() => !response.destroyed && app(request, response));
+  };
+}
+
+/**
+ * Returns a function that runs one action per turn of the event loop, in their order. A page takes milliseconds, so hundreds of
+ * clients that request one at the same moment would otherwise delay health checks and downloads by seconds.
+ */
+function oncePerTurn(): (action: () => void) => void {
+  const waiting: (() => void)[] = [];
+  const next = (): void => {
+    const action = waiting.shift();
+    if (waiting.length > 0) setImmediate(next);
+    action?.();
+  };
+  return action => {
+    if (waiting.push(action) === 1) setImmediate(next);
   };
 }
 

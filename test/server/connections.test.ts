@@ -70,6 +70,24 @@ describe('one request at a time is under way on a connection', () => {
     assert.equal(answersIn(await sendRaw(port, get(SMALL).repeat(3) + get(SMALL, 'close'))), 4);
   });
 
+  test('health checks do not wait for the pages that others request', async t => {
+    const { port } = await serve(t, TREE);
+    // The first page loads the code of all.
+    assert.equal((await ask(port, '/status')).status, 200);
+    const first = await metric(port, 'requests_total{plugin="",version="",coding="identity",status="200"}');
+    const flood = Array.from({ length: 60 }, () => {
+      const socket = connect(port, '127.0.0.1').pause();
+      socket.on('error', () => {});
+      socket.write(get('/status').repeat(15));
+      return socket;
+    });
+    t.after(() => flood.map(socket => socket.destroy()));
+    await Promise.all(flood.map(socket => once(socket, 'readable')));
+    assert.equal((await ask(port, '/healthz')).status, 200);
+    const pages = (await metric(port, 'requests_total{plugin="",version="",coding="identity",status="200"}')) - first;
+    assert.ok(pages < 60 * 15, `all ${pages} pages came first`);
+  });
+
   test('a flood of requests whose answers are not taken leaves the server free for others', async t => {
     const { port } = await serve(t, TREE);
     const flood = Array.from({ length: 20 }, (_, at) => {
