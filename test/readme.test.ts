@@ -121,6 +121,25 @@ test('docs/zh has only commands of the English documents', () => {
   }
 });
 
+test('the tables and lists of troubleshooting have the same rows in both languages', () => {
+  const [translated, original] = [read('docs/zh/troubleshooting.md'), read('docs/troubleshooting.md')];
+  const rows = (text: string) => [...text.matchAll(/^\| .*/gm)].map(([row]) => row);
+  const codes = (text: string) => rows(text).map(row => /\| `([A-Z_]+)` \|/.exec(row)?.[1]);
+  assert.deepEqual(codes(translated), codes(original));
+  assert.ok(codes(original).filter(code => code !== undefined).length > 30, 'the search finds the codes');
+  const points = (text: string) => [...text.matchAll(/^- \*\*/gm)].length;
+  assert.equal(points(translated), points(original));
+  // What is written as code in the first cell of a situation does not depend on the language.
+  const situations = (text: string) =>
+    rows(text.slice(0, text.lastIndexOf('\n## '))).map(row =>
+      row
+        .split(' | ')[0]
+        ?.match(/`[^`]+`/g)
+        ?.sort(),
+    );
+  assert.deepEqual(situations(translated), situations(original));
+});
+
 test('the README begins with the two commands for newcomers', () => {
   assert.deepEqual(codeBlocks(english)[0]?.trim().split('\n'), ['npm ci && npm run demo', 'npm ci && npm test']);
 });
