@@ -135,20 +135,32 @@ class ImagePush {
   async #push(at: Reference, digest: Digest, gather: () => Promise<Parts>): Promise<'pushed' | 'kept'> {
     const { pusher, force, dryRun } = this.#target;
     const { signal } = this.#session;
+    // The registry is asked for all manifests at the same time: most of a second push is waiting for its replies.
+    const gathered = gather();
+    const others = gathered.then(({ root, manifests }) =>
+      pMap(
+        manifests.filter(manifest => manifest.digest !== root),
+        async manifest => {
+          const there = await pusher.digestAt(placeOf(at, manifest, root), signal);
+          return there === manifest.digest ? undefined : manifest;
+        },
+        { concurrency: 4, signal },
+      ),
+    );
+    others.catch(() => undefined); // It is awaited below, unless the root decides.
     const found = await pusher.digestAt(at.tag === undefined ? { ...at, digest } : at, signal);
     if (found !== undefined && found !== digest && !force) throw tagTaken(at, digest, found);
-    const parts = await gather().catch((error: unknown) => {
+    const parts = await gathered.catch((error: unknown) => {
       // A delta does not contain what its base has; here the registry has it.
       if (found === digest && error instanceof RegistryNotFound) return undefined;
       throw error;
     });
     if (parts === undefined) return 'kept';
-    // Signatures may have come later: they are looked at one by one.
-    const isThere = async (manifest: Parts['manifests'][number]): Promise<boolean> =>
-      (manifest.digest === parts.root ? found : await pusher.digestAt(placeOf(at, manifest, parts.root), signal)) ===
-      manifest.digest;
-    const there = await pMap(parts.manifests, isThere, { concurrency: 4, signal });
-    const missing = parts.manifests.filter((_, index) => there[index] !== true);
+    // Signatures may have come later than their image.
+    const absent = new Set(await others);
+    const missing = parts.manifests.filter(manifest =>
+      manifest.digest === parts.root ? found !== digest : absent.has(manifest),
+    );
     if (missing.length === 0) return 'kept';
     if (dryRun) return 'pushed';
     await pMap(parts.blobs, blob => this.#pushBlob(at, blob), { concurrency: 4, signal });
