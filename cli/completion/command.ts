@@ -11,148 +11,213 @@ export function completionCommand(): Command {
     });
 }
 
-/** A command with its whole name: `sync`, `cache ls`. */
+/** What can follow the name of a command. */
 interface Completed {
+  /** The whole name: empty for the program itself, `sync`, `cache ls`. */
   readonly name: string;
   readonly about: string;
-  readonly options: readonly Option[];
-  readonly below: readonly string[];
+  readonly options: readonly CompletedOption[];
+  readonly below: readonly Completed[];
+  /** Words that the command takes as an argument. */
+  readonly words: readonly string[];
+  readonly takesFiles: boolean;
+}
+
+interface CompletedOption {
+  /** `--tree`. */
+  readonly long: string;
+  readonly about: string;
+  readonly value: 'none' | 'optional' | 'required';
+  /** The values that there are. */
+  readonly words: readonly string[];
+  readonly takesFiles: boolean;
+  readonly isRepeatable: boolean;
 }
 
 export function completionScript(program: Command, shell: 'bash' | 'zsh' | 'fish'): string {
-  const commands = program.commands.flatMap(command => completed(command, ''));
-  const top = program.commands.map(command => command.name());
-  return { bash: bashScript, zsh: zshScript, fish: fishScript }[shell](top, commands);
+  const below = program.commands.map(command => completed(command, ''));
+  const names = below.map(({ name }) => name);
+  const help = { name: 'help', about: 'Show the help of a command', options: [], below: [], words: names };
+  const version = { ...HELP, long: '--version', about: 'show the version' };
+  const root = {
+    name: '',
+    about: '',
+    options: [HELP, version],
+    below: [...below, { ...help, takesFiles: false }],
+    words: [],
+    takesFiles: false,
+  };
+  return { bash: bashScript, zsh: zshScript, fish: fishScript }[shell](withAllBelow(root));
 }
 
-function completed(command: Command, above: string): Completed[] {
+function completed(command: Command, above: string): Completed {
   const name = `${above}${command.name()}`;
-  const about = command.description().split(/[.:]( |$)/)[0] ?? '';
-  const options = command.options.filter(({ hidden }) => !hidden);
-  const below = command.commands.map(each => each.name());
-  return [{ name, about, options, below }, ...command.commands.flatMap(each => completed(each, `${name} `))];
+  const { registeredArguments } = command;
+  return {
+    name,
+    about: command.description().split(/[.:]( |$)/)[0] ?? '',
+    options: [...command.options.filter(({ hidden }) => !hidden).map(completedOption), HELP],
+    below: command.commands.map(each => completed(each, `${name} `)),
+    words: registeredArguments.flatMap(({ argChoices = [] }) => argChoices),
+    takesFiles: registeredArguments.some(argument => /^(?:files?|bundle|old|new)$/.test(argument.name())),
+  };
 }
 
-function isPath(option: Option): boolean {
-  return /<(?:file|dir)>/.test(option.flags);
+const HELP: CompletedOption = {
+  long: '--help',
+  about: 'show help',
+  value: 'none',
+  words: [],
+  takesFiles: false,
+  isRepeatable: false,
+};
+
+function completedOption(option: Option): CompletedOption {
+  const { long, flags, description, argChoices = [], required, optional, variadic } = option;
+  return {
+    long: long ?? '',
+    about: description,
+    value: required ? 'required' : optional ? 'optional' : 'none',
+    words: argChoices,
+    takesFiles: /<(?:file|dir|bundle)>/.test(flags) || /^--(?:out|images) <path>/.test(flags),
+    isRepeatable: variadic || description.includes('(repeatable'),
+  };
 }
 
-function bashScript(top: readonly string[], commands: readonly Completed[]): string {
-  const words = commands.map(
-    ({ name, options, below }) =>
-      `    ${quote(name)}) words=${quote([...below, ...options.map(({ long }) => long), '--help'].join(' '))} ;;`,
+function withAllBelow(command: Completed): Completed[] {
+  return [command, ...command.below.flatMap(withAllBelow)];
+}
+
+/** The last word of a command's name. */
+function lastWord({ name }: Completed): string {
+  return name.split(' ').at(-1) ?? '';
+}
+
+/** Names of commands that have others below them, as a pattern of `case`: the words before them decide what is completed. */
+function namesOf(commands: readonly Completed[]): string {
+  return commands.flatMap(({ name }) => (name === '' ? [] : [quote(name)])).join('|');
+}
+
+function bashScript(commands: readonly Completed[]): string {
+  const words = commands.map(command => {
+    const { name, options, below, words: own, takesFiles } = command;
+    const list = [...below.map(lastWord), ...own, ...options.map(({ long }) => long)].join(' ');
+    return `    ${quote(name)}) words=${quote(list)}; files=${takesFiles ? 'yes' : "''"} ;;`;
+  });
+  const values = commands.flatMap(({ name, options }) =>
+    options.flatMap(({ long, words: list, takesFiles, value }) => {
+      if (value === 'none') return [];
+      const action =
+        list.length > 0
+          ? `COMPREPLY=($(compgen -W ${quote(list.join(' '))} -- "$cur"))`
+          : takesFiles
+            ? 'COMPREPLY=($(compgen -f -- "$cur"))'
+            : ':';
+      // After an option whose value may be left out, a command's words and options may follow as well.
+      return action === ':' && value === 'optional' ? [] : [`    ${quote(`${name} ${long}`)}) ${action}; return ;;`];
+    }),
   );
-  const values = new Map<string, string>();
-  for (const { options } of commands)
-    for (const { long, argChoices } of options)
-      if (long && argChoices !== undefined) values.set(long, argChoices.join(' '));
-  const choices = [...values].map(
-    ([long, list]) => `    ${long}) COMPREPLY=($(compgen -W ${quote(list)} -- "$cur")); return ;;`,
-  );
-  const paths = [...new Set(commands.flatMap(({ options }) => options.filter(isPath).map(({ long }) => long)))];
   return `# bash completion for plugin-mirror
 _plugin_mirror() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]} command='' word words
-  case $prev in
-${choices.join('\n')}
-    ${paths.join('|')}) COMPREPLY=($(compgen -f -- "$cur")); return ;;
-  esac
+  local IFS=$'\\n'
+  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]} command='' word words files
+  # bash splits --option=value in three words.
+  if [ "$cur" = = ]; then cur=''
+  elif [ "$prev" = = ] && [ "$COMP_CWORD" -ge 2 ]; then prev=\${COMP_WORDS[COMP_CWORD-2]}; fi
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case $word in -*) ;; *) case "$command" in '') command=$word ;; cache) command="cache $word" ;; esac ;; esac
+    case "\${command:+$command }$word" in ${namesOf(commands)}) command="\${command:+$command }$word" ;; esac
   done
-  case $command in
-    '') words=${quote([...top, 'help', '--help', '--version'].join(' '))} ;;
-    completion) words='bash zsh fish' ;;
-${words.filter(line => !line.includes("'completion')")).join('\n')}
-    *) words='' ;;
+  case "$command $prev" in
+${values.map(line => line.replace('compgen -W ', "IFS=' '; compgen -W ")).join('\n')}
   esac
-  COMPREPLY=($(compgen -W "$words" -- "$cur"))
-  [ -n "$command" ] || return
-  case $cur in -*) ;; *) COMPREPLY+=($(compgen -f -- "$cur")) ;; esac
+  case $command in
+${words.join('\n')}
+  esac
+  COMPREPLY=($(IFS=' '; compgen -W "$words" -- "$cur"))
+  case $cur in -*) ;; *) [ -z "$files" ] || COMPREPLY+=($(compgen -f -- "$cur")) ;; esac
 }
 complete -o filenames -F _plugin_mirror plugin-mirror
 `;
 }
 
-function zshScript(top: readonly string[], commands: readonly Completed[]): string {
-  const about = new Map(commands.map(command => [command.name, command.about]));
-  const list = top.map(name => `    ${quote(`${name}:${about.get(name) ?? ''}`)}`);
-  const cases = commands.map(({ name, options, below }) => {
-    const specs = options.map(option => {
-      const { long, argChoices, flags, description } = option;
-      const text = description.replace(/[[\]:]/g, '\\$&');
-      const value = argChoices
-        ? `:value:(${argChoices.join(' ')})`
-        : isPath(option)
-          ? ':file:_files'
-          : flags.includes('<')
-            ? ':value: '
-            : flags.includes('[')
-              ? '::value: '
-              : '';
-      return quote(`${long}[${text}]${value}`);
+function zshScript(commands: readonly Completed[]): string {
+  const cases = commands.map(command => {
+    const { name, options, below, words, takesFiles } = command;
+    const specs = options.map(({ long, about, words: list, takesFiles: isPath, value, isRepeatable }) => {
+      const text = about.replace(/[[\]:\\]/g, '\\$&');
+      const colons = value === 'optional' ? '::' : ':';
+      const taken = list.length > 0 ? `(${list.join(' ')})` : isPath ? '_files' : ' ';
+      return quote(`${isRepeatable ? '*' : ''}${long}[${text}]${value === 'none' ? '' : `${colons}value:${taken}`}`);
     });
+    const described = below.map(each => `${lastWord(each)}\\:${quoteInside(each.about)}`);
     const argument =
-      name === 'completion'
-        ? "'1:shell:(bash zsh fish)'"
-        : below.length > 0
-          ? quote(`1:command:(${below.join(' ')})`)
-          : "'*:file:_files'";
-    return `    ${quote(name)}) _arguments ${[...specs, argument].join(' ')} ;;`;
+      described.length > 0
+        ? [quote(`1:command:((${described.join(' ')}))`)]
+        : words.length > 0
+          ? [quote(`1:word:(${words.join(' ')})`)]
+          : takesFiles
+            ? ["'*:file:_files'"]
+            : [];
+    return `    ${quote(name)}) _arguments ${[...specs, ...argument].join(' ')} ;;`;
   });
   return `#compdef plugin-mirror
-_plugin_mirror() {
-  local -a commands
-  commands=(
-${list.join('\n')}
-  )
-  if (( CURRENT == 2 )); then
-    _describe command commands
-    return
-  fi
-  local name=$words[2]
-  shift words; (( CURRENT-- ))
-  if [[ $name == cache ]] && (( CURRENT > 2 )); then
-    name="cache $words[2]"
-    shift words; (( CURRENT-- ))
-  fi
+_plugin-mirror() {
+  local name='' word
+  # What follows the command's name is completed, as if that were the first word.
+  while (( CURRENT > 2 )); do
+    word="\${name:+$name }$words[2]"
+    case $word in
+      ${namesOf(commands)}) name=$word; shift words; (( CURRENT-- )) ;;
+      *) break ;;
+    esac
+  done
   case $name in
 ${cases.join('\n')}
   esac
 }
-compdef _plugin_mirror plugin-mirror
+if [[ $funcstack[1] == _plugin-mirror ]]; then
+  _plugin-mirror "$@"
+else
+  (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
+  compdef _plugin-mirror plugin-mirror
+fi
 `;
 }
 
-function fishScript(top: readonly string[], commands: readonly Completed[]): string {
-  const lines = commands.flatMap(({ name, about, options, below }) => {
-    const [first = '', second] = name.split(' ');
-    const where =
-      second === undefined
-        ? `__fish_seen_subcommand_from ${first}`
-        : `__fish_seen_subcommand_from ${first}; and __fish_seen_subcommand_from ${second}`;
-    const own =
-      second === undefined
-        ? [`complete -c plugin-mirror -n __fish_use_subcommand -f -a ${first} -d ${quote(about)}`]
-        : [];
-    const children = below.map(each => `complete -c plugin-mirror -n ${quote(where)} -f -a ${each}`);
-    const shells = name === 'completion' ? [`complete -c plugin-mirror -n ${quote(where)} -f -a 'bash zsh fish'`] : [];
-    const flags = options.map(option => {
-      const { long = '', argChoices, description } = option;
-      const value = argChoices
-        ? ` -x -a ${quote(argChoices.join(' '))}`
-        : isPath(option)
-          ? ' -r -F'
-          : option.required
-            ? ' -x'
-            : '';
-      return `complete -c plugin-mirror -n ${quote(where)} -l ${long.slice(2)}${value} -d ${quote(description)}`;
+function fishScript(commands: readonly Completed[]): string {
+  const lines = commands.flatMap(({ name, options, below, words, takesFiles }) => {
+    const rule = `complete -c plugin-mirror -n ${quote(`__plugin_mirror_at ${quote(name)}`)}`;
+    const flags = options.map(({ long, about, value, words: list, takesFiles: isPath }) => {
+      const taken =
+        value !== 'required' ? '' : list.length > 0 ? ` -x -a ${quote(list.join(' '))}` : isPath ? ' -r -F' : ' -x';
+      return `${rule} -l ${long.slice(2)}${taken} -d ${quote(about)}`;
     });
-    return [...own, ...children, ...shells, ...flags];
+    return [
+      ...below.map(each => `${rule} -f -a ${lastWord(each)} -d ${quote(each.about)}`),
+      ...(words.length > 0 ? [`${rule} -f -a ${quote(words.join(' '))}`] : []),
+      ...(takesFiles ? [`${rule} -F`] : []),
+      ...flags,
+    ];
   });
-  return `# fish completion for plugin-mirror: ${top.length} commands\n${lines.join('\n')}\n`;
+  return `# fish completion for plugin-mirror
+function __plugin_mirror_at -d 'Whether the words before the cursor name this command'
+  set -l name ''
+  for word in (commandline -opc)[2..-1]
+    set -l longer (string trim -- "$name $word")
+    contains -- $longer ${namesOf(commands).replaceAll('|', ' ')}; and set name $longer
+  end
+  test "$name" = "$argv[1]"
+end
+complete -c plugin-mirror -f
+${lines.join('\n')}
+`;
 }
 
 function quote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** For a description in a list of _arguments, which evaluates the list as words of a command line. */
+function quoteInside(text: string): string {
+  return text.replace(/[^\w/.,-]/g, '\\$&');
 }

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import process from 'node:process';
 import { describe, it } from 'node:test';
 import type { Command } from 'commander';
-import { completionScript } from '../../cli/completion/command.ts';
 import { buildProgram } from '../../cli/program.ts';
 import { openScene } from '../support/cli.ts';
 
@@ -99,40 +97,5 @@ describe('sync NAME', () => {
     assert.equal(empty.code, 2, empty.stderr);
     await scene.list({ 'ai-proxy': '1.0.0' });
     assert.match((await scene.sync('ai-proxi/1.0.0')).stderr, /Did you mean ai-proxy\?/);
-  });
-});
-
-describe('completion', () => {
-  const program = buildProgram('');
-
-  /** The words that bash offers for the last of these words. */
-  function offered(...words: readonly string[]): string[] {
-    const script = `${completionScript(program, 'bash')}
-COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); _plugin_mirror; printf '%s\\n' "\${COMPREPLY[@]}"`;
-    const { stdout, stderr } = spawnSync('bash', ['--norc', '-c', script, 'bash', 'plugin-mirror', ...words], {
-      encoding: 'utf8',
-      cwd: '/',
-      // bash warns of a locale that the machine does not have.
-      env: { ...process.env, LC_ALL: 'C' },
-    });
-    assert.equal(stderr, '');
-    return stdout.trim().split('\n');
-  }
-
-  it('knows commands, options and values in bash', () => {
-    assert.deepEqual(offered('sy'), ['sync']);
-    assert.deepEqual(offered('sync', '--froz'), ['--frozen']);
-    assert.deepEqual(offered('sync', '--format', 'j'), ['json']);
-    assert.deepEqual(offered('cache', 'clean', '--k'), ['--keep']);
-    assert.deepEqual(offered('completion', 'z'), ['zsh']);
-  });
-
-  it('has every command and no hidden option in each shell', () => {
-    for (const shell of ['bash', 'zsh', 'fish'] as const) {
-      const script = completionScript(program, shell);
-      for (const command of program.commands) assert.ok(script.includes(command.name()), `${shell}: ${command.name()}`);
-      assert.doesNotMatch(script, /--manifest --from --tree --out|seen_subcommand_from sync' -l out\b/);
-      assert.match(script, shell === 'fish' ? /-l url-pattern/ : /--url-pattern/);
-    }
   });
 });
