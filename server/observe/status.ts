@@ -44,11 +44,14 @@ export class Status {
 
   /** Returns why /readyz answers 503, or undefined if the server is ready. */
   notReady(): string | undefined {
+    return this.#notReady(this.#unavailable());
+  }
+
+  #notReady([first, ...others]: readonly Content[]): string | undefined {
     const { view, problem, isGone } = this.#parts.follower;
     if (this.isDraining) return 'The server is stopping.';
     if (view === undefined)
       return `No plugin tree has been loaded: ${problem === undefined ? 'it is being read' : describeTreeProblem(problem)}.`;
-    const [first, ...others] = this.#unavailable();
     if (first === undefined) return undefined;
     if (problem !== undefined && isGone)
       return `Files of the plugin tree cannot be served: ${describeTreeProblem(problem)}.`;
@@ -58,6 +61,7 @@ export class Status {
 
   gauges(): Gauges {
     const { store, cache, downloads, connections, log } = this.#parts;
+    const unavailable = this.#unavailable();
     return {
       connections: connections.open,
       bodiesRunning: downloads.running,
@@ -65,9 +69,9 @@ export class Status {
       cacheHits: cache.hits,
       cacheMisses: cache.misses,
       cacheBytes: cache.sizeBytes,
-      isReady: this.notReady() === undefined,
-      unavailableFiles: this.#unavailable().length,
-      damagedFiles: this.#unavailable().length + this.#damagedCopies(),
+      isReady: this.#notReady(unavailable) === undefined,
+      unavailableFiles: unavailable.length,
+      damagedFiles: unavailable.length + this.#damagedCopies(),
       displacedFiles: number(store.contents, content => content.displaced),
       logLinesDropped: log?.droppedLines ?? 0,
       connectionsDropped: this.connectionsDropped,
@@ -76,7 +80,9 @@ export class Status {
 
   /** The contents that get 503: no file in the tree has their bytes. */
   #unavailable(): readonly Content[] {
-    return [...this.#parts.store.contents].filter(({ state }) => state === 'damaged');
+    const unavailable: Content[] = [];
+    for (const content of this.#parts.store.contents) if (content.state === 'damaged') unavailable.push(content);
+    return unavailable;
   }
 
   #damagedCopies(): number {

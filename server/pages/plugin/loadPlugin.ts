@@ -1,3 +1,4 @@
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { CatalogPlugin, CatalogVersion } from '../../../tree/catalog/catalog.ts';
 import type { HigressRequests } from '../../higressRequests.ts';
 import type { PluginFacts } from '../catalog/facts.ts';
@@ -46,6 +47,8 @@ export class PluginLoader {
       file && this.#readme(plugin, version, file),
       this.#changes(plugin, rows),
     ]);
+    // Reading has used this turn of the event loop, and downloads must not wait for the rendering as well.
+    await eventLoopTurn();
     return pluginBody(reader, { facts, version, spec, readme, readmes, rows, page, pages, changes, higress });
   }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 import type { Request, Response } from 'express';
@@ -36,7 +37,10 @@ export class PageCache {
       this.#pages.set(key, known);
       return known;
     }
-    const page = renderedPage(await render());
+    const text = await render();
+    // Rendering and hashing a page of a megabyte take about 20 ms each, and downloads may go on in between.
+    await eventLoopTurn();
+    const page = renderedPage(text);
     if (!this.#pages.has(key)) this.#bytes += page.identity.length + key.length;
     this.#pages.set(key, page);
     for (const [oldest, { identity }] of this.#pages) {

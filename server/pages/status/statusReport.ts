@@ -107,6 +107,10 @@ export async function makeStatusReport(
     // Each name is compared with those of all plugins, and downloads must not wait for a hundred of them.
     await eventLoopTurn();
   }
+  const downloads = view === undefined ? [] : downloadsOf(view);
+  await eventLoopTurn();
+  const damaged = damagedFiles(sources.contents());
+  await eventLoopTurn();
   const uptimeSeconds = Math.round(process.uptime());
   return {
     schemaVersion: 1,
@@ -123,9 +127,9 @@ export async function makeStatusReport(
     load: sources.gauges(),
     missing,
     missingAnswers: troubles.missingAnswers,
-    damaged: damagedFiles(sources.contents()),
+    damaged,
     slow: troubles.slow.map(({ atMs, ...entry }) => ({ ...entry, at: isoTime(atMs) })),
-    downloads: view === undefined ? [] : downloadsOf(view),
+    downloads,
     options: sources.options,
   };
 }
@@ -194,7 +198,10 @@ function downloadsOf({ files }: TreeView): VersionDownloads[] {
   };
   for (const file of files.values()) for (const form of [file, ...file.variants]) add(form);
   const total = ({ answers }: VersionDownloads) => Object.values(answers).reduce((sum, count) => sum + count, 0);
-  return [...versions.values()].sort((one, other) => total(other) - total(one) || (one.plugin < other.plugin ? -1 : 1));
+  return [...versions.values()]
+    .map(entry => ({ entry, total: total(entry) }))
+    .sort((one, other) => other.total - one.total || (one.entry.plugin < other.entry.plugin ? -1 : 1))
+    .map(({ entry }) => entry);
 }
 
 function isoTime(ms: number): string {
