@@ -34,7 +34,9 @@ interface Step {
 interface Job {
   readonly if?: string;
   readonly permissions?: Readonly<Record<string, string>>;
-  readonly steps: readonly Step[];
+  readonly needs?: readonly string[];
+  /** A job that calls another workflow has none. */
+  readonly steps?: readonly Step[];
 }
 
 interface Workflow {
@@ -52,7 +54,7 @@ test('every action is pinned by its commit, with the version in a comment', asyn
   const texts = [...(await Promise.all(['action.yml', ...workflowNames].map(read))), ...blocks.map(({ text }) => text)];
   const used = texts.flatMap(text => text.match(/uses: .+$/gm) ?? []);
   assert.ok(used.length > 15);
-  for (const line of used.filter(each => !each.includes('OWNER/plugin-mirror')))
+  for (const line of used.filter(each => !each.includes('OWNER/plugin-mirror') && !each.startsWith('uses: ./')))
     assert.match(line, /^uses: [\w.-]+\/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
   const pins = new Set(used.map(line => line.replace(/^uses: /, '')).filter(line => line.includes(' # ')));
   const names = [...pins].map(pin => pin.split('@')[0]);
@@ -65,15 +67,16 @@ test('no workflow and no input writes into a script, and only a push publishes',
   assert.deepEqual(Object.keys(action.outputs), ['changed', 'report', 'exit-code']);
   const workflows = await Promise.all(workflowNames.map(async name => parse(await read(name)) as Workflow));
   const jobs = workflows.flatMap(({ jobs }) => Object.values(jobs));
-  for (const { run = '' } of [...action.runs.steps, ...jobs.flatMap(({ steps }) => steps)])
+  for (const { run = '' } of [...action.runs.steps, ...jobs.flatMap(({ steps = [] }) => steps)])
     assert.doesNotMatch(run, /\$\{\{/, 'expressions reach a script by its variables');
   for (const { permissions } of workflows) assert.deepEqual(permissions, { contents: 'read' });
   const writing = jobs.filter(({ permissions = {} }) => Object.values(permissions).includes('write'));
   const image = parse(await read('.github/workflows/image.yml')) as Workflow;
   assert.ok(writing.length >= 2 && image.jobs.publish !== undefined);
   assert.equal(image.jobs.publish.if, "github.event_name == 'push'");
+  assert.deepEqual(image.jobs.publish.needs, ['test', 'build'], 'nothing is published untested');
   const publishing = (step: Step) => /login-action|attest|cosign/.test(`${step.uses}${step.run}`);
-  assert.deepEqual(image.jobs.build?.steps.filter(publishing), []);
+  assert.deepEqual(image.jobs.build?.steps?.filter(publishing), []);
   assert.equal(image.jobs.build?.permissions, undefined);
 });
 
@@ -81,7 +84,7 @@ test('the snippets of docs/ci.md are what their readers parse', async () => {
   const of = (kind: string) => blocks.filter(block => block.kind === kind).map(({ text }) => text);
   const [action, plain, gitlab] = of('yaml').map(text => parse(text) as Record<string, unknown>);
   for (const workflow of [action, plain])
-    assert.ok(Object.values((workflow as unknown as Workflow).jobs).every(({ steps }) => steps.length > 2));
+    assert.ok(Object.values((workflow as unknown as Workflow).jobs).every(({ steps = [] }) => steps.length > 2));
   for (const job of Object.values(gitlab as Record<string, { script: string[] }>))
     assert.match(job.script.join('\n'), /plugin-mirror (?:sync|check)/);
   const jenkins = of('groovy')[0] ?? '';
@@ -138,17 +141,39 @@ test("the action's steps mirror plugins in an empty checkout, and report a failu
   const steps = async (args: string): Promise<string> => {
     for (const { run } of action.runs.steps)
       if (run !== undefined)
-        await execute('bash', ['-c', run], { cwd: scene.path('.'), env: { ...variables, ARGS: args } });
+        await execute('bash', ['--noprofile', '--norc', '-eo', 'pipefail', '-c', run], {
+          cwd: scene.path('.'),
+          env: { ...variables, ARGS: args },
+        });
     return readFile(file('output'), 'utf8');
   };
   const first = await steps(`--only 'a' "--log-level=warn"`);
   assert.match(first, /^exit-code=0\nreport=.*report\.md\nchanged=true\n$/);
   assert.match(await readFile(file('summary'), 'utf8'), /\| Added \| a 1\.0\.0 \|/);
   assert.deepEqual(await readdir(scene.path('mirrored $(touch executed)/a')), ['1.0.0']);
-  assert.match(await steps(''), /exit-code=0\nreport=.*\nchanged=false\n$/);
+  assert.match(await steps(' \n'), /exit-code=0\nreport=.*\nchanged=false\n$/);
+  const failed = async (args: string, code: number): Promise<void> => {
+    await assert.rejects(
+      steps(args),
+      ({ stdout, stderr, ...error }: { code: number; stdout: string; stderr: string }) => {
+        assert.equal(error.code, code, stderr);
+        assert.match(`${stdout}${stderr}`, /^::error /m);
+        return true;
+      },
+    );
+  };
+  const outputs = () => readFile(file('output'), 'utf8');
+  scene.push('b', '1.0.0');
+  await scene.list({ a: '1.0.0', b: '1.0.0', c: '1.0.0' });
+  await failed('--no-frozen', 1);
+  assert.match(await outputs(), /exit-code=1\nreport=.+report\.md\nchanged=true\n$/, 'b was published, c is missing');
+  for (const args of [`--update e'1 x`, '--no-such-option']) {
+    await failed(args, 2);
+    assert.match(await outputs(), /exit-code=2\nreport=\nchanged=false\n$/, 'nothing of the last run');
+  }
   await scene.write('manifest.json', '{');
-  await assert.rejects(steps('; touch executed'), { code: 2 });
-  assert.match(await readFile(file('output'), 'utf8'), /exit-code=2\nreport=.*\nchanged=false\n$/);
+  await failed('; touch executed', 2);
+  assert.match(await outputs(), /exit-code=2\nreport=.+report\.md\nchanged=false\n$/);
   assert.ok(!(await readdir(scene.path('.'))).includes('executed'));
 });
 
