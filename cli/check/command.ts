@@ -22,7 +22,8 @@ async function run(flags: CheckFlags, command: Command): Promise<void> {
   ]);
   const stampsFile = stampsFileOf(process.env, flags.tree);
   const manifestPath = command.getOptionValueSource('manifest') === 'default' ? undefined : flags.manifest;
-  const reporting = { command: 'check', manifest: flags.manifest, file: flags.report };
+  const { manifest, report: file, tree, lock } = flags;
+  const reporting = { command: 'check', manifest, file, tree, ...(lock === undefined ? {} : { lock }) };
   process.exitCode = await withJsonErrors(flags.format, () =>
     withReport(reporting, async collect => {
       const options = await registryOptions(flags);

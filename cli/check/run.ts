@@ -129,6 +129,8 @@ function render({ findings, versions, hasLockfile, parts, source, bundle }: Show
   const untold = findings.filter(({ kind }) => kind === 'untold').length;
   const differences = findings.length - untold;
   const registry = untold === 0 ? ` and ${source}` : ` and ${source} (except for ${untold} whose HEAD has no digest)`;
+  // Without a lockfile, --lock-only has compared nothing with the registry.
+  const isBlind = tree === undefined && !hasLockfile;
   const compared = [manifest, ...(hasLockfile ? ['lockfile'] : []), ...(tree === undefined ? [] : [tree])];
   const agreement = `${compared.join(', ')}${registry} agree${hasLockfile ? '' : '; there is no lockfile'}`;
   // A registry that is down is reported once, not for each of its tags.
@@ -149,8 +151,9 @@ function render({ findings, versions, hasLockfile, parts, source, bundle }: Show
     const names = listed(group.map(subjectOf));
     return [`${paint.yellow(first.kind.padEnd(11))} ${names}  ${first.detail}`];
   });
-  const head =
-    differences === 0
+  const head = isBlind
+    ? `${paint.red('✗')} ${plural(versions, 'version')}: there is no lockfile to compare with the registry`
+    : differences === 0
       ? `${paint.green('✓')} ${plural(versions, 'version')}: ${agreement}`
       : `${paint.red('✗')} ${plural(differences, 'difference')} in ${plural(versions, 'version')}`;
   return `${[...lines, head, ...remedies(findings, bundle).map(words => `  ${paint.cyan('→')} ${words}`)].join('\n')}\n`;

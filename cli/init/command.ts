@@ -1,8 +1,8 @@
-import { basename } from 'node:path';
 import { Command } from 'commander';
 import { printable } from '../../base/printable.ts';
 import { plural } from '../../base/words.ts';
 import { action, addOptions, file, several, text, type ValuesOf } from '../options/declare.ts';
+import { OptionConflict } from '../options/errors.ts';
 import { print, printError, printJsonText } from '../render/print.ts';
 
 const INIT_OPTIONS = {
@@ -31,8 +31,13 @@ export function initCommand(): Command {
 async function run(flags: InitFlags, { parent }: Command): Promise<void> {
   const { higress = [], plugin, registry, write, manifest, force = false, list, dockerfile } = flags;
   if (dockerfile) {
-    const { lockfilePath } = await import('../../mirror/lockfile/lockfile.ts');
-    print(dockerfileFor(basename(manifest), basename(lockfilePath(manifest)), parent?.version() ?? ''));
+    if (write || force)
+      throw new OptionConflict(`--dockerfile and ${write ? '--write' : '--force'} contradict each other`, {
+        expected: '--dockerfile, which prints a Dockerfile, or --write, which writes a manifest',
+        found: 'both',
+        hint: 'Run plugin-mirror init --write first, and then plugin-mirror init --dockerfile > Dockerfile.',
+      });
+    print(await (await import('./dockerfile.ts')).dockerfileFor(manifest, parent?.version() ?? ''));
     return;
   }
   const [releases, { initManifest }, { formatManifest, withSchema, writeManifest }, { parsePluginManifest }] =
@@ -64,23 +69,4 @@ async function run(flags: InitFlags, { parent }: Command): Promise<void> {
   await writeManifest(manifest, made, { force });
   const count = Object.keys(made.plugins).length;
   printError(`wrote ${printable(manifest)}: ${plural(count, 'plugin')}; plugin-mirror sync fetches them\n`);
-}
-
-/**
- * Returns a Dockerfile for a folder that has a manifest and its lockfile and nothing of plugin-mirror. Its base is the image of
- * the target `program` of our own Dockerfile (docs/image.md).
- */
-function dockerfileFor(manifest: string, lockfile: string, version: string): string {
-  // In the JSON form a name may have spaces.
-  const copied = JSON.stringify([manifest, lockfile, '/context/']);
-  const sync = ['plugin-mirror', 'sync', '--frozen', '--manifest', `/context/${manifest}`, '--tree', '/tmp/plugins'];
-  return `# An image that serves the plugins of the manifest next to this file: docker build -t IMAGE .
-# PROGRAM is the image of plugin-mirror without plugins (docs/image.md, The program without plugins).
-ARG PROGRAM=plugin-mirror:${version}-program
-FROM --platform=$BUILDPLATFORM \${PROGRAM} AS sync
-COPY ${copied}
-RUN ${JSON.stringify(sync)}
-FROM \${PROGRAM}
-COPY --from=sync /tmp/plugins/ /usr/share/nginx/html/plugins/
-`;
 }

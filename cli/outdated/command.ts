@@ -18,7 +18,8 @@ async function run(flags: OutdatedFlags): Promise<void> {
     import('../render/jsonErrors.ts'),
     import('../report/reporting.ts'),
   ]);
-  const reporting = { command: 'outdated', manifest: flags.manifest, file: flags.report };
+  const { manifest, report: file, tree, lock } = flags;
+  const reporting = { command: 'outdated', manifest, file, tree, ...(lock === undefined ? {} : { lock }) };
   process.exitCode = await withJsonErrors(flags.format, () =>
     withReport(reporting, async collect => {
       const options = await registryOptions(flags);

@@ -28,7 +28,8 @@ async function run(plugins: readonly string[], given: SyncFlags, command: Comman
   const stampsFile = stampsFileOf(process.env, flags.tree);
   const ci = isBuildMachine(process.env);
   const manifestPath = command.getOptionValueSource('manifest') === 'default' ? undefined : flags.manifest;
-  const reporting = { command: 'sync', manifest: flags.manifest, file: flags.report };
+  const { manifest, report: file, tree, lock } = flags;
+  const reporting = { command: 'sync', manifest, file, tree, ...(lock === undefined ? {} : { lock }) };
   process.exitCode = await withJsonErrors(flags.format, () =>
     withReport(reporting, async collect => {
       const options = await registryOptions(flags);

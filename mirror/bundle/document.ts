@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import * as v from 'valibot';
 import { canonicalJson, compareText } from '../../base/canonicalJson.ts';
 import { plural } from '../../base/words.ts';
@@ -9,7 +8,7 @@ import { LayoutInvalid } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
 import type { LayoutEntry } from '../../layout/layoutIndex.ts';
 import type { BlobSource } from '../../layout/writeLayout.ts';
-import type { PluginManifest } from '../manifest/wanted.ts';
+import { namedFiles } from '../manifest/readManifest.ts';
 import type { SyncJob } from '../plan/job.ts';
 
 // A bundle is an OCI image layout with one artifact of our own: the manifest, the lockfile, the files that the manifest names,
@@ -125,17 +124,6 @@ export async function makeDocument(
   );
   const entry = { mediaType: IMAGE_MANIFEST, digest: document.digest, size: document.size, artifactType: BUNDLE_TYPE };
   return { entry, blobs: [document, configBlob, ...blobs] };
-}
-
-/** Local modules, keys and trusted roots: the path as the manifest has it → the path on this machine. */
-function namedFiles(manifest: PluginManifest, text: string): Map<string, string> {
-  const { signatures = [] } = JSON.parse(text.replace(/^\ufeff/, '')) as { readonly signatures?: unknown };
-  const policies = (Array.isArray(signatures) ? signatures : [signatures]) as Record<string, unknown>[];
-  const written = [
-    ...manifest.versions.flatMap(({ source }) => (source.kind === 'file' ? [source.written] : [])),
-    ...policies.flatMap(({ key, trustedRoot }) => [key, trustedRoot]).filter(path => typeof path === 'string'),
-  ];
-  return new Map(written.map(path => [path, resolve(manifest.file, '..', path)]));
 }
 
 export function blobOf(bytes: Buffer): BlobSource {

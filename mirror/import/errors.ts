@@ -55,7 +55,7 @@ export class ManifestUnwritable extends Refusal {
       subject: file,
       expected: 'a folder that the user who runs this may write to',
       found,
-      hint: 'Leave --write out to get the manifest on stdout, or name another file with --manifest FILE.',
+      hint: 'Give this user the right to write there, or name another file with --manifest FILE. import and init print the manifest without --write.',
       cause,
     });
   }

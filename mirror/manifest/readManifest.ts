@@ -144,3 +144,17 @@ function inOrder(problems: readonly Problem[]): Problem[] {
     (one, other) => (one.line ?? 0) - (other.line ?? 0) || (one.column ?? 0) - (other.column ?? 0),
   );
 }
+
+/**
+ * Returns the files that a manifest names: local modules, keys and trusted roots. The path as the manifest has it → the path on
+ * this machine.
+ */
+export function namedFiles(manifest: PluginManifest, text: string): Map<string, string> {
+  const { signatures = [] } = JSON.parse(text.replace(/^\ufeff/, '')) as { readonly signatures?: unknown };
+  const policies = (Array.isArray(signatures) ? signatures : [signatures]) as Record<string, unknown>[];
+  const written = [
+    ...manifest.versions.flatMap(({ source }) => (source.kind === 'file' ? [source.written] : [])),
+    ...policies.flatMap(({ key, trustedRoot }) => [key, trustedRoot]).filter(path => typeof path === 'string'),
+  ];
+  return new Map(written.map(path => [path, resolve(manifest.file, '..', path)]));
+}

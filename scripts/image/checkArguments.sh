@@ -53,6 +53,7 @@ layout() {
 
 if [ -n "${HIGRESS:-}" ]; then
   [ "${MANIFEST:-manifest.json}" = manifest.json ] || fail "HIGRESS=$HIGRESS and MANIFEST=$MANIFEST contradict each other. Give one of them."
+  case $HIGRESS in *[!,\ ]*) ;; *) fail "HIGRESS=$HIGRESS names no release. Expected one, such as 2.2.5, or several with commas." ;; esac
   for release in $(printf %s "$HIGRESS" | tr , ' '); do
     # The rebuilds of 2.2.4 are 2.2.4-rebuilt and the like.
     ls "$context/higress/console/" | grep -Eq "^$(printf %s "${release#v}" | sed 's/[^0-9A-Za-z-]/[&]/g')(-[a-z]+)?[.]json$" || {
@@ -76,7 +77,7 @@ if [ -n "${LOCK_DIGEST:-}" ]; then
   [ -z "${HIGRESS:-}" ] || fail "HIGRESS=$HIGRESS uses no lockfile. Leave LOCK_DIGEST out."
   [ -z "${BUNDLE:-}" ] || [ "$MANIFEST" != manifest.json ] || fail "BUNDLE=$BUNDLE contains its own lockfile. Leave LOCK_DIGEST out."
   case $MANIFEST in *.[jJ][sS][oO][nN]) lock=${MANIFEST%.*}.lock.json ;; *) lock=$MANIFEST.lock.json ;; esac
-  inside LOCK_DIGEST "$lock"
+  [ -f "$context/$lock" ] || fail "LOCK_DIGEST is given, but $lock is not in the build context. Put the lockfile next to the manifest, or leave LOCK_DIGEST out."
   found=sha256:$(sha256sum <"$context/$lock" | cut -d' ' -f1)
   [ "$found" = "$LOCK_DIGEST" ] || fail "$lock has the digest $found, and LOCK_DIGEST is $LOCK_DIGEST. Give the digest of this lockfile, or leave LOCK_DIGEST out."
 fi

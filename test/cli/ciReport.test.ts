@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -148,6 +148,7 @@ describe('commands in CI', { concurrency: 3 }, () => {
     const none = await scene.run(['check', '--lock-only']);
     assert.equal(none.code, 3);
     assert.match(none.stderr, /FROZEN_LOCK_MISSING/);
+    assert.match(none.stdout, /^✗ 1 version: there is no lockfile to compare with the registry$/m);
     await scene.sync();
     await rm(scene.path('plugins'), { recursive: true });
     const quiet = await scene.run(['check', '--lock-only', '--quiet']);
@@ -174,5 +175,27 @@ describe('commands in CI', { concurrency: 3 }, () => {
     assert.match(await scene.read('manifest.json'), /"a": ?\["1\.1\.0", "1\.0\.0"\]/);
     assert.match(await scene.read('outdated.md'), /\| Newer version \| a \| `1\.0\.0` \| `1\.1\.0` \|/);
     assert.equal((await scene.run(['outdated', '--exit-code', '--quiet'])).code, 0);
+  });
+
+  it('never replaces the manifest, the lockfile or a file of the tree', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1.0.0');
+    await scene.list({ a: '1.0.0' });
+    await scene.sync();
+    await symlink('manifest.json', scene.path('report.json'));
+    const FILES = ['manifest.json', 'manifest.lock.json', 'plugins/index.json'];
+    for (const [command, file] of [
+      ['sync', 'manifest.json'],
+      ['outdated', './report.json'],
+      ['check', 'manifest.lock.json'],
+      ['sync', 'plugins/index.json'],
+      ['sync', 'plugins/new/report.md'],
+    ] as const) {
+      const before = await Promise.all(FILES.map(file => scene.read(file)));
+      const ran = await scene.run([command, '--report', file]);
+      assert.equal(ran.code, 2, ran.stderr);
+      assert.match(ran.stderr, /OPTION_CONFLICT .*--report .* is (?:the manifest|the lockfile|in the plugin tree)/);
+      assert.deepEqual(await Promise.all(FILES.map(file => scene.read(file))), before);
+    }
   });
 });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
@@ -7,6 +8,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { openHeads } from '../../cli/coverage/heads.ts';
 import { readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { openScene, parsed, type Running, type Scene } from '../support/cli.ts';
+import { buildModule } from '../support/module.ts';
 import { sample, slow } from '../support/slow.ts';
 
 interface Report {
@@ -253,6 +255,22 @@ describe('init', () => {
     assert.match(dockerfile.stdout, /^ARG PROGRAM=plugin-mirror:\d+\.\d+\.\d+-program$/m);
     assert.match(dockerfile.stdout, /^COPY \["my own\.json","my own\.lock\.json","\/context\/"\]$/m);
     assert.equal(dockerfile.stdout.match(/^(?:ARG|FROM|COPY|RUN) /gm)?.length, 6);
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    await scene.write('keys/of cosign.pub', publicKey.export({ type: 'spki', format: 'pem' }));
+    await scene.write('local.wasm', buildModule({ seed: 'local' }));
+    const named = { file: './local.wasm', versions: ['1.0.0'] };
+    await scene.list({ local: named }, { signatures: { key: 'keys/of cosign.pub' } });
+    const withFiles = await scene.run(['init', '--dockerfile']);
+    assert.match(withFiles.stdout, /^COPY \["local\.wasm","\/context\/local\.wasm"\]$/m);
+    assert.match(withFiles.stdout, /^COPY \["keys\/of cosign\.pub","\/context\/keys\/of cosign\.pub"\]$/m);
+    await scene.write(
+      'lists/manifest.json',
+      JSON.stringify({ plugins: { local: { ...named, file: '../local.wasm' } } }),
+    );
+    const outside = await scene.run(['init', '--dockerfile', '--manifest', 'lists/manifest.json']);
+    assert.equal(outside.code, 2);
+    assert.match(outside.stderr, /OPTION_INVALID .*names \.\.\/local\.wasm, which is outside of its folder/);
+    assert.equal((await scene.run(['init', '--dockerfile', '--write'])).code, 2);
     const { stdout } = await scene.run(['init', '--list']);
     assert.deepEqual(
       stdout.match(/^\S+/gm),

@@ -102,13 +102,18 @@ test('the snippets of docs/ci.md are what their readers parse', async () => {
       'ai-proxy': ['2.0.3', '2.0.1'],
       one: '1.2.3',
       'basic-auth': { versions: ['2.0.0'], aliases: { '1.0.0': '2.0.0' } },
+      'key-auth': { versions: ['2.0.0'], tags: { '2.0.0': 'v2.0.0' } },
+      object: { versions: ['2.0.0', '1.0.0'] },
     },
   });
-  const found = versions.flatMap(each => [...manifest.matchAll(each)].map(({ groups }) => groups));
-  assert.deepEqual(
-    found.map(groups => `${groups?.depName} ${groups?.currentValue}`),
-    ['ai-proxy 2.0.3', 'one 1.2.3', 'basic-auth 2.0.0'],
-  );
+  // Replacing the version of an alias, or one with a tag, would break the manifest.
+  for (const text of [manifest, `${JSON.stringify(JSON.parse(manifest), undefined, 2)}\n`]) {
+    const found = versions.flatMap(each => [...text.matchAll(each)].map(({ groups }) => groups));
+    assert.deepEqual(
+      found.map(groups => `${groups?.depName} ${groups?.currentValue}`),
+      ['ai-proxy 2.0.3', 'one 1.2.3', 'object 2.0.0'],
+    );
+  }
   const image = await read('.github/workflows/image.yml');
   assert.equal(base.flatMap(each => [...image.matchAll(each)]).length, 1);
 });

@@ -90,11 +90,15 @@ test('arguments that cannot work end the first step, with the argument and what 
       { LOCK_DIGEST: `sha256:${'0'.repeat(64)}` },
       /manifest\.lock\.json has the digest sha256:[0-9a-f]{64}, and LOCK_DIGEST/,
     ],
-    [{ LOCK_DIGEST: 'sha256:0', MANIFEST: 'lists/mine.json' }, /lists\/mine\.lock\.json is not in the build context/],
+    [
+      { LOCK_DIGEST: 'sha256:0', MANIFEST: 'lists/mine.json' },
+      /LOCK_DIGEST is given, but lists\/mine\.lock\.json is not in the build/,
+    ],
     [
       { HIGRESS: '9.9.9' },
       /HIGRESS=9\.9\.9 is not a known release of Higress\. Known are: 2\.1\.11 2\.2\.4 2\.2\.4-rebuilt 2\.2\.5$/m,
     ],
+    [{ HIGRESS: ', ,' }, /HIGRESS=, , names no release/],
     [{ HIGRESS: '2.2' }, /HIGRESS=2\.2 is not a known release/],
     [{ HIGRESS: '2.2.*' }, /HIGRESS=2\.2\.\* is not a known release/],
     [{ HIGRESS: '../x' }, /HIGRESS=\.\.\/x is not a known release/],
