@@ -196,6 +196,14 @@ test('documents get safe names, by title or otherwise by media type', async () =
   assert.match(plugin.warnings.join('\n'), /README\.md is left out: another layer has that name/);
 });
 
+test('of 25,000 document layers twenty are opened, and one line reports the rest', async () => {
+  const doc = (at: number) => raw(Buffer.from(`# ${at}`), `README_${at}.md`, MEDIA.readme);
+  const documents = Array.from({ length: 25_000 }, (_, at) => doc(at));
+  const { plugin, opened } = await extract(imageOf({ layers: [...documents, raw(wasm)], wasm }));
+  assert.equal(opened.length, 21);
+  assert.deepEqual(plugin.warnings, ['p 1.0.0: 24980 documents are left out: an image may have 20']);
+});
+
 test('documents that are too large or not PNG are left out with a warning and, if possible, not opened', async () => {
   const image = imageOf({
     layers: [

@@ -64,6 +64,17 @@ describe('the image of an index', () => {
       assert.throws(() => choose(entries), { message: 'an image has no image', hint: /names a plugin image/ });
   });
 
+  it('is reported as missing in one line, however many platforms the index has', () => {
+    const entries = Array.from({ length: 25_000 }, (_, at) => entry(`os${at}/a`));
+    assert.throws(
+      () => choose(entries, 'linux/amd64'),
+      (error: unknown) => {
+        const text = JSON.stringify(error);
+        return /os0\/a, os1\/a,.* os19\/a, and 24980 more/.test(text) && text.length < 2000;
+      },
+    );
+  });
+
   for (const text of ['linux', 'linux/', '/amd64', 'linux/amd64/v1/x', 'linux/am d64', ''])
     it(`cannot be requested as "${text}"`, () => {
       assert.throws(() => parsePlatform(text), { code: 'REGISTRY_OPTIONS' });

@@ -379,6 +379,30 @@ test('all pages of tags are read in order; a circle and another host are refused
   });
 });
 
+test('the pages of a tag list are limited together, not only each', async context => {
+  const { engine, reference, registry } = await setUp(context);
+  const list = '/v2/team/plugin/tags/list';
+  const page = (number: number, tags: readonly string[]) => [
+    wrongBytes(JSON.stringify({ name: 'x', tags })),
+    headers({ link: `<${list}?last=p${number + 1}>; rel="next"` }),
+  ];
+  const endless = (tags: (number: number) => readonly string[]): void =>
+    registry.script(
+      [7, 6, 5, 4, 3, 2, 1, 0].map(number => ({
+        kind: 'tags',
+        when: ({ url }) => number === 0 || url.includes(`last=p${number}`),
+        fault: page(number, tags(number)),
+      })),
+    );
+  const asked = () => registry.requests.filter(({ kind }) => kind === 'tags').length;
+  endless(() => ['x'.repeat(7_000_000)]);
+  await assert.rejects(engine.listTags(reference, SIGNAL), /without end/);
+  assert.equal(asked(), 5);
+  endless(number => Array.from({ length: 30_000 }, (_, index) => `${number}.${index}`));
+  await assert.rejects(engine.listTags(reference, SIGNAL), { found: /^120000 tags in \d+ bytes$/ });
+  assert.equal(asked(), 5 + 4);
+});
+
 test('a warning of the registry is reported once', async context => {
   const { engine, reference, registry, events } = await setUp(context);
   registry.script({ fault: headers({ warning: '299 - "this tag goes away"' }) });
