@@ -63,7 +63,7 @@ zpty -d inner`,
 function offered(shell: Shell, ...lines: readonly string[]): Map<string, string[]> {
   const { stdout, stderr, status } = spawnSync(
     shell,
-    [shell === 'bash' ? '--norc' : shell === 'zsh' ? '-f' : '-N', '-c', ASKS[shell]],
+    [...(shell === 'bash' ? ['--norc'] : shell === 'zsh' ? ['-f'] : []), '-c', ASKS[shell]],
     {
       encoding: 'utf8',
       cwd: folder,
