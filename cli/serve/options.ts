@@ -23,7 +23,11 @@ export const SERVE_OPTIONS = {
   ),
   host: text('--host <address>', 'address to listen on; :: is every address, IPv6 and IPv4', '::'),
   port: parsed('--port <number>', 'port to listen on; 0 takes any free one', portNumber, DEFAULT_PORT),
-  basePath: text('--base-path <path>', 'prefix of all paths, such as /mirror', ''),
+  basePath: text(
+    '--base-path <path>',
+    'prefix of all paths, such as /mirror; /healthz, /readyz and /metrics are also answered without it',
+    '',
+  ),
   urlPattern: several(
     '--url-pattern <pattern>',
     "further path of each plugin.wasm, such as '/wasm-plugins/${name}.wasm' (repeatable; without ${version}: the highest version)",

@@ -73,7 +73,8 @@ export const CHINESE_HELP: Readonly<Record<string, string>> = {
     '同时在 /v2/ 通过只读的 OCI 镜像仓库 API 提供这个打包文件（tar 或目录）中的镜像',
   'address to listen on; :: is every address, IPv6 and IPv4': '监听的地址；:: 表示所有 IPv6 和 IPv4 地址',
   'port to listen on; 0 takes any free one': '监听的端口；0 表示任意空闲端口',
-  'prefix of all paths, such as /mirror': '所有路径的前缀，例如 /mirror',
+  'prefix of all paths, such as /mirror; /healthz, /readyz and /metrics are also answered without it':
+    '所有路径的前缀，例如 /mirror；/healthz、/readyz 和 /metrics 不带前缀也会响应',
   "further path of each plugin.wasm, such as '/wasm-plugins/${name}.wasm' (repeatable; without ${version}: the highest version)":
     "每个 plugin.wasm 的另一个路径，例如 '/wasm-plugins/${name}.wasm'（可重复；不含 ${version} 时为最高版本）",
   'serve the highest version also as /plugins/<name>/latest/': '最高版本同时以 /plugins/<name>/latest/ 提供',

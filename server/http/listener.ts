@@ -41,16 +41,11 @@ export interface RegistryPages {
 }
 
 const MAX_HEADER_LINES = 256;
-/** The health checks of a container do not know the base path. */
 const HEALTH_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
+/** Answered without the base path as well: kubelet and Prometheus ask a pod itself and do not know the base path. */
+const MONITORING_PATHS: ReadonlySet<string> = new Set([...HEALTH_PATHS, '/metrics']);
 /** Pages that are answered without a tree. */
-const TREELESS_PATHS: ReadonlySet<string> = new Set([
-  ...HEALTH_PATHS,
-  '/metrics',
-  '/version',
-  '/status',
-  '/status.json',
-]);
+const TREELESS_PATHS: ReadonlySet<string> = new Set([...MONITORING_PATHS, '/version', '/status', '/status.json']);
 /** A tree whose folder does not answer for so long cannot be checked, and the request gets 503. */
 const MAX_REFRESH_MS = 1000;
 
@@ -183,7 +178,7 @@ function isRead({ request: { method } }: Answer): boolean {
 
 /** Returns an empty path for the base path itself, and undefined outside it. */
 function withoutBase(path: string, basePath: string): string | undefined {
-  if (basePath === '' || HEALTH_PATHS.has(path)) return path;
+  if (basePath === '' || MONITORING_PATHS.has(path)) return path;
   if (path === basePath) return '';
   return path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : undefined;
 }

@@ -119,6 +119,16 @@ describe('a 404 is given only on evidence', () => {
       assert.equal((await ask(port, `${basePath}${MODULE}`)).status, 200);
     });
 
+  test('what a kubelet and Prometheus ask of a pod is answered without the base path, too', async t => {
+    const { port, follower } = await listen(t, '/mirror');
+    follower.view = viewOf('a');
+    for (const path of ['/healthz', '/readyz', '/metrics']) {
+      assert.equal((await ask(port, path)).status, 200, path);
+      assert.equal((await ask(port, `/mirror${path}`)).status, 200, `/mirror${path}`);
+    }
+    for (const path of ['/version', MODULE]) assert.equal((await ask(port, path)).status, 404, path);
+  });
+
   test('a plugin that a reload brings is served to a request that came before the reload', async t => {
     const { port, follower } = await listen(t);
     const check = new Gate();
