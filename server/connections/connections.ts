@@ -9,6 +9,10 @@ const LAST_REQUEST_MS = 1000;
 const MAX_WAITING_REQUESTS = 16;
 /** The same for all connections together: each waiting request takes some KiB. */
 const MAX_WAITING_IN_TOTAL = 1024;
+/** With all connections in use, one that has had no request for so long makes room for a new one. */
+const MIN_IDLE_MS = 1000;
+/** Connections that are looked at for that, the oldest first. */
+const MAX_IDLE_SEARCH = 1024;
 /** How long an ended connection waits for the client to close it too. */
 const LINGER_MS = 5000;
 /** The same during a stop, from the last answer on: the client may still be receiving what the kernel holds of it. */
@@ -16,9 +20,11 @@ const STOP_LINGER_MS = 30_000;
 /** This much of all answers fits into the buffers of any client: a longer wait at a stop would be in vain. */
 const DELIVERED_BYTES = 16 * 1024;
 
-export interface ConnectionTimeouts {
+export interface ConnectionLimits {
   readonly headersTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
+  /** Connections at a time. */
+  readonly maxConnections: number;
 }
 
 interface WaitingRequest {
@@ -41,7 +47,7 @@ interface Connection {
   ignored: number;
   /** Destroys the connection if the client does not close it. */
   linger: NodeJS.Timeout | undefined;
-  /** When the last answer was closed, and how many bytes the client had sent by then. */
+  /** When the last answer was closed or the connection was made, and how many bytes the client had sent by then. */
   idleSinceMs: number;
   idleAtBytes: number;
 }
@@ -55,18 +61,22 @@ interface Connection {
 export class Connections {
   readonly #all = new Map<Socket, Connection>();
   readonly #maxIdleMs: number;
+  readonly #maxConnections: number;
   #waiting = 0;
   #isDraining = false;
   #onEmpty: (() => void) | undefined;
 
   /** `server.timeout` must be the stall timeout: sockets start it again whenever the kernel takes bytes. */
-  constructor(server: HttpServer, { headersTimeoutMs, keepAliveTimeoutMs }: ConnectionTimeouts) {
+  constructor(server: HttpServer, { headersTimeoutMs, keepAliveTimeoutMs, maxConnections }: ConnectionLimits) {
     // A part of the next header may have come together with the last request, which only Node's parser knows. Its check
     // for half-sent headers comes first.
     this.#maxIdleMs = Math.max(keepAliveTimeoutMs, headersTimeoutMs + 2 * TIMEOUT_CHECK_MS);
+    this.#maxConnections = maxConnections;
     // Over TLS, requests belong to the TLS socket, not to the connection below it.
     server.on(isSecure(server) ? 'secureConnection' : 'connection', (socket: Socket) => this.#add(socket));
     server.on('timeout', (socket: Socket) => this.#timedOut(socket));
+    // Node has refused a connection: the client's next attempt finds room.
+    server.on('drop', () => this.#makeRoom());
   }
 
   get open(): number {
@@ -164,10 +174,11 @@ export class Connections {
       isRetired: false,
       ignored: 0,
       linger: undefined,
-      idleSinceMs: 0,
+      idleSinceMs: performance.now(),
       idleAtBytes: 0,
     };
     this.#all.set(socket, connection);
+    if (this.#all.size >= this.#maxConnections) this.#makeRoom();
     // Node resumes a socket after every request that it has parsed.
     socket.on('resume', () => {
       if (connection.waiting.length > 0) socket.pause();
@@ -180,6 +191,19 @@ export class Connections {
       this.#all.delete(socket);
       if (this.#all.size === 0) this.#onEmpty?.();
     });
+  }
+
+  /** A crowd of idle connections must not shut out those who have a request: closes the one that is open for the longest time. */
+  #makeRoom(): void {
+    let left = MAX_IDLE_SEARCH;
+    for (const [socket, connection] of this.#all) {
+      if (left-- === 0) return;
+      if (socket.destroyed || connection.response !== undefined || this.#undeliveredMs(socket, connection) > 0)
+        continue;
+      if (performance.now() - connection.idleSinceMs < MIN_IDLE_MS) continue;
+      socket.destroy();
+      return;
+    }
   }
 
   /** The caller then calls `answer`. It is kept for the requests that wait. */

@@ -124,6 +124,26 @@ describe('one request at a time is under way on a connection', () => {
   });
 });
 
+test('a crowd of idle connections shuts nobody out, and takes no connection whose answer is on its way', async t => {
+  const { port } = await serve(t, TREE, { maxConnections: 6 });
+  const crowd = () => {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => {});
+    t.after(() => socket.destroy());
+    return socket;
+  };
+  const reader = crowd().pause();
+  reader.write(get(BIG, 'close'));
+  await once(reader, 'readable');
+  for (let wave = 0; wave < 2; wave++) {
+    for (let one = 0; one < 30; one++) crowd();
+    // Their first second is theirs: a request may be on its way.
+    await until('there is room', async () => (await ask(port, '/healthz').catch(() => undefined))?.status === 200);
+    assert.equal((await ask(port, SMALL)).status, 200, 'and for the next one');
+  }
+  assert.ok((await readAll(reader.resume())).length > SIZE);
+});
+
 test('clients share by address, by the /64 of IPv6, or not at all', () => {
   const key = shareKeys(['10.0.0.0/8', '192.0.2.7', '2001:db8:1::/48']);
   assert.equal(key('192.0.2.1'), '192.0.2.1');
