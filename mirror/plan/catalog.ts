@@ -139,15 +139,19 @@ export function catalogEntries(
   hasLockfile: boolean,
   metadata: readonly PublishedVersion[],
 ): CatalogEntry[] {
-  const pins = new Set(manifest.versions.filter(isPin).map(versionKey));
-  return metadata.map(it => ({
-    metadata: it,
-    pinned: it.aliasOf === undefined && (hasLockfile || pins.has(versionKey(it))),
-  }));
+  const pins = new Map(manifest.versions.map(wanted => [versionKey(wanted), pinOf(wanted)]));
+  return metadata.map(it => {
+    const pin = it.aliasOf === undefined ? pins.get(versionKey(it)) : undefined;
+    return {
+      metadata: it,
+      pinned: it.aliasOf === undefined && (hasLockfile || pin !== undefined),
+      ...(pin === undefined ? {} : { pin }),
+    };
+  });
 }
 
-function isPin({ source }: WantedVersion): boolean {
-  return source.kind === 'image' && source.reference.digest !== undefined;
+function pinOf({ source }: WantedVersion): string | undefined {
+  return source.kind === 'image' ? source.reference.digest : undefined;
 }
 
 /** Of these versions, those that the manifest wants signed and no lockfile says are. An alias has its target's bytes. */

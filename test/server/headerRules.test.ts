@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { openScene } from '../support/cli.ts';
+import { imageFormC } from '../support/images.ts';
+import { buildModule } from '../support/module.ts';
 import { type Answer, ask, parseAnswer, sendRaw, serve } from './client.ts';
 import { makeTree, sha256, wasm } from './tree.ts';
 
@@ -173,6 +176,37 @@ describe('answers for a file', async () => {
       const expected = immutable.has(path) ? 'public, max-age=31536000, immutable' : 'no-cache';
       assert.equal(headers.get('cache-control'), expected, path);
       assert.ok(headers.has('etag') && headers.has('last-modified'), path);
+    }
+  });
+
+  test('a pin in the manifest is immutable in each of its forms, and a lockfile changes nothing about that', async t => {
+    const scene = await openScene(t);
+    const digests = ['a', 'b', 'c', 'd', 'e'].map(name => {
+      scene.push(name, '1');
+      return imageFormC({ wasm: buildModule({ seed: `${name} 1` }), version: '1' }).digest;
+    });
+    const [a, b, c, d] = digests;
+    await scene.list({
+      a: `1@${a}`,
+      b: { image: `plugins/b@${b}`, versions: ['1'] },
+      c: { versions: ['1'], tags: { '1': `1@${c}` } },
+      d: { versions: ['1'], tags: { '1': `${d}` } },
+      e: '1',
+    });
+    for (const args of [[], ['--no-lock']]) {
+      await scene.sync(...args);
+      const { port } = await serve(t, scene.path('plugins'));
+      for (const name of ['a', 'b', 'c', 'd', 'e']) {
+        const { headers } = await ask(port, `/plugins/${name}/1/plugin.wasm`);
+        const expected = name === 'e' ? 'no-cache' : 'public, max-age=31536000, immutable';
+        assert.equal(headers.get('cache-control'), expected, `${name} ${args}`);
+      }
+      const verified = await scene.run(['verify']);
+      assert.equal(verified.code, 0, verified.stdout + verified.stderr);
+      if (args.length === 0) assert.equal((await scene.run(['check'])).code, 0);
+      const index = await scene.read('plugins/index.json');
+      await scene.sync(...args);
+      assert.equal(await scene.read('plugins/index.json'), index);
     }
   });
 

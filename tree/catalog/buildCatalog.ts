@@ -11,14 +11,19 @@ import type { Catalog, CatalogPlugin, CatalogVersion } from './catalog.ts';
 export interface CatalogEntry {
   readonly metadata: PublishedVersion;
   readonly pinned: boolean;
+  /**
+   * The digest that the manifest names. The reference in the catalog then ends with it, by which the server knows what caches may
+   * keep.
+   */
+  readonly pin?: string;
 }
 
 /** Builds the catalog of these versions, given in any order. Of two entries for one path the last one counts. */
 export function buildCatalog(entries: readonly CatalogEntry[]): Catalog {
   const plugins = new Map<string, Map<string, CatalogVersion>>();
-  for (const { metadata, pinned } of entries) {
+  for (const { metadata, pinned, pin } of entries) {
     const versions = plugins.get(metadata.name) ?? new Map<string, CatalogVersion>();
-    plugins.set(metadata.name, versions.set(metadata.version, catalogVersion(metadata, pinned)));
+    plugins.set(metadata.name, versions.set(metadata.version, catalogVersion(metadata, pinned, pin)));
   }
   const sorted: CatalogPlugin[] = [...plugins]
     .sort(([a], [b]) => compareText(a, b))
@@ -66,12 +71,13 @@ function isSemver(version: string): boolean {
   return parse(version, { loose: true }) !== null;
 }
 
-function catalogVersion(metadata: PublishedVersion, pinned: boolean): CatalogVersion {
+function catalogVersion(metadata: PublishedVersion, pinned: boolean, pin: string | undefined): CatalogVersion {
+  const { reference } = metadata;
   return {
     version: metadata.version,
     ...(metadata.aliasOf === undefined ? {} : { aliasOf: metadata.aliasOf }),
     path: modulePath(metadata.name, metadata.version),
-    reference: metadata.reference,
+    reference: pin === undefined || reference.includes('@') ? reference : `${reference}@${pin}`,
     digest: metadata.digest,
     pinned,
     sha256: metadata.sha256,
