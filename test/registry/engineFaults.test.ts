@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import {
+  RegistryDenied,
   RegistryDigestMismatch,
   RegistryDns,
   RegistryNotFound,
@@ -633,6 +634,39 @@ for (const where of ['query', 'an element', 'percent-encoded'])
       return true;
     });
   });
+
+test('storage that asks for a login is named, and a 404 in the manner of another API is no missing repository', async context => {
+  const bench = await setUp(context, { blobRedirect: 'cross-origin' }, { retries: 0 });
+  const challenge = rewrite('challenge', said => ({
+    ...said,
+    status: 401,
+    headers: { ...said.headers, 'www-authenticate': 'Basic realm="storage"' },
+  }));
+  bench.registry.script({ kind: 'blob', server: 'storage', fault: challenge });
+  await assert.rejects(fetchWhole(bench), (error: unknown) => {
+    assert.ok(error instanceof RegistryDenied);
+    assert.match(error.message, /^\S+, to which \S+ redirects, does not allow the blob to be read$/);
+    return true;
+  });
+  for (const json of [
+    { kind: 'Status', status: 'Failure', code: 404 },
+    { detail: 'Not Found' },
+    { type: 'about:blank', title: 'Not Found', status: 404 },
+  ]) {
+    const fresh = await setUp(context, {}, { retries: 0 });
+    const plain = rewrite('foreign', said => {
+      const { 'docker-distribution-api-version': _, ...kept } = said.headers;
+      const headers = { ...kept, 'content-type': 'application/json' };
+      return { ...said, status: 404, headers, body: Buffer.from(JSON.stringify(json)) };
+    });
+    fresh.registry.script({ fault: plain });
+    await assert.rejects(fetchWhole(fresh), (error: unknown) => {
+      assert.ok(error instanceof RegistryNotFound);
+      assert.match(error.message, /is probably not a registry: it answers 404 with a document of another kind/);
+      return true;
+    });
+  }
+});
 
 test('a 206 with all of a blob is accepted, though no range was requested', async context => {
   const bench = await setUp(context);

@@ -111,7 +111,7 @@ export function readErrorBody(body: Buffer, contentType: string | undefined, sen
     const lines = diagnostics.map(({ code, message }) => (message === '' ? code : `${code}: ${message}`));
     return { diagnostics, said: printable(lines.join('; '), LENGTH), isHtml };
   }
-  const words = json === undefined ? text : plainWords(json);
+  const words = json === undefined ? text : plainWords(json) || foreignWords(json);
   return { diagnostics, said: printable(clean(words), LENGTH) || undefined, isHtml };
 }
 
@@ -136,11 +136,18 @@ function diagnosticsOf(json: unknown, clean: (words: string) => string): Diagnos
 }
 
 function plainWords(json: unknown): string {
-  for (const name of ['error_description', 'details', 'message', 'error']) {
+  for (const name of ['error_description', 'details', 'message', 'detail', 'title', 'error']) {
     const words = textOf(member(json, name));
     if (words !== '') return words;
   }
   return '';
+}
+
+/** Names what an object has instead of a registry's `errors`, such as the error of another API. */
+function foreignWords(json: unknown): string {
+  if (typeof json !== 'object' || json === null || member(json, 'errors') !== undefined) return '';
+  const keys = Object.keys(json).slice(0, 5);
+  return keys.length === 0 ? '' : `JSON with ${keys.join(', ')}`;
 }
 
 function parseJson(text: string): unknown {

@@ -84,13 +84,16 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
       },
     );
   const isRedirected = namedBy !== undefined && namedBy.role !== 'upload host';
-  if (status === 403 && isRedirected)
+  if ((status === 401 || status === 403) && isRedirected)
     return new RegistryDenied(`${host}, to which ${purpose.registry} redirects, does not allow the blob to be read`, {
       ...details,
       // The signed URL may have expired; the registry gives a new one.
       temporary: true,
       retryLimit: 2,
-      hint: "Check this machine's clock: signed URLs expire within minutes.",
+      hint:
+        status === 401
+          ? `A login for ${purpose.registry} is sent to no other host: its operator must redirect to a URL that needs none.`
+          : "Check this machine's clock: signed URLs expire within minutes.",
     });
   const other = namedBy !== undefined || context.isKnownRegistry ? undefined : otherThanRegistry(reply, body);
   if (status === 401) {

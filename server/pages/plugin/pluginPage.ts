@@ -74,7 +74,8 @@ function tags({ t }: Reader, { facts, version, higress, spec }: PluginContent): 
   }${asked.length > 0 && html`<span class="tag good" title="${asked.join(', ')}">${t('requestedByConsumers', { consumers: asked.slice(0, 2).join(', ') + more })}</span>`}`;
 }
 
-function use({ t, address, root }: Reader, { facts, version, spec }: PluginContent): Html {
+function use({ t, address, root }: Reader, content: PluginContent): Html {
+  const { facts, version, spec } = content;
   const { plugin } = facts;
   const url = moduleUrl(address, plugin.name, version.version);
   const oci = ociReference(version);
@@ -83,9 +84,15 @@ function use({ t, address, root }: Reader, { facts, version, spec }: PluginConte
 <div class="two"><div>${labelledField(t, t('moduleUrl'), url)}
 ${labelledField(t, t('sha256Label'), version.sha256)}
 ${oci !== undefined && labelledField(t, t('sourceImage'), oci)}
-${plugin.name === 'mcp-server' && labelledField(t, t('controllerSetting'), `MCP_SERVER_WASM_IMAGE_URL=${url}`)}
+${plugin.name === 'mcp-server' && labelledField(t, t('controllerSetting'), `MCP_SERVER_WASM_IMAGE_URL=${moduleUrl(address, plugin.name, controllerVersion(content))}`)}
 <p><a class="button" href="${module}" download>${t('download')} (${formatBytes(version.sizeBytes)})</a></p></div>
 <div>${labelledField(t, 'WasmPlugin', wasmPluginText(url, plugin.name, version, spec), { block: true, hint: t('wasmPluginHint') })}</div></div></section>`;
+}
+
+/** Returns the version that Higress Controller requests, or the shown one of a tree that lacks it: it may be another image. */
+function controllerVersion({ facts: { plugin }, version, higress }: PluginContent): string {
+  const requested = higress?.others.flatMap(({ plugins }) => plugins).find(({ name }) => name === plugin.name);
+  return plugin.versions.find(each => each.version === requested?.version)?.version ?? version.version;
 }
 
 function configuration(reader: Reader, { config, routeConfig, fault }: SpecFile, folder: string): Html {
