@@ -153,12 +153,10 @@ export function arrangeHelp(command: Command): void {
       return new Map([...groups].sort(([one], [other]) => rank(one) - rank(other)));
     },
   });
-  if (rare.length === 0 || command.options.length < FEW_OPTIONS) return;
-  command.addOption(
-    new Option('--help-all', `show ${rare.length} more options, and the variable of each`).helpGroup(
-      'Output and trouble:',
-    ),
-  );
+  // Where --help shows everything, --help-all is the same.
+  const isWhole = rare.length === 0 || command.options.length < FEW_OPTIONS;
+  const about = `show ${rare.length} more options, and the variable of each`;
+  command.addOption(new Option('--help-all', about).helpGroup('Output and trouble:').hideHelp(isWhole));
   command.on('option:help-all', () => {
     showingAll.add(command);
     command.help();

@@ -122,7 +122,7 @@ export function requireNamed(manifest: PluginManifest, { versions }: Selection, 
         subject: name,
         expected: 'the name of a plugin',
         found: pluginsOf(manifest),
-        hint: 'Name a plugin of the manifest, or none to update them all.',
+        hint: `${didYouMean(manifest, name)}Name a plugin of the manifest, or none to update them all.`,
       });
     if (!versions.some(it => it.name === name))
       throw new SelectionEmpty(`--update ${name}: --only leaves this plugin out, so nothing would be updated`, {
@@ -139,19 +139,22 @@ function pluginsOf({ versions }: Pick<Selection, 'versions'>): string {
   return `${names.length} plugins: ${names.slice(0, 8).join(', ')}${names.length > 8 ? ', …' : ''}`;
 }
 
-function nothingMatches(manifest: PluginManifest, glob: string): SelectionEmpty {
+/** Returns `Did you mean NAME? `, or nothing. */
+function didYouMean({ versions }: PluginManifest, name: string): string {
   const meant = nearest(
-    glob.replace(/\/.*$/, ''),
-    manifest.versions.map(({ name }) => name),
+    name,
+    versions.map(each => each.name),
   );
+  return meant === undefined ? '' : `Did you mean ${meant}? `;
+}
+
+function nothingMatches(manifest: PluginManifest, glob: string): SelectionEmpty {
+  const meant = didYouMean(manifest, glob.replace(/\/.*$/, ''));
   return new SelectionEmpty(`--only ${glob} matches no plugin of ${manifest.file}`, {
     subject: glob,
     expected: 'a glob over NAME or NAME/VERSION',
     found: pluginsOf(manifest),
-    hint:
-      meant === undefined
-        ? 'Name a plugin of the manifest, or quote the glob so that the shell does not expand it.'
-        : `Did you mean ${meant}? Otherwise name a plugin of the manifest, or quote the glob so that the shell does not expand it.`,
+    hint: `${meant}${meant === '' ? 'Name' : 'Otherwise name'} a plugin of the manifest, or quote the glob so that the shell does not expand it.`,
   });
 }
 

@@ -67,6 +67,16 @@ describe('--help', () => {
     assert.match(help, /More options:[\s\S]*--timeout[\s\S]*PLUGIN_MIRROR_TIMEOUT/);
     assert.doesNotMatch(help, /--out /);
   });
+
+  it('takes --help-all in every command', () => {
+    const names = buildProgram('').commands.map(command => [command.name()]);
+    for (const words of names) {
+      const program = buildProgram('');
+      for (const command of [program, ...commandsOf(program)]) command.configureOutput({ writeOut: () => undefined });
+      const code = words[0] === 'help' ? 'commander.unknownOption' : 'commander.help';
+      assert.throws(() => program.parse(['node', 'plugin-mirror', ...words, '--help-all']), { code }, words.join(' '));
+    }
+  });
 });
 
 describe('--tree', () => {

@@ -31,6 +31,13 @@ markdown.core.ruler.push('headings', state => {
       token.tag = `h${Math.min(6, Number(token.tag.slice(1)) + 2)}`;
 });
 
+// Wide tables and long lines scroll, also by the keyboard.
+markdown.renderer.rules.table_open = () => '<table tabindex="0">\n';
+for (const rule of ['fence', 'code_block'] as const) {
+  const render = markdown.renderer.rules[rule];
+  markdown.renderer.rules[rule] = (...args) => render?.(...args).replace('<pre>', '<pre tabindex="0">') ?? '';
+}
+
 markdown.renderer.rules.image = (tokens, index) => {
   const token = tokens[index];
   const address = webAddress(String(token?.attrGet('src') ?? ''));
