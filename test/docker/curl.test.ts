@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { assertSameBytes } from '../support/bytes.ts';
 import { plainEnvironment } from '../support/cli.ts';
+import { unusedPort } from '../support/unusedPort.ts';
 
 const run = promisify(execFile);
 
@@ -114,11 +115,7 @@ test('an IPv6 address is possible', async t => {
 
 test("failures end with curl's own exit codes", async () => {
   assert.equal((await curl('-s', '-o', '/nowhere/at/all', `${base}/`)).code, 23);
-  const closed = createServer();
-  await once(closed.listen(0, '127.0.0.1'), 'listening');
-  const { port } = closed.address() as AddressInfo;
-  await new Promise(resolve => closed.close(resolve));
-  const refused = await curl(`127.0.0.1:${port}`);
+  const refused = await curl(`127.0.0.1:${await unusedPort()}`);
   assert.equal(refused.code, 7);
   assert.match(refused.stderr, /^curl: \(7\) .*127\.0\.0\.1/);
 });

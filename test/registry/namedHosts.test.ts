@@ -17,6 +17,7 @@ import {
   RegistryUnavailable,
 } from '../../registry/errors.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
+import { unusedPort } from '../support/unusedPort.ts';
 import { everythingOf, openEngine, SIGNAL } from './engineBench.ts';
 import { slowNetwork } from './slowNetwork.ts';
 
@@ -55,14 +56,6 @@ async function faultAt(
     .catch((fault: unknown) => fault);
   assert.ok(error instanceof RegistryRefusal, String(error));
   return error;
-}
-
-async function unusedPort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise(resolve => server.close(resolve));
-  return port;
 }
 
 test('a token server that fails is named together with the registry that named it, in every class of fault', async context => {

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { get } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
 import type { TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { unusedPort } from '../support/unusedPort.ts';
 import { startServe } from './serveProcess.ts';
 import { makeTree, wasm } from './tree.ts';
 
@@ -16,7 +15,7 @@ const PATHS = ['/plugins/a/1.0.0/plugin.wasm', '/flat/a.wasm'];
 export async function requestFromStart(t: TestContext, starts: number): Promise<void> {
   const tree = await makeTree(t, [{ name: 'a', version: '1.0.0', bytes: wasm(5000) }]);
   for (let start = 0; start < starts; start++) {
-    const port = await freePort();
+    const port = await unusedPort();
     const args = ['--tree', tree, '--host', '127.0.0.1', '--port', String(port), '--url-pattern', '/flat/${name}.wasm'];
     const server = startServe(t, [...args, '--access-log', 'off']);
     const requests: Promise<number | undefined>[] = [];
@@ -53,13 +52,4 @@ function statusOf(port: number, path: string): Promise<number | undefined> {
       else reject(error);
     });
   });
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
 }
