@@ -23,7 +23,7 @@ async function run(flags: CheckFlags, command: Command): Promise<void> {
   const stampsFile = stampsFileOf(process.env, flags.tree);
   const manifestPath = command.getOptionValueSource('manifest') === 'default' ? undefined : flags.manifest;
   const { manifest, report: file, tree, lock } = flags;
-  const reporting = { command: 'check', manifest, file, tree, ...(lock === undefined ? {} : { lock }) };
+  const reporting = { command: 'check', manifest, file, tree, lock };
   process.exitCode = await withJsonErrors(flags.format, () =>
     withReport(reporting, async collect => {
       const options = await registryOptions(flags);

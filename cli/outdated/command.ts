@@ -19,7 +19,7 @@ async function run(flags: OutdatedFlags): Promise<void> {
     import('../report/reporting.ts'),
   ]);
   const { manifest, report: file, tree, lock } = flags;
-  const reporting = { command: 'outdated', manifest, file, tree, ...(lock === undefined ? {} : { lock }) };
+  const reporting = { command: 'outdated', manifest, file, tree, lock };
   process.exitCode = await withJsonErrors(flags.format, () =>
     withReport(reporting, async collect => {
       const options = await registryOptions(flags);

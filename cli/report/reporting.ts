@@ -11,9 +11,10 @@ export interface Reporting {
   readonly manifest: string;
   /** The file of `--report`, if there is one. */
   readonly file: string | undefined;
-  /** The tree's folder, and the lockfile of `--lock`. */
+  /** The tree's folder. */
   readonly tree: string;
-  readonly lock?: string | false;
+  /** The lockfile of `--lock`; undefined: the one next to the manifest; false: none. */
+  readonly lock: string | false | undefined;
 }
 
 /**

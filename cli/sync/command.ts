@@ -29,7 +29,7 @@ async function run(plugins: readonly string[], given: SyncFlags, command: Comman
   const ci = isBuildMachine(process.env);
   const manifestPath = command.getOptionValueSource('manifest') === 'default' ? undefined : flags.manifest;
   const { manifest, report: file, tree, lock } = flags;
-  const reporting = { command: 'sync', manifest, file, tree, ...(lock === undefined ? {} : { lock }) };
+  const reporting = { command: 'sync', manifest, file, tree, lock };
   process.exitCode = await withJsonErrors(flags.format, () =>
     withReport(reporting, async collect => {
       const options = await registryOptions(flags);

@@ -77,7 +77,8 @@ if [ -n "${LOCK_DIGEST:-}" ]; then
   [ -z "${HIGRESS:-}" ] || fail "HIGRESS=$HIGRESS uses no lockfile. Leave LOCK_DIGEST out."
   [ -z "${BUNDLE:-}" ] || [ "$MANIFEST" != manifest.json ] || fail "BUNDLE=$BUNDLE contains its own lockfile. Leave LOCK_DIGEST out."
   case $MANIFEST in *.[jJ][sS][oO][nN]) lock=${MANIFEST%.*}.lock.json ;; *) lock=$MANIFEST.lock.json ;; esac
-  [ -f "$context/$lock" ] || fail "LOCK_DIGEST is given, but $lock is not in the build context. Put the lockfile next to the manifest, or leave LOCK_DIGEST out."
-  found=sha256:$(sha256sum <"$context/$lock" | cut -d' ' -f1)
+  below LOCK_DIGEST "$lock"
+  [ -f "$real" ] || fail "LOCK_DIGEST is given, but $lock is not in the build context. Put the lockfile next to the manifest, or leave LOCK_DIGEST out."
+  found=sha256:$(sha256sum <"$real" | cut -d' ' -f1)
   [ "$found" = "$LOCK_DIGEST" ] || fail "$lock has the digest $found, and LOCK_DIGEST is $LOCK_DIGEST. Give the digest of this lockfile, or leave LOCK_DIGEST out."
 fi

@@ -193,7 +193,7 @@ export class Connections {
     });
   }
 
-  /** A crowd of idle connections must not shut out those who have a request: closes the one that is open for the longest time. */
+  /** Closes the oldest connection that is idle, so that a crowd of idle clients does not keep others from connecting. */
   #makeRoom(): void {
     let left = MAX_IDLE_SEARCH;
     for (const [socket, connection] of this.#all) {

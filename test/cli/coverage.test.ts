@@ -270,6 +270,9 @@ describe('init', () => {
     const outside = await scene.run(['init', '--dockerfile', '--manifest', 'lists/manifest.json']);
     assert.equal(outside.code, 2);
     assert.match(outside.stderr, /OPTION_INVALID .*names \.\.\/local\.wasm, which is outside of its folder/);
+    const pattern = await scene.run(['init', '--dockerfile', '--manifest', 'all*.json']);
+    assert.equal(pattern.code, 2);
+    assert.match(pattern.stderr, /OPTION_INVALID .*cannot copy all\*\.json/);
     assert.equal((await scene.run(['init', '--dockerfile', '--write'])).code, 2);
     const { stdout } = await scene.run(['init', '--list']);
     assert.deepEqual(

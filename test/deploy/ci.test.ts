@@ -10,6 +10,7 @@ import { parse } from 'yaml';
 import { formatManifest } from '../../mirror/import/writeManifest.ts';
 import { ENTRY } from '../support/build.ts';
 import { openScene } from '../support/cli.ts';
+import { status } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { slow } from '../support/slow.ts';
@@ -26,6 +27,8 @@ function codeBlocks(text: string): { kind: string | undefined; text: string }[] 
 
 interface Step {
   readonly id?: string;
+  readonly name?: string;
+  readonly if?: string;
   readonly uses?: string;
   readonly run?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -180,6 +183,68 @@ test("the action's steps mirror plugins in an empty checkout, and report a failu
   await failed('; touch executed', 2);
   assert.match(await outputs(), /exit-code=2\nreport=.+report\.md\nchanged=false\n$/);
   assert.ok(!(await readdir(scene.path('.'))).includes('executed'));
+});
+
+test('the nightly job proposes newer versions, and opens its issue also if a locked image is gone', slow, async t => {
+  const nightly = parse(await read('.github/workflows/nightly.yml')) as Workflow;
+  const steps = nightly.jobs.versions?.steps ?? [];
+  const step = (name: string): Step => steps.find(each => each.name?.startsWith(name)) as Step;
+  assert.equal(step('Open or update the issue').if, "${{ !cancelled() && steps.check.outputs.state != '' }}");
+  const scene = await openScene(t);
+  for (const version of ['1.0.0', '1.1.0']) scene.push('a', version);
+  await scene.list({ a: '1.0.0' });
+  await scene.sync();
+  const remote = await mkdtemp(join(tmpdir(), 'plugin-mirror-remote-'));
+  t.after(() => rm(remote, { recursive: true, force: true }));
+  const shell = async (script: string, more: NodeJS.ProcessEnv = {}): Promise<number> => {
+    const env = {
+      ...scene.environment({ CI: 'true', PLUGIN_MIRROR_RETRIES: '0' }),
+      ...more,
+      PATH: `${scene.path('bin')}:${process.env.PATH}`,
+    };
+    const args = ['--noprofile', '--norc', '-eo', 'pipefail', '-c', script];
+    return execute('bash', args, { cwd: scene.path('.'), env }).then(
+      () => 0,
+      (error: { code: number }) => error.code,
+    );
+  };
+  await scene.write('bin/npx', `#!/bin/sh\nshift\nexec ${process.execPath} ${ENTRY} "$@"\n`);
+  await scene.write('bin/gh', '#!/bin/sh\necho "$*" >>gh.log\n');
+  for (const name of ['npx', 'gh']) await chmod(scene.path('bin', name), 0o755);
+  const identity = 'git config user.name n; git config user.email e@example.com';
+  const commit = `${identity}; git add manifest.json manifest.lock.json; git commit -qm one`;
+  assert.equal(
+    await shell(`git init -q --bare ${remote}; git init -q -b main; git remote add origin ${remote}; ${commit}`),
+    0,
+  );
+  const night = async (): Promise<{ state: string; taken: number; said: string }> => {
+    // Each night has a new checkout, without a tree and a cache.
+    assert.equal(await shell('git checkout -qf main; git branch -qD versions || true; rm -rf plugins home'), 0);
+    for (const file of ['output', 'gh.log']) await scene.write(file, '');
+    const output = { GITHUB_OUTPUT: scene.path('output'), BRANCH: 'versions' };
+    assert.equal(await shell(step('Check the registry').run ?? '', output), 0);
+    const state = /state=(\w+)/.exec(await scene.read('output'))?.[1] ?? '';
+    const taken = await shell(step('Take newer versions').run ?? '', output);
+    if (taken === 0) assert.equal(await shell(step('Open or update the pull request').run ?? '', output), 0);
+    await shell(step('Open or update the issue').run ?? '', { ...output, STATE: state });
+    return { state, taken, said: await scene.read('gh.log') };
+  };
+  const quiet = await night();
+  assert.deepEqual([quiet.state, quiet.taken], ['same', 0]);
+  assert.match(quiet.said, /^pr create --head versions /m);
+  assert.doesNotMatch(quiet.said, /^issue create/m);
+  scene.registry.script({ kind: 'manifest', fault: status(404) });
+  const gone = await night();
+  assert.deepEqual([gone.state, gone.taken > 0], ['differs', true]);
+  assert.match(
+    gone.said,
+    /^issue create --title The registry differs from manifest\.lock\.json --body-file drift\.md$/m,
+  );
+  assert.doesNotMatch(gone.said, /^pr /m);
+  scene.registry.script({ kind: 'manifest', fault: status(500) });
+  const down = await night();
+  assert.equal(down.state, 'unknown');
+  assert.doesNotMatch(down.said, /^issue (?:create|edit|close)/m, 'a registry that is down differs in nothing');
 });
 
 test(

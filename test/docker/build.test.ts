@@ -131,16 +131,20 @@ describe('docker build', { skip: withoutDocker() }, () => {
     await context.build('--target', 'program', '--tag', program, '--push');
     const folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-dockerfile-'));
     t.after(() => rm(folder, { recursive: true }));
+    // Docker expands variables and patterns in the paths of COPY.
+    const manifest = 'my $own [1].json';
+    const local = { file: './a [$b].wasm', versions: ['1.0.0'] };
+    await writeFile(join(folder, 'a [$b].wasm'), wasm);
     await writeFile(
-      join(folder, 'my own.json'),
-      JSON.stringify({ registry: registry.host, plugins: { one: '1.0.0' } }),
+      join(folder, manifest),
+      JSON.stringify({ registry: registry.host, plugins: { one: '1.0.0', local } }),
     );
     const cli = join(import.meta.dirname, '../../dist/cli/main.js');
-    const words = ['--manifest', 'my own.json', '--tree', join(folder, 'plugins'), '--cache-size', '0'];
+    const words = ['--manifest', manifest, '--tree', join(folder, 'plugins'), '--cache-size', '0'];
     await run(process.execPath, [cli, 'sync', '--no-frozen', ...words], folder);
     await writeFile(
       join(folder, 'Dockerfile'),
-      `${await run(process.execPath, [cli, 'init', '--dockerfile', '--manifest', 'my own.json'], folder)}\n`,
+      `${await run(process.execPath, [cli, 'init', '--dockerfile', '--manifest', manifest], folder)}\n`,
     );
     const out = join(folder, 'image');
     await docker(

@@ -27,6 +27,8 @@ const restricted = [
   '256m',
 ];
 
+const ABOUT = ['--build-arg', 'SOURCE=https://git.example/mirror', '--build-arg', 'REVISION=0123abc'];
+
 describe('the image', { skip: withoutDocker() }, () => {
   let context: Context;
   let plugins: PushedPlugin[];
@@ -47,8 +49,8 @@ describe('the image', { skip: withoutDocker() }, () => {
     const [formC] = plugins.filter(({ name }) => name === 'form-c');
     if (formC) plugins.push({ ...formC, version: '0.9.0' });
     await context.build(
-      '--build-arg',
-      `REGISTRY=${labRegistry}`,
+      ...['--build-arg', `REGISTRY=${labRegistry}`],
+      ...ABOUT,
       '--platform',
       platforms.join(','),
       '--tag',
@@ -182,7 +184,7 @@ describe('the image', { skip: withoutDocker() }, () => {
     const before = await layersOf('linux/amd64');
     const changed = buildModule({ seed: 'changed', sizeBytes: 310_000 });
     await context.write('local/main.wasm', changed);
-    await context.build('--build-arg', `REGISTRY=${labRegistry}`, '--tag', image, '--push');
+    await context.build('--build-arg', `REGISTRY=${labRegistry}`, ...ABOUT, '--tag', image, '--push');
     const after = await layersOf('linux/amd64');
     assert.equal(after.filter(layer => !before.includes(layer)).length, 2);
     assert.equal(after.length, before.length);
@@ -197,6 +199,8 @@ describe('the image', { skip: withoutDocker() }, () => {
     assert.match(config.User, /^[1-9]\d*:\d+$/);
     assert.equal(config.StopSignal, 'SIGTERM');
     assert.equal(config.Labels['org.opencontainers.image.licenses'], 'Apache-2.0');
+    assert.equal(config.Labels['org.opencontainers.image.source'], 'https://git.example/mirror');
+    assert.equal(config.Labels['org.opencontainers.image.revision'], '0123abc');
     const root = await mkdtemp(join(tmpdir(), 'plugin-mirror-root-'));
     const container = await docker('create', image);
     t.after(async () => {

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { exitCodeOf } from '../../cli/exit.ts';
 import { buildProgram } from '../../cli/program.ts';
 import { ask } from './client.ts';
@@ -28,6 +30,19 @@ describe('the serve command', { concurrency: 3 }, () => {
     const messages = logOf(server);
     assert.ok(messages.every(({ level }) => level === 'info'));
     assert.match(messages.map(({ message }) => message).join('\n'), /^tree .*\nserving .*\nSIGTERM: /);
+  });
+
+  test('SIGHUP while the code is still loading ends nothing', { skip: !existsSync('/proc/self/status') }, async t => {
+    const server = start(t, ['--tree', await makeTree(t, [plan]), '--port', '0', '--drain-delay', '0']);
+    // proc(5): SigCgt has a bit for each signal that the process handles; the first is that of SIGHUP.
+    const handlesHangUp = async () =>
+      /^SigCgt:\t[0-9a-f]+[13579bdf]$/m.test(await readFile(`/proc/${server.child.pid}/status`, 'utf8'));
+    while (!(await handlesHangUp())) await setTimeout(2);
+    assert.equal(server.out.stderr, '');
+    server.child.kill('SIGHUP');
+    assert.equal((await ask(await portOf(server), '/healthz')).status, 200);
+    server.child.kill('SIGTERM');
+    assert.equal(await server.ended, 0);
   });
 
   test('SIGHUP reads the secrets again and cuts nothing; a grace that runs out is exit code 1', async t => {
