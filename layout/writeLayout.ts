@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { compareText } from '../base/canonicalJson.ts';
 import { blobPath, type LayoutDigest } from './digest.ts';
-import { LayoutBlobDamaged } from './errors.ts';
+import { LayoutBlobDamaged, LayoutNotWritable } from './errors.ts';
 import { formatIndex, type LayoutIndex } from './layoutIndex.ts';
 import { type ByteSink, guarded } from './partWriter.ts';
 import { END_OF_TAR, fileHeader, paddingOf } from './tarWriter.ts';
@@ -68,6 +68,7 @@ export async function writeFolderLayout(
   signal: AbortSignal,
   onBytes: OnBytes = () => undefined,
 ): Promise<void> {
+  await requireLayoutFolder(path);
   await guarded(path, () => mkdir(path, { recursive: true }));
   await replaceFile(join(path, 'oci-layout'), write => write(LAYOUT_VERSION));
   const missing: BlobSource[] = [];
@@ -82,6 +83,22 @@ export async function writeFolderLayout(
     await replaceFile(file, write => copyVerified(blob, source, write, signal, onBytes));
   }
   await replaceFile(join(path, 'index.json'), write => write(formatIndex(content.index)));
+}
+
+/**
+ * Requires that a folder is missing, empty or a layout: a layout's index.json would replace that of a plugin tree, for example.
+ * Hidden files and a volume's lost+found do not count. @throws LayoutNotWritable
+ */
+export async function requireLayoutFolder(path: string): Promise<void> {
+  const names = await readdir(path).catch((): string[] => []);
+  const others = names.filter(name => !name.startsWith('.') && name !== 'lost+found');
+  if (others.length === 0 || names.includes('oci-layout')) return;
+  throw new LayoutNotWritable(`${path} is a folder with other files`, {
+    subject: path,
+    expected: 'a folder that is new, empty or a bundle',
+    found: `${others.slice(0, 3).join(', ')}${others.length > 3 ? ' and more' : ''}`,
+    hint: 'Choose another folder with --out, or a file whose name ends in .tar.',
+  });
 }
 
 function sorted(blobs: readonly BlobSource[]): BlobSource[] {

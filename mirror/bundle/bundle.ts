@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { openFileSink, openPipeSink, type WrittenFile } from '../../layout/partWriter.ts';
-import { type OnBytes, writeFolderLayout, writeTarLayout } from '../../layout/writeLayout.ts';
+import { type OnBytes, requireLayoutFolder, writeFolderLayout, writeTarLayout } from '../../layout/writeLayout.ts';
 import { readLockfile } from '../lockfile/lockfile.ts';
 import type { SyncJob } from '../plan/job.ts';
 import type { Outcome } from '../report.ts';
@@ -54,6 +54,7 @@ export async function bundle(
   target: BundleTarget,
   session: Session,
 ): Promise<BundleReport> {
+  if (target.kind === 'folder') await requireLayoutFolder(target.path);
   const base = options.since === undefined ? undefined : await readBase(options.since);
   if ((await readLockfile(job.lockfile.path)) === undefined) {
     const { outcomes, problems } = await writeLockfile(job, session);

@@ -261,6 +261,20 @@ test('a folder that cannot be written is refused like a tar', async () => {
   await assert.rejects(writeFolderLayout(content, join(file, 'bundle'), signal), refused('LAYOUT_NOT_WRITABLE'));
   const taken = join(dir, 'taken');
   await mkdir(join(taken, 'index.json', 'folder'), { recursive: true });
+  await writeFile(join(taken, 'oci-layout'), '');
   await assert.rejects(writeFolderLayout(content, taken, signal), refused('LAYOUT_NOT_WRITABLE'));
   assert.ok(!(await readdir(taken)).some(name => name.endsWith('.tmp')));
+});
+
+test('a folder with other files is left as it is, and a new volume is not', async () => {
+  const tree = join(dir, 'tree');
+  await mkdir(join(tree, 'ai-proxy'), { recursive: true });
+  await writeFile(join(tree, 'index.json'), '{}');
+  await assert.rejects(writeFolderLayout(content, tree, signal), refused('LAYOUT_NOT_WRITABLE'));
+  assert.deepEqual(await readdir(tree), ['ai-proxy', 'index.json']);
+  assert.equal(await readFile(join(tree, 'index.json'), 'utf8'), '{}');
+  const volume = join(dir, 'volume');
+  await mkdir(join(volume, 'lost+found'), { recursive: true });
+  for (const _ of ['new', 'again']) await writeFolderLayout(content, volume, signal);
+  assert.ok((await readdir(volume)).includes('oci-layout'));
 });
