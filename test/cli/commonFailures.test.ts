@@ -12,6 +12,7 @@ import { buildModule } from '../support/module.ts';
 import { startProxy } from '../support/proxy.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from '../support/registry.ts';
 import type { Fault } from '../support/script.ts';
+import { holdPort } from '../support/unusedPort.ts';
 
 // docs/troubleshooting.md quotes the messages of these failures. After a deliberate change of a message:
 // PLUGIN_MIRROR_UPDATE_DOCS=1 node --import tsx --test test/cli/commonFailures.test.ts
@@ -179,7 +180,11 @@ async function ofProxies(t: TestContext): Promise<Row[]> {
     const proxy = await startProxy({ ...options, routes });
     if (isThere) t.after(() => proxy.close());
     const { url, host } = proxy;
-    if (!isThere) await proxy.close();
+    if (!isThere) {
+      await proxy.close();
+      const held = await holdPort(Number(new URL(url).port), '127.0.0.1');
+      t.after(() => held.destroy());
+    }
     const lab = new Lab(await openScene(t), t);
     lab.want(title, 'registry.example.com');
     lab.know(host, 'proxy.example.com:3128');

@@ -3,6 +3,7 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { SecureVersion } from 'node:tls';
 import type { Connection } from './delivery.ts';
+import { holdPort } from './unusedPort.ts';
 
 export interface Tls {
   /** PEM. */
@@ -35,6 +36,7 @@ export class Listener {
   readonly #name: string;
   readonly #scheme: 'http' | 'https';
   #port = 0;
+  #held: Socket | undefined;
   #resets = 0;
   /** TCP connections accepted so far. */
   connections = 0;
@@ -103,6 +105,7 @@ export class Listener {
       });
     });
     this.#port = (this.#server.address() as AddressInfo).port;
+    this.#letGo();
   }
 
   /** Resets the next so many connections as soon as they are made, before TLS. */
@@ -110,19 +113,31 @@ export class Listener {
     this.#resets = count;
   }
 
-  /** Closes the port and cuts every connection: the next attempt is refused. */
+  /** Closes the port and cuts every connection: further attempts are refused until `up`, since no other server gets the port. */
   async down(): Promise<void> {
+    if (!this.#server.listening) return;
+    await this.#end();
+    this.#held = await holdPort(this.#port, this.#address);
+  }
+
+  /** Down for good; every handler has ended when it resolves. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#end();
+    this.#letGo();
+    await Promise.all(this.#running);
+  }
+
+  async #end(): Promise<void> {
     if (!this.#server.listening) return;
     const closed = new Promise<void>(resolve => this.#server.close(() => resolve()));
     for (const socket of this.#sockets.values()) socket.destroy();
     await closed;
   }
 
-  /** Down for good; every handler has ended when it resolves. */
-  async close(): Promise<void> {
-    this.#stop.abort();
-    await this.down();
-    await Promise.all(this.#running);
+  #letGo(): void {
+    this.#held?.destroy();
+    this.#held = undefined;
   }
 }
 
