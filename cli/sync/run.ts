@@ -56,11 +56,9 @@ async function syncFrom(run: SyncRun, from: OpenBundle | undefined): Promise<num
   const problems = renderProblems(shown, wantsColor(process.stderr));
   printError(problems);
   if (!flags.quiet || problems !== '') {
-    const isLive = progress.isLive && !report.interrupted;
-    printTo(
-      out,
-      renderFigures(shown, { color: wantsColor(out), treeDir: printable(flags.tree), isLive, width: out.columns }),
-    );
+    const isBrief = flags.quiet === true;
+    const treeDir = printable(flags.tree);
+    printTo(out, renderFigures(shown, { color: wantsColor(out), treeDir, isBrief, width: out.columns }));
   }
   if (flags.format === 'json') printJson(syncJson(report));
   if (report.interrupted && !(signal.reason instanceof SyncDeadline)) return EXIT.interrupted;

@@ -13,17 +13,17 @@ export async function showProgress(
     progress: kind,
     quiet,
   }: { readonly logLevel: string; readonly progress: 'auto' | 'plain'; readonly quiet?: boolean | undefined },
-): Promise<{ hear: SyncListener; stop: () => void; isLive: boolean }> {
-  if (quiet) return { hear: () => undefined, stop: () => undefined, isLive: false };
+): Promise<{ hear: SyncListener; stop: () => void }> {
+  if (quiet) return { hear: () => undefined, stop: () => undefined };
   if (kind === 'auto' && out.isTTY && process.env.TERM !== 'dumb' && logLevel !== 'debug') {
     const { SyncProgress } = await import('./progress.ts');
     const progress = new SyncProgress(out, wantsColor(out));
-    return { hear: event => progress.hear(printableValue(event)), stop: () => progress.stop(), isLive: true };
+    return { hear: event => progress.hear(printableValue(event)), stop: () => progress.stop() };
   }
   const lineOf = syncLines();
   const hear: SyncListener = event => {
     const line = lineOf(printableValue(event));
     if (line !== undefined) printTo(out, `${line}\n`);
   };
-  return { hear, stop: () => undefined, isLive: false };
+  return { hear, stop: () => undefined };
 }

@@ -1,12 +1,21 @@
 import { stripVTControlCharacters } from 'node:util';
 import pc from 'picocolors';
 import { formatBytes, plural } from '../../base/words.ts';
-import { countOutcomes, hasFailed, type Outcome, type SyncReport } from '../../mirror/report.ts';
+import {
+  countOutcomes,
+  hasChanged,
+  hasFailed,
+  type Outcome,
+  type SyncReport,
+  versionKey,
+} from '../../mirror/report.ts';
 import { renderDrifts } from '../render/drifts.ts';
 import { renderExtras } from '../render/extras.ts';
 import { type Failure, listed, renderFailures } from '../render/failures.ts';
 import { formatDuration } from '../render/format.ts';
 import { renderRefusal } from '../render/refusal.ts';
+
+type Paint = ReturnType<typeof pc.createColors>;
 
 /** Warnings that are shown in full, so that all of the summary fits a screen. */
 const WARNINGS_SHOWN = 6;
@@ -19,9 +28,9 @@ export interface FiguresOptions {
   readonly color: boolean;
   /** The tree as the user wrote it. */
   readonly treeDir: string;
-  /** Whether the run was shown by lines that are gone now: the figures then list what is new, and the next command. Default: no. */
-  readonly isLive?: boolean;
-  /** Columns of the terminal: with isLive, lines are broken between words. Commands to copy are not. */
+  /** Whether only the last line is wanted, for --quiet. Default: no. */
+  readonly isBrief?: boolean;
+  /** Columns of a terminal: lines are broken between words. Commands to copy are not. Undefined in a file or a pipe. */
   readonly width?: number | undefined;
 }
 
@@ -38,32 +47,50 @@ export function renderProblems(report: SyncReport, color: boolean): string {
   return lines.map(line => `${line}\n`).join('');
 }
 
-/** Returns the last lines of a run. */
-export function renderFigures(report: SyncReport, { color, treeDir, isLive = false, width }: FiguresOptions): string {
+/**
+ * Returns the last lines of a run: what changed, the figures, and what to do next. They are the same for a terminal whose
+ * display is gone now and for a log that has a line for each version.
+ */
+export function renderFigures(report: SyncReport, { color, treeDir, isBrief = false, width }: FiguresOptions): string {
   const paint = pc.createColors(color);
-  const counts = countOutcomes(report);
-  const failed = hasFailed(report);
   const arrow = `  ${paint.cyan('→')}`;
+  const [before, after] = nextStep(report, treeDir);
+  const lines = isBrief
+    ? [renderTotals(report, treeDir, paint)]
+    : [
+        ...renderChanges(report, paint),
+        ...renderExtras(report.extras),
+        ...(before === undefined ? [] : [`${arrow} ${before}`]),
+        renderTotals(report, treeDir, paint),
+        ...(after === undefined ? [] : [`${arrow} ${after}`]),
+      ];
+  const columns = width !== undefined && width > 0 ? width : Number.POSITIVE_INFINITY;
+  return lines.map(line => `${line.startsWith(arrow) ? line : wrapped(line, columns)}\n`).join('');
+}
+
+function renderTotals(report: SyncReport, treeDir: string, paint: Paint): string {
+  const counts = countOutcomes(report);
   const whole = counts.fetched + counts.kept + counts.aliased;
   const parts = (['fetched', 'kept', 'aliased', 'failed'] as const)
     .filter(status => counts[status] > 0)
     .map(status => `${counts[status]} ${status}`);
-  const mark = report.interrupted ? paint.yellow('■') : failed ? paint.red('✗') : paint.green('✓');
+  const mark = report.interrupted ? paint.yellow('■') : hasFailed(report) ? paint.red('✗') : paint.green('✓');
   const head = report.interrupted
     ? `interrupted: ${whole} finished`
     : `${whole} of ${report.outcomes.length} in ${treeDir}`;
-  const travelled = `${formatBytes(report.bytesDownloaded)} in ${formatDuration(report.durationMs)}, ${report.requests} requests`;
-  const last = `${mark} ${paint.bold(head)}  ${[...parts, travelled].join(' · ')}`;
-  const lines = [
-    ...(isLive ? renderNew(report.outcomes, paint) : []),
-    ...renderUpdates(report.outcomes, paint),
-    ...renderExtras(report.extras),
-    ...(isLive && failed ? [`${arrow} Then run sync again: it fetches only what is missing.`] : []),
-    last,
-    ...(isLive && !failed && counts.fetched > 0 ? [`${arrow} ${serveCommand(treeDir)}`] : []),
-  ];
-  const columns = isLive && width !== undefined && width > 0 ? width : Number.POSITIVE_INFINITY;
-  return lines.map(line => `${line.startsWith(arrow) ? line : wrapped(line, columns)}\n`).join('');
+  const travelled = `${formatBytes(report.bytesDownloaded)} in ${formatDuration(report.durationMs)}, ${plural(report.requests, 'request')}`;
+  return `${mark} ${paint.bold(head)}  ${[...parts, travelled].join(' · ')}`;
+}
+
+/**
+ * Returns what to do next, for the line before the figures or for the one after them. What failed comes before them, so that
+ * a log ends with the result.
+ */
+function nextStep(report: SyncReport, treeDir: string): readonly [before?: string | undefined, after?: string] {
+  if (report.interrupted)
+    return report.problems.length > 0 ? [] : ['Run sync again: it continues from what is finished.'];
+  if (hasFailed(report)) return ['Then run sync again: it fetches only what is missing.'];
+  return hasChanged(report) ? [undefined, serveCommand(treeDir)] : [];
 }
 
 /** Breaks a line between words, so that none of its parts is wider than a terminal, and indents what follows. */
@@ -78,24 +105,43 @@ function wrapped(line: string, columns: number): string {
   return rows.map(row => row.trimEnd()).join('\n');
 }
 
-/** The images that replaced locked ones, with both digests, so that a log shows what an update took. */
-function renderUpdates(outcomes: readonly Outcome[], paint: ReturnType<typeof pc.createColors>): string[] {
-  const updates = outcomes.flatMap(({ name, version, previousDigest, digest }) =>
-    previousDigest === undefined ? [] : `${paint.green('updated')} ${name} ${version}: ${previousDigest} → ${digest}`,
-  );
+/** Returns what the run changed: new versions and aliases, repaired ones, and those with another image than before. */
+function renderChanges({ outcomes, drift }: SyncReport, paint: Paint): string[] {
+  const line = (label: string, names: readonly string[]) =>
+    names.length === 0 ? [] : [`${paint.green(label.padEnd(8))} ${listed(names)}`];
+  const withChange = (change: Outcome['change']) => outcomes.filter(outcome => outcome.change === change);
+  const aliases = outcomes.filter(({ status, unchanged }) => status === 'aliased' && !unchanged);
+  // The tag of a version that is not locked was followed: its old digest is that of the tree.
+  const followed = new Map(drift.flatMap(each => (each.followed ? [[versionKey(each), each.lockedDigest]] : [])));
+  const digestBefore = (it: Outcome) =>
+    it.previousDigest ?? (it.change === 'changed' ? followed.get(versionKey(it)) : undefined);
+  const replaced = withChange('changed').filter(outcome => digestBefore(outcome) === undefined);
+  return [
+    ...line('new', withChange('missing').map(named)),
+    ...line(
+      'alias',
+      aliases.map(alias => `${named(alias)} → ${alias.aliasOf}`),
+    ),
+    ...line('repaired', withChange('damaged').map(named)),
+    ...line('replaced', replaced.map(named)),
+    ...renderUpdates(outcomes, digestBefore, paint),
+  ];
+}
+
+/** The images that replaced others, with both digests, so that a log shows what an update took. */
+function renderUpdates(
+  outcomes: readonly Outcome[],
+  digestBefore: (outcome: Outcome) => string | undefined,
+  paint: Paint,
+): string[] {
+  const updates = outcomes.flatMap(outcome => {
+    const before = digestBefore(outcome);
+    return before === undefined ? [] : `${paint.green('updated ')} ${named(outcome)}: ${before} → ${outcome.digest}`;
+  });
   const more = updates.length - UPDATES_SHOWN;
   return more > 0
     ? [...updates.slice(0, UPDATES_SHOWN), `… and ${plural(more, 'more update')}; --report FILE.md lists every one`]
     : updates;
-}
-
-/** The versions that the tree lacked, and those whose files were damaged. */
-function renderNew(outcomes: readonly Outcome[], paint: ReturnType<typeof pc.createColors>): string[] {
-  const labels = { missing: 'new', damaged: 'repaired' } as const;
-  return (['missing', 'damaged'] as const).flatMap(change => {
-    const found = outcomes.filter(outcome => outcome.change === change);
-    return found.length === 0 ? [] : `${paint.green(labels[change].padEnd(8))} ${listed(found.map(named))}`;
-  });
 }
 
 /** Returns the command that serves the tree, as a shell reads it. */
@@ -113,7 +159,7 @@ export function failuresOf(outcomes: readonly Outcome[]): Failure[] {
 /** Returns one line for each text, however many plugins have it. */
 export function renderWarnings(
   outcomes: readonly Pick<Outcome, 'name' | 'version' | 'warnings'>[],
-  paint: ReturnType<typeof pc.createColors>,
+  paint: Paint,
 ): string[] {
   const groups = new Map<string, string[]>();
   for (const outcome of outcomes)
@@ -126,7 +172,7 @@ export function renderWarnings(
 }
 
 /** The policy is newer than these copies, or --only left them out. They are served all the same. */
-function renderUnverified({ unverified }: SyncReport, paint: ReturnType<typeof pc.createColors>): string[] {
+function renderUnverified({ unverified }: SyncReport, paint: Paint): string[] {
   if (unverified.length === 0) return [];
   return [
     `${paint.yellow('warning')} published, but not verified under the manifest’s signature policy: ${listed(unverified.map(named))}`,
