@@ -38,6 +38,7 @@ export async function askApi(
     throw replyError(reply, purpose, words, {
       credentialSource: undefined,
       isKnownRegistry: false,
+      isAuthorized: false,
       timeoutMs: transport.timeoutMs,
     });
   const value = { url, clockAheadMs: clockAheadOf(reply) };

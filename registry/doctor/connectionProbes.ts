@@ -1,7 +1,8 @@
 import { isIP, type Socket } from 'node:net';
 import type { PeerCertificate } from 'node:tls';
+import { TunnelFailed } from '../builtin/faults/proxyErrors.ts';
 import { CertificateRejected, summarizeChain, tlsError } from '../builtin/faults/tlsErrors.ts';
-import { TunnelFailed, transportError } from '../builtin/faults/transportErrors.ts';
+import { transportError } from '../builtin/faults/transportErrors.ts';
 import { openSocket, openTls, portOf } from '../builtin/transport/connect.ts';
 import { RegistryTls } from '../errors.ts';
 import { dial, lookUp } from '../hosts/dial.ts';
@@ -14,6 +15,9 @@ import { Trust, type TrustOptions } from '../hosts/trust.ts';
  * at least the first, and longer by far hosts and on busy machines, where the handshake took long as well.
  */
 const HANG_UP_MS = { least: 250, most: 3000 } as const;
+
+/** What dials and shakes hands has limits of its own, which end first: its error lists each address. */
+const GRACE_MS = 500;
 
 /** What a probe tests. `proxy` is the one in use for `url`. */
 export interface Connection {
@@ -105,7 +109,7 @@ function certificateRequiredError({ host }: URL, found: string): RegistryTls {
   );
 }
 
-/** Runs a probe within `timeoutMs`. @throws this room's refusals in place of any error, or the signal's reason */
+/** Runs a probe within little more than `timeoutMs`. @throws this room's refusals in place of any error, or the signal's reason */
 async function withRefusal(
   { signal, timeoutMs, proxy, url: target }: Connection,
   url: URL,
@@ -116,7 +120,7 @@ async function withRefusal(
   signal.throwIfAborted();
   signal.addEventListener('abort', leave, { once: true });
   const late = Object.assign(new Error('it took too long'), { code: 'ETIMEDOUT' });
-  const timer = setTimeout(() => controller.abort(late), timeoutMs);
+  const timer = setTimeout(() => controller.abort(late), timeoutMs + GRACE_MS);
   try {
     return await probe(controller.signal);
   } catch (error) {

@@ -218,7 +218,7 @@ class Visit {
         this.#steps.push({
           step,
           status: 'failed',
-          found: wordsOf(error, step),
+          found: wordsOf(error),
           hint: error.hint,
           code: codeOf(error),
         });
@@ -252,9 +252,12 @@ async function readLastByte(engine: Engine, at: Reference, layer: Descriptor, si
   }
 }
 
-function wordsOf({ message, found, registrySaid }: Refusal, step: StepName): string {
-  const certificate = step === 'tls' && found?.includes(' ') ? ` (${found})` : '';
-  return `${message}${certificate}${registrySaid === undefined ? '' : `; it answered “${registrySaid}”`}`;
+/** Without a reply, `found` may have what became of each address, or the certificate. */
+function wordsOf(error: Refusal): string {
+  const { message, found, registrySaid } = error;
+  const hasReply = error instanceof RegistryRefusal && error.status !== undefined;
+  const more = !hasReply && found?.includes(' ') ? ` (${found})` : '';
+  return `${message}${more}${registrySaid === undefined ? '' : `; it answered “${registrySaid}”`}`;
 }
 
 function codeOf(error: Refusal): string {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { diagnose } from '../../registry/doctor/diagnose.ts';
 import { RegistryRefused, RegistryTimeout } from '../../registry/errors.ts';
 import { AddressForbidden, DialFailed, dial } from '../../registry/hosts/dial.ts';
 import { openEngine, SIGNAL, setUp } from './engineBench.ts';
@@ -73,6 +74,21 @@ test('if all addresses fail, each is named with its reason', async context => {
     return true;
   });
   await assert.rejects(resolve('off.test'), RegistryRefused);
+  // doctor lists the same.
+  for (const [host, code] of [
+    ['far.test', 'REGISTRY_TIMEOUT'],
+    ['off.test', 'REGISTRY_REFUSED'],
+  ] as const) {
+    const { targets } = await diagnose(
+      [{ role: 'registry', registry: `${host}:1` }],
+      { plainHttp: true, timeoutMs: 1000 },
+      SIGNAL,
+    );
+    const tcp = targets[0]?.steps.find(({ step }) => step === 'tcp');
+    assert.equal(tcp?.code, code);
+    assert.match(tcp?.found ?? '', /\(.*192\.0\.2\.\d: the connection was refused/);
+    assert.match(tcp?.found ?? '', /2001:db8::\d: there is no route to it/);
+  }
 });
 
 test('only addresses that are allowed are connected to, also if the name has others', async context => {

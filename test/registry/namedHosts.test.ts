@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { BuiltinEngineOptions } from '../../registry/builtin/engine.ts';
 import {
@@ -107,6 +110,132 @@ test('a token server that fails is named together with the registry that named i
         name,
       );
     }
+});
+
+/** Starts a server that answers every request with one status and these headers. */
+const answering = async (context: TestContext, status: number, headers = {}, body = ''): Promise<string> =>
+  `127.0.0.1:${await serve(context, (_, it) => void it.writeHead(status, headers).end(body))}`;
+
+test('a host to which a token server or a storage host redirects is named together with the one that named it', async context => {
+  const dead = `http://127.0.0.1:${await unusedPort()}/x`;
+  const descriptor = { mediaType: 'x/y', digest: `sha256:${'0'.repeat(64)}` as const, size: 5 };
+  for (const [target, Kind] of [
+    [dead, RegistryRefused],
+    ['http://other.invalid/x', RegistryDns],
+    [`http://${await answering(context, 404, { 'content-type': 'text/html' }, '<html>')}/x`, RegistryRefusal],
+    [`http://${await answering(context, 302)}/x`, RegistryRedirect],
+    [`http://${await answering(context, 302, { location: 'http://[' })}/x`, RegistryRedirect],
+  ] as const) {
+    const between = await answering(context, 307, { location: target });
+    const { port } = await requiring(context, `http://${between}/token`);
+    const challenged = await faultAt(context, `127.0.0.1:${port}`);
+    const registry = await answering(context, 307, { location: `http://${between}/blob` });
+    const { engine } = openEngine(context, { retries: 0 });
+    const reference = { registry, repository: 'a/b', tag: '1' };
+    const fetching = engine.fetchBlob(reference, descriptor, 0, SIGNAL);
+    const redirected = await fetching.catch((error: unknown) => error as RegistryRefusal);
+    assert.ok(redirected instanceof Kind && challenged instanceof Kind, `${target} ${redirected} ${challenged}`);
+    const { host } = new URL(target);
+    assert.ok(
+      challenged.message.startsWith(
+        `The token server ${between}, to which 127.0.0.1:${port} sends clients, redirects to ${host}, which failed: `,
+      ),
+      challenged.message,
+    );
+    assert.ok(challenged.hint.endsWith(`the operator of ${between} must correct its redirects.`), challenged.hint);
+    assert.doesNotMatch(challenged.hint, /realm/);
+    if (target.includes(host) && redirected.code !== 'REGISTRY_NOT_FOUND')
+      assert.ok(
+        redirected.message.startsWith(
+          `The storage host ${between}, to which ${registry} redirects, redirects to ${host}, which failed: `,
+        ),
+        redirected.message,
+      );
+  }
+});
+
+test('a redirect without a Location is a fault of the host that sent it', async context => {
+  const broken = await answering(context, 302);
+  const { port } = await requiring(context, `http://${broken}/token`);
+  for (const [registry, words] of [
+    [broken, `${broken} redirects without a usable Location header`],
+    [
+      `127.0.0.1:${port}`,
+      `127.0.0.1:${port} sends clients to the token server ${broken}, which failed: ${broken} redirects`,
+    ],
+  ] as const) {
+    const error = await faultAt(context, registry);
+    assert.ok(error instanceof RegistryRedirect && error.message.startsWith(words), error.message);
+    assert.equal(error.found, '302 without a Location header');
+    assert.match(error.hint, new RegExp(`in the place of ${broken}; otherwise its operator`));
+  }
+});
+
+test('a named host with the other one of http and https is reported as such', async context => {
+  const plain = `127.0.0.1:${await serve(context, (_, response) => void response.end('hello'))}`;
+  const hello = 'Client sent an HTTP request to an HTTPS server.\n';
+  const go = await answering(context, 400, {}, hello);
+  const page = '<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>';
+  const nginx = await answering(context, 400, { 'content-type': 'text/html' }, page);
+  for (const [target, words, hint] of [
+    [`https://${plain}/x`, /does not speak TLS at this port$/, /must begin with http:/],
+    [`http://${go}/x`, /speaks TLS at this port, not plain http$/, /must begin with https:/],
+    [`http://${nginx}/x`, /speaks TLS at this port, not plain http$/, /must begin with https:/],
+  ] as const) {
+    const { port } = await requiring(context, target);
+    for (const registry of [`127.0.0.1:${port}`, await answering(context, 307, { location: target })]) {
+      const error = await faultAt(context, registry);
+      assert.ok(error instanceof RegistryTls, String(error));
+      assert.match(error.message, words);
+      assert.match(error.hint, hint);
+      assert.doesNotMatch(error.hint, /--plain-http/);
+    }
+  }
+});
+
+test('the operator of the host with the certificate is named, not the registry’s', async context => {
+  const authority = new CertificateAuthority();
+  const { createServer: createTlsServer } = await import('node:https');
+  for (const options of [
+    { notBefore: new Date(0), notAfter: new Date(Date.now() - 1e9) },
+    { notBefore: new Date(Date.now() + 1e8), notAfter: new Date(Date.now() + 2e8) },
+    { hosts: ['elsewhere.example'] },
+    { usage: 'client' },
+  ] as const) {
+    const server = createTlsServer(authority.issue(options));
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+    context.after(() => server.close());
+    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-named-'));
+    context.after(() => rm(folder, { recursive: true }));
+    const caFile = join(folder, 'ca.pem');
+    await writeFile(caFile, authority.cert);
+    const { port } = await requiring(context, `https://${host}/x`);
+    for (const registry of [`127.0.0.1:${port}`, await answering(context, 307, { location: `https://${host}/x` })]) {
+      const error = await faultAt(context, registry, { caFile });
+      assert.ok(error instanceof RegistryTls, String(error));
+      assert.match(error.hint, new RegExp(`operator of ${host} (?:must|add)`));
+      assert.doesNotMatch(error.hint, /(?:registry|server)['’]s operator/);
+    }
+  }
+});
+
+test('a reply without content is reported as empty, and who sent it', async context => {
+  const descriptor = { mediaType: 'x/y', digest: `sha256:${'0'.repeat(64)}` as const, size: 5 };
+  for (const status of [200, 204]) {
+    const host = await answering(context, status);
+    const error = await faultAt(context, host);
+    assert.ok(error instanceof RegistryProtocol, String(error));
+    assert.match(error.message, /sent an empty reply instead of the manifest$/);
+    assert.equal(error.found, `status ${status} without content`);
+    const registry = await answering(context, 307, { location: `http://${host}/x` });
+    const { engine } = openEngine(context, { retries: 0 });
+    const reading = (async () => {
+      const { body } = await engine.fetchBlob({ registry, repository: 'a/b', tag: '1' }, descriptor, 0, SIGNAL);
+      for await (const _ of body);
+    })();
+    await assert.rejects(reading, /redirects to the storage host .* sent an empty reply instead of the blob$/);
+  }
 });
 
 test('a token that a token server sends as text/html is used, with a warning', async context => {

@@ -3,7 +3,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
-import { CertificateRejected, type ChainSummary, certificateFault } from '../../registry/builtin/faults/tlsErrors.ts';
+import {
+  CertificateRejected,
+  type ChainSummary,
+  certificateFault,
+  handshakeFault,
+} from '../../registry/builtin/faults/tlsErrors.ts';
 import { diagnose } from '../../registry/doctor/diagnose.ts';
 import { RegistryOptionsInvalid, RegistryRefusal, RegistryTls } from '../../registry/errors.ts';
 import { readCertificates } from '../../registry/hosts/pem.ts';
@@ -97,11 +102,42 @@ test('every code of OpenSSL that Node names has words of its own', () => {
     ],
   ];
   for (const code of codes) {
-    const { what, hint } = certificateFault(new CertificateRejected(code, chain), 'h.example');
+    const { what, hint } = certificateFault(new CertificateRejected(code, chain), new URL('https://h.example'));
     assert.ok(!what.includes(code) && hint !== '', code);
   }
-  const unknown = certificateFault(new CertificateRejected('EE_KEY_TOO_SMALL', chain), 'h.example');
+  const unknown = certificateFault(new CertificateRejected('EE_KEY_TOO_SMALL', chain), new URL('https://h.example'));
   assert.match(unknown.what, /EE_KEY_TOO_SMALL/);
+});
+
+test('what OpenSSL reports of a handshake is reported in words, with who can fix it', () => {
+  const at = new URL('https://h.example:5000/v2/');
+  for (const code of [
+    'ERR_SSL_WRONG_VERSION_NUMBER',
+    'ERR_SSL_PACKET_LENGTH_TOO_LONG',
+    'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION',
+    'ERR_SSL_UNSUPPORTED_PROTOCOL',
+    'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE',
+    'ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE',
+    'ERR_SSL_TLSV1_ALERT_INSUFFICIENT_SECURITY',
+    'ERR_SSL_TLSV1_UNRECOGNIZED_NAME',
+    'ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR',
+    'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
+    'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA',
+    'ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE',
+    'ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED',
+    'ERR_SSL_DH_KEY_TOO_SMALL',
+    'ERR_SSL_UNSAFE_LEGACY_RENEGOTIATION_DISABLED',
+    'ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC',
+    'ERR_SSL_TLSV1_ALERT_DECODE_ERROR',
+    'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL',
+  ]) {
+    const fault = handshakeFault(code, '', at);
+    assert.ok(fault !== undefined && !fault.what.includes('ERR_'), code);
+    assert.match(fault.hint, /h\.example|--cert-file|firewall/, code);
+  }
+  assert.match(handshakeFault('ERR_SSL_NEW_KIND', '', at)?.what ?? '', /\(ERR_SSL_NEW_KIND\)$/);
+  assert.equal(handshakeFault('ECONNRESET', '', at), undefined);
+  assert.equal(handshakeFault('ERR_SSL_UNEXPECTED_EOF_WHILE_READING', '', at), undefined);
 });
 
 const damaged = (cert: string): string =>

@@ -148,7 +148,9 @@ export class BlobStream extends Readable {
       new RegistryUnavailable(
         ...replyFault(
           this.#reply,
-          'ended the reply before the end of the blob',
+          this.#receivedBytes === 0
+            ? 'sent an empty reply instead of the blob'
+            : 'ended the reply before the end of the blob',
           'Try again later; if it happens each time, a proxy on the way may cut large replies.',
           { expected: `${expectedBytes} bytes`, found: `${this.#receivedBytes} bytes`, temporary: true },
         ),

@@ -4,7 +4,7 @@ import { printable } from '../../hosts/redact.ts';
 import { digestOf } from '../../images/digestOf.ts';
 import { type Digest, isDigest, type Reference } from '../../reference.ts';
 import { looksLikeHtml } from '../faults/errorBody.ts';
-import { type Purpose, webPageError } from '../faults/replyErrors.ts';
+import { emptyReplyError, type Purpose, webPageError } from '../faults/replyErrors.ts';
 import { type Reply, requestOf } from '../http/reply.ts';
 import { readBody } from '../transport/bodies.ts';
 
@@ -39,6 +39,7 @@ export async function readManifest(
   const text = bytes.toString('utf8');
   const contentType = reply.headers['content-type']?.toString();
   const details = { subject: purpose.subject, status: reply.status, request: requestOf(reply) };
+  if (bytes.length === 0) throw emptyReplyError(reply, purpose);
   if (looksLikeHtml(text, contentType)) throw webPageError(reply, purpose.subject);
   const announced = announcedDigest(reply);
   for (const [expected, by] of [
@@ -74,7 +75,7 @@ function mediaTypeOf(
   } catch (error) {
     throw new RegistryProtocol(`The manifest of ${details.subject} is not JSON`, {
       ...details,
-      found: printable(text, 60) || 'an empty reply',
+      found: printable(text, 60) || 'text without letters',
       temporary: true,
       retryLimit: 2,
       hint: 'Check that the host is an OCI registry, and that no proxy answers in its place.',

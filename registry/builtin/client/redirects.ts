@@ -1,11 +1,12 @@
 import { RegistryRedirect, RegistryRefusal } from '../../errors.ts';
 import { HostHealth, hostFaultOf } from '../../fallback/hostHealth.ts';
 import { includesHost } from '../../hosts/hosts.ts';
-import { redactUrl } from '../../hosts/redact.ts';
+import { redactTarget, redactUrl } from '../../hosts/redact.ts';
 import { isDigest } from '../../reference.ts';
 import type { HostChoice } from '../../registry.ts';
+import { replyFault } from '../faults/blame.ts';
 import type { Purpose } from '../faults/replyErrors.ts';
-import { type HttpRequest, type Reply, requestOf } from '../http/reply.ts';
+import type { HttpRequest, NamedBy, Reply } from '../http/reply.ts';
 import { dropBody } from '../transport/bodies.ts';
 import type { Transport } from '../transport/transport.ts';
 
@@ -46,11 +47,13 @@ export class Redirects {
   ): Promise<Reply> {
     const seen = new Set<string>();
     let { url } = first;
+    let redirectedBy: string | undefined;
     for (let redirects = 0; ; redirects += 1) {
       seen.add(url.href);
       const request = { ...first, url, headers: headersFor(url) };
       const role = purpose.what === 'blob' ? ('storage host' as const) : ('host' as const);
-      const namedBy = { role, registry: purpose.registry, api: first.namedBy?.api ?? first.url };
+      const named: NamedBy = { role, registry: purpose.registry, api: first.namedBy?.api ?? first.url };
+      const namedBy = redirectedBy === undefined ? named : { ...named, redirectedBy };
       const reply =
         url.origin === first.url.origin
           ? await this.#transport.send(request, signal)
@@ -60,6 +63,7 @@ export class Redirects {
       await dropBody(reply, signal);
       const target = targetOf(reply, purpose, seen, this.#plainHttp);
       if (redirects >= MOST_REDIRECTS) throw redirectError(reply, purpose, target, `more than ${MOST_REDIRECTS} times`);
+      if (url.origin !== first.url.origin && url.origin !== target.origin) redirectedBy = url.host;
       url = target;
     }
   }
@@ -115,8 +119,7 @@ export class Redirects {
 function targetOf(reply: Reply, purpose: Purpose, seen: ReadonlySet<string>, plainHttp: HostChoice): URL {
   const { url } = reply.request;
   const location = reply.headers.location?.toString();
-  if (location === undefined || !URL.canParse(location, url.href))
-    throw redirectError(reply, purpose, undefined, 'without a usable Location header');
+  if (location === undefined || !URL.canParse(location, url.href)) throw redirectError(reply, purpose, undefined);
   const target = new URL(location, url);
   target.hash = '';
   target.username = '';
@@ -133,30 +136,42 @@ function targetOf(reply: Reply, purpose: Purpose, seen: ReadonlySet<string>, pla
         target,
         `from https to plain http at ${target.host}`,
         isPinned
-          ? `If ${target.host} is the registry's storage and known to have no TLS, allow it with --plain-http ${target.host}: no credentials are sent there, and the digest is verified. ${PORTAL_HINT}`
-          : PORTAL_HINT,
+          ? `If ${target.host} is the registry's storage and known to have no TLS, allow it with --plain-http ${target.host}: no credentials are sent there, and the digest is verified. `
+          : '',
       );
   }
   if (seen.has(target.href)) throw redirectError(reply, purpose, target, 'in a circle');
   return target;
 }
 
-const PORTAL_HINT =
-  "A login page of the network (captive portal) or a proxy may answer in the registry's place; otherwise the registry's operator must fix the redirect.";
-
-function redirectError(
+/** `target` is undefined for a redirect that has no usable Location header. */
+export function redirectError(
   reply: Reply,
   { subject }: Purpose,
   target: URL | undefined,
-  how: string,
-  hint = PORTAL_HINT,
+  how = 'without a usable Location header',
+  hint = '',
 ): RegistryRedirect {
-  return new RegistryRedirect(`${reply.request.url.host} redirects ${how}`, {
-    subject,
-    status: reply.status,
-    request: requestOf(reply),
-    found: target === undefined ? 'no usable Location header' : redactUrl(target),
-    hostwide: true,
-    hint,
-  });
+  const { status, headers, request } = reply;
+  const { host } = request.url;
+  const location = headers.location?.toString() ?? '';
+  // What a token server sends is not quoted: it can be any server that this machine reaches.
+  const isQuoted = request.namedBy?.role !== 'token server';
+  const unusable = isQuoted ? `Location: ${redactTarget(location)}` : 'a Location that is not a URL';
+  const found =
+    target === undefined
+      ? location === ''
+        ? `${status} without a Location header`
+        : unusable
+      : isQuoted
+        ? redactUrl(target)
+        : target.origin;
+  return new RegistryRedirect(
+    ...replyFault(
+      reply,
+      `redirects ${how}`,
+      `${hint}A login page of the network (captive portal) or a proxy may answer in the place of ${host}; otherwise its operator must fix the redirect.`,
+      { subject, status, found, hostwide: true },
+    ),
+  );
 }

@@ -199,6 +199,7 @@ export class RegistryClient {
       credentialSource: authorization?.credentialSource,
       ...(await this.#authenticator.whyAnonymous(purpose)),
       isKnownRegistry: this.#registries.has(url.origin),
+      isAuthorized: authorization !== undefined,
       timeoutMs: this.#transport.timeoutMs,
     });
     if (namedBy !== undefined) this.#redirects.blame(error, url);

@@ -1,5 +1,5 @@
 import type { Credential } from '../../credentials/credentialsFile.ts';
-import { RegistryProtocol, RegistryRedirect, RegistryUnauthorized } from '../../errors.ts';
+import { RegistryProtocol, RegistryUnauthorized } from '../../errors.ts';
 import { isLoopback } from '../../hosts/hosts.ts';
 import { redactTarget, redactUrl } from '../../hosts/redact.ts';
 import { blamed, fixedBy } from '../faults/blame.ts';
@@ -9,6 +9,7 @@ import type { Challenge } from '../http/challenges.ts';
 import { type HttpRequest, isWebPage, type NamedBy, type Reply, requestOf } from '../http/reply.ts';
 import { dropBody, readBody } from '../transport/bodies.ts';
 import type { Transport } from '../transport/transport.ts';
+import { redirectError } from './redirects.ts';
 
 /** The parameters of a Bearer challenge (distribution-spec, token authentication). */
 export interface TokenChallenge {
@@ -105,38 +106,34 @@ async function follow(
   signal: AbortSignal,
 ): Promise<Reply> {
   let request = first;
-  for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects += 1) {
+  for (let redirects = 0; ; redirects += 1) {
     const reply = await transport.send(request, signal);
     if (![301, 302, 303, 307, 308].includes(reply.status)) return reply;
     await dropBody(reply, signal);
     const location = reply.headers.location?.toString() ?? '';
-    const isSound = URL.canParse(location, request.url.href);
-    const target = isSound ? new URL(location, request.url) : undefined;
-    const isElsewhere = target?.origin !== request.url.origin;
-    const isDowngrade = request.url.protocol === 'https:' && target?.protocol !== 'https:';
-    // A POST carries a secret in its body: it goes to the realm that was checked, and nowhere else.
-    if (target === undefined || isDowngrade || request.method === 'POST') throw redirectError(reply, target, purpose);
+    const isUsable = location !== '' && URL.canParse(location, request.url.href);
+    const target = isUsable ? new URL(location, request.url) : undefined;
+    const why = target === undefined ? undefined : whyNotFollowed(request, target, redirects);
+    if (target === undefined || why !== undefined) throw redirectError(reply, purpose, target, why);
+    const isElsewhere = target.origin !== request.url.origin;
     requireTls(target, api, !isElsewhere && 'authorization' in request.headers, purpose);
-    request = { ...first, method: 'GET', url: target, headers: isElsewhere ? {} : request.headers };
+    const { namedBy = first.namedBy } = request;
+    request = {
+      ...first,
+      method: 'GET',
+      url: target,
+      headers: isElsewhere ? {} : request.headers,
+      namedBy: isElsewhere && namedBy !== undefined ? { ...namedBy, redirectedBy: request.url.host } : namedBy,
+    };
   }
-  throw new RegistryRedirect(`The token server of ${purpose.registry} redirects without end`, {
-    subject: purpose.subject,
-    request: `${first.method} ${redactUrl(first.url)}`,
-    hint: "The registry's operator must fix its token server.",
-  });
 }
 
-function redirectError(reply: Reply, target: URL | undefined, purpose: Purpose): RegistryRedirect {
-  return new RegistryRedirect(
-    `The token server of ${purpose.registry} sent a redirect that cannot be followed safely`,
-    {
-      subject: purpose.subject,
-      status: reply.status,
-      request: requestOf(reply),
-      found: target === undefined ? 'no usable Location header' : target.origin,
-      hint: 'A login page of the network (captive portal) may answer in its place; otherwise its operator must fix the redirect.',
-    },
-  );
+function whyNotFollowed({ url, method }: HttpRequest, target: URL, redirects: number): string | undefined {
+  if (!/^https?:$/.test(target.protocol)) return 'to an address that is neither http nor https';
+  if (url.protocol === 'https:' && target.protocol === 'http:') return `from https to plain http at ${target.host}`;
+  // A POST carries a secret in its body: it goes to the realm that was checked, and nowhere else.
+  if (method === 'POST') return `a login, which is sent to no other address, to ${target.host}`;
+  return redirects >= MOST_REDIRECTS ? `more than ${MOST_REDIRECTS} times` : undefined;
 }
 
 /** A realm is a whole URL (distribution-spec, token authentication). @throws RegistryProtocol */
@@ -170,8 +167,10 @@ function requireTls(realm: URL, api: URL, withCredentials: boolean, purpose: Pur
 function tokenError(reply: Reply, body: Buffer, login: TokenLogin, purpose: Purpose, timeoutMs: number): Error {
   const words = quotable(readErrorBody(body, reply.headers['content-type']?.toString(), reply), reply);
   const { credential, ...why } = login;
-  const context = { ...why, credentialSource: credential?.source, isKnownRegistry: true, timeoutMs };
-  if (![400, 401, 403].includes(reply.status) || (words.isHtml && reply.status !== 401))
+  // A token server need not send a challenge: its 401 is about the login as it is.
+  const known = { isKnownRegistry: true, isAuthorized: true };
+  const context = { ...why, ...known, credentialSource: credential?.source, timeoutMs };
+  if (![400, 401, 403].includes(reply.status) || words.isForTls || (words.isHtml && reply.status !== 401))
     return replyError(reply, purpose, words, context);
   const asRegistry = { ...reply, status: 401, request: { ...reply.request, namedBy: undefined } };
   const refusal = replyError(asRegistry, purpose, words, context);
@@ -202,10 +201,11 @@ const KNOWN_CODES =
 /** Returns of an error body only what may be shown: of another host than the registry, codes that every token server has. */
 function quotable(body: ErrorBody, { request: { url, namedBy } }: Reply): ErrorBody {
   if (url.origin === namedBy?.api.origin) return body;
+  const { isHtml, isForTls = false } = body;
   const diagnostics = body.diagnostics
     .filter(({ code }) => KNOWN_CODES.test(code))
     .map(({ code }) => ({ code, message: '' }));
-  return { diagnostics, said: diagnostics.map(({ code }) => code).join('; ') || undefined, isHtml: body.isHtml };
+  return { diagnostics, said: diagnostics.map(({ code }) => code).join('; ') || undefined, isHtml, isForTls };
 }
 
 /** RFC 6750, 2.1: b64token. */

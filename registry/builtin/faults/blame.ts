@@ -14,17 +14,23 @@ const ORIGINS: Readonly<Record<NamedBy['role'], string>> = {
   host: 'its redirects, which follow from the configuration of its storage',
 };
 
-/** Returns the message of a fault of `host`, with the registry that named the host if it was not the user. */
+/** Returns the message of a fault of `host`, with the servers that named the host if it was not the user. */
 export function blamed(by: NamedBy | undefined, host: string, message: string): string {
   if (by === undefined) return message;
-  const verb = VERBS[by.role] ?? 'redirects';
-  return `${by.registry} ${verb} to the ${by.role} ${host}, which failed: ${message}`;
+  const { role, registry, redirectedBy } = by;
+  const verb = VERBS[role] ?? 'redirects';
+  return redirectedBy === undefined
+    ? `${registry} ${verb} to the ${role} ${host}, which failed: ${message}`
+    : `The ${role} ${redirectedBy}, to which ${registry} ${verb}, redirects to ${host}, which failed: ${message}`;
 }
 
 /** Returns who can fix a fault of a host: the hint itself for a host that the user named. */
 export function fixedBy(by: NamedBy | undefined, host: string, hint: string): string {
   if (by === undefined) return hint;
-  return `${hint} ${by.registry} named ${host}: if that address is wrong, the operator of ${by.registry} must correct ${ORIGINS[by.role]}.`;
+  const { role, registry, redirectedBy } = by;
+  return redirectedBy === undefined
+    ? `${hint} ${registry} named ${host}: if that address is wrong, the operator of ${registry} must correct ${ORIGINS[role]}.`
+    : `${hint} ${redirectedBy} named ${host}: if that address is wrong, the operator of ${redirectedBy} must correct its redirects.`;
 }
 
 /** Returns the arguments of an error for what the host of a reply did, as the rest of a sentence after its name. */

@@ -11,7 +11,12 @@ export interface ErrorBody {
   readonly isHtml: boolean;
   /** Of an HTML page. */
   readonly title?: string;
+  /** True for what a port with TLS answers to plain http. */
+  readonly isForTls?: boolean;
 }
+
+/** Go: "sent an HTTP request to an HTTPS server"; nginx, Apache, Tomcat: "… to HTTPS port", "SSL-enabled server port", "requires TLS". */
+const FOR_TLS = /to (?:an )?HTTPS (?:server|port)|SSL-enabled server port|combination of host and port requires TLS/i;
 
 const LENGTH = 300;
 /** Far more than is shown. The patterns below read no longer text. */
@@ -98,8 +103,10 @@ export function readErrorBody(body: Buffer, contentType: string | undefined, sen
   const clean = (words: string): string => withoutSecrets(words, secrets);
   const text = body.toString('utf8').trim();
   const isHtml = looksLikeHtml(text, contentType);
+  const isForTls = FOR_TLS.test(text.slice(0, MOST_READ));
   if (isHtml)
     return {
+      isForTls,
       diagnostics: [],
       said: undefined,
       isHtml,
@@ -112,7 +119,7 @@ export function readErrorBody(body: Buffer, contentType: string | undefined, sen
     return { diagnostics, said: printable(lines.join('; '), LENGTH), isHtml };
   }
   const words = json === undefined ? text : plainWords(json) || foreignWords(json);
-  return { diagnostics, said: printable(clean(words), LENGTH) || undefined, isHtml };
+  return { diagnostics, said: printable(clean(words), LENGTH) || undefined, isHtml, isForTls };
 }
 
 function titleOf(page: string): string {

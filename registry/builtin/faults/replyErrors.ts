@@ -15,9 +15,9 @@ import { printable } from '../../hosts/redact.ts';
 import { parseChallenges } from '../http/challenges.ts';
 import { type Reply, requestOf } from '../http/reply.ts';
 import { parseRetryAfter } from '../http/retryAfter.ts';
-import { blamed, fixedBy } from './blame.ts';
+import { blamed, fixedBy, replyFault } from './blame.ts';
 import type { ErrorBody } from './errorBody.ts';
-import { proxyStatusError } from './transportErrors.ts';
+import { proxyStatusError } from './proxyErrors.ts';
 
 /** What a request is for. */
 export interface Purpose {
@@ -41,6 +41,8 @@ export interface ReplyContext {
   readonly credentialHint?: string;
   /** True if the host has shown before that it is a registry. */
   readonly isKnownRegistry: boolean;
+  /** True if the request carried credentials or a token. */
+  readonly isAuthorized: boolean;
   readonly timeoutMs: number;
 }
 
@@ -70,7 +72,12 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
     ...(body.said === undefined ? {} : { registrySaid: body.said }),
   };
   if (status === 407)
-    return proxyStatusError(407, { ...reply.request, proxy: reply.proxy, timeoutMs: context.timeoutMs });
+    return proxyStatusError(
+      { status, headers: reply.headers },
+      { ...reply.request, proxy: reply.proxy, timeoutMs: context.timeoutMs },
+    );
+  if (body.isForTls && url.protocol === 'http:')
+    return new RegistryTls(...replyFault(reply, TLS_INSTEAD, tlsInsteadHint(reply), details));
   if (status === 511 || (body.isHtml && status < 400)) return webPageError(reply, purpose.subject);
   if (TEMPORARY.includes(status) || (status >= 500 && status !== 501 && status !== 505))
     return unavailableError(reply, details);
@@ -85,16 +92,19 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
     );
   const isRedirected = namedBy !== undefined && namedBy.role !== 'upload host';
   if ((status === 401 || status === 403) && isRedirected)
-    return new RegistryDenied(`${host}, to which ${purpose.registry} redirects, does not allow the blob to be read`, {
-      ...details,
-      // The signed URL may have expired; the registry gives a new one.
-      temporary: true,
-      retryLimit: 2,
-      hint:
-        status === 401
-          ? `A login for ${purpose.registry} is sent to no other host: its operator must redirect to a URL that needs none.`
-          : "Check this machine's clock: signed URLs expire within minutes.",
-    });
+    return new RegistryDenied(
+      `${host}, to which ${purpose.registry} redirects, does not allow the ${purpose.what} to be read`,
+      {
+        ...details,
+        // The signed URL may have expired; the registry gives a new one.
+        temporary: true,
+        retryLimit: 2,
+        hint:
+          status === 401
+            ? `A login for ${purpose.registry} is sent to no other host: its operator must redirect to a URL that needs none.`
+            : "Check this machine's clock: signed URLs expire within minutes.",
+      },
+    );
   const other = namedBy !== undefined || context.isKnownRegistry ? undefined : otherThanRegistry(reply, body);
   if (status === 401) {
     const schemes = parseChallenges(reply.headers['www-authenticate']).map(({ scheme }) => scheme);
@@ -102,13 +112,14 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
     const hostwide = !schemes.some(scheme => ['basic', 'bearer'].includes(scheme));
     const more = { ...details, ...ifTokenTooNew(reply), hostwide };
     if (hostwide && other !== undefined)
-      return new RegistryUnauthorized(`${host} ${other}`, { ...more, hint: noRegistryHint(url) });
-    return unauthorizedError(purpose, context, more, hostwide ? unknownLogin(schemes) : '');
+      return new RegistryUnauthorized(`${host} ${other}`, { ...more, hint: noRegistryHint(reply) });
+    if (hostwide && !context.isAuthorized) return unusualLoginError(reply, schemes, more);
+    return unauthorizedError(purpose, context, more);
   }
   if (status === 403 && other !== undefined)
     return new RegistryDenied(`${host} ${other}`, {
       ...details,
-      hint: `${noRegistryHint(url)} A firewall in front of a registry may also refuse this client.`,
+      hint: `${noRegistryHint(reply)} A firewall in front of a registry may also refuse this client.`,
     });
   if (status === 403 && context.credentialSource === undefined && context.helperFailure !== undefined)
     return unauthorizedError(purpose, context, details);
@@ -121,25 +132,44 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
       },
     );
   if (status === 404 && other !== undefined)
-    return new RegistryNotFound(`${host} ${other}`, { ...details, missing: 'unknown', hint: noRegistryHint(url) });
+    return new RegistryNotFound(`${host} ${other}`, { ...details, missing: 'unknown', hint: noRegistryHint(reply) });
   if (status === 404) return notFoundError(purpose, body, isRedirected, details, host);
   // nginx's 400, and so Kubernetes' ingress', where a client certificate is required.
   if (status === 400 && /SSL certificate/i.test(body.title ?? body.said ?? ''))
     return clientCertificateError(host, details);
+  if (status === 204) return emptyReplyError(reply, purpose);
   return new RegistryProtocol(
-    blamed(
-      namedBy,
-      host,
-      other === undefined ? `${host} answered with status ${status}, which is unexpected here` : `${host} ${other}`,
+    ...replyFault(
+      reply,
+      other ?? `answered with status ${status}${body.isHtml ? ' and a web page' : ''}, which is unexpected here`,
+      namedBy !== undefined
+        ? 'It may be another kind of server, or a proxy may answer in its place.'
+        : other === undefined
+          ? `Check that the host is an OCI registry and the name is right.${forwardedHint(reply)}`
+          : noRegistryHint(reply),
+      details,
     ),
-    {
-      ...details,
-      // 204 means no content, which is a passing fault more often than an answer.
-      temporary: status === 204,
-      hint: body.isHtml
-        ? 'The answer is a web page: check that the host is a registry, and that no proxy answers for it.'
-        : 'Check that the host is an OCI registry and the name is right.',
-    },
+  );
+}
+
+/** Returns the error for a reply without content where a manifest, a blob or a list of tags was requested. */
+export function emptyReplyError(reply: Reply, { subject, what }: Purpose): RegistryProtocol {
+  const { host } = reply.request.url;
+  return new RegistryProtocol(
+    ...replyFault(
+      reply,
+      `sent an empty reply instead of the ${what}`,
+      `A proxy or gateway on the way may have dropped the content: try again. If it happens each time, check that ${host} is what it should be, and the proxy's log.${forwardedHint(reply)}`,
+      {
+        subject,
+        status: reply.status,
+        expected: `a reply with the ${what}`,
+        found: `status ${reply.status} without content`,
+        // A passing fault more often than an answer.
+        temporary: true,
+        retryLimit: 2,
+      },
+    ),
   );
 }
 
@@ -160,8 +190,21 @@ function otherThanRegistry(
   return `is probably not a registry: it answers ${status} with ${page}${words === '' ? '' : ` (“${printable(words, 80)}”)`}`;
 }
 
-function noRegistryHint({ origin }: URL): string {
-  return `Check the host and the port: "curl -i ${origin}/v2/" prints status 200 or 401 at every registry. Some registries have a host name or a port of their own, next to that of their web pages.`;
+/** What a port that speaks TLS answers to plain http is 400 with a text or page that says so. */
+const TLS_INSTEAD = 'speaks TLS at this port, not plain http';
+
+function tlsInsteadHint({ request: { url, namedBy } }: Pick<Reply, 'request'>): string {
+  return namedBy === undefined ? 'Leave out --plain-http.' : `The address of ${url.host} must begin with https://.`;
+}
+
+function noRegistryHint(reply: Reply): string {
+  const { origin } = reply.request.url;
+  return `Check the host and the port: "curl -i ${origin}/v2/" prints status 200 or 401 at every registry. Some registries have a host name or a port of their own, next to that of their web pages.${forwardedHint(reply)}`;
+}
+
+/** A proxy that forwards plain http answers in the name of the host that it cannot reach. */
+function forwardedHint({ proxy, request: { url } }: Reply): string {
+  return proxy !== undefined && url.protocol === 'http:' ? ` The proxy ${proxy.host} may have answered.` : '';
 }
 
 function clientCertificateError(host: string, details: Details): RegistryTls {
@@ -190,19 +233,30 @@ export function webPageError(reply: Reply, subject: string): RegistryProtocol {
       hint: fixedBy(
         namedBy,
         url.host,
-        "A login page of the network (captive portal) or a proxy answers in the registry's place, or the host is not a registry: open it in a browser to see.",
+        `A login page of the network (captive portal) or a proxy answers in the registry's place, or the host is not a registry: open it in a browser to see.${forwardedHint(reply)}`,
       ),
     },
   );
 }
 
-/** Returns a further sentence of the hint for challenges that no client of a registry can answer. */
-function unknownLogin(schemes: readonly string[]): string {
-  if (schemes.length === 0) return '';
-  return ` The host asks for a login by ${schemes.join(' or ')}, which registries do not use: a proxy or another server may answer there.`;
+/** Returns the error for a 401 that asks for no login, or for one that no client of a registry can give. */
+function unusualLoginError(reply: Reply, schemes: readonly string[], details: Details): RegistryUnauthorized {
+  const { host, origin } = reply.request.url;
+  const kinds = printable([...new Set(schemes)].slice(0, 4).join(' or '), 60);
+  return new RegistryUnauthorized(
+    schemes.length === 0
+      ? `${host} answers 401, but names no kind of login (no WWW-Authenticate header)`
+      : `${host} requires a login by ${kinds}, which registries do not use`,
+    {
+      ...details,
+      expected: 'WWW-Authenticate: Bearer or Basic',
+      found: schemes.length === 0 ? '401 without WWW-Authenticate' : `401 with ${kinds}`,
+      hint: `No credentials were sent, because the host does not ask for them in a way that registries do. A proxy or gateway in front of it may remove that header or want a login of its own, or the host is not a registry: compare with "curl -i ${origin}/v2/".${forwardedHint(reply)}`,
+    },
+  );
 }
 
-function unauthorizedError(purpose: Purpose, context: ReplyContext, details: Details, more = ''): RegistryRefusal {
+function unauthorizedError(purpose: Purpose, context: ReplyContext, details: Details): RegistryRefusal {
   if (context.credentialSource === undefined && context.helperFailure !== undefined)
     return withoutHelperError(purpose.registry, purpose.repository, context.helperFailure, details);
   if (context.credentialSource === undefined)
@@ -210,14 +264,14 @@ function unauthorizedError(purpose: Purpose, context: ReplyContext, details: Det
       `${purpose.registry} does not allow ${purpose.repository} to be ${purpose.writes ? 'written' : 'read'} without a login`,
       {
         ...details,
-        hint: LOGIN_HINT + (context.credentialHint ?? '') + more,
+        hint: LOGIN_HINT + (context.credentialHint ?? ''),
       },
     );
   return new RegistryUnauthorized(
     `${purpose.registry} does not allow ${purpose.repository} to be ${purpose.writes ? 'written' : 'read'}${withCredentials(context)}`,
     {
       ...details,
-      hint: `Either the credentials are wrong or out of date, or the repository does not exist: log in again, and check the name.${more}`,
+      hint: `Either the credentials are wrong or out of date, or the repository does not exist: log in again, and check the name.`,
     },
   );
 }
@@ -270,7 +324,7 @@ function notFoundError(
   return new RegistryNotFound(
     known
       ? `${purpose.registry} has no ${purpose.wanted} of ${purpose.repository}`
-      : `${purpose.registry} has no ${purpose.repository} with ${purpose.wanted}`,
+      : `${holder} has no ${purpose.repository} with ${purpose.wanted}`,
     {
       ...details,
       missing: known ? 'manifest' : 'unknown',
@@ -283,7 +337,7 @@ function notFoundError(
 }
 
 function unavailableError(reply: Reply, details: Details): RegistryRefusal {
-  const { status, headers, proxy } = reply;
+  const { status, headers } = reply;
   const { namedBy, url } = reply.request;
   const { host } = url;
   const retryAfterMs = parseRetryAfter(headers['retry-after']?.toString(), headers.date?.toString(), Date.now());
@@ -303,9 +357,7 @@ function unavailableError(reply: Reply, details: Details): RegistryRefusal {
       ...more,
       hint: 'Wait, lower --concurrency, or log in: limits for known users are often higher.',
     });
-  // A proxy that forwards plain http answers in the name of the host that it cannot reach.
-  const forwarded =
-    proxy !== undefined && url.protocol === 'http:' ? ` The proxy ${proxy.host} may have answered.` : '';
+  const forwarded = forwardedHint(reply);
   return new RegistryUnavailable(blamed(namedBy, host, `${host} cannot answer now: status ${status}${wait}`), {
     ...more,
     hint: fixedBy(

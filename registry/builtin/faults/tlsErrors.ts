@@ -78,13 +78,16 @@ interface Fault {
   readonly hint: string;
 }
 
-const REPLACE = "The server's operator must replace it.";
-const REISSUE = "The server's operator must replace it, or the authority that signed it.";
+/** A hint about the server, whose operator is not always the registry's. */
+type HintFor = (host: string) => string;
+
+const REPLACE: HintFor = host => `The operator of ${host} must replace it.`;
+const REISSUE: HintFor = host => `The operator of ${host} must replace it, or the authority that signed it.`;
 const OUTDATED =
   "Certificate revocation lists are not used here by default: check NODE_OPTIONS and Node's configuration.";
 
 /** Faults for which the code says everything. Every code of OpenSSL that Node has a name for is here or in `faultOf`. */
-const PLAIN_FAULTS: Readonly<Record<string, Fault>> = {
+const PLAIN_FAULTS: Readonly<Record<string, { readonly what: string; readonly hint: string | HintFor }>> = {
   CERT_REVOKED: { what: 'has a TLS certificate that was revoked', hint: REPLACE },
   CERT_REJECTED: { what: 'has a TLS certificate that its authority does not allow for this use', hint: REISSUE },
   CERT_UNTRUSTED: { what: 'has a TLS certificate of an authority that is not trusted for servers', hint: REISSUE },
@@ -94,7 +97,7 @@ const PLAIN_FAULTS: Readonly<Record<string, Fault>> = {
   },
   INVALID_PURPOSE: {
     what: 'has a TLS certificate that is not for servers',
-    hint: 'Its extended key usage lacks serverAuth; it may be for clients only. The server’s operator must replace it.',
+    hint: host => `Its extended key usage lacks serverAuth; it may be for clients only. ${REPLACE(host)}`,
   },
   PATH_LENGTH_EXCEEDED: {
     what: 'has a TLS certificate with more intermediate authorities than one of them allows',
@@ -122,53 +125,56 @@ const PLAIN_FAULTS: Readonly<Record<string, Fault>> = {
   OUT_OF_MEM: { what: 'has a TLS certificate for whose check there was no memory', hint: 'Allow more memory.' },
 };
 
-/** Returns the fault of a certificate that was not accepted. `hostname` is as in URLs. */
-export function certificateFault({ code, chain }: CertificateRejected, hostname: string): Fault {
+/** Returns the fault of the certificate of the server at this URL. */
+export function certificateFault({ code, chain }: CertificateRejected, { host, hostname }: URL): Fault {
   const clock = `This machine's clock says ${new Date().toISOString()}: set it if that is wrong`;
   switch (code) {
     case 'CERT_HAS_EXPIRED':
       return {
         what: 'has a TLS certificate that has expired',
-        hint: `${clock}; otherwise the registry's operator must renew the certificate.`,
+        hint: `${clock}; otherwise the operator of ${host} must renew the certificate.`,
       };
     case 'CERT_NOT_YET_VALID':
-      return { what: 'has a TLS certificate that is not valid yet', hint: `${clock}.` };
+      return {
+        what: 'has a TLS certificate that is not valid yet',
+        hint: `${clock}; otherwise the operator of ${host} must replace the certificate.`,
+      };
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
     case 'HOSTNAME_MISMATCH':
-      return nameFault(chain, bareHost(hostname));
+      return nameFault(chain, bareHost(hostname), host);
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
     case 'SELF_SIGNED_CERT_IN_CHAIN':
     case 'UNABLE_TO_GET_ISSUER_CERT':
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
-      return authorityFault(chain);
-    default:
-      return (
-        PLAIN_FAULTS[code] ?? {
-          what: `has a TLS certificate that is not accepted (${printable(code, 80)})`,
-          hint: REPLACE,
-        }
-      );
+      return authorityFault(chain, host);
+    default: {
+      const { what, hint } = PLAIN_FAULTS[code] ?? {
+        what: `has a TLS certificate that is not accepted (${printable(code, 80)})`,
+        hint: REPLACE,
+      };
+      return { what, hint: typeof hint === 'string' ? hint : hint(host) };
+    }
   }
 }
 
-function nameFault({ names, subject }: ChainSummary, host: string): Fault {
+function nameFault({ names, subject }: ChainSummary, name: string, host: string): Fault {
   const held = names === '' ? `no subject alternative names, only the common name "${subject}"` : names;
-  if (isIP(host) === 0)
+  if (isIP(name) === 0)
     return {
       what: `has a TLS certificate for another name: it holds ${held}`,
       hint:
         names === ''
-          ? "Common names do not count: the server's operator must add the host as a DNS name to the subject alternative names."
-          : 'Use a name that is in the certificate, or check that no other server answers at this address.',
+          ? `Common names do not count: the operator of ${host} must add DNS:${name} to the subject alternative names.`
+          : `Use a name that is in the certificate, or let the operator of ${host} add DNS:${name} to its subject alternative names. Another server may also answer at this address.`,
     };
   return {
-    what: `has a TLS certificate without the IP address ${host} among its subject alternative names: it holds ${held}`,
-    hint: `Common names and DNS names do not count for addresses: use a name that is in the certificate, or let the server's operator add IP:${host} to its subject alternative names.`,
+    what: `has a TLS certificate without the IP address ${name} among its subject alternative names: it holds ${held}`,
+    hint: `Common names and DNS names do not count for addresses: use a name that is in the certificate, or let the operator of ${host} add IP:${name} to its subject alternative names.`,
   };
 }
 
-function authorityFault({ length, isComplete, root }: ChainSummary): Fault {
+function authorityFault({ length, isComplete, root }: ChainSummary, host: string): Fault {
   const what = 'has a TLS certificate that no known authority signed';
   if (isComplete && length === 1)
     return {
@@ -182,7 +188,7 @@ function authorityFault({ length, isComplete, root }: ChainSummary): Fault {
     };
   return {
     what: `${what}: it was signed by "${root}", and the server does not send that certificate`,
-    hint: `Name the certificate of "${root}" with --ca-file, or NODE_EXTRA_CA_CERTS; append it to the file if one is named already. If "${root}" is an intermediate authority, the server's operator should send the whole chain.`,
+    hint: `Name the certificate of "${root}" with --ca-file, or NODE_EXTRA_CA_CERTS; append it to the file if one is named already. If "${root}" is an intermediate authority, the operator of ${host} should send the whole chain.`,
   };
 }
 
@@ -193,37 +199,103 @@ export function tlsError(
   at: FailedRequest,
   details: Details,
 ): RegistryTls | undefined {
-  const { host, hostname } = at.url;
+  const { host } = at.url;
   const make = ({ what, hint }: Fault, more = ''): RegistryTls =>
     new RegistryTls(blamed(at.namedBy, host, `${host} ${what}`), {
       ...details,
       hint: fixedBy(at.namedBy, host, hint + more),
     });
   if (error instanceof CertificateRejected)
-    return make(certificateFault(error, hostname), inspectionHint(error.code, at));
-  const fault = handshakeFault(code, message);
-  return fault === undefined ? undefined : make(fault);
+    return make(certificateFault(error, at.url), inspectionHint(error.code, at));
+  const fault = handshakeFault(code, message, at.url, at.namedBy);
+  const more =
+    at.proxy !== undefined && isOtherProtocol({ code, message })
+      ? ` The proxy ${at.proxy.host} may also have answered in its place: check HTTPS_PROXY.`
+      : '';
+  return fault === undefined ? undefined : make(fault, more);
 }
 
-function handshakeFault(code: string, message: string): Fault | undefined {
-  const both = `${code} ${message}`;
-  // OpenSSL reports a wrong version number for the first bytes of an HTTP reply.
-  if (/WRONG_VERSION_NUMBER|wrong version number|PACKET_LENGTH_TOO_LONG|packet length too long/.test(both))
+/** OpenSSL reports a wrong version number, or too long a packet, for the first bytes of another protocol. */
+export function isOtherProtocol({ code, message }: { readonly code: string; readonly message: string }): boolean {
+  return /WRONG.VERSION.NUMBER|PACKET.LENGTH.TOO.LONG|HTTPS?.(?:PROXY.)?REQUEST/i.test(`${code} ${message}`);
+}
+
+/** What OpenSSL reports of a handshake: the names of its reasons and alerts, and what they mean. The first row that fits counts. */
+const HANDSHAKE_FAULTS: readonly (readonly [reason: RegExp, what: string, hint: (at: URL) => string])[] = [
+  [
+    /CERTIFICATE.EXPIRED/,
+    'reports that the client certificate has expired',
+    () => 'Renew the client certificate, and name it with --cert-file and --key-file.',
+  ],
+  [
+    /CERTIFICATE.REQUIRED/,
+    'requires a client certificate',
+    ({ host }) => `Name a client certificate that ${host} knows, with --cert-file and --key-file.`,
+  ],
+  [
+    /BAD.CERTIFICATE|UNKNOWN.CA|CERTIFICATE.(?:REVOKED|UNKNOWN)|UNSUPPORTED.CERTIFICATE|ACCESS.DENIED/,
+    'does not accept the client certificate, or requires one',
+    ({ host }) => `Name a client certificate that ${host} knows, with --cert-file and --key-file.`,
+  ],
+  [
+    /UNSUPPORTED.PROTOCOL|PROTOCOL.VERSION|NO.PROTOCOLS|VERSION.TOO.LOW|INAPPROPRIATE.FALLBACK/,
+    'offers no version of TLS that this client accepts',
+    ({ host }) => `TLS 1.2 or newer is needed: the operator of ${host} must enable it.`,
+  ],
+  [
+    /UNRECOGNIZED.NAME/,
+    'has no TLS certificate for this host name',
+    ({ hostname, host }) =>
+      `Check the spelling of ${hostname}; if it is right, the operator of ${host} must set up a certificate for it.`,
+  ],
+  [
+    /ALERT.INTERNAL.ERROR/,
+    'reports an internal error of its own during the TLS handshake',
+    ({ hostname, host }) =>
+      `It may have no certificate for ${hostname}: check the name. Otherwise the operator of ${host} finds the reason in its log.`,
+  ],
+  [
+    /HANDSHAKE.FAILURE|SHARED.CIPHER|NO.CIPHERS|INSUFFICIENT.SECURITY|NO.SUITABLE/,
+    'found no TLS version and cipher that this client accepts too',
+    ({ host }) =>
+      `It may want a client certificate: name one with --cert-file and --key-file. Otherwise the operator of ${host} must allow TLS 1.2 or newer with a current cipher.`,
+  ],
+  [
+    /KEY.TOO.SMALL|MD.TOO.WEAK|LEGACY.SIGALG|WRONG.SIGNATURE.TYPE|LEGACY.RENEGOTIATION|MODULUS.TOO.SMALL/,
+    'uses TLS keys or settings that are too weak for this client',
+    ({ host }) => `The operator of ${host} must use stronger keys and a current TLS library.`,
+  ],
+  [
+    /RECORD.MAC|DECRYPT|DECODE|BAD.LENGTH|LENGTH.MISMATCH|UNEXPECTED.MESSAGE|DIGEST.CHECK|BAD.EXTENSION|BAD.RECORD/,
+    'sent TLS data that cannot be read',
+    () =>
+      'A firewall or proxy on the way may change the bytes: try again from another network, or name a proxy with HTTPS_PROXY.',
+  ],
+  [
+    /NO.APPLICATION.PROTOCOL/,
+    'does not offer HTTP/1.1 over TLS',
+    ({ host }) => `The operator of ${host} must allow HTTP/1.1 in addition to newer versions.`,
+  ],
+];
+
+/** Returns the fault of a failed TLS handshake; undefined if the error is not one of TLS. `code` is from Node or OpenSSL. */
+export function handshakeFault(code: string, message: string, at: URL, namedBy?: NamedBy): Fault | undefined {
+  if (isOtherProtocol({ code, message }))
     return {
       what: 'does not speak TLS at this port',
-      hint: 'If it is a registry without TLS, name it with --plain-http.',
+      hint:
+        namedBy === undefined
+          ? `If it is a registry without TLS, name it with --plain-http ${at.host}.`
+          : `The port probably speaks plain http: then ${at.host} needs TLS, or its address must begin with http://.`,
     };
-  if (/CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|certificate required|bad certificate/i.test(both))
-    return {
-      what: 'does not accept our TLS certificate',
-      hint: 'Name a client certificate that the registry knows, with --cert-file and --key-file.',
-    };
-  if (!code.startsWith('ERR_SSL_') && !code.startsWith('ERR_TLS_') && code !== 'EPROTO') return undefined;
+  // A connection that ends during the handshake is one that broke.
+  if (!/^ERR_(?:SSL|TLS|OSSL)_|^EPROTO$/.test(code) || /UNEXPECTED.EOF/i.test(`${code} ${message}`)) return undefined;
+  const reasons = `${code} ${message}`.toUpperCase();
+  const [, what, hint] = HANDSHAKE_FAULTS.find(([reason]) => reason.test(reasons)) ?? [];
+  if (what !== undefined && hint !== undefined) return { what, hint: hint(at) };
   return {
-    what: `could not agree on TLS with us (${code})`,
-    hint: /HANDSHAKE_FAILURE/.test(code)
-      ? 'It may want a client certificate: name one with --cert-file and --key-file. Otherwise check the TLS versions that it allows.'
-      : 'Check the port, and the TLS versions that the registry allows.',
+    what: `could not agree on TLS with this client (${code})`,
+    hint: `Check the port, and the TLS versions that ${at.host} allows.`,
   };
 }
 

@@ -11,6 +11,8 @@ export interface NamedBy {
   readonly registry: string;
   /** URL of the registry's API. */
   readonly api: URL;
+  /** The host whose redirect led here, if that is not the registry's own. */
+  readonly redirectedBy?: string;
 }
 
 export interface HttpRequest {

@@ -7,8 +7,9 @@ import type { AddressKind } from '../../hosts/addresses.ts';
 import { dial } from '../../hosts/dial.ts';
 import { bareHost } from '../../hosts/hosts.ts';
 import type { TlsSettings, Trust } from '../../hosts/trust.ts';
+import { TunnelFailed } from '../faults/proxyErrors.ts';
 import { CertificateRejected, summarizeChain } from '../faults/tlsErrors.ts';
-import { TunnelFailed } from '../faults/transportErrors.ts';
+import { isWebPage } from '../http/reply.ts';
 
 /** How to connect to a server. */
 export interface Route {
@@ -128,14 +129,16 @@ function openTunnel(socket: Socket, { url, timeoutMs, signal }: Route, proxy: UR
     }, timeoutMs);
     request.once('connect', (response, tunnel, head) => {
       clearTimeout(timer);
-      if (response.statusCode === 200) {
-        if (head.length > 0) tunnel.unshift(head);
+      const { statusCode: status = 0, headers } = response;
+      // RFC 9110, 9.3.6: any 2xx opens the tunnel, and has no content. The server behind it does not speak first in TLS.
+      const isTunnel = status >= 200 && status < 300 && head.length === 0 && !isWebPage(response);
+      if (isTunnel) {
         resolve(tunnel);
         return;
       }
       tunnel.on('error', () => {});
       tunnel.destroy();
-      reject(new TunnelFailed(`the proxy answered ${response.statusCode}`, response.statusCode, undefined));
+      reject(new TunnelFailed(`the proxy answered ${status}`, { status, headers, body: head }, undefined));
     });
     request.once('error', error => {
       clearTimeout(timer);

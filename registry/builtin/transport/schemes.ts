@@ -56,7 +56,7 @@ export class Schemes {
 
 /** Go's servers, nginx and others answer plain http at a port with TLS by a 400 that says so, as text or as a page. */
 function mayBeTls({ code, status, registrySaid, message }: RegistryRefusal & { readonly code: string }): boolean {
-  if (status === 400) return /https/i.test(`${registrySaid ?? ''} ${message}`);
+  if (status === 400) return code === 'REGISTRY_TLS' || /https/i.test(`${registrySaid ?? ''} ${message}`);
   return status === undefined && (code === 'REGISTRY_UNAVAILABLE' || code === 'REGISTRY_PROTOCOL');
 }
 
