@@ -80,18 +80,23 @@ export type ServerEvent =
   /** A request failed because of a defect of this program or of the disk. */
   | { readonly kind: 'failure'; readonly url: string; readonly error: unknown };
 
-/** Returns one sentence, without a full stop, for the log and for /readyz. */
-export function describeTreeProblem(problem: TreeProblem): string {
-  if (problem.kind === 'tree-unreadable') return `the tree in ${problem.treeDir} cannot be read`;
-  const { treeDir, why, serving } = problem;
+/** Returns one sentence, without a full stop: for the log and for /readyz, and in Chinese for readers of the pages. */
+export function describeTreeProblem(problem: TreeProblem, language: 'en' | 'zh' = 'en'): string {
+  const { treeDir } = problem;
+  const isChinese = language === 'zh';
+  if (problem.kind === 'tree-unreadable')
+    return isChinese ? `无法读取插件目录 ${treeDir}` : `the tree in ${treeDir} cannot be read`;
+  const { why, serving } = problem;
   switch (why) {
     case 'no-folder':
+      if (isChinese) return serving ? `插件目录 ${treeDir} 已消失` : `插件目录 ${treeDir} 不存在`;
       return serving ? `the folder ${treeDir} is gone` : `the folder ${treeDir} does not exist`;
     case 'not-a-folder':
-      return `${treeDir} is not a folder`;
+      return isChinese ? `${treeDir} 不是目录` : `${treeDir} is not a folder`;
     case 'no-catalog':
+      if (isChinese) return serving ? `${treeDir} 中的 index.json 已消失` : `${treeDir} 中没有 index.json`;
       return serving ? `index.json in ${treeDir} is gone` : `${treeDir} has no index.json`;
     case 'no-plugins':
-      return `index.json in ${treeDir} lists no plugin`;
+      return isChinese ? `${treeDir} 中的 index.json 没有列出任何插件` : `index.json in ${treeDir} lists no plugin`;
   }
 }

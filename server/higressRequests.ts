@@ -27,6 +27,8 @@ export interface RequestedVersion {
   readonly name: string;
   /** The version in the URL. */
   readonly version: string;
+  /** The same version as the tree writes it: the line of the manifest then has an alias. */
+  readonly sameAs?: string;
 }
 
 export interface PresentVersion {

@@ -289,7 +289,7 @@ function lazyPages(
   const sources = {
     options: shownOptions(settings),
     lockFile: settings.lockFile,
-    notReady: () => status.notReady(),
+    notReady: (language?: 'en' | 'zh') => status.notReady(language),
     gauges: () => status.gauges(),
     contents: () => store.contents,
     troubles,
@@ -303,6 +303,8 @@ function lazyPages(
         treeRoot: () => store.root,
         status: settings.status ? sources : undefined,
         notReady: sources.notReady,
+        contents: sources.contents,
+        check: content => store.check(content),
         renderMetrics,
         onFailure,
       }),

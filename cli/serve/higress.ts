@@ -17,13 +17,11 @@ export async function readHigress(): Promise<HigressRequests> {
         const written = writtenPlugin(name, present(name));
         if (written !== undefined) plugins[name] = written;
       }
-      const wanted = missing.map(({ name, version }) => {
+      const wanted = missing.map(({ name, version, sameAs }) => {
         const image = meantImage(data, name, version);
-        return {
-          name,
-          version,
-          ...(image === undefined ? {} : { image: { repository: image.image, tag: image.tag } }),
-        };
+        if (image !== undefined) return { name, version, image: { repository: image.image, tag: image.tag } };
+        const same = sameAs === undefined ? undefined : imageOf(sameAs, present(name));
+        return { name, version, ...(same === undefined ? {} : { image: same }) };
       });
       return [...valuesFor(wanted, plugins)].map(([name, value]) => manifestLine(name, value));
     },
@@ -53,6 +51,16 @@ function writtenPlugin(name: string, versions: readonly PresentVersion[]): Writt
     ...named,
   };
   return Object.keys(value).length === 1 ? value.versions : value;
+}
+
+/** Returns the image that a version of the tree, or the target of an alias, comes from. */
+function imageOf(
+  version: string,
+  versions: readonly PresentVersion[],
+): { readonly repository: string; readonly tag: string } | undefined {
+  const found = versions.find(each => each.version === version);
+  const target = found?.aliasOf === undefined ? found : versions.find(each => each.version === found.aliasOf);
+  return target === undefined ? undefined : repositoryAndTag(target.reference);
 }
 
 /** Of `registry.example/plugins/cors:2.0.0` or `…/cors@sha256:…`. */

@@ -1,4 +1,6 @@
 import { isDigest, isHost, isRepository, isTag, withoutLogin } from '../../registry/reference.ts';
+import { compareVersions } from '../../tree/catalog/buildCatalog.ts';
+import { nearestVersion } from '../../tree/catalog/nearestVersion.ts';
 import { versionKey } from '../report.ts';
 import type { HigressData } from './requests/higressReleases.ts';
 import { meantImage } from './requests/higressReleases.ts';
@@ -243,9 +245,22 @@ function findMissing(request: PluginRequest, path: ModulePath, { served, data }:
   if (same !== undefined)
     return { status: 'otherPath', detail: `The same module is here as ${versionKey(same)}.`, missing };
   const versions = served.modules.filter(({ name }) => name === path.name).map(({ version }) => version);
-  const detail = versions.length === 0 ? 'The plugin is not here.' : `Here are ${versions.slice(0, 8).join(', ')}.`;
-  return { status: 'notFound', detail, missing };
+  return { status: 'notFound', detail: versionsHere(path.version, versions.sort(compareVersions)), missing };
 }
+
+/** Names the nearest version first: the last of the others may be too many to list. */
+function versionsHere(requested: string, versions: readonly string[]): string {
+  const near = nearestVersion(requested, versions);
+  if (near === undefined) return 'The plugin is not here.';
+  const others = versions.filter(version => version !== near.version).toReversed();
+  const more = others.length > MOST_VERSIONS ? ` and ${others.length - MOST_VERSIONS} more` : '';
+  const rest = others.length === 0 ? '' : `; also here: ${others.slice(0, MOST_VERSIONS).join(', ')}${more}`;
+  return near.isSame
+    ? `The same version is here as ${near.version}${rest}.`
+    : `The nearest version here is ${near.version}${rest}.`;
+}
+
+const MOST_VERSIONS = 6;
 
 /** Only a Console's list names images that it was tested with. */
 function imageWarning({ kind, image, digest, consumer }: PluginRequest, module: ServedModule): Partial<Found> {

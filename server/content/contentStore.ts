@@ -125,6 +125,11 @@ export class ContentStore {
     return content.proving;
   }
 
+  /** Hashes the content if it has not been hashed yet, or if its file is another one now. */
+  async check(content: Content): Promise<void> {
+    if (content.state !== 'proven' || (await this.hasMoved(content))) await this.prove(content, { urgent: true });
+  }
+
   /** Returns whether the file at the path of a proven content is, by its identity, no longer the one that was hashed. */
   async hasMoved(content: Content): Promise<boolean> {
     const { source, identity } = content;

@@ -2,7 +2,7 @@ import type { Connections } from '../connections/connections.ts';
 import type { ChunkCache } from '../content/chunkCache.ts';
 import type { Content } from '../content/content.ts';
 import type { ContentStore } from '../content/contentStore.ts';
-import { describeTreeProblem } from '../events.ts';
+import { describeTreeProblem, type TreeProblem } from '../events.ts';
 import type { DownloadLimit } from '../sending/downloadLimit.ts';
 import type { TreeFollower } from '../view/treeFollower.ts';
 import type { AccessLog } from './accessLog.ts';
@@ -32,6 +32,15 @@ export interface StatusParts {
   readonly log: AccessLog | undefined;
 }
 
+/** Why the server takes no new clients. */
+type NotReady =
+  | { readonly kind: 'stopping' }
+  /** No tree has been loaded since the start. Without a problem, it is being read. */
+  | { readonly kind: 'no tree'; readonly problem: TreeProblem | undefined }
+  | { readonly kind: 'tree gone'; readonly problem: TreeProblem }
+  /** No file has the bytes that the catalog lists for `path`, and for so many others. */
+  | { readonly kind: 'files'; readonly path: string; readonly others: number };
+
 /** The state of the server as a whole: for /readyz and /metrics. */
 export class Status {
   readonly #parts: StatusParts;
@@ -42,21 +51,22 @@ export class Status {
     this.#parts = parts;
   }
 
-  /** Returns why /readyz answers 503, or undefined if the server is ready. */
-  notReady(): string | undefined {
-    return this.#notReady(this.#unavailable());
+  /**
+   * Returns why /readyz answers 503, or undefined if the server is ready. In English for probes and scripts, and in Chinese for
+   * readers of the pages.
+   */
+  notReady(language: 'en' | 'zh' = 'en'): string | undefined {
+    const reason = this.#notReady(this.#unavailable());
+    return reason === undefined ? undefined : describeNotReady(reason, language);
   }
 
-  #notReady([first, ...others]: readonly Content[]): string | undefined {
+  #notReady([first, ...others]: readonly Content[]): NotReady | undefined {
     const { view, problem, isGone } = this.#parts.follower;
-    if (this.isDraining) return 'The server is stopping.';
-    if (view === undefined)
-      return `No plugin tree has been loaded: ${problem === undefined ? 'it is being read' : describeTreeProblem(problem)}.`;
+    if (this.isDraining) return { kind: 'stopping' };
+    if (view === undefined) return { kind: 'no tree', problem };
     if (first === undefined) return undefined;
-    if (problem !== undefined && isGone)
-      return `Files of the plugin tree cannot be served: ${describeTreeProblem(problem)}.`;
-    const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
-    return `The catalog lists ${first.paths[0]}${more}, but this server has no file with these bytes; see its log.`;
+    if (problem !== undefined && isGone) return { kind: 'tree gone', problem };
+    return { kind: 'files', path: first.paths[0] ?? '', others: others.length };
   }
 
   gauges(): Gauges {
@@ -90,6 +100,33 @@ export class Status {
     for (const { faults, state, displaced } of this.#parts.store.contents)
       if (state === 'proven' && !displaced) copies += faults.size;
     return copies;
+  }
+}
+
+function describeNotReady(reason: NotReady, language: 'en' | 'zh'): string {
+  const isChinese = language === 'zh';
+  const problemOf = (problem: TreeProblem) => describeTreeProblem(problem, language);
+  switch (reason.kind) {
+    case 'stopping':
+      return isChinese ? '服务正在停止。' : 'The server is stopping.';
+    case 'no tree': {
+      const { problem } = reason;
+      if (isChinese) return `尚未加载插件目录：${problem === undefined ? '正在读取' : problemOf(problem)}。`;
+      return `No plugin tree has been loaded: ${problem === undefined ? 'it is being read' : problemOf(problem)}.`;
+    }
+    case 'tree gone':
+      return isChinese
+        ? `插件目录中的文件无法提供：${problemOf(reason.problem)}。`
+        : `Files of the plugin tree cannot be served: ${problemOf(reason.problem)}.`;
+    case 'files': {
+      const { path, others } = reason;
+      if (isChinese) {
+        const more = others === 0 ? '' : `（另有 ${others} 个）`;
+        return `索引列出了 ${path}${more}，但服务找不到内容一致的文件，详见日志。`;
+      }
+      const more = others === 0 ? '' : ` (and ${others} more)`;
+      return `The catalog lists ${path}${more}, but this server has no file with these bytes; see its log.`;
+    }
   }
 }
 

@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import process from 'node:process';
 import express, { type Express, type Request, type Response } from 'express';
+import { MODULE_FILE } from '../../tree/names.ts';
+import type { Content } from '../content/content.ts';
 import type { HigressRequests } from '../higressRequests.ts';
 import { ALLOWED_METHODS } from '../http/clientErrors.ts';
 import type { Pages } from '../http/listener.ts';
@@ -13,8 +15,9 @@ import { findListing, type Listing, listingBody, PLAIN_HEADERS, plainListing } f
 import { notFoundText, plainReason } from './notFound.ts';
 import type { PluginLoader } from './plugin/loadPlugin.ts';
 import { publicAddress } from './site/address.ts';
+import { type DamagedFile, damageByPlugin, damagedFiles } from './site/damage.ts';
 import { type Html, html } from './site/html.ts';
-import { isLanguage, LANGUAGE_COOKIE, languageOf } from './site/language.ts';
+import { isLanguage, LANGUAGE_COOKIE, type Language, languageOf } from './site/language.ts';
 import { type PageContent, type Reader, renderPage, SCRIPT, SCRIPT_PATH } from './site/layout.ts';
 import { etagOf, PageCache, type RenderedPage, renderedPage, sendPage } from './site/sendPage.ts';
 import { translator } from './site/words.ts';
@@ -36,7 +39,11 @@ export interface PageParts {
   readonly status: Omit<StatusSources, 'programVersion' | 'basePath'> | undefined;
   readonly retryAfterSeconds: number;
   /** Returns why the server is not ready. */
-  readonly notReady: () => string | undefined;
+  readonly notReady: (language?: Language) => string | undefined;
+  /** Everything that the catalog lists. */
+  readonly contents: () => Iterable<Content>;
+  /** Hashes a content if its file is another one than at its last hash. */
+  readonly check: (content: Content) => Promise<void>;
   readonly renderMetrics: () => string;
   readonly onFailure: (url: string, error: unknown) => void;
 }
@@ -142,10 +149,18 @@ class Site {
     if (sendLanguageChoice(request, response, search)) return;
     const query = readQuery(search);
     const reader = this.#reader(request, search, queryText(query));
-    const key = `catalog ${reader.language} ${reader.address} ${queryText(query)}`;
+    const damaged = damagedFiles(this.#parts.contents());
+    const key = `catalog ${reader.language} ${reader.address} ${queryText(query)} ${keyOf(damaged)}`;
     const page = await this.#cacheOf(view).get(key, async () => {
       const [facts, higress] = await Promise.all([this.#facts.of(view), this.#readHigress()]);
-      const body = catalogBody(reader, { view, facts, higress, urlPatterns: this.#parts.urlPatterns, query });
+      const body = catalogBody(reader, {
+        view,
+        facts,
+        higress,
+        urlPatterns: this.#parts.urlPatterns,
+        query,
+        damaged: damageByPlugin(damaged),
+      });
       return renderPage(reader, this.#page(reader.t('title'), body, 'catalog'));
     });
     await sendPage(request, response, page);
@@ -173,13 +188,18 @@ class Site {
     const here = `catalog/${encodeURIComponent(name)}/${kept.size === 0 ? '' : `?${kept}`}`;
     const reader = { ...this.#reader(request, search, here), root: '../../' };
     const language = isLanguage(chosen) ? chosen : reader.language;
-    const key = `plugin ${reader.language} ${language} ${reader.address} ${number} ${name} ${version.version}`;
+    const shown = view.files.get(`/plugins/${name}/${version.version}/${MODULE_FILE}`)?.body;
+    if (shown !== undefined && !Buffer.isBuffer(shown)) await this.#parts.check(shown);
+    const damaged = damageByPlugin(damagedFiles(this.#parts.contents())).get(name);
+    const damage = keyOf([...(damaged?.values() ?? [])].flat());
+    const key = `plugin ${reader.language} ${language} ${reader.address} ${number} ${name} ${version.version} ${damage}`;
     const page = await this.#cacheOf(view).get(key, async () => {
       this.#plugins ??= import('./plugin/loadPlugin.ts').then(
         ({ PluginLoader: Loader }) => new Loader(this.#documents),
       );
       const loader = await this.#plugins;
-      const body = await loader.pageBody(reader, facts, { version, language, page: number }, await this.#readHigress());
+      const query = { version, language, page: number };
+      const body = await loader.pageBody(reader, facts, query, await this.#readHigress(), damaged);
       return renderPage(reader, this.#page(`${name} ${version.version}`, body, 'catalog'));
     });
     await sendPage(request, response, page);
@@ -225,10 +245,13 @@ class Site {
       const body = notFoundBody(reader, isOutside ? undefined : request.path, reason);
       return sendPage(request, response, this.#render(reader, reader.t('notFound'), body), { status: 404 });
     }
-    const found = plainReason(reason, view.catalog.plugins.length);
+    const found = plainReason(reason, {
+      plugins: view.catalog.plugins.length,
+      address: publicAddress(request, this.#parts),
+    });
     if (request.accepts(['text', 'json']) === 'json')
       response.status(404).json({ error: { code: 'NOT_FOUND', ...found } });
-    else sendText(response, 404, notFoundText(found));
+    else sendText(response, 404, notFoundText(found, reason.isSameVersion));
   }
 
   /** For browsers; the listener answers other clients itself. */
@@ -237,7 +260,7 @@ class Site {
     response.set({ 'Cache-Control': 'no-store', 'Retry-After': String(retryAfterSeconds) });
     const reader = this.#below(request, request.path.slice(1));
     const { t } = reader;
-    const reason = notReady();
+    const reason = notReady(reader.language);
     const body = html`<h1>${t('unavailable')}</h1><p class="note warn">${reason ?? t('noTree')}</p><p>${t('unavailableHint')}</p>`;
     await sendPage(request, response, this.#render(reader, t('unavailable'), body), { status: 503 });
   }
@@ -252,7 +275,8 @@ class Site {
       return;
     }
     const reader = this.#reader(request, searchOf(request), 'status');
-    await sendPage(request, response, this.#render(reader, reader.t('status'), statusBody(reader, report), 'status'));
+    const body = statusBody(reader, { ...report, notReady: status.notReady(reader.language) ?? null });
+    await sendPage(request, response, this.#render(reader, reader.t('status'), body, 'status'));
   }
 
   async #sendFolder(request: Request, response: Response, listing: Listing): Promise<void> {
@@ -320,6 +344,11 @@ function lookedUp(request: Request): string {
   const [, top, name = ''] = request.path.split('/');
   if (top !== 'catalog' || name === '') return request.path;
   return `/plugins/${name}/${searchOf(request).get('version') ?? ''}`;
+}
+
+/** Returns the damage as a part of a page's key: a page is rendered again when files are damaged or repaired. */
+function keyOf(damaged: readonly DamagedFile[]): string {
+  return damaged.length === 0 ? '' : etagOf(JSON.stringify(damaged));
 }
 
 /** Whether the client asks for HTML by its name, as browsers do. A client that accepts anything gets the plain form. */

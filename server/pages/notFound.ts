@@ -9,6 +9,9 @@ export interface NotFound {
   readonly plugin?: string;
   /** All versions of that plugin. */
   readonly versions?: readonly string[];
+  /** The existing version that is nearest to the requested one, and the URL of its file. */
+  readonly nearestVersion?: string;
+  readonly nearestUrl?: string;
   /** All files of that version. */
   readonly files?: readonly string[];
   /** Names that may have been meant, if no plugin was recognised. */
@@ -23,12 +26,21 @@ export interface NotFound {
 
 const t = translator('en');
 
-/** @param plugins number of plugins in the tree */
-export function plainReason(reason: MissingReason, plugins: number): NotFound {
+/**
+ * @param plugins number of plugins in the tree
+ * @param address of this server, as the client sees it
+ */
+export function plainReason(
+  reason: MissingReason,
+  { plugins, address }: { readonly plugins: number; readonly address: string },
+): NotFound {
+  const { nearestVersion, nearestPath } = reason;
   const { kind, name = '', version = '', nearest, versions, files, requestedBy, manifestLines } = reason;
   const counted = kind === 'path' || (kind === 'plugin' && nearest.length === 0);
   return {
     message: messageOf(kind, name, version),
+    ...(nearestVersion === undefined ? {} : { nearestVersion }),
+    ...(nearestPath === undefined ? {} : { nearestUrl: address + nearestPath }),
     ...(kind === 'version' || kind === 'file' ? { plugin: name, versions } : {}),
     ...(kind === 'file' ? { files } : {}),
     ...(nearest.length > 0 ? { nearest } : {}),
@@ -46,9 +58,23 @@ function messageOf(kind: MissingReason['kind'], name: string, version: string): 
   return kind === 'served' ? t('whyServed') : t('whyPath');
 }
 
-export function notFoundText(found: NotFound): string {
-  const { message, versions, files, nearest, pluginCount, requestedBy = [], manifestLines } = found;
+export function notFoundText(found: NotFound, isSameVersion = false): string {
+  const {
+    message,
+    nearestVersion,
+    nearestUrl,
+    versions,
+    files,
+    nearest,
+    pluginCount,
+    requestedBy = [],
+    manifestLines,
+  } = found;
   const lines = [message];
+  if (nearestVersion !== undefined && nearestUrl !== undefined) {
+    const offer = t(isSameVersion ? 'sameVersionHere' : 'nearestVersionHere', { version: nearestVersion });
+    lines.push(offer, `  ${nearestUrl}`);
+  }
   if (versions !== undefined) lines.push(`Versions: ${versions.join(', ')}`);
   if (files !== undefined) lines.push(`Files: ${files.join(', ')}`);
   if (nearest !== undefined) lines.push(`Did you mean ${nearest.join(', ')}?`);

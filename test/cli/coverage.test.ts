@@ -72,7 +72,7 @@ describe('coverage', () => {
       lines[0] ?? '',
       /^404 +c\/3\.0\.0 +WasmPlugin ns\/closed FAIL_CLOSE \(plugins\.yaml, document 3, line 18\)/,
     );
-    assert.match(lines[1] ?? '', /^404 +b\/1\.0\.0 +WasmPlugin ns\/open .*Here are 2\.0\.0\.$/);
+    assert.match(lines[1] ?? '', /^404 +b\/1\.0\.0 +WasmPlugin ns\/open .*The nearest version here is 2\.0\.0\.$/);
     assert.match(stdout, /✗ manifest\.json: 1 of 3 requests served \(1 with FAIL_CLOSE not served\)/);
     assert.match(stdout, /^ {4}"c": "3\.0\.0",$/m);
     assert.match(stdout, /^ {4}"b": \["2\.0\.0", "1\.0\.0"\],$/m);

@@ -134,7 +134,7 @@ describe('what a request finds', () => {
   it('nothing, with the versions that there are and the image that a release means', () => {
     const request = wasmPlugin('http://plugin-server/plugins/basic-auth/1.0.0/plugin.wasm');
     const { status, detail, missing } = findingOf(request, served({ name: 'basic-auth', version: '9' }));
-    assert.deepEqual([status, detail], ['notFound', 'Here are 9.']);
+    assert.deepEqual([status, detail], ['notFound', 'The nearest version here is 9.']);
     assert.deepEqual(missing, {
       name: 'basic-auth',
       version: '1.0.0',

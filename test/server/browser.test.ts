@@ -112,7 +112,7 @@ describe('the pages in a browser', needsBrowser(), () => {
     await page.locator('.top').getByRole('link', { name: '中文' }).click();
     await page.waitForURL(/\/catalog\/cors\/$/);
     assert.equal(await page.locator('h1').textContent(), '跨域资源共享');
-    await page.getByRole('link', { name: '插件目录' }).first().click();
+    await page.getByRole('link', { name: '插件列表' }).first().click();
     await page.locator('input[type=search]').fill('waf');
     await page.getByRole('button', { name: '查找' }).click();
     assert.equal(await page.locator('.card').count(), 1);

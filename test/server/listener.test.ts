@@ -63,6 +63,8 @@ async function listen(t: TestContext, basePath = '') {
     status: undefined,
     retryAfterSeconds: 2,
     notReady: () => undefined,
+    contents: () => [],
+    check: async () => undefined,
     programVersion: '0',
     renderMetrics: () => '',
     onFailure: (_url, error) => assert.fail(String(error)),
@@ -156,7 +158,10 @@ describe('a 404 is given only on evidence', () => {
     loading.open();
     const answer = await request;
     assert.equal(answer.status, 404);
-    assert.match(answer.body.toString(), /no version "9\.9\.9" of b here\.\nVersions: 1\.0\.0\n/);
+    assert.match(
+      answer.body.toString(),
+      /no version "9\.9\.9" of b here\.\nThe nearest version here is 1\.0\.0:\n .*\nVersions: 1\.0\.0\n/,
+    );
   });
 
   test('a tree that cannot be checked is 503', async t => {

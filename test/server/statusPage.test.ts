@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { symlink, writeFile } from 'node:fs/promises';
+import { rm, symlink, writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { readHigress } from '../../cli/serve/higress.ts';
 import { Troubles } from '../../server/observe/troubles.ts';
 import { ask, serve, until } from './client.ts';
-import { emptyFolder, makeTree, sha256, wasm } from './tree.ts';
+import { emptyFolder, makeTree, put, sha256, wasm } from './tree.ts';
 
 const bytes = wasm(3000);
 const PLAN = [
@@ -80,6 +80,38 @@ describe('/status', () => {
     for (const text of [json, page]) assert.doesNotMatch(text, /very-secret-token|hidden-word/);
   });
 
+  test('names the reason of a damaged file in Chinese, as the pages of its plugin do', async t => {
+    const tree = await makeTree(t, [...PLAN, { name: 'cors', version: '2.0.5', bytes: wasm(500) }]);
+    const { port } = await serve(t, tree);
+    const page = async (path: string, language = 'zh') =>
+      (await ask(port, path, { headers: ['Accept: text/html', `Accept-Language: ${language}`] })).body.toString();
+    for (const path of ['/', '/catalog/cors/', '/catalog/cors/?version=2.0.4'])
+      assert.doesNotMatch(await page(path), /损坏|缺失/, path);
+    await writeFile(join(tree, 'cors/2.0.4/plugin.wasm'), Buffer.alloc(700));
+    await rm(join(tree, 'cors/2.0.5/plugin.wasm'));
+    const shown = await page('/catalog/cors/?version=2.0.4', 'en');
+    const note = /<div class="note bad"[\s\S]*?<\/div>/;
+    assert.match(note.exec(shown)?.[0] ?? '', /cors\/2\.0\.4\/plugin\.wasm<\/code>: the file has other bytes than/);
+    assert.match(note.exec(shown)?.[0] ?? '', /Clients get: 503[\s\S]*plugin-mirror sync repairs the tree/);
+    // The module of 2.0.5 was read and is still open, or it was not: clients get its bytes or 503.
+    const gone = await page('/catalog/cors/');
+    assert.match(
+      gone,
+      /<div class="note (?:bad|warn)"[\s\S]*?文件已从磁盘消失[\s\S]*?执行 plugin-mirror sync 可修复插件目录/,
+    );
+    assert.equal(
+      [...gone.matchAll(/文件损坏或缺失：2\.0\.[45]</g)].length,
+      2,
+      'each has a tag in the list of versions',
+    );
+    assert.match(await page('/'), /<span class="tag bad" title="[^"]*">文件损坏或缺失：2\.0\.4, 2\.0\.5</);
+    const status = await page('/status');
+    assert.match(status, /文件内容与索引不一致[\s\S]*文件已从磁盘消失/);
+    assert.match(status, /索引列出了 cors\/2\.0\.\d\/plugin\.wasm/);
+    await put(join(tree, 'cors/2.0.4/plugin.wasm'), PLAN[1]?.bytes ?? '');
+    assert.doesNotMatch(await page('/catalog/cors/?version=2.0.4'), /class="note (?:bad|warn)" role/, 'it is repaired');
+  });
+
   test('shows the digests of the tree and of its lockfile', async t => {
     const tree = await makeTree(t, PLAN);
     const lockFile = join(await emptyFolder(t), 'manifest.lock.json');
@@ -112,6 +144,13 @@ describe('/status', () => {
     assert.match(browser.headers.get('retry-after') ?? '', /^\d+$/);
     assert.match(browser.body.toString(), /<h1>Not ready<\/h1>/);
     assert.equal((await ask(port, '/')).body.toString(), 'No plugin tree has been loaded yet.\n');
+    const chinese = { headers: ['Accept: text/html', 'Accept-Language: zh'] };
+    for (const path of ['/', '/status'])
+      assert.match(
+        (await ask(port, path, chinese)).body.toString(),
+        /尚未加载插件目录：\S+ 中没有 index\.json。/,
+        path,
+      );
   });
 
   test('lists downloads that were cut', async t => {

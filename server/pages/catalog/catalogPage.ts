@@ -4,6 +4,7 @@ import type { HigressRequests } from '../../higressRequests.ts';
 import type { TreeView } from '../../view/treeView.ts';
 import { inLanguage } from '../documents/specInfo.ts';
 import { isLoopback } from '../site/address.ts';
+import { type DamagedVersions, damageTag } from '../site/damage.ts';
 import { type Html, html } from '../site/html.ts';
 import { copyButton, copyField, labelledField, type Reader } from '../site/layout.ts';
 import { coverageOf, linesFor, type ReleaseCoverage, releaseNamed } from './coverage.ts';
@@ -23,6 +24,8 @@ export interface CatalogContent {
   readonly higress: HigressRequests | undefined;
   readonly urlPatterns: readonly string[];
   readonly query: CatalogQuery;
+  /** Damaged files by plugin and version. */
+  readonly damaged: ReadonlyMap<string, DamagedVersions>;
 }
 
 /** Returns the body of the start page: addresses to copy, coverage of Higress, and the plugins. */
@@ -90,7 +93,11 @@ ${releases.length > 0 && html`<label>${t('requestedBy')}<select name="higress">$
 <button class="go">${t('find')}</button></form>`;
 }
 
-function results(reader: Reader, { view, higress, query }: CatalogContent, facts: readonly PluginFacts[]): Html {
+function results(
+  reader: Reader,
+  { view, higress, query, damaged }: CatalogContent,
+  facts: readonly PluginFacts[],
+): Html {
   const { t } = reader;
   const release = releaseNamed(higress, query.higress);
   const requested = new Map<string, string[]>();
@@ -113,13 +120,14 @@ ${
   html`<div class="note warn">${t('covered', { release: query.higress, served: (release?.plugins.length ?? 0) - missing.length, requested: release?.plugins.length ?? 0 })}${missingList(reader, missing, linesFor(higress, view, missing))}</div>`
 }
 ${selected.length === 0 && html`<p>${t('noMatch')}</p>`}
-<ul class="cards">${shown.map(each => card(reader, each, requested.get(each.plugin.name)))}</ul>
+<ul class="cards">${shown.map(each => card(reader, each, damaged.get(each.plugin.name), requested.get(each.plugin.name)))}</ul>
 ${pages > 1 && html`<nav class="pages" aria-label="${t('pages')}">${page > 1 && link(page - 1, t('previous'))}${page < pages && link(page + 1, t('next'))}</nav>`}</div>`;
 }
 
 function card(
   { t, language }: Reader,
   { plugin, newest, about, signer, hasIcon }: PluginFacts,
+  damaged: DamagedVersions | undefined,
   asked?: readonly string[],
 ): Html {
   const { name, versions } = plugin;
@@ -134,7 +142,7 @@ function card(
   return html`<li class="card"${also.length > 0 && html` data-also="${also.join(' ').slice(0, 200)}"`}>
 <div class="head">${hasIcon && html`<img class="icon" src="${folder}icon.png" alt="" loading="lazy">`}<div><h2><a href="catalog/${encodeURIComponent(name)}/">${title?.slice(0, 100) ?? name}</a></h2>${title !== undefined && title !== name && html`<span class="name">${name}</span>`}</div></div>
 ${text !== undefined && html`<p class="about">${text.slice(0, 220)}</p>`}
-<div class="tags">${category !== undefined && html`<span class="tag">${categoryName(t, category)}</span>`}${
+<div class="tags">${damageTag(t, damaged)}${category !== undefined && html`<span class="tag">${categoryName(t, category)}</span>`}${
     gatewayMinVersion !== undefined &&
     html`<span class="tag">${t('needsGateway', { version: gatewayMinVersion })}</span>`
   }${signer !== undefined && html`<span class="tag good" title="${signer}">${t('signed')}</span>`}${aliased && html`<span class="tag">${t('aliasOf', { version: newest.aliasOf ?? '' })}</span>`}${

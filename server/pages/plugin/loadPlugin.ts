@@ -4,6 +4,7 @@ import type { HigressRequests } from '../../higressRequests.ts';
 import type { PluginFacts } from '../catalog/facts.ts';
 import type { Documents } from '../documents/documents.ts';
 import { type ReadmeFile, readmesOf } from '../documents/readmeFiles.ts';
+import type { DamagedVersions } from '../site/damage.ts';
 import { Html } from '../site/html.ts';
 import type { Language } from '../site/language.ts';
 import type { Reader } from '../site/layout.ts';
@@ -34,6 +35,7 @@ export class PluginLoader {
     facts: PluginFacts,
     query: PluginQuery,
     higress: HigressRequests | undefined,
+    damaged: DamagedVersions | undefined,
   ): Promise<Html> {
     const { plugin } = facts;
     const { version, language } = query;
@@ -49,7 +51,7 @@ export class PluginLoader {
     ]);
     // Reading has used this turn of the event loop, and downloads must not wait for the rendering as well.
     await eventLoopTurn();
-    return pluginBody(reader, { facts, version, spec, readme, readmes, rows, page, pages, changes, higress });
+    return pluginBody(reader, { facts, version, spec, readme, readmes, rows, page, pages, changes, higress, damaged });
   }
 
   async #readme(plugin: CatalogPlugin, version: CatalogVersion, file: ReadmeFile): Promise<PluginReadme> {

@@ -7,6 +7,7 @@ import { categoryName } from '../catalog/selection.ts';
 import type { ReadmeFile } from '../documents/readmeFiles.ts';
 import type { ConfigRow, ConfigSchema, SpecFile } from '../documents/specFile.ts';
 import { inLanguage } from '../documents/specInfo.ts';
+import { type DamagedVersions, damageNote, damageTag } from '../site/damage.ts';
 import { day, type Html, html } from '../site/html.ts';
 import type { Language } from '../site/language.ts';
 import { copyButton, labelledField, type Reader } from '../site/layout.ts';
@@ -27,6 +28,7 @@ export interface PluginContent {
   readonly pages: number;
   readonly changes: ReadonlyMap<CatalogVersion, VersionChanges>;
   readonly higress: HigressRequests | undefined;
+  readonly damaged: DamagedVersions | undefined;
 }
 
 export interface PluginReadme extends ReadmeFile {
@@ -48,6 +50,7 @@ export function pluginBody(reader: Reader, content: PluginContent): Html {
 <p class="lead"><code>${plugin.name}</code> ${version.version}${version === newest && html` <span class="tag">${t('newest')}</span>`}</p>
 ${text !== undefined && html`<p>${text}</p>`}
 <div class="tags">${tags(reader, content)}</div>
+${damageNote(t, content.damaged?.get(version.version))}
 <nav class="tabs" aria-label="${t('onThisPage')}"><a href="#use">${t('use')}</a><a href="#config">${t('configuration')}</a>${content.readmes.length > 0 && html`<a href="#readme">README</a>`}<a href="#versions">${t('versions')} (${plugin.versions.length})</a><a href="${folder}">${t('files')}</a></nav>
 ${use(reader, content)}
 ${configuration(reader, spec, folder)}
@@ -161,7 +164,7 @@ ${shown.cut && html`<p class="note warn">${t('readmeCut')} ${file}</p>`}</sectio
 
 const NAMES: Readonly<Record<Language, string>> = { en: 'English', zh: '中文' };
 
-function versions(reader: Reader, { facts, version, changes, rows: shown, page, pages }: PluginContent): Html {
+function versions(reader: Reader, { facts, version, changes, damaged, rows: shown, page, pages }: PluginContent): Html {
   const { t, root } = reader;
   const { plugin, newest, signer } = facts;
   const aliasesOf = new Map<string, string[]>();
@@ -177,7 +180,7 @@ function versions(reader: Reader, { facts, version, changes, rows: shown, page, 
 <td data-label="${t('image')}"><code class="digest" title="${each.digest}">${each.digest}</code></td>
 <td class="nowrap" data-label="${t('created')}">${each.created !== undefined && html`<time datetime="${each.created}">${day(each.created)}</time>`}</td>
 <td data-label="ABI">${each.abi ?? '–'}</td>
-<td class="about-col">${each === newest && signer !== undefined && html`<p><span class="tag good">${t('signed')}</span></p>`}${aliases.length > 0 && html`<p>${t('aliases', { versions: aliases.join(', ') })}</p>`}${!each.pinned && each.aliasOf === undefined && html`<p><span class="tag warn" title="${t('notPinnedHint')}">${t('notPinned')}</span></p>`}${change(t, changes.get(each))}</td></tr>`;
+<td class="about-col">${damaged?.has(each.version) === true && html`<p>${damageTag(t, new Map([[each.version, damaged.get(each.version) ?? []]]))}</p>`}${each === newest && signer !== undefined && html`<p><span class="tag good">${t('signed')}</span></p>`}${aliases.length > 0 && html`<p>${t('aliases', { versions: aliases.join(', ') })}</p>`}${!each.pinned && each.aliasOf === undefined && html`<p><span class="tag warn" title="${t('notPinnedHint')}">${t('notPinned')}</span></p>`}${change(t, changes.get(each))}</td></tr>`;
   });
   return html`<section id="versions"><h2>${t('versions')}</h2><div class="scroll" tabindex="0" role="region" aria-label="${t('versions')}"><table class="stack"><thead><tr><th scope="col">${t('version')}</th><th scope="col" class="num">${t('size')}</th><th scope="col">sha256</th><th scope="col">${t('image')}</th><th scope="col">${t('created')}</th><th scope="col">ABI</th><th scope="col">${t('changes')}</th></tr></thead><tbody>${rows}</tbody></table></div>${pages > 1 && pageLinks(reader, { facts, version, page, pages })}</section>`;
 }

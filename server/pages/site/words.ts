@@ -3,23 +3,25 @@ import type { Language } from './language.ts';
 /**
  * Every text of the pages, in English and Chinese. `{name}` is a value; `{n:plugin:plugins}` is the number `n` with its noun in
  * English.
+ * In Chinese, here and in the documentation, 插件目录 is the tree, 目录 is any folder, 索引 is index.json, and 插件列表 is the
+ * start page that shows it.
  */
 const WORDS = {
   skip: ['Skip to the content', '跳到正文'],
   navigation: ['Site', '站点导航'],
-  catalog: ['Catalog', '插件目录'],
+  catalog: ['Catalog', '插件列表'],
   status: ['Status', '运行状态'],
   files: ['Files', '文件'],
   copied: ['Copied', '已复制'],
   copy: ['Copy', '复制'],
   copyUrl: ['Copy URL', '复制地址'],
   title: ['Wasm plugins', 'Wasm 插件'],
-  emptyTree: ['The tree is empty: its catalog lists no plugin.', '目录为空：索引中没有任何插件。'],
+  emptyTree: ['The tree is empty: its catalog lists no plugin.', '插件目录为空：索引中没有任何插件。'],
   totals: [
     '{plugins:plugin:plugins}, {versions:version:versions}, {size}',
     '{plugins} 个插件，{versions} 个版本，共 {size}',
   ],
-  tree: ['Tree', '目录摘要'],
+  tree: ['Tree', '插件目录摘要'],
   addresses: ['Addresses', '地址'],
   consolePattern: ['URL pattern for Higress Console', 'Higress Console 的插件地址模板'],
   furtherPattern: ['Further pattern (--url-pattern)', '附加地址模板（--url-pattern）'],
@@ -139,13 +141,15 @@ const WORDS = {
   exportsAdded: ['New exports:', '新增导出：'],
   exportsRemoved: ['Removed exports:', '移除导出：'],
   notFound: ['Not found', '未找到'],
-  searchCatalog: ['Search the catalog', '搜索插件目录'],
+  searchCatalog: ['Search the catalog', '搜索插件列表'],
   whyPlaceholder: [
     'The URL pattern was used as it is: nothing replaced ${name} and ${version}. Only the setting HIGRESS_ADMIN_WASM_PLUGIN_CUSTOM_IMAGE_URL_PATTERN of Higress Console replaces them. In a WasmPlugin write the name and the version; in compose.yaml write $$ for $, and in a shell put the pattern in single quotes.',
     '请求直接使用了地址模板，${name} 和 ${version} 没有被替换。只有 Higress Console 的 HIGRESS_ADMIN_WASM_PLUGIN_CUSTOM_IMAGE_URL_PATTERN 会替换它们。WasmPlugin 中请填写实际的名称与版本；compose.yaml 中用 $$ 表示 $；shell 中请用单引号括住模板。',
   ],
   whyPlugin: ['There is no plugin "{name}" here.', '此处没有插件“{name}”。'],
   whyVersion: ['There is no version "{version}" of {name} here.', '此处没有 {name} 的版本“{version}”。'],
+  sameVersionHere: ['The same version is here as {version}:', '该版本在此处写作 {version}：'],
+  nearestVersionHere: ['The nearest version here is {version}:', '最接近的现有版本是 {version}：'],
   whyFile: ['{name} {version} has no such file.', '{name} {version} 中没有该文件。'],
   whyPath: [
     'Nothing is served at this path. Plugins are at /plugins/<name>/<version>/plugin.wasm.',
@@ -165,7 +169,7 @@ const WORDS = {
   allGood: ['Every request found its module, and no file is damaged.', '所有请求都找到了模块，没有损坏的文件。'],
   plugins: ['Plugins', '插件'],
   versionsAndSize: ['{versions:version:versions}, {size}', '{versions} 个版本，{size}'],
-  treeChanged: ['Tree changed', '目录更新时间'],
+  treeChanged: ['Tree changed', '插件目录更新时间'],
   running: ['Running downloads', '正在下载'],
   queued: ['{count} queued', '排队 {count}'],
   connections: ['Connections', '连接数'],
@@ -182,13 +186,26 @@ const WORDS = {
   path: ['Path', '路径'],
   reason: ['Reason', '原因'],
   lastRequest: ['last at {time} UTC from {client}', '最近一次：{time} UTC，来自 {client}'],
-  noTree: ['No tree is loaded.', '尚未加载目录。'],
+  noTree: ['No tree is loaded.', '尚未加载插件目录。'],
   damagedTitle: ['Damaged or missing files', '损坏或缺失的文件'],
-  damagedHint: ['plugin-mirror sync repairs the tree.', '执行 plugin-mirror sync 可修复目录。'],
+  damagedHint: ['plugin-mirror sync repairs the tree.', '执行 plugin-mirror sync 可修复插件目录。'],
   clientsGet: ['Clients get', '客户端得到'],
+  damagedVersions: ['damaged or missing files: {versions}', '文件损坏或缺失：{versions}'],
+  fixForbidden: [
+    'Give the user that runs serve read permission for the file.',
+    '请为运行 serve 的用户授予该文件的读取权限。',
+  ],
+  fixNoFile: [
+    'Move away by hand what is at this path; then plugin-mirror sync repairs the tree.',
+    '请手动移走该路径上的内容，然后执行 plugin-mirror sync 修复插件目录。',
+  ],
+  fixUnreadable: [
+    'Check the disk and its log; then plugin-mirror sync repairs the tree.',
+    '请检查磁盘及系统日志，然后执行 plugin-mirror sync 修复插件目录。',
+  ],
   faultGone: ['the file is gone from the disk', '文件已从磁盘消失'],
   faultForbidden: ['this user may not read the file', '当前用户无权读取该文件'],
-  faultNoFile: ['the path is not a regular file within the tree', '该路径不是目录内的普通文件'],
+  faultNoFile: ['the path is not a regular file within the tree', '该路径不是插件目录内的普通文件'],
   faultReplaced: ['another file has replaced it', '已被其他文件替换'],
   faultAltered: ['the file has other bytes than the catalog lists', '文件内容与索引不一致'],
   faultUnreadable: ['the disk or the system failed to read the file', '磁盘或系统读取失败'],

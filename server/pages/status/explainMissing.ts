@@ -1,4 +1,5 @@
 import { similar } from '../../../base/nearest.ts';
+import { type NearestVersion, nearestVersion } from '../../../tree/catalog/nearestVersion.ts';
 import { MODULE_FILE } from '../../../tree/names.ts';
 import { type HigressRequests, requestedBy } from '../../higressRequests.ts';
 import type { TreeView } from '../../view/treeView.ts';
@@ -24,6 +25,12 @@ export interface MissingReason {
   readonly versions: readonly string[];
   /** Files of the version that exist. */
   readonly files: readonly string[];
+  /** The existing version that is nearest to the requested one. */
+  readonly nearestVersion?: string;
+  /** Whether it is the requested version, written differently, such as `2.0.3` for `v2.0.3`. */
+  readonly isSameVersion?: true;
+  /** The path of the same file of that version, else of its module. */
+  readonly nearestPath?: string;
   /** The line of manifest.json that adds the version. */
   readonly manifestLines: readonly string[];
   /** The releases of Higress that request this version. */
@@ -54,14 +61,32 @@ export function explainMissing(view: TreeView, path: string, higress: HigressReq
   // A name that neither a release nor the tree knows is probably a slip, for which no line helps.
   const isModule = version !== undefined && rest.length === 1 && rest[0] === MODULE_FILE;
   const isReal = asked.length > 0 || plugin !== undefined || nearest.length === 0;
+  const versions = plugin?.versions.map(each => each.version) ?? [];
+  const near = version === undefined ? undefined : nearestVersion(version, versions);
+  const wanted = { name, version: version ?? '', ...(near?.isSame ? { sameAs: near.version } : {}) };
   return {
     kind: plugin === undefined ? 'plugin' : 'version',
     name,
     ...(version === undefined ? {} : { version }),
     nearest,
-    versions: plugin?.versions.map(each => each.version) ?? [],
+    ...(near === undefined ? {} : nearestFile(view, name, near, rest.join('/'))),
+    versions,
     files: [],
-    manifestLines: isModule && isReal ? linesFor(higress, view, [{ name, version }]) : [],
+    manifestLines: isModule && isReal ? linesFor(higress, view, [wanted]) : [],
     requestedBy: asked.slice(0, MOST_CONSUMERS),
+  };
+}
+
+function nearestFile(
+  { files }: TreeView,
+  name: string,
+  { version, isSame }: NearestVersion,
+  file: string,
+): Pick<MissingReason, 'nearestVersion' | 'isSameVersion' | 'nearestPath'> {
+  const path = [file, MODULE_FILE].map(each => `/plugins/${name}/${version}/${each}`).find(each => files.has(each));
+  return {
+    nearestVersion: version,
+    ...(isSame ? { isSameVersion: true } : {}),
+    ...(path === undefined ? {} : { nearestPath: path }),
   };
 }

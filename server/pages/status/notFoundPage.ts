@@ -12,7 +12,8 @@ ${path !== undefined && html`<p><code>${path.slice(0, 500)}</code></p>`}
 }
 
 /** Why a path is missing, and what to do: for the 404 and for each line of the status page. */
-export function reasonText({ t, root }: Reader, reason: MissingReason): Html {
+export function reasonText({ t, root, address }: Reader, reason: MissingReason): Html {
+  const { nearestVersion, nearestPath, isSameVersion } = reason;
   const { kind, name = '', version = '', nearest, versions, files, manifestLines, requestedBy } = reason;
   const shortName = name.slice(0, 150);
   const linked = (names: readonly string[], target: (each: string) => string) =>
@@ -26,7 +27,9 @@ export function reasonText({ t, root }: Reader, reason: MissingReason): Html {
     path: t('whyPath'),
     served: t('whyServed'),
   }[kind];
+  const offer = t(isSameVersion ? 'sameVersionHere' : 'nearestVersionHere', { version: nearestVersion ?? '' });
   return html`<p>${cause}</p>
+${nearestPath !== undefined && html`<p class="hint">${offer}</p>${copyField(t, address + nearestPath)}`}
 ${requestedBy.length > 0 && html`<p>${t('requestedByConsumers', { consumers: requestedBy.slice(0, 3).join(', ') })}${requestedBy.length > 3 && ` +${requestedBy.length - 3}`}</p>`}
 ${nearest.length > 0 && html`<p>${t('didYouMean')} ${linked(nearest, each => `catalog/${encodeURIComponent(each)}/`)}</p>`}
 ${versions.length > 0 && html`<p>${t('versionsHere')} ${linked(versions.slice(-30), each => `${plugin}?version=${encodeURIComponent(each)}`)}</p>`}

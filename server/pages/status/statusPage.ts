@@ -1,11 +1,11 @@
 import { formatBytes } from '../../../base/words.ts';
-import type { Fault } from '../../events.ts';
 import { readTarget } from '../../http/requestTarget.ts';
+import { type DamagedFile, faultText, servedText } from '../site/damage.ts';
 import { type Html, html } from '../site/html.ts';
 import type { Reader } from '../site/layout.ts';
 import type { Translate, WordKey } from '../site/words.ts';
 import { reasonText } from './notFoundPage.ts';
-import type { DamagedFile, MissingEntry, StatusReport } from './statusReport.ts';
+import type { MissingEntry, StatusReport } from './statusReport.ts';
 
 const SHOWN_DOWNLOADS = 100;
 
@@ -52,25 +52,10 @@ ${table(t('missingTitle'), [t('times'), t('path'), t('reason')], missing.map(row
 function damagedSection(t: Translate, damaged: readonly DamagedFile[]): Html {
   const rows = damaged.map(
     ({ path, fault, served }) =>
-      html`<tr><th scope="row" class="key"><code>${path}</code></th><td>${t(FAULTS[fault])}</td><td>${t(SERVED[served])}</td></tr>`,
+      html`<tr><th scope="row" class="key"><code>${path}</code></th><td>${faultText(t, fault)}</td><td>${servedText(t, served)}</td></tr>`,
   );
   return html`<h2>${t('damagedTitle')}</h2><p class="hint">${t('damagedHint')}</p>${table(t('damagedTitle'), [t('file'), t('reason'), t('clientsGet')], rows)}`;
 }
-
-const FAULTS: Readonly<Record<Fault, WordKey>> = {
-  gone: 'faultGone',
-  forbidden: 'faultForbidden',
-  'no-file': 'faultNoFile',
-  replaced: 'faultReplaced',
-  altered: 'faultAltered',
-  unreadable: 'faultUnreadable',
-};
-
-const SERVED: Readonly<Record<DamagedFile['served'], WordKey>> = {
-  nothing: 'servedNothing',
-  copy: 'servedCopy',
-  'open file': 'servedOpen',
-};
 
 function slowSection(t: Translate, slow: StatusReport['slow']): Html {
   const rows = slow.map(

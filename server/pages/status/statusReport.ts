@@ -4,12 +4,13 @@ import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { MODULE_FILE } from '../../../tree/names.ts';
 import { hashFile, openRegular } from '../../../tree/regularFile.ts';
 import type { Content } from '../../content/content.ts';
-import type { Fault } from '../../events.ts';
 import type { HigressRequests } from '../../higressRequests.ts';
 import { readTarget } from '../../http/requestTarget.ts';
 import type { Gauges } from '../../observe/status.ts';
 import type { MissingPath, SlowDownload, Troubles } from '../../observe/troubles.ts';
 import type { ServedFile, TreeView } from '../../view/treeView.ts';
+import { type DamagedFile, damagedFiles } from '../site/damage.ts';
+import type { Language } from '../site/language.ts';
 import { explainMissing, type MissingReason } from './explainMissing.ts';
 
 const MOST_MISSING = 100;
@@ -63,13 +64,6 @@ export interface MissingEntry extends Omit<MissingPath, 'lastAtMs'> {
   readonly reason: MissingReason | null;
 }
 
-export interface DamagedFile {
-  readonly path: string;
-  readonly fault: Fault;
-  /** What clients get: 503, or the right bytes from another copy or from the file that is still open. */
-  readonly served: 'nothing' | 'copy' | 'open file';
-}
-
 interface SlowEntry extends Omit<SlowDownload, 'atMs'> {
   readonly at: string;
 }
@@ -87,7 +81,7 @@ export interface StatusSources {
   readonly basePath: string;
   readonly options: Readonly<Record<string, unknown>>;
   readonly lockFile: string | undefined;
-  readonly notReady: () => string | undefined;
+  readonly notReady: (language?: Language) => string | undefined;
   readonly gauges: () => Gauges;
   readonly contents: () => Iterable<Content>;
   readonly troubles: Troubles;
@@ -109,7 +103,7 @@ export async function makeStatusReport(
   }
   const downloads = view === undefined ? [] : downloadsOf(view);
   await eventLoopTurn();
-  const damaged = damagedFiles(sources.contents());
+  const damaged = damagedFiles(sources.contents()).slice(0, MOST_DAMAGED);
   await eventLoopTurn();
   const uptimeSeconds = Math.round(process.uptime());
   return {
@@ -170,17 +164,6 @@ function pathBelow(path: string, basePath: string): string {
   const decoded = readTarget(path)?.path ?? path;
   if (basePath === '') return decoded;
   return decoded.startsWith(`${basePath}/`) ? decoded.slice(basePath.length) : '/-';
-}
-
-function damagedFiles(contents: Iterable<Content>): DamagedFile[] {
-  const damaged: DamagedFile[] = [];
-  for (const { state, displaced, faults, paths } of contents) {
-    const served = state !== 'proven' ? 'nothing' : displaced ? 'open file' : 'copy';
-    for (const [path, { fault }] of faults) damaged.push({ path, fault, served });
-    if (faults.size > 0 || (state !== 'damaged' && !displaced)) continue;
-    for (const path of paths) damaged.push({ path, fault: displaced ? 'replaced' : 'altered', served });
-  }
-  return damaged.sort((one, other) => (one.path < other.path ? -1 : 1)).slice(0, MOST_DAMAGED);
 }
 
 function downloadsOf({ files }: TreeView): VersionDownloads[] {
