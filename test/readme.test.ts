@@ -121,6 +121,30 @@ test('docs/zh has only commands of the English documents', () => {
   }
 });
 
+test('the documents on CI and air gaps have the same sections, examples, rows and points in both languages', () => {
+  for (const name of ['ci', 'airgap']) {
+    const [translated, original] = [read(`docs/zh/${name}.md`), read(`docs/${name}.md`)];
+    const outline = (text: string) =>
+      text
+        .replace(/^```[\s\S]*?^```/gm, '```')
+        .split('\n')
+        .flatMap(line => /^(?:#+ |```|\||- )/.exec(line)?.[0].trim() ?? []);
+    assert.deepEqual(outline(translated), outline(original), name);
+    assert.deepEqual(codeBlocks(translated), codeBlocks(original), name);
+    const options = (text: string) => new Set(text.match(/(?<![\w-])--[a-z][a-z-]+/g));
+    assert.deepEqual([...options(translated)].sort(), [...options(original)].sort(), name);
+  }
+});
+
+test('the Chinese README links to Chinese documents where they exist, and names the English ones as such', () => {
+  const links = [...chinese.matchAll(/(（\[英文\]\()?docs\/([a-z]+)\.md/g)];
+  const wrong = links.filter(([, isMarked, name]) => isMarked === undefined && zhDocs.includes(`docs/zh/${name}.md`));
+  assert.deepEqual(
+    wrong.map(([link]) => link),
+    [],
+  );
+});
+
 test('the tables and lists of troubleshooting have the same rows in both languages', () => {
   const [translated, original] = [read('docs/zh/troubleshooting.md'), read('docs/troubleshooting.md')];
   const rows = (text: string) => [...text.matchAll(/^\| .*/gm)].map(([row]) => row);
