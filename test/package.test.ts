@@ -94,7 +94,7 @@ describe('the package', () => {
     await assert.rejects(npm(dir, 'exec', '--no', '--', 'plugin-mirror', 'sync'), /manifest\.json/);
   });
 
-  it('works in the clone', async () => {
+  it('works in the clone', slow, async () => {
     // Without a cache, npx prepares the clone as it prepares a package from git, and `prepare` builds dist/ again.
     const words = ['exec', '--no', '--ignore-scripts', '--', 'plugin-mirror', '--help'];
     assert.match(await npm(root, ...words), /^Usage: plugin-mirror/);

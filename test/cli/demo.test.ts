@@ -8,6 +8,7 @@ import process from 'node:process';
 import { describe, it, type TestContext } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { printed, type Running, watch } from '../support/cli.ts';
+import { slow } from '../support/slow.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const DEMO = join(root, 'scripts/demo.ts');
@@ -74,7 +75,7 @@ describe('the demo', { concurrency: 2 }, () => {
     assert.deepEqual(await demo.left(), ['home', 'tmp']);
   });
 
-  it('leaves no file behind when two signals end it while it syncs', async t => {
+  it('leaves no file behind when two signals end it while it syncs', slow, async t => {
     const demo = await start(t);
     await printed(demo, /plugin-mirror sync/);
     demo.child.kill('SIGTERM');

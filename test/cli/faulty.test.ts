@@ -191,7 +191,7 @@ describe('a run without write permission', asOtherUser, () => {
 });
 
 describe('two syncs into one folder', () => {
-  it('refuse each other clearly, or wait with --wait, and never mix', async t => {
+  it('refuse each other clearly, or wait with --wait, and never mix', slow, async t => {
     const scene = await openScene(t);
     const wasm = buildModule({ seed: 'slow', sizeBytes: 100_000 });
     scene.push('a', '1', imageFormC({ wasm }));

@@ -6,11 +6,11 @@ import { openScene, type Scene, sha256 } from '../support/cli.ts';
 import { drip } from '../support/faults.ts';
 import { imageFormA, imageFormB, imageFormC, type TestImage } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
-import { times } from '../support/slow.ts';
+import { slow } from '../support/slow.ts';
 import { PEERS } from './faultInjectionPeer.ts';
 
 /** Each costs two processes: a few moments with every change, many where there is time. */
-const ROUNDS = PEERS ? 80 : times(4, 10);
+const ROUNDS = PEERS ? 80 : 10;
 const LANES = 4;
 const WASM = { spec: 'info:\n  name: x\n', readme: '# x' };
 const module = (seed: string, sizeBytes: number): Buffer => buildModule({ seed, sizeBytes });
@@ -106,24 +106,28 @@ describe('a sync that is killed with SIGKILL', () => {
     for (const clean of cleanups) await clean();
   });
 
-  it(`at any of ${ROUNDS} moments is completed by the next, which requests only the missing plugins`, async () => {
-    let next = 0;
-    let killed = 0;
-    await Promise.all(
-      scenes.map(async scene => {
-        while (next < ROUNDS) {
-          // Evenly over the whole of a run and what comes behind its last byte, each at a moment of its own.
-          const share = ((next + Math.random()) / ROUNDS) * 1.2;
-          next += 1;
-          if (await round(scene, share)) killed += 1;
-        }
-      }),
-    );
-    assert.ok(killed > ROUNDS / 2, `only ${killed} were killed in time`);
-    for (const scene of scenes) {
-      const audit = await scene.run(['verify', '--lock', 'manifest.lock.json']);
-      assert.equal(audit.code, 0, audit.stdout);
-      assert.ok((await scene.read('plugins/raw/1.0.0/plugin.wasm.sha256')).includes(sha256(IMAGES.raw?.wasm ?? '')));
-    }
-  });
+  it(
+    `at any of ${ROUNDS} moments is completed by the next, which requests only the missing plugins`,
+    slow,
+    async () => {
+      let next = 0;
+      let killed = 0;
+      await Promise.all(
+        scenes.map(async scene => {
+          while (next < ROUNDS) {
+            // Evenly over the whole of a run and what comes behind its last byte, each at a moment of its own.
+            const share = ((next + Math.random()) / ROUNDS) * 1.2;
+            next += 1;
+            if (await round(scene, share)) killed += 1;
+          }
+        }),
+      );
+      assert.ok(killed > ROUNDS / 2, `only ${killed} were killed in time`);
+      for (const scene of scenes) {
+        const audit = await scene.run(['verify', '--lock', 'manifest.lock.json']);
+        assert.equal(audit.code, 0, audit.stdout);
+        assert.ok((await scene.read('plugins/raw/1.0.0/plugin.wasm.sha256')).includes(sha256(IMAGES.raw?.wasm ?? '')));
+      }
+    },
+  );
 });

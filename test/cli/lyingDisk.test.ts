@@ -42,7 +42,7 @@ describe('a disk that returns another byte once', () => {
       const module = scene.path('plugins/a/1.0.0/plugin.wasm');
       const preload = `--import ${pathToFileURL(scene.path('lying.mjs'))}`;
       let lies = 0;
-      for (const at of sample([1, 2, 3, 4, 5, 6, 7, 8], 2)) {
+      for (const at of sample([1, 2, 3, 4, 5, 6, 7, 8])) {
         const lied = scene.path(`lied-${at}`);
         const run = [scene.path(`home-${at}`), scene.path(`plugins-${at}`)] as const;
         const env = { NODE_OPTIONS: preload, LIE: String(at), LIED: lied, XDG_CACHE_HOME: run[0] };

@@ -10,6 +10,7 @@ import { openScene, type Scene } from '../support/cli.ts';
 import { headers, raw, redirect, rewrite, status, wrongBytes } from '../support/faults.ts';
 import { imageFormC, imageOf, MEDIA } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { slow } from '../support/slow.ts';
 
 /** Text as a hostile registry, image or file has it. No line of any output may begin with FORGED. */
 const HOSTILE =
@@ -77,7 +78,7 @@ async function filesBelow(dir: string): Promise<string[]> {
 }
 
 describe('text from outside is printed without control characters, line breaks and commands', () => {
-  it('from images: media types, titles, annotations, platforms, names in archives', async t => {
+  it('from images: media types, titles, annotations, platforms, names in archives', slow, async t => {
     const scene = await openScene(t);
     const wasm = buildModule({ seed: 'a' });
     const annotations = { 'org.opencontainers.image.title': HOSTILE, 'org.opencontainers.image.created': HOSTILE };
@@ -111,7 +112,7 @@ describe('text from outside is printed without control characters, line breaks a
     await runBoth(['urls', ...manifest]);
   });
 
-  it('from registries: error bodies, tags, headers, redirects, realms, token servers', async t => {
+  it('from registries: error bodies, tags, headers, redirects, realms, token servers', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0');
     await scene.list({ a: '1.0.0' });

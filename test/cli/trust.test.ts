@@ -218,7 +218,7 @@ describe('a catalog of a later version', { concurrency: 3 }, () => {
 const uid = OTHER_USER;
 
 describe('a read-only tree', { ...asOtherUser, concurrency: 3 }, () => {
-  it('is kept by a frozen run that has nothing to write, and refused otherwise', async t => {
+  it('is kept by a frozen run that has nothing to write, and refused otherwise', slow, async t => {
     const scene = await openScene(t);
     for (const name of ['a', 'b']) scene.push(name, '1');
     await scene.list({ a: { versions: ['1'], aliases: { x: '1' } }, b: '1' });

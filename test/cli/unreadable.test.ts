@@ -112,7 +112,7 @@ describe('a published file without read permission', { concurrency: 2, ...asOthe
 });
 
 describe('a version’s folder without read permission', { concurrency: 2, ...asOtherUser }, () => {
-  it('fails only that version, before any of its blobs is downloaded', async t => {
+  it('fails only that version, before any of its blobs is downloaded', slow, async t => {
     const { scene, run, harm } = await owned(t);
     await harm('c/1.1.0');
     await harm('c/x');

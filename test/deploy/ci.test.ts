@@ -121,7 +121,7 @@ test('the snippets of docs/ci.md are what their readers parse', async () => {
   assert.equal(base.flatMap(each => [...image.matchAll(each)]).length, 1);
 });
 
-test("the action's steps mirror plugins in an empty checkout, and report a failure", async t => {
+test("the action's steps mirror plugins in an empty checkout, and report a failure", slow, async t => {
   const action = parse(await read('action.yml')) as Action;
   const scene = await openScene(t);
   scene.push('a', '1.0.0');

@@ -76,34 +76,38 @@ test('leftovers of a killed sync or a desktop do not go into the image, and ever
   assert.deepEqual(await Promise.all(['one', 'one/1.0.0/plugin.wasm', 'index.json'].map(mode)), ['755', '644', '644']);
 });
 
-test('the layers of a tree are the same in every build, and a new plugin changes no layer but its own and the catalog', async t => {
-  const plugins = Array.from({ length: 20 }, (_, index) => sampleOf(`plugin-${index}`));
-  const tree = await makeTree(t, plugins);
-  const contentAfter = async () => {
-    const layers = await emptyFolder(t);
-    const { code, said } = await divide(t, tree, layers);
-    assert.equal(code, 0, said);
-    for (const layer of await readdir(layers))
-      for (const folder of [layer, `${layer}/usr`, `${layer}/${path}`])
-        assert.equal((await stat(join(layers, folder)).catch(() => undefined))?.mtime.getUTCFullYear() ?? 1980, 1980);
-    assert.equal((await readdir(layers)).length, 97, 'as many as the Dockerfile copies');
-    return contentOf(layers);
-  };
-  const before = await contentAfter();
-  await utimes(tree, new Date(), new Date());
-  assert.deepEqual(await contentAfter(), before);
+test(
+  'the layers of a tree are the same in every build, and a new plugin changes no layer but its own and the catalog',
+  slow,
+  async t => {
+    const plugins = Array.from({ length: 20 }, (_, index) => sampleOf(`plugin-${index}`));
+    const tree = await makeTree(t, plugins);
+    const contentAfter = async () => {
+      const layers = await emptyFolder(t);
+      const { code, said } = await divide(t, tree, layers);
+      assert.equal(code, 0, said);
+      for (const layer of await readdir(layers))
+        for (const folder of [layer, `${layer}/usr`, `${layer}/${path}`])
+          assert.equal((await stat(join(layers, folder)).catch(() => undefined))?.mtime.getUTCFullYear() ?? 1980, 1980);
+      assert.equal((await readdir(layers)).length, 97, 'as many as the Dockerfile copies');
+      return contentOf(layers);
+    };
+    const before = await contentAfter();
+    await utimes(tree, new Date(), new Date());
+    assert.deepEqual(await contentAfter(), before);
 
-  await publish(tree, [...plugins, sampleOf('one-more')]);
-  const ofPlugins = (content: Record<string, string[]>) =>
-    Object.values(content)
-      .map(names => names.join())
-      .sort();
-  const added = ofPlugins(await contentAfter()).filter(names => !ofPlugins(before).includes(names));
-  assert.deepEqual(
-    added.filter(names => names !== 'one-more'),
-    [],
-  );
-});
+    await publish(tree, [...plugins, sampleOf('one-more')]);
+    const ofPlugins = (content: Record<string, string[]>) =>
+      Object.values(content)
+        .map(names => names.join())
+        .sort();
+    const added = ofPlugins(await contentAfter()).filter(names => !ofPlugins(before).includes(names));
+    assert.deepEqual(
+      added.filter(names => names !== 'one-more'),
+      [],
+    );
+  },
+);
 
 test('more plugins than layers share them', slow, async t => {
   const names = Array.from({ length: 120 }, (_, index) => `plugin-${index}`);
@@ -115,7 +119,7 @@ test('more plugins than layers share them', slow, async t => {
   assert.equal(Object.keys(plugins).length, 96);
 });
 
-test('the build fails where the tree is another one than TREE_DIGEST names', async t => {
+test('the build fails where the tree is another one than TREE_DIGEST names', slow, async t => {
   const tree = await makeTree(t);
   const { code, said } = await divide(t, tree, await emptyFolder(t), `sha256:${'0'.repeat(64)}`);
   assert.equal(code, 1);

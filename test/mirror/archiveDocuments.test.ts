@@ -9,7 +9,7 @@ import type { TarEntry } from '../support/archive.ts';
 import { imageOf, type LayerInput, MEDIA, type TestImage, tarLayer } from '../support/image.ts';
 import { imageFormA, imageFormD } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
-import { times } from '../support/slow.ts';
+import { sample, times } from '../support/slow.ts';
 import { type ExtractOptions, extracts, refuses } from './extraction.ts';
 import { layOver, type StackEntry } from './layOver.ts';
 
@@ -63,7 +63,7 @@ test('documents next to plugin.wasm come out of one layer, in any order of its e
   };
   for (const order of [entries, entries.toReversed()])
     for (const prefix of ['', './', './/'])
-      for (const chunkBytes of [65_536, 700]) {
+      for (const chunkBytes of sample([65_536, 700])) {
         const image = stack(order.map(entry => ({ ...entry, name: `${prefix}${entry.name}` })));
         assert.equal((await takes(image, expected, { chunkBytes })).warnings, '');
       }
@@ -160,9 +160,9 @@ test('random stacks publish the documents of the module’s layer that are visib
       );
       await takes(image, Object.fromEntries(shown));
     }),
-    { numRuns: times(60, 400) },
+    { numRuns: times(40, 400) },
   );
-  assert.ok(compared > times(10, 50));
+  assert.ok(compared > times(5, 50));
 });
 
 test('only documents in the folder of the module are published', async () => {

@@ -237,7 +237,7 @@ test('exactly 256 MiB are accepted with a warning, one byte more is refused', sl
   );
 });
 
-test('a raw module of 256 MiB and one byte is refused', async () => {
+test('a raw module of 256 MiB and one byte is refused', slow, async () => {
   const image = imageOf({ layers: [{ mediaType: MEDIA.wasm, body: Buffer.from('\0asm'), size: LIMIT + 1 }] });
   const open = () => Readable.from(pieces([moduleStart(LIMIT + 1)], LIMIT + 1));
   await refuses(image, 'LAYER_TOO_LARGE', /256 MiB/, '', { open });
@@ -358,7 +358,7 @@ test('any bytes, complete or damaged, give the right plugin or a refusal', async
         assert.ok(error instanceof Refusal, error instanceof Error ? error.stack : String(error));
       }
     }),
-    { numRuns: times(50, 250) },
+    { numRuns: times(25, 250) },
   );
 });
 
@@ -390,7 +390,7 @@ test('gzip with any number of members, any header and any chunks gives the same 
         await extracts(image, look, { chunkBytes: Math.max(pieceBytes, 7) });
       },
     ),
-    { numRuns: times(20, 60) },
+    { numRuns: times(8, 60) },
   );
 });
 

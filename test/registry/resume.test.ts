@@ -29,6 +29,7 @@ import {
 import { digestOf, imageOf } from '../support/images.ts';
 import { refused } from '../support/refused.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { slowUnless } from '../support/slow.ts';
 
 const WASM = 'application/vnd.module.wasm.content.layer.v1+wasm';
 const large = randomBytes(3_000_000);
@@ -80,7 +81,7 @@ afterEach(async () => {
 describe('a body that breaks', () => {
   const breaks = { reset, finish, hang };
   for (const [how, fault] of Object.entries(breaks))
-    it(`continues at the byte where it broke (${how})`, async () => {
+    it(`continues at the byte where it broke (${how})`, slowUnless(how === 'reset'), async () => {
       server.script({ ...GET, first: 3, fault: fault({ afterBytes: 700_000 }) });
       const registry = await registryWith({ timeoutMs: how === 'hang' ? 1000 : 20_000 });
       assert.ok((await read(registry, LARGE)).equals(large));
@@ -101,12 +102,16 @@ describe('a body that breaks', () => {
   });
 
   for (const retries of [0, 1])
-    it(`is waited for as long as bytes arrive within the timeout (${retries} retries)`, async () => {
-      server.script({ ...GET, fault: drip({ bytes: 60, everyMs: 40 }) });
-      const registry = await registryWith({ timeoutMs: 250, retries });
-      assert.ok((await read(registry, TINY)).equals(tiny));
-      assert.equal(server.count(GET), 1 + retries, 'a new connection may be faster: once');
-    });
+    it(
+      `is waited for as long as bytes arrive within the timeout (${retries} retries)`,
+      slowUnless(retries === 0),
+      async () => {
+        server.script({ ...GET, fault: drip({ bytes: 60, everyMs: 40 }) });
+        const registry = await registryWith({ timeoutMs: 250, retries });
+        assert.ok((await read(registry, TINY)).equals(tiny));
+        assert.equal(server.count(GET), 1 + retries, 'a new connection may be faster: once');
+      },
+    );
 
   it('is requested again over a faster connection', async () => {
     server.script({ ...GET, first: 1, fault: drip({ bytes: 1, everyMs: 50 }) });
@@ -115,7 +120,7 @@ describe('a body that breaks', () => {
   });
 
   for (const code of [400, 403, 405, 500, 501])
-    it(`is completed by a registry that answers a Range with ${code}`, async () => {
+    it(`is completed by a registry that answers a Range with ${code}`, slowUnless(code === 403), async () => {
       server.script([
         { ...GET, first: 1, fault: finish({ afterBytes: 700_000 }) },
         { ...GET, ranged: true, fault: status(code) },
@@ -133,17 +138,21 @@ describe('a body that breaks', () => {
     502: status(502),
     503: status(503),
   }))
-    it(`is completed by a registry that answers every Range with ${name}, in this run and in a later one`, async () => {
-      const cut = { ...GET, first: 1, fault: finish({ afterBytes: 700_000 }) };
-      server.script([cut, { ...GET, ranged: true, fault }]);
-      assert.ok((await read(await registryWith({ retries: 1 }), LARGE)).equals(large));
-      assert.ok(server.bytesServed(GET) <= large.length + 701_000);
-      server.script([cut, { ...GET, fault: status(500) }]);
-      await assert.rejects((await registryWith({ retries: 0, cacheDir: cacheDir() })).openBlob(reference, LARGE));
-      server.script({ ...GET, ranged: true, fault });
-      const later = await registryWith({ retries: 0, cacheDir: cacheDir() });
-      assert.ok((await read(later, LARGE)).equals(large), 'what was left in the cache is in nobody’s way');
-    });
+    it(
+      `is completed by a registry that answers every Range with ${name}, in this run and in a later one`,
+      slowUnless(name === '404'),
+      async () => {
+        const cut = { ...GET, first: 1, fault: finish({ afterBytes: 700_000 }) };
+        server.script([cut, { ...GET, ranged: true, fault }]);
+        assert.ok((await read(await registryWith({ retries: 1 }), LARGE)).equals(large));
+        assert.ok(server.bytesServed(GET) <= large.length + 701_000);
+        server.script([cut, { ...GET, fault: status(500) }]);
+        await assert.rejects((await registryWith({ retries: 0, cacheDir: cacheDir() })).openBlob(reference, LARGE));
+        server.script({ ...GET, ranged: true, fault });
+        const later = await registryWith({ retries: 0, cacheDir: cacheDir() });
+        assert.ok((await read(later, LARGE)).equals(large), 'what was left in the cache is in nobody’s way');
+      },
+    );
 
   it('continues if the registry begins a little earlier than requested', async () => {
     server.script([

@@ -3,6 +3,7 @@ import { open, readFile, rename, rm, truncate, utimes, writeFile } from 'node:fs
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { ServerEvent } from '../../server/events.ts';
+import { times } from '../support/slow.ts';
 import { ask, serve, until } from './client.ts';
 import { emptyFolder, makeTree, publish, put, sha256, wasm } from './tree.ts';
 
@@ -127,7 +128,7 @@ describe('a tree that changes while it is served', () => {
       }
     };
     const readers = Array.from({ length: 6 }, reader);
-    for (let round = 1; round < 12; round++) {
+    for (let round = 1; round < times(6, 12); round++) {
       const bytes = variants[round % 3] ?? Buffer.alloc(0);
       await publish(tree, [plan(bytes)]);
       for (const file of ['a/1.0.0/plugin.wasm', 'index.json']) await utimes(join(tree, file), fixed, fixed);

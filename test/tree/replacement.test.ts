@@ -6,6 +6,7 @@ import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { declareReplacement, type Intent } from '../../tree/publish/replacement.ts';
 import { completeStaged } from '../../tree/publish/staged.ts';
 import { inspectVersion } from '../../tree/version/inspectVersion.ts';
+import { times } from '../support/slow.ts';
 import { publish, requireWhole, type Sample, sample, temporary } from './fixture.ts';
 
 const OLD = sample('p', '1.0.0', { seed: 'old', files: { 'spec.yaml': 'old', 'README.md': 'old' } });
@@ -105,7 +106,7 @@ test('readers see the old module or the new one, never none and never a mixture'
   };
   const readers = [reader(), reader(), reader()];
   try {
-    for (let round = 0; round < 50; round++)
+    for (let round = 0; round < times(15, 50); round++)
       await publish(publishing, sample('p', '1.0.0', { seed: `round ${round}`, sizeBytes: 50_000 + round }));
   } finally {
     ended = true;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { TreeLocked } from '../../tree/errors.ts';
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { times } from '../support/slow.ts';
 import { code, publish, sample, temporary } from './fixture.ts';
 import { startWriter } from './writerProcess.ts';
 
@@ -119,7 +120,7 @@ test('a stale lock is distinguished from a held one', {
 test('of many writers that find a stale lock at the same time exactly one gets it', async t => {
   const dir = await temporary(t);
   const own = await record(dir);
-  for (let round = 0; round < 30; round++) {
+  for (let round = 0; round < times(9, 30); round++) {
     const stale = { ...own, token: crypto.randomUUID(), pid: 4_194_304 + 1 };
     await forge(dir, JSON.stringify(stale), 0);
     // In every third round a process died while it took the lock over, and left its right to it.
@@ -138,7 +139,7 @@ test('of many writers that find a stale lock at the same time exactly one gets i
 test('of many processes that find a stale lock at the same time exactly one gets it', async t => {
   const dir = await temporary(t);
   const own = await record(dir);
-  for (let round = 0; round < 2; round++) {
+  for (let round = 0; round < times(1, 2); round++) {
     await forge(dir, JSON.stringify({ ...own, token: crypto.randomUUID(), pid: 4_194_304 + 1 }), 0);
     const writers = await Promise.all(Array.from({ length: 4 }, () => startWriter(dir)));
     assert.deepEqual(writers.map(writer => writer.said).sort(), [...Array(3).fill('TREE_LOCKED'), 'open']);
