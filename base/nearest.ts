@@ -24,7 +24,10 @@ export function similar(written: string, candidates: readonly string[]): string[
   return byDistance(written, found).sort((one, other) => (kinds.get(one) ?? 0) - (kinds.get(other) ?? 0));
 }
 
-/** Returns the candidate that `written` misspells: at most a third of the characters differ, whatever the case. */
+/**
+ * Returns the candidate that `written` misspells: at most a third of the characters differ, or two neighbours have changed
+ * places, whatever the case.
+ */
 export function misspelled(written: string, candidates: readonly string[]): string | undefined {
   const slips = comparable(written, candidates).filter(it => isSlip(written.toLowerCase(), it.toLowerCase()));
   return byDistance(written, slips)[0];
@@ -51,7 +54,19 @@ function comparable(written: string, candidates: readonly string[]): readonly st
 
 function isSlip(text: string, candidate: string): boolean {
   const allowed = Math.max(1, Math.floor(Math.min(text.length, candidate.length) / 3));
-  return distance(text, candidate) <= allowed;
+  return distance(text, candidate) <= allowed || isSwapped(text, candidate);
+}
+
+/** Two neighbouring characters have changed places: `snyc`, which is two edits of `sync`. */
+function isSwapped(text: string, candidate: string): boolean {
+  if (text.length !== candidate.length) return false;
+  const at = sameStart(text, candidate);
+  return (
+    at < text.length &&
+    text[at] === candidate[at + 1] &&
+    text[at + 1] === candidate[at] &&
+    text.slice(at + 2) === candidate.slice(at + 2)
+  );
 }
 
 function isBeginning(text: string, candidate: string): boolean {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { Command } from 'commander';
+import { misspelled } from '../base/nearest.ts';
 import { PACKAGE_ROOT } from '../base/packageRoot.ts';
 import { bundleCommand } from './bundle/command.ts';
 import { cacheCommand } from './cache/command.ts';
@@ -62,7 +63,8 @@ export function buildProgram(version: string): Command {
     .helpOption('-h, --help', 'show help')
     .showSuggestionAfterError()
     .showHelpAfterError('(add --help for all options)')
-    .addHelpText('after', EXAMPLES);
+    .addHelpText('after', EXAMPLES)
+    .addHelpText('beforeAll', ({ command, error }) => (error ? requireKnown(command) : ''));
   for (const command of [
     initCommand(),
     syncCommand(),
@@ -87,6 +89,15 @@ export function buildProgram(version: string): Command {
       // Throws where the current folder was deleted: relative paths would look like missing trees and manifests.
       .hook('preAction', () => void process.cwd())
   );
+}
+
+/** `help NAME` of a command that does not exist would show the help of the program. @throws CommanderError */
+function requireKnown(command: Command): string {
+  const [help, name] = command.args;
+  if (help !== 'help' || name === undefined) return '';
+  const nearest = misspelled(name, ['help', ...command.commands.map(each => each.name())]);
+  const suggestion = nearest === undefined ? '' : `\n(Did you mean ${nearest}?)`;
+  return command.error(`error: unknown command '${name}'${suggestion}`);
 }
 
 /** `serve` reports these in the format of its log. */

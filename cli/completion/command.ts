@@ -21,6 +21,8 @@ interface Completed {
   /** Words that the command takes as an argument. */
   readonly words: readonly string[];
   readonly takesFiles: boolean;
+  /** Whether it takes names of plugins of the manifest. */
+  readonly takesNames: boolean;
 }
 
 interface CompletedOption {
@@ -31,6 +33,7 @@ interface CompletedOption {
   /** The values that there are. */
   readonly words: readonly string[];
   readonly takesFiles: boolean;
+  readonly takesNames: boolean;
   readonly isRepeatable: boolean;
 }
 
@@ -43,9 +46,10 @@ export function completionScript(program: Command, shell: 'bash' | 'zsh' | 'fish
     name: '',
     about: '',
     options: [HELP, version],
-    below: [...below, { ...help, takesFiles: false }],
+    below: [...below, { ...help, takesFiles: false, takesNames: false }],
     words: [],
     takesFiles: false,
+    takesNames: false,
   };
   return { bash: bashScript, zsh: zshScript, fish: fishScript }[shell](withAllBelow(root));
 }
@@ -60,6 +64,7 @@ function completed(command: Command, above: string): Completed {
     below: command.commands.map(each => completed(each, `${name} `)),
     words: registeredArguments.flatMap(({ argChoices = [] }) => argChoices),
     takesFiles: registeredArguments.some(argument => /^(?:files?|bundle|old|new)$/.test(argument.name())),
+    takesNames: registeredArguments.some(argument => argument.name() === 'plugins'),
   };
 }
 
@@ -69,6 +74,7 @@ const HELP: CompletedOption = {
   value: 'none',
   words: [],
   takesFiles: false,
+  takesNames: false,
   isRepeatable: false,
 };
 
@@ -80,9 +86,28 @@ function completedOption(option: Option): CompletedOption {
     value: required ? 'required' : optional ? 'optional' : 'none',
     words: argChoices,
     takesFiles: /<(?:file|dir|bundle)>/.test(flags) || /^--(?:out|images) <path>/.test(flags),
+    takesNames: long === '--only' || (long === '--update' && optional),
     isRepeatable: variadic || description.includes('(repeatable'),
   };
 }
+
+/**
+ * The body of a function of each shell: prints the names of the plugins of manifest.json in the current folder. It reads the
+ * lines that have the indentation of the first one below "plugins", as init, import and formatters write them; a manifest
+ * on one line has none.
+ */
+const NAMES_OF_MANIFEST = `awk '
+    /"plugins"[ \\t]*:[ \\t]*[{][ \\t\\r]*$/ { inside = 1; next }
+    inside && /[^ \\t\\r]/ {
+      match($0, /^[ \\t]*/)
+      if (!depth) depth = RLENGTH
+      if (RLENGTH < depth) exit
+      if (RLENGTH == depth && match($0, /"[A-Za-z0-9._-]+"[ \\t]*:/)) {
+        name = substr($0, RSTART + 1)
+        sub(/".*/, "", name)
+        print name
+      }
+    }' manifest.json 2>/dev/null`;
 
 function withAllBelow(command: Completed): Completed[] {
   return [command, ...command.below.flatMap(withAllBelow)];
@@ -100,24 +125,30 @@ function namesOf(commands: readonly Completed[]): string {
 
 function bashScript(commands: readonly Completed[]): string {
   const words = commands.map(command => {
-    const { name, options, below, words: own, takesFiles } = command;
+    const { name, options, below, words: own, takesFiles, takesNames } = command;
     const list = [...below.map(lastWord), ...own, ...options.map(({ long }) => long)].join(' ');
-    return `    ${quote(name)}) words=${quote(list)}; files=${takesFiles ? 'yes' : "''"} ;;`;
+    const names = takesNames ? '; words="$(_plugin_mirror_names | tr "\\n" " ") $words"' : '';
+    return `    ${quote(name)}) words=${quote(list)}; files=${takesFiles ? 'yes' : "''"}${names} ;;`;
   });
   const values = commands.flatMap(({ name, options }) =>
-    options.flatMap(({ long, words: list, takesFiles, value }) => {
+    options.flatMap(({ long, words: list, takesFiles, takesNames, value }) => {
       if (value === 'none') return [];
       const action =
         list.length > 0
           ? `COMPREPLY=($(compgen -W ${quote(list.join(' '))} -- "$cur"))`
           : takesFiles
             ? 'COMPREPLY=($(compgen -f -- "$cur"))'
-            : ':';
+            : takesNames && value === 'required'
+              ? `COMPREPLY=($(compgen -W "$(_plugin_mirror_names | tr '\\n' ' ')" -- "$cur"))`
+              : ':';
       // After an option whose value may be left out, a command's words and options may follow as well.
       return action === ':' && value === 'optional' ? [] : [`    ${quote(`${name} ${long}`)}) ${action}; return ;;`];
     }),
   );
   return `# bash completion for plugin-mirror
+_plugin_mirror_names() {
+  ${NAMES_OF_MANIFEST}
+}
 _plugin_mirror() {
   local IFS=$'\\n'
   local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]} command='' word words files
@@ -142,11 +173,12 @@ complete -o filenames -F _plugin_mirror plugin-mirror
 
 function zshScript(commands: readonly Completed[]): string {
   const cases = commands.map(command => {
-    const { name, options, below, words, takesFiles } = command;
-    const specs = options.map(({ long, about, words: list, takesFiles: isPath, value, isRepeatable }) => {
+    const { name, options, below, words, takesFiles, takesNames } = command;
+    const specs = options.map(({ long, about, words: list, takesFiles: isPath, takesNames, value, isRepeatable }) => {
       const text = about.replace(/[[\]:\\]/g, '\\$&');
       const colons = value === 'optional' ? '::' : ':';
-      const taken = list.length > 0 ? `(${list.join(' ')})` : isPath ? '_files' : ' ';
+      const taken =
+        list.length > 0 ? `(${list.join(' ')})` : isPath ? '_files' : takesNames ? '_plugin-mirror-names' : ' ';
       return quote(`${isRepeatable ? '*' : ''}${long}[${text}]${value === 'none' ? '' : `${colons}value:${taken}`}`);
     });
     const described = below.map(each => `${lastWord(each)}\\:${quoteInside(each.about)}`);
@@ -157,10 +189,17 @@ function zshScript(commands: readonly Completed[]): string {
           ? [quote(`1:word:(${words.join(' ')})`)]
           : takesFiles
             ? ["'*:file:_files'"]
-            : [];
+            : takesNames
+              ? ["'*:plugin:_plugin-mirror-names'"]
+              : [];
     return `    ${quote(name)}) _arguments ${[...specs, ...argument].join(' ')} ;;`;
   });
   return `#compdef plugin-mirror
+_plugin-mirror-names() {
+  local -a names
+  names=(\${(f)"$(${NAMES_OF_MANIFEST})"})
+  compadd -a names
+}
 _plugin-mirror() {
   local name='' word
   # What follows the command's name is completed, as if that were the first word.
@@ -185,21 +224,25 @@ fi
 }
 
 function fishScript(commands: readonly Completed[]): string {
-  const lines = commands.flatMap(({ name, options, below, words, takesFiles }) => {
+  const lines = commands.flatMap(({ name, options, below, words, takesFiles, takesNames }) => {
     const rule = `complete -c plugin-mirror -n ${quote(`__plugin_mirror_at ${quote(name)}`)}`;
-    const flags = options.map(({ long, about, value, words: list, takesFiles: isPath }) => {
-      const taken =
-        value !== 'required' ? '' : list.length > 0 ? ` -x -a ${quote(list.join(' '))}` : isPath ? ' -r -F' : ' -x';
+    const flags = options.map(({ long, about, value, words: list, takesFiles: isPath, takesNames: isName }) => {
+      const offered = list.length > 0 ? quote(list.join(' ')) : isName ? "'(__plugin_mirror_names)'" : '';
+      const taken = value !== 'required' ? '' : offered !== '' ? ` -x -a ${offered}` : isPath ? ' -r -F' : ' -x';
       return `${rule} -l ${long.slice(2)}${taken} -d ${quote(about)}`;
     });
     return [
       ...below.map(each => `${rule} -f -a ${lastWord(each)} -d ${quote(each.about)}`),
       ...(words.length > 0 ? [`${rule} -f -a ${quote(words.join(' '))}`] : []),
       ...(takesFiles ? [`${rule} -F`] : []),
+      ...(takesNames ? [`${rule} -f -a '(__plugin_mirror_names)'`] : []),
       ...flags,
     ];
   });
   return `# fish completion for plugin-mirror
+function __plugin_mirror_names -d 'The plugins of manifest.json'
+  ${NAMES_OF_MANIFEST}
+end
 function __plugin_mirror_at -d 'Whether the words before the cursor name this command'
   set -l name ''
   for word in (commandline -opc)[2..-1]

@@ -1,4 +1,6 @@
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
+import { printable } from '../../base/printable.ts';
 import { bytes, hosts, list, path, seconds, wholeNumber } from './environment.ts';
 
 /**
@@ -132,9 +134,20 @@ export function addOptions(command: Command, options: Readonly<Record<string, De
 /** What is given by an option counts for the one that it is another spelling of; of variables, the present name's. */
 function followAlias(command: Command, option: Option, name: string): void {
   const key = option.attributeName();
-  command.on(`option:${option.name()}`, () =>
-    command.setOptionValueWithSource(name, command.getOptionValue(key), 'cli'),
-  );
+  const isGiven = (each: string) => command.getOptionValueSource(each) === 'cli';
+  const requireSame = (): void => {
+    const [former, present] = [command.getOptionValue(key), command.getOptionValue(name)] as [string, string];
+    if (isGiven(key) && isGiven(name) && resolve(former) !== resolve(present))
+      command.error(
+        `error: --${option.name()} ${printable(former)} and --${name} ${printable(present)} name different folders: ` +
+          `--${option.name()} is the former name of --${name}; give one of them`,
+      );
+  };
+  command.on(`option:${option.name()}`, () => {
+    requireSame();
+    command.setOptionValueWithSource(name, command.getOptionValue(key), 'cli');
+  });
+  command.on(`option:${name}`, requireSame);
   command.on(`optionEnv:${option.name()}`, () => {
     if (command.getOptionValueSource(name) === 'default')
       command.setOptionValueWithSource(name, command.getOptionValue(key), 'env');

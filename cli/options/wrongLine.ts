@@ -10,7 +10,7 @@ import { removedFlag } from './removedOptions.ts';
  * stdout, as the same object that every other error has. With `--log-format json` stderr gets it as a line of the log.
  */
 export function reportUsageError(text: string, write: (text: string) => void, command: Command): void {
-  const shown = withoutSecrets(text, command);
+  const shown = withTree(withoutSecrets(text, command), command);
   const message = shown.replace(/^error: /, '').trimEnd();
   const hint = `plugin-mirror ${command.name()} --help shows all options.`;
   if (wantsJson(command, '--log-format', process.env)) {
@@ -19,6 +19,17 @@ export function reportUsageError(text: string, write: (text: string) => void, co
   } else write(printableLines(shown));
   if (!wantsJson(command, '--format', process.env)) return;
   printJson({ schemaVersion: 1, error: { code: 'OPTION_INVALID', message, hint } });
+}
+
+/** Folders are named by options: `list plugins` means `list --tree plugins`. */
+function withTree(message: string, command: Command): string {
+  const [word] = command.args;
+  const hasTree = command.options.some(({ long }) => long === '--tree');
+  if (word === undefined || !hasTree || !message.startsWith('error: too many arguments')) return message;
+  const isBundle = /\.tar(?:\.\d+|\.sha256)?$/.test(word) && command.options.some(({ long }) => long === '--bundle');
+  const argument = /^[\w./~@:+-]+$/.test(word) ? word : isBundle ? 'FILE' : 'DIR';
+  const hint = `plugin-mirror ${command.name()} ${isBundle ? '--bundle' : '--tree'} ${printable(withoutLogin(argument))}`;
+  return `${message.trimEnd()}\n(Did you mean ${hint}?)\n`;
 }
 
 /** Commander may not have read the option yet. The last one on the command line counts, else the variable. */

@@ -1,5 +1,5 @@
 import { causeKeyOf, rootOf } from '../../base/refusal.ts';
-import { formatBytes } from '../../base/words.ts';
+import { formatBytes, plural } from '../../base/words.ts';
 import { withoutSubject } from '../../mirror/report.ts';
 import type { SyncEvent } from '../../mirror/session.ts';
 
@@ -37,7 +37,7 @@ function lineOf(event: SyncEvent): string | undefined {
     const { fetch, keep, sizeBytes } = event;
     return fetch + keep === 0 ? undefined : `${fetch} to fetch (up to ${formatBytes(sizeBytes)}), ${keep} to keep`;
   }
-  if (event.type === 'compressing') return `compressing ${event.versions} modules`;
+  if (event.type === 'compressing') return `compressing ${plural(event.versions, 'module')}`;
   if (event.type === 'pruning')
     return `pruning ${event.extras.map(extra => `${extra.name}/${extra.version}`).join(', ')}`;
   if (event.type !== 'finished') return undefined;

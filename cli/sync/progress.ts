@@ -2,7 +2,7 @@ import type { WriteStream } from 'node:tty';
 import { stripVTControlCharacters } from 'node:util';
 import { createLogUpdate } from 'log-update';
 import pc from 'picocolors';
-import { formatBytes } from '../../base/words.ts';
+import { formatBytes, plural } from '../../base/words.ts';
 import type { SyncEvent } from '../../mirror/session.ts';
 
 const FRAME_MS = 80;
@@ -61,9 +61,9 @@ export class SyncProgress {
 
   readonly hear = (event: SyncEvent): void => {
     if (event.type === 'waiting') this.#phase = event.message;
-    if (event.type === 'asking') this.#phase = `asking for ${event.versions} versions`;
-    if (event.type === 'answered') this.#phase = `asked for ${event.done} of ${event.versions} versions`;
-    if (event.type === 'compressing') this.#phase = `compressing ${event.versions} modules`;
+    if (event.type === 'asking') this.#phase = `asking for ${plural(event.versions, 'version')}`;
+    if (event.type === 'answered') this.#phase = `asked for ${event.done} of ${plural(event.versions, 'version')}`;
+    if (event.type === 'compressing') this.#phase = `compressing ${plural(event.versions, 'module')}`;
     if (event.type === 'planned') this.#plan(event.fetch + event.keep + event.fail, event.sizeBytes);
     if (event.type === 'started') this.#start(event.key, event.sizeBytes);
     if (event.type === 'progress') this.#advance(event.key, event.receivedBytes);
@@ -164,7 +164,7 @@ export class SyncProgress {
     const seconds = rate === 0 ? 0 : (this.#sizeBytes - received) / rate;
     const unpacking = [...this.#rows.values()].filter(isReceived).length;
     const parts = [
-      `${this.#finished}/${this.#versions} versions`,
+      `${this.#finished}/${plural(this.#versions, 'version')}`,
       `${formatBytes(received)} of ${formatBytes(this.#sizeBytes)}`,
       ...(rate === 0 ? [] : [`${formatBytes(rate)}/s`]),
       ...(seconds < LEAST_ETA_SECONDS ? [] : [`${duration(seconds)} left`]),

@@ -28,6 +28,12 @@ describe('nearest', () => {
   for (const written of ['x', '', 'fi', 'url', 'name', 'description', 'ies', 'mag', 'ist', 'pt'])
     it(`finds nothing for "${written}"`, () => assert.equal(nearest(written, KEYS), undefined));
 
+  it('takes two neighbours that changed places for one slip', () => {
+    assert.equal(misspelled('snyc', ['sync', 'serve']), 'sync');
+    assert.equal(misspelled('crso', ['cors']), 'cors');
+    assert.equal(misspelled('nysc', ['sync']), undefined);
+  });
+
   it('returns the candidate as it is spelled, the nearest first', () => {
     assert.equal(nearest('BASEPATH', ['basePath', 'base']), 'basePath');
     assert.equal(nearest('sign', ['signatures', 'signers']), 'signers');

@@ -13,6 +13,18 @@ const program = buildProgram('');
 const folder = mkdtempSync(join(tmpdir(), 'plugin-mirror-completion-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 writeFileSync(join(folder, 'list of mine.json'), '');
+writeFileSync(
+  join(folder, 'manifest.json'),
+  JSON.stringify(
+    {
+      registry: 'r.example',
+      plugins: { 'ai-proxy': ['2.0.3', '2.0.1'], 'ai-cache': { versions: ['1.0.0'] }, cors: '1' },
+      mirrors: { 'ai-no': [] },
+    },
+    null,
+    2,
+  ),
+);
 for (const shell of ['bash', 'zsh', 'fish'] as const)
   writeFileSync(join(folder, `script.${shell}`), completionScript(program, shell));
 
@@ -103,6 +115,7 @@ describe('completion', () => {
           'cache clean --k',
         ],
         ...['bundle diff --e', 'completion ', 'help out', 'sync --tree plugins --re', 'verify ', 'push ', '--v'],
+        ...['sync ai-', 'sync --only ai-', 'bundle --only c', 'check ai-'],
       ];
       const found = offered(shell, ...typed.map(rest => `${p} ${rest}`));
       const words = (rest: string) =>
@@ -127,6 +140,10 @@ describe('completion', () => {
       );
       assert.ok(!words('push ').some(word => word.includes('mine')), 'push takes no file');
       assert.deepEqual(words('--v'), ['--version']);
+      assert.deepEqual(words('sync ai-'), ['ai-cache', 'ai-proxy']);
+      assert.deepEqual(words('sync --only ai-'), ['ai-cache', 'ai-proxy']);
+      assert.deepEqual(words('bundle --only c'), ['cors']);
+      assert.deepEqual(words('check ai-'), [], 'check takes no plugin');
     });
 
   it('has every command and no hidden option in each shell', () => {

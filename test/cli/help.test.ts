@@ -79,6 +79,56 @@ describe('--help', () => {
   });
 });
 
+describe('a command that is meant otherwise', () => {
+  /** Returns what the command line prints as an error, and the code of the error. */
+  async function refused(...args: readonly string[]): Promise<string> {
+    const program = buildProgram('');
+    let text = '';
+    const { outputError } = program.configureOutput();
+    for (const command of [program, ...commandsOf(program)]) {
+      const { outputError: own = outputError } = command.configureOutput();
+      const writeErr = (part: string) => (text += part);
+      command.configureOutput({ writeErr, outputError: message => own?.(message, writeErr) });
+      if (command !== program) command.action(() => {});
+    }
+    await assert.rejects(
+      program.parseAsync(['node', 'plugin-mirror', ...args]),
+      ({ name }) => name === 'CommanderError',
+    );
+    return text;
+  }
+
+  it('has the nearest one after help, without the whole help', async () => {
+    const text = await refused('help', 'snyc');
+    assert.match(text, /^error: unknown command 'snyc'\n\(Did you mean sync\?\)/);
+    assert.doesNotMatch(text, /Usage:/);
+    assert.match(await refused('help', 'nothing-like-it'), /^error: unknown command 'nothing-like-it'\n(?!\(Did)/);
+  });
+
+  it('has the option that names a tree, or a bundle', async () => {
+    for (const name of ['list', 'serve', 'check', 'outdated', 'urls'])
+      assert.match(
+        await refused(name, './plugins'),
+        new RegExp(`\\(Did you mean plugin-mirror ${name} --tree \\./plugins\\?\\)`),
+      );
+    assert.match(await refused('list', 'plugins.tar'), /plugin-mirror list --bundle plugins\.tar\?/);
+    assert.match(await refused('list', 'my tree'), /plugin-mirror list --tree DIR\?/);
+    assert.doesNotMatch(await refused('init', 'x'), /--tree/);
+  });
+
+  it('is refused where --tree and --out name different folders', async () => {
+    for (const args of [
+      ['--tree', 'a', '--out', 'b'],
+      ['--out', 'b', '--tree', 'a'],
+    ]) {
+      const text = await refused('sync', ...args);
+      assert.match(text, /^error: --out b and --tree a name different folders/);
+    }
+    assert.equal((await valuesOf('sync', ['--tree', 'a', '--out', './a'])).tree, './a');
+    assert.equal((await valuesOf('sync', ['--tree', 'a', '--tree', 'b'])).tree, 'b');
+  });
+});
+
 describe('--tree', () => {
   it('is the name of the folder in every command, and --out the same', async () => {
     for (const name of ['sync', 'check', 'outdated']) {
