@@ -30,7 +30,7 @@ describe('nearest', () => {
 
   it('takes two neighbours that changed places for one slip', () => {
     assert.equal(misspelled('snyc', ['sync', 'serve']), 'sync');
-    assert.equal(misspelled('crso', ['cors']), 'cors');
+    assert.equal(misspelled('cros', ['cors']), 'cors');
     assert.equal(misspelled('nysc', ['sync']), undefined);
   });
 
