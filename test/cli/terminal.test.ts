@@ -51,7 +51,7 @@ describe('sync in a real terminal', () => {
     await syncIn(scene, 80, '');
     scene.push('a', '1.0.0', undefined, 'other bytes');
     const output = stripVTControlCharacters(await syncIn(scene, 80, '--update'));
-    assert.match(output, /updated a 1\.0\.0:\s+sha256:[0-9a-f]{64} →\s+sha256:[0-9a-f]{64}\n/);
+    assert.match(output, /updated {2}a 1\.0\.0:\s+sha256:[0-9a-f]{64} →\s+sha256:[0-9a-f]{64}\n/);
   });
 
   it('prints plain lines for a dumb terminal, and for readers who ask for them', options, async t => {
