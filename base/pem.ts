@@ -9,6 +9,8 @@ export interface PemBlock {
   readonly text: string | undefined;
   /** Of its begin marker, from 1. */
   readonly line: number;
+  /** True if both markers begin a line: OpenSSL, and so Node.js itself, reads no other blocks. */
+  readonly isTidy: boolean;
 }
 
 /** Returns the blocks of a text, also of files that were joined without a line break: OpenSSL reads only the first of those. */
@@ -21,10 +23,16 @@ export function pemBlocks(text: string): PemBlock[] {
     const next = text.indexOf(BEGIN, begin + BEGIN.length);
     const whole = text.slice(begin, next < 0 ? undefined : next);
     const label = whole.slice(BEGIN.length, whole.indexOf(DASHES, BEGIN.length));
-    if (label.length <= LONGEST_LABEL) blocks.push({ label, line, text: tidyBlock(whole, label) });
+    const isTidy = /^$|\n/.test(text.charAt(begin - 1)) && whole.includes(`\n${DASHES}END ${label}${DASHES}`);
+    if (label.length <= LONGEST_LABEL) blocks.push({ label, line, isTidy, text: tidyBlock(whole, label) });
     begin = next;
   }
   return blocks;
+}
+
+/** Returns true for binary certificates and keys: a SEQUENCE with its length (ITU-T X.690). */
+export function isDer(bytes: Buffer): boolean {
+  return bytes[0] === 0x30 && bytes[1] !== 0;
 }
 
 /** Returns whether a block is a certificate, by the labels that OpenSSL reads. */

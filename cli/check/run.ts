@@ -16,7 +16,7 @@ import { wantsColor } from '../render/colors.ts';
 import { startCounter } from '../render/counter.ts';
 import { listed } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';
-import { print, printError, printJson } from '../render/print.ts';
+import { print, printError, printJson, warningPrinter } from '../render/print.ts';
 import { renderRefusal } from '../render/refusal.ts';
 import type { CiReport } from '../report/ciReport.ts';
 
@@ -60,12 +60,18 @@ async function checkFrom(run: CheckRun, from: OpenBundle | undefined): Promise<n
   };
   const openRegistry = openerOf(manifest, { ...registryOptions, headsOnly: true }, registry, from?.layout);
   const counter = startCounter('checking', 'versions', { quiet: flags.quiet });
+  const events: SyncEvent[] = [];
   const onEvent = (event: SyncEvent): void => {
     if (event.type === 'answered') counter.count(event.done, event.versions);
+    else events.push(event);
+  };
+  const stop = (): void => {
+    counter.stop();
+    events.splice(0).forEach(warningPrinter());
   };
   const session = new Session({ openRegistry, signal, onEvent });
   try {
-    const checked = await (flags.lockOnly ? checkLockfile : check)(job, session).finally(counter.stop);
+    const checked = await (flags.lockOnly ? checkLockfile : check)(job, session).finally(stop);
     const { findings, problems, hasLockfile, agrees } = checked;
     const { versions: chosen, aliases } = job.selection;
     const looked = flags.lockOnly ? chosen : [...chosen, ...aliases];

@@ -9,7 +9,7 @@ import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT } from '../exit.ts';
 import type { DoctorFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
-import { print, printJson } from '../render/print.ts';
+import { print, printJson, warningPrinter } from '../render/print.ts';
 import { type EngineFinding, renderDiagnosis } from './text.ts';
 
 export interface DoctorRun {
@@ -40,7 +40,8 @@ export interface DoctorReport extends Diagnosis {
 export async function examine({ ref, flags, registryOptions, signal }: DoctorRun): Promise<DoctorReport> {
   const { targets, own } = ref === undefined ? await targetsOfManifest(flags) : targetOf(ref);
   const engine = flags.engine === 'oras' ? await findOras(registryOptions, signal) : undefined;
-  const diagnosis = await diagnose(targets, { credentialsFor: [own], ...registryOptions }, signal);
+  const options = { credentialsFor: [own], onEvent: warningPrinter(), ...registryOptions };
+  const diagnosis = await diagnose(targets, options, signal);
   const good =
     engine?.status !== 'failed' && diagnosis.targets.every(({ steps }) => steps.every(it => it.status !== 'failed'));
   return { schemaVersion: 1, good, ...(engine === undefined ? {} : { engine }), ...diagnosis };

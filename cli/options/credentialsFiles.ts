@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { isUtf16 } from '../../base/utf16.ts';
 import { brokenDefaultFiles, readCredentialsFile } from '../../registry/credentials/credentialsSource.ts';
 import { RegistryCredentials } from '../../registry/errors.ts';
 import { OptionInvalid } from './errors.ts';
@@ -30,7 +31,8 @@ export async function warningsOfUsualFiles(
   const broken = await brokenDefaultFiles(env, withFiles);
   return Promise.all(
     broken.map(
-      async ({ message, subject = '' }) => `warning: ${message}${await positionOfFault(subject)}; it is ignored`,
+      async ({ message, subject = '', hint }) =>
+        `warning: ${message}${await positionOfFault(subject)}; it is ignored. ${hint}`,
     ),
   );
 }
@@ -38,7 +40,7 @@ export async function warningsOfUsualFiles(
 /** Returns `: line 3, column 5`, where the JSON is broken, and nothing of the text, which holds passwords. */
 async function positionOfFault(file: string): Promise<string> {
   const text = (await readFile(file, 'utf8').catch(() => '')).replace(/^\ufeff/, '');
-  if (text.trim() === '' || isJson(text)) return '';
+  if (text.trim() === '' || isUtf16(Buffer.from(text)) || isJson(text)) return '';
   const { parseStrictJson } = await import('../../mirror/json/strictJson.ts');
   const [first] = parseStrictJson(text).problems;
   return first?.line === undefined ? '' : `: line ${first.line}, column ${first.column}`;

@@ -15,7 +15,7 @@ import type { OutdatedFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { listed, renderFailures } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';
-import { print, printError, printJson } from '../render/print.ts';
+import { print, printError, printJson, warningPrinter } from '../render/print.ts';
 import type { CiReport } from '../report/ciReport.ts';
 
 export interface OutdatedRun {
@@ -30,7 +30,8 @@ export interface OutdatedRun {
 export async function runOutdated({ flags, registryOptions, signal, collect }: OutdatedRun): Promise<number> {
   const { tree, lock, registry, concurrency, pre = false } = flags;
   const manifest = await readPluginManifest(flags.manifest);
-  const session = new Session({ openRegistry: openerOf(manifest, registryOptions, registry), signal });
+  const openRegistry = openerOf(manifest, registryOptions, registry);
+  const session = new Session({ openRegistry, signal, onEvent: warningPrinter() });
   try {
     const job = jobToInspect(manifest, { dir: tree, lock, registry, concurrency });
     const rows = await findOutdated(job, pre, session);

@@ -1,6 +1,7 @@
 import process from 'node:process';
 import type { WriteStream } from 'node:tty';
-import { printableJson, printableJsonText, printableLines } from '../../base/printable.ts';
+import { printable, printableJson, printableJsonText, printableLines } from '../../base/printable.ts';
+import type { RegistryEvent } from '../../registry/registry.ts';
 import { wantsColor } from './colors.ts';
 
 // All output of the command line goes through these functions. They keep line breaks and colours; text from outside has to
@@ -33,4 +34,22 @@ export function printJson(value: unknown): void {
 /** Prints a JSON document on stdout as it is laid out. */
 export function printJsonText(text: string): void {
   process.stdout.write(printableJsonText(text));
+}
+
+/** Returns a listener that prints each warning of a registry once, on stderr. */
+export function warningPrinter(): (event: { readonly type: string }) => void {
+  const printed = new Set<string>();
+  return event => {
+    if (!isWarning(event)) return;
+    const line = printable(`warning: ${event.subject}: ${event.message}`);
+    if (printed.has(line)) return;
+    printed.add(line);
+    printError(`${line}\n`);
+  };
+}
+
+type Warning = Extract<RegistryEvent, { type: 'warning' }>;
+
+function isWarning(event: { readonly type: string }): event is Warning {
+  return event.type === 'warning';
 }

@@ -1,5 +1,5 @@
-import { lstat, readFile, realpath } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { access, constants, lstat, readFile, realpath } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import * as v from 'valibot';
 import { type Digest, parseReference } from '../../registry/reference.ts';
@@ -112,6 +112,15 @@ function asWritten(text: string): Lockfile | undefined {
     return isFit && formatLockfile({ entries }) === text ? { entries: sortEntries(entries) } : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** Looks whether the lockfile's folder can be written. @throws LockUnwritable */
+export async function requireWritable(path: string): Promise<void> {
+  try {
+    await access(dirname(await realpath(path).catch(() => path)), constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new LockUnwritable(path, error instanceof Error ? error.message : String(error), error);
   }
 }
 

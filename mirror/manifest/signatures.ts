@@ -2,6 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import type { Node } from 'jsonc-parser';
 import { globMatcher, SelectionInvalid } from '../../base/globs.ts';
+import { opensslWords } from '../../base/openssl.ts';
 import { formatPath, type Path, quoted } from '../json/problem.ts';
 import { itemsOf, memberOf, membersOf } from '../json/strictJson.ts';
 import { type KeylessPolicy, type PolicyFile, pemBlocksOf, type SignaturePolicy } from '../signatures/policy.ts';
@@ -177,6 +178,12 @@ function keyFault(text: string): Fault | undefined {
 
 function blockFault(text: string): Fault | undefined {
   const hint = 'cosign generate-key-pair writes it as cosign.pub.';
+  if (/-\0-/.test(text))
+    return {
+      found: 'a file in UTF-16',
+      expected: publicKeys,
+      hint: 'Save it as UTF-8; in PowerShell with: Set-Content -Encoding ascii.',
+    };
   const label = /-----BEGIN ([A-Z ]+)-----/.exec(text)?.[1];
   if (label !== undefined && /PRIVATE/.test(label))
     return { found: `a private key ("${label}")`, expected: publicKeys, hint: `Keep it secret. ${hint}` };
@@ -191,8 +198,7 @@ function blockFault(text: string): Fault | undefined {
     const what = [type, namedCurve, modulusLength > 0 ? `${modulusLength} bits` : ''].filter(Boolean).join(', ');
     return { found: `a key of another kind: ${what}`, expected: publicKeys };
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return { found: `PEM that cannot be read: ${reason}`, expected: publicKeys, hint };
+    return { found: `PEM that cannot be read: ${opensslWords(error)}`, expected: publicKeys, hint };
   }
 }
 

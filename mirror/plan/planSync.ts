@@ -3,7 +3,9 @@ import pMap from 'p-map';
 import { TreeDiskFull } from '../../tree/errors.ts';
 import { requireSpace } from '../../tree/freeSpace.ts';
 import { foreignRootFiles } from '../../tree/publish/ownership.ts';
+import { LockUnwritable } from '../lockfile/errors.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
+import { requireWritable } from '../lockfile/lockfile.ts';
 import { type KnownVersion, untrueLockfile } from '../lockfile/untrue.ts';
 import { versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
@@ -53,6 +55,7 @@ export async function planSync(
   const problems = [
     ...(await foreignRootFiles(treeDir)),
     ...(await lackOfSpace(treeDir, bytesToWrite(versions))),
+    ...(await lackOfLockfile(lockfile, versions)),
     ...(catalog.error === undefined ? [] : [catalog.error]),
     ...catalog.problems,
     ...(untrue === undefined ? [] : [untrue]),
@@ -67,6 +70,21 @@ export async function lackOfSpace(treeDir: string, bytes: number): Promise<TreeD
     return [];
   } catch (error) {
     if (error instanceof TreeDiskFull) return [error];
+    throw error;
+  }
+}
+
+/** The refusal of a lockfile that this run will change and cannot write; empty if there is none. */
+async function lackOfLockfile(lockfile: LockedVersions, versions: readonly VersionStep[]): Promise<LockUnwritable[]> {
+  const changes = versions.some(
+    step => step.action === 'fetch' && lockfile.before(step.wanted)?.digest !== step.digest,
+  );
+  if (!lockfile.used || lockfile.frozen || !changes) return [];
+  try {
+    await requireWritable(lockfile.path);
+    return [];
+  } catch (error) {
+    if (error instanceof LockUnwritable) return [error];
     throw error;
   }
 }

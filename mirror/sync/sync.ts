@@ -1,6 +1,7 @@
 import type { Refusal } from '../../base/refusal.ts';
 import { TreeDiskFull, TreeLockLost, TreeNotWritable } from '../../tree/errors.ts';
 import { openPublishing, type Publishing } from '../../tree/publish/openPublisher.ts';
+import { LockUnwritable } from '../lockfile/errors.ts';
 import { readLockedVersions, rereadLockedVersions } from '../lockfile/lockedVersions.ts';
 import { type SyncJob, viewTree } from '../plan/job.ts';
 import type { SyncPlan } from '../plan/plan.ts';
@@ -19,7 +20,7 @@ export { jobToInspect, requireNamed, selectVersions } from '../plan/selection.ts
  * Mirrors what a job asks for: plans under the tree's writer lock, carries the plan out, and writes the lockfile from the
  * report before the writer lock is given back, so that no other run sees the tree and its lockfile disagree.
  * @throws FrozenLockMissing, FrozenLockDiffers, the lockfile's own refusals, and what concerns the run as a whole: a tree
- * that another run holds or that cannot be written, a disk that is too small
+ * that another run holds or that cannot be written, a disk that is too small, a lockfile that would change and cannot
  */
 export async function sync(job: SyncJob, session: Session): Promise<SyncReport> {
   const started = performance.now();
@@ -47,8 +48,8 @@ async function run(job: SyncJob, session: Session): Promise<SyncReport> {
       return undefined;
     });
     if (plan === undefined) return nothingDone(publishing.treeDir, session);
-    const full = plan.problems.find(problem => problem instanceof TreeDiskFull);
-    if (full !== undefined) throw full;
+    const fatal = plan.problems.find(it => it instanceof TreeDiskFull || it instanceof LockUnwritable);
+    if (fatal !== undefined) throw fatal;
     if (job.bundle !== undefined) {
       const { findLacks } = await import('../publish/preflight.ts');
       const lacks = await findLacks(plan, job.bundle, session);

@@ -96,19 +96,45 @@ export function isNamespaceOf(key: string, host: string): boolean {
 }
 
 /**
- * Returns the keys that were meant for a host, or may have been, and that fit no repository of it: with a wildcard, which only
- * Kubernetes knows, or a URL with a path.
+ * Returns the keys that were meant for a host, or may have been, and that fit no repository of any host: with a wildcard, which
+ * only Kubernetes knows, a URL with a path, a user name, or spaces around it.
  */
 export function unusableKeys(map: ReadonlyMap<string, unknown>, host: string): string[] {
   return [...map.keys()].filter(key => {
-    const [name = '', ...path] = key
-      .toLowerCase()
-      .replace(/^https?:\/\//, '')
-      .split('/');
+    const { name, path, isStrange } = partsOf(key);
+    if (name === '*') return true;
     if (name.includes('*')) return matchesWildcard(name, host.toLowerCase());
-    const isPath = hostOfKey(key).includes('/');
-    return name === host.toLowerCase() && isPath && (/^https?:/i.test(key) || path.some(part => /^$|[*]/.test(part)));
+    if (name !== host.toLowerCase()) return false;
+    const isPath = hostOfKey(key.trim()).includes('/');
+    return isStrange || (isPath && (/^https?:/i.test(key) || path.some(part => /^$|[*]/.test(part))));
   });
+}
+
+/** Returns the keys for the same host with another port, or with a port where the registry has none: each is another registry. */
+export function keysOfOtherPorts(map: ReadonlyMap<string, unknown>, host: string): string[] {
+  const withoutPort = (name: string): string => name.replace(/:\d+$/, '');
+  return [...map.keys()].filter(key => {
+    const { name } = partsOf(key);
+    return name !== host.toLowerCase() && withoutPort(name) === withoutPort(host.toLowerCase());
+  });
+}
+
+interface KeyParts {
+  /** In lower case. */
+  readonly name: string;
+  readonly path: readonly string[];
+  /** True if the key has spaces around it or a user name. */
+  readonly isStrange: boolean;
+}
+
+function partsOf(key: string): KeyParts {
+  const bare = key
+    .trim()
+    .toLowerCase()
+    .replace(/^https?:\/\//, '');
+  const withoutUser = bare.replace(/^[^/@]*@/, '');
+  const [name = '', ...path] = withoutUser.split('/');
+  return { name, path, isStrange: key !== key.trim() || withoutUser !== bare };
 }
 
 /** `*` stands for any text within one part of the name. */

@@ -12,6 +12,7 @@ import {
   decodeCredentialsFile,
   isNamespaceOf,
   keysFor,
+  keysOfOtherPorts,
   lookUp,
   parseCredentialsFile,
   unusableKeys,
@@ -57,14 +58,20 @@ export class CredentialsSource {
     return this.#failures.get(host);
   }
 
-  /** Returns a hint that names keys of files for other repositories of this host; empty if there are none. */
+  /** Returns a hint that names keys of files that do not fit this host and repository, but may be meant for them; empty if there are none. */
   async hintFor(host: string, repository: string): Promise<string> {
     for (const { path, auths } of (await this.#files) ?? []) {
-      // A warning names the keys that fit no repository.
-      const excluded = [...keysFor(host, repository), ...unusableKeys(auths, host)];
-      const others = [...auths.keys()].filter(key => isNamespaceOf(key, host) && !excluded.includes(key));
+      const unusable = unusableKeys(auths, host);
+      const [first] = unusable;
+      if (first !== undefined)
+        return ` The key "${first}" of "auths" in ${path} fits no registry: write it as "${host}".`;
+      const fitting = keysFor(host, repository);
+      const others = [...auths.keys()].filter(key => isNamespaceOf(key, host) && !fitting.includes(key));
       if (others.length > 0)
         return ` ${path} has credentials only for ${others.slice(0, 3).join(', ')}, which do not fit ${repository}.`;
+      const ports = keysOfOtherPorts(auths, host);
+      if (ports.length > 0)
+        return ` ${path} has credentials only for ${ports.slice(0, 3).join(', ')}, which is not ${host}: the port is a part of the key.`;
     }
     return '';
   }

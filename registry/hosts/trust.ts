@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import tls from 'node:tls';
+import { opensslWords } from '../../base/openssl.ts';
 import { RegistryOptionsInvalid } from '../errors.ts';
 import type { RegistryOptions } from '../registry.ts';
 import { includesHost } from './hosts.ts';
@@ -22,7 +23,7 @@ export class Trust {
   readonly #options: TrustOptions;
   readonly #settings = new Map<string, Promise<TlsSettings>>();
   #shared: Promise<tls.SecureContext> | undefined;
-  #isExtraChecked = false;
+  #extraRead: Promise<readonly string[]> | undefined;
 
   constructor(options: TrustOptions) {
     if ((options.certFile === undefined) !== (options.keyFile === undefined))
@@ -61,12 +62,13 @@ export class Trust {
       certFile === undefined || keyFile === undefined
         ? (ownPair ?? [])
         : [(await readCertificates(certFile)).join(''), await readPrivateKey(keyFile)];
-    await this.#checkExtra();
-    const ca = authorities.length === 0 ? undefined : [...(await systemRoots(this.#options.env)), ...authorities];
+    const extra = await this.#extra();
+    const isOwn = authorities.length > 0 || extra.length > 0;
+    const ca = isOwn ? [...(await systemRoots(this.#options.env)), ...authorities, ...extra] : undefined;
     try {
       return tls.createSecureContext({ ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) });
     } catch (error) {
-      throw new RegistryOptionsInvalid(`The certificates for ${subject} cannot be used: ${(error as Error).message}`, {
+      throw new RegistryOptionsInvalid(`The certificates for ${subject} cannot be used: ${opensslWords(error)}`, {
         subject,
         expected: 'PEM certificates, and the unencrypted key that belongs to the client certificate',
         hint: "Check the CA file, the client certificate and its key, and docker's certs.d folder.",
@@ -75,15 +77,33 @@ export class Trust {
     }
   }
 
-  /** Node itself reads NODE_EXTRA_CA_CERTS up to the first damaged certificate, and of a DER file nothing, without a word. */
-  async #checkExtra(): Promise<void> {
-    if (this.#isExtraChecked) return;
-    this.#isExtraChecked = true;
-    await extraAuthorities(this.#options.env).catch((error: unknown) => {
+  /**
+   * Returns the certificates of NODE_EXTRA_CA_CERTS if Node itself does not read them: it reads no markers within a line, and
+   * nothing after a damaged certificate. Warns of such files, which other programs on Node do not read either.
+   */
+  #extra(): Promise<readonly string[]> {
+    this.#extraRead ??= this.#readExtra();
+    return this.#extraRead;
+  }
+
+  async #readExtra(): Promise<readonly string[]> {
+    const { env, onEvent } = this.#options;
+    const warn = (message: string): void => onEvent?.({ type: 'warning', subject: 'NODE_EXTRA_CA_CERTS', message });
+    let untidy: string | undefined;
+    try {
+      const certificates = await extraAuthorities(env, which => (untidy = which));
+      if (untidy === undefined) return [];
+      warn(
+        `in ${env?.NODE_EXTRA_CA_CERTS}, a marker of ${untidy}, is not at the beginning of a line: plugin-mirror reads the file, other programs on Node.js do not. Put a line break before each -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----.`,
+      );
+      return certificates;
+    } catch (error) {
       if (!(error instanceof RegistryOptionsInvalid)) throw error;
-      const message = `${error.message} (${error.found ?? ''}); Node.js uses at most what is before it. ${error.hint}`;
-      this.#options.onEvent?.({ type: 'warning', subject: 'NODE_EXTRA_CA_CERTS', message });
-    });
+      const { message, found = '', hint } = error;
+      const used = message.includes('damaged') ? 'Node.js uses at most what is before it' : 'no authority is added';
+      warn(`${message}${message.endsWith(found) ? '' : ` (${found})`}; ${used}. ${hint}`);
+      return [];
+    }
   }
 }
 
@@ -95,9 +115,12 @@ export async function systemRoots(env: RegistryOptions['env']): Promise<readonly
 }
 
 /** Returns the certificates of NODE_EXTRA_CA_CERTS. @throws RegistryOptionsInvalid */
-export async function extraAuthorities(env: RegistryOptions['env'] = {}): Promise<readonly string[]> {
+export async function extraAuthorities(
+  env: RegistryOptions['env'] = {},
+  onUntidy?: (which: string) => void,
+): Promise<readonly string[]> {
   const { NODE_EXTRA_CA_CERTS: path } = env;
-  return path === undefined || path === '' ? [] : readCertificates(path);
+  return path === undefined || path === '' ? [] : readCertificates(path, onUntidy);
 }
 
 export type Pair = readonly [certificate: string, key: string];

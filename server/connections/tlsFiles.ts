@@ -1,7 +1,9 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
-import { isCertificate, pemBlocks } from '../../base/pem.ts';
+import { opensslWords } from '../../base/openssl.ts';
+import { isCertificate, isDer, pemBlocks } from '../../base/pem.ts';
+import { isUtf16 } from '../../base/utf16.ts';
 import { ServerTlsUnusable } from '../errors.ts';
 import type { TlsFilesSettings } from '../options.ts';
 
@@ -13,10 +15,13 @@ export interface TlsMaterial {
 
 /** @throws ServerTlsUnusable */
 export async function readTlsFiles({ certFile, keyFile, clientCaFile }: TlsFilesSettings): Promise<TlsMaterial> {
-  const read = (path: string): Promise<string> =>
-    readFile(path, 'utf8').catch(cause => {
+  const read = async (path: string): Promise<string> => {
+    const bytes = await readFile(path).catch(cause => {
       throw tlsError(path, 'cannot be read', cause);
     });
+    if (isUtf16(bytes) && !isDer(bytes)) throw tlsError(path, 'is not a PEM file: save it as ASCII or UTF-8', 'UTF-16');
+    return bytes.toString('utf8');
+  };
   const readCertificates = async (path: string): Promise<string> => certificatesIn(path, await read(path));
   const [cert, key, ca] = await Promise.all([
     readCertificates(certFile),
@@ -69,7 +74,7 @@ function tlsError(path: string, problem: string, cause: unknown): ServerTlsUnusa
   return new ServerTlsUnusable(`${path} ${problem}`, {
     subject: path,
     expected: 'PEM files: a certificate, its key and, if clients need certificates, their authorities',
-    found: cause instanceof Error ? cause.message : String(cause),
+    found: opensslWords(cause),
     hint: 'Check --tls-cert, --tls-key and --tls-client-ca, and that this user may read the files.',
     cause,
   });

@@ -52,7 +52,17 @@ test('a broken credentials file of docker is reported and ignored', async t => {
   await scene.write('docker/config.json', unclosed);
   const warnings = await warningsOfUsualFiles({ DOCKER_CONFIG: scene.path('docker'), HOME: scene.path('nowhere') });
   const file = scene.path('docker/config.json');
-  assert.deepEqual(warnings, [`warning: The credentials file ${file} is not a JSON object${place}; it is ignored`]);
+  const fix = `Fix ${file}, or name a file with --registry-config.`;
+  assert.deepEqual(warnings, [
+    `warning: The credentials file ${file} is not a JSON object${place}; it is ignored. ${fix}`,
+  ]);
+  await writeFile(file, Buffer.from('\ufeff{"auths":{}}', 'utf16le'));
+  const [wide = '', ...more] = await warningsOfUsualFiles({
+    DOCKER_CONFIG: scene.path('docker'),
+    HOME: scene.path('nowhere'),
+  });
+  assert.deepEqual(more, []);
+  assert.match(wide, /is not UTF-8: it looks like UTF-16; it is ignored\. Save it as UTF-8/);
 });
 
 test('a broken file of --registry-config ends sync in 2 before any request; that of docker only causes a warning', async t => {

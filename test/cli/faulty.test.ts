@@ -165,19 +165,49 @@ describe('a run without write permission', asOtherUser, () => {
     await chmod(scene.path('plugins'), 0o755);
   });
 
-  it('reports a lock that cannot be written after the plugins are published', async t => {
+  it('refuses a lock that cannot be written before the first download', async t => {
+    if (uid === undefined) return t.skip('needs another user');
     const scene = await openScene(t);
     scene.push('a', '1');
     await scene.list({ a: '1' });
     await mkdir(scene.path('plugins'));
     await handOver(scene, 'plugins');
-    const ran = await scene.run(['sync', '--format', 'json'], uid === undefined ? {} : { uid });
+    const refused = await scene.run(['sync', '--format', 'json'], { uid });
+    assert.equal(refused.code, 1, refused.stderr);
+    assert.match(refused.stderr, /LOCK_UNWRITABLE[\s\S]*(?:--no-lock|--frozen|writable)/);
+    assert.equal(scene.registry.count('blob'), 0);
+  });
+
+  it('reports a lock that cannot be written any more after the plugins are published', slow, async t => {
     if (uid === undefined) return t.skip('needs another user');
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    await mkdir(scene.path('plugins'));
+    await handOver(scene, 'plugins');
+    const preview = await scene.run(['sync', '--dry-run'], { uid });
+    assert.match(preview.stdout + preview.stderr, /LOCK_UNWRITABLE/);
+    await chmod(scene.path(), 0o777);
+    let release = (): void => undefined;
+    const held = new Promise<void>(resolve => {
+      release = resolve;
+    });
+    scene.registry.script({ kind: 'blob', first: 1, fault: heldBack(held) });
+    const running = scene.start(['sync', '--format', 'json'], { uid });
+    while (scene.registry.count('blob') === 0) await sleep(10);
+    await chmod(scene.path(), 0o755);
+    release();
+    const ran = await running.ended;
     assert.equal(ran.code, 1, ran.stderr);
     const { plugins, errors } = parsed<{ plugins: { status: string }[]; errors: ErrorJson[] }>(ran);
     assert.deepEqual([plugins[0]?.status, errors[0]?.code], ['fetched', 'LOCK_UNWRITABLE']);
     assert.match(ran.stderr, /LOCK_UNWRITABLE/);
-    assert.match(ran.stderr, /--no-lock|--frozen|writable/);
+    // What is locked already needs no new lockfile.
+    await chmod(scene.path(), 0o777);
+    assert.equal((await scene.run(['sync'], { uid })).code, 0);
+    await chmod(scene.path(), 0o755);
+    await rm(scene.path('plugins/a'), { recursive: true });
+    assert.equal((await scene.run(['sync'], { uid })).code, 0);
   });
 
   it('does not fail if the cache cannot be written', async t => {

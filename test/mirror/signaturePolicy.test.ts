@@ -33,6 +33,7 @@ before(async () => {
   await writeFile(join(folder, 'private.pem'), String(keys.p256?.export({ type: 'pkcs8', format: 'pem' })));
   await writeFile(join(folder, 'garbage.pub'), '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n');
   await writeFile(join(folder, 'not.pub'), '\0asm');
+  await writeFile(join(folder, 'wide.pub'), Buffer.from(`\ufeff${publicPem(keys.p256 as KeyObject)}`, 'utf16le'));
   await writeFile(join(folder, 'large.pub'), Buffer.alloc(70_000, 'a'));
   await mkdir(join(folder, 'folder'));
   await writeFile(join(folder, 'root.json'), JSON.stringify(new FakeSigstore().trustedRoot()));
@@ -176,7 +177,8 @@ describe('signatures in a manifest', () => {
     ['a large file', { key: './large.pub' }, 'signatures.key', /70000 bytes/],
     ['no PEM', { key: './not.pub' }, 'signatures.key', /not PEM/],
     ['a private key', { key: './private.pem' }, 'signatures.key', /private key.*secret/s],
-    ['garbage in PEM', { key: './garbage.pub' }, 'signatures.key', /cannot be read/],
+    ['UTF-16', { key: './wide.pub' }, 'signatures.key', /UTF-16.*ascii/s],
+    ['garbage in PEM', { key: './garbage.pub' }, 'signatures.key', /cannot be read: its content is cut off/],
     ['garbage after a key', { key: './second.pub' }, 'signatures.key', /cannot be read.*block 2 of the file/s],
     ['a second key that is cut off', { key: './cut.pub' }, 'signatures.key', /cannot be read.*block 2 of the file/s],
     ['a short RSA key', { key: './short.pub' }, 'signatures.key', /1024 bits/],

@@ -199,6 +199,13 @@ test('keys that fit no registry are reported once, those of other namespaces onl
   for (const [key, reported] of [
     ['*', true],
     ['h*', true],
+    [' h', true],
+    ['h ', true],
+    ['me@h', true],
+    ['https://me@h', true],
+    [' other', false],
+    ['me@other', false],
+    ['h:5000', false],
     ['https://h/team/', true],
     ['http://h/v2/team', true],
     ['h/team/*', true],
@@ -218,7 +225,32 @@ test('keys that fit no registry are reported once, those of other namespaces onl
   assert.equal(await source.hintFor('h', 'team/a'), '');
   const reported = new CredentialsSource({ registryConfig: await write('keys.json', { auths: { 'h/team/': login } }) });
   await reported.find('h', 'elsewhere/a', SIGNAL);
-  assert.equal(await reported.hintFor('h', 'elsewhere/a'), '');
+  assert.match(
+    await reported.hintFor('h', 'elsewhere/a'),
+    /The key "h\/team\/" of "auths" in .*keys\.json fits no registry/,
+  );
+  // The failure of a host names the keys that may be meant for it.
+  for (const [key, host, words] of [
+    ['*', 'registry.example:5000', /The key "\*" of "auths".* fits no registry: write it as "registry\.example:5000"/],
+    [' registry.example', 'registry.example', /The key " registry\.example"/],
+    ['me@registry.example:5000', 'registry.example:5000', /The key "me@registry/],
+    [
+      'registry.example',
+      'registry.example:5000',
+      /only for registry\.example, which is not registry\.example:5000: the port/,
+    ],
+    [
+      'registry.example:443',
+      'registry.example',
+      /only for registry\.example:443, which is not registry\.example: the port/,
+    ],
+    ['registry.example:5000/team', 'registry.example', /the port is a part of the key/],
+    ['other.example', 'registry.example', /^$/],
+  ] as const) {
+    const misfit = new CredentialsSource({ registryConfig: await write('keys.json', { auths: { [key]: login } }) });
+    assert.equal(await misfit.find(host, 'a', SIGNAL), undefined, key);
+    assert.match(await misfit.hintFor(host, 'a'), words, key);
+  }
 });
 
 test('options go before files, and only for the hosts that they are for', async () => {

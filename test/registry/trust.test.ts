@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createPrivateKey } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +12,8 @@ import {
 } from '../../registry/builtin/faults/tlsErrors.ts';
 import { diagnose } from '../../registry/doctor/diagnose.ts';
 import { RegistryOptionsInvalid, RegistryRefusal, RegistryTls } from '../../registry/errors.ts';
-import { readCertificates } from '../../registry/hosts/pem.ts';
+import { readCertificates, readPrivateKey } from '../../registry/hosts/pem.ts';
+import type { RegistryEvent } from '../../registry/registry.ts';
 import { CertificateAuthority, type KeyAndCertificate } from '../support/certificates.ts';
 import { openEngine, SIGNAL, setUp } from './engineBench.ts';
 
@@ -161,8 +163,8 @@ test('a bundle is read certificate by certificate, however it was put together',
 test('a damaged certificate of a bundle is named by file, number and line', async () => {
   const lines = other.cert.split('\n').length;
   for (const [text, which, found] of [
-    [other.cert + damaged(root.cert), `certificate 2 of 2, which begins at line ${lines}`, /not a certificate/],
-    [damaged(root.cert) + other.cert, 'certificate 1 of 2, which begins at line 1', /not a certificate/],
+    [other.cert + damaged(root.cert), `certificate 2 of 2, which begins at line ${lines}`, /cut off|damaged/],
+    [damaged(root.cert) + other.cert, 'certificate 1 of 2, which begins at line 1', /cut off|damaged/],
     [root.cert.replace(/-----END.*/s, '') + other.cert, 'certificate 1 of 2, which begins at line 1', /missing/],
     [other.cert + root.cert.slice(0, 200), `certificate 2 of 2, which begins at line ${lines}`, /missing/],
   ] as const) {
@@ -207,6 +209,68 @@ test('a damaged NODE_EXTRA_CA_CERTS causes one warning and stops nothing', async
   const warnings = events.flatMap(event => (event.type === 'warning' ? [`${event.subject}: ${event.message}`] : []));
   assert.equal(warnings.length, 1);
   assert.match(warnings[0] ?? '', /^NODE_EXTRA_CA_CERTS: .*extra\.pem.*certificate 2 of 2/);
+});
+
+test('NODE_EXTRA_CA_CERTS with markers within a line is used, with a warning that names the certificate', async context => {
+  const line = other.cert.split('\n').length - 1;
+  for (const [text, which] of [
+    [other.cert.trimEnd() + root.cert, `certificate 2 of 2, which begins at line ${line},`],
+    [`\ufeff${root.cert}`, 'certificate 1 of 1, which begins at line 1,'],
+    [root.cert.replace('\n-----END', '-----END'), 'certificate 1 of 1, which begins at line 1,'],
+  ] as const) {
+    const { engine, events } = openEngine(context, { env: { NODE_EXTRA_CA_CERTS: await file(text, 'extra.pem') } });
+    const bench = await setUp(context, { tls: root.issue() });
+    assert.equal(await engine.resolve(bench.reference, SIGNAL), bench.image.digest);
+    const warnings = events.flatMap(event => (event.type === 'warning' ? [`${event.subject}: ${event.message}`] : []));
+    assert.equal(warnings.length, 1);
+    assert.ok(warnings[0]?.startsWith('NODE_EXTRA_CA_CERTS: ') && warnings[0].includes(which), warnings[0]);
+  }
+});
+
+test('a missing NODE_EXTRA_CA_CERTS causes a warning, in doctor as well', async context => {
+  const env = { NODE_EXTRA_CA_CERTS: join(folder, 'missing.pem') };
+  const bench = await setUp(context, { tls: root.issue() });
+  const caFile = await file(root.cert);
+  const events: RegistryEvent[] = [];
+  const onEvent = (event: RegistryEvent): unknown => events.push(event);
+  const { engine } = openEngine(context, { caFile, env, onEvent });
+  await engine.resolve(bench.reference, SIGNAL);
+  await diagnose([{ role: 'registry', registry: bench.registry.host }], { caFile, env, onEvent }, SIGNAL);
+  const messages = new Set(events.map(event => (event.type === 'warning' ? event.message : '')));
+  assert.deepEqual(messages.size, 1);
+  assert.match([...messages][0] ?? '', /missing\.pem cannot be read: ENOENT; no authority is added\./);
+});
+
+test('a key that cannot be used is named by what is wrong with it', async context => {
+  const { key, cert } = root.issue({ usage: 'client' });
+  const encrypted = createPrivateKey(key).export({
+    type: 'pkcs8',
+    format: 'pem',
+    cipher: 'aes-256-cbc',
+    passphrase: 'x',
+  });
+  for (const [content, found] of [
+    [Buffer.from(`\ufeff${key}`, 'utf16le'), 'UTF-16'],
+    [createPrivateKey(key).export({ type: 'pkcs8', format: 'der' }), 'DER'],
+    [cert, 'CERTIFICATE'],
+    ['', 'an empty file'],
+    [key.replace(/-----END.*/s, ''), 'no -----END PRIVATE KEY-----'],
+  ] as const)
+    await assert.rejects(readPrivateKey(await file(content, 'client.key')), { found });
+  const certFile = await file(cert, 'client.pem');
+  for (const [content, words] of [
+    [encrypted, /cannot be used: the key is encrypted with a passphrase$/],
+    [root.issue().key, /cannot be used: the key is that of another certificate$/],
+    [key.replace(/\n(?!-).{20}/, '\n'), /cannot be used: its content is cut off, damaged or of another kind$/],
+  ] as const) {
+    const { engine } = openEngine(context, { certFile, keyFile: await file(String(content), 'client.key') });
+    const reference = { registry: 'registry.invalid', repository: 'a/b', tag: '1' };
+    await assert.rejects(engine.resolve(reference, SIGNAL), (error: unknown) => {
+      assert.ok(error instanceof RegistryOptionsInvalid, String(error));
+      assert.match(error.message, words);
+      return true;
+    });
+  }
 });
 
 test('a client certificate is a certificate, and its key a key', async context => {

@@ -213,6 +213,8 @@ describe('TLS', () => {
       await writeFile(keyFile, unusable);
       await assert.rejects(serve(t, tree, { tls: { certFile, keyFile } }), { code: 'SERVER_TLS_UNUSABLE' });
     }
+    await writeFile(keyFile, Buffer.from(`\ufeff${key}`, 'utf16le'));
+    await assert.rejects(serve(t, tree, { tls: { certFile, keyFile } }), /UTF-8/);
     await writeFile(keyFile, key);
     for (const unusable of ['', 'no certificate']) {
       await writeFile(caFile, unusable);

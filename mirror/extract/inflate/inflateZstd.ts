@@ -170,8 +170,17 @@ async function largeWindow(): Promise<() => void> {
   return leave;
 }
 
+/** The largest window of the format is a little less; without a window, a header can declare up to 2^64 bytes. */
+const MOST_SHOWN_MIB = 4096 * 1024;
+
 function windowError(subject: string, label: string, windowBytes: number): LayerTooLarge {
-  const size = windowBytes >= 1024 * MIB ? `${round(windowBytes / 1024 / MIB)} GiB` : `${round(windowBytes / MIB)} MiB`;
+  const mebibytes = windowBytes / MIB;
+  const size =
+    mebibytes >= MOST_SHOWN_MIB
+      ? `more than ${MOST_SHOWN_MIB / 1024} GiB`
+      : mebibytes >= 1024
+        ? `${round(mebibytes / 1024)} GiB`
+        : `${round(mebibytes)} MiB`;
   return new LayerTooLarge(`${subject}: ${label} is zstd data that needs ${size} of memory (its window) to be read`, {
     subject,
     expected: 'a window of at most 128 MiB, the limit of the zstd command',
@@ -181,7 +190,7 @@ function windowError(subject: string, label: string, windowBytes: number): Layer
 }
 
 function round(value: number): string {
-  return value < 1e6 ? String(Math.round(value * 10) / 10) : value.toExponential(1);
+  return String(Math.round(value * 10) / 10);
 }
 
 function workError(subject: string, label: string): LayerHostile {
