@@ -53,7 +53,7 @@ async function show(registry: TestRegistry): Promise<void> {
   const manifest = pushSamples(registry);
   registry.script({ kind: 'blob', fault: drip({ bytes: 65_536, everyMs: 20 }) });
   await writeFile('manifest.json', `${JSON.stringify(manifest, null, 2)}\n`);
-  say(`An OCI registry runs at ${registry.host}. It holds sample plugins, each in another image form.\n`);
+  say(`An OCI registry runs at ${registry.host}.\nIt holds sample plugins, each in another image form.\n`);
 
   say('$ plugin-mirror sync');
   await run(['sync', '--manifest', 'manifest.json', '--out', 'plugins', '--no-frozen']);

@@ -138,20 +138,19 @@ export class SyncProgress {
     const phase = phaseOf(row);
     if (phase !== undefined) {
       const nameWidth = Math.min(MOST_NAME, Math.max(LEAST_NAME, width - phase.length - 1));
-      return fit(`${fit(key.replace('/', ' '), nameWidth).padEnd(nameWidth)} ${phase}`, width);
+      return fit(`${fitVersion(key, nameWidth).padEnd(nameWidth)} ${phase}`, width);
     }
     const seconds = (row.lastByteAt - row.since) / 1000;
     const air = width > USUAL_NAME + NUMBERS_WIDTH + SPEED_WIDTH + 2 * AIR ? AIR : 0;
     const numbers = `${formatBytes(row.receivedBytes)} / ${formatBytes(row.sizeBytes)}`.padStart(NUMBERS_WIDTH + air);
     const speed = (seconds > 0.2 ? `${formatBytes(row.receivedBytes / seconds)}/s` : '').padStart(SPEED_WIDTH + air);
-    const text = key.replace('/', ' ');
     const room = width - 1 - numbers.length - speed.length;
     if (room < LEAST_NAME) {
       const nameWidth = Math.max(0, width - 1 - numbers.length);
-      return fit(`${fit(text, nameWidth).padEnd(nameWidth)} ${numbers}`, width);
+      return fit(`${fitVersion(key, nameWidth).padEnd(nameWidth)} ${numbers}`, width);
     }
     const nameWidth = Math.min(MOST_NAME, Math.max(Math.min(USUAL_NAME, room), room - LEAST_BAR));
-    const name = fit(text, nameWidth).padEnd(nameWidth);
+    const name = fitVersion(key, nameWidth).padEnd(nameWidth);
     const bar = this.#bar(row.receivedBytes, row.sizeBytes, Math.min(MOST_BAR, room - nameWidth));
     return `${name} ${bar}${numbers}${speed}`;
   }
@@ -188,6 +187,20 @@ function isReceived({ receivedBytes, sizeBytes }: Row): boolean {
 function phaseOf(row: Row): string | undefined {
   if (isReceived(row)) return 'unpacking and hashing';
   return row.receivedBytes === 0 ? 'waiting' : undefined;
+}
+
+/** Returns `NAME VERSION`. Where that is too long, the middle of the name is left out, and the version is kept while it fits. */
+function fitVersion(key: string, width: number): string {
+  const slash = key.indexOf('/');
+  const [name, version] = [key.slice(0, slash), key.slice(slash + 1)];
+  const room = width - version.length - 1;
+  return room < LEAST_NAME ? fit(`${name} ${version}`, width) : `${fitMiddle(name, room)} ${version}`;
+}
+
+function fitMiddle(text: string, width: number): string {
+  if (text.length <= width) return text;
+  const end = Math.floor((width - 1) / 2);
+  return `${text.slice(0, width - 1 - end)}…${text.slice(text.length - end)}`;
 }
 
 function duration(seconds: number): string {

@@ -84,6 +84,8 @@ export function createPages(parts: PageParts): Pages {
     if (view === undefined) return site.sendUnavailable(request, response);
     const [, top = '', name, ...rest] = request.path.split('/');
     if (request.path === '/') await site.sendCatalog(request, response, view);
+    else if (top === 'catalog' && (name ?? '') === '' && rest.length === 0 && isBrowser(request))
+      sendToCatalog(response, name);
     else if (top === 'catalog' && name !== undefined && rest.length <= 1 && (rest[0] ?? '') === '') {
       if (!(await site.sendPlugin(request, response, view, name))) await site.sendNotFound(request, response, view);
     } else if (!(await site.sendListing(request, response, view))) await site.sendNotFound(request, response, view);
@@ -337,6 +339,12 @@ function sendLanguageChoice(request: Request, response: Response, search: URLSea
   });
   sendText(response, 303, `${request.path}\n`);
   return true;
+}
+
+/** People cut a plugin's name off its address; scripts that list get the explanation of a 404, and not a page. */
+function sendToCatalog(response: Response, afterSlash: string | undefined): void {
+  response.vary('Accept').set('Location', afterSlash === undefined ? './' : '../');
+  sendText(response, 302, 'The catalog is at the root of this server.\n');
 }
 
 /** The path below /plugins/ that a request is about. The page of a plugin is explained like its folder. */

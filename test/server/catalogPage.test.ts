@@ -135,6 +135,19 @@ test('a tree of 5,000 versions is shown in parts', slow, async t => {
   const last = cardsOf((await ask(port, '/?page=5')).body.toString());
   assert.equal(last.length, 20);
   assert.equal(last.at(-1), 'plugin-499');
+  const linksOf = (text: string) =>
+    [...(/<nav class="pages"[\s\S]*?<\/nav>/.exec(text)?.[0] ?? '').matchAll(/<a href="([^"]*)"[^>]*>([^<]*)/g)].map(
+      ([, href, label]) => `${label} ${href}`,
+    );
+  assert.deepEqual(linksOf(page), ['Next ./?page=2', 'Last ./?page=5']);
+  const third = (await ask(port, '/?q=plugin&page=3')).body.toString();
+  assert.deepEqual(linksOf(third), [
+    'First ./?q=plugin',
+    'Previous ./?q=plugin&amp;page=2',
+    'Next ./?q=plugin&amp;page=4',
+    'Last ./?q=plugin&amp;page=5',
+  ]);
+  assert.match(third, /<form method="get" action="\.\/"><input type="hidden" name="q" value="plugin">\n.*name="page"/);
   assert.deepEqual(cardsOf((await ask(port, '/?q=plugin-321')).body.toString()), ['plugin-321']);
   const rows = async (query: string) => {
     const text = (await ask(port, `/catalog/plugin-000/${query}`)).body.toString();
@@ -144,6 +157,11 @@ test('a tree of 5,000 versions is shown in parts', slow, async t => {
   const first = await rows('');
   assert.equal(first.length, 20);
   assert.equal(first[0], '1.0.4500');
+  const plugin = (await ask(port, '/catalog/plugin-000/?version=1.0.7&page=226')).body.toString();
+  assert.deepEqual(linksOf(plugin), [
+    'First ./?version=1.0.7#versions',
+    'Previous ./?version=1.0.7&amp;page=225#versions',
+  ]);
   assert.deepEqual(await rows('?page=226'), ['1.0.0']);
   assert.deepEqual(await rows('?page=9999'), ['1.0.0']);
 });

@@ -144,7 +144,20 @@ describe("a plugin's page", () => {
       (await ask(plain.port, '/catalog/key-auth?version=2.0.0')).headers.get('location'),
       './key-auth/?version=2.0.0',
     );
-    for (const path of ['/catalog/none/', '/catalog/', '/catalog/key-auth/x', '/catalog/key-auth/?version=9'])
+    for (const [path, location] of [
+      ['/catalog/', '../'],
+      ['/catalog', './'],
+    ] as const) {
+      const browser = await ask(plain.port, path, { headers: ['Accept: text/html'] });
+      assert.deepEqual([browser.status, browser.headers.get('location')], [302, location]);
+    }
+    for (const path of [
+      '/catalog/none/',
+      '/catalog',
+      '/catalog/',
+      '/catalog/key-auth/x',
+      '/catalog/key-auth/?version=9',
+    ])
       assert.equal((await ask(plain.port, path)).status, 404, path);
   });
 

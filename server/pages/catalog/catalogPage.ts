@@ -7,6 +7,7 @@ import { isLoopback } from '../site/address.ts';
 import { type DamagedVersions, damageTag } from '../site/damage.ts';
 import { type Html, html } from '../site/html.ts';
 import { copyButton, copyField, labelledField, type Reader } from '../site/layout.ts';
+import { pageLinks } from '../site/paging.ts';
 import { coverageOf, linesFor, type ReleaseCoverage, releaseNamed } from './coverage.ts';
 import type { PluginFacts } from './facts.ts';
 import {
@@ -108,7 +109,6 @@ function results(
   const page = Math.min(query.page, pages);
   const shown = selected.slice((page - 1) * CARDS_PER_PAGE, page * CARDS_PER_PAGE);
   const isComplete = pages === 1 && selected.length === facts.length;
-  const link = (number: number, text: string) => html`<a href="./${queryText({ ...query, page: number })}">${text}</a>`;
   const missing = release === undefined ? [] : coverageOf(view, release).missing;
   return html`<div id="found"${isComplete && html` data-complete`}>
 <p class="dim" id="count">${t('found', { count: selected.length })}${pages > 1 && ` · ${t('pageOf', { page, pages })}`}${
@@ -121,7 +121,7 @@ ${
 }
 ${selected.length === 0 && html`<p>${t('noMatch')}</p>`}
 <ul class="cards">${shown.map(each => card(reader, each, damaged.get(each.plugin.name), requested.get(each.plugin.name)))}</ul>
-${pages > 1 && html`<nav class="pages" aria-label="${t('pages')}">${page > 1 && link(page - 1, t('previous'))}${page < pages && link(page + 1, t('next'))}</nav>`}</div>`;
+${pageLinks(t, { page, pages, query: { q: query.q, category: query.category, higress: query.higress } })}</div>`;
 }
 
 function card(

@@ -11,6 +11,7 @@ import { type DamagedVersions, damageNote, damageTag } from '../site/damage.ts';
 import { day, type Html, html } from '../site/html.ts';
 import type { Language } from '../site/language.ts';
 import { copyButton, labelledField, type Reader } from '../site/layout.ts';
+import { pageLinks } from '../site/paging.ts';
 import type { Translate, WordKey } from '../site/words.ts';
 import type { VersionChanges } from './changes.ts';
 import { moduleUrl, ociReference, wasmPluginText } from './snippets.ts';
@@ -182,16 +183,7 @@ function versions(reader: Reader, { facts, version, changes, damaged, rows: show
 <td data-label="ABI">${each.abi ?? '–'}</td>
 <td class="about-col">${damaged?.has(each.version) === true && html`<p>${damageTag(t, new Map([[each.version, damaged.get(each.version) ?? []]]))}</p>`}${each === newest && signer !== undefined && html`<p><span class="tag good">${t('signed')}</span></p>`}${aliases.length > 0 && html`<p>${t('aliases', { versions: aliases.join(', ') })}</p>`}${!each.pinned && each.aliasOf === undefined && html`<p><span class="tag warn" title="${t('notPinnedHint')}">${t('notPinned')}</span></p>`}${change(t, changes.get(each))}</td></tr>`;
   });
-  return html`<section id="versions"><h2>${t('versions')}</h2><div class="scroll" tabindex="0" role="region" aria-label="${t('versions')}"><table class="stack"><thead><tr><th scope="col">${t('version')}</th><th scope="col" class="num">${t('size')}</th><th scope="col">sha256</th><th scope="col">${t('image')}</th><th scope="col">${t('created')}</th><th scope="col">ABI</th><th scope="col">${t('changes')}</th></tr></thead><tbody>${rows}</tbody></table></div>${pages > 1 && pageLinks(reader, { facts, version, page, pages })}</section>`;
-}
-
-function pageLinks(
-  { t }: Reader,
-  { facts, version, page, pages }: Pick<PluginContent, 'facts' | 'version' | 'page' | 'pages'>,
-): Html {
-  const chosen = version === facts.newest ? '' : `version=${encodeURIComponent(version.version)}&`;
-  const link = (number: number, text: string) => html`<a href="./?${chosen}page=${number}#versions">${text}</a>`;
-  return html`<nav class="pages" aria-label="${t('pages')}">${page > 1 && link(page - 1, t('previous'))}<span class="dim">${t('pageOf', { page, pages })}</span>${page < pages && link(page + 1, t('next'))}</nav>`;
+  return html`<section id="versions"><h2>${t('versions')}</h2><div class="scroll" tabindex="0" role="region" aria-label="${t('versions')}"><table class="stack"><thead><tr><th scope="col">${t('version')}</th><th scope="col" class="num">${t('size')}</th><th scope="col">sha256</th><th scope="col">${t('image')}</th><th scope="col">${t('created')}</th><th scope="col">ABI</th><th scope="col">${t('changes')}</th></tr></thead><tbody>${rows}</tbody></table></div>${pageLinks(t, { page, pages, query: { version: version === newest ? '' : version.version }, anchor: '#versions' })}</section>`;
 }
 
 function change(t: Translate, changes: VersionChanges | undefined): Html | false {

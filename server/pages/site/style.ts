@@ -91,6 +91,10 @@ summary h2{display:inline-block;margin:1.4rem 0 .6rem}
 .prose blockquote{margin:.7rem 0;padding:0 1rem;border-left:3px solid var(--line);color:var(--dim)}
 .host{color:var(--dim);font-size:.85em}
 .pages,.tabs,.crumbs{display:flex;flex-wrap:wrap;gap:.4rem .9rem;align-items:center;margin:1rem 0}
+.pages form{display:flex;gap:.4rem;align-items:center;margin-left:auto}
+.pages label{color:var(--dim);font-size:.9rem}
+.pages input{width:5.5rem;min-height:0;padding:.2rem .5rem}
+.pages button{min-height:0;padding:.2rem .7rem}
 .crumbs{margin:.2rem 0;font-size:.9rem}
 .tabs .here,.tabs [aria-current]{font-weight:600;color:var(--ink)}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(24rem,100%),1fr));gap:0 1.5rem}
