@@ -1,5 +1,4 @@
 import { createHash, type Hash } from 'node:crypto';
-import { once } from 'node:events';
 import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Writable } from 'node:stream';
@@ -9,6 +8,7 @@ import { partName, SUM_ENDING } from './partFiles.ts';
 
 /** Takes the bytes of a tar. No file has its final name before `finish`. */
 export interface ByteSink {
+  /** The buffer may be used again when the promise is fulfilled. */
   write(bytes: Buffer): Promise<void>;
   /** Makes the files durable and gives them their names. @returns the files written */
   finish(): Promise<readonly WrittenFile[]>;
@@ -51,12 +51,10 @@ export function openFileSink(path: string, partBytes?: number, alongside: readon
     return part;
   };
   const append = async (part: OpenPart, bytes: Buffer): Promise<void> => {
-    part.hash.update(bytes);
     part.size += bytes.length;
-    for (let at = 0; at < bytes.length; ) {
-      const { bytesWritten } = await guarded(part.path, () => part.handle.write(bytes, at));
-      at += bytesWritten;
-    }
+    const writing = guarded(part.path, () => part.handle.writeFile(bytes));
+    part.hash.update(bytes); // while another thread writes
+    await writing;
   };
   return {
     async write(bytes) {
@@ -102,8 +100,10 @@ export function openFileSink(path: string, partBytes?: number, alongside: readon
 export function openPipeSink(pipe: Writable): ByteSink {
   return {
     async write(bytes) {
-      if (pipe.errored !== null) throw pipe.errored;
-      if (!pipe.write(bytes)) await once(pipe, 'drain');
+      // The caller may use the buffer again, so a full pipe's `false` is not enough.
+      await new Promise<void>((resolve, reject) => {
+        pipe.write(bytes, error => (error ? reject(error) : resolve()));
+      });
     },
     async finish() {
       return [];

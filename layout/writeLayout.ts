@@ -11,6 +11,16 @@ import { END_OF_TAR, fileHeader, paddingOf } from './tarWriter.ts';
 
 export const LAYOUT_VERSION = '{"imageLayoutVersion":"1.0.0"}\n';
 
+/** A stream whose bytes can also be copied with buffers that are used again and again, which costs no garbage collection. */
+export interface CopyStream extends Readable {
+  /**
+   * Reads all bytes in place of the stream's reader, and destroys the stream.
+   * @param take gets a piece, which is valid until the promise is fulfilled
+   * @param buffers of the same size; no other copy may use them meanwhile
+   */
+  copyTo(take: (piece: Buffer) => Promise<void>, buffers: readonly [Buffer, Buffer]): Promise<void>;
+}
+
 /** A blob to be written. It is opened a little before its turn comes. */
 export interface BlobSource {
   readonly digest: LayoutDigest;
@@ -49,9 +59,10 @@ export async function writeTarLayout(
   };
   await writeFile('oci-layout', Buffer.from(LAYOUT_VERSION));
   await writeFile('index.json', Buffer.from(formatIndex(content.index)));
+  const buffers = copyBuffers();
   for await (const { blob, source } of openedAhead(sorted(content.blobs), signal)) {
     await sink.write(fileHeader(blobPath(blob.digest), blob.size));
-    await copyVerified(blob, source, piece => sink.write(piece), signal, onBytes);
+    await copyVerified(blob, source, piece => sink.write(piece), signal, onBytes, buffers);
     if (paddingOf(blob.size) > 0) await sink.write(Buffer.alloc(paddingOf(blob.size)));
   }
   await sink.write(END_OF_TAR);
@@ -77,10 +88,11 @@ export async function writeFolderLayout(
     if (present?.isFile() === true && present.size === blob.size) onBytes(blob.digest, blob.size);
     else missing.push(blob);
   }
+  const buffers = copyBuffers();
   for await (const { blob, source } of openedAhead(missing, signal)) {
     const file = join(path, blobPath(blob.digest));
     await guarded(file, () => mkdir(dirname(file), { recursive: true }));
-    await replaceFile(file, write => copyVerified(blob, source, write, signal, onBytes));
+    await replaceFile(file, write => copyVerified(blob, source, write, signal, onBytes, buffers));
   }
   await replaceFile(join(path, 'index.json'), write => write(formatIndex(content.index)));
 }
@@ -160,6 +172,7 @@ async function copyVerified(
   write: (piece: Buffer) => Promise<void>,
   signal: AbortSignal,
   onBytes: OnBytes,
+  buffers: readonly [Buffer, Buffer],
 ): Promise<void> {
   const [algorithm = '', hex] = blob.digest.split(':');
   const hash = blob.isVerified === true ? undefined : createHash(algorithm);
@@ -173,10 +186,21 @@ async function copyVerified(
     onBytes(blob.digest, written);
   };
   if (Buffer.isBuffer(source)) await take(source);
+  else if (isCopyStream(source)) await source.copyTo(take, buffers);
   else for await (const piece of source) await take(piece as Buffer);
   if (written !== blob.size) throw wrongBytes(blob, `${written} of ${blob.size} bytes`);
   const found = hash?.digest('hex');
   if (found !== undefined && found !== hex) throw wrongBytes(blob, `${algorithm}:${found}`);
+}
+
+const COPY_BYTES = 512 * 1024;
+
+function copyBuffers(): readonly [Buffer, Buffer] {
+  return [Buffer.allocUnsafeSlow(COPY_BYTES), Buffer.allocUnsafeSlow(COPY_BYTES)];
+}
+
+function isCopyStream(source: Readable): source is CopyStream {
+  return 'copyTo' in source;
 }
 
 function wrongBytes(blob: BlobSource, found: string): LayoutBlobDamaged {

@@ -1,11 +1,13 @@
 import { BlobStore } from './blobs/blobStore.ts';
+import { CacheFolder } from './blobs/cacheFolder.ts';
+import { ManifestCache } from './blobs/manifestCache.ts';
 import { SharedWork } from './concurrency/sharedWork.ts';
 import { TransferQueue } from './concurrency/transferQueue.ts';
 import type { Engine } from './engine.ts';
 import { RegistryAllFailed, RegistryDigestMismatch, RegistryNotFound } from './errors.ts';
 import { Mirrors } from './fallback/mirrors.ts';
 import { type Descriptor, type Image, parsePlatform } from './image.ts';
-import { fetchImage, fetchManifest } from './images/fetchImage.ts';
+import { fetchImage, fetchManifest, type ImageSource } from './images/fetchImage.ts';
 import { withNearestTags } from './images/nearestTags.ts';
 import { type Digest, formatReference, type Reference } from './reference.ts';
 import type { Registry, RegistryOptions, TagList, Traffic } from './registry.ts';
@@ -33,14 +35,19 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
       import('./layout/blobs.ts'),
     ]);
     const blobs = new LayoutBlobs(options.layout);
-    return new VerifiedRegistry(createLayoutEngine(options.layout), mirrors, blobs, options.platform);
+    return new VerifiedRegistry(
+      { engine: createLayoutEngine(options.layout), mirrors, platform: options.platform },
+      blobs,
+    );
   }
   const engine = await openEngine(options, mirrors);
   const queue = new TransferQueue(options.concurrency ?? CONCURRENCY);
   const transfer = { engine, retries: options.retries ?? RETRIES, onEvent: options.onEvent };
   const blobs = new BlobStore({ mirrors, queue, transfer, verified: new Set() }, options);
   const hinting = options.headsOnly ? engine : withNearestTags(engine, options.mirrors);
-  return new VerifiedRegistry(hinting, mirrors, blobs, options.platform);
+  const { cacheDir, platform } = options;
+  const manifests = cacheDir === undefined ? undefined : new ManifestCache(new CacheFolder(cacheDir));
+  return new VerifiedRegistry({ engine: hinting, mirrors, platform, manifests }, blobs);
 }
 
 async function openEngine(options: RegistryOptions, mirrors: Mirrors): Promise<Engine> {
@@ -54,37 +61,28 @@ async function openEngine(options: RegistryOptions, mirrors: Mirrors): Promise<E
 
 /** What is common to all engines: verification, indexes, one request per digest, mirrors, the cache. */
 class VerifiedRegistry implements Registry {
-  readonly #engine: Engine;
-  readonly #mirrors: Mirrors;
+  readonly #source: ImageSource;
   readonly #blobs: Pick<BlobStore, 'open' | 'close'>;
-  readonly #platform: string | undefined;
   readonly #digests: Memo<Digest>;
   readonly #images: Memo<Image>;
   #closed: Promise<void> | undefined;
 
-  constructor(
-    engine: Engine,
-    mirrors: Mirrors,
-    blobs: Pick<BlobStore, 'open' | 'close'>,
-    platform: string | undefined,
-  ) {
-    this.#engine = engine;
-    this.#mirrors = mirrors;
+  constructor(source: ImageSource, blobs: Pick<BlobStore, 'open' | 'close'>) {
+    this.#source = source;
     this.#blobs = blobs;
-    this.#platform = platform;
     this.#digests = new Memo();
     this.#images = new Memo();
   }
 
   get traffic(): Traffic {
-    return this.#engine.traffic;
+    return this.#source.engine.traffic;
   }
 
   async resolve(reference: Reference, signal?: AbortSignal): Promise<Digest> {
     signal?.throwIfAborted();
     if (reference.digest !== undefined) return reference.digest;
     return this.#digests.get(formatReference(reference), signal, own =>
-      this.#mirrors.first(reference, own, (at, retries) => this.#engine.resolve(at, own, retries)),
+      this.#source.mirrors.first(reference, own, (at, retries) => this.#source.engine.resolve(at, own, retries)),
     );
   }
 
@@ -107,7 +105,7 @@ class VerifiedRegistry implements Registry {
   }
 
   #imageAt(reference: Reference, signal: AbortSignal | undefined, lockedPlatform: string | undefined): Promise<Image> {
-    const source = { engine: this.#engine, mirrors: this.#mirrors, platform: this.#platform, lockedPlatform };
+    const source = { ...this.#source, lockedPlatform };
     const key = `${formatReference(reference)} ${lockedPlatform ?? ''}`;
     return this.#images.get(key, signal, own => fetchImage(source, reference, own));
   }
@@ -117,8 +115,8 @@ class VerifiedRegistry implements Registry {
   }
 
   async listTags(reference: Reference, signal: AbortSignal = new AbortController().signal): Promise<TagList> {
-    const { results, failures } = await this.#mirrors.all(reference, signal, (at, retries) =>
-      this.#engine.listTags(at, signal, retries),
+    const { results, failures } = await this.#source.mirrors.all(reference, signal, (at, retries) =>
+      this.#source.engine.listTags(at, signal, retries),
     );
     // A mirror without the repository has no further tags.
     const unheard = failures.filter(({ error }) => !(error instanceof RegistryNotFound));
@@ -135,8 +133,8 @@ class VerifiedRegistry implements Registry {
   ): Promise<Descriptor[]> {
     let answered = false;
     try {
-      return await this.#mirrors.first(reference, signal, async at => {
-        const found = await this.#engine.listReferrers(at, digest, signal);
+      return await this.#source.mirrors.first(reference, signal, async at => {
+        const found = await this.#source.engine.listReferrers(at, digest, signal);
         answered = true;
         // A mirror often has the image without its referrers: the next host may have both.
         if (found.length === 0) throw noReferrersError(at, digest);
@@ -153,12 +151,11 @@ class VerifiedRegistry implements Registry {
     reference: Reference & { readonly digest: Digest },
     signal: AbortSignal = new AbortController().signal,
   ): Promise<Buffer> {
-    const source = { engine: this.#engine, mirrors: this.#mirrors, platform: undefined };
-    return (await fetchManifest(source, reference, undefined, signal)).bytes;
+    return (await fetchManifest(this.#source, reference, undefined, signal)).bytes;
   }
 
   async close(): Promise<void> {
-    this.#closed ??= this.#blobs.close().finally(() => this.#engine.close());
+    this.#closed ??= this.#blobs.close().finally(() => this.#source.engine.close());
     await this.#closed;
   }
 }

@@ -141,20 +141,22 @@ async function fromCache(
   const { digest, size } = descriptor;
   const file = await folder.openBlob(digest);
   if (file === undefined) return undefined;
+  const fitsMemory = size <= MEMORY_BYTES;
   let handedOn = false;
   try {
     const verifier = new BlobVerifier(descriptor, 'the cache folder');
     const chunks: Buffer[] = [];
-    if (size <= MEMORY_BYTES || !verified.has(digest))
+    if (fitsMemory || !verified.has(digest)) {
       for await (const chunk of readAll(file, size + 1, signal)) {
         verifier.update(chunk);
-        if (size <= MEMORY_BYTES) chunks.push(chunk);
+        if (fitsMemory) chunks.push(Buffer.from(chunk));
       }
-    if (!verified.has(digest) || size <= MEMORY_BYTES) verifier.verify();
+      verifier.verify();
+    }
     verified.add(digest);
     const now = new Date();
     await onDisk(() => file.utimes(now, now)).catch(() => {}); // eviction goes by this time; a read-only cache is fine
-    if (size <= MEMORY_BYTES) return new MemoryBlob(chunks);
+    if (fitsMemory) return new MemoryBlob(chunks);
     handedOn = true;
     return new FileBlob(file, descriptor, () => forget({ verified }, descriptor, folder));
   } catch (error) {
@@ -177,15 +179,24 @@ async function forget(
   await folder.removeBlob(digest);
 }
 
-/** Yields at most `limitBytes` of a file. */
+/** Buffers of `readAll` that are free: a new one for each blob costs more garbage collection than the hashing takes. */
+const spareBuffers: Buffer[] = [];
+const MOST_SPARE_BUFFERS = 8;
+
+/** Yields at most `limitBytes` of a file. A chunk is valid until the next one is requested. */
 async function* readAll(file: FileHandle, limitBytes: number, signal: AbortSignal): AsyncGenerator<Buffer> {
-  for (let position = 0; position < limitBytes; ) {
-    signal.throwIfAborted();
-    const length = Math.min(READ_BYTES, limitBytes - position);
-    const { bytesRead, buffer } = await onDisk(() => file.read(Buffer.allocUnsafe(length), 0, length, position));
-    if (bytesRead === 0) return;
-    position += bytesRead;
-    yield buffer.subarray(0, bytesRead);
+  const buffer = spareBuffers.pop() ?? Buffer.allocUnsafeSlow(READ_BYTES);
+  try {
+    for (let position = 0; position < limitBytes; ) {
+      signal.throwIfAborted();
+      const length = Math.min(READ_BYTES, limitBytes - position);
+      const { bytesRead } = await onDisk(() => file.read(buffer, 0, length, position));
+      if (bytesRead === 0) return;
+      position += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    if (spareBuffers.length < MOST_SPARE_BUFFERS) spareBuffers.push(buffer);
   }
 }
 

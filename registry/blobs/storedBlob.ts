@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
+import type { CopyStream } from '../../layout/writeLayout.ts';
 import type { Descriptor } from '../image.ts';
 import { algorithmOf } from '../images/digestOf.ts';
 import { CacheUnusable } from './cache.ts';
@@ -62,7 +63,7 @@ export class FileBlob implements StoredBlob {
   }
 }
 
-class FileReader extends Readable {
+class FileReader extends Readable implements CopyStream {
   readonly #file: FileHandle;
   readonly #descriptor: Descriptor;
   readonly #onWrong: () => Promise<void>;
@@ -77,6 +78,35 @@ class FileReader extends Readable {
     this.#onWrong = onWrong;
     this.#done = done;
     this.#hash = createHash(algorithmOf(descriptor.digest));
+  }
+
+  /** Part of layout/writeLayout.ts, `CopyStream`. */
+  async copyTo(take: (piece: Buffer) => Promise<void>, buffers: readonly [Buffer, Buffer]): Promise<void> {
+    let taken: Promise<void> = Promise.resolve();
+    try {
+      const { size } = this.#descriptor;
+      for (let at = 0; this.#position < size; at = 1 - at) {
+        const buffer = buffers[at as 0 | 1];
+        const length = Math.min(buffer.length, size - this.#position);
+        const { bytesRead } = await this.#file.read(buffer, 0, length, this.#position);
+        if (this.destroyed) throw this.errored ?? new Error('the stream was closed');
+        if (bytesRead === 0) throw await this.#wrong(`${this.#position} bytes`);
+        this.#position += bytesRead;
+        const piece = buffer.subarray(0, bytesRead);
+        this.#hash.update(piece);
+        await taken;
+        taken = take(piece);
+        taken.catch(() => undefined); // the next round reports the error
+      }
+      await taken;
+      const found = this.#found();
+      if (found !== this.#descriptor.digest) throw await this.#wrong(found);
+    } catch (error) {
+      throw this.errored ?? error;
+    } finally {
+      await taken.catch(() => undefined); // it uses a buffer
+      this.destroy();
+    }
   }
 
   override _read(): void {
@@ -101,24 +131,29 @@ class FileReader extends Readable {
   }
 
   #end(): void {
-    const { digest } = this.#descriptor;
-    const found = `${algorithmOf(digest)}:${this.#hash.digest('hex')}`;
-    if (found === digest) this.push(null);
+    const found = this.#found();
+    if (found === this.#descriptor.digest) this.push(null);
     else this.#refuse(found);
   }
 
+  #found(): string {
+    return `${algorithmOf(this.#descriptor.digest)}:${this.#hash.digest('hex')}`;
+  }
+
   #refuse(found: string): void {
+    this.#wrong(found).then(error => this.destroy(error));
+  }
+
+  /** Removes the blob from the cache. Returns the error. */
+  async #wrong(found: string): Promise<CacheUnusable> {
     const { digest, size } = this.#descriptor;
-    const error = new CacheUnusable('The cache folder returned other bytes of a blob than it was given', {
+    await this.#onWrong().catch(() => undefined);
+    return new CacheUnusable('The cache folder returned other bytes of a blob than it was given', {
       subject: `blob ${digest}`,
       expected: `${size} bytes with the digest ${digest}`,
       found,
       hint: 'Run it again: the blob is downloaded again. If it happens again, check the disk, and that only trusted users can write to the cache folder; --cache-dir names another one.',
     });
-    this.#onWrong().then(
-      () => this.destroy(error),
-      () => this.destroy(error),
-    );
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {

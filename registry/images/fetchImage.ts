@@ -11,7 +11,15 @@ import { isIndexType, type ParsedManifest, parseManifest } from './parseManifest
 const INDEX_DEPTH = 3;
 const NESTED_INDEXES = 16;
 /** distribution-spec, Pushing manifests: registries should accept manifests up to this size. */
-const MANIFEST_BYTES = 4 * 1024 * 1024;
+export const MANIFEST_BYTES = 4 * 1024 * 1024;
+
+/** Keeps manifests between runs: what a digest names never changes. */
+export interface ManifestStore {
+  /** Returns the bytes, verified; undefined if they are missing. */
+  read(digest: Digest): Promise<Buffer | undefined>;
+  /** @param bytes verified */
+  keep(digest: Digest, bytes: Buffer): Promise<void>;
+}
 
 export interface ImageSource {
   readonly engine: Engine;
@@ -19,6 +27,8 @@ export interface ImageSource {
   readonly platform: string | undefined;
   /** The image of an index to take, as a text of platformText; goes before `platform`. */
   readonly lockedPlatform?: string | undefined;
+  /** Default: every manifest is requested. */
+  readonly manifests?: ManifestStore | undefined;
 }
 
 interface Fetched {
@@ -82,11 +92,26 @@ async function flatten(
 }
 
 /**
- * Fetches one manifest or index from the first host that has the right bytes: they are verified against the requested digest,
- * the announced one and `size`. @throws as fetchImage
+ * Returns one manifest or index: from the cache, if the reference has a digest, or from the first host that has the right
+ * bytes. They are verified against the requested digest, the announced one and `size`. @throws as fetchImage
  */
 export async function fetchManifest(
-  { engine, mirrors }: ImageSource,
+  { engine, mirrors, manifests }: ImageSource,
+  reference: Reference,
+  size: number | undefined,
+  signal: AbortSignal,
+): Promise<Fetched> {
+  const { digest } = reference;
+  const cached = digest === undefined ? undefined : await manifests?.read(digest);
+  if (digest !== undefined && cached !== undefined && (size === undefined || cached.length === size))
+    return { bytes: cached, digest, parsed: parseManifest(cached, '', formatReference(reference)) };
+  const fetched = await requestManifest({ engine, mirrors }, reference, size, signal);
+  if (manifests !== undefined && hasOwnType(fetched)) await manifests.keep(fetched.digest, fetched.bytes);
+  return fetched;
+}
+
+async function requestManifest(
+  { engine, mirrors }: Pick<ImageSource, 'engine' | 'mirrors'>,
   reference: Reference,
   size: number | undefined,
   signal: AbortSignal,
@@ -103,6 +128,16 @@ export async function fetchManifest(
       throw mismatchError(subject, `${size} bytes`, `${raw.bytes.length} bytes`);
     return { bytes: raw.bytes, digest: expected, parsed: parseManifest(raw.bytes, raw.mediaType, subject) };
   });
+}
+
+/** Returns false if the type of a manifest was in a header alone: its bytes do not say it. */
+function hasOwnType({ bytes, parsed }: Fetched): boolean {
+  const alone = parseManifest(bytes, '', '');
+  return typeOf(alone) === typeOf(parsed);
+}
+
+function typeOf(parsed: ParsedManifest): string {
+  return parsed.kind === 'index' ? parsed.index.mediaType : parsed.manifest.mediaType;
 }
 
 function mismatchError(subject: string, expected: string, found: string): RegistryDigestMismatch {

@@ -84,19 +84,28 @@ export async function gatherImage(
     if (manifest !== undefined) attachments.push({ manifest, ...how });
     return added;
   };
-  const referrersOf = async (digest: Digest, depth: number): Promise<void> => {
-    if (depth > REFERRER_DEPTH) return;
-    for (const referrer of await registry.listReferrers(at, digest, signal))
+  const referrersOf = async (digest: Digest, listed: readonly Descriptor[], depth: number): Promise<void> => {
+    for (const referrer of listed)
       if (!attachments.some(it => it.manifest.digest === referrer.digest))
-        for (const added of await attach(referrer.digest, { subject: digest })) await referrersOf(added, depth + 1);
+        for (const added of await attach(referrer.digest, { subject: digest }))
+          if (depth < REFERRER_DEPTH)
+            await referrersOf(added, await registry.listReferrers(at, added, signal), depth + 1);
   };
-  if (options.attachments)
-    for (const digest of own) {
+  if (options.attachments) {
+    const signatureAt = async (digest: Digest): Promise<{ tag: string; digest: Digest } | undefined> => {
       const tag = `${digest.replace(':', '-')}.sig`;
-      const signed = isTag(tag) ? await ifExists(() => registry.fetchImage({ ...at, tag }, signal), signal) : undefined;
-      if (signed !== undefined) await attach(signed.digest, { tag });
-      await referrersOf(digest, 1);
+      if (!isTag(tag)) return undefined;
+      const image = await ifExists(() => registry.fetchImage({ ...at, tag }, signal), signal);
+      return image && { tag, digest: image.digest };
+    };
+    const found = await Promise.all(
+      own.map(digest => Promise.all([digest, signatureAt(digest), registry.listReferrers(at, digest, signal)])),
+    );
+    for (const [digest, signature, listed] of found) {
+      if (signature !== undefined) await attach(signature.digest, { tag: signature.tag });
+      await referrersOf(digest, listed, 1);
     }
+  }
   return {
     reference,
     root: manifests.get(reference.digest) as GatheredManifest,

@@ -265,6 +265,21 @@ describe('a bundle', () => {
     assert.ok(!registry.requests.some(({ path }) => /referrers|\.sig/.test(path)));
   });
 
+  it('with a warm cache asks only for what a digest does not fix', async () => {
+    await writeManifest();
+    await pack();
+    const whole = await readFile(join(dir, 'b.tar'));
+    registry.reset();
+    await pack();
+    const asked = registry.requests.map(({ path }) => path.replace(/^.*\/plugins\/./, ''));
+    assert.ok(asked.length > 0);
+    assert.deepEqual(
+      asked.filter(path => !/^\/(?:referrers\/|manifests\/sha256-[0-9a-f]{64}\.sig$)/.test(path)),
+      [],
+    );
+    assert.deepEqual(await readFile(join(dir, 'b.tar')), whole);
+  });
+
   it('is not written if a version fails, and the lockfile of a first run goes as well', async () => {
     await writeManifest({ ...everything, gone: '1.0.0' });
     const { failed, packed } = await pack();
