@@ -99,11 +99,7 @@ describe('/status', () => {
       gone,
       /<div class="note (?:bad|warn)"[\s\S]*?文件已从磁盘消失[\s\S]*?执行 plugin-mirror sync 可修复插件目录/,
     );
-    assert.equal(
-      [...gone.matchAll(/文件损坏或缺失：2\.0\.[45]</g)].length,
-      2,
-      'each has a tag in the list of versions',
-    );
+    assert.equal([...gone.matchAll(/>文件损坏或缺失</g)].length, 2, 'each has a tag in the list of versions');
     assert.match(await page('/'), /<span class="tag bad" title="[^"]*">文件损坏或缺失：2\.0\.4, 2\.0\.5</);
     const status = await page('/status');
     assert.match(status, /文件内容与索引不一致[\s\S]*文件已从磁盘消失/);

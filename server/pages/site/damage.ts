@@ -39,8 +39,11 @@ export function damageByPlugin(files: readonly DamagedFile[]): ReadonlyMap<strin
   return plugins;
 }
 
-/** Returns a tag that names the damaged versions of a plugin, with the reason of the first as its title. */
-export function damageTag(t: Translate, versions: DamagedVersions | undefined): Html | false {
+/**
+ * Returns a tag that names the damaged versions of a plugin, with the reason of the first as its title. In the row of a version,
+ * which `isRow` is for, it names none.
+ */
+export function damageTag(t: Translate, versions: DamagedVersions | undefined, isRow = false): Html | false {
   if (versions === undefined || versions.size === 0) return false;
   const names = [...versions.keys()];
   const shown = names.slice(0, MOST_VERSIONS).join(', ');
@@ -48,7 +51,7 @@ export function damageTag(t: Translate, versions: DamagedVersions | undefined): 
   const files = [...versions.values()].flat();
   const [first] = files;
   const title = first === undefined ? '' : `${first.path}: ${faultText(t, first.fault)}`;
-  return html`<span class="tag ${colorOf(files)}" title="${title}">${t('damagedVersions', { versions: shown + more })}</span>`;
+  return html`<span class="tag ${colorOf(files)}" title="${title}">${isRow ? t('damagedRow') : t('damagedVersions', { versions: shown + more })}</span>`;
 }
 
 const MOST_VERSIONS = 3;

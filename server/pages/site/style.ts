@@ -5,7 +5,7 @@ export const STYLE = `
 *{box-sizing:border-box}
 html{scroll-padding-top:1rem}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue","Noto Sans CJK SC","PingFang SC","Microsoft YaHei",sans-serif;overflow-wrap:anywhere}
-.top,main,.foot{max-width:76rem;margin:0 auto;padding:0 1.5rem}
+.top,main{max-width:82rem;margin:0 auto;padding:0 1.5rem}
 .top{display:flex;flex-wrap:wrap;align-items:center;gap:.3rem 1.4rem;padding-top:1rem;padding-bottom:1rem}
 .brand{display:flex;align-items:center;gap:.55rem;font-weight:650;color:var(--ink);font-size:1.05rem;margin-right:auto}
 .brand svg{width:1.5rem;height:1.5rem;color:var(--mark);flex:none}
@@ -78,10 +78,11 @@ tbody tr+tr>*{border-top:1px solid var(--line)}
 td p{margin:0 0 .2rem}
 .num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .nowrap{white-space:nowrap}
-.digest{display:inline-block;max-width:16ch;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;vertical-align:bottom;user-select:all;color:var(--dim)}
+.digest{display:inline-block;max-width:16ch;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;vertical-align:middle;user-select:all;color:var(--dim)}
+td button.copy{margin:-.3rem 0;vertical-align:middle}
 .key .hint{font-weight:400}
 summary h2{display:inline-block;margin:1.4rem 0 .6rem}
-.key{overflow-wrap:anywhere;min-width:9rem}
+.key{overflow-wrap:anywhere;min-width:15rem}
 .about-col{min-width:15rem;overflow-wrap:anywhere}
 .prose{padding:.2rem 1.2rem 1rem}
 .prose pre{background:var(--wash);border-radius:8px;padding:.7rem .9rem;margin:.7rem 0}
@@ -105,7 +106,7 @@ summary h2{display:inline-block;margin:1.4rem 0 .6rem}
 .facts dd small{font-weight:400;color:var(--dim);font-size:.8rem;display:block}
 .foot{padding-top:2.2rem;padding-bottom:2.5rem;font-size:.88rem;color:var(--dim);display:flex;flex-wrap:wrap;gap:.2rem 1.2rem}
 [hidden]{display:none!important}
-@media(max-width:40rem){form.search label{flex:1 1 8rem}form.search .go{flex:1 1 100%}.top,main,.foot{padding-left:1rem;padding-right:1rem}h1{font-size:1.4rem}.stack thead{display:none}.stack,.stack tbody,.stack tr,.stack td,.stack th{display:block}.stack tr{padding:.55rem .2rem}.stack td,.stack tbody th{padding:.1rem .7rem;border:0!important;text-align:left}.stack td:empty{display:none}.stack td[data-label]::before{content:attr(data-label) " ";color:var(--dim);font-size:.83rem}.stack tr+tr{border-top:1px solid var(--line)}.about-col{min-width:0}}
+@media(max-width:40rem){form.search label{flex:1 1 8rem}form.search .go{flex:1 1 100%}.top,main{padding-left:1rem;padding-right:1rem}h1{font-size:1.4rem}.stack thead{display:none}.stack,.stack tbody,.stack tr,.stack td,.stack th{display:block}.stack tr{padding:.55rem .2rem}.stack td,.stack tbody th{padding:.1rem .7rem;border:0!important;text-align:left}.stack td:empty{display:none}.stack td[data-label]::before{content:attr(data-label) " ";color:var(--dim);font-size:.83rem}.stack tr+tr{border-top:1px solid var(--line)}.about-col,.key{min-width:0}}
 @media print{
 @page{margin:1.4cm}
 :root{color-scheme:light;--paper:#fff;--card:#fff;--wash:#fff;--ink:#000;--dim:#333;--line:#999;--link:#000;--mark:#000;--good:#000;--goodwash:#fff;--warn:#000;--warnwash:#fff;--bad:#000;--badwash:#fff}

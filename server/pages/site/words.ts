@@ -194,6 +194,7 @@ const WORDS = {
   damagedTitle: ['Damaged or missing files', '损坏或缺失的文件'],
   damagedHint: ['plugin-mirror sync repairs the tree.', '执行 plugin-mirror sync 可修复插件目录。'],
   clientsGet: ['Clients get', '客户端得到'],
+  damagedRow: ['damaged or missing files', '文件损坏或缺失'],
   damagedVersions: ['damaged or missing files: {versions}', '文件损坏或缺失：{versions}'],
   fixForbidden: [
     'Give the user that runs serve read permission for the file.',

@@ -46,13 +46,13 @@ function missingSection(reader: Reader, { missing }: StatusReport): Html {
   const row = ({ path, count, error, lastAt, client, userAgent, reason }: MissingEntry) =>
     html`<tr><td class="num" data-label="${t('times')}">${error > 0 ? `≥ ${count}` : count}</td><th scope="row" class="key"><code>${readTarget(path)?.path ?? path}</code><p class="hint">${t('lastRequest', { time: lastAt.slice(0, 19).replace('T', ' '), client })}${userAgent !== '' && html` <code>${userAgent}</code>`}</p></th><td class="about-col">${reason === null ? t('noTree') : reasonText(reader, reason)}</td></tr>`;
   return html`<h2>${t('missingTitle')}</h2><p class="hint">${t('missingHint')}</p>
-${table(t('missingTitle'), [t('times'), t('path'), t('reason')], missing.map(row))}`;
+${table(t('missingTitle'), [t('times'), t('path'), t('reason')], missing.map(row), [t('times')])}`;
 }
 
 function damagedSection(t: Translate, damaged: readonly DamagedFile[]): Html {
   const rows = damaged.map(
     ({ path, fault, served }) =>
-      html`<tr><th scope="row" class="key"><code>${path}</code></th><td>${faultText(t, fault)}</td><td>${servedText(t, served)}</td></tr>`,
+      html`<tr><th scope="row" class="key"><code>${path}</code></th><td data-label="${t('reason')}">${faultText(t, fault)}</td><td data-label="${t('clientsGet')}">${servedText(t, served)}</td></tr>`,
   );
   return html`<h2>${t('damagedTitle')}</h2><p class="hint">${t('damagedHint')}</p>${table(t('damagedTitle'), [t('file'), t('reason'), t('clientsGet')], rows)}`;
 }
@@ -60,9 +60,9 @@ function damagedSection(t: Translate, damaged: readonly DamagedFile[]): Html {
 function slowSection(t: Translate, slow: StatusReport['slow']): Html {
   const rows = slow.map(
     ({ plugin, version, client, at, durationMs, sentBytes, isCut }) =>
-      html`<tr><th scope="row">${plugin} ${version}</th><td>${isCut ? html`<span class="tag bad">${t('cut')}</span>` : html`<span class="tag warn">${t('slow')}</span>`}</td><td class="num">${(durationMs / 1000).toFixed(1)} s</td><td class="num">${formatBytes(sentBytes)}</td><td>${client}</td><td class="nowrap">${at.slice(0, 19).replace('T', ' ')}</td></tr>`,
+      html`<tr><th scope="row">${plugin} ${version}</th><td>${isCut ? html`<span class="tag bad">${t('cut')}</span>` : html`<span class="tag warn">${t('slow')}</span>`}</td><td class="num" data-label="${t('duration')}">${(durationMs / 1000).toFixed(1)} s</td><td class="num" data-label="${t('sent')}">${formatBytes(sentBytes)}</td><td data-label="${t('client')}">${client}</td><td class="nowrap" data-label="${t('time')}">${at.slice(0, 19).replace('T', ' ')}</td></tr>`,
   );
-  return html`<h2>${t('slowTitle')}</h2>${table(t('slowTitle'), [t('plugin'), '', t('duration'), t('sent'), t('client'), t('time')], rows)}`;
+  return html`<h2>${t('slowTitle')}</h2>${table(t('slowTitle'), [t('plugin'), '', t('duration'), t('sent'), t('client'), t('time')], rows, [t('duration'), t('sent')])}`;
 }
 
 function downloadsSection({ t, root }: Reader, { downloads }: StatusReport): Html {
@@ -74,7 +74,7 @@ function downloadsSection({ t, root }: Reader, { downloads }: StatusReport): Htm
       .map(([status, count]) => `${status}: ${count}`);
     return html`<tr><th scope="row"><a href="${link}">${plugin} ${version}</a></th><td class="num" data-label="200">${answers[200] ?? 0}</td><td data-label="${t('otherAnswers')}">${others.join(', ')}</td><td class="num" data-label="${t('sent')}">${formatBytes(sentBytes)}</td></tr>`;
   });
-  return html`<h2>${t('downloads')}</h2>${table(t('downloads'), [t('plugin'), '200', t('otherAnswers'), t('sent')], rows)}`;
+  return html`<h2>${t('downloads')}</h2>${table(t('downloads'), [t('plugin'), '200', t('otherAnswers'), t('sent')], rows, ['200', t('sent')])}`;
 }
 
 function optionsSection(t: Translate, { options, server, tree, lockfile }: StatusReport): Html {
@@ -97,7 +97,10 @@ function optionsSection(t: Translate, { options, server, tree, lockfile }: Statu
   return html`<details><summary><h2 id="options">${t('buildAndOptions')}</h2></summary>${table(t('buildAndOptions'), [t('option'), t('value')], rows)}</details>`;
 }
 
-function table(label: string, heads: readonly string[], rows: readonly Html[]): Html {
-  const head = heads.map(text => (text === '' ? html`<td></td>` : html`<th scope="col">${text}</th>`));
+/** @param numeric texts of the columns of numbers, which are aligned on the right */
+function table(label: string, heads: readonly string[], rows: readonly Html[], numeric: readonly string[] = []): Html {
+  const head = heads.map(text =>
+    text === '' ? html`<td></td>` : html`<th scope="col"${numeric.includes(text) && html` class="num"`}>${text}</th>`,
+  );
   return html`<div class="scroll" tabindex="0" role="region" aria-label="${label}"><table class="stack"><thead><tr>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
 }
