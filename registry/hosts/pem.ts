@@ -37,7 +37,7 @@ export async function readPrivateKey(path: string): Promise<string> {
   const bytes = await readPemFile(path, 'private key');
   const whole = bytes.toString('utf8');
   const blocks = pemBlocks(whole);
-  const key = blocks.find(({ label }) => label.endsWith('PRIVATE KEY'));
+  const key = blocks.find(({ label }) => /^(?:(?:RSA|EC|DSA|ENCRYPTED) )?PRIVATE KEY$/.test(label));
   if (key?.text !== undefined) return key.isTidy ? whole : key.text;
   const { found, hint } =
     key === undefined
@@ -85,6 +85,9 @@ function noCertificateError(path: string, bytes: Buffer, blocks: readonly PemBlo
   });
 }
 
+/** The object identifier 1.2.840.113549.1.7.1, with which a PKCS #12 file begins after its version (RFC 7292, 4). */
+const PKCS7_DATA = Buffer.from('06092a864886f70d010701', 'hex');
+
 function otherContent(
   bytes: Buffer,
   blocks: readonly PemBlock[],
@@ -97,9 +100,22 @@ function otherContent(
   if (labels.includes('PKCS7') || labels.includes('CMS'))
     return { found: 'PKCS #7', hint: 'Convert it with "openssl pkcs7 -print_certs -in FILE".' };
   if (labels.length > 0) return { found: labels.slice(0, 3).join(', '), hint: other };
+  if (isDer(bytes) && bytes.subarray(0, 64).includes(PKCS7_DATA))
+    return {
+      found: 'PKCS #12',
+      hint: `Take the ${content} out of it with "openssl pkcs12 -in FILE ${command === 'pkey' ? '-nocerts -nodes' : '-nokeys'}".`,
+    };
   if (isDer(bytes))
     return { found: 'DER', hint: `Convert it to PEM, for instance with "openssl ${command} -inform der -in FILE".` };
   if (isUtf16(bytes))
     return { found: 'UTF-16', hint: 'Save it as ASCII or UTF-8; in PowerShell with: Set-Content -Encoding ascii.' };
+  const text = bytes.toString('utf8').trim();
+  if (/^<(?:!doctype|html)/i.test(text))
+    return { found: 'a web page', hint: `A download got a page instead of the ${content}: download it again.` };
+  if (text.includes('-----END ') || (/^[A-Za-z0-9+/=\s]+$/.test(text) && isDer(Buffer.from(text, 'base64'))))
+    return {
+      found: 'base64 without its -----BEGIN line',
+      hint: 'Copy the whole file again, both of its markers included.',
+    };
   return { found: 'other text', hint: other };
 }

@@ -68,12 +68,18 @@ export class Trust {
     try {
       return tls.createSecureContext({ ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) });
     } catch (error) {
-      throw new RegistryOptionsInvalid(`The certificates for ${subject} cannot be used: ${opensslWords(error)}`, {
-        subject,
-        expected: 'PEM certificates, and the unencrypted key that belongs to the client certificate',
-        hint: "Check the CA file, the client certificate and its key, and docker's certs.d folder.",
-        cause: error,
-      });
+      const isNamed = certFile !== undefined;
+      throw new RegistryOptionsInvalid(
+        `${isNamed ? `The client certificate ${certFile} with the key ${keyFile}` : `The certificates for ${subject}`} cannot be used: ${opensslWords(error)}`,
+        {
+          subject: certFile ?? subject,
+          expected: 'PEM certificates, and the unencrypted key that belongs to the client certificate',
+          hint: isNamed
+            ? `Name the certificate and its own key; "openssl pkey -in ${keyFile} -out NEW" removes a passphrase.`
+            : "Check the CA file, and the certificates and keys in docker's certs.d folder.",
+          cause: error,
+        },
+      );
     }
   }
 

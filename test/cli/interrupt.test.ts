@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -49,6 +50,22 @@ function wholeTwice(scene: Scene, before: readonly RequestRecord[]): string[] {
 }
 
 describe('a sync that is stopped', () => {
+  it('while its code is still loading ends in 130', { skip: !existsSync('/proc/self/status') }, async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1.0.0');
+    await scene.list({ a: '1.0.0' });
+    scene.registry.script({ fault: hang() });
+    const running = scene.start(['sync']);
+    // proc(5): SigCgt has a bit for each signal that the process handles; the first is that of SIGHUP.
+    const handlesHangUp = async () =>
+      /^SigCgt:\t[0-9a-f]+[13579bdf]$/m.test(await readFile(`/proc/${running.child.pid}/status`, 'utf8'));
+    while (!(await handlesHangUp())) await sleep(2);
+    running.child.kill('SIGHUP');
+    const ran = await running.ended;
+    assert.equal(ran.code, 130, ran.stderr);
+    assert.deepEqual(await readdir(scene.path('plugins')).catch(() => []), []);
+  });
+
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     it(
       `by ${signal} during a download ends in 130, reports the finished plugins and leaves an intact tree`,

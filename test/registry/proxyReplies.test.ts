@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type AddressInfo, createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { RegistryProxy } from '../../registry/errors.ts';
+import { RegistryProxy, RegistryRefusal } from '../../registry/errors.ts';
 import { openEngine, SIGNAL } from './engineBench.ts';
 
 // What a proxy answers to CONNECT instead of a tunnel, and what is reported of it.
@@ -66,6 +66,24 @@ test('a page in place of a tunnel is reported as the proxy’s, not as the regis
   assert.match(away.message, /a redirect to https:\/\/login\.example\/start$/);
   const squid = await faultBehind(context, reply(503, [type, 'X-Squid-Error: ERR_DNS_FAIL 0']));
   assert.equal(squid.found, '503 (ERR_DNS_FAIL 0)');
+});
+
+test('an error that a proxy signs in place of a plain http host is the proxy’s', async context => {
+  for (const [headers, status, words] of [
+    [['X-Squid-Error: ERR_ACCESS_DENIED 0', 'content-type: text/html'], 403, /^The proxy .* it answered 403/],
+    [['Server: tinyproxy/1.11.1', 'content-type: text/html'], 500, /^The proxy .* it answered 500/],
+    [['content-type: text/html'], 403, /^registry\.example is probably not a registry/],
+  ] as const) {
+    const proxy = await answering(context, reply(status, headers));
+    const { engine } = openEngine(context, { retries: 0, plainHttp: true, env: { http_proxy: `http://${proxy}` } });
+    const fetching = engine.fetchManifest({ registry: 'registry.example', repository: 'a/b', tag: '1' }, SIGNAL);
+    await assert.rejects(fetching, (error: unknown) => {
+      assert.ok(error instanceof RegistryRefusal, String(error));
+      assert.match(error.message, words);
+      assert.match(`${error.message} ${error.hint}`, new RegExp(proxy));
+      return true;
+    });
+  }
 });
 
 test('any 2xx without content opens the tunnel', async context => {

@@ -189,6 +189,13 @@ test('a file without PEM certificates is named by what it holds', async () => {
     [root.issue().key, 'PRIVATE KEY', /file that holds/],
     ['', 'an empty file', /file that holds/],
     ['hello', 'other text', /file that holds/],
+    ['<html><body>404</body></html>', 'a web page', /download it again/],
+    [der.toString('base64'), 'base64 without its -----BEGIN line', /both of its markers/],
+    [
+      Buffer.from(`308209a402010330820960${'06092a864886f70d010701'}00`, 'hex'),
+      'PKCS #12',
+      /openssl pkcs12 -in FILE -nokeys/,
+    ],
   ] as const)
     await assert.rejects(readCertificates(await file(content)), (error: unknown) => {
       assert.ok(error instanceof RegistryOptionsInvalid);
@@ -253,6 +260,7 @@ test('a key that cannot be used is named by what is wrong with it', async contex
     [Buffer.from(`\ufeff${key}`, 'utf16le'), 'UTF-16'],
     [createPrivateKey(key).export({ type: 'pkcs8', format: 'der' }), 'DER'],
     [cert, 'CERTIFICATE'],
+    [key.replaceAll('PRIVATE', 'OPENSSH PRIVATE'), 'OPENSSH PRIVATE KEY'],
     ['', 'an empty file'],
     [key.replace(/-----END.*/s, ''), 'no -----END PRIVATE KEY-----'],
   ] as const)

@@ -71,7 +71,7 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
     found: String(status),
     ...(body.said === undefined ? {} : { registrySaid: body.said }),
   };
-  if (status === 407)
+  if (status === 407 || isFromProxy(reply))
     return proxyStatusError(
       { status, headers: reply.headers },
       { ...reply.request, proxy: reply.proxy, timeoutMs: context.timeoutMs },
@@ -195,6 +195,15 @@ const TLS_INSTEAD = 'speaks TLS at this port, not plain http';
 
 function tlsInsteadHint({ request: { url, namedBy } }: Pick<Reply, 'request'>): string {
   return namedBy === undefined ? 'Leave out --plain-http.' : `The address of ${url.host} must begin with https://.`;
+}
+
+/** Squid and tinyproxy sign the errors that they send in place of a server to which they forward plain http. */
+function isFromProxy({ status, headers, proxy, request: { url } }: Reply): boolean {
+  const isForwarded = proxy !== undefined && url.protocol === 'http:';
+  const server = headers.server?.toString() ?? '';
+  return (
+    isForwarded && status >= 400 && (headers['x-squid-error'] !== undefined || /^(?:squid|tinyproxy)\b/i.test(server))
+  );
 }
 
 function noRegistryHint(reply: Reply): string {
