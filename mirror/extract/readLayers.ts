@@ -235,7 +235,9 @@ export class LayerReader {
         subject,
         expected: 'a tar archive (plain, gzip or zstd), or a Wasm module',
         found,
-        hint: 'Check what was pushed: the layer should be the plugin, or a tar that contains it.',
+        hint: /archive$|^(?:xz|bzip2) data$/.test(kind)
+          ? 'Pack plugin.wasm with "tar -czf plugin.tar.gz plugin.wasm", and push that.'
+          : 'Check what was pushed: the layer should be the plugin, or a tar that contains it.',
       });
     throw new ModuleInvalid(`${subject}: ${label} is ${found}, not a Wasm module`, {
       subject,

@@ -223,7 +223,7 @@ test('a document that is too large, not a PNG or has a name that is taken is lef
   const icon = Buffer.concat([png, Buffer.alloc(1024 * 1024)]);
   assert.match((await takes(stack([text('icon.png', icon), plugin]), {})).warnings, /icon\.png .* 1048576 bytes/);
   const giant: TarEntry = { name: 'README.md', body: 'x', sizeBytes: 2 ** 40, binarySize: true };
-  await refuses(stack([plugin, giant]), 'LAYER_CORRUPT', /Truncated/);
+  await refuses(stack([plugin, giant]), 'LAYER_CORRUPT', /truncated/);
 });
 
 test('at most twenty documents are published, with one warning for the others', async () => {

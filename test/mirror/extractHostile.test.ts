@@ -116,7 +116,12 @@ test('hostile archives are refused with the reason', async () => {
     ],
     ['a fractional size', of({ ...plugin, pax: { size: '1.5' } }), 'LAYER_HOSTILE', /not a number of bytes/],
     ['an infinite size', of({ ...plugin, pax: { size: 'Infinity' } }), 'LAYER_HOSTILE', /not a number of bytes/],
-    ['a size past the end', of({ ...plugin, sizeBytes: 200_000 }), 'LAYER_CORRUPT', /Truncated input/],
+    [
+      'a size past the end',
+      of({ ...plugin, sizeBytes: 200_000 }),
+      'LAYER_CORRUPT',
+      /it is truncated: \d+ more bytes of plugin\.wasm should follow/,
+    ],
     ['a size of 8 GiB', of({ ...plugin, sizeBytes: 8 * 2 ** 30 }), 'LAYER_TOO_LARGE', /256 MiB.*truncate/],
     [
       'a size of 8 GiB in base-256',
@@ -136,7 +141,7 @@ test('hostile archives are refused with the reason', async () => {
       'a truncated header',
       layer(gzip(tarOf([plugin], { end: false }).subarray(0, 600))),
       'LAYER_CORRUPT',
-      /ends within|Truncated/,
+      /ends within|truncated/,
     ],
     ['truncated gzip', layer(gzip(tarOf([plugin])).subarray(0, 5000)), 'LAYER_CORRUPT', /damaged gzip data/],
     ['two bytes of gzip', layer(gzip(tarOf([plugin])).subarray(0, 4)), 'LAYER_CORRUPT', /damaged gzip data/],

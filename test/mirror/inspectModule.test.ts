@@ -84,6 +84,7 @@ test('a file that is not a module is named by its kind', async () => {
     [Buffer.from('28b52ffd00', 'hex'), /zstd/],
     [Buffer.from('7f454c4602', 'hex'), /an ELF binary/],
     ['PK\x03\x04', /a zip archive/],
+    ['070707', /a cpio archive/],
     [buildComponent(), /a Wasm component/],
     [Buffer.from('0061736d02000000', 'hex'), /version 2/],
     [Buffer.from('0061736d01', 'hex'), /truncated/],

@@ -285,6 +285,10 @@ function describeError(message: string, before: string | undefined): string {
     return `a number ${where} is damaged: it begins like one in base-256, but not with 0x80 or 0xff`;
   if (message === 'parsed number outside of javascript safe integer range')
     return `a number ${where}, in base-256, is out of range: beyond 2^53 in either direction`;
+  const [, missing] = /^TAR_BAD_ARCHIVE: Truncated input \(needed (\d+) more bytes/.exec(message) ?? [];
+  if (missing !== undefined)
+    return `it is truncated: ${missing} more bytes of ${before ?? 'its first file'} should follow`;
+  if (message.startsWith('TAR_ENTRY_INVALID: checksum')) return `the checksum ${where} is wrong`;
   return message;
 }
 

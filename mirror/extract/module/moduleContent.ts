@@ -78,6 +78,11 @@ const MAGICS: readonly (readonly [Buffer, string])[] = [
   [Buffer.from('%PDF'), 'a PDF'],
   [Buffer.from('89504e470d0a1a0a', 'hex'), 'a PNG image'],
   [Buffer.from('!<arch>\n'), 'an ar archive'],
+  [Buffer.from('070701'), 'a cpio archive'],
+  [Buffer.from('070702'), 'a cpio archive'],
+  [Buffer.from('070707'), 'a cpio archive'],
+  [Buffer.from('377abcaf271c', 'hex'), 'a 7z archive'],
+  [Buffer.from('Rar!'), 'a rar archive'],
   [Buffer.from('BC\xc0\xde', 'latin1'), 'LLVM bitcode'],
 ];
 

@@ -212,7 +212,7 @@ function quotable(body: ErrorBody, { request: { url, namedBy } }: Reply): ErrorB
 const TOKEN = /^[A-Za-z0-9._~+/-]{1,65536}={0,8}$/;
 
 function readToken(reply: Reply, body: Buffer, purpose: Purpose): Token {
-  const text = body.toString('utf8');
+  const text = body.toString('utf8').replace(/^\ufeff/, '');
   const { host } = reply.request.url;
   let json: Record<string, unknown> | undefined;
   try {
@@ -234,6 +234,7 @@ function readToken(reply: Reply, body: Buffer, purpose: Purpose): Token {
         status: reply.status,
         request: requestOf(reply),
         expected: '{"token": "…"}',
+        found: withoutToken(text, json),
         temporary: true,
         retryLimit: 2,
         hint: fixedBy(reply.request.namedBy, host, 'The operator of the token server must fix it.'),
@@ -245,6 +246,16 @@ function readToken(reply: Reply, body: Buffer, purpose: Purpose): Token {
     lifetimeMs: lifetimeOf(json?.expires_in),
     ...(type === undefined ? {} : { oddity }),
   };
+}
+
+/** Describes a reply without a token. Nothing of it is quoted. */
+function withoutToken(text: string, json: Record<string, unknown> | undefined): string {
+  if (text.trim() === '') return 'an empty reply';
+  if (json === undefined) return 'text that is not JSON';
+  if (json.errors !== undefined || json.error !== undefined) return 'JSON with an error';
+  return json.token == null && json.access_token == null
+    ? 'JSON without "token" and "access_token"'
+    : 'a token with other characters than a header may have';
 }
 
 function lifetimeOf(expiresIn: unknown): number {

@@ -227,24 +227,25 @@ function clientCertificateError(host: string, details: Details): RegistryTls {
 /** Returns the error for a web page where registry data was expected. */
 export function webPageError(reply: Reply, subject: string): RegistryProtocol {
   const { namedBy, url } = reply.request;
+  const wanted = namedBy?.role === 'token server' ? 'a token' : 'registry data';
+  const place =
+    namedBy === undefined ? "in the registry's place, or the host is not a registry" : `in the place of ${url.host}`;
   return new RegistryProtocol(
-    blamed(namedBy, url.host, `${url.host} answered with a web page instead of registry data`),
-    {
-      subject,
-      status: reply.status,
-      request: requestOf(reply),
-      expected: 'the reply of an OCI registry',
-      found: 'HTML',
-      // A gateway in front of the registry may send an error page for a moment only.
-      temporary: true,
-      retryLimit: 1,
-      hostwide: true,
-      hint: fixedBy(
-        namedBy,
-        url.host,
-        `A login page of the network (captive portal) or a proxy answers in the registry's place, or the host is not a registry: open it in a browser to see.${forwardedHint(reply)}`,
-      ),
-    },
+    ...replyFault(
+      reply,
+      `answered with a web page instead of ${wanted}`,
+      `A login page of the network (captive portal) or a proxy answers ${place}: open it in a browser to see.${forwardedHint(reply)}`,
+      {
+        subject,
+        status: reply.status,
+        expected: namedBy?.role === 'token server' ? 'JSON with a token' : 'the reply of an OCI registry',
+        found: 'HTML',
+        // A gateway in front of the registry may send an error page for a moment only.
+        temporary: true,
+        retryLimit: 1,
+        hostwide: true,
+      },
+    ),
   );
 }
 
