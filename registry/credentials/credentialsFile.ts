@@ -110,12 +110,14 @@ export function unusableKeys(map: ReadonlyMap<string, unknown>, host: string): s
   });
 }
 
-/** Returns the keys for the same host with another port, or with a port where the registry has none: each is another registry. */
+/** Returns the keys that lack the port of the registry, or have one where the registry has none: each is another registry. */
 export function keysOfOtherPorts(map: ReadonlyMap<string, unknown>, host: string): string[] {
   const withoutPort = (name: string): string => name.replace(/:\d+$/, '');
+  const wanted = host.toLowerCase();
+  const isWithout = withoutPort(wanted) === wanted;
   return [...map.keys()].filter(key => {
     const { name } = partsOf(key);
-    return name !== host.toLowerCase() && withoutPort(name) === withoutPort(host.toLowerCase());
+    return isWithout ? name !== wanted && withoutPort(name) === wanted : name === withoutPort(wanted);
   });
 }
 

@@ -246,6 +246,7 @@ test('keys that fit no registry are reported once, those of other namespaces onl
     ],
     ['registry.example:5000/team', 'registry.example', /the port is a part of the key/],
     ['other.example', 'registry.example', /^$/],
+    ['registry.example:6000', 'registry.example:5000', /^$/],
   ] as const) {
     const misfit = new CredentialsSource({ registryConfig: await write('keys.json', { auths: { [key]: login } }) });
     assert.equal(await misfit.find(host, 'a', SIGNAL), undefined, key);
