@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { compareText } from '../base/canonicalJson.ts';
 import { errno, isAbsent } from '../base/errno.ts';
 import { blobPath, digestOfPath, type LayoutDigest } from './digest.ts';
-import { blobDamaged, blobMissing, LayoutUnreadable, layoutInvalid } from './errors.ts';
+import { blobDamaged, blobMissing, LayoutInvalid, LayoutUnreadable, layoutInvalid } from './errors.ts';
 import type { Layout } from './layout.ts';
 import { MAX_INDEX_BYTES, parseIndex } from './layoutIndex.ts';
 import { readVerified, requireVersion } from './verify.ts';
@@ -17,8 +17,7 @@ import { readVerified, requireVersion } from './verify.ts';
 export async function openFolderLayout(path: string): Promise<Layout> {
   const text = async (name: string): Promise<Buffer> => {
     const size = await sizeOfFile(join(path, name));
-    if (size === undefined)
-      throw layoutInvalid(path, `no ${name}`, 'an OCI image layout: oci-layout, index.json and blobs/');
+    if (size === undefined) throw await notALayout(path, name);
     if (size > MAX_INDEX_BYTES)
       throw layoutInvalid(path, `${name} has ${size} bytes`, `at most ${MAX_INDEX_BYTES} bytes`);
     return readFile(join(path, name));
@@ -57,6 +56,19 @@ export async function openFolderLayout(path: string): Promise<Layout> {
     close: async () => undefined,
   };
   return layout;
+}
+
+async function notALayout(path: string, missing: string): Promise<LayoutInvalid> {
+  const names = (await listFolder(path)).sort(compareText);
+  const bundle = names.find(name => /\.tar(?:\.\d{3,5})?$/.test(name));
+  const expected = 'an OCI image layout: oci-layout, index.json and blobs/';
+  if (bundle === undefined) return layoutInvalid(path, `no ${missing}`, expected);
+  return new LayoutInvalid(`${path} is a folder without an OCI image layout`, {
+    subject: path,
+    expected,
+    found: `no ${missing}, but ${bundle}`,
+    hint: `Name the file: ${join(path, bundle)}`,
+  });
 }
 
 /** Size in bytes of a regular file; undefined if there is none of that name. */

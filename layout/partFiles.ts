@@ -109,20 +109,31 @@ async function listParts(path: string): Promise<{ paths: string[]; sums: Readonl
   const isSums = path.endsWith(SUM_ENDING);
   const whole = isSums ? path.slice(0, -SUM_ENDING.length) : (PART.exec(path)?.groups?.whole ?? path);
   const sums = await readSums(`${whole}${SUM_ENDING}`, isSums);
-  if (!isSums && whole === path) return { paths: [path], sums };
-  const listed = [...(sums?.keys() ?? [])].filter(name => isPartOf(name, basename(whole))).sort(byNumber);
-  if (sums !== undefined && listed.length === 0) return { paths: [whole], sums };
   const present = (await readdir(folder).catch(() => []))
     .filter(name => isPartOf(name, basename(whole)))
     .sort(byNumber);
+  const isPart = !isSums && whole !== path;
+  // Parts that were joined, or one file: the whole is there.
+  const isWhole = !isPart && (!isSums || present.length === 0) && (await exists(whole));
+  if (isWhole || (!isSums && !isPart && present.length === 0)) return { paths: [whole], sums };
+  const listed = [...(sums?.keys() ?? [])].filter(name => isPartOf(name, basename(whole))).sort(byNumber);
+  if (sums !== undefined && listed.length === 0 && (present.length > 0 || !sums.has(basename(whole))))
+    throw renamed(`${whole}${SUM_ENDING}`, [...sums.keys()], present.length > 0 ? present : [basename(whole)]);
   if (present.length > MAX_PARTS) throw tooManyParts(whole, present.length);
   if (listed.length + present.length === 0)
-    throw unreadable(path, Object.assign(new Error('no part'), { code: 'ENOENT' }));
+    throw unreadable(isSums ? whole : path, Object.assign(new Error('no part'), { code: 'ENOENT' }));
   const expected = listed.length > 0 ? listed : present.map((_, at) => partName(basename(whole), at + 1));
   for (const name of expected)
     if (!present.includes(name))
       throw missingPart(join(folder, name), `the parts ${expected.join(', ').slice(0, 300)}`, 'no such file');
   return { paths: expected.map(name => join(folder, name)), sums };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    error => errno(error) !== 'ENOENT',
+  );
 }
 
 /** The name of part `number`, from 1. */
@@ -150,18 +161,33 @@ async function readSums(path: string, required: boolean): Promise<ReadonlyMap<st
     throw unreadable(path, error);
   }
   const sums = new Map<string, string>();
-  for (const line of text.split(/\r?\n/)) {
+  // Editors on Windows put a byte order mark in front.
+  for (const line of text.replace(/^\uFEFF/, '').split(/\r?\n/)) {
     const [, sum, name] = SUM.exec(line) ?? [];
     if (sum !== undefined && name !== undefined) sums.set(basename(name), sum);
-    else if (line.trim() !== '')
-      throw new LayoutPartWrong(`${path} is not a checksum file`, {
-        subject: path,
-        expected: 'lines of sha256sum: 64 hex digits, two spaces, a file name',
-        found: JSON.stringify(line.slice(0, 100)),
-        hint: 'Copy the .sha256 file of the bundle again.',
-      });
+    else if (line.trim() !== '') throw notSums(path, JSON.stringify(line.slice(0, 100)));
   }
+  if (sums.size === 0) throw notSums(path, 'an empty file');
   return sums;
+}
+
+function notSums(path: string, found: string): LayoutPartWrong {
+  return new LayoutPartWrong(`${path} is not a checksum file`, {
+    subject: path,
+    expected: 'lines of sha256sum: 64 hex digits, two spaces, a file name',
+    found,
+    hint: 'Copy the .sha256 file of the bundle again.',
+  });
+}
+
+function renamed(path: string, named: readonly string[], found: readonly string[]): LayoutPartWrong {
+  const few = (names: readonly string[]): string => names.slice(0, 3).join(', ') + (names.length > 3 ? ' …' : '');
+  return new LayoutPartWrong(`${path} names other files than those next to it`, {
+    subject: path,
+    expected: few(named),
+    found: few(found),
+    hint: 'The files were renamed: give each the name that the checksum file has for it, and the checksum file the name of the whole with .sha256.',
+  });
 }
 
 function missingPart(path: string, expected: string, found: string): LayoutPartWrong {

@@ -113,7 +113,7 @@ async function readHeaders(path: string, files: PartFiles): Promise<Map<string, 
     }
     return window.subarray(at - windowStart, at - windowStart + length);
   };
-  requireTar(path, await block(0, BLOCK));
+  requireTar(path, files, await block(0, BLOCK));
   let extended: Pax | undefined;
   let longName: string | undefined;
   let count = 0;
@@ -173,10 +173,18 @@ function cleanName(path: string, name: string): string {
   return parts.join('/');
 }
 
-function requireTar(path: string, start: Buffer): void {
-  const compressed = start.subarray(0, 2).toString('hex') === '1f8b' ? 'gzip' : undefined;
-  const zstd = start.subarray(0, 4).toString('hex') === '28b52ffd' ? 'zstd' : undefined;
-  const program = compressed ?? zstd;
+/** The first bytes of compressed files, in hex, and the program that unpacks them. */
+const COMPRESSED: readonly (readonly [string, string])[] = [
+  ['1f8b', 'gzip'],
+  ['28b52ffd', 'zstd'],
+  ['fd377a585a00', 'xz'],
+  ['425a68', 'bzip2'],
+  ['04224d18', 'lz4'],
+];
+
+function requireTar(path: string, files: PartFiles, start: Buffer): void {
+  const hex = start.subarray(0, 8).toString('hex');
+  const program = COMPRESSED.find(([magic]) => hex.startsWith(magic))?.[1];
   if (program !== undefined)
     throw new LayoutInvalid(`${path} is compressed with ${program}`, {
       subject: path,
@@ -184,24 +192,47 @@ function requireTar(path: string, start: Buffer): void {
       found: `${program} data`,
       hint: `Unpack it first: ${program} -d < ${path} > bundle.tar`,
     });
-  if (start.subarray(257, 262).toString('latin1') !== 'ustar' && start.length > 0 && !start.every(byte => byte === 0)) {
-    const header = start.length === BLOCK ? readHeader(start, 0, undefined) : undefined;
-    if (header?.cksumValid !== true) throw invalid(path, 'a file that is not a tar', 'a tar');
+  // Parts that are mixed up may begin with any bytes.
+  if (files.paths.length > 1 || start.length === 0 || isHeader(start)) return;
+  const begins = start.subarray(0, 24).toString('latin1');
+  throw new LayoutInvalid(`${path} is not a tar`, {
+    subject: path,
+    expected: 'a bundle: a tar, its first part or its .sha256 file, or a folder with an OCI image layout',
+    found: `a file that begins with ${JSON.stringify(begins)}`,
+    hint: begins.startsWith('PK\u0003\u0004')
+      ? 'It is a zip archive: unpack it, and name the bundle in it.'
+      : 'Check the path, and that the whole bundle was copied.',
+  });
+}
+
+function isHeader(block: Buffer): boolean {
+  try {
+    const header = new Header(block);
+    return header.nullBlock || header.cksumValid;
+  } catch {
+    return block.length < BLOCK; // cut off: the end of the data is the error
   }
 }
 
 function notALayout(path: string, spans: ReadonlyMap<string, Span>, missing: string): LayoutInvalid {
   const names = [...spans.keys()];
   const isDockerSave = names.includes('manifest.json');
+  const folder = names.find(name => name.endsWith('/oci-layout'))?.slice(0, -'/oci-layout'.length);
+  const packed = names.find(name => /\.tar(?:\.\d{3,5})?$/.test(name));
+  const hint = isDockerSave
+    ? 'Write the bundle with plugin-mirror bundle, or with skopeo copy … oci-archive:FILE.'
+    : folder !== undefined
+      ? `The layout is in the folder ${folder}: unpack the archive, and name that folder.`
+      : packed !== undefined
+        ? `Unpack the archive, and name ${packed}.`
+        : 'Write the bundle with plugin-mirror bundle.';
   return new LayoutInvalid(
     isDockerSave ? `${path} was written by docker save` : `${path} is a tar, but not an OCI image layout`,
     {
       subject: path,
       expected: 'oci-layout, index.json and blobs/ at the root of the archive',
       found: `no ${missing}; it contains ${names.slice(0, 5).join(', ') || 'no files'}`,
-      hint: isDockerSave
-        ? 'Write the bundle with plugin-mirror bundle, or with skopeo copy … oci-archive:FILE.'
-        : 'Write the bundle with plugin-mirror bundle.',
+      hint,
     },
   );
 }

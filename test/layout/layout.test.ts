@@ -68,7 +68,10 @@ async function refusal(path: string): Promise<{ code: string; text: string }> {
   );
   assert.ok(error instanceof Refusal, String(error));
   assert.notEqual(error.hint, '');
-  return { code: error.code, text: `${error.message}: found ${error.found}, expected ${error.expected}` };
+  return {
+    code: error.code,
+    text: `${error.message}: found ${error.found}, expected ${error.expected} → ${error.hint}`,
+  };
 }
 
 async function allOf(path: string): Promise<Record<string, string>> {
@@ -150,6 +153,35 @@ test('a part that is missing, damaged or renamed is named', async () => {
   assert.match((await refusal(`${path}.sha256`)).text, /part parts\.tar\.004 is missing/);
 });
 
+test('parts are found by the name of the whole, and joined ones by their checksum file', async () => {
+  const path = await writeTar('joined.tar', 1_000_000);
+  assert.deepEqual(await allOf(path), everything);
+  await writeFile(`${path}.sha256`, `\uFEFF${(await readFile(`${path}.sha256`, 'utf8')).replaceAll('\n', '\r\n')}`);
+  assert.deepEqual(await allOf(path), everything, 'a checksum file that an editor on Windows has saved');
+  await run('sh', ['-c', 'cat joined.tar.0* > joined.tar && rm joined.tar.0*'], { cwd: dir });
+  assert.deepEqual(await allOf(`${path}.sha256`), everything);
+});
+
+test('files whose names differ from those in their checksum file are named', async () => {
+  const path = await writeTar('named.tar', 1_000_000);
+  const renamed = join(dir, 'new (1).tar');
+  for (const name of (await readdir(dir)).filter(it => it.startsWith('named.tar.')))
+    await rename(join(dir, name), join(dir, name.replace('named.tar', 'new (1).tar')));
+  for (const ending of ['', '.001', '.002', '.sha256']) {
+    const { code, text } = await refusal(`${renamed}${ending}`);
+    assert.equal(code, 'LAYOUT_PART_WRONG', ending);
+    assert.match(text, /new \(1\)\.tar\.001, .*named\.tar\.001, .*were renamed/s, ending);
+  }
+  await rename(`${renamed}.sha256`, `${path}.sha256`);
+  assert.match((await refusal(`${path}.sha256`)).text, /part named\.tar\.001 is missing/);
+  await writeFile(`${path}.sha256`, '');
+  assert.match((await refusal(`${path}.sha256`)).text, /is not a checksum file.*an empty file/s);
+  const folder = join(dir, 'folder of parts');
+  await mkdir(folder);
+  await rename(`${renamed}.001`, join(folder, 'new.tar.001'));
+  assert.match((await refusal(folder)).text, /Name the file: .*folder of parts\/new\.tar\.001/);
+});
+
 test('a tar that is cut off anywhere is refused', async () => {
   const path = await writeTar('cut.tar');
   const { length } = await readFile(path);
@@ -207,7 +239,13 @@ test('what is no layout is refused by what it is', async () => {
     [join(dir, 'absent.tar.001'), /There is no file .*absent\.tar\.001/],
     [await mixed('mixed.tar', whole), /The parts of .* do not fit together.*in mixed\.tar\.002/s],
     [await file('a.tar.gz', gzipSync(whole)), /compressed with gzip/],
-    [await file('a.txt', 'Hello, world\n'.repeat(100)), /a file that is not a tar|damaged header/],
+    [await file('a.tar.xz', Buffer.from('fd377a585a000004', 'hex')), /compressed with xz.*Unpack it first: xz -d/s],
+    [await file('a.tar.bz2', 'BZh91AY&SY'), /compressed with bzip2/],
+    [await file('a.txt', 'Hello, world\n'.repeat(100)), /is not a tar.*begins with "Hello, world\\n/s],
+    [await file('a.html', `<!doctype html>${' '.repeat(600)}`), /is not a tar.*begins with "<!doctype html>/s],
+    [await file('a.zip', `PK\u0003\u0004${'\0'.repeat(600)}`), /is a zip archive: unpack it/],
+    [await file('nested.tar', entriesOf('my/oci-layout', 'my/index.json')), /in the folder my: unpack the archive/],
+    [await file('packed.tar', entriesOf('readme.txt', 'b.tar.001')), /Unpack the archive, and name b\.tar\.001/],
     [await tarOf('saved.tar', ['manifest.json']), /written by docker save/],
     [await tarOf('version.tar', ['oci-layout', 'manifest.json']), /imageLayoutVersion "9"/],
     [await tarOf('twice.tar', ['oci-layout', 'oci-layout']), /oci-layout twice/],
