@@ -8,13 +8,13 @@ import { type ToolCommands, toolCommands } from '../../mirror/bundle/toolCommand
 import { EXIT } from '../exit.ts';
 import type { BundleDiffFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
-import { print, printJson } from '../render/print.ts';
+import { print, printJson, printText } from '../render/print.ts';
 
 /** Runs `plugin-mirror bundle diff`. Returns the exit code. */
 export async function runBundleDiff(old: string, newer: string, flags: BundleDiffFlags): Promise<number> {
   const diff = await diffBundles(old, newer);
   if (flags.format === 'json') printJson({ schemaVersion: 1, ...diff });
-  else print(diffText(printableValue(diff), wantsColor(process.stdout)));
+  else printText(diffText(printableValue(diff), wantsColor(process.stdout)));
   const differs = diff.added.length + diff.changed.length + diff.removed.length > 0;
   return flags.exitCode === true && differs ? EXIT.drift : EXIT.good;
 }

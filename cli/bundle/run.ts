@@ -19,7 +19,7 @@ import { wantsColor } from '../render/colors.ts';
 import { type Failure, renderFailures } from '../render/failures.ts';
 import { formatDuration } from '../render/format.ts';
 import { errorJson } from '../render/jsonErrors.ts';
-import { print, printError, printJson, printTo } from '../render/print.ts';
+import { print, printError, printJson, printText } from '../render/print.ts';
 import { renderRefusal } from '../render/refusal.ts';
 import { showProgress } from '../sync/showProgress.ts';
 import { commandsOf, commandsText } from './look.ts';
@@ -74,7 +74,7 @@ export async function runBundle({ flags, version, registryOptions, signal }: Bun
   const shown = printableValue(report);
   printError(problemsText(shown, wantsColor(process.stderr)));
   const written = report.packed === undefined ? undefined : program?.file;
-  printTo(out, summary(shown, printable(path), ms, color) + programText(printableValue(written), color));
+  printText(summary(shown, printable(path), ms, color) + programText(printableValue(written), color), out);
   const made = printCommands && report.packed !== undefined ? await commandsOf(readable(path, report)) : undefined;
   if (flags.format === 'json' && target.kind !== 'pipe')
     printJson(json({ report, program: written, made, out: path }, session, ms));

@@ -16,7 +16,7 @@ import { wantsColor } from '../render/colors.ts';
 import { startCounter } from '../render/counter.ts';
 import { listed } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';
-import { print, printError, printJson, warningPrinter } from '../render/print.ts';
+import { printError, printJson, printText, warningPrinter } from '../render/print.ts';
 import { renderRefusal } from '../render/refusal.ts';
 import type { CiReport } from '../report/ciReport.ts';
 
@@ -84,7 +84,7 @@ async function checkFrom(run: CheckRun, from: OpenBundle | undefined): Promise<n
       const parts = flags.lockOnly ? ['manifest'] : ['manifest', 'tree'];
       const source = from === undefined ? 'registry' : 'bundle';
       const shown = { findings: printableValue(findings), versions, hasLockfile, parts, source } as const;
-      print(render({ ...shown, bundle: from && printable(from.layout.path) }, wantsColor(process.stdout)));
+      printText(render({ ...shown, bundle: from && printable(from.layout.path) }, wantsColor(process.stdout)));
     }
     const color = wantsColor(process.stderr);
     printError(problems.map(problem => renderRefusal(problem, { color })).join(''));

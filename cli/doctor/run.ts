@@ -9,7 +9,7 @@ import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT } from '../exit.ts';
 import type { DoctorFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
-import { print, printJson, warningPrinter } from '../render/print.ts';
+import { printJson, printText, warningPrinter } from '../render/print.ts';
 import { type EngineFinding, renderDiagnosis } from './text.ts';
 
 export interface DoctorRun {
@@ -23,7 +23,7 @@ export interface DoctorRun {
 export async function runDoctor(run: DoctorRun): Promise<number> {
   const report = await examine(run);
   if (run.flags.format === 'json') printJson(report);
-  else print(renderDiagnosis(printableValue(report), wantsColor(process.stdout)));
+  else printText(renderDiagnosis(printableValue(report), wantsColor(process.stdout)));
   return report.good ? EXIT.good : EXIT.failed;
 }
 

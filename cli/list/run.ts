@@ -4,7 +4,7 @@ import { openBundled } from '../../mirror/bundle/bundledModules.ts';
 import { openManifest, openTree } from '../../mirror/coverage/openServed.ts';
 import { type ListRow, listRows, type Served } from '../../mirror/coverage/served.ts';
 import { OptionConflict } from '../options/errors.ts';
-import { print, printJson } from '../render/print.ts';
+import { printJson, printText } from '../render/print.ts';
 
 interface ListFlags {
   readonly tree: string;
@@ -21,7 +21,7 @@ export async function runList(flags: ListFlags): Promise<void> {
   const plugins = listRows(served);
   const json = { schemaVersion: 1, from: served.name, plugins };
   if (format === 'json') printJson(json);
-  else print(render(printableValue(plugins)));
+  else printText(render(printableValue(plugins)));
 }
 
 function openListed({ tree, manifest, bundle, lock }: ListFlags): Promise<Served> {

@@ -16,7 +16,7 @@ import { wantsColor } from '../render/colors.ts';
 import { renderFailures } from '../render/failures.ts';
 import { formatDuration } from '../render/format.ts';
 import { errorJson } from '../render/jsonErrors.ts';
-import { printError, printJson, printTo } from '../render/print.ts';
+import { printError, printJson, printText } from '../render/print.ts';
 import { showProgress } from '../sync/showProgress.ts';
 
 interface PushRun {
@@ -80,7 +80,7 @@ async function pushFrom(
   const failures = report.outcomes.flatMap(({ name, version, error }) => (error ? [{ name, version, error }] : []));
   const lines = renderFailures(failures, pc.createColors(wantsColor(process.stderr)));
   printError(lines.map(line => `${line}\n`).join(''));
-  printTo(out, render(printableValue(report), totals, flags.dryRun === true, wantsColor(out)));
+  printText(render(printableValue(report), totals, flags.dryRun === true, wantsColor(out)), out);
   if (flags.format === 'json') printJson(json(report, totals));
   return failureOf(failures.map(({ error }) => error)) ?? EXIT.good;
 }

@@ -3,6 +3,7 @@ import type { WriteStream } from 'node:tty';
 import { printable, printableJson, printableJsonText, printableLines } from '../../base/printable.ts';
 import type { RegistryEvent } from '../../registry/registry.ts';
 import { wantsColor } from './colors.ts';
+import { wrapFor } from './wrap.ts';
 
 // All output of the command line goes through these functions. They keep line breaks and colours; text from outside has to
 // pass through printable or printableValue before it becomes a part of a line.
@@ -12,9 +13,15 @@ export function print(text: string): void {
   printTo(process.stdout, text);
 }
 
-/** Prints lines on stderr. */
+/** Prints lines for people, which are broken between words on a terminal. Not for anything that is copied or parsed. */
+export function printText(text: string, stream: WriteStream = process.stdout): void {
+  stream.write(wrapFor(stream, printableLines(text, wantsColor(stream))));
+}
+
+/** Prints lines on stderr; those for people are broken between words on a terminal, JSON is not. */
 export function printError(text: string): void {
-  printTo(process.stderr, text);
+  if (text.startsWith('{')) printTo(process.stderr, text);
+  else printText(text, process.stderr);
 }
 
 export function printTo(stream: WriteStream, text: string): void {

@@ -13,7 +13,7 @@ import { wantsColor } from '../render/colors.ts';
 import { renderDrifts } from '../render/drifts.ts';
 import { type Failure, listed, renderFailures } from '../render/failures.ts';
 import { errorJson } from '../render/jsonErrors.ts';
-import { print, printError, printJson } from '../render/print.ts';
+import { printError, printJson, printText } from '../render/print.ts';
 import { renderRefusal } from '../render/refusal.ts';
 import type { SyncRun } from './flags.ts';
 import { renderWarnings } from './summary.ts';
@@ -29,7 +29,7 @@ export async function runDryRun(
   try {
     const plan = await previewSync(job, session);
     const isText = flags.format === 'text';
-    if (isText) print(renderSteps(printableValue(plan)));
+    if (isText) printText(renderSteps(printableValue(plan)));
     else printJson(planJson(plan));
     const color = wantsColor(process.stderr);
     const failures: Failure[] = [
@@ -46,7 +46,7 @@ export async function runDryRun(
         .map(line => `${line}\n`)
         .join(''),
     );
-    if (isText) print(renderTotals(plan));
+    if (isText) printText(renderTotals(plan));
     return failureOf([...failures.map(({ error }) => error), ...plan.problems]) ?? EXIT.good;
   } finally {
     await session.registry.close();

@@ -35,7 +35,8 @@ function lineOf(event: SyncEvent): string | undefined {
   if (event.type === 'warning') return `warning: ${event.subject}: ${event.message}`;
   if (event.type === 'planned') {
     const { fetch, keep, sizeBytes } = event;
-    return fetch + keep === 0 ? undefined : `${fetch} to fetch (up to ${formatBytes(sizeBytes)}), ${keep} to keep`;
+    const size = fetch === 0 ? '' : ` (up to ${formatBytes(sizeBytes)})`;
+    return fetch + keep === 0 ? undefined : `${fetch} to fetch${size}, ${keep} to keep`;
   }
   if (event.type === 'compressing') return `compressing ${plural(event.versions, 'module')}`;
   if (event.type === 'pruning')

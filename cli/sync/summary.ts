@@ -1,4 +1,3 @@
-import { stripVTControlCharacters } from 'node:util';
 import pc from 'picocolors';
 import { formatBytes, plural } from '../../base/words.ts';
 import {
@@ -14,6 +13,7 @@ import { renderExtras } from '../render/extras.ts';
 import { type Failure, listed, renderFailures } from '../render/failures.ts';
 import { formatDuration } from '../render/format.ts';
 import { renderRefusal } from '../render/refusal.ts';
+import { wrapLines } from '../render/wrap.ts';
 
 type Paint = ReturnType<typeof pc.createColors>;
 
@@ -21,8 +21,6 @@ type Paint = ReturnType<typeof pc.createColors>;
 const WARNINGS_SHOWN = 6;
 
 const UPDATES_SHOWN = 12;
-/** Of the rows of a long line after its first one. */
-const INDENT = 2;
 
 export interface FiguresOptions {
   readonly color: boolean;
@@ -64,8 +62,7 @@ export function renderFigures(report: SyncReport, { color, treeDir, isBrief = fa
         renderTotals(report, treeDir, paint),
         ...(after === undefined ? [] : [`${arrow} ${after}`]),
       ];
-  const columns = width !== undefined && width > 0 ? width : Number.POSITIVE_INFINITY;
-  return lines.map(line => `${line.startsWith(arrow) ? line : wrapped(line, columns)}\n`).join('');
+  return wrapLines(lines.map(line => `${line}\n`).join(''), width);
 }
 
 function renderTotals(report: SyncReport, treeDir: string, paint: Paint): string {
@@ -91,18 +88,6 @@ function nextStep(report: SyncReport, treeDir: string): readonly [before?: strin
     return report.problems.length > 0 ? [] : ['Run sync again: it continues from what is finished.'];
   if (hasFailed(report)) return ['Then run sync again: it fetches only what is missing.'];
   return hasChanged(report) ? [undefined, serveCommand(treeDir)] : [];
-}
-
-/** Breaks a line between words, so that none of its parts is wider than a terminal, and indents what follows. */
-function wrapped(line: string, columns: number): string {
-  if (stripVTControlCharacters(line).length <= columns) return line;
-  const rows: string[] = [];
-  for (const word of line.split(' ')) {
-    const longer = `${rows.at(-1) ?? ''} ${word}`;
-    if (rows.length > 0 && stripVTControlCharacters(longer).length <= columns) rows[rows.length - 1] = longer;
-    else rows.push(rows.length === 0 ? word : `${' '.repeat(INDENT)}${word}`);
-  }
-  return rows.map(row => row.trimEnd()).join('\n');
 }
 
 /** Returns what the run changed: new versions and aliases, repaired ones, and those with another image than before. */

@@ -12,7 +12,7 @@ import type { VerifyFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { startCounter } from '../render/counter.ts';
 import { listed } from '../render/failures.ts';
-import { print, printJson } from '../render/print.ts';
+import { printJson, printText } from '../render/print.ts';
 
 interface VerifyBundleRun {
   readonly bundle: string;
@@ -40,7 +40,7 @@ export async function runVerifyBundle({ bundle, hasTree, flags, signal }: Verify
   const counter = startCounter('verifying:', 'hashed', { show: formatBytes });
   const audit = await auditBundle(bundle, { signal, lock: flags.lock, onRead: counter.count }).finally(counter.stop);
   if (flags.format === 'json') printJson({ schemaVersion: 1, ...audit });
-  else print(render(printableValue(audit), wantsColor(process.stdout)));
+  else printText(render(printableValue(audit), wantsColor(process.stdout)));
   if (!audit.sound) return EXIT.failed;
   return audit.disagreements.length === 0 ? EXIT.good : EXIT.drift;
 }

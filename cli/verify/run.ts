@@ -9,7 +9,7 @@ import type { VerifyFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
 import { startCounter } from '../render/counter.ts';
 import { listed } from '../render/failures.ts';
-import { print, printJson } from '../render/print.ts';
+import { printJson, printText } from '../render/print.ts';
 
 /** Runs `plugin-mirror verify`. Returns the exit code. */
 export async function runVerify({ tree, lock, format }: VerifyFlags, signal: AbortSignal): Promise<number> {
@@ -19,7 +19,7 @@ export async function runVerify({ tree, lock, format }: VerifyFlags, signal: Abo
   const isIntact = audit.sound;
   const sound = isIntact && audit.unknown.length + disagreements.length === 0;
   if (format === 'json') printJson({ schemaVersion: 1, ...audit, disagreements, sound });
-  else print(render(printableValue(audit), printableValue(disagreements), wantsColor(process.stdout)));
+  else printText(render(printableValue(audit), printableValue(disagreements), wantsColor(process.stdout)));
   if (!isIntact) return EXIT.failed;
   return sound ? EXIT.good : EXIT.drift;
 }

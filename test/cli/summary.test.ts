@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { WriteStream } from 'node:tty';
+import { wrapFor, wrapLines } from '../../cli/render/wrap.ts';
 import { renderFigures } from '../../cli/sync/summary.ts';
 import type { Outcome, SyncReport } from '../../mirror/report.ts';
 
@@ -48,6 +50,38 @@ const FOLLOWED = {
   foundDigest: DIGEST('b'),
   followed: true,
 } as const;
+
+describe('text for people on a terminal', () => {
+  it('is broken between words, further rows are indented, and colours have no width', () => {
+    const text = '✗ 3 findings in 15 versions\n  expected  a bundle: a tar, its first part or a folder\n';
+    assert.deepEqual(wrapLines(text, 30).split('\n'), [
+      '✗ 3 findings in 15 versions',
+      '  expected  a bundle: a tar,',
+      '    its first part or a folder',
+      '',
+    ]);
+    assert.equal(wrapLines(`\u001b[31m${'a'.repeat(10)}\u001b[39m`, 10), `\u001b[31m${'a'.repeat(10)}\u001b[39m`);
+    assert.equal(wrapLines(`${'a'.repeat(20)} b`, 10), `${'a'.repeat(20)}\n  b`, 'a long word stays whole');
+    assert.equal(wrapLines('name      version     size', 20), 'name      version\n  size', 'the columns of a table');
+  });
+
+  it('keeps a command to copy on its line, and breaks a sentence', () => {
+    const command = '  → plugin-mirror serve --tree /data/plugins';
+    assert.equal(wrapLines(command, 20), command);
+    const check = '  → check it with: sha256sum -c plugins.tar.sha256';
+    assert.equal(wrapLines(check, 20), check);
+    const hint = '  → Name the file, or make one from the list of Higress itself: plugin-mirror import FILE';
+    for (const row of wrapLines(hint, 30).split('\n')) assert.ok(row.length <= 30, row);
+    assert.equal(wrapLines('  → Run plugin-mirror sync again.', 20), '  → Run\n    plugin-mirror\n    sync again.');
+  });
+
+  it('is not changed for a file, a pipe, and a terminal without a width', () => {
+    const long = 'a b c d e f g';
+    assert.equal(wrapFor({ isTTY: false, columns: 5 } as unknown as WriteStream, long), long);
+    assert.equal(wrapFor({ isTTY: true, columns: 0 } as unknown as WriteStream, long), long);
+    assert.equal(wrapFor({ isTTY: true, columns: 5 } as unknown as WriteStream, long), 'a b c\n  d e\n  f g');
+  });
+});
 
 describe('the last lines of a sync', () => {
   it('list what changed with both digests, the figures, and the next command', () => {

@@ -181,7 +181,7 @@ const WORDS = {
   cache: ['Cache', '缓存'],
   cacheHits: ['{percent} % of reads', '命中率 {percent} %'],
   memory: ['Memory', '内存'],
-  missingTitle: ['Requests for what is not here (404)', '请求了不存在的内容（404）'],
+  missingTitle: ['Requests for missing files (404)', '请求了不存在的内容（404）'],
   missingHint: [
     'Gateways do not try again after 404: the plugin stays off until its configuration changes or the gateway restarts.',
     '网关收到 404 后不会重试：在配置变更或网关重启之前，该插件不会生效。',
@@ -201,7 +201,7 @@ const WORDS = {
     '请为运行 serve 的用户授予该文件的读取权限。',
   ],
   fixNoFile: [
-    'Move away by hand what is at this path; then plugin-mirror sync repairs the tree.',
+    'Move the file or folder at this path away by hand; then plugin-mirror sync repairs the tree.',
     '请手动移走该路径上的内容，然后执行 plugin-mirror sync 修复插件目录。',
   ],
   fixUnreadable: [
