@@ -64,7 +64,7 @@ export class CredentialsSource {
       const unusable = unusableKeys(auths, host);
       const [first] = unusable;
       if (first !== undefined)
-        return ` The key "${first}" of "auths" in ${path} fits no registry: write it as "${host}".`;
+        return ` The key "${shownKey(first)}" of "auths" in ${path} fits no registry: write it as "${host}".`;
       const fitting = keysFor(host, repository);
       const others = [...auths.keys()].filter(key => isNamespaceOf(key, host) && !fitting.includes(key));
       if (others.length > 0)
@@ -132,7 +132,7 @@ export class CredentialsSource {
     this.#warn(
       `${path} ${key}`,
       path,
-      `the key "${key}" of "auths" fits no registry: write it as "${host}", or as "${host}/NAMESPACE"`,
+      `the key "${shownKey(key)}" of "auths" fits no registry: write it as "${host}", or as "${host}/NAMESPACE"`,
     );
   }
 
@@ -230,6 +230,11 @@ export async function readCredentialsFile(path: string, mustExist: boolean): Pro
       cause: error,
     });
   }
+}
+
+/** A key may contain a login, whose password is not shown. */
+function shownKey(key: string): string {
+  return key.replace(/:[^/@]*@/g, ':***@');
 }
 
 function sameHost(left: string, right: string): boolean {

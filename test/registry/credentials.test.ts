@@ -229,6 +229,10 @@ test('keys that fit no registry are reported once, those of other namespaces onl
     await reported.hintFor('h', 'elsewhere/a'),
     /The key "h\/team\/" of "auths" in .*keys\.json fits no registry/,
   );
+  const secret = await findAnonymously({
+    registryConfig: await write('keys.json', { auths: { 'me:secret@h': login } }),
+  });
+  assert.match(secret.warnings.join(), /the key "me:\*\*\*@h" of/);
   // The failure of a host names the keys that may be meant for it.
   for (const [key, host, words] of [
     ['*', 'registry.example:5000', /The key "\*" of "auths".* fits no registry: write it as "registry\.example:5000"/],
