@@ -131,6 +131,7 @@ test('what OpenSSL reports of a handshake is reported in words, with who can fix
     'ERR_SSL_UNSAFE_LEGACY_RENEGOTIATION_DISABLED',
     'ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC',
     'ERR_SSL_TLSV1_ALERT_DECODE_ERROR',
+    'ERR_SSL_SSL/TLS_ALERT_ILLEGAL_PARAMETER',
     'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL',
   ]) {
     const fault = handshakeFault(code, '', at);

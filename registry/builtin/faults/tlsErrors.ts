@@ -272,6 +272,12 @@ const HANDSHAKE_FAULTS: readonly (readonly [reason: RegExp, what: string, hint: 
       'A firewall or proxy on the way may change the bytes: try again from another network, or name a proxy with HTTPS_PROXY.',
   ],
   [
+    /ILLEGAL.PARAMETER|(?:MISSING|UNSUPPORTED).EXTENSION|RECORD.OVERFLOW/,
+    'does not accept how this client begins TLS',
+    ({ host }) =>
+      `A firewall or proxy on the way may change the handshake; otherwise the operator of ${host} must update its TLS library.`,
+  ],
+  [
     /NO.APPLICATION.PROTOCOL/,
     'does not offer HTTP/1.1 over TLS',
     ({ host }) => `The operator of ${host} must allow HTTP/1.1 in addition to newer versions.`,
