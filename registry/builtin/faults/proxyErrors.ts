@@ -103,7 +103,8 @@ function replyError(
     request: { method: 'GET', url, headers: {} },
     proxy,
   });
-  const page = isHtml ? ` with a web page${title === '' ? '' : ` (“${printable(title, 80)}”)`}` : '';
+  const isRedirect = status >= 300 && status < 400;
+  const page = isHtml && !isRedirect ? ` with a web page${title === '' ? '' : ` (“${printable(title, 80)}”)`}` : '';
   const squid = printable(headers['x-squid-error']?.toString() ?? '', 60);
   const more = {
     ...details,
@@ -112,10 +113,18 @@ function replyError(
   };
   if (status === 407 || (status === 401 && method === 'CONNECT')) return loginError(reply, url, proxy, more);
   const [what, hint] = meaningOf(reply, url, name);
-  return new RegistryProxy(`The proxy ${name} did not connect to ${url.host}: it answered ${status}${page}${what}`, {
-    ...more,
-    hint,
-  });
+  return new RegistryProxy(
+    `The proxy ${name} did not connect to ${url.host}: it answered ${status}${isUnknown(status, url) ? ' to CONNECT' : ''}${page}${what}`,
+    {
+      ...more,
+      hint,
+    },
+  );
+}
+
+/** Statuses of servers that do not know CONNECT. */
+function isUnknown(status: number, { protocol }: URL): boolean {
+  return protocol === 'https:' && [400, 404, 405, 501].includes(status);
 }
 
 /** Returns what a status in reply to CONNECT means, as the rest of the message, and what to do. */
@@ -134,15 +143,12 @@ function meaningOf({ status, headers }: ProxyReply, url: URL, name: string): rea
       `The proxy may require a login on that page: open it in a browser on this machine, then try again. Otherwise check ${variable}, or ${direct}.`,
     ];
   }
+  if (isUnknown(status, url))
+    return [
+      '',
+      `It may be a web server, or a proxy that does not pass https: check ${variable}, ask for CONNECT to port ${url.port || 443} to be allowed, or ${direct}.`,
+    ];
   switch (status) {
-    case 400:
-    case 404:
-    case 405:
-    case 501:
-      return [
-        ' to CONNECT',
-        `It may be a web server, or a proxy that does not pass ${url.protocol === 'https:' ? 'https' : 'http'}: check ${variable}, ask for CONNECT to port ${url.port || 443} to be allowed, or ${direct}.`,
-      ];
     case 429:
       return [' (too many requests)', `Wait, lower --concurrency, or ${direct}.`];
     case 502:
