@@ -11,6 +11,7 @@ import { parsePluginManifest } from '../mirror/manifest/readManifest.ts';
 import { CHINESE_HELP } from '../scripts/generate/optionsZh.ts';
 import { documentedOptions, renderOptionTable } from '../scripts/generate/optionTable.ts';
 import { OPTION_DOCUMENTS, withOptionTable } from '../scripts/generate/writeOptions.ts';
+import { WORDS } from '../server/pages/site/words.ts';
 import { openScene, printed } from './support/cli.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -119,6 +120,25 @@ test('docs/zh has only commands of the English documents', () => {
     );
     assert.ok(original.includes(`](zh/${name.slice('docs/zh/'.length)})`), name);
   }
+});
+
+test('Chinese has one word for the tree, one for folders, and one for each catalog', () => {
+  const texts = [...Object.entries(CHINESE_HELP), ...Object.values(WORDS)];
+  const wrong = texts.filter(([text, translated]) => {
+    // A word that is part of a command or an option is not translated.
+    const words = text.replace(/--[a-z-]+|plugin-mirror \w+|`[^`]*`/g, '');
+    const isTree = /\btree\b/i.test(words) || /folder that sync publishes/.test(words);
+    const isFolder = /\bfolder\b/i.test(words) && !isTree;
+    const isCatalog = /\bcatalog\b/i.test(words);
+    return (
+      isTree !== translated.includes('插件目录') ||
+      (isFolder && !/(?<!插件)目录/.test(translated)) ||
+      (isCatalog && !/索引|插件列表/.test(translated)) ||
+      translated.includes('文件夹')
+    );
+  });
+  assert.deepEqual(wrong, []);
+  for (const name of ['README.zh-CN.md', ...zhDocs]) assert.doesNotMatch(read(name), /文件夹|源目录/, name);
 });
 
 test('the documents on CI and air gaps have the same sections, examples, rows and points in both languages', () => {

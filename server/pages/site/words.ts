@@ -6,7 +6,7 @@ import type { Language } from './language.ts';
  * In Chinese, here and in the documentation, 插件目录 is the tree, 目录 is any folder, 索引 is index.json, and 插件列表 is the
  * start page that shows it.
  */
-const WORDS = {
+export const WORDS = {
   skip: ['Skip to the content', '跳到正文'],
   navigation: ['Site', '站点导航'],
   catalog: ['Catalog', '插件列表'],
