@@ -22,7 +22,7 @@ import { type PageContent, type Reader, renderPage, SCRIPT, SCRIPT_PATH } from '
 import { etagOf, PageCache, type RenderedPage, renderedPage, sendPage } from './site/sendPage.ts';
 import { translator } from './site/words.ts';
 import { explainMissing } from './status/explainMissing.ts';
-import { notFoundBody } from './status/notFoundPage.ts';
+import { notFoundBody, offerText } from './status/notFoundPage.ts';
 import { statusBody } from './status/statusPage.ts';
 import { makeStatusReport, type StatusSources } from './status/statusReport.ts';
 
@@ -253,7 +253,7 @@ class Site {
     });
     if (request.accepts(['text', 'json']) === 'json')
       response.status(404).json({ error: { code: 'NOT_FOUND', ...found } });
-    else sendText(response, 404, notFoundText(found, reason.isSameVersion));
+    else sendText(response, 404, notFoundText(found, offerText(translator('en'), reason)));
   }
 
   /** For browsers; the listener answers other clients itself. */

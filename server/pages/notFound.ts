@@ -58,23 +58,11 @@ function messageOf(kind: MissingReason['kind'], name: string, version: string): 
   return kind === 'served' ? t('whyServed') : t('whyPath');
 }
 
-export function notFoundText(found: NotFound, isSameVersion = false): string {
-  const {
-    message,
-    nearestVersion,
-    nearestUrl,
-    versions,
-    files,
-    nearest,
-    pluginCount,
-    requestedBy = [],
-    manifestLines,
-  } = found;
+/** @param offer the line before the URL that may be used instead */
+export function notFoundText(found: NotFound, offer: string): string {
+  const { message, nearestUrl, versions, files, nearest, pluginCount, requestedBy = [], manifestLines } = found;
   const lines = [message];
-  if (nearestVersion !== undefined && nearestUrl !== undefined) {
-    const offer = t(isSameVersion ? 'sameVersionHere' : 'nearestVersionHere', { version: nearestVersion });
-    lines.push(offer, `  ${nearestUrl}`);
-  }
+  if (nearestUrl !== undefined) lines.push(offer, `  ${nearestUrl}`);
   if (versions !== undefined) lines.push(`Versions: ${versions.join(', ')}`);
   if (files !== undefined) lines.push(`Files: ${files.join(', ')}`);
   if (nearest !== undefined) lines.push(`Did you mean ${nearest.join(', ')}?`);

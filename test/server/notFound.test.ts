@@ -17,7 +17,7 @@ test('a 404 names similar plugins, or the number of plugins and their list', asy
   };
   assert.equal(
     await get('/plugins/ai-proxi/1.0.0/plugin.wasm'),
-    'There is no plugin "ai-proxi" here.\nDid you mean ai-proxy?\n',
+    `There is no plugin "ai-proxi" here.\nai-proxy 1.0.0 is here:\n  http://mirror.test/plugins/ai-proxy/1.0.0/plugin.wasm\nDid you mean ai-proxy?\n`,
   );
   const none = 'There is no plugin "oauth" here.\nThere are 3 plugins here; /plugins/ lists them.\n';
   assert.equal(await get('/plugins/oauth/1.0.0/plugin.wasm'), none);

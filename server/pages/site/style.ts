@@ -79,7 +79,7 @@ td p{margin:0 0 .2rem}
 .num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .nowrap{white-space:nowrap}
 .digest{display:inline-block;max-width:16ch;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;vertical-align:middle;user-select:all;color:var(--dim)}
-td button.copy{margin:-.3rem 0;vertical-align:middle}
+td>button.copy{margin:-.3rem 0;vertical-align:middle}
 .key .hint{font-weight:400}
 summary h2{display:inline-block;margin:1.4rem 0 .6rem}
 .key{overflow-wrap:anywhere;min-width:15rem}

@@ -154,6 +154,7 @@ export const WORDS = {
   whyVersion: ['There is no version "{version}" of {name} here.', '此处没有 {name} 的版本“{version}”。'],
   sameVersionHere: ['The same version is here as {version}:', '该版本在此处写作 {version}：'],
   nearestVersionHere: ['The nearest version here is {version}:', '最接近的现有版本是 {version}：'],
+  nearestPluginHere: ['{name} is here:', '现有 {name}：'],
   whyFile: ['{name} {version} has no such file.', '{name} {version} 中没有该文件。'],
   whyPath: [
     'Nothing is served at this path. Plugins are at /plugins/<name>/<version>/plugin.wasm.',

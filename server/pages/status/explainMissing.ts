@@ -25,7 +25,7 @@ export interface MissingReason {
   readonly versions: readonly string[];
   /** Files of the version that exist. */
   readonly files: readonly string[];
-  /** The existing version that is nearest to the requested one. */
+  /** The existing version that is nearest to the requested one; where the plugin does not exist, that of the first in `nearest`. */
   readonly nearestVersion?: string;
   /** Whether it is the requested version, written differently, such as `2.0.3` for `v2.0.3`. */
   readonly isSameVersion?: true;
@@ -63,6 +63,7 @@ export function explainMissing(view: TreeView, path: string, higress: HigressReq
   const isReal = asked.length > 0 || plugin !== undefined || nearest.length === 0;
   const versions = plugin?.versions.map(each => each.version) ?? [];
   const near = version === undefined ? undefined : nearestVersion(version, versions);
+  const meant = plugin === undefined && version !== undefined ? sameVersionOf(view, nearest[0], version) : undefined;
   const wanted = { name, version: version ?? '', ...(near?.isSame ? { sameAs: near.version } : {}) };
   return {
     kind: plugin === undefined ? 'plugin' : 'version',
@@ -70,11 +71,22 @@ export function explainMissing(view: TreeView, path: string, higress: HigressReq
     ...(version === undefined ? {} : { version }),
     nearest,
     ...(near === undefined ? {} : nearestFile(view, name, near, rest.join('/'))),
+    ...(meant === undefined ? {} : nearestFile(view, nearest[0] ?? '', meant, rest.join('/'))),
     versions,
     files: [],
     manifestLines: isModule && isReal ? linesFor(higress, view, [wanted]) : [],
     requestedBy: asked.slice(0, MOST_CONSUMERS),
   };
+}
+
+/** Another plugin is offered only where it has the requested version. */
+function sameVersionOf({ catalog }: TreeView, name: string | undefined, version: string): NearestVersion | undefined {
+  const versions = catalog.plugins.find(plugin => plugin.name === name)?.versions ?? [];
+  const near = nearestVersion(
+    version,
+    versions.map(each => each.version),
+  );
+  return near?.isSame ? near : undefined;
 }
 
 function nearestFile(

@@ -1,5 +1,6 @@
 import { type Html, html } from '../site/html.ts';
 import { copyField, type Reader } from '../site/layout.ts';
+import type { Translate } from '../site/words.ts';
 import type { MissingReason } from './explainMissing.ts';
 
 /** Returns the body of a 404 for people. */
@@ -11,9 +12,16 @@ ${path !== undefined && html`<p><code>${path.slice(0, 500)}</code></p>`}
 <p><a class="button" href="${root}${reason.name === undefined ? '' : `?q=${encodeURIComponent(reason.name.slice(0, 100))}`}">${t('searchCatalog')}</a></p>`;
 }
 
+/** The line before the URL that may be used instead. */
+export function offerText(t: Translate, reason: MissingReason): string {
+  const { kind, nearest, nearestVersion = '', isSameVersion } = reason;
+  if (kind === 'plugin') return t('nearestPluginHere', { name: `${nearest[0]} ${nearestVersion}` });
+  return t(isSameVersion ? 'sameVersionHere' : 'nearestVersionHere', { version: nearestVersion });
+}
+
 /** Why a path is missing, and what to do: for the 404 and for each line of the status page. */
 export function reasonText({ t, root, address }: Reader, reason: MissingReason): Html {
-  const { nearestVersion, nearestPath, isSameVersion } = reason;
+  const { nearestPath } = reason;
   const { kind, name = '', version = '', nearest, versions, files, manifestLines, requestedBy } = reason;
   const shortName = name.slice(0, 150);
   const linked = (names: readonly string[], target: (each: string) => string) =>
@@ -27,7 +35,7 @@ export function reasonText({ t, root, address }: Reader, reason: MissingReason):
     path: t('whyPath'),
     served: t('whyServed'),
   }[kind];
-  const offer = t(isSameVersion ? 'sameVersionHere' : 'nearestVersionHere', { version: nearestVersion ?? '' });
+  const offer = offerText(t, reason);
   return html`<p>${cause}</p>
 ${nearestPath !== undefined && html`<p class="hint">${offer}</p>${copyField(t, address + nearestPath)}`}
 ${requestedBy.length > 0 && html`<p>${t('requestedByConsumers', { consumers: requestedBy.slice(0, 3).join(', ') })}${requestedBy.length > 3 && ` +${requestedBy.length - 3}`}</p>`}
