@@ -205,6 +205,25 @@ describe('push', () => {
       assertArrived();
     });
 
+  it('explains why a registry stores nothing', async () => {
+    const cases = [
+      ['POST', /uploads/, 413, 'REGISTRY_PROTOCOL', /because of its size \(status 413\).*at least 8 MiB/s],
+      ['POST', /uploads/, 507, 'REGISTRY_UNAVAILABLE', /has no room for the image.*quota/s],
+      ['POST', /uploads/, 404, 'REGISTRY_NOT_FOUND', /has no hub404\/plugins\/a to push to.*Create the project/s],
+      ['POST', /uploads/, 405, 'REGISTRY_PROTOCOL', /takes no uploads.*read-only/s],
+      ['PUT', /manifests/, 409, 'REGISTRY_PROTOCOL', /refused to store the image.*immutable tags/s],
+      ['PUT', /manifests/, 422, 'REGISTRY_PROTOCOL', /refused to store the image \(status 422\).*media types/s],
+    ] as const;
+    for (const [method, path, code, expected, text] of cases) {
+      target.script({ method, path, fault: status(code) });
+      const error = (await push({ prefix: `hub${code}` })).outcomes.find(({ name }) => name === 'a')?.error as
+        | Refusal
+        | undefined;
+      assert.equal(error?.code, expected, String(code));
+      assert.match(`${error?.message}\n${error?.hint}`, text);
+    }
+  });
+
   it('gives no credentials to the host of another upload URL', slow, async () => {
     const auth = { kind: 'basic', user: 'ci', password: 'secret' } as const;
     await target.close();

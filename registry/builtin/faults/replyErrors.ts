@@ -18,6 +18,7 @@ import { parseRetryAfter } from '../http/retryAfter.ts';
 import { blamed, fixedBy, replyFault } from './blame.ts';
 import type { ErrorBody } from './errorBody.ts';
 import { proxyStatusError } from './proxyErrors.ts';
+import { INSUFFICIENT_STORAGE, noRepositoryToPushError, refusedWriteError } from './writeErrors.ts';
 
 /** What a request is for. */
 export interface Purpose {
@@ -79,6 +80,8 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
   if (body.isForTls && url.protocol === 'http:')
     return new RegistryTls(...replyFault(reply, TLS_INSTEAD, tlsInsteadHint(reply), details));
   if (status === 511 || (body.isHtml && status < 400)) return webPageError(reply, purpose.subject);
+  const isUpload = purpose.writes === true && reply.request.method !== 'HEAD';
+  if (isUpload && status === INSUFFICIENT_STORAGE) return refusedWriteError(reply, details);
   if (TEMPORARY.includes(status) || (status >= 500 && status !== 501 && status !== 505))
     return unavailableError(reply, details);
   if (namedBy?.role === 'token server')
@@ -131,6 +134,8 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
         hint: context.credentialSource === undefined ? LOGIN_HINT : rightsHint(purpose),
       },
     );
+  if (status === 404 && isUpload && reply.request.method === 'POST' && !body.isHtml)
+    return noRepositoryToPushError(reply, purpose.repository, details);
   if (status === 404 && other !== undefined)
     return new RegistryNotFound(`${host} ${other}`, { ...details, missing: 'unknown', hint: noRegistryHint(reply) });
   if (status === 404) return notFoundError(purpose, body, isRedirected, details, host);
@@ -138,6 +143,7 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
   if (status === 400 && /SSL certificate/i.test(body.title ?? body.said ?? ''))
     return clientCertificateError(host, details);
   if (status === 204) return emptyReplyError(reply, purpose);
+  if (isUpload && status >= 400 && (other === undefined || status === 413)) return refusedWriteError(reply, details);
   return new RegistryProtocol(
     ...replyFault(
       reply,
