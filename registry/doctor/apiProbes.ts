@@ -8,7 +8,7 @@ import type { Transport } from '../builtin/transport/transport.ts';
 import type { CredentialsSource } from '../credentials/credentialsSource.ts';
 import { RegistryProtocol, RegistryRedirect } from '../errors.ts';
 import { endpointOf } from '../hosts/hosts.ts';
-import { redactTarget, redactUrl } from '../hosts/redact.ts';
+import { printable, redactTarget, redactUrl } from '../hosts/redact.ts';
 import { formatReference, type Reference } from '../reference.ts';
 
 /** What is known from a registry's reply to `/v2/`. */
@@ -55,7 +55,9 @@ export async function askApi(
       ? 'requires no login'
       : challenges.some(({ scheme }) => scheme === 'basic')
         ? 'requires a user name and a password (Basic)'
-        : 'requires a login of an unknown kind';
+        : challenges.length === 0
+          ? 'answers 401, but names no kind of login (no WWW-Authenticate header)'
+          : `requires a login by ${printable(challenges.map(({ scheme }) => scheme).join(' or '), 60)}, which registries do not use`;
   return { found, value: { ...value, challenge: undefined } };
 }
 

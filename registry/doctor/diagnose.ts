@@ -165,7 +165,7 @@ class Visit {
 
   async #hasToken(transport: Transport, { challenge, url }: ApiReply, reference: Reference): Promise<boolean> {
     if (challenge === undefined) {
-      this.#add('token', 'skipped', 'none is required');
+      this.#add('token', 'skipped', 'the registry asks for none');
       return true;
     }
     const credentials = new CredentialsSource(this.#options);

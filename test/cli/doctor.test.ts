@@ -112,6 +112,26 @@ describe('doctor', { concurrency: 4 }, () => {
       },
     );
 
+  it('prints a warning of certificates once, next to its report', slow, async t => {
+    const scene = await withPlugin(t, { tls: authority.issue() });
+    const { ran, report } = await run(scene, trusting(scene), { env: { NODE_EXTRA_CA_CERTS: '/nowhere/ca.pem' } });
+    assert.ok(report.good, ran.stdout);
+    const warnings = ran.stderr.split('\n').filter(line => line.startsWith('warning: NODE_EXTRA_CA_CERTS: '));
+    assert.equal(warnings.length, 1, ran.stderr);
+    assert.match(warnings[0] ?? '', /\/nowhere\/ca\.pem cannot be read: ENOENT; no authority is added/);
+  });
+
+  it('reports a 401 without a challenge alike in each step, and advises no login', async t => {
+    const scene = await withPlugin(t);
+    scene.registry.script({ fault: status(401) });
+    const report = await look(scene);
+    const api = report.targets[0]?.steps.find(({ step }) => step === 'api');
+    for (const found of [api?.found, failure(report)?.found])
+      assert.match(found ?? '', /answers 401, but names no kind of login \(no WWW-Authenticate header\)/);
+    assert.equal(failure(report)?.step, 'manifest');
+    assert.doesNotMatch(failure(report)?.hint ?? '', /docker login/);
+  });
+
   it('lists the proxy apart from the hosts behind it, and prints no password', async t => {
     const server = await startRegistry({ tls: authority.issue({ hosts: ['registry.example'] }) });
     t.after(() => server.close());
