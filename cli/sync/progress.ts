@@ -16,6 +16,9 @@ const AIR = 2;
 const LEAST_NAME = 6;
 const USUAL_NAME = 12;
 const MOST_NAME = 34;
+/** A wide terminal has room for the longest name that was shown. */
+const WIDE = 110;
+const MOST_NAME_WIDE = 60;
 const LEAST_BAR = 10;
 const MOST_BAR = 24;
 
@@ -44,6 +47,8 @@ export class SyncProgress {
   #timer: NodeJS.Timeout | undefined;
   #drawn: readonly string[] = [];
   #width = 0;
+  /** The most characters of a name with its version: the columns do not move when a row leaves. */
+  #longest = 0;
   #phase = 'reading the tree';
   #news = '';
   #versions = 0;
@@ -92,6 +97,7 @@ export class SyncProgress {
   #start(key: string, sizeBytes: number): void {
     const now = performance.now();
     if (this.#started === 0) this.#started = now;
+    this.#longest = Math.max(this.#longest, key.length);
     this.#rows.set(key, { receivedBytes: 0, sizeBytes, since: now, lastByteAt: now });
   }
 
@@ -135,9 +141,10 @@ export class SyncProgress {
 
   /** In a narrow terminal the bar goes first, then the end of the name, then the speed. */
   #renderRow(key: string, row: Row, width: number): string {
+    const most = width < WIDE ? MOST_NAME : Math.max(MOST_NAME, Math.min(MOST_NAME_WIDE, this.#longest));
     const phase = phaseOf(row);
     if (phase !== undefined) {
-      const nameWidth = Math.min(MOST_NAME, Math.max(LEAST_NAME, width - phase.length - 1));
+      const nameWidth = Math.min(most, Math.max(LEAST_NAME, width - phase.length - 1));
       return fit(`${fitVersion(key, nameWidth).padEnd(nameWidth)} ${phase}`, width);
     }
     const seconds = (row.lastByteAt - row.since) / 1000;
@@ -149,7 +156,7 @@ export class SyncProgress {
       const nameWidth = Math.max(0, width - 1 - numbers.length);
       return fit(`${fitVersion(key, nameWidth).padEnd(nameWidth)} ${numbers}`, width);
     }
-    const nameWidth = Math.min(MOST_NAME, Math.max(Math.min(USUAL_NAME, room), room - LEAST_BAR));
+    const nameWidth = Math.min(most, Math.max(Math.min(USUAL_NAME, room), room - LEAST_BAR));
     const name = fitVersion(key, nameWidth).padEnd(nameWidth);
     const bar = this.#bar(row.receivedBytes, row.sizeBytes, Math.min(MOST_BAR, room - nameWidth));
     return `${name} ${bar}${numbers}${speed}`;

@@ -104,6 +104,15 @@ describe('the live part of a sync', () => {
     }
   });
 
+  it('shows long names whole in a wide terminal', () => {
+    const { progress, frame } = show(160);
+    const name = 'a-plugin-with-quite-a-long-name-of-its-own';
+    progress.hear({ type: 'started', key: `${name}/1.0.0`, sizeBytes: MODULE });
+    progress.hear({ type: 'progress', key: `${name}/1.0.0`, receivedBytes: 1_000_000, sizeBytes: MODULE });
+    assert.ok(frame().some(row => row.startsWith(`${name} 1.0.0 `)));
+    progress.stop();
+  });
+
   it('leaves no old rows above the new ones when the terminal becomes narrower, and wider again', () => {
     const { progress, frame, terminal } = show(100);
     const [first, ...rest] = frame();
