@@ -47,8 +47,9 @@ export async function runBundle({ flags, version, registryOptions, signal }: Bun
     tree: { dir: '', rehash: false, prune: false, codings: [], waitMs: 0 },
     limits: limitsOf(flags.concurrency),
   } as const;
-  // The bundle itself, or the report in JSON, may be on stdout.
-  const out = flags.format === 'json' || target.kind === 'pipe' ? process.stderr : process.stdout;
+  // The bundle itself, the report in JSON, or commands to run are alone on stdout.
+  const isTaken = flags.format === 'json' || target.kind === 'pipe' || printCommands;
+  const out = isTaken ? process.stderr : process.stdout;
   const progress = await showProgress(out, flags);
   const session = new Session({
     openRegistry: openerOf(manifest, registryOptions, registry),
