@@ -4,7 +4,7 @@ import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { listing, openScene, printed, type Scene } from '../support/cli.ts';
-import { drip, heldBack } from '../support/faults.ts';
+import { heldBack } from '../support/faults.ts';
 import { imageFormC, imageFormD, indexOf } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { sample, slow } from '../support/slow.ts';
@@ -182,7 +182,6 @@ describe('the lockfile', { concurrency: 3 }, () => {
 });
 
 describe('a lockfile that another run renews meanwhile', { concurrency: 2 }, () => {
-  const slowly = drip({ bytes: 20_000, everyMs: 50 });
   const large = (seed: string) => imageFormC({ wasm: buildModule({ seed, sizeBytes: 600_000 }) });
 
   it('is read again by a run that waited for the other one', slow, async t => {
@@ -240,15 +239,20 @@ describe('a lockfile that another run renews meanwhile', { concurrency: 2 }, () 
     await scene.list({ a: '1', b: '1' });
     assert.equal((await scene.sync()).code, 0);
     for (const name of ['a', 'b']) scene.push(name, '1', large(`${name} two`));
+    let release = (): void => undefined;
+    const held = new Promise<void>(resolve => {
+      release = resolve;
+    });
     scene.registry.script({
       kind: 'blob',
       path: new RegExp([...large('a two').blobs.keys()].join('|')),
-      fault: slowly,
+      fault: heldBack(held),
     });
     scene.registry.reset();
     const slow = scene.start(['sync', '--update', 'a']);
     while (scene.registry.count({ kind: 'blob' }) === 0) await setTimeout(20);
     assert.equal((await scene.sync('--out', 'other', '--only', 'b', '--update', 'b')).code, 0);
+    release();
     assert.equal((await slow.ended).code, 0);
     const lock = await scene.read('manifest.lock.json');
     for (const name of ['a', 'b']) assert.match(lock, new RegExp(large(`${name} two`).digest));
