@@ -16,6 +16,7 @@ const PAGES = [
   '/?q=auth',
   '/catalog/ai-proxy/',
   '/catalog/hostile/',
+  '/catalog/many/?page=2',
   '/status',
   '/plugins/',
   '/plugins/cors/2.0.4/',
@@ -35,7 +36,9 @@ const HOSTILE = {
   },
 };
 
-const TREE = await sharedTree([...(await sampleCatalog()), HOSTILE]);
+const MANY = Array.from({ length: 61 }, (_, at) => ({ name: 'many', version: `1.0.${at}`, bytes: wasm(100) }));
+
+const TREE = await sharedTree([...(await sampleCatalog()), HOSTILE, ...MANY]);
 
 describe('the pages in a browser', needsBrowser(), () => {
   let browser: Browser;
@@ -117,6 +120,18 @@ describe('the pages in a browser', needsBrowser(), () => {
     await page.getByRole('button', { name: '查找' }).click();
     assert.equal(await page.locator('.card').count(), 1);
     assert.equal(await page.locator('button.copy:visible').count(), 0);
+    await page.context().close();
+  });
+
+  test('leads to any page of a long list without scripts', { timeout: 180_000 }, async () => {
+    const page = await open('/catalog/many/?version=1.0.7', { javaScriptEnabled: false });
+    await page.locator('input[name=page]').fill('2');
+    await page.getByRole('button', { name: 'Go' }).click();
+    await page.waitForURL(/\/catalog\/many\/\?version=1\.0\.7&page=2#versions$/);
+    assert.match((await page.locator('nav.pages').textContent()) ?? '', /page 2 of 4/);
+    await page.getByRole('link', { name: 'Last' }).click();
+    await page.waitForURL(/page=4#versions$/);
+    assert.equal(await page.locator('#versions tbody tr').count(), 1);
     await page.context().close();
   });
 
