@@ -1,12 +1,18 @@
 import { createHash } from 'node:crypto';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { Layout } from '../../layout/layout.ts';
 import { RegistryDigestMismatch } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
 import { algorithmOf } from '../images/digestOf.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 
-/** The blobs of a layout, read where they are: no copy is made. Each is hashed once before it is read for the first time. */
+/** Blobs of at most so many bytes are read once, and handed on from memory. */
+const MEMORY_BYTES = 1024 * 1024;
+
+/**
+ * The blobs of a layout, read where they are: no copy is made. A large one is hashed before it is read for the first time, and
+ * again by each reader: a disk may return other bytes the second time.
+ */
 export class LayoutBlobs {
   readonly #layout: Layout;
   readonly #verified = new Map<Digest, Promise<void>>();
@@ -26,20 +32,27 @@ export class LayoutBlobs {
         found: `${found} bytes in ${this.#layout.path}`,
         hint: 'Make the bundle again, from an image that is pushed again.',
       });
+    if (size <= MEMORY_BYTES)
+      return Readable.from([await this.#layout.read(digest, MEMORY_BYTES)], { objectMode: false });
     const verified = this.#verified.get(digest) ?? this.#verify(digest, signal);
     this.#verified.set(digest, verified);
     await verified.catch((error: unknown) => {
       this.#verified.delete(digest);
       throw error;
     });
-    return this.#layout.open(digest);
+    return Readable.from(this.#hashed(digest), { objectMode: false });
   }
 
   async #verify(digest: Digest, signal: AbortSignal | undefined): Promise<void> {
+    for await (const _ of this.#hashed(digest)) signal?.throwIfAborted();
+  }
+
+  /** Throws at the end, in place of ending, if the bytes are not those of the digest. */
+  async *#hashed(digest: Digest): AsyncGenerator<Buffer> {
     const hash = createHash(algorithmOf(digest));
     for await (const chunk of await this.#layout.open(digest)) {
-      signal?.throwIfAborted();
       hash.update(chunk as Buffer);
+      yield chunk as Buffer;
     }
     if (`${algorithmOf(digest)}:${hash.digest('hex')}` !== digest) throw await this.#layout.blame(digest);
   }
