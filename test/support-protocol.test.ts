@@ -5,6 +5,7 @@ import { tarLayer } from './support/image.ts';
 import { digestOf, imageFormA, imageFormC, imageFormD, imageOf, indexOf, MEDIA, tarOf } from './support/images.ts';
 import { buildModule } from './support/module.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from './support/registry.ts';
+import { slow } from './support/slow.ts';
 
 const wasm = buildModule({ sizeBytes: 20_000 });
 
@@ -195,7 +196,7 @@ describe('image forms', () => {
     assert.equal(imageFormA({ wasm, spec: 's' }).digest, imageFormA({ wasm, spec: 's' }).digest);
   });
 
-  test('a hundred thousand entries are no trouble', () => {
+  test('a hundred thousand entries are no trouble', slow, () => {
     const entries = Array.from({ length: 100_000 }, (_, index) => ({ name: `file-${index}` }));
     assert.equal(tarOf(entries).length, 100_002 * 512);
   });

@@ -215,7 +215,7 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
           assert.ok(kept || told, `${text}\n→ ${got.join('\n')}\n${list.notes.join('\n')}`);
         }
       }),
-      { numRuns: times(100, 500) },
+      { numRuns: times(40, 500) },
     );
   });
 });
@@ -360,8 +360,8 @@ describe('JSON that is not a list of Higress', () => {
     };
     await fc.assert(
       fc.asyncProperty(json, value => only(JSON.stringify(value))),
-      { numRuns: times(200, 1000) },
+      { numRuns: times(80, 1000) },
     );
-    await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary' }), only), { numRuns: times(100, 300) });
+    await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary' }), only), { numRuns: times(40, 300) });
   });
 });

@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { inspectModule, type ModuleInspection, ModuleInvalid } from '../../mirror/extract/module/inspectModule.ts';
 import { buildComponent, buildModule } from '../support/module.ts';
+import { times } from '../support/slow.ts';
 
 let dir = '';
 before(async () => {
@@ -129,7 +130,7 @@ test('any bytes give a result or MODULE_INVALID, and every cut of a module is re
       const input = prefixed ? Buffer.concat([PREAMBLE, bytes]) : Buffer.from(bytes);
       await inspect(input).catch(error => assert.ok(error instanceof ModuleInvalid, String(error)));
     }),
-    { numRuns: 300 },
+    { numRuns: times(100, 300) },
   );
   const whole = buildModule();
   const sectionEnds = new Set([8]);

@@ -55,7 +55,7 @@ test('windows up to 128 MiB are read, larger ones are refused from the header', 
   assert.ok(process.memoryUsage().rss - before < 400 * MIB);
 });
 
-test('frames of large windows wait for each other, also where one of them is damaged', async () => {
+test('frames of large windows wait for each other, also where one of them is damaged', slow, async () => {
   const good = frame(26, [raw(tar)]);
   const bad = frame(26, [raw(tar, false), Buffer.from([6, 0, 0])]);
   await Promise.all(

@@ -50,6 +50,7 @@ import {
 import { digestOf, imageOf, MEDIA } from '../support/images.ts';
 import { startRegistry } from '../support/registry.ts';
 import type { Fault } from '../support/script.ts';
+import { slow } from '../support/slow.ts';
 import { everythingOf, fetchWhole, openEngine, readAll, SIGNAL, sampleImage, setUp } from './engineBench.ts';
 
 for (const [name, fault] of [
@@ -381,7 +382,7 @@ test('all pages of tags are read in order; a circle and another host are refused
   });
 });
 
-test('the pages of a tag list are limited together, not only each', async context => {
+test('the pages of a tag list are limited together, not only each', slow, async context => {
   const { engine, reference, registry } = await setUp(context);
   const list = '/v2/team/plugin/tags/list';
   const page = (number: number, tags: readonly string[]) => [

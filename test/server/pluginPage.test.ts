@@ -9,6 +9,7 @@ import { renderReadme } from '../../server/pages/documents/readme.ts';
 import { readmesOf } from '../../server/pages/documents/readmeFiles.ts';
 import { parseSpec, type SpecFile } from '../../server/pages/documents/specFile.ts';
 import { infoOf } from '../../server/pages/documents/specInfo.ts';
+import { slow } from '../support/slow.ts';
 import { ask, serve } from './client.ts';
 import { sampleCatalog } from './sampleCatalog.ts';
 import { entryOf, makeTree, sha256, sharedTree, wasm } from './tree.ts';
@@ -209,7 +210,7 @@ describe('hostile documents', () => {
     }
   });
 
-  test('downloads do not wait for documents that keep a parser busy', async t => {
+  test('downloads do not wait for documents that keep a parser busy', slow, async t => {
     const files = {
       'README.md': Buffer.from('# a\n'.repeat(20_000)),
       'spec.yaml': Buffer.from(`spec:\n${'  - !x y\n'.repeat(6000)}`),
