@@ -3,6 +3,7 @@ import type { BlobBody, Engine, RawManifest } from '../engine.ts';
 import { RegistryNotFound, RegistryProtocol, RegistryRefusal } from '../errors.ts';
 import { endpointOf } from '../hosts/hosts.ts';
 import type { Descriptor } from '../image.ts';
+import { digestOf } from '../images/digestOf.ts';
 import { parseReferrers, referrersTag } from '../images/referrers.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
@@ -176,6 +177,8 @@ class BuiltinEngine implements Engine {
     if (listed !== undefined || tagged === undefined) return listed ?? [];
     try {
       const { bytes, mediaType } = await this.fetchManifest(tagged, signal);
+      // `cosign copy` of version 3 gives this tag to the image itself, which lists no referrers.
+      if (digestOf(bytes, digest) === digest) return [];
       return [...parseReferrers(bytes, mediaType, formatReference(tagged))];
     } catch (error) {
       if (error instanceof RegistryNotFound) return [];

@@ -9,7 +9,7 @@ import { endpointOf, includesHost, isDockerHub, isLoopback } from '../hosts/host
 import type { Descriptor } from '../image.ts';
 import { digestOf } from '../images/digestOf.ts';
 import { parseManifest } from '../images/parseManifest.ts';
-import { parseDiscovered } from '../images/referrers.ts';
+import { parseDiscovered, referrersTag } from '../images/referrers.ts';
 import { type Digest, formatReference, isDigest, type Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
 import { OrasCredentials } from './credentials.ts';
@@ -145,10 +145,24 @@ class OrasEngine implements Engine {
       if (error instanceof RegistryNotFound) return [];
       throw error;
     }
+    let found: readonly Descriptor[];
     try {
-      return [...parseDiscovered(output, formatReference(exact))];
+      found = parseDiscovered(output, formatReference(exact));
     } catch {
       throw outputError(formatReference(exact), 'a JSON list of referrers');
+    }
+    const hasTypes = found.some(({ artifactType }) => artifactType !== undefined);
+    return found.length > 0 && !hasTypes && (await this.#isOwnTag(exact, signal)) ? [] : [...found];
+  }
+
+  /** ORAS takes the images of an index for its referrers where the referrers tag names the index itself (`cosign copy`, version 3). */
+  async #isOwnTag(exact: Reference & { readonly digest: Digest }, signal: AbortSignal): Promise<boolean> {
+    const tagged = referrersTag(exact, exact.digest);
+    try {
+      return tagged !== undefined && (await this.resolve(tagged, signal)) === exact.digest;
+    } catch (error) {
+      if (error instanceof RegistryNotFound) return false;
+      throw error;
     }
   }
 

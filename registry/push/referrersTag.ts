@@ -1,3 +1,4 @@
+import { digestOf } from '../images/digestOf.ts';
 import type { Digest } from '../reference.ts';
 
 const INDEX_TYPE = 'application/vnd.oci.image.index.v1+json';
@@ -20,7 +21,9 @@ export function withReferrer(
   index: Buffer | undefined,
   manifest: PushedManifest,
 ): Pick<PushedManifest, 'bytes' | 'mediaType'> | undefined {
-  const before = entriesOf(index);
+  // `cosign copy` of version 3 gives this tag to the image itself.
+  const isSubject = index !== undefined && digestOf(index, manifest.subject) === manifest.subject;
+  const before = isSubject ? [] : entriesOf(index);
   if (before.some(entry => entry.digest === manifest.digest)) return undefined;
   const { annotations } = JSON.parse(manifest.bytes.toString('utf8')) as { annotations?: object | null };
   const entry = {

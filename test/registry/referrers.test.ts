@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { openRegistry } from '../../registry/openRegistry.ts';
+import { withReferrer } from '../../registry/push/referrersTag.ts';
 import type { Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { captivePortal, headers, rewrite, status } from '../support/faults.ts';
@@ -80,6 +81,18 @@ for (const engine of ['builtin', 'oras'] as const)
         all.slice(0, 2).map(it => it.digest),
       );
     });
+
+    // `cosign copy` of version 3 gives every copied image the tag that the specification keeps for its referrers.
+    for (const [name, copied] of Object.entries({
+      image,
+      index: indexOf([{ image, platform: 'linux/amd64' }]),
+    }))
+      it(`are none where the tag names the ${name} itself, as after cosign copy`, async () => {
+        server.push(reference.repository, '1', copied);
+        server.push(reference.repository, copied.digest.replace(':', '-'), copied);
+        server.script([{ kind: 'referrers', fault: status(404) }]);
+        assert.deepEqual(await registry.listReferrers(reference, copied.digest), []);
+      });
 
     it('of null are none, and a type that says nothing is none', async () => {
       push();
@@ -161,3 +174,17 @@ for (const engine of ['builtin', 'oras'] as const)
       await assert.rejects(list());
     });
   });
+
+it('a referrer is not added to the index to which cosign copy has given the tag, but begins a list', () => {
+  const copied = indexOf([{ image, platform: 'linux/amd64' }]);
+  const [one] = all;
+  assert.ok(one !== undefined);
+  const pushed = { digest: one.digest, mediaType: one.mediaType, bytes: one.manifest, subject: copied.digest };
+  const digestsIn = (index: Buffer) =>
+    (JSON.parse(String(withReferrer(index, pushed)?.bytes)) as { manifests: { digest: string }[] }).manifests.map(
+      it => it.digest,
+    );
+  assert.deepEqual(digestsIn(copied.manifest), [one.digest]);
+  const listed = indexOf([{ image: all[1] ?? image }]);
+  assert.deepEqual(digestsIn(listed.manifest), [all[1]?.digest, one.digest]);
+});
