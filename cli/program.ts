@@ -116,8 +116,7 @@ function configure(command: Command): Command {
     .configureOutput({
       outputError: (text, write) => reportUsageError(text, write, command),
       // What follows an error, "(add --help for all options)", is no line of a log.
-      writeErr: text =>
-        wantsJson(command, '--log-format', process.env) && !text.startsWith('{') ? undefined : printError(text),
+      writeErr: text => (wantsJson(command, '--log-format', process.env) ? undefined : printError(text)),
     })
     .hook('preSubcommand', (_command, below) => applyEnvironment(below, process.env));
 }

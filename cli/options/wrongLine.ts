@@ -1,8 +1,8 @@
 import process from 'node:process';
 import type { Command } from 'commander';
-import { printable, printableJson, printableLines } from '../../base/printable.ts';
+import { printable, printableLines } from '../../base/printable.ts';
 import { withoutLogin } from '../../registry/reference.ts';
-import { printJson } from '../render/print.ts';
+import { printJson, printLogLine } from '../render/print.ts';
 import { removedFlag } from './removedOptions.ts';
 
 /**
@@ -15,7 +15,7 @@ export function reportUsageError(text: string, write: (text: string) => void, co
   const hint = `plugin-mirror ${command.name()} --help shows all options.`;
   if (wantsJson(command, '--log-format', process.env)) {
     const entry = { time: new Date().toISOString(), level: 'error', code: 'OPTION_INVALID', message, hint };
-    write(`${printableJson(entry, 0)}\n`);
+    printLogLine(entry);
   } else write(printableLines(shown));
   if (!wantsJson(command, '--format', process.env)) return;
   printJson({ schemaVersion: 1, error: { code: 'OPTION_INVALID', message, hint } });

@@ -18,10 +18,14 @@ export function printText(text: string, stream: WriteStream = process.stdout): v
   stream.write(wrapFor(stream, printableLines(text, wantsColor(stream))));
 }
 
-/** Prints lines on stderr; those for people are broken between words on a terminal, JSON is not. */
+/** Prints lines for people on stderr, which are broken between words on a terminal. */
 export function printError(text: string): void {
-  if (text.startsWith('{')) printTo(process.stderr, text);
-  else printText(text, process.stderr);
+  printText(text, process.stderr);
+}
+
+/** Prints a line of JSON on stderr. */
+export function printLogLine(value: unknown): void {
+  printTo(process.stderr, `${printableJson(value, 0)}\n`);
 }
 
 export function printTo(stream: WriteStream, text: string): void {

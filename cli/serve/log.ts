@@ -1,8 +1,8 @@
 import process from 'node:process';
-import { printable, printableJson } from '../../base/printable.ts';
+import { printable } from '../../base/printable.ts';
 import { Refusal } from '../../base/refusal.ts';
 import { exitCodeOf } from '../exit.ts';
-import { printError } from '../render/print.ts';
+import { printError, printLogLine } from '../render/print.ts';
 import type { ServeFlags } from './options.ts';
 
 const LEVELS = ['error', 'warn', 'info'] as const;
@@ -40,6 +40,6 @@ export class ServeLog {
   }
 
   #writeJson(fields: Readonly<Record<string, string | undefined>>): void {
-    printError(`${printableJson({ time: new Date().toISOString(), ...fields }, 0)}\n`);
+    printLogLine({ time: new Date().toISOString(), ...fields });
   }
 }

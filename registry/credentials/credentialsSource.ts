@@ -234,7 +234,7 @@ export async function readCredentialsFile(path: string, mustExist: boolean): Pro
 
 /** A key may contain a login, whose password is not shown. */
 function shownKey(key: string): string {
-  return key.replace(/:[^/@]*@/g, ':***@');
+  return key.replace(/^(\s*(?:https?:\/\/)?[^:/@]*):(?!\/\/).*@/is, '$1:***@');
 }
 
 function sameHost(left: string, right: string): boolean {

@@ -5,11 +5,14 @@ import { isCertificate, isDer, type PemBlock, pemBlocks } from '../../base/pem.t
 import { isUtf16 } from '../../base/utf16.ts';
 import { RegistryOptionsInvalid } from '../errors.ts';
 
+/** A file of certificates is read up to this one by programs that use OpenSSL. */
+export class CertificateDamaged extends RegistryOptionsInvalid {}
+
 /**
  * Reads a file of PEM certificates and returns each of them. Every block is parsed, because OpenSSL ignores all that follows
  * one that it cannot read. Files that were joined without a line break are accepted; `onUntidy` is then called with which
  * certificate is not read by OpenSSL itself.
- * @throws RegistryOptionsInvalid, which names the file, the block and its line
+ * @throws RegistryOptionsInvalid; CertificateDamaged, which names the block and its line
  */
 export async function readCertificates(path: string, onUntidy?: (which: string) => void): Promise<string[]> {
   const bytes = await readPemFile(path, 'certificate');
@@ -23,7 +26,7 @@ export async function readCertificates(path: string, onUntidy?: (which: string) 
   return certificates.map(({ text }, index) => {
     const fault = text === undefined ? 'its -----END CERTIFICATE----- is missing' : faultIn(text);
     if (text !== undefined && fault === undefined) return text;
-    throw new RegistryOptionsInvalid(`The file ${path} holds a damaged certificate: ${which(index)}`, {
+    throw new CertificateDamaged(`The file ${path} holds a damaged certificate: ${which(index)}`, {
       subject: path,
       expected: 'PEM certificates, each of them readable',
       found: fault ?? '',

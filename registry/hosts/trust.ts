@@ -5,7 +5,7 @@ import { opensslWords } from '../../base/openssl.ts';
 import { RegistryOptionsInvalid } from '../errors.ts';
 import type { RegistryOptions } from '../registry.ts';
 import { includesHost } from './hosts.ts';
-import { readCertificates, readPrivateKey } from './pem.ts';
+import { CertificateDamaged, readCertificates, readPrivateKey } from './pem.ts';
 
 export type TrustOptions = Pick<
   RegistryOptions,
@@ -106,7 +106,8 @@ export class Trust {
     } catch (error) {
       if (!(error instanceof RegistryOptionsInvalid)) throw error;
       const { message, found = '', hint } = error;
-      const used = message.includes('damaged') ? 'Node.js uses at most what is before it' : 'no authority is added';
+      const used =
+        error instanceof CertificateDamaged ? 'Node.js uses at most what is before it' : 'no authority is added';
       warn(`${message}${message.endsWith(found) ? '' : ` (${found})`}; ${used}. ${hint}`);
       return [];
     }

@@ -1,7 +1,8 @@
 import type { Language } from './language.ts';
 
 /**
- * Every text of the pages, in English and Chinese. `{name}` is a value; `{n:plugin:plugins}` is the number `n` with its noun in
+ * The texts of the pages, in English and Chinese; why the server is not ready is in observe/status.ts and events.ts, since probes
+ * and the log have the same sentences. `{name}` is a value; `{n:plugin:plugins}` is the number `n` with its noun in
  * English.
  * In Chinese, here and in the documentation, 插件目录 is the tree, 目录 is any folder, 索引 is index.json, and 插件列表 is the
  * start page that shows it.
