@@ -94,8 +94,11 @@ export function buildProgram(version: string): Command {
 /** `help NAME` of a command that does not exist would show the help of the program. @throws CommanderError */
 function requireKnown(command: Command): string {
   const [help, name] = command.args;
-  if (help !== 'help' || name === undefined) return '';
-  const nearest = misspelled(name, ['help', ...command.commands.map(each => each.name())]);
+  if (help !== 'help' || name === undefined || name === 'help') return '';
+  const nearest = misspelled(
+    name,
+    command.commands.map(each => each.name()),
+  );
   const suggestion = nearest === undefined ? '' : `\n(Did you mean ${nearest}?)`;
   return command.error(`error: unknown command '${name}'${suggestion}`);
 }

@@ -102,7 +102,7 @@ export function openPipeSink(pipe: Writable): ByteSink {
     async write(bytes) {
       // The caller may use the buffer again, so a full pipe's `false` is not enough.
       await new Promise<void>((resolve, reject) => {
-        pipe.write(bytes, error => (error ? reject(error) : resolve()));
+        pipe.write(bytes, error => (error ? reject(pipeError(error)) : resolve()));
       });
     },
     async finish() {
@@ -112,6 +112,16 @@ export function openPipeSink(pipe: Writable): ByteSink {
       pipe.destroy();
     },
   };
+}
+
+function pipeError(cause: Error): LayoutNotWritable {
+  const code = errno(cause) ?? '';
+  return new LayoutNotWritable('The bundle cannot be written to the pipe', {
+    expected: 'a program that reads it to its end',
+    found: code === 'EPIPE' ? 'a program that ended before' : cause.message,
+    hint: 'See what the program after the pipe printed.',
+    cause,
+  });
 }
 
 /** Turns the errors of a step that writes to `path` into refusals. @throws LayoutNotWritable */

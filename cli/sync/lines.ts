@@ -35,7 +35,7 @@ function lineOf(event: SyncEvent): string | undefined {
   if (event.type === 'warning') return `warning: ${event.subject}: ${event.message}`;
   if (event.type === 'planned') {
     const { fetch, keep, sizeBytes } = event;
-    const size = fetch === 0 ? '' : ` (up to ${formatBytes(sizeBytes)})`;
+    const size = sizeBytes === 0 ? '' : ` (up to ${formatBytes(sizeBytes)})`;
     return fetch + keep === 0 ? undefined : `${fetch} to fetch${size}, ${keep} to keep`;
   }
   if (event.type === 'compressing') return `compressing ${plural(event.versions, 'module')}`;

@@ -103,6 +103,7 @@ describe('a command that is meant otherwise', () => {
     assert.match(text, /^error: unknown command 'snyc'\n\(Did you mean sync\?\)/);
     assert.doesNotMatch(text, /Usage:/);
     assert.match(await refused('help', 'nothing-like-it'), /^error: unknown command 'nothing-like-it'\n(?!\(Did)/);
+    assert.match(await refused('help', 'help'), /^Usage: plugin-mirror \[options\] \[command\]/);
   });
 
   it('has the option that names a tree, or a bundle', async () => {

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
@@ -12,7 +13,7 @@ import { Refusal } from '../../base/refusal.ts';
 import type { LayoutDigest } from '../../layout/digest.ts';
 import { IMAGE_NAME, type LayoutEntry, parseIndex, REF_NAME } from '../../layout/layoutIndex.ts';
 import { openLayout } from '../../layout/openLayout.ts';
-import { openFileSink } from '../../layout/partWriter.ts';
+import { openFileSink, openPipeSink } from '../../layout/partWriter.ts';
 import { type BlobSource, type LayoutContent, writeFolderLayout, writeTarLayout } from '../../layout/writeLayout.ts';
 import { tarOf as archiveOf } from '../support/archive.ts';
 import { refused } from '../support/refused.ts';
@@ -315,4 +316,30 @@ test('a folder with other files is left as it is, and a new volume is not', asyn
   await mkdir(join(volume, 'lost+found'), { recursive: true });
   for (const _ of ['new', 'again']) await writeFolderLayout(content, volume, signal);
   assert.ok((await readdir(volume)).includes('oci-layout'));
+});
+
+test('a pipe whose reader ends early is named as that, and a whole one gets every byte', async () => {
+  const ended = new Writable({
+    write: (_bytes, _encoding, done) => done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })),
+  });
+  ended.on('error', () => {});
+  await assert.rejects(openPipeSink(ended).write(Buffer.from('x')), (error: unknown) => {
+    assert.ok(error instanceof Refusal);
+    assert.deepEqual([error.code, error.found], ['LAYOUT_NOT_WRITABLE', 'a program that ended before']);
+    return true;
+  });
+  const taken: string[] = [];
+  const whole = new Writable({
+    highWaterMark: 1,
+    write: (bytes, _encoding, done) => {
+      taken.push(String(bytes));
+      done();
+    },
+  });
+  const sink = openPipeSink(whole);
+  const buffer = Buffer.from('one');
+  await sink.write(buffer);
+  buffer.write('two');
+  await sink.write(buffer);
+  assert.deepEqual(taken, ['one', 'two']);
 });
