@@ -9,6 +9,7 @@ import { withPositions } from '../../cli/report/writeReport.ts';
 import { parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
 import type { Outcome, SyncReport } from '../../mirror/report.ts';
 import { openScene, parsed } from '../support/cli.ts';
+import { slow } from '../support/slow.ts';
 
 const outcome = (more: Partial<Outcome>): Outcome => ({
   name: 'a',
@@ -140,7 +141,7 @@ describe('commands in CI', { concurrency: 3 }, () => {
     assert.match(await scene.read('update.md'), /\| Updated \| a 1\.0\.0 \| `sha256:[0-9a-f]{12}…` \| `sha256:/);
   });
 
-  it('check --lock-only needs no tree, and reports moved tags and a lockfile that is behind', async t => {
+  it('check --lock-only needs no tree, and reports moved tags and a lockfile that is behind', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1.0.0');
     scene.push('b', '1.0.0');

@@ -4,7 +4,7 @@ import process from 'node:process';
 import { describe, it } from 'node:test';
 import { openScene } from '../support/cli.ts';
 import { asOtherUser } from '../support/otherUser.ts';
-import { slowUnless } from '../support/slow.ts';
+import { slow, slowUnless } from '../support/slow.ts';
 
 const WARNING = /^warning: this user has no home folder, so nothing is cached between runs; .*--cache-dir$/m;
 
@@ -52,7 +52,7 @@ describe('a user without a home folder', { concurrency: 2 }, () => {
   });
 
   if (process.getuid?.() === 0)
-    it('may have a user id without an entry in passwd', asOtherUser, async t => {
+    it('may have a user id without an entry in passwd', { ...asOtherUser, ...slow }, async t => {
       const scene = await openScene(t);
       scene.push('a', '1.0.0');
       await scene.list({ a: '1.0.0' });
