@@ -83,15 +83,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const scheduler = new FairScheduler();
 
   const server = createHttpServer(settings, material);
-  const connections = new Connections(server, settings);
+  const inTurn = (action: () => void): void => scheduler.addAction(action);
+  const connections = new Connections(server, { ...settings, inTurn });
   const metrics = new Metrics();
   const troubles = new Troubles();
   const log = createAccessLog(settings);
   const status = new Status({ follower, store, cache, downloads, connections, log });
   const pages = lazyPages(settings, {
     store,
+    follower,
     status,
     troubles,
+    inTurn,
     renderMetrics: () => metrics.render(follower.view, status.gauges()),
   });
   const sending = { cache, scheduler, downloads, shareOf, encoding, pressure, onEvent };
@@ -150,6 +153,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   if (descriptors.connections < given.maxConnections) onEvent({ kind: 'few-descriptors', ...descriptors });
   const host = await listen(server, settings.host, settings.port);
   await follower.start();
+  // Loading the pages takes up to half a second of a small container, in which downloads would have to wait for the first page.
+  void pages();
   scrubber.start();
   images?.scrubber.start();
   const certificates =
@@ -274,15 +279,17 @@ function createAccessLog({ accessLog: kind, writeAccessLog: write }: ServerSetti
 
 interface PageSources {
   readonly store: ContentStore;
+  readonly follower: TreeFollower;
   readonly status: Status;
   readonly troubles: Troubles;
+  readonly inTurn: (action: () => void) => void;
   readonly renderMetrics: () => string;
 }
 
 /** Returns a function that loads Express at its first call. */
 function lazyPages(
   settings: ServerSettings,
-  { store, status, troubles, renderMetrics }: PageSources,
+  { store, follower, status, troubles, inTurn, renderMetrics }: PageSources,
 ): () => Promise<Pages> {
   const { onEvent, readHigress } = settings;
   const onFailure = (url: string, error: unknown): void => onEvent({ kind: 'failure', url, error });
@@ -290,6 +297,7 @@ function lazyPages(
     options: shownOptions(settings),
     lockFile: settings.lockFile,
     notReady: (language?: 'en' | 'zh') => status.notReady(language),
+    view: () => follower.view,
     gauges: () => status.gauges(),
     contents: () => store.contents,
     troubles,
@@ -305,6 +313,7 @@ function lazyPages(
         notReady: sources.notReady,
         contents: sources.contents,
         check: content => store.check(content),
+        inTurn,
         renderMetrics,
         onFailure,
       }),

@@ -20,11 +20,13 @@ const STOP_LINGER_MS = 30_000;
 /** This much of all answers fits into the buffers of any client: a longer wait at a stop would be in vain. */
 const DELIVERED_BYTES = 16 * 1024;
 
-export interface ConnectionLimits {
+export interface ConnectionSettings {
   readonly headersTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
   /** Connections at a time. */
   readonly maxConnections: number;
+  /** Calls an action when the event loop has time for it. */
+  readonly inTurn: (action: () => void) => void;
 }
 
 interface WaitingRequest {
@@ -62,12 +64,17 @@ export class Connections {
   readonly #all = new Map<Socket, Connection>();
   readonly #maxIdleMs: number;
   readonly #maxConnections: number;
+  readonly #inTurn: ConnectionSettings['inTurn'];
   #waiting = 0;
   #isDraining = false;
   #onEmpty: (() => void) | undefined;
 
   /** `server.timeout` must be the stall timeout: sockets start it again whenever the kernel takes bytes. */
-  constructor(server: HttpServer, { headersTimeoutMs, keepAliveTimeoutMs, maxConnections }: ConnectionLimits) {
+  constructor(
+    server: HttpServer,
+    { headersTimeoutMs, keepAliveTimeoutMs, maxConnections, inTurn }: ConnectionSettings,
+  ) {
+    this.#inTurn = inTurn;
     // A part of the next header may have come together with the last request, which only Node's parser knows. Its check
     // for half-sent headers comes first.
     this.#maxIdleMs = Math.max(keepAliveTimeoutMs, headersTimeoutMs + 2 * TIMEOUT_CHECK_MS);
@@ -223,9 +230,8 @@ export class Connections {
         this.#waiting--;
         if (connection.waiting.length === 0) socket.resume();
         this.#begin(socket, connection, next, answer);
-        // Small answers close immediately: without a turn of the event loop between them, the waiting requests of all
-        // connections would be answered before a new connection is accepted.
-        setImmediate(() => !socket.destroyed && answer(next.request, next.response));
+        // Small answers close immediately, and so all that wait would be answered before a new connection is accepted.
+        this.#inTurn(() => !socket.destroyed && answer(next.request, next.response));
       } else if (this.#isDraining)
         // Node may be about to parse a request that was sent together with this one.
         setImmediate(() => connection.response === undefined && this.#end(socket, connection));

@@ -38,7 +38,8 @@ export class Answer {
   readonly #closes: boolean;
   readonly #path: string;
   readonly #startedAtMs = performance.now();
-  #status = 0;
+  /** Until the header is sent: the client has closed the connection before. nginx has introduced this code. */
+  #status = 499;
 
   /** `closes`: the connection ends with this answer, for example because a request body follows that the server does not read. */
   constructor(
@@ -90,7 +91,7 @@ export class Answer {
     const { response, request } = this;
     if (this.#closes || this.#rules.isDraining()) response.setHeader('Connection', 'close');
     response.once('close', () => {
-      this.#status = response.statusCode;
+      if (response.headersSent) this.#status = response.statusCode;
       const sentBytes = request.method === 'HEAD' ? 0 : Number(response.getHeader('content-length') ?? 0);
       this.end(response.writableFinished ? sentBytes : 0, response.writableFinished);
     });

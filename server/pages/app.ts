@@ -19,12 +19,20 @@ import { type DamagedFile, damageByPlugin, damagedFiles } from './site/damage.ts
 import { type Html, html } from './site/html.ts';
 import { isLanguage, LANGUAGE_COOKIE, type Language, languageOf } from './site/language.ts';
 import { type PageContent, type Reader, renderPage, SCRIPT, SCRIPT_PATH } from './site/layout.ts';
-import { etagOf, PageCache, type RenderedPage, renderedPage, sendPage } from './site/sendPage.ts';
+import {
+  Arrivals,
+  etagOf,
+  PageCache,
+  type RenderedPage,
+  renderedPage,
+  SharedAnswer,
+  sendPage,
+} from './site/sendPage.ts';
 import { translator } from './site/words.ts';
 import { explainMissing } from './status/explainMissing.ts';
 import { notFoundBody, offerText } from './status/notFoundPage.ts';
 import { statusBody } from './status/statusPage.ts';
-import { makeStatusReport, type StatusSources } from './status/statusReport.ts';
+import { makeStatusReport, type StatusReport, type StatusSources } from './status/statusReport.ts';
 
 export interface PageParts {
   readonly latest: boolean;
@@ -45,6 +53,8 @@ export interface PageParts {
   /** Hashes a content if its file is another one than at its last hash. */
   readonly check: (content: Content) => Promise<void>;
   readonly renderMetrics: () => string;
+  /** Calls an action when the event loop has time for it. */
+  readonly inTurn: (action: () => void) => void;
   readonly onFailure: (url: string, error: unknown) => void;
 }
 
@@ -55,8 +65,10 @@ export interface PageParts {
  */
 export function createPages(parts: PageParts): Pages {
   const views = new WeakMap<IncomingMessage, TreeView>();
+  const arrivals = new Arrivals();
+  const metrics = new SharedAnswer(arrivals, parts.renderMetrics);
   const app = createApp();
-  const site = new Site(parts);
+  const site = new Site(parts, arrivals);
 
   app.use((request, response, next) => {
     response.set({ 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-cache' });
@@ -69,18 +81,18 @@ export function createPages(parts: PageParts): Pages {
     const tree = views.get(request)?.catalog.tree ?? null;
     response.json({ version: parts.programVersion, node: process.version, tree });
   });
-  app.get('/metrics', (_request, response) => {
-    const metrics = parts.renderMetrics();
+  app.get('/metrics', (request, response) => {
+    const text = metrics.get(request);
     response.set({ 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8', 'Cache-Control': 'no-store' });
-    response.send(metrics);
+    response.send(text);
   });
   app.get(SCRIPT_PATH, (_request, response) => {
     response.set('Cache-Control', 'private, max-age=31536000, immutable').type('text/javascript').send(SCRIPT);
   });
   app.use(async (request, response) => {
     const view = views.get(request);
-    const isStatus = parts.status !== undefined && (request.path === '/status' || request.path === '/status.json');
-    if (isStatus) return site.sendStatus(request, response, view);
+    const isStatus = request.path === '/status' || request.path === '/status.json';
+    if (isStatus && (await site.sendStatus(request, response))) return;
     if (view === undefined) return site.sendUnavailable(request, response);
     const [, top = '', name, ...rest] = request.path.split('/');
     if (request.path === '/') await site.sendCatalog(request, response, view);
@@ -95,26 +107,11 @@ export function createPages(parts: PageParts): Pages {
     if (response.headersSent) response.destroy();
     else sendText(response, 500, 'The server failed to answer this request.\n');
   });
-  const inTurn = oncePerTurn();
   return (request, response, view) => {
     if (view !== undefined) views.set(request, view);
-    inTurn(() => !response.destroyed && app(request, response));
-  };
-}
-
-/**
- * Returns a function that runs one action per turn of the event loop, in their order. A page takes milliseconds, so hundreds of
- * clients that request one at the same moment would otherwise delay health checks and downloads by seconds.
- */
-function oncePerTurn(): (action: () => void) => void {
-  const waiting: (() => void)[] = [];
-  const next = (): void => {
-    const action = waiting.shift();
-    if (waiting.length > 0) setImmediate(next);
-    action?.();
-  };
-  return action => {
-    if (waiting.push(action) === 1) setImmediate(next);
+    arrivals.add(request);
+    // The response of a connection that has just been cut is not closed before the end of this turn.
+    parts.inTurn(() => !request.socket.destroyed && app(request, response));
   };
 }
 
@@ -128,6 +125,12 @@ function createApp(): Express {
   return app;
 }
 
+/** One report with its page in each language. */
+interface StatusPages {
+  readonly report: StatusReport;
+  readonly pages: PageCache;
+}
+
 /** The path that the listener gives to requests outside the base path. */
 const OUTSIDE = '/-';
 
@@ -139,9 +142,17 @@ class Site {
   #plugins: Promise<PluginLoader> | undefined;
   readonly #caches = new WeakMap<TreeView, PageCache>();
   #higress: Promise<HigressRequests | undefined> | undefined;
+  /** Undefined: there is no /status. */
+  readonly #status: SharedAnswer<Promise<StatusPages>> | undefined;
 
-  constructor(parts: PageParts) {
+  constructor(parts: PageParts, arrivals: Arrivals) {
     this.#parts = parts;
+    const { status, programVersion, basePath } = parts;
+    if (status !== undefined)
+      this.#status = new SharedAnswer(arrivals, async () => {
+        const sources = { ...status, programVersion, basePath };
+        return { report: await makeStatusReport(sources, await this.#readHigress()), pages: new PageCache() };
+      });
     this.#documents = new Documents(parts.treeRoot);
     this.#facts = new FactReader(this.#documents);
   }
@@ -267,18 +278,22 @@ class Site {
     await sendPage(request, response, this.#render(reader, t('unavailable'), body), { status: 503 });
   }
 
-  async sendStatus(request: Request, response: Response, view: TreeView | undefined): Promise<void> {
-    const { status, programVersion, basePath } = this.#parts;
-    if (status === undefined) return;
-    const report = await makeStatusReport({ ...status, programVersion, basePath }, view, await this.#readHigress());
+  /** Returns false if the server has no /status. */
+  async sendStatus(request: Request, response: Response): Promise<boolean> {
+    if (this.#status === undefined) return false;
+    const { report, pages } = await this.#status.get(request);
     response.vary('Accept').set('Cache-Control', 'no-store');
     if (request.path === '/status.json' || request.accepts(['html', 'json']) === 'json') {
       response.json(report);
-      return;
+      return true;
     }
     const reader = this.#reader(request, searchOf(request), 'status');
-    const body = statusBody(reader, { ...report, notReady: status.notReady(reader.language) ?? null });
-    await sendPage(request, response, this.#render(reader, reader.t('status'), body, 'status'));
+    const page = await pages.get(`${reader.language} ${reader.address}`, () => {
+      const notReady = this.#parts.notReady(reader.language) ?? null;
+      return renderPage(reader, this.#page(reader.t('status'), statusBody(reader, { ...report, notReady }), 'status'));
+    });
+    await sendPage(request, response, page);
+    return true;
   }
 
   async #sendFolder(request: Request, response: Response, listing: Listing): Promise<void> {

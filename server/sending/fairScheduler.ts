@@ -11,23 +11,35 @@ export interface Sender {
 }
 
 /**
- * Lets downloads send in rounds; within a round each sends once, so none starves. Those that send the same chunk go one
- * after the other, because its bytes are then still in the processor's cache. After two milliseconds (after one chunk, while
- * connections arrive) the rest of the round waits until the event loop has handled everything else.
+ * Divides the event loop between pages, downloads and everything else.
+ *
+ * Downloads send in rounds; within a round each sends once, so none starves. Those that send the same chunk go one after the
+ * other, because its bytes are then still in the processor's cache. After two milliseconds the rest of the round waits until
+ * the event loop has handled everything else. Pages, and requests that clients send ahead, get one action per turn.
+ *
+ * The event loop accepts one connection per turn. While connections arrive, a turn has only one action or one chunk, so that
+ * health checks do not wait for all that the connections before them request.
  */
 export class FairScheduler {
+  readonly #actions: (() => void)[] = [];
   #next: Sender[] = [];
   #round: Sender[] = [];
   #isScheduled = false;
   #hasArrivals = false;
+  #ranAction = false;
 
-  /** A connection arrived. The event loop accepts one at a time, so further ones should not wait for a whole turn each. */
   connectionArrived(): void {
     this.#hasArrivals = true;
   }
 
   add(sender: Sender): void {
     this.#next.push(sender);
+    this.#schedule();
+  }
+
+  /** Actions run in their order. */
+  addAction(action: () => void): void {
+    this.#actions.push(action);
     this.#schedule();
   }
 
@@ -39,17 +51,26 @@ export class FairScheduler {
 
   #run = (): void => {
     this.#isScheduled = false;
+    const hasArrivals = this.#hasArrivals;
+    this.#hasArrivals = false;
     if (this.#round.length === 0) {
       // In descending order, because senders are taken from the end.
       this.#round = this.#next.sort((a, b) => b.chunkKey - a.chunkKey);
       this.#next = [];
     }
-    const endsAtMs = performance.now() + (this.#hasArrivals ? 0 : TURN_MS);
-    this.#hasArrivals = false;
+    const isSendersTurn = hasArrivals && this.#ranAction && this.#round.length > 0;
+    const action = isSendersTurn ? undefined : this.#actions.shift();
+    this.#ranAction = action !== undefined;
+    if (!hasArrivals || action === undefined) this.#send(hasArrivals ? 0 : TURN_MS);
+    if (this.#round.length > 0 || this.#next.length > 0 || this.#actions.length > 0) this.#schedule();
+    action?.();
+  };
+
+  #send(ms: number): void {
+    const endsAtMs = performance.now() + ms;
     for (let sender = this.#round.pop(); sender !== undefined; sender = this.#round.pop()) {
       sender.send();
       if (performance.now() > endsAtMs) break;
     }
-    if (this.#round.length > 0 || this.#next.length > 0) this.#schedule();
-  };
+  }
 }

@@ -1,6 +1,5 @@
 import { realpath, stat } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
-import { setTimeout as wait } from 'node:timers/promises';
 import { isAbsent } from '../../base/errno.ts';
 import { asReadRefusal, TreeUnreadable } from '../../tree/errors.ts';
 import type { ContentStore } from '../content/contentStore.ts';
@@ -79,12 +78,14 @@ export class TreeFollower {
    * Resolves when the view is at least as new as the tree was at the moment of the call: a check that had already begun may
    * have missed it, so another one follows. Rejects after `maxMs`, for example because a network volume does not answer.
    */
-  async refresh(maxMs: number): Promise<void> {
-    const giveUp = new AbortController();
-    const timeout = wait(maxMs, undefined, { signal: giveUp.signal }).then(() => {
-      throw new Error(`The tree could not be checked within ${maxMs} ms`);
+  refresh(maxMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`The tree could not be checked within ${maxMs} ms`)), maxMs);
+      this.#poller.checkAgain().then(() => {
+        clearTimeout(timer);
+        resolve();
+      });
     });
-    await Promise.race([this.#poller.checkAgain(), timeout]).finally(() => giveUp.abort());
   }
 
   stop(): Promise<void> {

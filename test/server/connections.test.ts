@@ -70,22 +70,37 @@ describe('one request at a time is under way on a connection', () => {
     assert.equal(answersIn(await sendRaw(port, get(SMALL).repeat(3) + get(SMALL, 'close'))), 4);
   });
 
-  test('health checks do not wait for the pages that others request', async t => {
-    const { port } = await serve(t, TREE);
-    // The first page loads the code of all.
-    assert.equal((await ask(port, '/status')).status, 200);
-    const first = await metric(port, 'requests_total{plugin="",version="",coding="identity",status="200"}');
-    const flood = Array.from({ length: 60 }, () => {
-      const socket = connect(port, '127.0.0.1').pause();
-      socket.on('error', () => {});
-      socket.write(get('/status').repeat(15));
-      return socket;
+  for (const [what, path, counter] of [
+    ['pages', '/status', 'requests_total{plugin="",version="",coding="identity",status="200"}'],
+    ['files', SMALL, 'requests_total{plugin="small",version="1.0.0",coding="identity",status="200"}'],
+  ] as const)
+    test(`health checks do not wait for the ${what} that others request`, async t => {
+      const { port } = await serve(t, TREE);
+      // The first page loads the code of all.
+      for (const each of ['/status', SMALL]) assert.equal((await ask(port, each)).status, 200);
+      const first = await metric(port, counter);
+      const flood = Array.from({ length: 60 }, () => {
+        const socket = connect(port, '127.0.0.1').pause();
+        socket.on('error', () => {});
+        socket.write(get(path).repeat(15));
+        return socket;
+      });
+      t.after(() => flood.map(socket => socket.destroy()));
+      await Promise.all(flood.map(socket => once(socket, 'readable')));
+      assert.equal((await ask(port, '/healthz')).status, 200);
+      const answers = (await metric(port, counter)) - first;
+      assert.ok(answers < 60 * 15, `all ${answers} answers came first`);
     });
-    t.after(() => flood.map(socket => socket.destroy()));
-    await Promise.all(flood.map(socket => once(socket, 'readable')));
-    assert.equal((await ask(port, '/healthz')).status, 200);
-    const pages = (await metric(port, 'requests_total{plugin="",version="",coding="identity",status="200"}')) - first;
-    assert.ok(pages < 60 * 15, `all ${pages} pages came first`);
+
+  test('an answer that is cut before its header counts as 499', async t => {
+    const { port } = await serve(t, TREE);
+    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    t.after(() => socket.destroy());
+    socket.write(get('/metrics').repeat(100));
+    await once(socket, 'close');
+    const cut = 'requests_total{plugin="",version="",coding="identity",status="499"}';
+    await until('it is counted', async () => (await metric(port, cut)) === 1);
+    assert.equal(await metric(port, 'incomplete_answers_total'), 1);
   });
 
   test('a flood of requests whose answers are not taken leaves the server free for others', async t => {

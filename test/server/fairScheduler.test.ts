@@ -27,4 +27,29 @@ describe('the fair scheduler', () => {
     assert.ok(perTurn.length >= 3, `sent in each turn: ${perTurn}`);
     assert.ok(Math.max(...perTurn) <= 2);
   });
+
+  test('each turn of the event loop runs one action, in their order', async () => {
+    const scheduler = new FairScheduler();
+    const ran: string[] = [];
+    for (const name of ['a', 'b', 'c']) scheduler.addAction(() => ran.push(name));
+    const perTurn: number[] = [];
+    for (let before = 0; before < 3; before = ran.length) {
+      await loopTurn();
+      perTurn.push(ran.length - before);
+    }
+    assert.deepEqual(ran, ['a', 'b', 'c']);
+    assert.ok(Math.max(...perTurn) <= 2, `actions in each turn: ${perTurn}`);
+  });
+
+  test('while connections arrive, actions and chunks take turns', async () => {
+    const scheduler = new FairScheduler();
+    const done: number[] = [];
+    for (let key = 0; key < 4; key++) scheduler.add(senderOf(key, done));
+    for (let key = 10; key < 14; key++) scheduler.addAction(() => done.push(key));
+    while (done.length < 8) {
+      scheduler.connectionArrived();
+      await loopTurn();
+    }
+    assert.deepEqual(done, [10, 0, 11, 1, 12, 2, 13, 3]);
+  });
 });

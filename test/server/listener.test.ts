@@ -66,6 +66,7 @@ async function listen(t: TestContext, basePath = '') {
     contents: () => [],
     check: async () => undefined,
     programVersion: '0',
+    inTurn: action => setImmediate(action),
     renderMetrics: () => '',
     onFailure: (_url, error) => assert.fail(String(error)),
   });

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { resolveOptions } from '../../server/options.ts';
+import { Arrivals, PageCache, SharedAnswer } from '../../server/pages/site/sendPage.ts';
 import { startServer } from '../../server/startServer.ts';
 import { ask, OPTIONS, serve } from './client.ts';
 import { sha256, sharedTree, wasm } from './tree.ts';
@@ -297,5 +298,37 @@ describe('options', () => {
     await assert.rejects(startServer({ ...base, treeDir: tree, host: '192.0.2.1', port: 0 }), {
       code: 'SERVER_ADDRESS_UNUSABLE',
     });
+  });
+});
+
+describe('requests at the same moment', () => {
+  test('share an answer, which is never older than its request', () => {
+    const arrivals = new Arrivals();
+    let made = 0;
+    const answer = new SharedAnswer(arrivals, () => ++made);
+    const [one, two, three] = [{}, {}, {}];
+    arrivals.add(one);
+    arrivals.add(two);
+    assert.deepEqual([answer.get(one), answer.get(two)], [1, 1]);
+    arrivals.add(three);
+    assert.deepEqual([answer.get(three), answer.get(two)], [2, 2]);
+    // A request that did not arrive here gets an answer of its own.
+    assert.equal(answer.get({}), 3);
+  });
+
+  test('wait for the same rendering of a page', async () => {
+    const cache = new PageCache();
+    let rendered = 0;
+    const render = () => `page ${++rendered}`;
+    const pages = await Promise.all([1, 2, 3].map(() => cache.get('page', render)));
+    assert.deepEqual(
+      pages.map(({ identity }) => identity.toString()),
+      ['page 1', 'page 1', 'page 1'],
+    );
+    await assert.rejects(
+      cache.get('broken', () => Promise.reject(new Error('broken'))),
+      /broken/,
+    );
+    assert.equal((await cache.get('broken', render)).identity.toString(), 'page 2');
   });
 });

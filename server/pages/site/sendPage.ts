@@ -27,9 +27,11 @@ export interface RenderedPage {
 /** Keeps the pages of one view of the tree. What was used least recently leaves first. */
 export class PageCache {
   readonly #pages = new Map<string, RenderedPage>();
+  /** Pages that are rendered at the moment. */
+  readonly #running = new Map<string, Promise<RenderedPage>>();
   #bytes = 0;
 
-  /** Returns the page with this key; renders it if it is not in memory. */
+  /** Returns the page with this key; renders it if it is not in memory. Requests that arrive meanwhile get the same page. */
   async get(key: string, render: () => string | Promise<string>): Promise<RenderedPage> {
     const known = this.#pages.get(key);
     if (known !== undefined) {
@@ -37,11 +39,20 @@ export class PageCache {
       this.#pages.set(key, known);
       return known;
     }
+    let running = this.#running.get(key);
+    if (running === undefined) {
+      running = this.#render(key, render).finally(() => this.#running.delete(key));
+      this.#running.set(key, running);
+    }
+    return running;
+  }
+
+  async #render(key: string, render: () => string | Promise<string>): Promise<RenderedPage> {
     const text = await render();
     // Rendering and hashing a page of a megabyte take about 20 ms each, and downloads may go on in between.
     await eventLoopTurn();
     const page = renderedPage(text);
-    if (!this.#pages.has(key)) this.#bytes += page.identity.length + key.length;
+    this.#bytes += page.identity.length + key.length;
     this.#pages.set(key, page);
     for (const [oldest, { identity }] of this.#pages) {
       if (this.#bytes <= MOST_CACHED_BYTES || this.#pages.size === 1) break;
@@ -49,6 +60,41 @@ export class PageCache {
       this.#bytes -= identity.length + oldest.length;
     }
     return page;
+  }
+}
+
+/** Numbers requests in the order of their arrival. */
+export class Arrivals {
+  readonly #numbers = new WeakMap<object, number>();
+  last = 0;
+
+  add(request: object): void {
+    this.#numbers.set(request, ++this.last);
+  }
+
+  of(request: object): number {
+    return this.#numbers.get(request) ?? Number.POSITIVE_INFINITY;
+  }
+}
+
+/**
+ * An answer that is never older than its request: it is made once for all requests that have arrived when its making begins.
+ * So hundreds of clients that request it at the same moment cost as much as one.
+ */
+export class SharedAnswer<T> {
+  readonly #arrivals: Arrivals;
+  readonly #make: () => T;
+  #latest: { readonly lastArrival: number; readonly answer: T } | undefined;
+
+  constructor(arrivals: Arrivals, make: () => T) {
+    this.#arrivals = arrivals;
+    this.#make = make;
+  }
+
+  get(request: object): T {
+    if (this.#latest === undefined || this.#arrivals.of(request) > this.#latest.lastArrival)
+      this.#latest = { lastArrival: this.#arrivals.last, answer: this.#make() };
+    return this.#latest.answer;
   }
 }
 

@@ -82,6 +82,7 @@ export interface StatusSources {
   readonly options: Readonly<Record<string, unknown>>;
   readonly lockFile: string | undefined;
   readonly notReady: (language?: Language) => string | undefined;
+  readonly view: () => TreeView | undefined;
   readonly gauges: () => Gauges;
   readonly contents: () => Iterable<Content>;
   readonly troubles: Troubles;
@@ -89,10 +90,10 @@ export interface StatusSources {
 
 export async function makeStatusReport(
   sources: StatusSources,
-  view: TreeView | undefined,
   higress: HigressRequests | undefined,
 ): Promise<StatusReport> {
   const { troubles } = sources;
+  const view = sources.view();
   const missing: MissingEntry[] = [];
   for (const { lastAtMs, ...entry } of troubles.missing.slice(0, MOST_MISSING)) {
     const path = pathBelow(entry.path, sources.basePath);
