@@ -14,7 +14,7 @@ export class SignatureMissing extends Refusal {
       faultIn: describePolicy(policy),
       expected: describePolicy(policy),
       found: `no signature of ${digest}`,
-      hint: `Sign it with cosign, or copy the signature with the image (cosign copy). If it needs no signature, add a policy with "unsigned" to "signatures" of the manifest. ${KEPT}`,
+      hint: `Sign it with cosign, or copy the signature together with the image (plugin-mirror push, oras cp -r). If it needs no signature, add a policy with "unsigned" to "signatures" of the manifest. ${KEPT}`,
     });
   }
 }
