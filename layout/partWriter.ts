@@ -29,7 +29,14 @@ interface OpenPart {
   readonly handle: FileHandle;
   readonly hash: Hash;
   size: number;
+  /** Bytes that were written after the last flush began. */
+  unflushed: number;
+  /** The flush that is under way. An error is reported only once, so it is kept for `finish`. */
+  flushing: Promise<void> | undefined;
 }
+
+/** The disk starts to work on the bytes of a part while further ones are hashed, in place of all at the end. */
+const FLUSH_BYTES = 32 * 1024 * 1024;
 
 /**
  * Writes to one file, or to raw parts of at most `partBytes`, and a checksum file next to them in the form of sha256sum.
@@ -46,7 +53,15 @@ export function openFileSink(path: string, partBytes?: number, alongside: readon
     const target = partBytes === undefined ? path : join(dirname(path), partName(basename(path), parts.length + 1));
     const temporary = `${target}.tmp`;
     const handle = await guarded(target, () => open(temporary, 'w', 0o644));
-    const part = { temporary, path: target, handle, hash: createHash('sha256'), size: 0 };
+    const part: OpenPart = {
+      temporary,
+      path: target,
+      handle,
+      hash: createHash('sha256'),
+      size: 0,
+      unflushed: 0,
+      flushing: undefined,
+    };
     parts.push(part);
     return part;
   };
@@ -55,6 +70,15 @@ export function openFileSink(path: string, partBytes?: number, alongside: readon
     const writing = guarded(part.path, () => part.handle.writeFile(bytes));
     part.hash.update(bytes); // while another thread writes
     await writing;
+    part.unflushed += bytes.length;
+    if (part.unflushed >= FLUSH_BYTES) await flush(part);
+  };
+  /** Begins to flush what was written; waits only for the flush before. */
+  const flush = async (part: OpenPart): Promise<void> => {
+    await part.flushing;
+    part.unflushed = 0;
+    part.flushing = guarded(part.path, () => part.handle.datasync());
+    part.flushing.catch(() => undefined); // the next flush or finish() reports the error
   };
   return {
     async write(bytes) {
@@ -72,6 +96,7 @@ export function openFileSink(path: string, partBytes?: number, alongside: readon
     async finish() {
       const written: WrittenFile[] = [];
       for (const part of parts) {
+        await part.flushing;
         await guarded(part.path, () => part.handle.sync());
         await part.handle.close();
         written.push({ path: part.path, sizeBytes: part.size, sha256: part.hash.digest('hex') });
@@ -88,6 +113,7 @@ export function openFileSink(path: string, partBytes?: number, alongside: readon
     },
     async abandon() {
       for (const part of parts) {
+        await part.flushing?.catch(() => undefined);
         await part.handle.close().catch(() => undefined);
         await rm(part.temporary, { force: true });
       }

@@ -6,9 +6,8 @@ import { openFileSink, openPipeSink, type WrittenFile } from '../../layout/partW
 import { type OnBytes, requireLayoutFolder, writeFolderLayout, writeTarLayout } from '../../layout/writeLayout.ts';
 import { readLockfile } from '../lockfile/lockfile.ts';
 import type { SyncJob } from '../plan/job.ts';
-import type { Outcome } from '../report.ts';
+import type { Outcome, SyncReport } from '../report.ts';
 import type { Session } from '../session.ts';
-import { sync } from '../sync/sync.ts';
 import { readBase } from './base.ts';
 import { type PackedBundle, packBundle } from './packBundle.ts';
 
@@ -74,7 +73,8 @@ export async function bundle(
 }
 
 /** Publishes into a tree that is removed afterwards: the lockfile has the sha256 of each plugin.wasm, which is in its layers. */
-async function writeLockfile(job: SyncJob, session: Session): ReturnType<typeof sync> {
+async function writeLockfile(job: SyncJob, session: Session): Promise<SyncReport> {
+  const { sync } = await import('../sync/sync.ts');
   const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-'));
   const { stampsFile: _, ...tree } = job.tree;
   try {

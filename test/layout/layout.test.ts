@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -342,4 +342,22 @@ test('a pipe whose reader ends early is named as that, and a whole one gets ever
   buffer.write('two');
   await sink.write(buffer);
   assert.deepEqual(taken, ['one', 'two']);
+});
+
+test('a disk that fails while a large bundle is flushed leaves nothing behind', async t => {
+  const path = join(dir, 'flushed.tar');
+  const probe = await open(join(dir, 'probe'), 'w');
+  t.mock.method(Object.getPrototypeOf(probe), 'datasync', () =>
+    Promise.reject(Object.assign(new Error('the disk fails'), { code: 'EIO' })),
+  );
+  await probe.close();
+  const sink = openFileSink(path);
+  // The flush begins after 32 MiB, and the kernel reports its error only once.
+  for (let piece = 0; piece < 33; piece++) await sink.write(Buffer.alloc(1024 * 1024, piece));
+  await assert.rejects(sink.finish(), refused('LAYOUT_NOT_WRITABLE'));
+  await sink.abandon();
+  assert.deepEqual(
+    (await readdir(dir)).filter(name => name.startsWith('flushed')),
+    [],
+  );
 });
