@@ -91,17 +91,6 @@ export function object(parts: Readonly<Record<string, Check>>): Check {
   };
 }
 
-/** Accepts an object with these keys and no others. */
-export function exactObject(parts: Readonly<Record<string, Check>>): Check {
-  const known = object(parts);
-  return value => {
-    const problem = known(value);
-    if (problem !== undefined || !isObject(value)) return problem;
-    const other = Object.keys(value).find(key => !Object.hasOwn(parts, key));
-    return other === undefined ? undefined : below(other, ': expected no such key');
-  };
-}
-
 function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
