@@ -16,7 +16,7 @@ import type { WriterLock } from '../writerLock/writerLock.ts';
 import { finishFile, finishFolder, setTime, syncFolder } from './durable.ts';
 import { publishedNames, requireNotForeign, requireOurs } from './ownership.ts';
 import { type Removal, removeVersion } from './removal.ts';
-import { carryOut, declareReplacement } from './replacement.ts';
+import { applyReplacement, declareReplacement } from './replacement.ts';
 import { completeStaged, stagedWrongError } from './staged.ts';
 import { Staging } from './staging.ts';
 
@@ -242,7 +242,7 @@ export class OpenTree implements Publishing {
     const replacement = { name, version, created, stagedDir, files: names, stale };
     const intent = await declareReplacement(this.treeDir, stagingDir, replacement);
     this.#declared.add(stagedDir);
-    await carryOut(this.treeDir, stagingDir, intent, () => this.#lock.assertHeld());
+    await applyReplacement(this.treeDir, stagingDir, intent, () => this.#lock.assertHeld());
     this.#declared.delete(stagedDir);
     for (const file of stale) this.stamps.forget(`${folder}/${file}`);
   }

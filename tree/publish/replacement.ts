@@ -53,7 +53,7 @@ export interface Replacement {
 /**
  * The first of two steps that replace the files of a published version: writes the intent to the disk. plugin.wasm is never
  * absent in between (a gateway closes the route of a plugin that it cannot download), and a kill leaves no mixture of old and
- * new. After this returns, the staged folder must be kept until carryOut or, in a later process, recoverReplacements is done.
+ * new. After this returns, the staged folder must be kept until applyReplacement or, in a later process, recoverReplacements is done.
  */
 export async function declareReplacement(
   treeDir: string,
@@ -88,7 +88,7 @@ export async function declareReplacement(
  * The second step: replaces each file by one rename, metadata.json last. Can be repeated after a kill.
  * @param requireLock called before each rename; throws if another process has taken the writer lock over
  */
-export async function carryOut(
+export async function applyReplacement(
   treeDir: string,
   stagingDir: string,
   intent: Intent,
@@ -126,7 +126,7 @@ export async function recoverReplacements(
     if (intent === undefined) continue;
     try {
       if (!(await isStillMeant(treeDir, intent))) continue;
-      await carryOut(treeDir, stagingDir, intent, requireLock);
+      await applyReplacement(treeDir, stagingDir, intent, requireLock);
     } catch (error) {
       // A user has replaced a file by a folder, or removed this user's right to the version's folder. The run then reports
       // the version as damaged, like any other.
