@@ -15,7 +15,7 @@ import { initCommand } from './init/command.ts';
 import { listCommand } from './list/command.ts';
 import { applyEnvironment } from './options/environment.ts';
 import { warnOfUnknownVariables } from './options/unknownVariables.ts';
-import { reportUsageError, wantsJson } from './options/wrongLine.ts';
+import { reportUsageError, wantsJson } from './options/usageErrors.ts';
 import { outdatedCommand } from './outdated/command.ts';
 import { pushCommand } from './push/command.ts';
 import { arrangeHelp } from './render/help.ts';

@@ -33,7 +33,7 @@ function diffCommand(): Command {
       const { format } = command.optsWithGlobals<BundleDiffFlags>();
       refuseOthers(command, ['format']);
       const [{ runBundleDiff }, { withJsonErrors }] = await Promise.all([
-        import('./look.ts'),
+        import('./diff.ts'),
         import('../render/jsonErrors.ts'),
       ]);
       process.exitCode = await withJsonErrors(format, () => runBundleDiff(old, newer, { exitCode, format }));
@@ -56,7 +56,7 @@ function commandsCommand(): Command {
     .argument('<bundle>', BUNDLE, path)
     .action(async (bundle: string) => {
       refuseOthers(command, []);
-      await (await import('./look.ts')).runBundleCommands(bundle);
+      await (await import('./commands.ts')).runBundleCommands(bundle);
     });
 }
 

@@ -22,7 +22,7 @@ import { errorJson } from '../render/jsonErrors.ts';
 import { print, printError, printJson, printText } from '../render/print.ts';
 import { renderRefusal } from '../render/refusal.ts';
 import { showProgress } from '../sync/showProgress.ts';
-import { commandsOf, commandsText } from './look.ts';
+import { commandsOf, commandsText } from './commands.ts';
 import { type ProgramArchive, START_FILE } from './programArchive.ts';
 
 interface BundleRun {
@@ -48,8 +48,8 @@ export async function runBundle({ flags, version, registryOptions, signal }: Bun
     limits: limitsOf(flags.concurrency),
   } as const;
   // The bundle itself, the report in JSON, or commands to run are alone on stdout.
-  const isTaken = flags.format === 'json' || target.kind === 'pipe' || printCommands;
-  const out = isTaken ? process.stderr : process.stdout;
+  const isReserved = flags.format === 'json' || target.kind === 'pipe' || printCommands;
+  const out = isReserved ? process.stderr : process.stdout;
   const progress = await showProgress(out, flags);
   const session = new Session({
     openRegistry: openerOf(manifest, registryOptions, registry),

@@ -4,8 +4,8 @@ import { printable } from '../../base/printable.ts';
 import { formatBytes } from '../../base/words.ts';
 import { addOptions } from '../options/declare.ts';
 import { OptionInvalid } from '../options/errors.ts';
-import { blobCacheDir } from '../options/paths.ts';
 import { CACHE_CLEAN_OPTIONS, CACHE_LS_OPTIONS, type CacheFlags } from '../options/tables.ts';
+import { blobCacheDir } from '../options/userFolders.ts';
 import { print } from '../render/print.ts';
 
 export function cacheCommand(): Command {

@@ -3,9 +3,9 @@ import { Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
 import { isBuildMachine } from '../options/environment.ts';
-import { stampsFileOf } from '../options/paths.ts';
 import { registryOptions } from '../options/registryOptions.ts';
 import { CHECK_OPTIONS, type CheckFlags } from '../options/tables.ts';
+import { stampsFileOf } from '../options/userFolders.ts';
 
 export function checkCommand(): Command {
   const command = new Command('check').description(

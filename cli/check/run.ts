@@ -186,7 +186,7 @@ function remedies(findings: readonly CheckFinding[], bundle: string | undefined)
       : []),
     ...(fixed.length === 0
       ? []
-      : fixed.some(it => it.governed)
+      : fixed.some(it => it.needsSignature)
         ? [
             `${sync} brings the tree and the lockfile in line, as far as the signatures satisfy the policy; sync --dry-run lists those that do not.`,
           ]

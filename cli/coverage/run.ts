@@ -96,7 +96,7 @@ async function openServed(
   if (flags.tree !== undefined) return openTree(flags.tree);
   if (flags.bundle !== undefined) return openBundled(flags.bundle);
   if (against === undefined) return openManifest(flags.manifest, flags.lock);
-  const { openHeads } = await import('./heads.ts');
+  const { openHeads } = await import('./headRequests.ts');
   const heads = await openHeads(flags, process.env);
   try {
     const paths = pathsOf(requests, address);

@@ -14,7 +14,7 @@ export async function dockerfileFor(manifest: string, version: string): Promise<
   const sync = ['plugin-mirror', 'sync', '--frozen', '--manifest', `/context/${name}`, '--tree', '/tmp/plugins'];
   const copies = [
     copy([name, basename(lockfilePath(manifest))], '/context/'),
-    ...(await filesBeside(manifest)).map(file => copy([file], `/context/${file}`)),
+    ...(await namedFilesOf(manifest)).map(file => copy([file], `/context/${file}`)),
   ];
   return `# An image that serves the plugins of the manifest next to this file:
 #   docker build -t IMAGE --build-arg PROGRAM=REGISTRY/plugin-mirror:program .
@@ -47,7 +47,7 @@ function copy(files: readonly string[], target: string): string {
 }
 
 /** Returns the local modules, keys and trusted roots of a manifest that exists, relative to its folder. */
-async function filesBeside(manifest: string): Promise<string[]> {
+async function namedFilesOf(manifest: string): Promise<string[]> {
   if (!existsSync(manifest)) return [];
   const text = await readManifestText(manifest);
   return [...namedFiles(await parsePluginManifest(text, { file: manifest }), text)].map(([written, absolute]) => {

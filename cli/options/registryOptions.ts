@@ -4,8 +4,8 @@ import { isUtf16 } from '../../base/utf16.ts';
 import type { RegistryOptions, RequestEvent } from '../../registry/registry.ts';
 import { printError } from '../render/print.ts';
 import { tidySecret } from './environment.ts';
-import { blobCacheDir } from './paths.ts';
 import type { RegistryFlags } from './tables.ts';
+import { blobCacheDir } from './userFolders.ts';
 
 const MEBIBYTE = 1024 * 1024;
 const NO_CACHE =

@@ -20,8 +20,9 @@ import {
 } from './declare.ts';
 import { codings, path, reportFile } from './environment.ts';
 
-// Each option of each command but `serve`, whose table is next to it: flag, help, range and default. The variable follows
-// from the flag, the types of the commands follow from the tables, and so do --help and docs/options.md.
+// The options of most commands: flag, help, range and default. Commands with options of their own kind have their table next to
+// them (serve/options.ts, coverage/options.ts, or command.ts). The variable follows from the flag; the types of the commands,
+// --help and docs/options.md follow from the tables.
 
 const FORMAT = choice('--format <kind>', 'format of the output on stdout', ['text', 'json'], 'text');
 const MANIFEST = file('--manifest <file>', 'the manifest', 'manifest.json');

@@ -3,9 +3,9 @@ import { Argument, Command } from 'commander';
 import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
 import { isBuildMachine, list } from '../options/environment.ts';
-import { stampsFileOf } from '../options/paths.ts';
 import { registryOptions } from '../options/registryOptions.ts';
 import { SYNC_OPTIONS, type SyncFlags } from '../options/tables.ts';
+import { stampsFileOf } from '../options/userFolders.ts';
 
 export function syncCommand(): Command {
   const command = new Command('sync').description(

@@ -10,9 +10,9 @@ import { isLockedModule, type LockedVersion } from '../lockfile/locked.ts';
 import { type LockedVersions, readLockedVersions } from '../lockfile/lockedVersions.ts';
 import { isFrom, originOf } from '../manifest/origin.ts';
 import type { WantedAlias } from '../manifest/wanted.ts';
-import { isProven } from '../plan/decide.ts';
+import { isSignatureRecorded } from '../plan/decide.ts';
 import { type Answer, gatherFacts, type VersionFacts } from '../plan/facts.ts';
-import { type SyncJob, type TreeView, viewTree } from '../plan/job.ts';
+import { type ReadableTree, type SyncJob, viewTree } from '../plan/job.ts';
 import { lackOfSpace } from '../plan/planSync.ts';
 import { asListed, inspect, otherPlatform, type Present, readOldCatalog } from '../plan/survey.ts';
 import { type Published, versionKey } from '../report.ts';
@@ -133,7 +133,7 @@ function bytesToFetch(findings: readonly CheckFinding[], { agreeing }: LockedVer
 /** Everything that each version is compared with. */
 interface Known {
   readonly lockfile: LockedVersions;
-  readonly tree: TreeView;
+  readonly tree: ReadableTree;
   /** By version key, the sha256 of each metadata.json in the catalog; undefined without one, which is a finding of its own. */
   readonly listed: ReadonlyMap<string, string> | undefined;
   /** By version key, in words: entries of the lockfile that are not what the manifest asks for. */
@@ -151,18 +151,18 @@ async function checkVersion(facts: VersionFacts, known: Known): Promise<VersionF
   const findings: VersionFinding[] = [
     ...ofPresence(name, version, present, before).map(finding => ({
       ...finding,
-      ...(signatures === undefined ? {} : { detail: `${finding.detail}; ${ONLY_SIGNED}`, governed: true }),
+      ...(signatures === undefined ? {} : { detail: `${finding.detail}; ${ONLY_SIGNED}`, needsSignature: true }),
     })),
     ...ofCatalog(name, version, present, listed),
     ...(await ofAnswer(facts, metadata, before, changes)),
   ];
-  if (metadata !== undefined && !isProven(wanted, metadata, before))
+  if (metadata !== undefined && !isSignatureRecorded(wanted, metadata, before))
     findings.push({
       kind: 'stale',
       name,
       version,
       detail: 'the lockfile does not say that its signature was verified under the manifest’s policy',
-      governed: true,
+      needsSignature: true,
     });
   const change = changes.get(key);
   const entry = lockfile.agreeing.get(key);

@@ -47,7 +47,7 @@ interface Finding {
   /** True if this user may not read it. */
   readonly unreadable?: boolean;
   /** True if sync takes it only with a signature that satisfies the manifest's policy. */
-  readonly governed?: boolean;
+  readonly needsSignature?: boolean;
   /** True if the bundle, a delta, does not contain the image: its base has to be loaded first. */
   readonly inBase?: boolean;
   readonly error?: Error;

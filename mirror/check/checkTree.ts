@@ -4,7 +4,7 @@ import { differingFiles } from '../../tree/catalog/differingFiles.ts';
 import { CATALOG_FILE } from '../../tree/names.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import { catalogEntries, planCatalog } from '../plan/catalog.ts';
-import type { SyncJob, TreeView } from '../plan/job.ts';
+import type { ReadableTree, SyncJob } from '../plan/job.ts';
 import { type OldCatalog, type Present, servable } from '../plan/survey.ts';
 import { type Extra, type Published, versionKey } from '../report.ts';
 import type { CheckFinding } from './checkFinding.ts';
@@ -26,7 +26,7 @@ const NO_CATALOG = {
 export async function checkTree(
   job: SyncJob,
   lockfile: LockedVersions,
-  tree: TreeView,
+  tree: ReadableTree,
   old: OldCatalog,
   copies: readonly Present[],
   found: readonly CheckFinding[],

@@ -10,7 +10,7 @@ export interface KnownVersion {
   readonly is: LockFacts | Image;
 }
 
-/** The refusal of a frozen lockfile that describes a version otherwise than it is; undefined if all of it is true. */
+/** Returns an error if the frozen lockfile and the facts of a version differ; undefined if all of them agree. */
 export function untrueLockfile(
   known: readonly KnownVersion[],
   { path, agreeing }: LockedVersions,

@@ -5,7 +5,7 @@ import type { PublishedVersion } from '../../tree/version/published.ts';
 import type { WantedAlias } from '../manifest/wanted.ts';
 import { versionKey } from '../report.ts';
 import { obstacleTo } from './images.ts';
-import type { SyncJob, TreeView } from './job.ts';
+import type { ReadableTree, SyncJob } from './job.ts';
 import type { AliasStep, VersionStep } from './plan.ts';
 import { damageOf, inspect, type Present, servable } from './survey.ts';
 
@@ -31,7 +31,7 @@ export class AliasTargetFailed extends Refusal {
 export function planAliases(
   { selection, limits }: SyncJob,
   versions: readonly VersionStep[],
-  tree: TreeView,
+  tree: ReadableTree,
   signal: AbortSignal,
 ): Promise<AliasStep[]> {
   const targets = new Map(versions.map(step => [versionKey(step.wanted), step]));

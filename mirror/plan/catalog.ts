@@ -9,19 +9,19 @@ import type { PublishedVersion } from '../../tree/version/published.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
 import { type Extra, type Published, versionKey } from '../report.ts';
-import { isProven } from './decide.ts';
+import { isSignatureRecorded } from './decide.ts';
 import { findExtras, isLeftover, keepExtra, keepExtraUnseen, UnselectedDamaged } from './extras.ts';
-import type { SyncJob, TreeView } from './job.ts';
+import type { ReadableTree, SyncJob } from './job.ts';
 import type { CatalogPlan, FoundExtra, PrunedExtra, StayingExtra } from './plan.ts';
 import { damageOf, inspect, type OldCatalog, servable } from './survey.ts';
 
 /**
- * @param failing names of plugins of which something cannot be mirrored: what was published of them is what gateways run on
+ * @param failing names of plugins with a version that cannot be mirrored. Their published versions are kept, because gateways use them
  * @param onUnreadable called for plugin folders that this user may not read; a refusal that it throws is the plan's error
  */
 export async function planCatalog(
   job: SyncJob,
-  tree: TreeView,
+  tree: ReadableTree,
   old: OldCatalog,
   failing: ReadonlySet<string>,
   onUnreadable: (name: string, error: TreeUnreadable) => void,
@@ -44,7 +44,7 @@ export async function planCatalog(
 
 async function planUnselected(
   { manifest, selection, limits }: SyncJob,
-  tree: TreeView,
+  tree: ReadableTree,
   inTree: readonly Published[],
   listed: ReadonlyMap<string, string>,
 ): Promise<Pick<CatalogPlan, 'unselected' | 'problems'>> {
@@ -70,7 +70,7 @@ async function planUnselected(
 
 async function planExtras(
   { manifest, selection, tree: { prune }, limits }: SyncJob,
-  tree: TreeView,
+  tree: ReadableTree,
   inTree: readonly Published[],
   old: OldCatalog,
   failing: ReadonlySet<string>,
@@ -94,7 +94,7 @@ async function planExtras(
   };
 }
 
-async function previewPruning({ treeDir, stamps }: TreeView, found: FoundExtra): Promise<Extra> {
+async function previewPruning({ treeDir, stamps }: ReadableTree, found: FoundExtra): Promise<Extra> {
   const { listed } = found;
   return prunedExtra(
     found,
@@ -113,14 +113,14 @@ export function prunedExtra({ name, version }: Published, { removed, foreign }: 
  * failed.
  */
 export async function stayingExtras(
-  tree: TreeView,
+  tree: ReadableTree,
   { staying, listed }: CatalogPlan,
-  reprieved: readonly PrunedExtra[],
+  keptAfterAll: readonly PrunedExtra[],
   isStopped: boolean,
 ): Promise<readonly StayingExtra[]> {
-  if (reprieved.length === 0) return staying;
+  if (keptAfterAll.length === 0) return staying;
   const kept = await pMap(
-    reprieved,
+    keptAfterAll,
     ({ found }) =>
       isStopped ? keepExtraUnseen(tree.treeDir, found) : keepExtra(tree, found, listed, { kept: 'failed' }),
     { concurrency: 8 },
@@ -167,7 +167,7 @@ export function unverifiedAmong(
   return metadata.flatMap(it => {
     const { name, version } = it;
     const wanted = governed.get(targets.get(versionKey(it)) ?? versionKey(it));
-    return wanted === undefined || isProven(wanted, it, lockfile.before(wanted)) ? [] : [{ name, version }];
+    return wanted === undefined || isSignatureRecorded(wanted, it, lockfile.before(wanted)) ? [] : [{ name, version }];
   });
 }
 

@@ -23,7 +23,7 @@ export function decide(facts: VersionFacts): VersionStep {
   const locked = wanted.source.kind === 'file' ? undefined : facts.locked;
   const digest = locked?.digest ?? (answer?.kind === 'digest' ? answer.digest : undefined);
   if (digest === undefined) return fail(answer?.kind === 'error' ? answer.error : notAsked(wanted));
-  const proven = usable.state === 'sound' && isProven(wanted, usable.metadata, before);
+  const proven = usable.state === 'sound' && isSignatureRecorded(wanted, usable.metadata, before);
   if (usable.state === 'sound' && proven && isAsLocked(usable.metadata, { ...locked, digest })) {
     const { metadata } = usable;
     const origin = originOf(wanted);
@@ -77,11 +77,11 @@ function isAsLocked(metadata: PublishedVersion, { digest, module }: LockedVersio
 }
 
 /**
- * True if no signature is asked for, or if the lockfile says that it was verified under today's policy, for the very bytes
- * in the tree. Anyone who can write to the tree can write that into metadata.json and index.json, too; so the tree's word
- * counts only where the lockfile, which is kept elsewhere and reviewed, says the same. Other copies are fetched and verified.
+ * Returns true if the policy requires no signature, or if the lockfile records that the signature of the bytes in the tree was
+ * verified under this policy. The tree's own record is no proof, because a user who can write to the tree can forge it; the
+ * lockfile is kept elsewhere and reviewed. Without that record, the image is fetched and verified again.
  */
-export function isProven(
+export function isSignatureRecorded(
   { signatures }: WantedVersion,
   metadata: PublishedVersion,
   locked: LockedVersion | undefined,

@@ -4,7 +4,7 @@ import { METADATA_FILE, nameProblem, versionProblem } from '../../tree/names.ts'
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { readVersion } from '../../tree/version/readVersion.ts';
 import { type Extra, type Published, versionKey } from '../report.ts';
-import type { TreeView } from './job.ts';
+import type { ReadableTree } from './job.ts';
 import type { FoundExtra, StayingExtra } from './plan.ts';
 import { asListed, damageOf, inspect, type OldCatalog, servable } from './survey.ts';
 
@@ -25,7 +25,7 @@ export function findExtras(inTree: readonly Published[], old: OldCatalog, named:
 
 /** An extra is served on if it is whole: gateways that fetch it need not know of the manifest. @throws TreeFault */
 export async function keepExtra(
-  tree: TreeView,
+  tree: ReadableTree,
   { name, version }: FoundExtra,
   listed: ReadonlyMap<string, string>,
   facts: Pick<Extra, 'kept' | 'leftover'>,
@@ -64,10 +64,10 @@ function staying(
 }
 
 /**
- * True of what an earlier pruning had to leave: the catalog does not list it, and its metadata.json is not as it was
- * published, so nothing shows which of its files were published from here. @throws TreeFault
+ * Returns true for a version that an earlier prune left behind: the catalog does not list it, and its metadata.json has
+ * changed, so nothing shows which of its files were published from here. @throws TreeFault
  */
-export async function isLeftover(tree: TreeView, { name, version, listed }: FoundExtra): Promise<boolean> {
+export async function isLeftover(tree: ReadableTree, { name, version, listed }: FoundExtra): Promise<boolean> {
   if (listed !== undefined) return false;
   const present = await inspect(tree, { name, version });
   if (present.state !== 'damaged' || servable(present) !== undefined) return false;

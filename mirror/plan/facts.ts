@@ -8,7 +8,7 @@ import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import { hashLocal } from '../manifest/localFile.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
 import type { Session } from '../session.ts';
-import type { SyncJob, TreeView } from './job.ts';
+import type { ReadableTree, SyncJob } from './job.ts';
 import { asListed, asPlatform, type OldCatalog, type Present, surveyTree } from './survey.ts';
 
 /** Everything that is known of one wanted version before it is decided what to do about it. */
@@ -43,7 +43,7 @@ export type Asking = 'nothing' | 'heads' | 'images';
 export async function gatherFacts(
   job: SyncJob,
   lockfile: LockedVersions,
-  tree: TreeView,
+  tree: ReadableTree,
   old: OldCatalog,
   asking: Asking,
   session: Session,
@@ -103,7 +103,7 @@ async function currentDigest(
   }
 }
 
-/** HEAD; and the manifest only if the tag has moved, since it says when the new image was made. */
+/** Sends HEAD. If the tag has moved, also fetches the manifest, which has the creation date of the new image. */
 async function askByHead(
   registry: Registry,
   reference: Reference,

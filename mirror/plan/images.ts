@@ -30,7 +30,10 @@ export async function resolveStep(step: VersionStep, treeDir: string, session: S
   }
 }
 
-/** The refusal of a version that cannot be published because of a file or folder in its way, or one that may not be read. @throws TreeFault */
+/**
+ * Returns an error if a file or folder is in the way of a version, or if this user may not read what is there; undefined if
+ * the version can be published. @throws TreeFault
+ */
 export async function obstacleTo(
   treeDir: string,
   { name, version }: Published,

@@ -33,7 +33,7 @@ export interface Selection {
   readonly aliases: readonly WantedAlias[];
   /** True if `--only` matches a version, whether the manifest names it or not. Pruning removes no other version. */
   readonly includes: (it: Published) => boolean;
-  /** The image of an index to take: `os/architecture[/variant]`. Default: the registry room chooses. */
+  /** The image of an index to take: `os/architecture[/variant]`. Default: registry/ chooses. */
   readonly platform?: string;
 }
 
@@ -84,14 +84,14 @@ export function limitsOf(blobs: number): SyncLimits {
 }
 
 /** A tree to read. A tree that is open for publishing is one, too. */
-export interface TreeView {
+export interface ReadableTree {
   /** Absolute, without symbolic links. */
   readonly treeDir: string;
   readonly stamps: Stamps;
 }
 
 /** Opens a tree without taking its writer lock, to read it only. A tree that does not exist has no versions. */
-export async function viewTree({ dir, stampsFile }: TreeUse): Promise<TreeView> {
+export async function viewTree({ dir, stampsFile }: TreeUse): Promise<ReadableTree> {
   const path = resolve(dir);
   const treeDir = await realpath(path).catch(() => path);
   return { treeDir, stamps: await openStamps(stampsFile, treeDir) };

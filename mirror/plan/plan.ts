@@ -140,8 +140,8 @@ export function bytesToDownload(versions: readonly VersionStep[]): number {
 }
 
 /**
- * About so many bytes are written: locked modules by their size, others as the registry stores them, at most the limit of a module
- * for each image. The sizes are what the images declare: one that declares too much must not stop the others.
+ * Estimates the bytes that the run writes: locked modules by their size, others as the registry stores them, at most the limit
+ * of a module for each image. The sizes are what the images declare: one that declares too much must not stop the others.
  */
 export function bytesToWrite(versions: readonly VersionStep[]): number {
   const modules = versions.map(step => (step.action === 'fetch' ? (step.module?.sizeBytes ?? 0) : 0));

@@ -14,7 +14,7 @@ import { planCatalog } from './catalog.ts';
 import { decide, findDrift } from './decide.ts';
 import { gatherFacts } from './facts.ts';
 import { resolveStep } from './images.ts';
-import type { SyncJob, TreeView } from './job.ts';
+import type { ReadableTree, SyncJob } from './job.ts';
 import { bytesToDownload, bytesToWrite, failingNames, type SyncPlan, type VersionStep } from './plan.ts';
 import { type OldCatalog, readOldCatalog } from './survey.ts';
 
@@ -26,7 +26,7 @@ import { type OldCatalog, readOldCatalog } from './survey.ts';
 export async function planSync(
   job: SyncJob,
   lockfile: LockedVersions,
-  tree: TreeView,
+  tree: ReadableTree,
   session: Session,
 ): Promise<SyncPlan> {
   const { treeDir } = tree;
@@ -63,7 +63,7 @@ export async function planSync(
   return { job, treeDir, lockfile, versions, aliases, drift: facts.flatMap(findDrift), catalog, problems };
 }
 
-/** The refusal of a disk that has less room than this; empty if there is enough. */
+/** Returns a TreeDiskFull if fewer than `bytes` are free, else an empty list. */
 export async function lackOfSpace(treeDir: string, bytes: number): Promise<TreeDiskFull[]> {
   try {
     await requireSpace(treeDir, bytes);
@@ -74,7 +74,7 @@ export async function lackOfSpace(treeDir: string, bytes: number): Promise<TreeD
   }
 }
 
-/** The refusal of a lockfile that this run will change and cannot write; empty if there is none. */
+/** Returns a LockUnwritable if this run will change the lockfile and cannot write it, else an empty list. */
 async function lackOfLockfile(lockfile: LockedVersions, versions: readonly VersionStep[]): Promise<LockUnwritable[]> {
   const changes = versions.some(
     step => step.action === 'fetch' && lockfile.before(step.wanted)?.digest !== step.digest,

@@ -13,7 +13,7 @@ export class SelectionEmpty extends Refusal {
 
 export interface SelectionOptions {
   /**
-   * Globs, each matched against `NAME` and against `NAME/VERSION`; an alias brings its target along. `!GLOB` takes away from
+   * Globs, each matched against `NAME` and against `NAME/VERSION`; an alias brings its target along. `!GLOB` excludes away from
    * what the others match, or from everything if there are no others; their order does not matter. Default: everything.
    */
   readonly only?: readonly string[];
@@ -79,9 +79,9 @@ function matching(
   if (globs.length === 0) return manifest;
   const everything = [...manifest.versions, ...manifest.aliases, ...inTree];
   for (const glob of globs) if (!everything.some(readGlob(glob).matches)) throw nothingMatches(manifest, glob);
-  const { matches, isTaken } = readGlobs(globs);
+  const { matches, isExcluded } = readGlobs(globs);
   const targets = new Set(manifest.aliases.filter(matches).map(alias => `${alias.name}/${alias.target}`));
-  const versions = manifest.versions.filter(it => matches(it) || (targets.has(versionKey(it)) && !isTaken(it)));
+  const versions = manifest.versions.filter(it => matches(it) || (targets.has(versionKey(it)) && !isExcluded(it)));
   if (versions.length === 0 && !inTree.some(matches)) throw nothingLeft(manifest, globs);
   const chosen = new Set(versions.map(versionKey));
   return { versions, aliases: manifest.aliases.filter(it => chosen.has(`${it.name}/${it.target}`)) };
@@ -90,16 +90,16 @@ function matching(
 /** Reads the globs of `only`. Without any, everything matches. @throws SelectionInvalid */
 export function readGlobs(globs: readonly string[]): {
   readonly matches: (it: Published) => boolean;
-  /** True if a `!GLOB` takes it away. */
-  readonly isTaken: (it: Published) => boolean;
+  /** True if a `!GLOB` excludes it away. */
+  readonly isExcluded: (it: Published) => boolean;
 } {
   const read = globs.map(readGlob);
-  const giving = read.filter(({ takes }) => !takes);
-  const taking = read.filter(({ takes }) => takes);
-  const isTaken = (it: Published) => taking.some(({ matches }) => matches(it));
+  const including = read.filter(({ excludes }) => !excludes);
+  const excluding = read.filter(({ excludes }) => excludes);
+  const isExcluded = (it: Published) => excluding.some(({ matches }) => matches(it));
   return {
-    matches: it => (giving.length === 0 || giving.some(({ matches }) => matches(it))) && !isTaken(it),
-    isTaken,
+    matches: it => (including.length === 0 || including.some(({ matches }) => matches(it))) && !isExcluded(it),
+    isExcluded,
   };
 }
 
@@ -107,11 +107,11 @@ export function readGlobs(globs: readonly string[]): {
  * The matcher would negate `!GLOB` for NAME and for NAME/VERSION each, and one of the two nearly always matches; so the sign is
  * read here. `!(a|b)` is not a negation but a pattern for one part of a path.
  */
-function readGlob(glob: string): { readonly takes: boolean; readonly matches: (it: Published) => boolean } {
+function readGlob(glob: string): { readonly excludes: boolean; readonly matches: (it: Published) => boolean } {
   const signs = /^(?:!(?!\())*/.exec(glob)?.[0].length ?? 0;
   const pattern = glob.slice(signs);
   const fits = pattern === '' ? () => false : globMatcher(pattern);
-  return { takes: signs % 2 === 1, matches: it => fits(it.name) || fits(versionKey(it)) };
+  return { excludes: signs % 2 === 1, matches: it => fits(it.name) || fits(versionKey(it)) };
 }
 
 /** `--update NAME…`: the manifest and `--only` must have a plugin of every name. @throws SelectionEmpty */
@@ -163,6 +163,6 @@ function nothingLeft(manifest: PluginManifest, globs: readonly string[]): Select
     subject: globs.join(' '),
     expected: 'globs that leave something',
     found: pluginsOf(manifest),
-    hint: 'A !GLOB takes away from what the other globs match: drop one of them, or name more plugins.',
+    hint: 'A !GLOB excludes away from what the other globs match: drop one of them, or name more plugins.',
   });
 }

@@ -7,14 +7,14 @@ import { type Inspection, type InspectionOptions, inspectVersion } from '../../t
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { versionFiles } from '../../tree/version/versionFiles.ts';
 import { type Published, versionKey } from '../report.ts';
-import type { SyncJob, TreeView } from './job.ts';
+import type { ReadableTree, SyncJob } from './job.ts';
 
 /** A version as it is in the tree. `inaccessible`: this user may not read its folder, so nothing can be published there. */
 export type Present = Inspection & { readonly inaccessible?: TreeUnreadable };
 
 /** Inspects the versions named, in their order; each is returned as soon as it is known. @throws TreeFault */
 export async function* surveyTree<Version extends Published>(
-  tree: TreeView,
+  tree: ReadableTree,
   versions: readonly Version[],
   { tree: { rehash }, limits }: Pick<SyncJob, 'tree' | 'limits'>,
   signal: AbortSignal,
@@ -28,7 +28,7 @@ export async function* surveyTree<Version extends Published>(
 
 /** As inspectVersion, but a folder that this user may not read is damage of that version alone. @throws TreeFault */
 export async function inspect(
-  { treeDir, stamps }: TreeView,
+  { treeDir, stamps }: ReadableTree,
   { name, version }: Published,
   options: Omit<InspectionOptions, 'stamps'> = {},
 ): Promise<Present> {

@@ -86,7 +86,7 @@ async function remainingCopies(
   const copies = await pMap(
     remaining,
     async ({ it, action, copy }) =>
-      // A copy that a failed step may have touched is looked at again.
+      // A failed step may have changed its copy, so that one is inspected again.
       action === 'fail' || !results.has(versionKey(it)) ? copy : servable(await inspect(publishing, it)),
     { concurrency: job.limits.files },
   );
@@ -109,8 +109,8 @@ async function publishCatalog(
     );
     const isKept = (name: string) => signal.aborted || failed.has(name);
     const pruned = catalog.pruned.filter(({ extra }) => !isKept(extra.name));
-    const reprieved = catalog.pruned.filter(({ extra }) => isKept(extra.name));
-    const staying = await stayingExtras(publishing, catalog, reprieved, signal.aborted);
+    const keptAfterAll = catalog.pruned.filter(({ extra }) => isKept(extra.name));
+    const staying = await stayingExtras(publishing, catalog, keptAfterAll, signal.aborted);
     const listed = [...served, ...staying.flatMap(({ metadata }) => metadata ?? [])];
     if (pruned.length > 0) onEvent({ type: 'pruning', extras: pruned.map(({ extra }) => extra) });
     // An empty catalog would turn a server's "not ready", which gateways try again, into a 404, which they do not.

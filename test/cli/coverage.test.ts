@@ -5,7 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
-import { openHeads } from '../../cli/coverage/heads.ts';
+import { openHeads } from '../../cli/coverage/headRequests.ts';
 import { readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { openScene, parsed, type Running, type Scene } from '../support/cli.ts';
 import { buildModule } from '../support/module.ts';

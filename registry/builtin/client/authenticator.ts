@@ -60,7 +60,7 @@ export class Authenticator {
   readonly #onEvent: (event: RegistryEvent) => void;
   readonly #known = new Map<string, KnownServer>();
   readonly #tokens = new Map<string, CachedToken>();
-  readonly #odd = new Set<string>();
+  readonly #warned = new Set<string>();
   readonly #pending = new Map<string, SharedWork<CachedToken>>();
 
   constructor(transport: Transport, credentials: CredentialsSource, onEvent: (event: RegistryEvent) => void) {
@@ -173,9 +173,9 @@ export class Authenticator {
     const credential = await this.#find(context, signal);
     const why = credential === undefined ? await this.whyAnonymous(purpose) : {};
     const token = await requestToken(this.#transport, challenge, { credential, ...why }, server, purpose, signal);
-    if (token.oddity !== undefined && !this.#odd.has(token.oddity)) {
-      this.#odd.add(token.oddity);
-      this.#onEvent({ type: 'warning', subject: purpose.registry, message: token.oddity });
+    if (token.warning !== undefined && !this.#warned.has(token.warning)) {
+      this.#warned.add(token.warning);
+      this.#onEvent({ type: 'warning', subject: purpose.registry, message: token.warning });
     }
     const cached = {
       authorization: { header: token.header, credentialSource: credential?.source },

@@ -23,7 +23,7 @@ export interface Token {
   readonly header: string;
   readonly lifetimeMs: number;
   /** What the token server does otherwise than it should, as a sentence. */
-  readonly oddity?: string;
+  readonly warning?: string;
 }
 
 /** The credentials for a token request, or what is known of credentials that were not found. */
@@ -240,11 +240,11 @@ function readToken(reply: Reply, body: Buffer, purpose: Purpose): Token {
         hint: fixedBy(reply.request.namedBy, host, 'The operator of the token server must fix it.'),
       },
     );
-  const oddity = `the token server ${host} sends JSON with the type text/html, which is that of web pages: its operator should correct it to application/json`;
+  const warning = `the token server ${host} sends JSON with the type text/html, which is that of web pages: its operator should correct it to application/json`;
   return {
     header: `Bearer ${token}`,
     lifetimeMs: lifetimeOf(json?.expires_in),
-    ...(type === undefined ? {} : { oddity }),
+    ...(type === undefined ? {} : { warning }),
   };
 }
 

@@ -2,13 +2,11 @@ import process from 'node:process';
 import pc from 'picocolors';
 import { printable, printableValue } from '../../base/printable.ts';
 import { formatBytes, plural } from '../../base/words.ts';
-import { openLayout } from '../../layout/openLayout.ts';
 import { type BundleDiff, type DiffRow, diffBundles } from '../../mirror/bundle/diffBundles.ts';
-import { type ToolCommands, toolCommands } from '../../mirror/bundle/toolCommands.ts';
 import { EXIT } from '../exit.ts';
 import type { BundleDiffFlags } from '../options/tables.ts';
 import { wantsColor } from '../render/colors.ts';
-import { print, printJson, printText } from '../render/print.ts';
+import { printJson, printText } from '../render/print.ts';
 
 /** Runs `plugin-mirror bundle diff`. Returns the exit code. */
 export async function runBundleDiff(old: string, newer: string, flags: BundleDiffFlags): Promise<number> {
@@ -17,28 +15,6 @@ export async function runBundleDiff(old: string, newer: string, flags: BundleDif
   else printText(diffText(printableValue(diff), wantsColor(process.stdout)));
   const differs = diff.added.length + diff.changed.length + diff.removed.length > 0;
   return flags.exitCode === true && differs ? EXIT.drift : EXIT.good;
-}
-
-/** Runs `plugin-mirror bundle commands`. */
-export async function runBundleCommands(bundle: string): Promise<void> {
-  print(commandsText(printableValue(await commandsOf(bundle))));
-}
-
-/** The commands of other tools for a bundle. @throws as openLayout */
-export async function commandsOf(path: string): Promise<readonly ToolCommands[]> {
-  const layout = await openLayout(path);
-  try {
-    return await toolCommands(layout);
-  } finally {
-    await layout.close();
-  }
-}
-
-/** A script: the commands, with a comment above those of each tool. */
-export function commandsText(tools: readonly ToolCommands[]): string {
-  return tools
-    .map(({ tool, about, commands }) => [`# ${tool}: ${about}`, ...commands].map(line => `${line}\n`).join(''))
-    .join('\n');
 }
 
 function diffText(diff: BundleDiff, color: boolean): string {
@@ -53,7 +29,7 @@ function diffText(diff: BundleDiff, color: boolean): string {
     ...rows('added', added),
     ...changed.map(row => `${'changed'.padEnd(8)} ${subject(row)}  ${short(row.oldDigest)} → ${short(row.digest)}`),
     ...rows('removed', removed),
-    ...lacking.map(row => `${paint.red('lacking'.padEnd(8))} ${subject(row)}  is in neither of them`),
+    ...lacking.map(row => `${paint.red('lacking'.padEnd(8))} ${subject(row)}  is missing from both`),
   ];
   const figures = [
     `${added.length} added`,
