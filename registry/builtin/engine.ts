@@ -1,51 +1,25 @@
-import { CredentialsSource } from '../credentials/credentialsSource.ts';
 import type { BlobBody, Engine, RawManifest } from '../engine.ts';
 import { RegistryNotFound, RegistryProtocol, RegistryRefusal } from '../errors.ts';
-import { endpointOf } from '../hosts/hosts.ts';
 import type { Descriptor } from '../image.ts';
 import { digestOf } from '../images/digestOf.ts';
 import { parseReferrers, referrersTag } from '../images/referrers.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
 import { readBlob } from './answers/blob.ts';
-import { ACCEPTED_MANIFESTS, announcedDigest, readManifest } from './answers/manifest.ts';
+import { announcedDigest, manifestRequest, readManifest } from './answers/manifest.ts';
 import { readReferrers } from './answers/referrers.ts';
 import { readTags } from './answers/tags.ts';
-import { Authenticator } from './client/authenticator.ts';
-import { RegistryClient, type RegistryRequest } from './client/registryClient.ts';
-import { type Purpose, webPageError } from './faults/replyErrors.ts';
+import {
+  RegistryClient,
+  type RegistryClientOptions,
+  type RegistryRequest,
+  requestFor,
+} from './client/registryClient.ts';
+import { webPageError } from './faults/replyErrors.ts';
 import { isWebPage, type Reply } from './http/reply.ts';
 import { dropBody } from './transport/bodies.ts';
-import { Schemes } from './transport/schemes.ts';
-import { Transport, type TransportOptions } from './transport/transport.ts';
 
-export type BuiltinEngineOptions = Pick<
-  RegistryOptions,
-  | 'concurrency'
-  | 'plainHttp'
-  | 'insecure'
-  | 'allowHost'
-  | 'caFile'
-  | 'certFile'
-  | 'keyFile'
-  | 'certsDir'
-  | 'registryConfig'
-  | 'username'
-  | 'password'
-  | 'credentialsFor'
-  | 'headsOnly'
-  | 'timeoutMs'
-  | 'retries'
-  | 'env'
-  | 'onEvent'
-  | 'onRequest'
-> &
-  Pick<TransportOptions, 'onContact'> & {
-    /** Longest wait before the first retry; it doubles each time, up to 10 000. Default 250. */
-    readonly backoffMs?: number;
-    /** Called as soon as a host has sent a challenge, which shows that it is a registry. */
-    readonly onIdentified?: (registry: string) => void;
-  };
+export type BuiltinEngineOptions = RegistryClientOptions & Pick<RegistryOptions, 'headsOnly'>;
 
 /** Our own client of the distribution-spec's pull half, over undici. @throws RegistryOptionsInvalid */
 export function createBuiltinEngine(options: BuiltinEngineOptions): Engine {
@@ -59,10 +33,8 @@ const LEAST_BYTES = 1024;
 const COMPRESSED = /[+.](?:gzip|zstd)$/;
 
 class BuiltinEngine implements Engine {
-  readonly #transport: Transport;
   readonly #client: RegistryClient;
   readonly #headsOnly: boolean;
-  readonly #retries: number;
   /** Digests of blobs that were requested once more because they were slow. */
   readonly #slow = new Set<string>();
   /** Digests of blobs that came with a Content-Encoding and no length, and that are next to be read in the less likely way. */
@@ -70,23 +42,12 @@ class BuiltinEngine implements Engine {
   #bytesDownloaded = 0;
 
   constructor(options: BuiltinEngineOptions) {
-    this.#transport = new Transport(options);
+    this.#client = new RegistryClient(options);
     this.#headsOnly = options.headsOnly ?? false;
-    this.#retries = options.retries ?? 5;
-    const onEvent = options.onEvent ?? (() => {});
-    const authenticator = new Authenticator(this.#transport, new CredentialsSource(options), onEvent);
-    const plainHttp = options.plainHttp ?? false;
-    this.#client = new RegistryClient(this.#transport, authenticator, new Schemes(plainHttp), {
-      plainHttp,
-      retries: this.#retries,
-      backoffMs: options.backoffMs ?? 250,
-      onEvent,
-      onIdentified: options.onIdentified ?? (() => {}),
-    });
   }
 
   get traffic(): Traffic {
-    return { requests: this.#transport.requests, bytesDownloaded: this.#bytesDownloaded };
+    return { requests: this.#client.transport.requests, bytesDownloaded: this.#bytesDownloaded };
   }
 
   async resolve(reference: Reference, signal: AbortSignal, retries?: number): Promise<Digest> {
@@ -99,7 +60,7 @@ class BuiltinEngine implements Engine {
   fetchManifest(reference: Reference, signal: AbortSignal, retries?: number): Promise<RawManifest> {
     const request = manifestRequest(reference, 'GET');
     const read = (reply: Reply): Promise<RawManifest> =>
-      readManifest(reply, reference, request.purpose, this.#transport.timeoutMs, signal);
+      readManifest(reply, reference, request.purpose, this.#client.transport.timeoutMs, signal);
     return this.#client.fetch(request, read, signal, retries);
   }
 
@@ -112,15 +73,14 @@ class BuiltinEngine implements Engine {
   ): Promise<BlobBody> {
     const start = offset > 0 && offset < descriptor.size ? offset : 0;
     const request: RegistryRequest = {
-      purpose: { ...purposeOf(reference), what: 'blob', wanted: descriptor.digest },
-      endpoint: endpointOf(reference.registry, reference.repository),
+      ...requestFor(reference, { what: 'blob', wanted: descriptor.digest }),
       method: 'GET',
       path: `blobs/${descriptor.digest}`,
       accept: [206],
       ...(start === 0 ? {} : { headers: { range: `bytes=${start}-` }, accept: [206, 416] }),
     };
     const { digest } = descriptor;
-    const mayRetry = Math.min(retries ?? this.#retries, this.#retries) > 0;
+    const mayRetry = Math.min(retries ?? this.#client.retries, this.#client.retries) > 0;
     // A compressed blob is rarely compressed again: its label is that of the storage.
     const asStored = COMPRESSED.test(descriptor.mediaType) !== this.#unlikely.has(digest);
     let ignoreLength = false;
@@ -132,7 +92,7 @@ class BuiltinEngine implements Engine {
         onWrongLength: () => {
           ignoreLength = true;
         },
-        timeoutMs: this.#transport.timeoutMs,
+        timeoutMs: this.#client.transport.timeoutMs,
         leastBytes: mayRetry && !this.#slow.has(digest) ? LEAST_BYTES : 0,
         signal,
         onBytes: count => {
@@ -157,22 +117,20 @@ class BuiltinEngine implements Engine {
 
   listTags(reference: Reference, signal: AbortSignal, retries?: number): Promise<string[]> {
     const request: RegistryRequest = {
-      purpose: { ...purposeOf(reference), what: 'tags' },
-      endpoint: endpointOf(reference.registry, reference.repository),
+      ...requestFor(reference, { what: 'tags' }),
       method: 'GET',
       path: 'tags/list',
     };
-    return readTags(this.#client, request, this.#transport.timeoutMs, signal, retries);
+    return readTags(this.#client, request, signal, retries);
   }
 
   async listReferrers(reference: Reference, digest: Digest, signal: AbortSignal): Promise<Descriptor[]> {
     const request: RegistryRequest = {
-      purpose: { ...purposeOf({ ...reference, digest }), what: 'manifest', wanted: digest },
-      endpoint: endpointOf(reference.registry, reference.repository),
+      ...requestFor({ ...reference, digest }, { what: 'manifest', wanted: digest }),
       method: 'GET',
       path: `referrers/${digest}`,
     };
-    const listed = await readReferrers(this.#client, request, this.#transport.timeoutMs, signal);
+    const listed = await readReferrers(this.#client, request, signal);
     const tagged = referrersTag(reference, digest);
     if (listed !== undefined || tagged === undefined) return listed ?? [];
     try {
@@ -187,7 +145,7 @@ class BuiltinEngine implements Engine {
   }
 
   close(): Promise<void> {
-    return this.#transport.close();
+    return this.#client.transport.close();
   }
 
   /** Returns undefined if the HEAD is not enough: no valid digest, or an error that only the body of a GET explains. */
@@ -216,25 +174,6 @@ class BuiltinEngine implements Engine {
       return undefined;
     }
   }
-}
-
-function manifestRequest(reference: Reference, method: 'GET' | 'HEAD'): RegistryRequest {
-  const wanted = reference.digest ?? reference.tag ?? '';
-  return {
-    purpose: { ...purposeOf(reference), what: 'manifest', wanted },
-    endpoint: endpointOf(reference.registry, reference.repository),
-    method,
-    path: `manifests/${wanted}`,
-    headers: { accept: ACCEPTED_MANIFESTS },
-  };
-}
-
-function purposeOf(reference: Reference): Pick<Purpose, 'subject' | 'registry' | 'repository'> {
-  return {
-    subject: formatReference(reference),
-    registry: reference.registry,
-    repository: reference.repository,
-  };
 }
 
 /** Returns true if the same request without a Range may succeed: some storage refuses ranges with an arbitrary status. */

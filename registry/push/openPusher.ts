@@ -1,16 +1,11 @@
-import { ACCEPTED_MANIFESTS, announcedDigest, readManifest } from '../builtin/answers/manifest.ts';
-import { Authenticator } from '../builtin/client/authenticator.ts';
-import { RegistryClient, type RegistryRequest } from '../builtin/client/registryClient.ts';
+import { announcedDigest, manifestRequest, readManifest } from '../builtin/answers/manifest.ts';
+import { RegistryClient, type RegistryRequest, requestFor } from '../builtin/client/registryClient.ts';
 import type { Reply } from '../builtin/http/reply.ts';
 import { dropBody } from '../builtin/transport/bodies.ts';
-import { Schemes } from '../builtin/transport/schemes.ts';
-import { Transport } from '../builtin/transport/transport.ts';
-import { CredentialsSource } from '../credentials/credentialsSource.ts';
 import type { RawManifest } from '../engine.ts';
 import { RegistryNotFound } from '../errors.ts';
-import { endpointOf } from '../hosts/hosts.ts';
 import { referrersTag } from '../images/referrers.ts';
-import { type Digest, formatReference, type Reference } from '../reference.ts';
+import type { Digest, Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
 import { type PushedManifest, withReferrer } from './referrersTag.ts';
 import { type PushBlob, uploadBlob } from './uploadBlob.ts';
@@ -41,26 +36,15 @@ export function openPusher(options: RegistryOptions): Pusher {
 }
 
 class BuiltinPusher implements Pusher {
-  readonly #transport: Transport;
   readonly #client: RegistryClient;
   #bytesUploaded = 0;
 
   constructor(options: RegistryOptions) {
-    this.#transport = new Transport(options);
-    const onEvent = options.onEvent ?? (() => {});
-    const authenticator = new Authenticator(this.#transport, new CredentialsSource(options), onEvent);
-    const plainHttp = options.plainHttp ?? false;
-    this.#client = new RegistryClient(this.#transport, authenticator, new Schemes(plainHttp), {
-      plainHttp,
-      retries: options.retries ?? 5,
-      backoffMs: 250,
-      onEvent,
-      onIdentified: () => {},
-    });
+    this.#client = new RegistryClient(options);
   }
 
   get traffic(): Pusher['traffic'] {
-    return { requests: this.#transport.requests, bytesUploaded: this.#bytesUploaded };
+    return { requests: this.#client.transport.requests, bytesUploaded: this.#bytesUploaded };
   }
 
   async digestAt(reference: Reference, signal: AbortSignal): Promise<Digest | undefined> {
@@ -68,7 +52,7 @@ class BuiltinPusher implements Pusher {
       await dropBody(reply, signal);
       return announcedDigest(reply) ?? reference.digest ?? 'not announced';
     };
-    const request = manifestRequest(reference, 'HEAD');
+    const request = manifestRequest(reference, 'HEAD', true);
     const found = await this.#ifFound(() => this.#client.fetch(request, read, signal));
     return found === 'not announced' ? (await this.#manifestAt(reference, signal))?.digest : found;
   }
@@ -81,7 +65,7 @@ class BuiltinPusher implements Pusher {
   ): Promise<BlobResult> {
     const exists = async (): Promise<boolean> => {
       const head: RegistryRequest = {
-        ...requestFor(at, 'blob', blob.digest),
+        ...requestFor(at, { what: 'blob', wanted: blob.digest, writes: true }),
         method: 'HEAD',
         path: `blobs/${blob.digest}`,
       };
@@ -93,7 +77,7 @@ class BuiltinPusher implements Pusher {
     if (await exists()) return 'present';
     const upload = {
       client: this.#client,
-      request: requestFor(at, 'blob', blob.digest),
+      request: requestFor(at, { what: 'blob', wanted: blob.digest, writes: true }),
       exists,
       onBytes: (count: number): void => {
         this.#bytesUploaded += count;
@@ -105,7 +89,7 @@ class BuiltinPusher implements Pusher {
   async pushManifest(at: Reference, manifest: PushedManifest, signal: AbortSignal): Promise<void> {
     const put = async (name: string, { bytes, mediaType }: Pick<PushedManifest, 'bytes' | 'mediaType'>) => {
       const request: RegistryRequest = {
-        ...requestFor(at, 'manifest', name),
+        ...requestFor(at, { what: 'manifest', wanted: name, writes: true }),
         method: 'PUT',
         path: `manifests/${name}`,
         headers: { 'content-type': mediaType },
@@ -130,13 +114,13 @@ class BuiltinPusher implements Pusher {
   }
 
   close(): Promise<void> {
-    return this.#transport.close();
+    return this.#client.transport.close();
   }
 
   #manifestAt(reference: Reference, signal: AbortSignal): Promise<RawManifest | undefined> {
-    const request = manifestRequest(reference, 'GET');
+    const request = manifestRequest(reference, 'GET', true);
     const read = (reply: Reply): Promise<RawManifest> =>
-      readManifest(reply, reference, request.purpose, this.#transport.timeoutMs, signal);
+      readManifest(reply, reference, request.purpose, this.#client.transport.timeoutMs, signal);
     return this.#ifFound(() => this.#client.fetch(request, read, signal));
   }
 
@@ -148,25 +132,4 @@ class BuiltinPusher implements Pusher {
       throw error;
     }
   }
-}
-
-function manifestRequest(reference: Reference, method: 'GET' | 'HEAD'): RegistryRequest {
-  return {
-    ...requestFor(reference, 'manifest'),
-    method,
-    path: `manifests/${reference.digest ?? reference.tag}`,
-    headers: { accept: ACCEPTED_MANIFESTS },
-  };
-}
-
-function requestFor(
-  reference: Reference,
-  what: 'manifest' | 'blob',
-  wanted = reference.digest ?? reference.tag ?? '',
-): Pick<RegistryRequest, 'purpose' | 'endpoint'> {
-  const { registry, repository } = reference;
-  return {
-    purpose: { subject: formatReference(reference), registry, repository, what, wanted, writes: true },
-    endpoint: endpointOf(registry, repository),
-  };
 }

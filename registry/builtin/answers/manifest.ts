@@ -3,6 +3,7 @@ import { ImageTypeUnsupported, RegistryDigestMismatch, RegistryProtocol } from '
 import { printable } from '../../hosts/redact.ts';
 import { digestOf } from '../../images/digestOf.ts';
 import { type Digest, isDigest, type Reference } from '../../reference.ts';
+import { type RegistryRequest, requestFor } from '../client/registryClient.ts';
 import { looksLikeHtml } from '../faults/errorBody.ts';
 import { emptyReplyError, type Purpose, webPageError } from '../faults/replyErrors.ts';
 import { type Reply, requestOf } from '../http/reply.ts';
@@ -14,7 +15,7 @@ const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
 const DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
 const MEDIA_TYPES = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
 
-export const ACCEPTED_MANIFESTS = MEDIA_TYPES.join(', ');
+const ACCEPTED_MANIFESTS = MEDIA_TYPES.join(', ');
 /** distribution-spec, Pushing manifests: registries should accept manifests up to this size, and larger ones are not in use. */
 const MOST_BYTES = 4 * 1024 * 1024;
 
@@ -22,6 +23,17 @@ const MOST_BYTES = 4 * 1024 * 1024;
 export function announcedDigest({ headers }: Reply): Digest | undefined {
   const text = headers['docker-content-digest']?.toString().trim();
   return text !== undefined && isDigest(text) ? text : undefined;
+}
+
+/** Returns a request for a manifest or index by its digest, else by its tag. `writes`: as part of a push. */
+export function manifestRequest(reference: Reference, method: 'GET' | 'HEAD', writes = false): RegistryRequest {
+  const wanted = reference.digest ?? reference.tag ?? '';
+  return {
+    ...requestFor(reference, { what: 'manifest', wanted, writes }),
+    method,
+    path: `manifests/${wanted}`,
+    headers: { accept: ACCEPTED_MANIFESTS },
+  };
 }
 
 /**

@@ -39,7 +39,6 @@ export async function readPages<Item>(
   client: RegistryClient,
   first: RegistryRequest,
   list: PagedList<Item>,
-  timeoutMs: number,
   signal: AbortSignal,
   retries?: number,
 ): Promise<Item[] | undefined> {
@@ -49,7 +48,8 @@ export async function readPages<Item>(
   let bytes = 0;
   let request = first;
   while (true) {
-    const read = (reply: Reply): Promise<Page<Item> | undefined> => readPage(reply, list, subject, timeoutMs, signal);
+    const read = (reply: Reply): Promise<Page<Item> | undefined> =>
+      readPage(reply, list, subject, client.transport.timeoutMs, signal);
     const page = await client.fetch(request, read, signal, retries).catch((error: unknown) => {
       throw seen.size > 0 && error instanceof RegistryNotFound ? missingPageError(first, list, error) : error;
     });

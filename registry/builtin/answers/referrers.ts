@@ -16,7 +16,6 @@ const NO_SUCH_API = [400, 404, 405, 406, 501];
 export async function readReferrers(
   client: RegistryClient,
   first: RegistryRequest,
-  timeoutMs: number,
   signal: AbortSignal,
 ): Promise<Descriptor[] | undefined> {
   const { subject } = first.purpose;
@@ -29,7 +28,7 @@ export async function readReferrers(
     isPage: (reply: Reply): boolean => reply.status === 200 && INDEX.test(typeOf(reply)),
     parse: (body: Buffer, reply: Reply) => parseReferrers(body, typeOf(reply), subject),
   };
-  return readPages(client, { ...first, accept: NO_SUCH_API }, list, timeoutMs, signal);
+  return readPages(client, { ...first, accept: NO_SUCH_API }, list, signal);
 }
 
 function typeOf({ headers }: Reply): string {

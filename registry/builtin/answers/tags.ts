@@ -13,7 +13,6 @@ import { readPages } from './pages.ts';
 export async function readTags(
   client: RegistryClient,
   first: RegistryRequest,
-  timeoutMs: number,
   signal: AbortSignal,
   retries?: number,
 ): Promise<string[]> {
@@ -39,7 +38,7 @@ export async function readTags(
       });
     },
   };
-  return [...new Set(await readPages(client, first, list, timeoutMs, signal, retries))];
+  return [...new Set(await readPages(client, first, list, signal, retries))];
 }
 
 function tagsOf(text: string): string[] | undefined {

@@ -1,16 +1,18 @@
 import type { Readable } from 'node:stream';
+import { type CredentialsOptions, CredentialsSource } from '../../credentials/credentialsSource.ts';
 import { RegistryRefusal } from '../../errors.ts';
 import { type RetryPolicy, retrying } from '../../fallback/retrying.ts';
-import type { Endpoint } from '../../hosts/hosts.ts';
-import type { HostChoice, RegistryEvent } from '../../registry.ts';
+import { type Endpoint, endpointOf } from '../../hosts/hosts.ts';
+import { formatReference, type Reference } from '../../reference.ts';
+import type { RegistryEvent, RegistryOptions } from '../../registry.ts';
 import { type ErrorBody, readErrorBody, withoutSecretsOf } from '../faults/errorBody.ts';
 import { type Purpose, replyError } from '../faults/replyErrors.ts';
 import { type HttpRequest, isWebPage, type NamedBy, type Reply } from '../http/reply.ts';
 import { parseWarnings } from '../http/warnings.ts';
 import { readBody } from '../transport/bodies.ts';
-import type { Schemes } from '../transport/schemes.ts';
-import type { Transport } from '../transport/transport.ts';
-import type { AuthContext, Authenticator, Authorization } from './authenticator.ts';
+import { Schemes } from '../transport/schemes.ts';
+import { Transport, type TransportOptions } from '../transport/transport.ts';
+import { type AuthContext, Authenticator, type Authorization } from './authenticator.ts';
 import { Redirects } from './redirects.ts';
 
 /** One request of the distribution-spec. */
@@ -27,13 +29,25 @@ export interface RegistryRequest {
   readonly accept?: readonly number[];
 }
 
-export interface RegistryClientOptions {
-  readonly retries: number;
-  readonly backoffMs: number;
-  readonly onEvent: (event: RegistryEvent) => void;
-  readonly plainHttp: HostChoice;
-  /** Called as soon as a server has asked for credentials in the way that only registries do. */
-  readonly onIdentified: (registry: string) => void;
+export type RegistryClientOptions = TransportOptions &
+  CredentialsOptions &
+  Pick<RegistryOptions, 'plainHttp' | 'retries'> & {
+    /** Longest wait before the first retry; it doubles each time, up to 10 000. Default 250. */
+    readonly backoffMs?: number;
+    /** Called as soon as a host has sent a challenge, which shows that it is a registry. */
+    readonly onIdentified?: (registry: string) => void;
+  };
+
+/** Returns the parts of a request that its reference decides. `purpose` has the rest of its purpose. */
+export function requestFor(
+  reference: Reference,
+  purpose: Pick<Purpose, 'what' | 'wanted' | 'writes'>,
+): Pick<RegistryRequest, 'purpose' | 'endpoint'> {
+  const { registry, repository } = reference;
+  return {
+    purpose: { subject: formatReference(reference), registry, repository, ...purpose },
+    endpoint: endpointOf(registry, repository),
+  };
 }
 
 const ERROR_BODY_BYTES = 64 * 1024;
@@ -42,21 +56,29 @@ const EMPTY_BODY: ErrorBody = { diagnostics: [], said: undefined, isHtml: false 
 
 /** Sends a request to a registry: answers its challenges, follows its redirects, and retries temporary failures. */
 export class RegistryClient {
-  readonly #transport: Transport;
+  /** The client's own; its owner closes it. */
+  readonly transport: Transport;
+  /** Retries of a request, at most. Default 5. */
+  readonly retries: number;
   readonly #authenticator: Authenticator;
   readonly #schemes: Schemes;
   readonly #options: RegistryClientOptions;
+  readonly #onEvent: (event: RegistryEvent) => void;
   readonly #redirects: Redirects;
   readonly #warned = new Set<string>();
   /** Origins that have sent a registry's reply. */
   readonly #registries = new Set<string>();
 
-  constructor(transport: Transport, authenticator: Authenticator, schemes: Schemes, options: RegistryClientOptions) {
-    this.#transport = transport;
-    this.#authenticator = authenticator;
-    this.#schemes = schemes;
+  /** Sends no request. @throws RegistryOptionsInvalid */
+  constructor(options: RegistryClientOptions) {
+    const { plainHttp = false, retries = 5, onEvent = () => {} } = options;
+    this.transport = new Transport(options);
+    this.retries = retries;
+    this.#authenticator = new Authenticator(this.transport, new CredentialsSource(options), onEvent);
+    this.#schemes = new Schemes(plainHttp);
     this.#options = options;
-    this.#redirects = new Redirects(transport, options.plainHttp);
+    this.#onEvent = onEvent;
+    this.#redirects = new Redirects(this.transport, plainHttp);
   }
 
   /**
@@ -68,14 +90,14 @@ export class RegistryClient {
     request: RegistryRequest,
     read: (reply: Reply) => Promise<Result> | Result,
     signal: AbortSignal,
-    retries = this.#options.retries,
+    retries = this.retries,
   ): Promise<Result> {
     const { purpose } = request;
     const policy: RetryPolicy = {
-      retries: Math.min(retries, this.#options.retries),
-      backoffMs: this.#options.backoffMs,
+      retries: Math.min(retries, this.retries),
+      backoffMs: this.#options.backoffMs ?? 250,
       onRetry: (attempt, delayMs, { message }) =>
-        this.#options.onEvent({ type: 'retry', subject: purpose.subject, attempt, delayMs, reason: message }),
+        this.#onEvent({ type: 'retry', subject: purpose.subject, attempt, delayMs, reason: message }),
     };
     const mark = this.#redirects.mark(purpose);
     try {
@@ -167,7 +189,7 @@ export class RegistryClient {
       purpose,
       repository: endpoint.repository,
       isRegistry: url.origin === first.origin && this.#namedBy(request) === undefined,
-      onChallenge: () => this.#options.onIdentified(purpose.registry),
+      onChallenge: () => this.#options.onIdentified?.(purpose.registry),
     };
   }
 
@@ -179,7 +201,7 @@ export class RegistryClient {
 
   async #readError(reply: Reply, signal: AbortSignal): Promise<ErrorBody> {
     try {
-      const body = await readBody(reply, ERROR_BODY_BYTES, this.#transport.timeoutMs, signal);
+      const body = await readBody(reply, ERROR_BODY_BYTES, this.transport.timeoutMs, signal);
       return readErrorBody(body, reply.headers['content-type']?.toString(), reply);
     } catch {
       // The status alone is enough; a broken error page must not hide it.
@@ -200,7 +222,7 @@ export class RegistryClient {
       ...(await this.#authenticator.whyAnonymous(purpose)),
       isKnownRegistry: this.#registries.has(url.origin),
       isAuthorized: authorization !== undefined,
-      timeoutMs: this.#transport.timeoutMs,
+      timeoutMs: this.transport.timeoutMs,
     });
     if (namedBy !== undefined) this.#redirects.blame(error, url);
     return error;
@@ -212,7 +234,7 @@ export class RegistryClient {
       const key = `${registry} ${message}`;
       if (this.#warned.has(key) || this.#warned.size >= MOST_WARNINGS) continue;
       this.#warned.add(key);
-      this.#options.onEvent({ type: 'warning', subject, message });
+      this.#onEvent({ type: 'warning', subject, message });
     }
   }
 }
