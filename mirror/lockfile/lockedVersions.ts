@@ -7,16 +7,27 @@ import type { LockedVersion } from './locked.ts';
 import type { LockfileEntry } from './lockfile.ts';
 import { readLockfile } from './lockfile.ts';
 
+export interface LockfileUse {
+  /** Absolute. */
+  readonly path: string;
+  /**
+   * - `off`: the lockfile is neither read nor written
+   * - `renewed`: locked digests are mirrored, other tags are resolved and written to the lockfile
+   * - `frozen`: exactly the locked digests are mirrored; a lockfile that differs from the manifest is refused
+   * - `frozen in CI`: as `frozen`, chosen because CI is set and not by an option
+   */
+  readonly mode: 'off' | 'renewed' | 'frozen' | 'frozen in CI';
+  /** Resolve the tags of these plugins again, or of all. */
+  readonly update: boolean | readonly string[];
+  /** The lockfile may lack versions that `--only` leaves out, although it is frozen: that of a bundle. Default false. */
+  readonly partial?: boolean;
+}
+
 /** The parts of a job that decide what its lockfile is compared with. */
 interface LockfileQuestion {
   readonly manifest: PluginManifest;
   readonly selection: { readonly platform?: string; readonly includes: (it: Published) => boolean };
-  readonly lockfile: {
-    readonly path: string;
-    readonly mode: 'off' | 'renewed' | 'frozen' | 'frozen in CI';
-    readonly update: boolean | readonly string[];
-    readonly partial?: boolean;
-  };
+  readonly lockfile: LockfileUse;
 }
 
 /** A lockfile that has been read and compared with the manifest. */

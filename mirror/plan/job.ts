@@ -2,6 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { openStamps, type Stamps } from '../../tree/stamps.ts';
 import type { Coding } from '../../tree/version/codings.ts';
+import type { LockfileUse } from '../lockfile/lockedVersions.ts';
 import type { PluginManifest, WantedAlias, WantedVersion } from '../manifest/wanted.ts';
 import type { Published } from '../report.ts';
 
@@ -35,22 +36,6 @@ export interface Selection {
   readonly includes: (it: Published) => boolean;
   /** The image of an index to take: `os/architecture[/variant]`. Default: registry/ chooses. */
   readonly platform?: string;
-}
-
-export interface LockfileUse {
-  /** Absolute. */
-  readonly path: string;
-  /**
-   * - `off`: the lockfile is neither read nor written
-   * - `renewed`: locked digests are mirrored, other tags are resolved and written to the lockfile
-   * - `frozen`: exactly the locked digests are mirrored; a lockfile that differs from the manifest is refused
-   * - `frozen in CI`: as `frozen`, chosen because CI is set and not by an option
-   */
-  readonly mode: 'off' | 'renewed' | 'frozen' | 'frozen in CI';
-  /** Resolve the tags of these plugins again, or of all. */
-  readonly update: boolean | readonly string[];
-  /** The lockfile may lack versions that `--only` leaves out, although it is frozen: that of a bundle. Default false. */
-  readonly partial?: boolean;
 }
 
 export interface TreeUse {

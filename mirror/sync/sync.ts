@@ -11,8 +11,9 @@ import type { SyncReport } from '../report.ts';
 import type { Session } from '../session.ts';
 import { finishLockfile } from './finishLockfile.ts';
 
+export type { LockfileUse } from '../lockfile/lockedVersions.ts';
 export { lockfilePath } from '../lockfile/lockfile.ts';
-export { type LockfileUse, limitsOf, type SyncJob } from '../plan/job.ts';
+export { limitsOf, type SyncJob } from '../plan/job.ts';
 export { bytesToDownload, layerBytes, type SyncPlan } from '../plan/plan.ts';
 export { jobToInspect, requireNamed, selectVersions } from '../plan/selection.ts';
 
