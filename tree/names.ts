@@ -71,6 +71,16 @@ export function modulePath(name: string, version: string): string {
   return `${name}/${version}/${MODULE_FILE}`;
 }
 
+/** Returns a name for a version's Kubernetes resource (RFC 1123): lower-case letters, digits, "-" and "." between them, at most 253. */
+export function resourceName(name: string, version: string): string {
+  return `${name}-${version}`
+    .toLowerCase()
+    .replace(/[^a-z0-9.-]+/g, '-')
+    .replace(/\.(?![a-z0-9])|(?<![a-z0-9])\./g, '-')
+    .slice(0, 253)
+    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '');
+}
+
 /** @throws TreeNameUnfit */
 export function requireFit(name: string, version: string): void {
   requireNoProblem('plugin name', name, nameProblem(name));

@@ -1,6 +1,7 @@
 import { findNodeAtLocation, type Node, parseTree } from 'jsonc-parser';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
 import type { WrittenManifest } from '../import/collect.ts';
+import { onOneLine } from '../import/writeManifest.ts';
 import { isFault, parseImage } from '../manifest/imageText.ts';
 import { defaultRegistry } from '../manifest/wanted.ts';
 import type { MissingVersion } from './coverage.ts';
@@ -159,13 +160,6 @@ export function withValues(text: string, values: ReadonlyMap<string, WrittenPlug
     result = `${result.slice(0, end)},${gap}${manifestLine(name, value)}${result.slice(end)}`;
   }
   return result;
-}
-
-function onOneLine(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(onOneLine).join(', ')}]`;
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
-  const members = Object.entries(value).map(([key, each]) => `${JSON.stringify(key)}: ${onOneLine(each)}`);
-  return `{ ${members.join(', ')} }`;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { compareVersions } from '../../tree/catalog/buildCatalog.ts';
+import { resourceName } from '../../tree/names.ts';
 import { readGlobs } from '../plan/selection.ts';
 import { baseUrl, byNameThenVersion, moduleUrl, type ServedModule } from './served.ts';
 
@@ -120,14 +121,4 @@ function mcpServer(modules: readonly ServedModule[]): ServedModule | undefined {
     .filter(({ name }) => name === 'mcp-server')
     .sort((one, other) => compareVersions(one.version, other.version));
   return servers.find(({ version }) => version === controllerVersion) ?? servers.at(-1);
-}
-
-/** A name that Kubernetes takes: lower-case letters, digits, "-" and "." (RFC 1123), at most 253. */
-function resourceName(name: string, version: string): string {
-  return `${name}-${version}`
-    .toLowerCase()
-    .replace(/[^a-z0-9.-]+/g, '-')
-    .replace(/\.(?![a-z0-9])|(?<![a-z0-9])\./g, '-')
-    .slice(0, 253)
-    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '');
 }

@@ -21,7 +21,8 @@ export function formatManifest(manifest: FormattedManifest): string {
   return `{\n${head.join('')}  "plugins": {\n${lines.join(',\n')}\n  }\n}\n`;
 }
 
-function onOneLine(value: unknown): string {
+/** Formats JSON on one line, with spaces between members. */
+export function onOneLine(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(onOneLine).join(', ')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   return `{ ${Object.entries(value)

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import type { CatalogVersion } from '../../../tree/catalog/catalog.ts';
-import { MODULE_FILE } from '../../../tree/names.ts';
+import { MODULE_FILE, resourceName } from '../../../tree/names.ts';
 import type { SpecFile } from '../documents/specFile.ts';
 
 export function moduleUrl(address: string, name: string, version: string): string {
@@ -14,7 +14,7 @@ export function wasmPluginText(url: string, name: string, { version, sha256 }: C
     {
       apiVersion: 'extensions.higress.io/v1alpha1',
       kind: 'WasmPlugin',
-      metadata: { name: resourceName(`${name}-${version}`), namespace: 'higress-system' },
+      metadata: { name: resourceName(name, version), namespace: 'higress-system' },
       spec: {
         url,
         sha256,
@@ -26,16 +26,6 @@ export function wasmPluginText(url: string, name: string, { version, sha256 }: C
     },
     { lineWidth: 0 },
   ).trimEnd();
-}
-
-/** Returns a name that Kubernetes takes (RFC 1123): lower-case letters, digits, "-" and "." between them, at most 253. */
-function resourceName(text: string): string {
-  return text
-    .toLowerCase()
-    .replace(/[^a-z0-9.-]+/g, '-')
-    .replace(/\.(?![a-z0-9])|(?<![a-z0-9])\./g, '-')
-    .slice(0, 253)
-    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '');
 }
 
 /** Returns `oci://registry/repository:tag@sha256:…`; undefined for a version that came from a local file. */
