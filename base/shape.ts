@@ -69,7 +69,7 @@ export function list(check: Check, minItems = 0): Check {
 /** Accepts an object with any keys whose values the check accepts. */
 export function record(check: Check): Check {
   return value => {
-    if (!isObject(value)) return ': expected an object';
+    if (!isRecord(value)) return ': expected an object';
     for (const key of Object.keys(value)) {
       const problem = check(Reflect.get(value, key));
       if (problem !== undefined) return below(key, problem);
@@ -82,7 +82,7 @@ export function record(check: Check): Check {
 export function object(parts: Readonly<Record<string, Check>>): Check {
   const checks = Object.entries(parts);
   return value => {
-    if (!isObject(value)) return ': expected an object';
+    if (!isRecord(value)) return ': expected an object';
     for (const [key, check] of checks) {
       const problem = check(Reflect.get(value, key));
       if (problem !== undefined) return below(key, problem);
@@ -91,7 +91,8 @@ export function object(parts: Readonly<Record<string, Check>>): Check {
   };
 }
 
-function isObject(value: unknown): value is object {
+/** Returns true for a JSON object: neither null nor a list. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { isRecord } from './shape.ts';
 
 /**
  * Objects, records and unions for JSON, on top of valibot. Its own are too lenient for a file that a person edits: objects
@@ -16,7 +17,7 @@ export function strictObject<const T extends v.ObjectEntries>(
 ): v.StrictObjectSchema<T, string> {
   const schema = v.strictObject(entries, message);
   const run: Run = ({ value }, config) => {
-    if (!isObject(value)) return resultOf(value, [issueOf(schema, value, message)]);
+    if (!isRecord(value)) return resultOf(value, [issueOf(schema, value, message)]);
     const issues = entryIssues(entries, value, config);
     for (const key of Object.keys(value))
       if (!Object.hasOwn(entries, key))
@@ -30,7 +31,7 @@ export function strictObject<const T extends v.ObjectEntries>(
 export function looseObject<const T extends v.ObjectEntries>(entries: T): v.LooseObjectSchema<T, undefined> {
   const schema = v.looseObject(entries);
   const run: Run = ({ value }, config) =>
-    resultOf(value, isObject(value) ? entryIssues(entries, value, config) : [issueOf(schema, value, 'not an object')]);
+    resultOf(value, isRecord(value) ? entryIssues(entries, value, config) : [issueOf(schema, value, 'not an object')]);
   return Object.assign(schema, { '~run': run });
 }
 
@@ -47,7 +48,7 @@ export function record<const K extends v.GenericSchema<string, string>, const V 
 ): v.RecordSchema<K, V, string> {
   const schema = v.record(key, value, message);
   const run: Run = ({ value: members }, config) => {
-    if (!isObject(members)) return resultOf(members, [issueOf(schema, members, message)]);
+    if (!isRecord(members)) return resultOf(members, [issueOf(schema, members, message)]);
     const issues: Issue[] = [];
     for (const each of Object.keys(members)) {
       runMember(value, members, each, config, issues);
@@ -81,10 +82,6 @@ type Issue = v.BaseIssue<unknown>;
 type Config = v.Config<Issue>;
 
 const UNKNOWN_KEY = 'never';
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 function entryIssues(entries: v.ObjectEntries, value: Record<string, unknown>, config: Config): Issue[] {
   const issues: Issue[] = [];

@@ -1,5 +1,5 @@
+import type { Digest } from '../base/digest.ts';
 import { Refusal } from '../base/refusal.ts';
-import type { LayoutDigest } from './digest.ts';
 
 /** The path is no OCI image layout, or one that contradicts itself. */
 export class LayoutInvalid extends Refusal {
@@ -42,7 +42,7 @@ export function layoutInvalid(path: string, found: string, expected: string): La
 }
 
 /** Returns the error for a blob that a delta or a broken layout does not contain. */
-export function blobMissing(path: string, digest: LayoutDigest): LayoutBlobMissing {
+export function blobMissing(path: string, digest: Digest): LayoutBlobMissing {
   return new LayoutBlobMissing(`${path} does not contain the blob ${digest}`, {
     subject: digest,
     expected: 'all blobs that the index names, directly or through its manifests',
@@ -52,7 +52,7 @@ export function blobMissing(path: string, digest: LayoutDigest): LayoutBlobMissi
 }
 
 /** Returns the error for a blob whose bytes differ from its name. */
-export function blobDamaged(path: string, digest: LayoutDigest, files: readonly string[]): LayoutBlobDamaged {
+export function blobDamaged(path: string, digest: Digest, files: readonly string[]): LayoutBlobDamaged {
   return new LayoutBlobDamaged(`A blob in ${path} is damaged`, {
     subject: digest,
     expected: digest,

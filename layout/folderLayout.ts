@@ -3,8 +3,9 @@ import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { compareText } from '../base/canonicalJson.ts';
+import type { Digest } from '../base/digest.ts';
 import { errno, isAbsent } from '../base/errno.ts';
-import { blobPath, digestOfPath, type LayoutDigest } from './digest.ts';
+import { blobPath, digestOfPath } from './digest.ts';
 import { blobDamaged, blobMissing, LayoutInvalid, LayoutUnreadable, layoutInvalid } from './errors.ts';
 import type { Layout } from './layout.ts';
 import { MAX_INDEX_BYTES, parseIndex } from './layoutIndex.ts';
@@ -48,7 +49,7 @@ export async function openFolderLayout(path: string): Promise<Layout> {
         names.push(...(await listFolder(join(path, 'blobs', algorithm))).map(name => `blobs/${algorithm}/${name}`));
       return names
         .map(digestOfPath)
-        .filter((digest): digest is LayoutDigest => digest !== undefined)
+        .filter((digest): digest is Digest => digest !== undefined)
         .sort(compareText);
     },
     blame: async digest => blobDamaged(path, digest, [blobPath(digest)]),

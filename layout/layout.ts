@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { LayoutDigest } from './digest.ts';
+import type { Digest } from '../base/digest.ts';
 import type { LayoutIndex } from './layoutIndex.ts';
 
 export interface BlobLocation {
@@ -19,31 +19,31 @@ export interface Layout {
   readonly index: LayoutIndex;
 
   /** Size in bytes of a blob, or undefined if the layout does not contain it (a delta is still a valid layout). */
-  sizeOf(digest: LayoutDigest): Promise<number | undefined>;
+  sizeOf(digest: Digest): Promise<number | undefined>;
 
   /**
    * The bytes of a blob from `start` (default 0) up to and without `end` (default: its size), unverified.
    * @throws LayoutBlobMissing
    */
-  open(digest: LayoutDigest, start?: number, end?: number): Promise<Readable>;
+  open(digest: Digest, start?: number, end?: number): Promise<Readable>;
 
   /**
    * A whole blob, verified against its digest, for manifests and other small documents.
    * @throws LayoutBlobMissing, LayoutBlobDamaged, LayoutInvalid if it is larger than `limitBytes`
    */
-  read(digest: LayoutDigest, limitBytes: number): Promise<Buffer>;
+  read(digest: Digest, limitBytes: number): Promise<Buffer>;
 
   /** The file that holds all bytes of a blob, and where they begin in it. Undefined if it is not there, or in several parts. */
-  locate(digest: LayoutDigest): Promise<BlobLocation | undefined>;
+  locate(digest: Digest): Promise<BlobLocation | undefined>;
 
   /** The digests of all blobs, sorted. */
-  digests(): Promise<readonly LayoutDigest[]>;
+  digests(): Promise<readonly Digest[]>;
 
   /**
    * Explains why a blob has wrong bytes, by hashing the parts of a split bundle against their checksum file.
    * @returns LayoutPartWrong naming the part, or LayoutBlobDamaged naming the blob
    */
-  blame(digest: LayoutDigest): Promise<Error>;
+  blame(digest: Digest): Promise<Error>;
 
   /**
    * Hashes the tar, or each of its parts, against the checksum file next to it. Only this proves index.json, which no digest names.

@@ -1,5 +1,6 @@
 import { canonicalJson, compareText } from '../base/canonicalJson.ts';
-import { isLayoutDigest, type LayoutDigest } from './digest.ts';
+import { type Digest, isDigest } from '../base/digest.ts';
+import { isRecord } from '../base/shape.ts';
 import { LayoutInvalid } from './errors.ts';
 
 export const INDEX_TYPE = 'application/vnd.oci.image.index.v1+json';
@@ -17,7 +18,7 @@ const MAX_ENTRIES = 100_000;
 /** One entry of index.json (image-spec, descriptor.md). */
 export interface LayoutEntry {
   readonly mediaType: string;
-  readonly digest: LayoutDigest;
+  readonly digest: Digest;
   /** In bytes. */
   readonly size: number;
   readonly artifactType?: string;
@@ -59,7 +60,7 @@ export function parseIndex(bytes: Buffer, path: string): LayoutIndex {
   const { manifests } = value;
   if (!Array.isArray(manifests)) throw invalid(`manifests: ${typeName(manifests)}`, 'a list of descriptors');
   if (manifests.length > MAX_ENTRIES) throw invalid(`${manifests.length} manifests`, `at most ${MAX_ENTRIES}`);
-  const named = new Map<string, LayoutDigest>();
+  const named = new Map<string, Digest>();
   const entries = manifests.map((item: unknown, at): LayoutEntry => {
     const entry = parseEntry(item);
     if (typeof entry === 'string') throw invalid(`manifests[${at}]: ${entry}`, 'a descriptor');
@@ -89,7 +90,7 @@ function parseEntry(item: unknown): LayoutEntry | string {
   if (!isRecord(item)) return typeName(item);
   const { mediaType, digest, size, artifactType, annotations } = item;
   if (typeof mediaType !== 'string' || mediaType === '') return 'no mediaType';
-  if (!isLayoutDigest(digest)) return `digest ${JSON.stringify(digest)?.slice(0, 200)}`;
+  if (!isDigest(digest)) return `digest ${JSON.stringify(digest)?.slice(0, 200)}`;
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) return `size ${JSON.stringify(size)}`;
   if (annotations !== undefined && !isText(annotations)) return 'annotations that are not texts';
   return {
@@ -99,10 +100,6 @@ function parseEntry(item: unknown): LayoutEntry | string {
     ...(typeof artifactType === 'string' ? { artifactType } : {}),
     ...(annotations === undefined ? {} : { annotations }),
   };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isText(value: unknown): value is Record<string, string> {

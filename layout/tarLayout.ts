@@ -1,7 +1,8 @@
 import { Readable } from 'node:stream';
 import { Header, Pax } from 'tar';
 import { compareText } from '../base/canonicalJson.ts';
-import { digestOfPath, type LayoutDigest } from './digest.ts';
+import type { Digest } from '../base/digest.ts';
+import { digestOfPath } from './digest.ts';
 import { blobDamaged, blobMissing, layoutInvalid as invalid, LayoutInvalid } from './errors.ts';
 import type { Layout } from './layout.ts';
 import { type LayoutIndex, MAX_INDEX_BYTES, parseIndex } from './layoutIndex.ts';
@@ -40,12 +41,12 @@ export async function openTarLayout(path: string, files: PartFiles): Promise<Lay
   };
   requireVersion(path, await text('oci-layout'));
   const index: LayoutIndex = parseIndex(await text('index.json'), path);
-  const blobs = new Map<LayoutDigest, Span>();
+  const blobs = new Map<Digest, Span>();
   for (const [name, span] of spans) {
     const digest = digestOfPath(name);
     if (digest !== undefined) blobs.set(digest, span);
   }
-  const spanOf = (digest: LayoutDigest): Span => {
+  const spanOf = (digest: Digest): Span => {
     const span = blobs.get(digest);
     if (span === undefined) throw blobMissing(path, digest);
     return span;

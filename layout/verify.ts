@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { LayoutDigest } from './digest.ts';
+import type { Digest } from '../base/digest.ts';
 import { LayoutInvalid, layoutInvalid } from './errors.ts';
 import type { Layout } from './layout.ts';
 
@@ -16,7 +16,7 @@ export function requireVersion(path: string, bytes: Buffer): void {
 }
 
 /** Reads a whole blob and compares its bytes with its name. @throws as Layout.read */
-export async function readVerified(layout: Layout, digest: LayoutDigest, limitBytes: number): Promise<Buffer> {
+export async function readVerified(layout: Layout, digest: Digest, limitBytes: number): Promise<Buffer> {
   const size = (await layout.sizeOf(digest)) ?? 0;
   if (size > limitBytes)
     throw new LayoutInvalid(`The blob ${digest} of ${layout.path} is too large`, {

@@ -3,7 +3,8 @@ import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { compareText } from '../base/canonicalJson.ts';
-import { blobPath, type LayoutDigest } from './digest.ts';
+import type { Digest } from '../base/digest.ts';
+import { blobPath } from './digest.ts';
 import { LayoutBlobDamaged, LayoutNotWritable } from './errors.ts';
 import { formatIndex, type LayoutIndex } from './layoutIndex.ts';
 import { type ByteSink, guarded } from './partWriter.ts';
@@ -23,7 +24,7 @@ export interface CopyStream extends Readable {
 
 /** A blob to be written. It is opened a little before its turn comes. */
 export interface BlobSource {
-  readonly digest: LayoutDigest;
+  readonly digest: Digest;
   /** In bytes. */
   readonly size: number;
   /** True if `open` returns bytes that were compared with the digest. Default: the writer compares them. */
@@ -41,7 +42,7 @@ export interface LayoutContent {
 }
 
 /** Called after each piece of a blob. */
-export type OnBytes = (digest: LayoutDigest, writtenBytes: number) => void;
+export type OnBytes = (digest: Digest, writtenBytes: number) => void;
 
 /**
  * Writes a layout as one tar: `oci-layout`, `index.json`, then the blobs sorted by digest, as plain regular files. The same

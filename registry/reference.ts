@@ -1,7 +1,7 @@
+import { type Digest, isDigest } from '../base/digest.ts';
 import { Refusal } from '../base/refusal.ts';
 
-/** `sha256:<64 hex>` or `sha512:<128 hex>`, lower case (OCI image-spec, descriptor.md, Digests). */
-export type Digest = `${'sha256' | 'sha512'}:${string}`;
+export { type Digest, isDigest };
 
 /** A parsed image reference. It has a tag or a digest or both; with both, the digest decides. */
 export interface Reference {
@@ -23,11 +23,6 @@ const HOST =
   /^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*)(?::([0-9]{1,5}))?$/;
 /** `HOST/REPOSITORY[:TAG]@` followed by something other than a digest, such as `…@latest`: a mistake, not user info. */
 const ENDS_OTHERWISE = /^[^/:@?]+(?::[0-9]{1,5})?\/[^:@?]*(?::[a-zA-Z0-9_.-]*)?@[^@/:?]*$/;
-const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
-
-export function isDigest(text: string): text is Digest {
-  return DIGEST.test(text);
-}
 
 export function isTag(text: string): boolean {
   return TAG.test(text);

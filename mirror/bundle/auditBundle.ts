@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
-import { isLayoutDigest, type LayoutDigest } from '../../layout/digest.ts';
+import { type Digest, isDigest } from '../../base/digest.ts';
 import { LayoutBlobDamaged, LayoutPartWrong } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { nameOf } from '../../layout/layoutIndex.ts';
@@ -76,10 +76,10 @@ class Audit {
   readonly #damaged: BundleFinding[] = [];
   readonly #missing: BundleFinding[] = [];
   /** Every digest that a manifest names, with the images that need it. */
-  readonly #named = new Map<LayoutDigest, Set<string>>();
-  readonly #sizes = new Map<LayoutDigest, number>();
+  readonly #named = new Map<Digest, Set<string>>();
+  readonly #sizes = new Map<Digest, number>();
   /** Manifests that were read, and so verified. */
-  readonly #read = new Map<LayoutDigest, ManifestDocument | undefined>();
+  readonly #read = new Map<Digest, ManifestDocument | undefined>();
 
   constructor(layout: Layout, requires: ReadonlySet<string>, options: AuditOptions) {
     this.#layout = layout;
@@ -159,7 +159,7 @@ class Audit {
     return true;
   }
 
-  #lacks(digest: LayoutDigest, image: string): void {
+  #lacks(digest: Digest, image: string): void {
     const known = this.#missing.find(({ subject }) => subject === digest);
     if (known === undefined) this.#missing.push({ subject: digest, problem: 'is not in the bundle', images: [image] });
   }
@@ -179,7 +179,7 @@ class Audit {
       }
       locked.push(entry);
       if (entry.kind === 'file') {
-        const digest: LayoutDigest = `sha256:${entry.sha256}`;
+        const digest: Digest = `sha256:${entry.sha256}`;
         if ((await this.#layout.sizeOf(digest)) === undefined)
           this.#missing.push({ subject, problem: `needs ${digest}, which is not in the bundle` });
       } else if (!named.has(entry.digest))
@@ -191,7 +191,7 @@ class Audit {
   }
 
   /** Counts what is read: first the files, if a checksum file names them, then all blobs. */
-  async #startReading(digests: readonly LayoutDigest[]): Promise<Reading> {
+  async #startReading(digests: readonly Digest[]): Promise<Reading> {
     const { onRead } = this.#options;
     if (onRead === undefined) return { count: () => undefined, beginBlobs: () => undefined };
     let readBytes = 0;
@@ -215,11 +215,7 @@ class Audit {
    * Returns the bytes of all blobs.
    * @param namesFiles add the files that hold a damaged blob: no checksum file has shown which part is damaged
    */
-  async #hashBlobs(
-    digests: readonly LayoutDigest[],
-    namesFiles: boolean,
-    count: (bytes: number) => void,
-  ): Promise<number> {
+  async #hashBlobs(digests: readonly Digest[], namesFiles: boolean, count: (bytes: number) => void): Promise<number> {
     let sizeBytes = 0;
     for (const digest of digests) {
       const [algorithm = '', hex] = digest.split(':');
@@ -246,7 +242,7 @@ interface Reading {
 }
 
 interface Descriptor {
-  readonly digest: LayoutDigest;
+  readonly digest: Digest;
   readonly size: number;
   readonly mediaType?: unknown;
 }
@@ -258,7 +254,7 @@ function listed(value: unknown): readonly unknown[] {
 function isDescriptor(value: unknown): value is Descriptor {
   if (typeof value !== 'object' || value === null) return false;
   const { digest, size } = value as { digest?: unknown; size?: unknown };
-  return isLayoutDigest(digest) && typeof size === 'number';
+  return isDigest(digest) && typeof size === 'number';
 }
 
 /** In words: how the versions of a bundle differ from those of another lockfile. */

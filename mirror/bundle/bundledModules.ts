@@ -1,4 +1,4 @@
-import { isLayoutDigest, type LayoutDigest } from '../../layout/digest.ts';
+import { type Digest, isDigest } from '../../base/digest.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { nameOf } from '../../layout/layoutIndex.ts';
 import { MAX_MANIFEST_BYTES, parseManifestDocument } from '../../layout/manifestDocument.ts';
@@ -33,11 +33,11 @@ async function loadableImages(layout: Layout): Promise<ReadonlyMap<string, boole
  * Gateways take images whose last layer is a gzip'd tar, and those of two layers of which one is a module (Istio, pkg/wasm,
  * imagefetcher.go). Of an index they take the image of their platform.
  */
-async function isLoadable(layout: Layout, digest: LayoutDigest): Promise<boolean> {
+async function isLoadable(layout: Layout, digest: Digest): Promise<boolean> {
   const { layers, manifests } = parseManifestDocument(await layout.read(digest, MAX_MANIFEST_BYTES));
   if (Array.isArray(manifests)) {
     for (const child of manifests as readonly { readonly digest?: unknown }[])
-      if (isLayoutDigest(child?.digest) && (await layout.sizeOf(child.digest)) !== undefined)
+      if (isDigest(child?.digest) && (await layout.sizeOf(child.digest)) !== undefined)
         return isLoadable(layout, child.digest);
     return false;
   }

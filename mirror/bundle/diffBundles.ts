@@ -1,4 +1,4 @@
-import type { LayoutDigest } from '../../layout/digest.ts';
+import type { Digest } from '../../base/digest.ts';
 import { nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
 import { byNameThenVersion, type ServedModule } from '../coverage/served.ts';
 import { readLockfile } from '../lockfile/lockfile.ts';
@@ -40,7 +40,7 @@ interface Side {
   readonly isLockfile: boolean;
   readonly modules: readonly ServedModule[];
   readonly requires: ReadonlySet<string>;
-  readonly sizes: ReadonlyMap<LayoutDigest, number>;
+  readonly sizes: ReadonlyMap<Digest, number>;
   /** Digests of signatures and other referrers. */
   readonly referrers: ReadonlySet<string>;
 }
@@ -104,7 +104,7 @@ async function readSide(path: string): Promise<Side> {
   const bundle = await openBundle(path);
   try {
     const { layout, requires } = bundle;
-    const sizes = new Map<LayoutDigest, number>();
+    const sizes = new Map<Digest, number>();
     for (const digest of await layout.digests()) sizes.set(digest, (await layout.sizeOf(digest)) ?? 0);
     const { modules } = await modulesOf(bundle, path);
     const attached = layout.index.entries.filter(

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { canonicalJson, compareText } from '../../base/canonicalJson.ts';
+import type { Digest } from '../../base/digest.ts';
 import { plural } from '../../base/words.ts';
-import type { LayoutDigest } from '../../layout/digest.ts';
 import { LayoutInvalid } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
 import type { LayoutEntry } from '../../layout/layoutIndex.ts';
@@ -44,9 +44,9 @@ export type BundleConfig = v.InferOutput<typeof configSchema>;
 export interface BundleDocument {
   readonly config: BundleConfig;
   /** manifest.json and manifest.lock.json. */
-  readonly titled: ReadonlyMap<string, LayoutDigest>;
+  readonly titled: ReadonlyMap<string, Digest>;
   /** By the path that the manifest has. */
-  readonly files: ReadonlyMap<string, LayoutDigest>;
+  readonly files: ReadonlyMap<string, Digest>;
 }
 
 const documentSchema = v.looseObject({
@@ -60,19 +60,19 @@ export async function readDocument(layout: Layout): Promise<BundleDocument | und
   if (entry === undefined) return undefined;
   const document = v.safeParse(documentSchema, await readJson(layout, entry.digest));
   if (!document.success) throw unknownDocument(layout.path, entry.digest);
-  const config = v.safeParse(configSchema, await readJson(layout, document.output.config.digest as LayoutDigest));
+  const config = v.safeParse(configSchema, await readJson(layout, document.output.config.digest as Digest));
   if (!config.success) throw unknownDocument(layout.path, document.output.config.digest);
-  const titled = new Map<string, LayoutDigest>();
-  const files = new Map<string, LayoutDigest>();
+  const titled = new Map<string, Digest>();
+  const files = new Map<string, Digest>();
   for (const { digest, annotations = {} } of document.output.layers) {
     const { [TITLE]: title, [WRITTEN]: written } = annotations;
-    if (written !== undefined) files.set(written, digest as LayoutDigest);
-    else if (title !== undefined) titled.set(title, digest as LayoutDigest);
+    if (written !== undefined) files.set(written, digest as Digest);
+    else if (title !== undefined) titled.set(title, digest as Digest);
   }
   return { config: config.output, titled, files };
 }
 
-async function readJson(layout: Layout, digest: LayoutDigest): Promise<unknown> {
+async function readJson(layout: Layout, digest: Digest): Promise<unknown> {
   try {
     return JSON.parse((await layout.read(digest, MAX_ARTIFACT_BYTES)).toString('utf8'));
   } catch (error) {
@@ -127,7 +127,7 @@ export async function makeDocument(
 }
 
 export function blobOf(bytes: Buffer): BlobSource {
-  const digest: LayoutDigest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+  const digest: Digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
   return { digest, size: bytes.length, open: async () => bytes };
 }
 

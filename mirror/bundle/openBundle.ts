@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { isLayoutDigest, type LayoutDigest } from '../../layout/digest.ts';
+import { type Digest, isDigest } from '../../base/digest.ts';
 import { LayoutInvalid } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { type LayoutEntry, nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
@@ -23,7 +23,7 @@ export interface OpenBundle {
   /** Of a delta: digests of versions that the receiver must have, as its tree names them. */
   readonly requires: ReadonlySet<string>;
   /** Digests that index.json names, that the bundle does not contain, and that it does not leave to a base. */
-  readonly lacking: readonly LayoutDigest[];
+  readonly lacking: readonly Digest[];
   close(): Promise<void>;
 }
 
@@ -59,8 +59,8 @@ export async function openBundle(path: string, manifestPath?: string): Promise<O
   }
 }
 
-async function findLacking(layout: Layout, requires: ReadonlySet<string>): Promise<LayoutDigest[]> {
-  const lacking: LayoutDigest[] = [];
+async function findLacking(layout: Layout, requires: ReadonlySet<string>): Promise<Digest[]> {
+  const lacking: Digest[] = [];
   for (const entry of layout.index.entries)
     if ((await layout.sizeOf(entry.digest)) === undefined && !(await isLeft(layout, requires, entry)))
       lacking.push(entry.digest);
@@ -71,7 +71,7 @@ async function findLacking(layout: Layout, requires: ReadonlySet<string>): Promi
 export async function isLeft(layout: Layout, requires: ReadonlySet<string>, entry: LayoutEntry): Promise<boolean> {
   if (requires.has(entry.digest)) return true;
   const subject = signedBy(nameOf(entry)) ?? entry.annotations?.[SUBJECT];
-  if (requires.size === 0 || !isLayoutDigest(subject)) return false;
+  if (requires.size === 0 || !isDigest(subject)) return false;
   return (await layout.sizeOf(subject)) === undefined;
 }
 
@@ -106,7 +106,7 @@ async function unpackDocuments(
 }
 
 /** A module's bytes are compared with the lockfile's sha256 when they are read. */
-async function unpack(layout: Layout, digest: LayoutDigest, folder: string): Promise<string> {
+async function unpack(layout: Layout, digest: Digest, folder: string): Promise<string> {
   const target = join(folder, digest.replace(':', '-'));
   await pipeline(await layout.open(digest), createWriteStream(target));
   return target;

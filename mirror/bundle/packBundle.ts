@@ -1,6 +1,5 @@
 import pMap from 'p-map';
 import { asError } from '../../base/refusal.ts';
-import type { LayoutDigest } from '../../layout/digest.ts';
 import { IMAGE_NAME, type LayoutEntry, REF_NAME, SUBJECT } from '../../layout/layoutIndex.ts';
 import type { BlobSource, LayoutContent } from '../../layout/writeLayout.ts';
 import { type GatheredImage, type GatheredManifest, gatherImage } from '../../registry/images/gatherImage.ts';
@@ -185,7 +184,7 @@ async function combine(job: SyncJob, images: readonly PackedImage[], options: Pa
   const left = images.filter(isLeft);
   const requires = [...new Set(left.map(({ digest }) => digest))].sort();
   const document = await makeDocument(job, { schemaVersion: 1, version, only: [...only].sort(), requires });
-  const blobs = new Map<LayoutDigest, BlobSource>();
+  const blobs = new Map<Digest, BlobSource>();
   const add = (sources: readonly BlobSource[]): void => {
     for (const source of sources) if (!blobs.has(source.digest)) blobs.set(source.digest, source);
   };

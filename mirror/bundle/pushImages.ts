@@ -1,6 +1,5 @@
 import pMap from 'p-map';
 import { asError } from '../../base/refusal.ts';
-import type { LayoutDigest } from '../../layout/digest.ts';
 import { RegistryNotFound } from '../../registry/errors.ts';
 import { type GatheredImage, gatherImage } from '../../registry/images/gatherImage.ts';
 import type { PushBlob, PushedManifest, Pusher } from '../../registry/push/openPusher.ts';
@@ -218,7 +217,7 @@ function partsOfLocal({ manifest, blobs }: ReturnType<typeof localImage>): Parts
   return {
     root: manifest.digest,
     manifests: [manifest],
-    blobs: blobs.map(({ digest, size, open }) => ({ digest: digest as LayoutDigest, size, open })),
+    blobs: blobs.map(({ digest, size, open }) => ({ digest, size, open })),
   };
 }
 

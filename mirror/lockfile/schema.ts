@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { A_DIGEST, DIGEST } from '../../base/digest.ts';
 import { oneOf, record, strictObject } from '../../base/strictSchema.ts';
 
 /** The schema of manifest.lock.json. Each message is what a problem reports as expected. */
@@ -13,8 +14,7 @@ export const lockedAnnotationKeys = [
   'org.opencontainers.image.version',
 ] as const;
 
-const aDigest = 'sha256: and 64 lower-case hex digits (or sha512: and 128)';
-const digest = v.pipe(v.string(aDigest), v.regex(/^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/, aDigest));
+const digest = v.pipe(v.string(A_DIGEST), v.regex(DIGEST, A_DIGEST));
 const hex = v.pipe(v.string('64 lower-case hex digits'), v.regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits'));
 const sha256 = v.pipe(hex, v.description('sha256 of plugin.wasm.'));
 const aSize = 'a whole number of bytes';

@@ -1,3 +1,4 @@
+import { A_DIGEST } from '../../base/digest.ts';
 import {
   type Digest,
   hostHint,
@@ -33,7 +34,6 @@ export interface Fault {
 }
 
 const credentialsHint = 'Credentials come from docker’s config.json, never from this file.';
-const aDigest = 'sha256: and 64 lower-case hex digits (or sha512: and 128)';
 
 export function parseRegistryPrefix(text: string): RegistryPrefix | Fault {
   const expected = 'a registry, HOST[:PORT] or HOST[:PORT]/PREFIX';
@@ -69,7 +69,7 @@ export function parseImage(text: string, base: RegistryPrefix): ImageParts | Fau
     return { found: shown(text), expected, hint: `Remove ${scheme}, or write oci://.` };
   const [path = '', ...digests] = text.slice(scheme?.length ?? 0).split('@');
   const digest = digests.join('@');
-  if (digests.length > 0 && !isDigest(digest)) return { found: shown(text), expected: `${aDigest} after the @` };
+  if (digests.length > 0 && !isDigest(digest)) return { found: shown(text), expected: `${A_DIGEST} after the @` };
   const colon = path.lastIndexOf(':');
   const hasTag = colon > path.lastIndexOf('/');
   const tag = hasTag ? path.slice(colon + 1) : undefined;
@@ -118,14 +118,14 @@ export function parseTagText(
   }
   if (isDigest(text)) return { digest: text };
   const { before, digest } = splitPin(text);
-  if (digest !== undefined && !isDigest(digest)) return { found: shown(text), expected: `${aDigest} after the @` };
+  if (digest !== undefined && !isDigest(digest)) return { found: shown(text), expected: `${A_DIGEST} after the @` };
   const pin = digest === undefined ? {} : { digest: digest as Digest };
   if (before === '' && digest !== undefined) return pin;
   if (!isTag(before))
     return {
       found: shown(text),
       expected: `a tag, a digest or a whole image; ${tagRule}`,
-      ...(/^sha(256|512):/.test(text) ? { hint: `A digest is ${aDigest}.` } : {}),
+      ...(/^sha(256|512):/.test(text) ? { hint: `A digest is ${A_DIGEST}.` } : {}),
     };
   return { tag: before, ...pin };
 }
@@ -142,7 +142,7 @@ export function isFault<T extends object>(parsed: T | Fault): parsed is Fault {
 
 /** Returns the fault of a pin that is not a digest. */
 export function pinFault(text: string): Fault {
-  return { found: shown(text), expected: `${aDigest} after the @` };
+  return { found: shown(text), expected: `${A_DIGEST} after the @` };
 }
 
 /**

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { DIGEST_PATTERN } from '../../base/digest.ts';
 import { oneOf, record, strictObject } from '../../base/strictSchema.ts';
 import { defaultRegistry } from './wanted.ts';
 
@@ -8,7 +9,6 @@ import { defaultRegistry } from './wanted.ts';
  * is validated by parsePluginManifest, which has better messages: the patterns here are only for editors.
  */
 
-const digestPattern = '(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})';
 const versionPattern = '(?!\\.)[A-Za-z0-9._~+:-]{1,128}';
 const registryPattern = '^[A-Za-z0-9.\\[\\]:-]+(/[a-z0-9._/-]+)?$';
 const versionKey = v.pipe(v.string(), v.metadata({ pattern: `^${versionPattern}$` }));
@@ -18,7 +18,7 @@ const text = (message: string) => v.pipe(v.string(message), v.nonEmpty(message))
 const version = v.pipe(
   v.string('a version in double quotes, such as "2.0.1"'),
   v.metadata({
-    pattern: `^${versionPattern}(@${digestPattern})?$`,
+    pattern: `^${versionPattern}(@${DIGEST_PATTERN})?$`,
     description: 'A version as clients request it. "2.0.1@sha256:…" pins it to that image digest.',
     examples: ['2.0.1'],
   }),

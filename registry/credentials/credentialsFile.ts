@@ -1,3 +1,4 @@
+import { isRecord } from '../../base/shape.ts';
 import { isUtf16 } from '../../base/utf16.ts';
 import { RegistryCredentials } from '../errors.ts';
 import { isDockerHub } from '../hosts/hosts.ts';
@@ -35,11 +36,11 @@ export function decodeCredentialsFile(bytes: Buffer, path: string): string {
 /** Parses docker's config.json or podman's auth.json. @throws RegistryCredentials, which never quotes the text */
 export function parseCredentialsFile(text: string, path: string): CredentialsFile {
   const json = parseObject(text, path);
-  for (const key of ['auths', 'credHelpers'] as const) requireKind(json, key, 'an object', isObject, path);
+  for (const key of ['auths', 'credHelpers'] as const) requireKind(json, key, 'an object', isRecord, path);
   requireKind(json, 'credsStore', 'a text', value => typeof value === 'string', path);
   const misplaced = ['auths', 'credHelpers', 'credsStore'].some(key => key in json)
     ? undefined
-    : entriesOf(json).find(([, value]) => isObject(value) && (isText(value.auth) || isText(value.password)));
+    : entriesOf(json).find(([, value]) => isRecord(value) && (isText(value.auth) || isText(value.password)));
   if (misplaced !== undefined)
     throw new RegistryCredentials(`${kindOf(path)} has the entry of ${misplaced[0]}, but no "auths" around it`, {
       subject: path,
@@ -196,7 +197,7 @@ function parseObject(text: string, path: string): Record<string, unknown> {
     // The parser's own error is dropped, because it quotes the text, which holds passwords.
     json = undefined;
   }
-  if (isObject(json)) return json;
+  if (isRecord(json)) return json;
   throw new RegistryCredentials(`${kindOf(path)} is not a JSON object`, {
     subject: path,
     expected: CONTENT,
@@ -224,11 +225,7 @@ function requireKind(
 }
 
 function entriesOf(value: unknown): [string, unknown][] {
-  return isObject(value) ? Object.entries(value) : [];
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isRecord(value) ? Object.entries(value) : [];
 }
 
 function isText(value: unknown): value is string {

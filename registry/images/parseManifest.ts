@@ -1,8 +1,8 @@
 import * as v from 'valibot';
+import { DIGEST } from '../../base/digest.ts';
 import { looseObject, record } from '../../base/strictSchema.ts';
 import { ImageManifestInvalid, ImageTypeUnsupported, RegistryProtocol } from '../errors.ts';
 import type { Descriptor, ImageManifest } from '../image.ts';
-import { isDigest } from '../reference.ts';
 
 export interface ImageIndex {
   readonly mediaType: string;
@@ -35,7 +35,7 @@ const platform = looseObject({
 
 const descriptor = looseObject({
   mediaType: v.pipe(v.string(), v.minLength(1), v.maxLength(255)),
-  digest: v.pipe(v.string(), v.check(isDigest, 'is not sha256:<64 lower-case hex digits> or sha512:<128>')),
+  digest: v.pipe(v.string(), v.regex(DIGEST, 'is not sha256:<64 lower-case hex digits> or sha512:<128>')),
   size: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
   annotations,
   platform: v.nullish(platform),

@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { relative } from 'node:path';
-import { isLayoutDigest, type LayoutDigest } from '../../layout/digest.ts';
+import { type Digest, isDigest } from '../../base/digest.ts';
 import { LayoutInvalid } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { type LayoutEntry, nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
@@ -15,7 +15,7 @@ export const ROOT = '/';
 /** As registries list referrers (distribution-spec, Listing Referrers). */
 export interface ReferrerDescriptor {
   readonly mediaType: string;
-  readonly digest: LayoutDigest;
+  readonly digest: Digest;
   readonly size: number;
   readonly artifactType?: string;
   readonly annotations?: Readonly<Record<string, string>>;
@@ -24,7 +24,7 @@ export interface ReferrerDescriptor {
 /** The images of a layout, as the registry API serves them. */
 export interface Images {
   /** Repository, without its host → tag → digest of a manifest. Sorted, as are the tags. */
-  readonly repositories: ReadonlyMap<string, ReadonlyMap<string, LayoutDigest>>;
+  readonly repositories: ReadonlyMap<string, ReadonlyMap<string, Digest>>;
   readonly manifests: ReadonlyMap<string, ServedFile>;
   readonly blobs: ReadonlyMap<string, ServedFile>;
   readonly referrers: ReadonlyMap<string, readonly ReferrerDescriptor[]>;
@@ -101,14 +101,14 @@ class ManifestReader {
     const document = parseManifestDocument<Document>(bytes);
     this.files.set(digest, servedManifest(digest, mediaType, bytes));
     const subject = document.subject?.digest ?? annotations?.[SUBJECT];
-    if (isLayoutDigest(subject)) this.#refer(subject, { digest, mediaType, size }, document);
+    if (isDigest(subject)) this.#refer(subject, { digest, mediaType, size }, document);
     if (!Array.isArray(document.manifests)) return;
     for (const child of document.manifests)
-      if (isLayoutDigest(child?.digest) && typeof child.mediaType === 'string')
+      if (isDigest(child?.digest) && typeof child.mediaType === 'string')
         await this.add({ digest: child.digest, mediaType: child.mediaType });
   }
 
-  #refer(subject: LayoutDigest, descriptor: ReferrerDescriptor, { artifactType, config, annotations }: Document): void {
+  #refer(subject: Digest, descriptor: ReferrerDescriptor, { artifactType, config, annotations }: Document): void {
     const type = artifactType ?? config?.mediaType;
     const referrers = this.referrers.get(subject) ?? [];
     this.referrers.set(subject, referrers);
@@ -122,11 +122,11 @@ class ManifestReader {
 
 /** Hosts are left out: one that has an image of the same name and tag as another one comes second. */
 function repositoriesOf({ index }: Layout, { files }: ManifestReader): Images['repositories'] {
-  const found = new Map<string, Map<string, LayoutDigest>>();
+  const found = new Map<string, Map<string, Digest>>();
   for (const entry of index.entries) {
     const name = splitName(nameOf(entry) ?? '');
     if (name === undefined || !files.has(entry.digest)) continue;
-    const tags = found.get(name.repository) ?? new Map<string, LayoutDigest>();
+    const tags = found.get(name.repository) ?? new Map<string, Digest>();
     found.set(name.repository, tags);
     if (name.tag !== undefined && !tags.has(name.tag)) tags.set(name.tag, entry.digest);
   }

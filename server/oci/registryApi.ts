@@ -1,4 +1,4 @@
-import { isLayoutDigest } from '../../layout/digest.ts';
+import { isDigest } from '../../base/digest.ts';
 import type { Answer } from '../http/answer.ts';
 import type { FileService } from '../http/fileService.ts';
 import type { RequestHead } from '../http/requestHead.ts';
@@ -69,7 +69,7 @@ export class RegistryApi {
       sendPage(answer, path, asked, [...tags.keys()], page => ({ name, tags: page }));
     else if (kind === 'manifests') this.#sendManifest(answer, head, reference, tags.get(reference));
     else if (kind === 'tags') sendError(answer, 404, 'UNSUPPORTED', 'This registry has no such endpoint.');
-    else if (!isLayoutDigest(reference))
+    else if (!isDigest(reference))
       sendError(answer, 400, 'DIGEST_INVALID', 'A digest is sha256: and 64 hex digits, or sha512: and 128.');
     else if (kind === 'referrers') this.#sendReferrers(answer, reference, asked.getAll('artifactType'));
     else this.#sendBlob(answer, head, reference);

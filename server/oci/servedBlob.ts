@@ -1,4 +1,4 @@
-import type { LayoutDigest } from '../../layout/digest.ts';
+import type { Digest } from '../../base/digest.ts';
 import type { BlobLocation } from '../../layout/layout.ts';
 import { Content } from '../content/content.ts';
 import type { ServedFile } from '../view/treeView.ts';
@@ -7,12 +7,12 @@ import type { ServedFile } from '../view/treeView.ts';
 const IMMUTABLE = 'max-age=31536000, immutable';
 
 /** A blob in the layout's file: hashed before its first byte is sent, like the files of a tree. */
-export function servedBlob(digest: LayoutDigest, { start, size }: BlobLocation): ServedFile {
+export function servedBlob(digest: Digest, { start, size }: BlobLocation): ServedFile {
   return served(digest, 'application/octet-stream', new Content(hexOf(digest), size, start));
 }
 
 /** A manifest, verified, with the type that it was pushed with. It stays in memory. */
-export function servedManifest(digest: LayoutDigest, mediaType: string, bytes: Buffer): ServedFile {
+export function servedManifest(digest: Digest, mediaType: string, bytes: Buffer): ServedFile {
   return served(digest, mediaType, bytes);
 }
 
@@ -21,7 +21,7 @@ export function byTag(file: ServedFile): ServedFile {
   return { ...file, cacheControl: 'no-cache', headers: undefined };
 }
 
-function served(digest: LayoutDigest, mediaType: string, body: Content | Buffer): ServedFile {
+function served(digest: Digest, mediaType: string, body: Content | Buffer): ServedFile {
   return {
     name: digest,
     plugin: undefined,
@@ -42,6 +42,6 @@ function served(digest: LayoutDigest, mediaType: string, body: Content | Buffer)
   };
 }
 
-function hexOf(digest: LayoutDigest): string {
+function hexOf(digest: Digest): string {
   return digest.slice(digest.indexOf(':') + 1);
 }

@@ -9,8 +9,8 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { create } from 'tar';
+import type { Digest } from '../../base/digest.ts';
 import { Refusal } from '../../base/refusal.ts';
-import type { LayoutDigest } from '../../layout/digest.ts';
 import { IMAGE_NAME, type LayoutEntry, parseIndex, REF_NAME } from '../../layout/layoutIndex.ts';
 import { openLayout } from '../../layout/openLayout.ts';
 import { openFileSink, openPipeSink } from '../../layout/partWriter.ts';
@@ -26,7 +26,7 @@ before(async () => {
 });
 after(() => rm(dir, { recursive: true, force: true }));
 
-function digestOf(bytes: Buffer, algorithm: 'sha256' | 'sha512' = 'sha256'): LayoutDigest {
+function digestOf(bytes: Buffer, algorithm: 'sha256' | 'sha512' = 'sha256'): Digest {
   return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
 }
 
@@ -90,7 +90,7 @@ async function allOf(path: string): Promise<Record<string, string>> {
   }
 }
 
-function algorithmOf(digest: LayoutDigest): 'sha256' | 'sha512' {
+function algorithmOf(digest: Digest): 'sha256' | 'sha512' {
   return digest.startsWith('sha256') ? 'sha256' : 'sha512';
 }
 

@@ -1,6 +1,7 @@
+import { isRecord } from '../../../base/shape.ts';
 import { type EnvRules, expand, readEnvFile, type Variable } from './envFile.ts';
 import type { InputProblem, RequestSource } from './pluginRequest.ts';
-import { isRecord, readResources, type YamlPath } from './yamlStream.ts';
+import { readResources, type YamlPath } from './yamlStream.ts';
 
 /** The settings of Higress Console and Controller that decide the addresses of plugins. */
 export interface HigressSettings {

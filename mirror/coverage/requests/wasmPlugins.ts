@@ -1,5 +1,6 @@
+import { isRecord } from '../../../base/shape.ts';
 import type { FailStrategy, InputProblem, PluginRequest, RequestSource, RequestsRead } from './pluginRequest.ts';
-import { isRecord, type Resource, readResources } from './yamlStream.ts';
+import { type Resource, readResources } from './yamlStream.ts';
 
 /** `spec.url` without a scheme means an OCI image (Istio, WasmPlugin, `url`). */
 const scheme = /^[a-z][a-z0-9+.-]*:\/\//i;
