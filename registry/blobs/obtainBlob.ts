@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TransferQueue } from '../concurrency/transferQueue.ts';
 import { RegistryDigestMismatch } from '../errors.ts';
 import type { Mirrors } from '../fallback/mirrors.ts';
+import { backoff } from '../fallback/retrying.ts';
 import type { Descriptor } from '../image.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 import { BlobVerifier } from './blobVerifier.ts';
@@ -21,7 +22,6 @@ const READ_BYTES = 1024 * 1024;
 const REPORT_BYTES = 128 * 1024;
 /** A blob with wrong bytes is downloaded again at most this often, and not more often than there are retries, but once in any case. */
 const MOST_REFETCHES = 3;
-const REFETCH_DELAY_MS = 250;
 
 export interface BlobSource {
   readonly mirrors: Mirrors;
@@ -121,7 +121,7 @@ async function receive(
           return receiver.verify();
         } catch (wrong) {
           if (!(wrong instanceof RegistryDigestMismatch) || attempt >= most) throw wrong;
-          const delayMs = Math.round(REFETCH_DELAY_MS * 2 ** (attempt - 1) * (0.5 + 0.5 * Math.random()));
+          const delayMs = backoff(attempt);
           const subject = formatReference(at);
           transfer.onEvent?.({ type: 'retry', subject, attempt: attempt + 1, delayMs, reason: wrong.message });
           await sleep(delayMs, undefined, { signal });

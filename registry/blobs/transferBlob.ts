@@ -11,12 +11,12 @@ import {
   RegistryTls,
   RegistryUnavailable,
 } from '../errors.ts';
+import { backoff } from '../fallback/retrying.ts';
 import type { Descriptor } from '../image.ts';
 import { formatReference, type Reference } from '../reference.ts';
 import type { RegistryEvent } from '../registry.ts';
 
-const FIRST_DELAY_MS = 250;
-const LONGEST_DELAY_MS = 15_000;
+const BACKOFF = { longestMs: 15_000, leastShare: 0.25 };
 const LAST_BYTE_GRACE_MS = 1000;
 /** A connection that delivers this much of a blob, or a hundredth of it, counts as progress. */
 const PROGRESS_BYTES = 64 * 1024;
@@ -94,7 +94,7 @@ export async function transferBlob(
       if (whole !== undefined || before === 0) throw whole?.why ?? refusal;
       whole = { why: refusal };
     }
-    const delayMs = delay(Math.min(attempt, limit), refusal.retryAfterMs);
+    const delayMs = Math.max(refusal.retryAfterMs ?? 0, backoff(Math.min(attempt, limit), undefined, BACKOFF));
     transfer.onEvent?.({ type: 'retry', subject, attempt, delayMs, reason: refusal.message });
     await sleep(delayMs, undefined, { signal });
   }
@@ -154,12 +154,6 @@ async function pour(
     body.on('error', () => {}); // later errors have no consequence
     body.destroy();
   }
-}
-
-/** Exponential backoff with random parts, so that transfers that broke together do not resume together. */
-function delay(attempt: number, retryAfterMs: number | undefined): number {
-  const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1));
-  return Math.round(Math.max(retryAfterMs ?? 0, ceiling * (0.25 + 0.75 * Math.random())));
 }
 
 function interrupted(subject: string, descriptor: Descriptor, received: number, cause: unknown): RegistryRefusal {

@@ -10,7 +10,6 @@ export interface RetryPolicy {
   readonly onRetry: (attempt: number, delayMs: number, reason: RegistryRefusal) => void;
 }
 
-const LONGEST_BACKOFF_MS = 10_000;
 /** Requests that timed out together did so in the same millisecond: their retries are spread over a longer time. */
 const TIMEOUT_FACTOR = 4;
 
@@ -19,6 +18,15 @@ const RETRIES_AFTER_REDIRECT = 2;
 
 function mayRedirectElsewhere(error: RegistryRefusal): boolean {
   return error.afterRedirect && (error instanceof RegistryDns || error instanceof RegistryTls);
+}
+
+/**
+ * Returns how many milliseconds to wait after an attempt, from 1. The longest wait begins with `firstMs` and doubles each time,
+ * up to `longestMs` (10 000). All of it but `leastShare` (0.5) is random, so that what failed together does not return together.
+ */
+export function backoff(attempt: number, firstMs = 250, { longestMs = 10_000, leastShare = 0.5 } = {}): number {
+  const ms = Math.min(longestMs, firstMs * 2 ** (attempt - 1));
+  return Math.round(ms * (leastShare + (1 - leastShare) * Math.random()));
 }
 
 /**
@@ -45,9 +53,7 @@ export async function retrying<Value>(
       if (number > retries || sameKind > (limit ?? retries)) throw error;
       const isTimeout = error instanceof RegistryTimeout;
       const firstMs = isTimeout ? TIMEOUT_FACTOR * backoffMs : backoffMs;
-      const longestMs = Math.min(LONGEST_BACKOFF_MS, firstMs * 2 ** (number - 1));
-      const share = isTimeout ? Math.random() : 0.5 + 0.5 * Math.random();
-      const delayMs = Math.round((error.retryAfterMs ?? 0) + longestMs * share);
+      const delayMs = (error.retryAfterMs ?? 0) + backoff(number, firstMs, { leastShare: isTimeout ? 0 : 0.5 });
       onRetry(number, delayMs, error);
       await sleep(delayMs, undefined, { signal }).catch(() => signal.throwIfAborted());
     }

@@ -4,6 +4,7 @@ import type { RegistryClient, RegistryRequest } from '../builtin/client/registry
 import { type Reply, requestOf } from '../builtin/http/reply.ts';
 import { dropBody } from '../builtin/transport/bodies.ts';
 import { RegistryProtocol, RegistryRedirect, RegistryRefusal } from '../errors.ts';
+import { backoff } from '../fallback/retrying.ts';
 import { redactTarget } from '../hosts/redact.ts';
 import type { Digest } from '../reference.ts';
 
@@ -25,7 +26,6 @@ export interface Upload {
 }
 
 const ATTEMPTS = 5;
-const FIRST_DELAY_MS = 250;
 /** Registries must accept chunks; most proxies in front of them accept 8 MiB, and S3 wants 5 MiB at least. */
 const CHUNK_BYTES = 8 * 1024 * 1024;
 const OCTETS = { 'content-type': 'application/octet-stream' };
@@ -57,11 +57,7 @@ export async function uploadBlob(
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof RegistryRefusal) || attempt >= ATTEMPTS || !mayTryAgain(error)) throw error;
-      const delayMs = Math.max(
-        error.retryAfterMs ?? 0,
-        FIRST_DELAY_MS * 2 ** (attempt - 1) * (0.5 + Math.random() / 2),
-      );
-      await sleep(delayMs, undefined, { signal });
+      await sleep(Math.max(error.retryAfterMs ?? 0, backoff(attempt)), undefined, { signal });
       if (await upload.exists()) return 'uploaded';
       session = (await sessionAt(upload, session.location, signal)) ?? {
         location: (await start(upload, blob, undefined, signal)) ?? session.location,
