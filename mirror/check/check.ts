@@ -38,16 +38,14 @@ export interface CheckReport {
  */
 export async function check(job: SyncJob, session: Session): Promise<CheckReport> {
   const { signal } = session;
-  // Every difference is reported as a finding, so no lockfile is refused for one.
-  const lockfile = await readLockedVersions({ ...job, lockfile: { ...job.lockfile, mode: 'renewed' } }, signal);
-  const tree = await viewTree(job.tree);
+  const { lockfile, changes, tree } = await openJob(job, signal);
   const old = await readOldCatalog(tree.treeDir, { tolerant: true });
   const facts = await gatherFacts(job, lockfile, tree, old, 'heads', session);
   const known = {
     lockfile,
     tree,
     listed: old.state === 'read' ? old.listed : undefined,
-    changes: new Map(lockfile.comparison.changed.map(it => [versionKey(it.wanted), it.words])),
+    changes,
     platform: job.selection.platform,
   };
   const concurrency = { concurrency: job.limits.files, signal };
@@ -85,11 +83,8 @@ export async function check(job: SyncJob, session: Session): Promise<CheckReport
  * problem.
  */
 export async function checkLockfile(job: SyncJob, session: Session): Promise<CheckReport> {
-  const { signal } = session;
-  const lockfile = await readLockedVersions({ ...job, lockfile: { ...job.lockfile, mode: 'renewed' } }, signal);
-  const tree = await viewTree(job.tree);
+  const { lockfile, changes, tree } = await openJob(job, session.signal);
   const { comparison, exists, path } = lockfile;
-  const changes = new Map(comparison.changed.map(it => [versionKey(it.wanted), it.words]));
   const facts = await gatherFacts(job, lockfile, tree, { state: 'missing', listed: new Map() }, 'heads', session);
   const answers = await Promise.all(
     facts.map(async one => [...ofLocalFile(one), ...(await ofAnswer(one, undefined, one.before, changes))]),
@@ -108,6 +103,13 @@ export async function checkLockfile(job: SyncJob, session: Session): Promise<Che
     hasLockfile: exists,
     agrees: exists && findings.every(({ kind }) => kind === 'untold'),
   };
+}
+
+async function openJob(job: SyncJob, signal: AbortSignal): Promise<Pick<Known, 'lockfile' | 'tree' | 'changes'>> {
+  // Every difference is reported as a finding, so no lockfile is refused for one.
+  const lockfile = await readLockedVersions({ ...job, lockfile: { ...job.lockfile, mode: 'renewed' } }, signal);
+  const changes = new Map(lockfile.comparison.changed.map(it => [versionKey(it.wanted), it.words]));
+  return { lockfile, tree: await viewTree(job.tree), changes };
 }
 
 /** A local file is its own registry: what it is now, compared with the lockfile. */
