@@ -18,6 +18,16 @@ export interface TlsSettings {
   readonly rejectUnauthorized: boolean;
 }
 
+/** @throws RegistryOptionsInvalid for a client certificate without its key, or a key without its certificate */
+export function requireBothFiles({ certFile, keyFile }: Pick<TrustOptions, 'certFile' | 'keyFile'>): void {
+  if ((certFile === undefined) === (keyFile === undefined)) return;
+  throw new RegistryOptionsInvalid('A client certificate needs both its files', {
+    expected: 'a certificate file and a key file',
+    found: certFile === undefined ? 'only a key file' : 'only a certificate file',
+    hint: 'Name both, or neither.',
+  });
+}
+
 /** Certificate authorities and client certificates, per host. Hosts without a folder in certs.d share one context, because parsing the roots takes long. */
 export class Trust {
   readonly #options: TrustOptions;
@@ -26,12 +36,7 @@ export class Trust {
   #extraRead: Promise<readonly string[]> | undefined;
 
   constructor(options: TrustOptions) {
-    if ((options.certFile === undefined) !== (options.keyFile === undefined))
-      throw new RegistryOptionsInvalid('A client certificate needs both its files', {
-        expected: 'a certificate file and a key file',
-        found: options.certFile === undefined ? 'only a key file' : 'only a certificate file',
-        hint: 'Name both, or neither.',
-      });
+    requireBothFiles(options);
     this.#options = options;
   }
 

@@ -1,10 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
-import { RegistryOptionsInvalid } from '../errors.ts';
 import { includesHost } from '../hosts/hosts.ts';
 import { readCertificates } from '../hosts/pem.ts';
-import { certificatesFor, extraAuthorities } from '../hosts/trust.ts';
+import { certificatesFor, extraAuthorities, requireBothFiles } from '../hosts/trust.ts';
 import type { RegistryOptions } from '../registry.ts';
 
 /** ORAS' flags for certificate authorities and client certificates, per registry. */
@@ -15,13 +14,7 @@ export class HostFlags {
 
   /** `dir` must be a folder that only this user can read. @throws RegistryOptionsInvalid */
   constructor(options: RegistryOptions, dir: string) {
-    const { certFile, keyFile } = options;
-    if ((certFile === undefined) !== (keyFile === undefined))
-      throw new RegistryOptionsInvalid('A client certificate and its key belong together', {
-        expected: 'both --cert-file and --key-file, or neither',
-        found: certFile === undefined ? 'only a key' : 'only a certificate',
-        hint: 'Name the other file too.',
-      });
+    requireBothFiles(options);
     this.#options = options;
     this.#dir = dir;
   }
