@@ -1,4 +1,5 @@
 import { type Digest, isDigest } from '../base/digest.ts';
+import { printable } from '../base/printable.ts';
 import { Refusal } from '../base/refusal.ts';
 
 export { type Digest, isDigest };
@@ -95,13 +96,6 @@ export function formatReference(reference: Reference): string {
   const tag = reference.tag === undefined ? '' : `:${reference.tag}`;
   const digest = reference.digest === undefined ? '' : `@${reference.digest}`;
   return `${reference.registry}/${reference.repository}${tag}${digest}`;
-}
-
-function printable(text: string): string {
-  return text.replace(
-    /[\u0000-\u001f\u007f]/g,
-    character => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  );
 }
 
 /**

@@ -64,7 +64,8 @@ function secretsInQuery({ search }: URL): string[] {
 
 const SECRET_NAME = /sig|token|secret|password|credential|key/i;
 
-function decoded(text: string): string {
+/** Decodes %XX; returns a text with other uses of % unchanged. */
+export function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {

@@ -7,6 +7,7 @@ import type { AddressKind } from '../../hosts/addresses.ts';
 import { dial } from '../../hosts/dial.ts';
 import { bareHost } from '../../hosts/hosts.ts';
 import type { TlsSettings, Trust } from '../../hosts/trust.ts';
+import { decoded } from '../faults/errorBody.ts';
 import { TunnelFailed } from '../faults/proxyErrors.ts';
 import { CertificateRejected, summarizeChain } from '../faults/tlsErrors.ts';
 import { isWebPage } from '../http/reply.ts';
@@ -104,7 +105,7 @@ export function openTls(
 /** Returns a `Proxy-Authorization` header for the user info of a proxy's URL (RFC 7617), or no header. */
 export function proxyAuthorization(proxy: URL): Record<string, string> {
   if (proxy.username === '' && proxy.password === '') return {};
-  const plain = `${decode(proxy.username)}:${decode(proxy.password)}`;
+  const plain = `${decoded(proxy.username)}:${decoded(proxy.password)}`;
   return { 'proxy-authorization': `Basic ${Buffer.from(plain).toString('base64')}` };
 }
 
@@ -185,12 +186,4 @@ function opened<S extends Socket>(
     signal.addEventListener('abort', leave, { once: true });
     if (signal.aborted) leave();
   });
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
