@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { parseBoundedJson } from '../../base/boundedJson.ts';
 import { DIGEST } from '../../base/digest.ts';
 import { looseObject, record } from '../../base/strictSchema.ts';
 import { ImageManifestInvalid, ImageTypeUnsupported, RegistryProtocol } from '../errors.ts';
@@ -82,7 +83,7 @@ export function parseManifest(bytes: Buffer, mediaType: string, subject: string)
 function parseDocument(bytes: Buffer, mediaType: string, subject: string): Record<string, unknown> {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    parsed = parseBoundedJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
     const start = JSON.stringify(bytes.subarray(0, 60).toString('utf8'));
     const html = /^\s*(?:<!doctype html|<html)/i.test(bytes.subarray(0, 200).toString('utf8'));
@@ -103,7 +104,22 @@ function parseDocument(bytes: Buffer, mediaType: string, subject: string): Recor
       'a JSON object',
       Array.isArray(parsed) ? 'an array' : JSON.stringify(parsed).slice(0, 60),
     );
+  requireFewAnnotations(parsed, subject);
   return parsed as Record<string, unknown>;
+}
+
+/** Real images have about ten. They are copied into metadata.json and read again by every run. */
+const MOST_ANNOTATIONS = 1000;
+
+function requireFewAnnotations(document: object, subject: string): void {
+  const { config, layers, manifests } = document as { config?: unknown; layers?: unknown; manifests?: unknown };
+  const parts = [document, config, ...[layers, manifests].flatMap(list => (Array.isArray(list) ? list : []))];
+  for (const part of parts) {
+    const { annotations } = Object(part) as { annotations?: unknown };
+    const count = typeof annotations === 'object' && annotations !== null ? Object.keys(annotations).length : 0;
+    if (count > MOST_ANNOTATIONS)
+      throw invalidError(subject, `at most ${MOST_ANNOTATIONS} annotations`, `${count} annotations`);
+  }
 }
 
 function typeOf(document: Record<string, unknown>, contentType: string, subject: string): string {

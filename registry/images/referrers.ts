@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { parseBoundedJson } from '../../base/boundedJson.ts';
 import { RegistryProtocol } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
 import { type Digest, isTag, type Reference } from '../reference.ts';
@@ -42,7 +43,7 @@ export function parseReferrers(bytes: Buffer, mediaType: string, subject: string
 
 function isNullList(bytes: Buffer): boolean {
   try {
-    return Object(JSON.parse(bytes.toString('utf8'))).manifests === null;
+    return Object(parseBoundedJson(bytes.toString('utf8'))).manifests === null;
   } catch {
     return false;
   }
@@ -52,7 +53,7 @@ const discovered = v.looseObject({ referrers: v.nullish(v.array(v.unknown())) })
 
 /** Reads the output of `oras discover --format json` (ORAS 1.3): the same entries under another key. */
 export function parseDiscovered(text: string, subject: string): readonly Descriptor[] {
-  const { referrers } = v.parse(discovered, JSON.parse(text));
+  const { referrers } = v.parse(discovered, parseBoundedJson(text));
   const index = { schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: referrers ?? [] };
   return parseReferrers(Buffer.from(JSON.stringify(index)), index.mediaType, subject);
 }

@@ -1,3 +1,4 @@
+import { parseBoundedJson } from '../../../base/boundedJson.ts';
 import type { RawManifest } from '../../engine.ts';
 import { ImageTypeUnsupported, RegistryDigestMismatch, RegistryProtocol } from '../../errors.ts';
 import { printable } from '../../hosts/redact.ts';
@@ -83,7 +84,7 @@ function mediaTypeOf(
 ): string {
   let json: Record<string, unknown>;
   try {
-    json = Object(JSON.parse(text)) as Record<string, unknown>;
+    json = Object(parseBoundedJson(text)) as Record<string, unknown>;
   } catch (error) {
     throw new RegistryProtocol(`The manifest of ${details.subject} is not JSON`, {
       ...details,

@@ -1,3 +1,4 @@
+import { parseBoundedJson } from '../../../base/boundedJson.ts';
 import { RegistryProtocol } from '../../errors.ts';
 import { isTag } from '../../reference.ts';
 import type { RegistryClient, RegistryRequest } from '../client/registryClient.ts';
@@ -43,7 +44,7 @@ export async function readTags(
 
 function tagsOf(text: string): string[] | undefined {
   try {
-    const json = JSON.parse(text) as { readonly tags?: unknown } | null;
+    const json = parseBoundedJson(text) as { readonly tags?: unknown } | null;
     // Some registries send null for a repository without tags.
     if (json?.tags === null) return [];
     if (!Array.isArray(json?.tags)) return undefined;

@@ -1,3 +1,4 @@
+import { parseBoundedJson } from '../../../base/boundedJson.ts';
 import type { Credential } from '../../credentials/credentialsFile.ts';
 import { RegistryProtocol, RegistryUnauthorized } from '../../errors.ts';
 import { isLoopback } from '../../hosts/hosts.ts';
@@ -217,7 +218,7 @@ function readToken(reply: Reply, body: Buffer, purpose: Purpose): Token {
   let json: Record<string, unknown> | undefined;
   try {
     // The parser's own error is dropped, because it quotes the token.
-    json = Object(JSON.parse(text)) as Record<string, unknown>;
+    json = Object(parseBoundedJson(text)) as Record<string, unknown>;
   } catch {}
   const type = isWebPage(reply) ? 'text/html' : undefined;
   if (json === undefined && looksLikeHtml(text, type)) throw webPageError(reply, purpose.subject);

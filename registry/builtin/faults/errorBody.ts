@@ -1,3 +1,4 @@
+import { parseBoundedJson } from '../../../base/boundedJson.ts';
 import type { Diagnostic } from '../../errors.ts';
 import { printable } from '../../hosts/redact.ts';
 import type { Reply } from '../http/reply.ts';
@@ -160,7 +161,7 @@ function foreignWords(json: unknown): string {
 
 function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseBoundedJson(text);
   } catch {
     return undefined;
   }
