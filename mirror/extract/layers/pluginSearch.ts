@@ -38,6 +38,8 @@ export class PluginSearch {
   #seen = new Set<string>();
   /** The hard links of the current layer, with the files that they lead to. */
   #links = new Map<string, string>();
+  /** The files of the current layer that are candidates. */
+  #files = new Set<string>();
 
   /** The plugin.wasm in the root, otherwise the only candidate so far. */
   get found(): Candidate | undefined {
@@ -54,6 +56,7 @@ export class PluginSearch {
     this.#layer = layer;
     this.#seen = new Set();
     this.#links = new Map();
+    this.#files = new Set();
     this.overlay.enterLayer(more);
   }
 
@@ -84,12 +87,13 @@ export class PluginSearch {
       this.#note(`${path} is ${about}`);
       return false;
     }
-    if (path !== 'plugin.wasm' && this.#isCandidate(source)) {
+    if (path !== 'plugin.wasm' && source !== undefined && this.#files.has(source)) {
       this.#note(`${path} is ${about}`);
       return false;
     }
     const candidate = { path, layer: this.#layer, ...(source === undefined ? {} : { source }) };
     this.candidates.push(candidate);
+    this.#files.add(source ?? path);
     if (path === 'plugin.wasm') this.#root = candidate;
     return path === 'plugin.wasm' || this.candidates.length === 1;
   }
@@ -102,13 +106,6 @@ export class PluginSearch {
     this.overlay.remember(source);
     this.#links.set(path, source);
     return source;
-  }
-
-  /** Whether this file of the current layer is a candidate already, under this name or another. */
-  #isCandidate(source: string | undefined): boolean {
-    return this.candidates.some(
-      it => it.layer === this.#layer && source !== undefined && (it.source ?? it.path) === source,
-    );
   }
 
   #note(text: string): void {
