@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
+import { errno } from '../../base/errno.ts';
 import { isUtf16 } from '../../base/utf16.ts';
 import type { Credentials } from '../../server/options.ts';
 import { tidySecret } from '../options/environment.ts';
@@ -35,16 +36,23 @@ export function readCredentials(flags: CredentialFlags, env: Environment): Crede
   };
 }
 
+/** Longer than any secret that fits into a header. */
+const MAX_BYTES = 64 * 1024;
+
 function secret(file: string | undefined, option: string, fromEnv: string | undefined): string | undefined {
   if (file === undefined) return fromEnv === '' ? undefined : fromEnv;
   let bytes: Buffer;
   try {
+    // The server reads the file again and again: a pipe in its place would block it.
+    const stats = statSync(file);
+    if (!stats.isFile() || stats.size > MAX_BYTES)
+      throw new Error(stats.isFile() ? `a file of ${stats.size} bytes` : 'no regular file');
     bytes = readFileSync(file);
   } catch (cause) {
     throw new OptionInvalid(`${option}: ${file} cannot be read`, {
       subject: option,
-      expected: 'a file that this user may read',
-      found: cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause),
+      expected: `a file of at most ${MAX_BYTES} bytes that this user may read`,
+      found: cause instanceof Error && !('code' in cause) ? cause.message : (errno(cause) ?? String(cause)),
       hint: 'Check the path, and the owner of the file.',
       cause,
     });

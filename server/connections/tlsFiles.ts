@@ -1,9 +1,10 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { opensslWords } from '../../base/openssl.ts';
 import { isCertificate, isDer, pemBlocks } from '../../base/pem.ts';
 import { isUtf16 } from '../../base/utf16.ts';
+import { readRegular } from '../../tree/regularFile.ts';
 import { ServerTlsUnusable } from '../errors.ts';
 import type { TlsFilesSettings } from '../options.ts';
 
@@ -13,12 +14,22 @@ export interface TlsMaterial {
   readonly ca?: string;
 }
 
-/** @throws ServerTlsUnusable */
+/** A bundle of all public authorities has about 220 KB. */
+const MAX_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Reads the files again and again while the server runs: a pipe in their place must not block it, nor an endless file fill it.
+ * @throws ServerTlsUnusable
+ */
 export async function readTlsFiles({ certFile, keyFile, clientCaFile }: TlsFilesSettings): Promise<TlsMaterial> {
   const read = async (path: string): Promise<string> => {
-    const bytes = await readFile(path).catch(cause => {
-      throw tlsError(path, 'cannot be read', cause);
-    });
+    const file = await realpath(path)
+      .then(real => readRegular(real, MAX_BYTES))
+      .catch(cause => {
+        throw tlsError(path, 'cannot be read', cause);
+      });
+    if (typeof file !== 'object') throw tlsError(path, 'cannot be read', file ?? 'ENOENT');
+    const { bytes } = file;
     if (isUtf16(bytes) && !isDer(bytes)) throw tlsError(path, 'is not a PEM file: save it as ASCII or UTF-8', 'UTF-16');
     return bytes.toString('utf8');
   };

@@ -134,6 +134,7 @@ describe('the serve command', { concurrency: 3 }, () => {
     assert.equal(await withoutUser.ended, 2);
     for (const args of [
       ['--auth-token-file', '/nowhere'],
+      ['--auth-token-file', '/dev/null'],
       ['--auth-user', 'gate'],
       ['--tls-cert', file],
       ['--tls-client-ca', file],
