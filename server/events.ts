@@ -77,6 +77,8 @@ export type ServerEvent =
   | { readonly kind: 'foreign-protocol'; readonly protocol: ForeignProtocol; readonly client: string }
   /** Connections begin with bytes of an unknown protocol, such as `SSH-2.0-x`. Reported once for each first word. */
   | { readonly kind: 'no-http'; readonly firstWord: string; readonly client: string }
+  /** Clients that read slowly fill the memory for connections, and the quietest connections are cut. At most once a minute. */
+  | { readonly kind: 'slow-clients' }
   /** A request failed because of a defect of this program or of the disk. */
   | { readonly kind: 'failure'; readonly url: string; readonly error: unknown };
 

@@ -2,6 +2,7 @@ import { isNetwork } from './clientAddress.ts';
 import { ServerOptionInvalid } from './errors.ts';
 import type { ServerEvent } from './events.ts';
 import type { HigressRequests } from './higressRequests.ts';
+import type { SocketMemory } from './sending/socketMemory.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -111,6 +112,8 @@ export interface ServerOptions extends Partial<Constants> {
   readonly rereadCredentials?: () => Promise<Credentials>;
   /** The limit of open files. Default: that of the process. */
   readonly maxDescriptors?: number;
+  /** What the kernel may hold for slow clients. Default: a quarter of the container's memory. */
+  readonly socketMemory?: SocketMemory;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
@@ -122,7 +125,8 @@ type WithoutDefault =
   | 'credentials'
   | 'readHigress'
   | 'rereadCredentials'
-  | 'maxDescriptors';
+  | 'maxDescriptors'
+  | 'socketMemory';
 export type ServerSettings = Required<Omit<ServerOptions, WithoutDefault>> & Pick<ServerOptions, WithoutDefault>;
 
 /** Returns the options with the constants filled in. @throws ServerOptionInvalid */

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { setImmediate as eventLoopTurn, setTimeout as wait } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { plainAddress, shareKeys } from './clientAddress.ts';
@@ -29,11 +30,14 @@ import { Follower } from './poller.ts';
 import { DownloadLimit } from './sending/downloadLimit.ts';
 import { FairScheduler } from './sending/fairScheduler.ts';
 import { Pressure } from './sending/pressure.ts';
+import { socketMemoryOfContainer } from './sending/socketMemory.ts';
 import { requireFolder } from './view/readTree.ts';
 import { TreeFollower } from './view/treeFollower.ts';
 
 /** A scan of all ports sends many protocols: further unknown ones are not reported. */
 const MAX_FOREIGN_KINDS = 16;
+/** While the memory for connections is full, one that has not been written to for so long is cut. */
+const QUIET_MS = 5000;
 
 export interface RunningServer {
   /** `http://localhost:8080` with the base path, or with the address that the server listens on if it is a particular one. */
@@ -80,11 +84,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const downloads = new DownloadLimit(settings.maxDownloads, settings.maxWaitingDownloads, settings.maxDownloadWaitMs);
   const shareOf = shareKeys(settings.sharedAddresses);
   const pressure = new Pressure(() => downloads.running);
-  const scheduler = new FairScheduler();
+  const scheduler = new FairScheduler(settings.socketMemory ?? socketMemoryOfContainer(), () => makeRoom());
 
   const server = createHttpServer(settings, material);
   const inTurn = (action: () => void): void => scheduler.addAction(action);
   const connections = new Connections(server, { ...settings, inTurn });
+  const makeRoom = roomMaker(connections, settings);
   const metrics = new Metrics();
   const troubles = new Troubles();
   const log = createAccessLog(settings);
@@ -262,6 +267,16 @@ async function openImages(
     },
     store,
     scrubber: createScrubber(store, settings),
+  };
+}
+
+/** Returns a function that makes room while slow clients fill the memory for connections. */
+function roomMaker(connections: Connections, { onEvent, repeatReportMs }: ServerSettings): () => void {
+  let reportedAtMs = Number.NEGATIVE_INFINITY;
+  return () => {
+    if (!connections.resetQuietest(QUIET_MS) || performance.now() - reportedAtMs < repeatReportMs) return;
+    reportedAtMs = performance.now();
+    onEvent({ kind: 'slow-clients' });
   };
 }
 

@@ -46,6 +46,11 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
         level: 'warn',
         line: `a client at ${event.client} speaks no HTTP here: its connection begins with ${JSON.stringify(event.firstWord)} (reported once)`,
       };
+    case 'slow-clients':
+      return {
+        level: 'warn',
+        line: 'clients that read slowly fill the memory that this container has for connections: the quietest connections are cut',
+      };
     case 'failure':
       return { level: 'error', line: `${event.url}: ${String(event.error)}` };
   }

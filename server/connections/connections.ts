@@ -1,6 +1,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { TLSSocket } from 'node:tls';
 import { type HttpServer, isSecure, TIMEOUT_CHECK_MS } from './httpServer.ts';
 
 /** When the server is about to stop, a connection without a request under way gets this long to send one. */
@@ -49,6 +50,9 @@ interface Connection {
   ignored: number;
   /** Destroys the connection if the client does not close it. */
   linger: NodeJS.Timeout | undefined;
+  /** How many bytes had been written when the memory for connections was last found full, and when they became that many. */
+  writtenBytes: number;
+  writtenAtMs: number;
   /** When the last answer was closed or the connection was made, and how many bytes the client had sent by then. */
   idleSinceMs: number;
   idleAtBytes: number;
@@ -160,6 +164,34 @@ export class Connections {
     clearTimeout(timer);
   }
 
+  /**
+   * Resets the connection that was written to longest ago, if that is at least `leastMs`, so that the kernel drops what it
+   * holds for a client that may have stopped reading. One with bytes that the kernel has not taken yet goes first: its client
+   * has certainly stopped. To be called again and again while the memory for connections is full. Returns whether there was one.
+   */
+  resetQuietest(leastMs: number): boolean {
+    const nowMs = performance.now();
+    let quietest: Socket | undefined;
+    let sinceMs = Number.POSITIVE_INFINITY;
+    let isWaiting = false;
+    for (const [socket, connection] of this.#all) {
+      const { bytesWritten } = socket;
+      if (bytesWritten !== connection.writtenBytes) {
+        connection.writtenBytes = bytesWritten;
+        connection.writtenAtMs = nowMs;
+      }
+      const { writtenAtMs } = connection;
+      if (socket.destroyed || bytesWritten <= DELIVERED_BYTES || writtenAtMs > nowMs - leastMs) continue;
+      const waits = socket.writableLength > 0;
+      if (waits === isWaiting ? writtenAtMs >= sinceMs : !waits) continue;
+      sinceMs = writtenAtMs;
+      isWaiting = waits;
+      quietest = socket;
+    }
+    if (quietest !== undefined) reset(quietest);
+    return quietest !== undefined;
+  }
+
   /** Ends all connections that are open now: idle ones immediately, the others after the answer under way. */
   retire(): void {
     for (const [socket, connection] of this.#all) {
@@ -181,6 +213,8 @@ export class Connections {
       isRetired: false,
       ignored: 0,
       linger: undefined,
+      writtenBytes: 0,
+      writtenAtMs: 0,
       idleSinceMs: performance.now(),
       idleAtBytes: 0,
     };
@@ -276,7 +310,7 @@ export class Connections {
     const { response } = connection;
     if (response !== undefined) {
       // Before its header, an answer waits for the disk or in the queue for downloads, which have limits of their own.
-      if (response.headersSent) socket.destroy();
+      if (response.headersSent) reset(socket);
       return;
     }
     // The client has sent nothing or a part of a header: Node's headersTimeout applies.
@@ -285,4 +319,13 @@ export class Connections {
     if (leftMs > 0) socket.setTimeout(leftMs);
     else socket.destroy();
   }
+}
+
+/**
+ * Destroys a connection with a reset. After a normal close, the kernel would keep the unread bytes for minutes. Node.js cannot
+ * reset a TLS connection.
+ */
+function reset(socket: Socket): void {
+  if (socket instanceof TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
 }

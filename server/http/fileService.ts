@@ -135,9 +135,22 @@ export class FileService {
     const status = range === undefined ? 200 : 206;
     const { first, last } = range ?? { first: 0, last: sizeBytes - 1 };
     const lines = range === undefined ? headers.whole : partHeaders(headers, first, last, sizeBytes);
-    if (!(body instanceof Content)) answer.send(status, lines, body.subarray(first, last + 1));
+    if (!(body instanceof Content)) this.#sendBytes(answer, status, lines, body.subarray(first, last + 1));
     else if (sizeBytes === 0) answer.send(status, lines);
     else this.#whenAdmitted(answer, last - first + 1, () => this.#sendContent(answer, status, lines, first, last));
+  }
+
+  /** Sends bytes that are in memory. */
+  #sendBytes(answer: Answer, status: number, lines: readonly string[], bytes: Buffer): void {
+    const { scheduler } = this.#parts;
+    const { memory } = scheduler;
+    const send = (): void => {
+      if (answer.response.destroyed) return;
+      memory.spend(bytes.length);
+      answer.send(status, lines, bytes);
+    };
+    if (memory.hasRoom()) send();
+    else scheduler.addAction(send);
   }
 
   #whenAdmitted(answer: Answer, lengthBytes: number, send: () => SentBody | undefined): void {

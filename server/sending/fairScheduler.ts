@@ -1,7 +1,15 @@
 import { performance } from 'node:perf_hooks';
+import { type SocketMemory, UNLIMITED } from './socketMemory.ts';
 
 /** How long downloads may keep the event loop before requests, timers and other sockets get it. */
 const TURN_MS = 2;
+
+/** While connections arrive, actions pause this many times as long as one takes. */
+const ACTION_PAUSE = 4;
+/** While the kernel holds too much for slow clients, so often it is asked again. */
+const FULL_PAUSE_MS = 50;
+/** Most pages and small answers have fewer bytes. */
+const ACTION_BYTES = 64 * 1024;
 
 /** A download that has its next bytes ready to send. */
 export interface Sender {
@@ -17,16 +25,28 @@ export interface Sender {
  * other, because its bytes are then still in the processor's cache. After two milliseconds the rest of the round waits until
  * the event loop has handled everything else. Pages, and requests that clients send ahead, get one action per turn.
  *
- * The event loop accepts one connection per turn. While connections arrive, a turn has only one action or one chunk, so that
- * health checks do not wait for all that the connections before them request.
+ * The event loop accepts one connection per turn. While connections arrive, a turn has only one action or one chunk, and actions
+ * take at most a fifth of the time, so that health checks do not wait for all that the connections before them request.
+ *
+ * While the kernel holds too many bytes for slow clients (socketMemory.ts), nothing is sent.
  */
 export class FairScheduler {
+  readonly memory: SocketMemory;
+  readonly #onFull: () => void;
   readonly #actions: (() => void)[] = [];
   #next: Sender[] = [];
   #round: Sender[] = [];
   #isScheduled = false;
   #hasArrivals = false;
   #ranAction = false;
+  /** While connections arrive, no action runs before. */
+  #nextActionAtMs = 0;
+
+  /** @param onFull called every 50 ms while nothing can be sent */
+  constructor(memory: SocketMemory = UNLIMITED, onFull: () => void = () => undefined) {
+    this.memory = memory;
+    this.#onFull = onFull;
+  }
 
   connectionArrived(): void {
     this.#hasArrivals = true;
@@ -50,6 +70,11 @@ export class FairScheduler {
   }
 
   #run = (): void => {
+    if (!this.memory.hasRoom()) {
+      this.#onFull();
+      setTimeout(this.#run, FULL_PAUSE_MS);
+      return;
+    }
     this.#isScheduled = false;
     const hasArrivals = this.#hasArrivals;
     this.#hasArrivals = false;
@@ -58,19 +83,24 @@ export class FairScheduler {
       this.#round = this.#next.sort((a, b) => b.chunkKey - a.chunkKey);
       this.#next = [];
     }
-    const isSendersTurn = hasArrivals && this.#ranAction && this.#round.length > 0;
+    const startedAtMs = performance.now();
+    const isSendersTurn =
+      hasArrivals && (startedAtMs < this.#nextActionAtMs || (this.#ranAction && this.#round.length > 0));
     const action = isSendersTurn ? undefined : this.#actions.shift();
     this.#ranAction = action !== undefined;
     if (!hasArrivals || action === undefined) this.#send(hasArrivals ? 0 : TURN_MS);
     if (this.#round.length > 0 || this.#next.length > 0 || this.#actions.length > 0) this.#schedule();
-    action?.();
+    if (action === undefined) return;
+    this.memory.spend(ACTION_BYTES);
+    action();
+    this.#nextActionAtMs = performance.now() + ACTION_PAUSE * (performance.now() - startedAtMs);
   };
 
   #send(ms: number): void {
     const endsAtMs = performance.now() + ms;
     for (let sender = this.#round.pop(); sender !== undefined; sender = this.#round.pop()) {
       sender.send();
-      if (performance.now() > endsAtMs) break;
+      if (performance.now() > endsAtMs || !this.memory.hasRoom()) break;
     }
   }
 }

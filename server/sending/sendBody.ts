@@ -56,6 +56,10 @@ class BodySender implements Sender, SentBody {
   #smallRead: Buffer | undefined;
   #wroteAtMs = 0;
   #isWriting = false;
+  /** Of the write that is under way. */
+  #pendingBytes = 0;
+  /** The most bytes of a write. Where the kernel's memory is limited, a client proves first that it reads. */
+  #mostBytes: number;
   #isSlow = false;
   #isOver = false;
   #failure: Error | undefined;
@@ -71,13 +75,15 @@ class BodySender implements Sender, SentBody {
     this.#end = part.last + 1;
     this.#position = part.first;
     this.#sent = part.first;
+    this.#mostBytes = scheduler.memory.isLimited ? GRANULE_BYTES : CHUNK_BYTES;
   }
 
   start(): void {
     this.#file.retain();
     this.#response.once('close', this.#closed);
     if (this.#response.destroyed) this.#closed();
-    else this.send();
+    else if (this.#scheduler.memory.hasRoom()) this.send();
+    else this.#scheduler.add(this);
     // The header does not wait for the disk.
     if (!this.#isOver && this.#position === this.#first) this.#response.flushHeaders();
   }
@@ -122,7 +128,8 @@ class BodySender implements Sender, SentBody {
       return;
     }
     this.#held = chunk;
-    this.#write(chunk.bytes.subarray(from, Math.min(chunk.bytes.length, from + this.#end - this.#position)));
+    const length = Math.min(this.#mostBytes, this.#end - this.#position);
+    this.#write(chunk.bytes.subarray(from, Math.min(chunk.bytes.length, from + length)));
   }
 
   /** All slots of the cache are in use: reads one granule without it. */
@@ -141,6 +148,8 @@ class BodySender implements Sender, SentBody {
 
   #write(bytes: Buffer): void {
     this.#position += bytes.length;
+    this.#pendingBytes = bytes.length;
+    this.#scheduler.memory.write(bytes.length);
     this.#wroteAtMs = performance.now();
     this.#isWriting = true;
     if (this.#position === this.#end) this.#response.end(bytes, this.#flushed);
@@ -149,10 +158,13 @@ class BodySender implements Sender, SentBody {
 
   #flushed = (error?: Error | null): void => {
     this.#releaseChunk();
+    this.#taken();
     this.#isWriting = false;
     if (this.#isOver || (error !== undefined && error !== null)) return;
     this.#sent = this.#position;
     this.#isSlow = performance.now() - this.#wroteAtMs > SLOW_WRITE_MS;
+    if (this.#scheduler.memory.isLimited)
+      this.#mostBytes = this.#isSlow ? GRANULE_BYTES : Math.min(2 * this.#mostBytes, CHUNK_BYTES);
     if (this.#position < this.#end) this.#scheduler.add(this);
   };
 
@@ -166,9 +178,15 @@ class BodySender implements Sender, SentBody {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#releaseChunk();
+    this.#taken();
     this.#file.release();
     this.#done(this.#sent - this.#first, this.#failure);
   };
+
+  #taken(): void {
+    this.#scheduler.memory.taken(this.#pendingBytes);
+    this.#pendingBytes = 0;
+  }
 
   #releaseChunk(): void {
     if (this.#held === undefined) return;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { performance } from 'node:perf_hooks';
 import { describe, test } from 'node:test';
 import { setImmediate as loopTurn } from 'node:timers/promises';
 import { FairScheduler, type Sender } from '../../server/sending/fairScheduler.ts';
@@ -41,15 +42,28 @@ describe('the fair scheduler', () => {
     assert.ok(Math.max(...perTurn) <= 2, `actions in each turn: ${perTurn}`);
   });
 
-  test('while connections arrive, actions and chunks take turns', async () => {
+  test('while connections arrive, actions take at most a fifth of the time, and no chunk waits for two of them', async () => {
     const scheduler = new FairScheduler();
     const done: number[] = [];
+    const startedAtMs: number[] = [];
     for (let key = 0; key < 4; key++) scheduler.add(senderOf(key, done));
-    for (let key = 10; key < 14; key++) scheduler.addAction(() => done.push(key));
+    for (let key = 10; key < 14; key++)
+      scheduler.addAction(() => {
+        startedAtMs.push(performance.now());
+        while (performance.now() - (startedAtMs.at(-1) ?? 0) < 3);
+        done.push(key);
+      });
     while (done.length < 8) {
       scheduler.connectionArrived();
       await loopTurn();
     }
-    assert.deepEqual(done, [10, 0, 11, 1, 12, 2, 13, 3]);
+    assert.deepEqual(
+      done.filter(key => key >= 10),
+      [10, 11, 12, 13],
+    );
+    for (const [at, key] of done.entries())
+      assert.ok(key < 10 || (done[at + 1] ?? 10) < 10 || done.slice(at).every(later => later >= 10), String(done));
+    for (const [at, startMs] of startedAtMs.entries())
+      assert.ok(at === 0 || startMs - (startedAtMs[at - 1] ?? 0) >= 15);
   });
 });

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { setImmediate as loopTurn } from 'node:timers/promises';
+import type { ServerEvent } from '../../server/events.ts';
+import { FairScheduler } from '../../server/sending/fairScheduler.ts';
+import { SocketMemory, socketMemoryOfContainer } from '../../server/sending/socketMemory.ts';
+import { slow } from '../support/slow.ts';
+import { ask, metric, serve, until } from './client.ts';
+import { emptyFolder, sharedTree, wasm } from './tree.ts';
+
+const MIB = 1024 * 1024;
+const SIZE = 12_000_000;
+const TREE = await sharedTree([{ name: 'big', version: '1.0.0', bytes: wasm(SIZE) }]);
+const BIG = '/plugins/big/1.0.0/plugin.wasm';
+
+describe('the memory that the kernel has for connections', () => {
+  test('is asked for only when there was room for what has been written', () => {
+    let asked = 0;
+    let held = 0;
+    const memory = new SocketMemory(() => {
+      asked++;
+      return held;
+    }, 10);
+    assert.ok(memory.hasRoom());
+    memory.write(9);
+    assert.ok(memory.hasRoom());
+    memory.taken(9);
+    assert.ok(memory.hasRoom());
+    assert.equal(asked, 0);
+    memory.write(9);
+    memory.taken(9);
+    held = 12;
+    assert.ok(!memory.hasRoom());
+    held = 8;
+    assert.ok(memory.hasRoom());
+    assert.equal(asked, 2);
+    // The kernel has taken nothing of it yet, and may take all of it.
+    memory.write(2);
+    assert.ok(!memory.hasRoom());
+    held = 7;
+    assert.ok(memory.hasRoom());
+    memory.taken(2);
+    assert.ok(memory.hasRoom());
+  });
+
+  test('is a quarter of the limit of the cgroup, as memory.stat counts it', async t => {
+    const folder = await emptyFolder(t);
+    const self = join(folder, 'self');
+    const group = join(folder, 'kubepods', 'pod1');
+    await mkdir(group, { recursive: true });
+    await writeFile(self, '12:memory:/other\n0::/kubepods/pod1\n');
+    await writeFile(join(group, 'memory.max'), `${256 * MIB}\n`);
+    const holds = (bytes: number) =>
+      writeFile(join(group, 'memory.stat'), `anon 1\nsock_other 5\nsock ${bytes}\nfile 7\n`);
+    await holds(60 * MIB);
+    const memory = socketMemoryOfContainer(folder, self);
+    memory.spend(64 * MIB);
+    assert.ok(memory.hasRoom());
+    memory.spend(4 * MIB);
+    await holds(64 * MIB);
+    assert.ok(!memory.hasRoom());
+    await holds(3 * MIB);
+    assert.ok(memory.hasRoom());
+  });
+
+  test('has no limit without cgroup v2, and where the cgroup has none', async t => {
+    const folder = await emptyFolder(t);
+    const self = join(folder, 'self');
+    const unlimited = (): boolean => {
+      const memory = socketMemoryOfContainer(folder, self);
+      memory.spend(Number.MAX_SAFE_INTEGER);
+      return memory.hasRoom();
+    };
+    assert.ok(unlimited(), 'no file at all');
+    await writeFile(self, '0::/\n');
+    assert.ok(unlimited(), 'no memory.max');
+    await writeFile(join(folder, 'memory.max'), 'max\n');
+    await writeFile(join(folder, 'memory.stat'), 'sock 1\n');
+    assert.ok(unlimited(), 'max');
+  });
+
+  test('stops pages and downloads while it is full, and lets them go on afterwards', async () => {
+    let held = 100;
+    let full = 0;
+    const memory = new SocketMemory(() => held, 10);
+    const scheduler = new FairScheduler(memory, () => full++);
+    const done: string[] = [];
+    memory.spend(11);
+    scheduler.addAction(() => done.push('page'));
+    scheduler.add({ chunkKey: 1, send: () => done.push('chunk') });
+    while (full < 3) await loopTurn();
+    assert.deepEqual(done, []);
+    held = 0;
+    while (done.length < 2) await loopTurn();
+    assert.deepEqual(done.sort(), ['chunk', 'page']);
+  });
+
+  test('makes downloads wait while it is full, and resets the quietest connections', slow, async t => {
+    let held = 0;
+    const events: ServerEvent[] = [];
+    const { port } = await serve(t, TREE, {
+      socketMemory: new SocketMemory(() => held, 64 * MIB),
+      stallTimeoutMs: 60_000,
+      onEvent: event => events.push(event),
+    });
+    const begin = async () => {
+      const socket = connect(port, '127.0.0.1').on('error', () => {});
+      await once(socket, 'connect');
+      socket.pause();
+      socket.write(`GET ${BIG} HTTP/1.1\r\nHost: a\r\n\r\n`);
+      return socket;
+    };
+    const stuck = await Promise.all(Array.from({ length: 12 }, begin));
+    t.after(() => stuck.map(socket => socket.destroy()));
+    await until('all are under way', async () => (await metric(port, 'bodies_running')) === 12);
+    held = 65 * MIB;
+    // Uses up what the server believes to be free.
+    const honest = Promise.all(Array.from({ length: 8 }, () => ask(port, BIG)));
+    assert.equal((await ask(port, '/healthz')).status, 200);
+    await until('one is cut', () => events.some(({ kind }) => kind === 'slow-clients'));
+    held = 0;
+    for (const answer of await honest) assert.equal(answer.body.length, SIZE);
+    assert.equal(events.filter(({ kind }) => kind === 'slow-clients').length, 1);
+    assert.ok((await metric(port, 'bodies_running')) < 12);
+  });
+});
