@@ -1,5 +1,5 @@
 import type { Digest } from '../base/digest.ts';
-import { Refusal } from '../base/refusal.ts';
+import { Refusal, type RefusalDetails } from '../base/refusal.ts';
 
 /** The path is no OCI image layout, or one that contradicts itself. */
 export class LayoutInvalid extends Refusal {
@@ -11,9 +11,27 @@ export class LayoutUnreadable extends Refusal {
   readonly code = 'LAYOUT_UNREADABLE';
 }
 
-/** A part of a split bundle is missing, has other bytes than its checksum, or belongs to another bundle. */
+/** A file with other bytes than its checksum file says. */
+export interface DamagedFile {
+  readonly path: string;
+  /** Bare hex, as the checksum file has it. */
+  readonly expected: string;
+  /** In words, for messages. */
+  readonly found: string;
+  /** Name of the part that has these bytes according to the checksum file. */
+  readonly bytesOf?: string;
+}
+
+/** Parts of a split bundle, or a tar, are missing, have other bytes than their checksum, or belong to another bundle. */
 export class LayoutPartWrong extends Refusal {
   readonly code = 'LAYOUT_PART_WRONG';
+  /** Each file that was compared with the checksum file and differs. */
+  readonly damaged: readonly DamagedFile[];
+
+  constructor(headline: string, details: RefusalDetails, damaged: readonly DamagedFile[] = []) {
+    super(headline, details);
+    this.damaged = damaged;
+  }
 }
 
 /** The index names a blob that the layout does not contain. */

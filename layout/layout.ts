@@ -41,14 +41,14 @@ export interface Layout {
 
   /**
    * Explains why a blob has wrong bytes, by hashing the parts of a split bundle against their checksum file.
-   * @returns LayoutPartWrong naming the part, or LayoutBlobDamaged naming the blob
+   * @returns LayoutPartWrong naming all damaged parts, or LayoutBlobDamaged naming the blob
    */
   blame(digest: Digest): Promise<Error>;
 
   /**
    * Hashes the tar, or each of its parts, against the checksum file next to it. Only this proves index.json, which no digest names.
    * @param onRead called with the number of bytes of each chunk
-   * @returns `absent` for a folder, or without a checksum file; LayoutPartWrong for the first file that differs
+   * @returns `absent` for a folder, or without a checksum file; LayoutPartWrong naming all files that differ
    */
   compareChecksums(signal: AbortSignal, onRead?: (bytes: number) => void): Promise<'equal' | 'absent' | Error>;
 

@@ -19,7 +19,7 @@ export async function openLayout(path: string): Promise<Layout> {
   try {
     return await openTarLayout(path, files);
   } catch (error) {
-    const wrong = await files.findWrongPart().catch(() => undefined);
+    const wrong = await files.findWrongParts().catch(() => undefined);
     await files.close();
     throw wrong ?? error;
   }

@@ -4,7 +4,7 @@ import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { errno } from '../base/errno.ts';
-import { LayoutPartWrong, LayoutUnreadable } from './errors.ts';
+import { type DamagedFile, LayoutPartWrong, LayoutUnreadable } from './errors.ts';
 
 /** `bundle.tar.001`: raw parts, numbered from 001; `cat` joins them. */
 const PART = /^(?<whole>.+)\.(?<number>\d{3,5})$/;
@@ -35,18 +35,18 @@ export interface PartFiles {
   namesAt(start: number, end: number): readonly string[];
   /** True if a checksum file next to the parts names each of them. */
   readonly hasSums: boolean;
-  /** Hashes every part against the checksum file, if there is one. @returns the first part that differs */
-  findWrongPart(signal?: AbortSignal, onRead?: (bytes: number) => void): Promise<Error | undefined>;
+  /** Hashes every part against the checksum file, if there is one. @returns one error for all parts that differ */
+  findWrongParts(signal?: AbortSignal, onRead?: (bytes: number) => void): Promise<LayoutPartWrong | undefined>;
   close(): Promise<void>;
 }
 
 /**
  * Opens a bundle by the path of the whole, of any of its parts, or of its checksum file.
- * @throws LayoutPartWrong naming the first part that is missing
+ * @throws LayoutPartWrong naming all parts that are missing, and those that are there with other bytes than their checksum
  * @throws LayoutUnreadable if a file cannot be opened
  */
 export async function openParts(path: string): Promise<PartFiles> {
-  const { paths, sums } = await listParts(path);
+  const { paths, missing, sums } = await listParts(path);
   const parts: PartFile[] = [];
   let size = 0;
   try {
@@ -60,6 +60,7 @@ export async function openParts(path: string): Promise<PartFiles> {
       if (!info.isFile()) throw unreadable(file, undefined);
       size += info.size;
     }
+    if (missing.length > 0) throw wrongParts(missing, await findDamaged(paths, sums), sums);
   } catch (error) {
     await Promise.all(parts.map(part => part.handle.close()));
     throw error;
@@ -85,18 +86,9 @@ export async function openParts(path: string): Promise<PartFiles> {
     },
     namesAt: (start, end) => overlapping(start, end).map(part => basename(part.path)),
     hasSums: parts.every(({ path: part }) => sums?.has(basename(part))),
-    async findWrongPart(signal, onRead) {
-      for (const part of parts) {
-        const expected = sums?.get(basename(part.path));
-        if (expected === undefined) continue;
-        const hash = createHash('sha256');
-        const file = createReadStream(part.path);
-        if (onRead !== undefined) file.on('data', chunk => onRead(chunk.length));
-        await pipeline(file, hash, { signal });
-        const found = hash.digest('hex');
-        if (found !== expected) return wrongPart(part.path, expected, found, sums);
-      }
-      return undefined;
+    async findWrongParts(signal, onRead) {
+      const damaged = await findDamaged(paths, sums, signal, onRead);
+      return damaged.length === 0 ? undefined : wrongParts([], damaged, sums);
     },
     async close() {
       await Promise.all(parts.map(part => part.handle.close()));
@@ -104,7 +96,43 @@ export async function openParts(path: string): Promise<PartFiles> {
   };
 }
 
-async function listParts(path: string): Promise<{ paths: string[]; sums: ReadonlyMap<string, string> | undefined }> {
+/** File name → sha256 in bare hex; undefined if there is no checksum file. */
+type Sums = ReadonlyMap<string, string> | undefined;
+
+async function findDamaged(
+  paths: readonly string[],
+  sums: Sums,
+  signal?: AbortSignal,
+  onRead?: (bytes: number) => void,
+): Promise<DamagedFile[]> {
+  const damaged: DamagedFile[] = [];
+  for (const path of paths) {
+    const expected = sums?.get(basename(path));
+    if (expected === undefined) continue;
+    const hash = createHash('sha256');
+    const file = createReadStream(path);
+    if (onRead !== undefined) file.on('data', chunk => onRead(chunk.length));
+    await pipeline(file, hash, { signal });
+    const found = hash.digest('hex');
+    if (found === expected) continue;
+    const other = [...(sums ?? [])].find(([, sum]) => sum === found)?.[0];
+    damaged.push({
+      path,
+      expected,
+      ...(other === undefined ? { found: `sha256 ${found}` } : { found: `the bytes of ${other}`, bytesOf: other }),
+    });
+  }
+  return damaged;
+}
+
+interface ListedParts {
+  readonly paths: readonly string[];
+  /** Parts that the checksum file names, or that others come after, and that do not exist. */
+  readonly missing: readonly string[];
+  readonly sums: Sums;
+}
+
+async function listParts(path: string): Promise<ListedParts> {
   const folder = dirname(path);
   const isSums = path.endsWith(SUM_ENDING);
   const whole = isSums ? path.slice(0, -SUM_ENDING.length) : (PART.exec(path)?.groups?.whole ?? path);
@@ -115,18 +143,22 @@ async function listParts(path: string): Promise<{ paths: string[]; sums: Readonl
   const isPart = !isSums && whole !== path;
   // Parts that were joined, or one file: the whole is there.
   const isWhole = !isPart && (!isSums || present.length === 0) && (await exists(whole));
-  if (isWhole || (!isSums && !isPart && present.length === 0)) return { paths: [whole], sums };
+  if (isWhole || (!isSums && !isPart && present.length === 0)) return { paths: [whole], missing: [], sums };
   const listed = [...(sums?.keys() ?? [])].filter(name => isPartOf(name, basename(whole))).sort(byNumber);
   if (sums !== undefined && listed.length === 0 && (present.length > 0 || !sums.has(basename(whole))))
     throw renamed(`${whole}${SUM_ENDING}`, [...sums.keys()], present.length > 0 ? present : [basename(whole)]);
   if (present.length > MAX_PARTS) throw tooManyParts(whole, present.length);
   if (listed.length + present.length === 0)
     throw unreadable(isSums ? whole : path, Object.assign(new Error('no part'), { code: 'ENOENT' }));
-  const expected = listed.length > 0 ? listed : present.map((_, at) => partName(basename(whole), at + 1));
-  for (const name of expected)
-    if (!present.includes(name))
-      throw missingPart(join(folder, name), `the parts ${expected.join(', ').slice(0, 300)}`, 'no such file');
-  return { paths: expected.map(name => join(folder, name)), sums };
+  const numbers = Array.from({ length: Number(PART.exec(present.at(-1) ?? '')?.groups?.number) }, (_, at) => at + 1);
+  const expected = listed.length > 0 ? listed : numbers.map(number => partName(basename(whole), number));
+  const pathOf = (name: string): string => join(folder, name);
+  const existing = new Set(present);
+  return {
+    paths: expected.filter(name => existing.has(name)).map(pathOf),
+    missing: expected.filter(name => !existing.has(name)).map(pathOf),
+    sums,
+  };
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -149,7 +181,7 @@ function byNumber(one: string, other: string): number {
   return Number(PART.exec(one)?.groups?.number) - Number(PART.exec(other)?.groups?.number);
 }
 
-async function readSums(path: string, required: boolean): Promise<ReadonlyMap<string, string> | undefined> {
+async function readSums(path: string, required: boolean): Promise<Sums> {
   let text: string;
   try {
     const info = await stat(path);
@@ -190,13 +222,59 @@ function renamed(path: string, named: readonly string[], found: readonly string[
   });
 }
 
-function missingPart(path: string, expected: string, found: string): LayoutPartWrong {
-  return new LayoutPartWrong(`The bundle's part ${basename(path)} is missing`, {
-    subject: path,
-    expected,
-    found,
-    hint: 'Copy the missing part next to the others, under the name that it had.',
-  });
+/** Returns one error for all parts that have to be copied again, or renamed. */
+function wrongParts(missing: readonly string[], damaged: readonly DamagedFile[], sums: Sums): LayoutPartWrong {
+  const count = missing.length + damaged.length;
+  const [first] = damaged;
+  const isRenamed = missing.length === 0 && damaged.every(file => file.bytesOf !== undefined);
+  const absent = `The bundle's part${count === 1 ? '' : 's'} ${namesOf(missing)} ${count === 1 ? 'is' : 'are'} missing`;
+  const names = namesOf(damaged.map(({ path }) => path));
+  const other = count === 1 ? 'has other bytes than its' : 'have other bytes than their';
+  const headline =
+    first === undefined
+      ? absent
+      : missing.length === 0
+        ? `${names} ${other} checksum file says`
+        : `${count} parts of the bundle are missing or damaged`;
+  const unknown = damaged.filter(file => file.bytesOf === undefined).map(({ path }) => path);
+  const found = [
+    ...(missing.length === 0 ? [] : [`no ${namesOf(missing)}`]),
+    ...(unknown.length === 0 ? [] : [`other bytes in ${namesOf(unknown)}`]),
+    ...damaged.flatMap(({ path, bytesOf }) =>
+      bytesOf === undefined ? [] : `the bytes of ${bytesOf} in ${basename(path)}`,
+    ),
+  ];
+  return new LayoutPartWrong(
+    headline,
+    {
+      subject: missing[0] ?? first?.path ?? '',
+      expected:
+        first !== undefined && count === 1
+          ? `sha256 ${first.expected}`
+          : `all parts ${sums === undefined ? 'up to the last one' : 'that the .sha256 file names, with its checksums'}`,
+      found:
+        first === undefined ? `no such file${count === 1 ? '' : 's'}` : count === 1 ? first.found : found.join('; '),
+      hint: isRenamed
+        ? 'The parts were renamed: give each the name that the .sha256 file has for it.'
+        : count > 1
+          ? 'Copy all of these parts again, next to the others, each under the name that it had.'
+          : first === undefined
+            ? 'Copy the missing part next to the others, under the name that it had.'
+            : 'It is damaged, or belongs to another bundle: copy this file again.',
+    },
+    damaged,
+  );
+}
+
+/** `b.tar.002, b.tar.005 to b.tar.009`: the names of all parts, in their order. */
+function namesOf(paths: readonly string[]): string {
+  const runs: string[][] = [];
+  for (const name of paths.map(path => basename(path))) {
+    const last = runs.at(-1);
+    if (last !== undefined && byNumber(name, last.at(-1) ?? '') === 1) last.push(name);
+    else runs.push([name]);
+  }
+  return runs.map(run => (run.length < 3 ? run.join(', ') : `${run[0]} to ${run.at(-1)}`)).join(', ');
 }
 
 function tooManyParts(whole: string, count: number): LayoutPartWrong {
@@ -205,24 +283,6 @@ function tooManyParts(whole: string, count: number): LayoutPartWrong {
     expected: `at most ${MAX_PARTS} parts`,
     found: `${count} parts`,
     hint: 'Join them with cat, or make the bundle again with larger parts (--split).',
-  });
-}
-
-function wrongPart(
-  path: string,
-  expected: string,
-  found: string,
-  sums: ReadonlyMap<string, string> | undefined,
-): LayoutPartWrong {
-  const other = [...(sums ?? [])].find(([, sum]) => sum === found)?.[0];
-  return new LayoutPartWrong(`${basename(path)} has other bytes than its checksum file says`, {
-    subject: path,
-    expected: `sha256 ${expected}`,
-    found: other === undefined ? `sha256 ${found}` : `the bytes of ${other}`,
-    hint:
-      other === undefined
-        ? 'It is damaged, or belongs to another bundle: copy this file again.'
-        : 'The parts were renamed: give each the name that the .sha256 file has for it.',
   });
 }
 

@@ -51,6 +51,7 @@ export async function openTarLayout(path: string, files: PartFiles): Promise<Lay
     if (span === undefined) throw blobMissing(path, digest);
     return span;
   };
+  let wrongParts: Promise<Error | undefined> | undefined;
   const layout: Layout = {
     path,
     files: files.paths,
@@ -70,10 +71,11 @@ export async function openTarLayout(path: string, files: PartFiles): Promise<Lay
     digests: async () => [...blobs.keys()].sort(compareText),
     async blame(digest) {
       const { start, size } = spanOf(digest);
-      return (await files.findWrongPart()) ?? blobDamaged(path, digest, files.namesAt(start, start + size));
+      wrongParts ??= files.findWrongParts(); // once for all blobs: it reads every part
+      return (await wrongParts) ?? blobDamaged(path, digest, files.namesAt(start, start + size));
     },
     compareChecksums: async (signal, onRead) =>
-      (await files.findWrongPart(signal, onRead)) ?? (files.hasSums ? 'equal' : 'absent'),
+      (await files.findWrongParts(signal, onRead)) ?? (files.hasSums ? 'equal' : 'absent'),
     close: () => files.close(),
   };
   return layout;

@@ -100,10 +100,8 @@ class Audit {
     const read = await this.#startReading(digests);
     const compared = await this.#layout.compareChecksums(signal, read.count);
     if (compared instanceof LayoutPartWrong)
-      this.#damaged.push({
-        subject: compared.subject ?? this.#layout.path,
-        problem: `has not the sha256 of its checksum file, but ${compared.found}`,
-      });
+      for (const { path, found } of compared.damaged)
+        this.#damaged.push({ subject: path, problem: `has not the sha256 of its checksum file, but ${found}` });
     else if (compared instanceof Error) throw compared;
     read.beginBlobs();
     const sizeBytes = await this.#hashBlobs(digests, compared === 'absent', read.count);
@@ -204,7 +202,7 @@ class Audit {
         readBytes += bytes;
         onRead(readBytes, ofBytes);
       },
-      // Without a checksum file, or after the first file that differs, files were not read.
+      // Without a checksum file, the files were not read.
       beginBlobs: () => {
         ofBytes = readBytes + blobBytes;
       },

@@ -11,6 +11,7 @@ import { gzipSync } from 'node:zlib';
 import { create } from 'tar';
 import type { Digest } from '../../base/digest.ts';
 import { Refusal } from '../../base/refusal.ts';
+import { LayoutPartWrong } from '../../layout/errors.ts';
 import { IMAGE_NAME, type LayoutEntry, parseIndex, REF_NAME } from '../../layout/layoutIndex.ts';
 import { openLayout } from '../../layout/openLayout.ts';
 import { openFileSink, openPipeSink } from '../../layout/partWriter.ts';
@@ -60,6 +61,10 @@ async function writeTar(name: string, partBytes?: number, what: LayoutContent = 
   await writeTarLayout(what, sink, signal);
   await sink.finish();
   return path;
+}
+
+function partOf(path: string, number: number): string {
+  return `${path}.${String(number).padStart(3, '0')}`;
 }
 
 async function refusal(path: string): Promise<{ code: string; text: string }> {
@@ -146,12 +151,61 @@ test('a part that is missing, damaged or renamed is named', async () => {
   const layout = await openLayout(part(1));
   await assert.rejects(layout.read(large.digest, 1e9), (error: Refusal) => {
     assert.equal(error.code, 'LAYOUT_PART_WRONG');
-    assert.match(`${error.message} ${error.found}`, /parts\.tar\.002 has other bytes .* the bytes of parts\.tar\.003/);
+    assert.match(
+      `${error.message} ${error.found}`,
+      /parts\.tar\.002, parts\.tar\.003 have other bytes .* the bytes of parts\.tar\.003 in parts\.tar\.002/,
+    );
     return true;
   });
   await layout.close();
   await rm(part(4));
-  assert.match((await refusal(`${path}.sha256`)).text, /part parts\.tar\.004 is missing/);
+  assert.match(
+    (await refusal(`${path}.sha256`)).text,
+    /found no parts\.tar\.004; the bytes of parts\.tar\.003 in parts\.tar\.002; the bytes/,
+  );
+});
+
+test('all parts that are missing or damaged are named at the same time', async () => {
+  const path = await writeTar('many.tar', 300_000);
+  for (const number of [2, 4, 5, 6, 11]) await rm(partOf(path, number));
+  const missing = 'no many.tar.002, many.tar.004 to many.tar.006, many.tar.011';
+  for (const number of [1, 9]) await writeFile(partOf(path, number), 'damaged');
+  for (const ending of ['', '.001', '.sha256']) {
+    const { code, text } = await refusal(`${path}${ending}`);
+    assert.equal(code, 'LAYOUT_PART_WRONG');
+    assert.ok(text.startsWith('7 parts of the bundle are missing or damaged:'), text);
+    assert.ok(text.includes(`found ${missing}; other bytes in many.tar.001, many.tar.009,`), text);
+  }
+  await rm(`${path}.sha256`);
+  const { text } = await refusal(path);
+  assert.match(text, /parts many\.tar\.002, many\.tar\.004 to many\.tar\.006 are missing.*all parts up to the last/s);
+});
+
+test('damaged parts are all named by one comparison, and for each blob', async () => {
+  const path = await writeTar('pair.tar', 1_000_000);
+  for (const number of [2, 3]) {
+    const bytes = await readFile(partOf(path, number));
+    bytes[1000] = (bytes[1000] ?? 0) ^ 1;
+    await writeFile(partOf(path, number), bytes);
+  }
+  const layout = await openLayout(path);
+  try {
+    const compared = await layout.compareChecksums(signal);
+    assert.ok(compared instanceof LayoutPartWrong);
+    assert.deepEqual(
+      compared.damaged.map(file => file.path),
+      [partOf(path, 2), partOf(path, 3)],
+    );
+    await assert.rejects(layout.read(large.digest, 1e9), (error: Refusal) => {
+      assert.match(
+        `${error.message}: ${error.found}`,
+        /^pair\.tar\.002, pair\.tar\.003 have .*: other bytes in pair\.tar\.002, pair/,
+      );
+      return true;
+    });
+  } finally {
+    await layout.close();
+  }
 });
 
 test('parts are found by the name of the whole, and joined ones by their checksum file', async () => {
@@ -174,7 +228,7 @@ test('files whose names differ from those in their checksum file are named', asy
     assert.match(text, /new \(1\)\.tar\.001, .*named\.tar\.001, .*were renamed/s, ending);
   }
   await rename(`${renamed}.sha256`, `${path}.sha256`);
-  assert.match((await refusal(`${path}.sha256`)).text, /part named\.tar\.001 is missing/);
+  assert.match((await refusal(`${path}.sha256`)).text, /parts named\.tar\.001 to named\.tar\.004 are missing/);
   await writeFile(`${path}.sha256`, '');
   assert.match((await refusal(`${path}.sha256`)).text, /is not a checksum file.*an empty file/s);
   const folder = join(dir, 'folder of parts');
