@@ -173,6 +173,17 @@ export function partName(whole: string, number: number): string {
   return `${whole}.${String(number).padStart(3, '0')}`;
 }
 
+/**
+ * Returns whether a name is one that the writer gives to a part of `whole`. With four digits or more it is one only next to part
+ * 999: `bundle.tar.2026` may be a copy that a user keeps.
+ * @param names of the files in the folder
+ */
+export function isWrittenPart(name: string, whole: string, names: ReadonlySet<string>): boolean {
+  const number = Number(PART.exec(name)?.groups?.number);
+  if (name !== partName(whole, number) || number === 0) return false;
+  return number < 1000 || names.has(partName(whole, 999));
+}
+
 function isPartOf(name: string, whole: string): boolean {
   return PART.exec(name)?.groups?.whole === whole;
 }

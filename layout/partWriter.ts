@@ -1,16 +1,19 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { errno } from '../base/errno.ts';
 import { LayoutNotWritable } from './errors.ts';
-import { partName, SUM_ENDING } from './partFiles.ts';
+import { isWrittenPart, partName, SUM_ENDING } from './partFiles.ts';
 
 /** Takes the bytes of a tar. No file has its final name before `finish`. */
 export interface ByteSink {
   /** The buffer may be used again when the promise is fulfilled. */
   write(bytes: Buffer): Promise<void>;
-  /** Makes the files durable and gives them their names. @returns the files written */
+  /**
+   * Makes the files durable, gives them their names, and removes the other files of an older bundle of the same name.
+   * @returns the files written
+   */
   finish(): Promise<readonly WrittenFile[]>;
   /** Removes all that was written. */
   abandon(): Promise<void>;
@@ -109,6 +112,7 @@ export function openFileSink(path: string, partBytes?: number, alongside: readon
       await guarded(sums, () => writeFile(temporarySums, lines.join(''), { mode: 0o644, flush: true }));
       for (const part of parts) await guarded(part.path, () => rename(part.temporary, part.path));
       await guarded(sums, () => rename(temporarySums, sums));
+      await removeOlder(path, new Set(parts.map(part => basename(part.path))));
       return wholeSha256 === undefined ? written : [...written, { path, sizeBytes: total, sha256: wholeSha256 }];
     },
     async abandon() {
@@ -120,6 +124,19 @@ export function openFileSink(path: string, partBytes?: number, alongside: readon
       await rm(`${sums}.tmp`, { force: true });
     },
   };
+}
+
+/**
+ * Removes the parts of an older bundle, and its whole file where the new one is split: `cat` would join its parts with the new
+ * ones, and readers prefer the whole to the parts.
+ */
+async function removeOlder(path: string, written: ReadonlySet<string>): Promise<void> {
+  const whole = basename(path);
+  const files = (await guarded(path, () => readdir(dirname(path), { withFileTypes: true }))).filter(it => it.isFile());
+  const names = new Set(files.map(({ name }) => name));
+  for (const name of names)
+    if (!written.has(name) && (name === whole || isWrittenPart(name, whole, names)))
+      await guarded(join(dirname(path), name), () => rm(join(dirname(path), name), { force: true }));
 }
 
 /** Writes to a pipe. Its bytes leave as they come, so that an error later can only end them. */

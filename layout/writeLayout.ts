@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { compareText } from '../base/canonicalJson.ts';
-import type { Digest } from '../base/digest.ts';
-import { blobPath } from './digest.ts';
+import { type Digest, isDigest } from '../base/digest.ts';
+import { isRecord } from '../base/shape.ts';
+import { blobPath, digestOfPath } from './digest.ts';
 import { LayoutBlobDamaged, LayoutNotWritable } from './errors.ts';
 import { formatIndex, type LayoutIndex } from './layoutIndex.ts';
+import { MAX_MANIFEST_BYTES, parseManifestDocument } from './manifestDocument.ts';
 import { type ByteSink, guarded } from './partWriter.ts';
 import { END_OF_TAR, fileHeader, paddingOf } from './tarWriter.ts';
 
@@ -70,8 +72,8 @@ export async function writeTarLayout(
 }
 
 /**
- * Writes a layout as a folder. Blobs that exist already with the right size are kept; `index.json` is replaced last, so that
- * a reader sees the old content or the new.
+ * Writes a layout as a folder. Blobs that exist already with the right size are kept. `index.json` is replaced after all blobs
+ * are written, so that a reader sees the old content or the new; then the blobs that only the old one led to are removed.
  * @throws LayoutBlobDamaged, LayoutNotWritable
  */
 export async function writeFolderLayout(
@@ -96,6 +98,41 @@ export async function writeFolderLayout(
     await replaceFile(file, write => copyVerified(blob, source, write, signal, onBytes, buffers));
   }
   await replaceFile(join(path, 'index.json'), write => write(formatIndex(content.index)));
+  await removeUnreachable(content, path);
+}
+
+/** Removes the blobs that neither the content nor a manifest that its index leads to names: an older layout left them. */
+async function removeUnreachable({ index, blobs }: LayoutContent, path: string): Promise<void> {
+  const reached = new Set(blobs.map(({ digest }) => digest));
+  const manifests = new Set(index.entries.map(({ digest }) => digest));
+  // Digests are added while the loop runs. A delta's index names manifests that its base has put into the folder.
+  for (const manifest of manifests) {
+    reached.add(manifest);
+    const file = join(path, blobPath(manifest));
+    const size = await stat(file).then(
+      info => (info.isFile() ? info.size : 0),
+      () => 0,
+    );
+    if (size === 0 || size > MAX_MANIFEST_BYTES) continue;
+    const { config, layers, manifests: children } = parseManifestDocument(await guarded(file, () => readFile(file)));
+    for (const digest of digestsIn([config, layers])) reached.add(digest);
+    for (const digest of digestsIn([children])) manifests.add(digest);
+  }
+  const folder = join(path, 'blobs');
+  await guarded(folder, () => mkdir(folder, { recursive: true }));
+  const files = await guarded(folder, () => readdir(folder, { recursive: true, withFileTypes: true }));
+  for (const { name, parentPath } of files.filter(it => it.isFile())) {
+    const digest = digestOfPath(`blobs/${basename(parentPath)}/${name}`);
+    if (digest === undefined || reached.has(digest)) continue;
+    const file = join(path, blobPath(digest));
+    await guarded(file, () => rm(file, { force: true }));
+  }
+}
+
+/** The digests of descriptors, and of lists of them. */
+function digestsIn(value: unknown): Digest[] {
+  if (Array.isArray(value)) return value.flatMap(digestsIn);
+  return isRecord(value) && isDigest(value.digest) ? [value.digest] : [];
 }
 
 /**

@@ -141,6 +141,47 @@ test('parts joined by cat are the whole, and sha256sum accepts their checksum fi
   for (const ending of ['.001', '.003', '.sha256', '']) assert.deepEqual(await allOf(`${path}${ending}`), everything);
 });
 
+test('a new bundle replaces all files of an older one of the same name, and no others', async () => {
+  const own = async (): Promise<string[]> => (await readdir(dir)).filter(name => name.startsWith('old.tar')).sort();
+  const kept = ['old.tar.000', 'old.tar.0001', 'old.tar.1000', 'old.tar.2026', 'old.tar.bak', 'old.tar2.001'];
+  for (const name of kept) await writeFile(join(dir, name), 'kept');
+  await mkdir(join(dir, 'old.tar.900'));
+  const expect = async (...names: string[]): Promise<void> =>
+    assert.deepEqual(await own(), [...names, 'old.tar.900', 'old.tar.sha256', ...kept].sort());
+  await writeTar('old.tar', 500_000);
+  await expect(...[1, 2, 3, 4, 5, 6, 7].map(number => `old.tar.00${number}`));
+  await writeTar('old.tar', 2_000_000);
+  await expect('old.tar.001', 'old.tar.002');
+  await writeTar('old.tar');
+  await expect('old.tar');
+  await writeTar('old.tar', 2_000_000);
+  await expect('old.tar.001', 'old.tar.002');
+  await writeFile(join(dir, 'old.tar.999'), '');
+  await writeTar('old.tar', 2_000_000);
+  assert.ok(!(await own()).includes('old.tar.1000'), 'part 1000 is one next to part 999');
+});
+
+test('a folder keeps the blobs that its new index leads to, and no others', async () => {
+  const path = join(dir, 'older');
+  const document = (value: object): ReturnType<typeof blob> => blob(Buffer.from(JSON.stringify(value)));
+  const config = blob(Buffer.from('config'));
+  const layer = blob(Buffer.from('layer'));
+  const gone = blob(Buffer.from('gone'));
+  const image = document({ config: { digest: config.digest }, layers: [{ digest: layer.digest }, null] });
+  const index = document({ manifests: [{ digest: image.digest }] });
+  const old = {
+    index: { entries: [entry('example.com/a:1', index), entry('example.com/b:1', gone)], annotations: {} },
+  };
+  await writeFolderLayout({ ...old, blobs: [index, image, config, layer, gone, long] }, path, signal);
+  await writeFile(join(path, 'blobs/sha256/notes.txt'), '');
+  // As a delta: the index names an image whose blobs the base has brought.
+  const entries = [entry('example.com/a:1', index), entry('example.com/c:1', small)];
+  await writeFolderLayout({ index: { entries, annotations: {} }, blobs: [small] }, path, signal);
+  const expected = [index, image, config, layer, small].map(({ digest }) => digest);
+  assert.deepEqual(Object.keys(await allOf(path)).sort(), expected.sort());
+  assert.ok((await readdir(join(path, 'blobs/sha256'))).includes('notes.txt'));
+});
+
 test('a part that is missing, damaged or renamed is named', async () => {
   const path = await writeTar('parts.tar', 1_000_000);
   const part = (number: number): string => `${path}.00${number}`;
