@@ -28,7 +28,7 @@ export interface PushTarget {
   readonly attachments: boolean;
 }
 
-/** `kept`: the registry had the tag with this digest. `pushed`, in a dry run: it would be pushed. */
+/** `kept`: the registry has all of it. `pushed`: the image or something that travels with it; in a dry run, it would be pushed. */
 export type PushStatus = 'pushed' | 'kept' | 'failed';
 
 export interface PushOutcome {
@@ -57,7 +57,7 @@ interface Parts {
 /**
  * Pushes the locked images to a registry, from other registries or from a bundle: manifests unchanged, under upstream's
  * repository names and tags. A version that fails, or for which manifest and lockfile disagree, stops no other one. A tag that
- * leads to another image is not replaced.
+ * leads to another image, or to signatures without ours, is not replaced, and nothing of its image is pushed.
  * @throws FrozenLockMissing, and the lockfile's refusals; the signal's reason
  */
 export async function pushImages(job: SyncJob, target: PushTarget, session: Session): Promise<PushReport> {
@@ -139,10 +139,7 @@ class ImagePush {
     const others = gathered.then(({ root, manifests }) =>
       pMap(
         manifests.filter(manifest => manifest.digest !== root),
-        async manifest => {
-          const there = await pusher.digestAt(placeOf(at, manifest, root), signal);
-          return there === manifest.digest ? undefined : manifest;
-        },
+        async manifest => ((await this.#isThere(placeOf(at, manifest, root), manifest)) ? undefined : manifest),
         { concurrency: 4, signal },
       ),
     );
@@ -164,7 +161,19 @@ class ImagePush {
     if (dryRun) return 'pushed';
     await pMap(parts.blobs, blob => this.#pushBlob(at, blob), { concurrency: 4, signal });
     for (const manifest of missing) await pusher.pushManifest(placeOf(at, manifest, parts.root), manifest, signal);
-    return found === digest ? 'kept' : 'pushed';
+    return 'pushed';
+  }
+
+  /** @returns whether the target has a manifest, or signatures that include it @throws PushTagTaken for other signatures */
+  async #isThere(at: Reference, manifest: PushedManifest): Promise<boolean> {
+    const { pusher, force } = this.#target;
+    const { signal } = this.#session;
+    const found = await pusher.digestAt(at, signal);
+    if (found === undefined || found === manifest.digest) return found !== undefined;
+    const other = await pusher.manifestAt(at, signal);
+    if (other !== undefined && includesSignatures(other.bytes, manifest.bytes)) return true;
+    if (other !== undefined && !force) throw signaturesTaken(at, manifest.digest, found);
+    return false;
   }
 
   /** A blob that several images share is pushed once, and mounted from there into other repositories. */
@@ -229,6 +238,31 @@ function placeOf(
 ): Reference {
   const own = manifest.digest === root ? tag : manifest.tag;
   return { registry, repository, ...(own === undefined ? { digest: manifest.digest } : { tag: own }) };
+}
+
+/**
+ * cosign signs again by adding a layer to the manifest under its tag. The payload is the same for each key, so a layer is
+ * identified by the signature in its annotations as well (cosign, specs/SIGNATURE_SPEC.md).
+ */
+function includesSignatures(found: Buffer, ours: Buffer): boolean {
+  const [there, own] = [found, ours].map(bytes => {
+    const { layers } = Object(JSON.parse(bytes.toString('utf8'))) as { layers?: unknown };
+    return (Array.isArray(layers) ? layers : []).map((layer: unknown) => {
+      const { digest, annotations } = Object(layer) as { digest?: unknown; annotations?: unknown };
+      const signed = Object(annotations) as Record<string, unknown>;
+      return `${digest} ${signed['dev.cosignproject.cosign/signature']}`;
+    });
+  }) as [string[], string[]];
+  return own.length > 0 && own.every(layer => there.includes(layer));
+}
+
+function signaturesTaken(at: Reference, digest: Digest, found: Digest): PushTagTaken {
+  return new PushTagTaken(`${formatReference(at)} has other signatures there`, {
+    subject: formatReference(at),
+    expected: `${digest}, or a manifest with its signatures and more`,
+    found,
+    hint: 'Check which signatures are right. --force replaces those at the target; --no-referrers pushes the images without signatures.',
+  });
 }
 
 function tagTaken(at: Reference, digest: Digest, found: Digest): PushTagTaken {

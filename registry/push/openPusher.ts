@@ -20,6 +20,8 @@ export type { PushBlob } from './uploadBlob.ts';
 export interface Pusher {
   /** Returns the digest that a tag or digest has there; undefined if there is none. */
   digestAt(reference: Reference, signal: AbortSignal): Promise<Digest | undefined>;
+  /** Reads the manifest that a tag or digest has there; undefined if there is none. */
+  manifestAt(reference: Reference, signal: AbortSignal): Promise<RawManifest | undefined>;
   /** Pushes a blob unless the repository has it. `mountFrom`: another repository there that has it. @returns what was necessary */
   pushBlob(at: Reference, blob: PushBlob, mountFrom: string | undefined, signal: AbortSignal): Promise<BlobResult>;
   /** Pushes a manifest by its tag, or by its digest. A referrer is listed under its subject, whatever the registry supports. */
@@ -54,7 +56,14 @@ class BuiltinPusher implements Pusher {
     };
     const request = manifestRequest(reference, 'HEAD', true);
     const found = await this.#ifFound(() => this.#client.fetch(request, read, signal));
-    return found === 'not announced' ? (await this.#manifestAt(reference, signal))?.digest : found;
+    return found === 'not announced' ? (await this.manifestAt(reference, signal))?.digest : found;
+  }
+
+  manifestAt(reference: Reference, signal: AbortSignal): Promise<RawManifest | undefined> {
+    const request = manifestRequest(reference, 'GET', true);
+    const read = (reply: Reply): Promise<RawManifest> =>
+      readManifest(reply, reference, request.purpose, this.#client.transport.timeoutMs, signal);
+    return this.#ifFound(() => this.#client.fetch(request, read, signal));
   }
 
   async pushBlob(
@@ -108,20 +117,13 @@ class BuiltinPusher implements Pusher {
     const isListed = await put(at.tag ?? manifest.digest, manifest);
     const tagged = manifest.subject === undefined || isListed ? undefined : referrersTag(at, manifest.subject);
     if (tagged?.tag === undefined) return;
-    const before = await this.#manifestAt(tagged, signal);
+    const before = await this.manifestAt(tagged, signal);
     const index = withReferrer(before?.bytes, manifest);
     if (index !== undefined) await put(tagged.tag, index);
   }
 
   close(): Promise<void> {
     return this.#client.transport.close();
-  }
-
-  #manifestAt(reference: Reference, signal: AbortSignal): Promise<RawManifest | undefined> {
-    const request = manifestRequest(reference, 'GET', true);
-    const read = (reply: Reply): Promise<RawManifest> =>
-      readManifest(reply, reference, request.purpose, this.#client.transport.timeoutMs, signal);
-    return this.#ifFound(() => this.#client.fetch(request, read, signal));
   }
 
   async #ifFound<T>(work: () => Promise<T>): Promise<T | undefined> {

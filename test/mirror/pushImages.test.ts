@@ -33,7 +33,9 @@ const sbom = imageOf({
   layers: [{ mediaType: 'application/spdx+json', body: Buffer.from('{"spdx":1}') }],
   subject: { mediaType: a.mediaType, digest: a.digest, size: a.manifest.length },
 });
-const signature = signatureImage([simpleLayer(key, payloadFor(a.digest))]);
+const layer = simpleLayer(key, payloadFor(a.digest));
+const signature = signatureImage([layer]);
+const { privateKey: otherKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 
 let source: TestRegistry;
 let target: TestRegistry;
@@ -169,6 +171,42 @@ describe('push', () => {
     assert.deepEqual([taken?.expected, taken?.found], [a.digest, c.digest]);
     assert.ok(target.stored('hub/plugins/a', '1.0.0')?.equals(c.manifest));
     assert.equal(statuses(await push({ force: true }))[0], 'a pushed');
+    assertArrived();
+  });
+
+  it('keeps signatures that were added to ours at the target, with and without force', async () => {
+    await push();
+    const both = signatureImage([layer, simpleLayer(otherKey, payloadFor(a.digest))]);
+    target.push('hub/plugins/a', sigTag(a.digest), both);
+    target.reset();
+    for (const options of [{}, { dryRun: true }, { force: true }])
+      assert.equal(statuses(await push(options))[0], 'a kept');
+    assert.equal(target.count({ method: 'PUT' }), 0);
+    assert.ok(target.stored('hub/plugins/a', sigTag(a.digest))?.equals(both.manifest));
+  });
+
+  it('does not replace other signatures, unless it is forced to', async () => {
+    // The payload, and so the layer's digest, is the same for each key.
+    const other = signatureImage([simpleLayer(otherKey, payloadFor(a.digest))]);
+    target.push('hub/plugins/a', sigTag(a.digest), other);
+    for (const options of [{ dryRun: true }, {}]) {
+      const { outcomes } = await push(options);
+      const taken = outcomes[0]?.error as Refusal | undefined;
+      assert.equal(taken?.code, 'PUSH_TAG_TAKEN');
+      assert.ok(taken?.subject?.endsWith(sigTag(a.digest)));
+      assert.equal(taken?.found, other.digest);
+    }
+    assert.equal(target.stored('hub/plugins/a', '1.0.0'), undefined, 'nothing of the image was pushed');
+    assert.equal(statuses(await push({ force: true, dryRun: true }))[0], 'a pushed');
+    assert.equal(statuses(await push({ force: true }))[0], 'a pushed');
+    assertArrived();
+  });
+
+  it('counts an image as pushed whose signature is new at the target', async () => {
+    await push();
+    target.remove('hub/plugins/a', sigTag(a.digest));
+    for (const options of [{ dryRun: true }, {}])
+      assert.deepEqual(statuses(await push(options)), ['a pushed', 'c kept', 'multi kept', 'own kept']);
     assertArrived();
   });
 
