@@ -13,7 +13,7 @@ import type { SyncJob } from '../plan/job.ts';
 import { versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
 import { PushTagTaken } from './errors.ts';
-import { localImage } from './localImage.ts';
+import { type LocalImage, localImage } from './localImage.ts';
 
 export interface PushTarget {
   readonly pusher: Pusher;
@@ -75,15 +75,64 @@ export async function pushImages(job: SyncJob, target: PushTarget, session: Sess
     throw lockDiffers(path, differencesIn({ added, changed, removed: [] }));
   };
   const names = new Map(job.manifest.versions.map(wanted => [versionKey(wanted), wanted]));
-  const push = new ImagePush(target, session);
   const { versions } = job.selection;
+  const sources = versions.map(wanted => {
+    const named = names.get(versionKey(wanted)) ?? wanted;
+    try {
+      return sourceOf(wanted, named, entryOf(wanted), target);
+    } catch (error) {
+      return { wanted, origin: originOf(named), error: asError(error) };
+    }
+  });
+  const push = new ImagePush(target, session);
   session.onEvent({ type: 'asking', versions: versions.length });
-  const outcomes = await pMap(
-    versions,
-    wanted => push.version(wanted, names.get(versionKey(wanted)) ?? wanted, entryOf),
-    { concurrency: job.limits.versions, signal: session.signal },
-  );
+  const outcomes = await pMap(refuseClashes(sources), source => push.version(source), {
+    concurrency: job.limits.versions,
+    signal: session.signal,
+  });
   return { outcomes, uploadedBlobs: push.uploaded, mountedBlobs: push.mounted };
+}
+
+/** An image to push. */
+interface PushSource {
+  readonly wanted: WantedVersion;
+  /** As the manifest has it, whichever registry is asked. */
+  readonly origin: string;
+  readonly digest: Digest;
+  /** Where it is pushed to; without a tag, by its digest. */
+  readonly at: Reference;
+  readonly local: LocalImage | undefined;
+}
+
+type FailedSource = Pick<PushSource, 'wanted' | 'origin'> & Partial<PushSource> & { readonly error: Error };
+
+function sourceOf(wanted: WantedVersion, named: WantedVersion, entry: LockfileEntry, target: PushTarget): PushSource {
+  const local = named.source.kind === 'file' ? localImage(wanted, entry) : undefined;
+  const { repository, tag } = local?.name ?? (named.source as { reference: Reference }).reference;
+  const digest = local?.manifest.digest ?? (entry as { digest: Digest }).digest;
+  const { registry, prefix } = target;
+  const path = prefix === '' ? repository : `${prefix}/${repository}`;
+  const at = { registry, repository: path, ...(tag === undefined ? { digest } : { tag }) };
+  return { wanted, origin: originOf(named), digest, at, local };
+}
+
+/** Images of two registries may have one name at the target: all but the first of them fail, unless it is the same image. */
+function refuseClashes(sources: readonly (PushSource | FailedSource)[]): (PushSource | FailedSource)[] {
+  const first = new Map<string, PushSource>();
+  return sources.map(source => {
+    if ('error' in source) return source;
+    const name = formatReference(source.at);
+    const other = first.get(name) ?? source;
+    first.set(name, other);
+    if (other.digest === source.digest) return source;
+    const error = new PushTagTaken(`${source.origin} and ${other.origin} have the same name at the target, ${name}`, {
+      subject: `${source.wanted.name} ${source.wanted.version}`,
+      expected: `one image for ${name}`,
+      found: `${other.digest} of ${other.origin}, and ${source.digest} of ${source.origin}`,
+      hint: 'Push them to different prefixes, in two runs: --only chooses the plugins of each.',
+    });
+    return { ...source, error };
+  });
 }
 
 class ImagePush {
@@ -94,6 +143,8 @@ class ImagePush {
   /** Blobs that are being pushed or were pushed, by repository and digest, and a repository of each digest. */
   readonly #pushing = new Map<string, Promise<void>>();
   readonly #holders = new Map<string, string>();
+  /** Manifests that this run pushes next to images, by their names at the target. */
+  readonly #attached = new Map<string, PushedManifest>();
 
   constructor(target: PushTarget, session: Session) {
     this.#target = target;
@@ -101,34 +152,21 @@ class ImagePush {
   }
 
   /** @throws only the signal's reason */
-  async version(
-    wanted: WantedVersion,
-    named: WantedVersion,
-    entryOf: (version: WantedVersion) => LockfileEntry,
-  ): Promise<PushOutcome> {
-    const { signal } = this.#session;
+  async version(source: PushSource | FailedSource): Promise<PushOutcome> {
+    const { wanted, origin, at } = source;
     const { name, version } = wanted;
-    let reference = originOf(named);
+    const reference = at === undefined ? origin : formatReference(at);
+    if ('error' in source) return { name, version, status: 'failed', reference, error: source.error };
+    const { local } = source;
     try {
-      const entry = entryOf(wanted);
-      const local = named.source.kind === 'file' ? localImage(wanted, entry) : undefined;
-      const source = local?.name ?? (named.source.kind === 'image' ? named.source.reference : undefined);
-      const at = this.#placeOf(source as Reference);
-      const digest = local?.manifest.digest ?? (entry.kind === 'image' ? entry.digest : undefined);
-      reference = formatReference(at.tag === undefined ? { ...at, digest: digest as Digest } : at);
-      const status = await this.#push(at, digest as Digest, () =>
-        local === undefined ? this.#gather(wanted, digest as Digest) : Promise.resolve(partsOfLocal(local)),
+      const status = await this.#push(source.at, source.digest, () =>
+        local === undefined ? this.#gather(wanted, source.digest) : Promise.resolve(partsOfLocal(local)),
       );
-      return { name, version, status, reference, digest: digest as Digest };
+      return { name, version, status, reference, digest: source.digest };
     } catch (error) {
-      signal.throwIfAborted();
+      this.#session.signal.throwIfAborted();
       return { name, version, status: 'failed', reference, error: asError(error) };
     }
-  }
-
-  #placeOf({ repository, tag }: Reference): Reference {
-    const { registry, prefix } = this.#target;
-    return { registry, repository: prefix === '' ? repository : `${prefix}/${repository}`, ...(tag && { tag }) };
   }
 
   async #push(at: Reference, digest: Digest, gather: () => Promise<Parts>): Promise<'pushed' | 'kept'> {
@@ -144,7 +182,7 @@ class ImagePush {
       ),
     );
     others.catch(() => undefined); // It is awaited below, unless the root decides.
-    const found = await pusher.digestAt(at.tag === undefined ? { ...at, digest } : at, signal);
+    const found = await pusher.digestAt(at, signal);
     if (found !== undefined && found !== digest && !force) throw tagTaken(at, digest, found);
     const parts = await gathered.catch((error: unknown) => {
       // A delta does not contain what its base has; here the registry has it.
@@ -164,16 +202,26 @@ class ImagePush {
     return 'pushed';
   }
 
-  /** @returns whether the target has a manifest, or signatures that include it @throws PushTagTaken for other signatures */
+  /**
+   * @returns whether the target has a manifest, or signatures that include it, or gets them in this run
+   * @throws PushTagTaken for other signatures
+   */
   async #isThere(at: Reference, manifest: PushedManifest): Promise<boolean> {
     const { pusher, force } = this.#target;
     const { signal } = this.#session;
-    const found = await pusher.digestAt(at, signal);
-    if (found === undefined || found === manifest.digest) return found !== undefined;
-    const other = await pusher.manifestAt(at, signal);
-    if (other !== undefined && includesSignatures(other.bytes, manifest.bytes)) return true;
-    if (other !== undefined && !force) throw signaturesTaken(at, manifest.digest, found);
-    return false;
+    const digest = await pusher.digestAt(at, signal);
+    if (digest === manifest.digest) return true;
+    const found = digest === undefined ? undefined : await pusher.manifestAt(at, signal);
+    if (found !== undefined && includesSignatures(found.bytes, manifest.bytes)) return true;
+    if (found !== undefined && !force)
+      throw signaturesTaken(`${formatReference(at)} has other signatures there`, at, manifest, found);
+    // One image of two registries, each with signatures of its own.
+    const name = formatReference(at);
+    const pushed = this.#attached.get(name) ?? manifest;
+    this.#attached.set(name, pushed);
+    if (pushed.digest === manifest.digest) return false;
+    if (includesSignatures(pushed.bytes, manifest.bytes)) return true;
+    throw signaturesTaken(`${name} would have different signatures of two registries`, at, manifest, pushed);
   }
 
   /** A blob that several images share is pushed once, and mounted from there into other repositories. */
@@ -222,7 +270,7 @@ function inPushOrder({ manifests, attachments }: GatheredImage): Parts['manifest
   });
 }
 
-function partsOfLocal({ manifest, blobs }: ReturnType<typeof localImage>): Parts {
+function partsOfLocal({ manifest, blobs }: LocalImage): Parts {
   return {
     root: manifest.digest,
     manifests: [manifest],
@@ -256,11 +304,16 @@ function includesSignatures(found: Buffer, ours: Buffer): boolean {
   return own.length > 0 && own.every(layer => there.includes(layer));
 }
 
-function signaturesTaken(at: Reference, digest: Digest, found: Digest): PushTagTaken {
-  return new PushTagTaken(`${formatReference(at)} has other signatures there`, {
+function signaturesTaken(
+  what: string,
+  at: Reference,
+  ours: Pick<PushedManifest, 'digest'>,
+  found: Pick<PushedManifest, 'digest'>,
+): PushTagTaken {
+  return new PushTagTaken(what, {
     subject: formatReference(at),
-    expected: `${digest}, or a manifest with its signatures and more`,
-    found,
+    expected: `${ours.digest}, or a manifest with its signatures and more`,
+    found: found.digest,
     hint: 'Check which signatures are right. --force replaces those at the target; --no-referrers pushes the images without signatures.',
   });
 }

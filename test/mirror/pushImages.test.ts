@@ -50,18 +50,23 @@ beforeEach(async () => {
   source.push('plugins/multi', '1.0.0', index);
   const plugins = { a: '1.0.0', c: '1.0.0', multi: '1.0.0', own: { file: 'own.wasm', versions: ['1'] } };
   await writeFile(join(dir, 'own.wasm'), buildModule({ seed: 'own', sizeBytes: 3000 }));
-  await writeFile(join(dir, 'manifest.json'), JSON.stringify({ registry: source.host, plugins }));
-  // The bundle writes the lockfile.
-  const session = sessionOf({});
-  const options = { only: [], attachments: true, since: undefined, version: '1' };
-  await bundle(await jobOf(), options, { kind: 'tar', path: join(dir, 'b.tar') }, session);
-  await session.registry.close();
+  await pack(plugins);
   source.reset();
 });
 afterEach(async () => {
   await Promise.all([source.close(), target.close()]);
   await rm(dir, { recursive: true, force: true });
 });
+
+/** Writes a manifest, its lockfile and the bundle of both. */
+async function pack(plugins: object, since?: string): Promise<void> {
+  await writeFile(join(dir, 'manifest.json'), JSON.stringify({ registry: source.host, plugins }));
+  await rm(join(dir, 'manifest.lock.json'), { force: true });
+  const session = sessionOf({});
+  const options = { only: [], attachments: true, since, version: '1' };
+  await bundle(await jobOf(), options, { kind: 'tar', path: join(dir, 'b.tar') }, session);
+  await session.registry.close();
+}
 
 function sessionOf(options: RegistryOptions): Session {
   return new Session({ openRegistry: onEvent => openRegistry({ ...options, onEvent }), signal });
@@ -208,6 +213,41 @@ describe('push', () => {
     for (const options of [{ dryRun: true }, {}])
       assert.deepEqual(statuses(await push(options)), ['a pushed', 'c kept', 'multi kept', 'own kept']);
     assertArrived();
+  });
+
+  describe('with images of two registries that have one name at the target', () => {
+    let other: TestRegistry;
+    beforeEach(async () => {
+      other = await startRegistry();
+    });
+    afterEach(() => other.close());
+    const packSecond = () => pack({ a: '1.0.0', second: { image: `${other.host}/plugins/a`, versions: ['1.0.0'] } });
+
+    it('pushes the first one only, with and without force', async () => {
+      other.push('plugins/a', '1.0.0', c);
+      await packSecond();
+      for (const options of [{ dryRun: true }, {}, { force: true }]) {
+        const { outcomes } = await push(options);
+        assert.equal(outcomes[0]?.error, undefined);
+        const taken = outcomes[1]?.error as Refusal | undefined;
+        assert.equal(taken?.code, 'PUSH_TAG_TAKEN');
+        for (const { host } of [source, other]) assert.ok(taken?.message.includes(`${host}/plugins/a:1.0.0`));
+      }
+      assert.ok(target.stored('hub/plugins/a', '1.0.0')?.equals(a.manifest));
+      assert.equal(target.stored('hub/plugins/a', c.digest), undefined);
+    });
+
+    it('pushes one image of both, unless the signatures differ', async () => {
+      other.push('plugins/a', '1.0.0', a);
+      await packSecond();
+      assert.ok((await push()).outcomes.every(({ error }) => error === undefined));
+      other.push('plugins/a', sigTag(a.digest), signatureImage([simpleLayer(otherKey, payloadFor(a.digest))]));
+      await packSecond();
+      for (const options of [{ prefix: 'new', dryRun: true }, { prefix: 'new' }]) {
+        const codes = (await push(options)).outcomes.map(({ error }) => (error as Refusal | undefined)?.code ?? 'good');
+        assert.deepEqual(codes.sort(), ['PUSH_TAG_TAKEN', 'good']);
+      }
+    });
   });
 
   it('lists referrers under the tag schema where the registry does not list them', async () => {
