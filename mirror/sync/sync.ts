@@ -3,11 +3,12 @@ import { TreeDiskFull, TreeLockLost, TreeNotWritable } from '../../tree/errors.t
 import { openPublishing, type Publishing } from '../../tree/publish/openPublisher.ts';
 import { LockUnwritable } from '../lockfile/errors.ts';
 import { readLockedVersions, rereadLockedVersions } from '../lockfile/lockedVersions.ts';
+import { planAliases } from '../plan/aliases.ts';
 import { type SyncJob, viewTree } from '../plan/job.ts';
-import type { SyncPlan } from '../plan/plan.ts';
+import type { SyncPlan, VersionStep } from '../plan/plan.ts';
 import { planSync } from '../plan/planSync.ts';
 import { carryOut } from '../publish/carryOut.ts';
-import type { SyncReport } from '../report.ts';
+import { type SyncReport, versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
 import { finishLockfile } from './finishLockfile.ts';
 
@@ -82,10 +83,25 @@ async function finishIfHeld(plan: SyncPlan, report: SyncReport, publishing: Publ
   return finishLockfile(plan, report);
 }
 
-/** The plan of a job, for a dry run: the tree, the lockfile and the cache stay as they are. Errors as readLockedVersions and planSync. */
+/**
+ * Returns the plan of a job, for a dry run: the tree, the lockfile and the cache stay as they are. A bundle is verified as by
+ * the run itself: the versions that it lacks fail. Throws the errors of readLockedVersions and planSync.
+ */
 export async function previewSync(job: SyncJob, session: Session): Promise<SyncPlan> {
   const lockfile = await readLockedVersions(job, session.signal);
-  return planSync(job, lockfile, await viewTree(job.tree), session);
+  const tree = await viewTree(job.tree);
+  const plan = await planSync(job, lockfile, tree, session);
+  if (job.bundle === undefined) return plan;
+  const { findLacks } = await import('../publish/preflight.ts');
+  const lacks = await findLacks(plan, job.bundle, session);
+  if (lacks === undefined) return plan;
+  const errors = new Map(lacks.outcomes.map(outcome => [versionKey(outcome), outcome.error]));
+  const versions = plan.versions.map((step): VersionStep => {
+    const error = errors.get(versionKey(step.wanted));
+    return error === undefined ? step : { action: 'fail', wanted: step.wanted, copy: step.copy, error };
+  });
+  const aliases = await planAliases(job, versions, tree, session.signal);
+  return { ...plan, versions, aliases, problems: [...plan.problems, lacks.problem] };
 }
 
 function openTree({ tree: { dir, waitMs, stampsFile } }: SyncJob, { signal, onEvent }: Session): Promise<Publishing> {

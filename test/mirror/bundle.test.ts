@@ -13,7 +13,7 @@ import { limitsOf, type SyncJob } from '../../mirror/plan/job.ts';
 import { selectVersions } from '../../mirror/plan/selection.ts';
 import type { SyncReport } from '../../mirror/report.ts';
 import { Session } from '../../mirror/session.ts';
-import { lockfilePath, sync } from '../../mirror/sync/sync.ts';
+import { lockfilePath, previewSync, type SyncPlan, sync } from '../../mirror/sync/sync.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import { imageFormA, imageFormC, imageFormD, imageOf, indexOf, MEDIA, type TestImage } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
@@ -91,12 +91,26 @@ async function pack(target: Partial<BundleTarget> = {}, options: Partial<BundleO
 }
 
 /** What `sync --from` does, with a registry that cannot be asked. */
-async function load(name: string, tree = 'loaded', manifestPath?: string): Promise<SyncReport> {
+function load(name: string, tree = 'loaded', manifestPath?: string): Promise<SyncReport> {
+  return withBundle(name, tree, manifestPath, sync);
+}
+
+/** What `sync --from --dry-run` does. */
+function preview(name: string, tree = 'loaded'): Promise<SyncPlan> {
+  return withBundle(name, tree, undefined, previewSync);
+}
+
+async function withBundle<T>(
+  name: string,
+  tree: string,
+  manifestPath: string | undefined,
+  use: (job: SyncJob, session: Session) => Promise<T>,
+): Promise<T> {
   const { layout, manifest, only, requires, lacking, close } = await openBundle(join(dir, name), manifestPath);
   const session = new Session({ openRegistry: onEvent => openRegistry({ onEvent, layout }), signal });
   const job = await jobOf(join(dir, 'manifest.json'), [], tree);
   try {
-    return await sync(
+    return await use(
       {
         ...job,
         manifest,
@@ -330,8 +344,14 @@ describe('a delta', () => {
           new RegExp(`b 1\\.0\\.0 .*${index.digest}`),
         );
         assert.deepEqual(Object.keys(await treeOf('fresh')), []);
+        const plan = await preview('delta.tar', 'fresh');
+        assert.deepEqual(
+          [...plan.versions.flatMap(step => (step.action === 'fail' ? [step.error] : [])), ...plan.problems],
+          [outcomes[0]?.error, problem],
+        );
 
         await load('base.tar', 'grown');
+        assert.deepEqual((await preview('delta.tar', 'grown')).problems, []);
         const grown = await load('delta.tar', 'grown');
         assert.deepEqual(
           grown.outcomes.map(({ name, status }) => `${name} ${status}`),
