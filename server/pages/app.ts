@@ -163,10 +163,10 @@ class Site {
     const query = readQuery(search);
     const reader = this.#reader(request, search, queryText(query));
     const damaged = damagedFiles(this.#parts.contents());
-    const key = `catalog ${reader.language} ${reader.address} ${queryText(query)} ${keyOf(damaged)}`;
-    const page = await this.#cacheOf(view).get(key, async () => {
+    const key = `catalog ${reader.language} ${queryText(query)} ${keyOf(damaged)}`;
+    const page = await this.#cacheOf(view).get(key, reader, async marked => {
       const [facts, higress] = await Promise.all([this.#facts.of(view), this.#readHigress()]);
-      const body = catalogBody(reader, {
+      const body = catalogBody(marked, {
         view,
         facts,
         higress,
@@ -174,7 +174,7 @@ class Site {
         query,
         damaged: damageByPlugin(damaged),
       });
-      return renderPage(reader, this.#page(reader.t('title'), body, 'catalog'));
+      return renderPage(marked, this.#page(marked.t('title'), body, 'catalog'));
     });
     await sendPage(request, response, page);
   }
@@ -205,15 +205,15 @@ class Site {
     if (shown !== undefined && !Buffer.isBuffer(shown)) await this.#parts.check(shown);
     const damaged = damageByPlugin(damagedFiles(this.#parts.contents())).get(name);
     const damage = keyOf([...(damaged?.values() ?? [])].flat());
-    const key = `plugin ${reader.language} ${language} ${reader.address} ${number} ${name} ${version.version} ${damage}`;
-    const page = await this.#cacheOf(view).get(key, async () => {
+    const key = `plugin ${reader.language} ${language} ${number} ${name} ${version.version} ${damage}`;
+    const page = await this.#cacheOf(view).get(key, reader, async marked => {
       this.#plugins ??= import('./plugin/loadPlugin.ts').then(
         ({ PluginLoader: Loader }) => new Loader(this.#documents),
       );
       const loader = await this.#plugins;
       const query = { version, language, page: number };
-      const body = await loader.pageBody(reader, facts, query, await this.#readHigress(), damaged);
-      return renderPage(reader, this.#page(`${name} ${version.version}`, body, 'catalog'));
+      const body = await loader.pageBody(marked, facts, query, await this.#readHigress(), damaged);
+      return renderPage(marked, this.#page(`${name} ${version.version}`, body, 'catalog'));
     });
     await sendPage(request, response, page);
     return true;
@@ -288,9 +288,9 @@ class Site {
       return true;
     }
     const reader = this.#reader(request, searchOf(request), 'status');
-    const page = await pages.get(`${reader.language} ${reader.address}`, () => {
+    const page = await pages.get(reader.language, reader, marked => {
       const notReady = this.#parts.notReady(reader.language) ?? null;
-      return renderPage(reader, this.#page(reader.t('status'), statusBody(reader, { ...report, notReady }), 'status'));
+      return renderPage(marked, this.#page(marked.t('status'), statusBody(marked, { ...report, notReady }), 'status'));
     });
     await sendPage(request, response, page);
     return true;

@@ -3,7 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { resolveOptions } from '../../server/options.ts';
-import { Arrivals, PageCache, SharedAnswer } from '../../server/pages/site/sendPage.ts';
+import type { Reader } from '../../server/pages/site/layout.ts';
+import { Arrivals, etagOf, PageCache, SharedAnswer } from '../../server/pages/site/sendPage.ts';
+import { translator } from '../../server/pages/site/words.ts';
 import { startServer } from '../../server/startServer.ts';
 import { ask, OPTIONS, serve } from './client.ts';
 import { sha256, sharedTree, wasm } from './tree.ts';
@@ -316,19 +318,38 @@ describe('requests at the same moment', () => {
     assert.equal(answer.get({}), 3);
   });
 
+  const readerAt = (address: string): Reader => ({ language: 'en', t: translator('en'), address, root: '', here: '' });
+
   test('wait for the same rendering of a page', async () => {
     const cache = new PageCache();
     let rendered = 0;
     const render = () => `page ${++rendered}`;
-    const pages = await Promise.all([1, 2, 3].map(() => cache.get('page', render)));
+    const reader = readerAt('http://a.example');
+    const pages = await Promise.all([1, 2, 3].map(() => cache.get('page', reader, render)));
     assert.deepEqual(
       pages.map(({ identity }) => identity.toString()),
       ['page 1', 'page 1', 'page 1'],
     );
     await assert.rejects(
-      cache.get('broken', () => Promise.reject(new Error('broken'))),
+      cache.get('broken', reader, () => Promise.reject(new Error('broken'))),
       /broken/,
     );
-    assert.equal((await cache.get('broken', render)).identity.toString(), 'page 2');
+    assert.equal((await cache.get('broken', reader, render)).identity.toString(), 'page 2');
+  });
+
+  test('get their own address in a page that was rendered once', async () => {
+    const cache = new PageCache();
+    let rendered = 0;
+    const render = ({ address }: Reader) => `${++rendered}: ${address}/plugins/ or ${address}`;
+    const shown = async (address: string) => {
+      const { identity, etag } = await cache.get('page', readerAt(address), render);
+      assert.equal(etag, etagOf(identity));
+      return identity.toString();
+    };
+    for (const host of ['a.example', 'b.example:8080', 'c.example', 'a.example', 'mirror.example/base'])
+      assert.equal(await shown(`https://${host}`), `1: https://${host}/plugins/ or https://${host}`);
+    // Pages at an address of this machine have a hint.
+    for (const host of ['localhost:8080', '127.0.0.1', '[::1]:80'])
+      assert.equal(await shown(`http://${host}`), `2: http://${host}/plugins/ or http://${host}`);
   });
 });

@@ -4,11 +4,14 @@ import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 import type { Request, Response } from 'express';
 import { namesEtag } from '../../http/preconditions.ts';
-import { CONTENT_POLICY } from './layout.ts';
+import { isLoopback } from './address.ts';
+import { CONTENT_POLICY, type Reader } from './layout.ts';
 
 const compressGzip = promisify(gzip);
 const compressBrotli = promisify(brotliCompress);
-const MOST_CACHED_BYTES = 8 * 1024 * 1024;
+const MOST_CACHED_BYTES = 4 * 1024 * 1024;
+/** Addresses under which a page is kept in memory, compressed forms included. */
+const MOST_ADDRESSES = 2;
 /** Compressing a smaller answer saves no packet. */
 const LEAST_COMPRESSED_BYTES = 1000;
 
@@ -24,15 +27,43 @@ export interface RenderedPage {
   readonly forms: Map<'br' | 'gzip', Promise<Buffer>>;
 }
 
+/** A page as it is for every address of the server, and for those under which it was requested. */
+interface CachedPage {
+  readonly text: string;
+  readonly addresses: Map<string, RenderedPage>;
+}
+
+/**
+ * Stand for the server's address in pages in memory. Clients can send any Host; each would otherwise cost a rendering. Pages
+ * differ where the address is one that only this machine reaches.
+ */
+const MARK = 'http://address.plugin-mirror.invalid';
+const LOOPBACK_MARK = 'http://127.0.0.1:1/address.plugin-mirror.invalid';
+
 /** Keeps the pages of one view of the tree. What was used least recently leaves first. */
 export class PageCache {
-  readonly #pages = new Map<string, RenderedPage>();
+  readonly #pages = new Map<string, CachedPage>();
   /** Pages that are rendered at the moment. */
-  readonly #running = new Map<string, Promise<RenderedPage>>();
+  readonly #running = new Map<string, Promise<CachedPage>>();
   #bytes = 0;
 
-  /** Returns the page with this key; renders it if it is not in memory. Requests that arrive meanwhile get the same page. */
-  async get(key: string, render: () => string | Promise<string>): Promise<RenderedPage> {
+  /**
+   * Returns the page with this key for a reader; renders it if it is not in memory. Requests that arrive meanwhile get the same
+   * page. The key need not contain the address.
+   */
+  async get(key: string, reader: Reader, render: (reader: Reader) => string | Promise<string>): Promise<RenderedPage> {
+    const { address } = reader;
+    const mark = isLoopback(address) ? LOOPBACK_MARK : MARK;
+    const { text, addresses } = await this.#marked(`${key} ${mark}`, () => render({ ...reader, address: mark }));
+    const known = addresses.get(address);
+    if (known !== undefined) return known;
+    const page = renderedPage(text.replaceAll(mark, address));
+    if (addresses.size >= MOST_ADDRESSES) addresses.clear();
+    addresses.set(address, page);
+    return page;
+  }
+
+  async #marked(key: string, render: () => string | Promise<string>): Promise<CachedPage> {
     const known = this.#pages.get(key);
     if (known !== undefined) {
       this.#pages.delete(key);
@@ -47,17 +78,17 @@ export class PageCache {
     return running;
   }
 
-  async #render(key: string, render: () => string | Promise<string>): Promise<RenderedPage> {
+  async #render(key: string, render: () => string | Promise<string>): Promise<CachedPage> {
     const text = await render();
     // Rendering and hashing a page of a megabyte take about 20 ms each, and downloads may go on in between.
     await eventLoopTurn();
-    const page = renderedPage(text);
-    this.#bytes += page.identity.length + key.length;
+    const page = { text, addresses: new Map<string, RenderedPage>() };
+    this.#bytes += text.length + key.length;
     this.#pages.set(key, page);
-    for (const [oldest, { identity }] of this.#pages) {
+    for (const [oldest, { text: shed }] of this.#pages) {
       if (this.#bytes <= MOST_CACHED_BYTES || this.#pages.size === 1) break;
       this.#pages.delete(oldest);
-      this.#bytes -= identity.length + oldest.length;
+      this.#bytes -= shed.length + oldest.length;
     }
     return page;
   }
