@@ -75,6 +75,6 @@ export function blobDamaged(path: string, digest: Digest, files: readonly string
     subject: digest,
     expected: digest,
     found: `other bytes in ${files.join(' and ')}`,
-    hint: `Copy ${files.join(' and ')} again.`,
+    hint: `Copy ${files.join(' and ')} again, or the whole bundle.`,
   });
 }

@@ -78,6 +78,8 @@ class Audit {
   /** Every digest that a manifest names, with the images that need it. */
   readonly #named = new Map<Digest, Set<string>>();
   readonly #sizes = new Map<Digest, number>();
+  /** Blobs of another size than a manifest says, in words. */
+  readonly #wrongSizes = new Map<Digest, string>();
   /** Manifests that were read, and so verified. */
   readonly #read = new Map<Digest, ManifestDocument | undefined>();
 
@@ -151,8 +153,8 @@ class Audit {
       if (!mayLack) this.#lacks(digest, image);
       return false;
     }
-    if (found !== size && !this.#sizes.has(digest))
-      this.#damaged.push({ subject: digest, problem: `has ${found} bytes instead of ${size}`, images: [image] });
+    if (found !== size && !this.#wrongSizes.has(digest))
+      this.#wrongSizes.set(digest, `has ${found} bytes instead of ${size}`);
     this.#sizes.set(digest, found);
     return true;
   }
@@ -224,11 +226,16 @@ class Audit {
         sizeBytes += (chunk as Buffer).length;
         count((chunk as Buffer).length);
       }
-      if (hash.digest('hex') === hex) continue;
+      const images = [...(this.#named.get(digest) ?? [])];
+      const wrongSize = this.#wrongSizes.get(digest);
+      if (hash.digest('hex') === hex) {
+        if (wrongSize !== undefined) this.#damaged.push({ subject: digest, problem: wrongSize, images });
+        continue;
+      }
       const blame = namesFiles ? await this.#layout.blame(digest) : undefined;
       const where = blame instanceof LayoutBlobDamaged ? `: ${blame.found}` : '';
-      const images = [...(this.#named.get(digest) ?? [])];
-      this.#damaged.push({ subject: digest, problem: `does not match its digest${where}`, images });
+      const facts = [...(wrongSize === undefined ? [] : [wrongSize]), `does not match its digest${where}`];
+      this.#damaged.push({ subject: digest, problem: facts.join(' and '), images });
     }
     return sizeBytes;
   }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { Refusal } from '../../base/refusal.ts';
 import { openLayout } from '../../layout/openLayout.ts';
@@ -79,6 +79,19 @@ describe('verifying a bundle', () => {
     await scene.damage(last, (await readFile(scene.path(last))).subarray(0, 700));
     const inParts = await audit(scene, 'p.tar.001').catch((error: unknown) => error);
     assert.match(JSON.stringify(inParts), new RegExp(last.replaceAll('.', '\\.')));
+  });
+
+  it('names a blob that was cut off once', async t => {
+    const scene = await packed(t);
+    await scene.pack('folder', { kind: 'folder' });
+    const blob = largest(a2);
+    const [digest = ''] = [...a2.blobs].find(([, bytes]) => bytes === blob) ?? [];
+    const file = `blobs/${digest.replace(':', '/')}`;
+    await truncate(scene.path(`folder/${file}`), 1000);
+    const { damaged, missing } = await audit(scene, 'folder');
+    const problem = `has 1000 bytes instead of ${blob.length} and does not match its digest: other bytes in ${file}`;
+    const images = [`${scene.registry.host}/plugins/a:2.0.0`];
+    assert.deepEqual([damaged, missing], [[{ subject: digest, problem, images }], []]);
   });
 
   it('proves index.json by the checksum file', slow, async t => {

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { LayoutBlobDamaged } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { readVerified } from '../../layout/verify.ts';
+import { RegistryDigestMismatch } from '../../registry/errors.ts';
 import { LayoutBlobs } from '../../registry/layout/blobs.ts';
 
 const large = randomBytes(2_500_000);
@@ -62,6 +63,18 @@ for (const [name, bytes, mostReads] of [
     assert.ok(layout.reads() <= 2 + mostReads);
   });
 }
+
+test('a blob of another size than its manifest says is damaged, unless it matches its digest', async () => {
+  for (const bytes of [large, small]) {
+    const whole = descriptorOf(bytes);
+    const cut = layoutOf(bytes.subarray(0, 1000), []);
+    await assert.rejects(new LayoutBlobs(cut).open(reference, whole), LayoutBlobDamaged);
+    const longer = layoutOf(Buffer.concat([bytes, large]), []);
+    await assert.rejects(new LayoutBlobs(longer).open(reference, whole), LayoutBlobDamaged);
+    const blobs = new LayoutBlobs(layoutOf(bytes, []));
+    await assert.rejects(blobs.open(reference, { ...whole, size: whole.size + 1 }), RegistryDigestMismatch);
+  }
+});
 
 test('an empty blob of a bundle is read to its end', async () => {
   const empty = Buffer.alloc(0);
