@@ -52,6 +52,7 @@ async function pushFrom(
   const selection = selectVersions(manifest, { only, registry, platform });
   const job = {
     ...jobToInspect(manifest, { dir: '', lock: from === undefined ? flags.lock : undefined, concurrency }),
+    ...(from && { bundle: { path: from.layout.path, requires: from.requires, lacking: from.lacking } }),
     selection,
   };
   const out = flags.format === 'json' ? process.stderr : process.stdout;

@@ -9,7 +9,7 @@ import { readLockedVersions } from '../lockfile/lockedVersions.ts';
 import type { LockfileEntry } from '../lockfile/lockfile.ts';
 import { originOf } from '../manifest/origin.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
-import type { SyncJob } from '../plan/job.ts';
+import { BundleBaseMissing, type BundleUse, type SyncJob } from '../plan/job.ts';
 import { versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
 import { PushTagTaken } from './errors.ts';
@@ -84,7 +84,7 @@ export async function pushImages(job: SyncJob, target: PushTarget, session: Sess
       return { wanted, origin: originOf(named), error: asError(error) };
     }
   });
-  const push = new ImagePush(target, session);
+  const push = new ImagePush(target, job.bundle, session);
   session.onEvent({ type: 'asking', versions: versions.length });
   const outcomes = await pMap(refuseClashes(sources), source => push.version(source), {
     concurrency: job.limits.versions,
@@ -139,6 +139,7 @@ class ImagePush {
   uploaded = 0;
   mounted = 0;
   readonly #target: PushTarget;
+  readonly #bundle: BundleUse | undefined;
   readonly #session: Session;
   /** Blobs that are being pushed or were pushed, by repository and digest, and a repository of each digest. */
   readonly #pushing = new Map<string, Promise<void>>();
@@ -146,8 +147,9 @@ class ImagePush {
   /** Manifests that this run pushes next to images, by their names at the target. */
   readonly #attached = new Map<string, PushedManifest>();
 
-  constructor(target: PushTarget, session: Session) {
+  constructor(target: PushTarget, bundle: BundleUse | undefined, session: Session) {
     this.#target = target;
+    this.#bundle = bundle;
     this.#session = session;
   }
 
@@ -185,8 +187,10 @@ class ImagePush {
     const found = await pusher.digestAt(at, signal);
     if (found !== undefined && found !== digest && !force) throw tagTaken(at, digest, found);
     const parts = await gathered.catch((error: unknown) => {
-      // A delta does not contain what its base has; here the registry has it.
+      // A delta does not contain the images of its base: the registry must have them.
       if (found === digest && error instanceof RegistryNotFound) return undefined;
+      if (this.#bundle?.requires.has(digest) && error instanceof RegistryNotFound)
+        throw baseMissing(this.#bundle.path, at, digest, found);
       throw error;
     });
     if (parts === undefined) return 'kept';
@@ -315,6 +319,16 @@ function signaturesTaken(
     expected: `${ours.digest}, or a manifest with its signatures and more`,
     found: found.digest,
     hint: 'Check which signatures are right. --force replaces those at the target; --no-referrers pushes the images without signatures.',
+  });
+}
+
+function baseMissing(path: string, at: Reference, digest: Digest, found: Digest | undefined): BundleBaseMissing {
+  return new BundleBaseMissing(`${path} is a delta, and ${at.registry} lacks an image of its base`, {
+    subject: formatReference(at),
+    faultIn: path,
+    expected: `${formatReference(at)} at the target, as ${digest}`,
+    found: found ?? 'no such image',
+    hint: 'Push the bundle that it was made from (--since) first, or push a whole bundle.',
   });
 }
 

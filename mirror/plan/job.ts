@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { Refusal } from '../../base/refusal.ts';
 import { openStamps, type Stamps } from '../../tree/stamps.ts';
 import type { Coding } from '../../tree/version/codings.ts';
 import type { LockfileUse } from '../lockfile/lockedVersions.ts';
@@ -25,6 +26,11 @@ export interface BundleUse {
   readonly requires: ReadonlySet<string>;
   /** Digests that its index names and that it should contain, and does not. */
   readonly lacking: readonly string[];
+}
+
+/** A delta is used where its base was not loaded or pushed before. */
+export class BundleBaseMissing extends Refusal {
+  readonly code = 'BUNDLE_BASE_MISSING';
 }
 
 /** The part of a manifest that a run mirrors (`--only`), from the registry that it asks (`--registry`). */

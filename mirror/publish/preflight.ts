@@ -3,15 +3,10 @@ import { asError, Refusal } from '../../base/refusal.ts';
 import { plural } from '../../base/words.ts';
 import { LockedImageGone } from '../lockfile/errors.ts';
 import { originOf } from '../manifest/origin.ts';
-import type { BundleUse } from '../plan/job.ts';
+import { BundleBaseMissing, type BundleUse } from '../plan/job.ts';
 import type { FetchStep, SyncPlan, VersionStep } from '../plan/plan.ts';
 import type { Outcome } from '../report.ts';
 import type { Session } from '../session.ts';
-
-/** A delta is used where its base was not loaded before. */
-class BundleBaseMissing extends Refusal {
-  readonly code = 'BUNDLE_BASE_MISSING';
-}
 
 /** Versions cannot be published from a bundle, so nothing of it was published. */
 class BundleIncomplete extends Refusal {

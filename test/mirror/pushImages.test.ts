@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
@@ -88,11 +88,12 @@ interface PushOptions extends Partial<PushTarget> {
 
 async function push({ login, manifestFile, ...more }: PushOptions = {}): Promise<PushReport> {
   const pusher = openPusher({ retries: 3, ...login });
-  const { layout, manifest, close } = await openBundle(join(dir, 'b.tar'), manifestFile);
+  const { layout, manifest, requires, lacking, close } = await openBundle(join(dir, 'b.tar'), manifestFile);
   const session = sessionOf({ layout });
   const plain = { registry: target.host, prefix: 'hub', force: false, dryRun: false, attachments: true };
   try {
-    return await pushImages(await jobOf(manifest), { pusher, ...plain, ...more }, session);
+    const job = { ...(await jobOf(manifest)), bundle: { path: layout.path, requires, lacking } };
+    return await pushImages(job, { pusher, ...plain, ...more }, session);
   } finally {
     await pusher.close();
     await session.registry.close();
@@ -259,6 +260,21 @@ describe('push', () => {
       manifests.map(({ digest, artifactType }) => [digest, artifactType]),
       [[sbom.digest, 'application/spdx+json']],
     );
+  });
+
+  it('names the images of the base that a delta needs at the target', async () => {
+    const base = join(dir, 'base.tar');
+    await rename(join(dir, 'b.tar'), base);
+    source.push('plugins/new', '1.0.0', child);
+    await pack({ a: '1.0.0', multi: '1.0.0', new: '1.0.0' }, base);
+    target.push('hub/plugins/multi', '1.0.0', index);
+    for (const options of [{ dryRun: true }, {}]) {
+      const report = await push(options);
+      assert.deepEqual(statuses(report), ['a BUNDLE_BASE_MISSING', 'multi kept', 'new pushed']);
+      const error = report.outcomes[0]?.error as Refusal | undefined;
+      assert.ok(error?.expected?.includes(`hub/plugins/a:1.0.0 at the target, as ${a.digest}`));
+      assert.match(error?.hint ?? '', /^Push the bundle that it was made from/);
+    }
   });
 
   it('logs in, and asks for the right to push', async () => {
