@@ -149,9 +149,17 @@ function highestOwn(versions: readonly string[]): string | undefined {
 }
 
 function highest(versions: readonly string[], preReleases: boolean): string | undefined {
-  return versions
-    .filter(version => semver.valid(version) !== null && (preReleases || semver.prerelease(version) === null))
-    .sort(semver.rcompare)[0];
+  // A registry may list a hundred thousand tags: each is parsed once, and they are not sorted.
+  let highestVersion: semver.SemVer | undefined;
+  let found: string | undefined;
+  for (const version of versions) {
+    const parsed = semver.parse(version);
+    if (parsed === null || (!preReleases && parsed.prerelease.length > 0)) continue;
+    if (highestVersion !== undefined && parsed.compare(highestVersion) <= 0) continue;
+    highestVersion = parsed;
+    found = version;
+  }
+  return found;
 }
 
 /** False if one of them is no semantic version. */

@@ -38,10 +38,12 @@ export function withNearestTags(engine: Engine, mirrors: Readonly<Record<string,
   };
 }
 
+const COLLATOR = new Intl.Collator('en', { numeric: true });
+
 /** Returns at most three tags, the nearest to `wanted` first; of equally near ones, the highest. Signature tags are left out. */
 export function nearestTags(wanted: string, tags: readonly string[]): string[] {
   const images = [...new Set(tags)].filter(tag => !ATTACHED.test(tag));
-  const highestFirst = images.sort((one, other) => other.localeCompare(one, 'en', { numeric: true }));
+  const highestFirst = images.sort((one, other) => COLLATOR.compare(other, one));
   return byDistance(wanted, highestFirst).slice(0, MOST_NAMED);
 }
 
