@@ -1,9 +1,10 @@
 import { announcedDigest, manifestRequest, readManifest } from '../builtin/answers/manifest.ts';
 import { RegistryClient, type RegistryRequest, requestFor } from '../builtin/client/registryClient.ts';
-import type { Reply } from '../builtin/http/reply.ts';
+import { type Reply, requestOf } from '../builtin/http/reply.ts';
 import { dropBody } from '../builtin/transport/bodies.ts';
 import type { RawManifest } from '../engine.ts';
-import { RegistryNotFound } from '../errors.ts';
+import { RegistryDigestMismatch, RegistryNotFound } from '../errors.ts';
+import { digestOf } from '../images/digestOf.ts';
 import { referrersTag } from '../images/referrers.ts';
 import type { Digest, Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
@@ -109,6 +110,7 @@ class BuiltinPusher implements Pusher {
         request,
         async reply => {
           await dropBody(reply, signal);
+          requireSameDigest(reply, bytes, request.purpose.subject);
           return reply.headers['oci-subject'] !== undefined;
         },
         signal,
@@ -134,4 +136,23 @@ class BuiltinPusher implements Pusher {
       throw error;
     }
   }
+}
+
+/** Registries may convert manifests, for example Docker's to OCI's. @throws RegistryDigestMismatch */
+function requireSameDigest(reply: Reply, bytes: Buffer, subject: string): void {
+  const found = announcedDigest(reply);
+  if (found === undefined) return;
+  const expected = digestOf(bytes, found);
+  if (found === expected) return;
+  throw new RegistryDigestMismatch(
+    `${reply.request.url.host} stored other bytes than the pushed manifest of ${subject}`,
+    {
+      subject,
+      status: reply.status,
+      request: requestOf(reply),
+      expected,
+      found,
+      hint: 'Signatures and lockfiles do not match changed manifests: let the registry, or a proxy in front of it, store them unchanged, then push again with --force.',
+    },
+  );
 }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { RegistryProtocol, RegistryRedirect, RegistryRefusal } from '../../registry/errors.ts';
+import { RegistryDigestMismatch, RegistryProtocol, RegistryRedirect, RegistryRefusal } from '../../registry/errors.ts';
 import { openPusher, type PushBlob, type Pusher } from '../../registry/push/openPusher.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
-import { headers } from '../support/faults.ts';
+import { headers, wrongDigest } from '../support/faults.ts';
 import { digestOf, imageOf } from '../support/images.ts';
 import { startRegistry } from '../support/registry.ts';
 import { everythingOf, SIGNAL } from './engineBench.ts';
@@ -133,4 +133,29 @@ test('the digest of a tag is read from the manifest where the reply to HEAD has 
   const at = { registry: registry.host, repository: 'a/b' };
   assert.equal(await pusherOf(context).digestAt({ ...at, tag: '1' }, SIGNAL), image.digest);
   assert.equal(await pusherOf(context).digestAt({ ...at, tag: '2' }, SIGNAL), undefined);
+});
+
+test('a registry that stores other bytes than the pushed manifest is reported', async context => {
+  const registry = await startRegistry();
+  context.after(() => registry.close());
+  const image = imageOf({ layers: [] });
+  registry.push('a/b', null, image);
+  const { manifest: bytes, digest, mediaType } = image;
+  const at = { registry: registry.host, repository: 'a/b', tag: '1' };
+  const push = () => pusherOf(context).pushManifest(at, { bytes, digest, mediaType }, SIGNAL);
+  const sha512 = `sha512:${createHash('sha512').update(bytes).digest('hex')}`;
+  for (const said of [digest, sha512, 'sha256:abc', null]) {
+    registry.script({ method: 'PUT', fault: headers({ 'docker-content-digest': said }) });
+    await push();
+  }
+  for (const other of [`sha256:${'0'.repeat(64)}`, `sha512:${'0'.repeat(128)}`]) {
+    registry.reset();
+    registry.script({ method: 'PUT', fault: wrongDigest(other) });
+    await assert.rejects(push(), (error: unknown) => {
+      assert.ok(error instanceof RegistryDigestMismatch);
+      assert.deepEqual([error.expected, error.found], [other.startsWith('sha512') ? sha512 : digest, other]);
+      return true;
+    });
+    assert.equal(registry.count({ method: 'PUT' }), 1, 'it is not repeated');
+  }
 });
