@@ -65,7 +65,7 @@ export function blobMissing(path: string, digest: Digest): LayoutBlobMissing {
     subject: digest,
     expected: 'all blobs that the index names, directly or through its manifests',
     found: 'no such blob',
-    hint: 'If this bundle is a delta (--since), use it where its base was loaded before; otherwise make it again.',
+    hint: 'Copy the bundle again, or make it again. If it is a delta (--since), load its base first.',
   });
 }
 

@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import type { Digest } from '../../base/digest.ts';
 import { Refusal } from '../../base/refusal.ts';
 import { openStamps, type Stamps } from '../../tree/stamps.ts';
 import type { Coding } from '../../tree/version/codings.ts';
@@ -25,7 +26,7 @@ export interface BundleUse {
   /** Of a delta: digests of versions that must be in the tree already. */
   readonly requires: ReadonlySet<string>;
   /** Digests that its index names and that it should contain, and does not. */
-  readonly lacking: readonly string[];
+  readonly lacking: readonly Digest[];
 }
 
 /** A delta is used where its base was not loaded or pushed before. */

@@ -1,6 +1,8 @@
 import pMap from 'p-map';
 import { asError, Refusal } from '../../base/refusal.ts';
 import { plural } from '../../base/words.ts';
+import { blobMissing } from '../../layout/errors.ts';
+import { RegistryNotFound } from '../../registry/errors.ts';
 import { LockedImageGone } from '../lockfile/errors.ts';
 import { originOf } from '../manifest/origin.ts';
 import { BundleBaseMissing, type BundleUse } from '../plan/job.ts';
@@ -64,11 +66,13 @@ async function lackOf(
   session: Session,
 ): Promise<Outcome | undefined> {
   const met = step.action === 'fail' ? step.error : step.action === 'fetch' ? await readAll(step, session) : undefined;
+  const digest = step.action === 'fetch' ? step.digest : lockfile.before(step.wanted)?.digest;
   // Its hint is about a registry.
-  const error = met instanceof LockedImageGone ? met.cause : met;
+  const cause = met instanceof LockedImageGone ? met.cause : met;
+  const lacking = bundle.lacking.find(it => it === digest);
+  const error = cause instanceof RegistryNotFound && lacking !== undefined ? blobMissing(bundle.path, lacking) : cause;
   if (!(error instanceof Refusal) || !OF_THE_BUNDLE.test(error.code)) return undefined;
   const { name, version } = step.wanted;
-  const digest = step.action === 'fetch' ? step.digest : lockfile.before(step.wanted)?.digest;
   const isLeft = digest !== undefined && bundle.requires.has(digest) && /NOT_FOUND|MISSING/.test(error.code);
   return {
     name,

@@ -19,7 +19,10 @@ export function createLayoutEngine(layout: Layout): Engine {
     resolve: async reference => digestOf(reference),
     async fetchManifest(reference): Promise<RawManifest> {
       const digest = digestOf(reference);
-      if ((await layout.sizeOf(digest)) === undefined) throw notInBundle(reference, layout.path, names.near(reference));
+      if ((await layout.sizeOf(digest)) === undefined) {
+        if (names.mediaTypeOf(digest) !== undefined) throw incomplete(reference, digest, layout.path);
+        throw notInBundle(reference, layout.path, names.near(reference));
+      }
       const bytes = await layout.read(digest, MAX_MANIFEST_BYTES);
       return { bytes, digest, mediaType: names.mediaTypeOf(digest) ?? '' };
     },
@@ -76,6 +79,17 @@ class LayoutNames {
   near(reference: Reference): readonly string[] {
     return this.tagsOf(reference).filter(tag => !tag.startsWith('sha256-'));
   }
+}
+
+/** Returns the error for a manifest that index.json names: a delta leaves it to its base, and any other bundle should have it. */
+function incomplete(reference: Reference, digest: Digest, path: string): RegistryNotFound {
+  return new RegistryNotFound(`${path} does not contain the manifest of ${formatReference(reference)}`, {
+    subject: formatReference(reference),
+    missing: 'manifest',
+    expected: `${digest}, which its index.json names`,
+    found: 'no such blob',
+    hint: 'Copy the bundle again, or make it again. If it is a delta (--since), load its base first.',
+  });
 }
 
 function notInBundle(reference: Reference, path: string, tags: readonly string[]): RegistryNotFound {

@@ -399,6 +399,21 @@ describe('loading', () => {
     assert.match(found ?? '', new RegExp(a2.digest));
   });
 
+  it('reports a manifest that index.json names and that is not there as missing in the bundle', async () => {
+    await writeManifest();
+    await pack({ kind: 'folder', path: join(dir, 'folder') });
+    await rm(join(dir, 'folder/blobs', a2.digest.replace(':', '/')));
+    const { outcomes, problems } = await load('folder');
+    const [{ error } = {}] = outcomes;
+    assert.ok(error instanceof Refusal);
+    assert.deepEqual(
+      [outcomes.length, outcomes[0]?.version, error.code, error.subject],
+      [1, '2.0.0', 'LAYOUT_BLOB_MISSING', a2.digest],
+    );
+    assert.match(error.hint, /^Copy the bundle again, or make it again\./);
+    assert.equal((problems[0] as Refusal).code, 'BUNDLE_INCOMPLETE');
+  });
+
   it('publishes nothing from a bundle whose index names what is not there', async () => {
     await writeManifest();
     await pack({ kind: 'folder', path: join(dir, 'folder') });
