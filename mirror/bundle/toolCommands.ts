@@ -1,5 +1,5 @@
 import type { Layout } from '../../layout/layout.ts';
-import { type LayoutEntry, nameOf } from '../../layout/layoutIndex.ts';
+import { INDEX_TYPE, type LayoutEntry, nameOf } from '../../layout/layoutIndex.ts';
 
 /** The commands with which one tool reads a bundle. */
 export interface ToolCommands {
@@ -13,13 +13,17 @@ interface NamedImage {
   /** `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@DIGEST`, as index.json has it. */
   readonly name: string;
   readonly digest: string;
+  readonly mediaType: string;
   /** `"$REGISTRY/REPOSITORY:TAG"`, for a shell. */
   readonly target: string;
 }
 
+/** skopeo looks for names only at entries of these types: "no descriptor found for reference" is its error for Docker's. */
+const TYPES_OF_SKOPEO: readonly string[] = [INDEX_TYPE, 'application/vnd.oci.image.manifest.v1+json'];
+
 /**
  * Returns ready shell commands for the tools that read OCI image layouts. Images are named by digest where a tool splits full
- * names wrongly. Images that a delta leaves to its base have no commands.
+ * names wrongly. Images that a delta leaves to its base have no commands, and those that a tool cannot read none of that tool.
  */
 export async function toolCommands(layout: Layout): Promise<ToolCommands[]> {
   const images: NamedImage[] = [];
@@ -50,11 +54,7 @@ function ofTar(images: readonly NamedImage[], path: string): ToolCommands[] {
       about: `ORAS 1.2 or newer copies images with their referrers. ${TARGET}`,
       commands: images.map(it => `oras cp --recursive --from-oci-layout ${tar}@${it.digest} ${it.target}`),
     },
-    {
-      tool: 'skopeo',
-      about: `skopeo unpacks the whole tar for each image, and copies no referrers. ${TARGET}`,
-      commands: images.map(it => skopeo(`oci-archive:${path}:${it.name}`, it)),
-    },
+    skopeo('skopeo unpacks the whole tar for each image, and copies no referrers.', images, `oci-archive:${path}`),
     {
       tool: 'regctl',
       about: `regctl copies no referrers out of a tar. ${TARGET}`,
@@ -79,11 +79,7 @@ function ofFolder(images: readonly NamedImage[], path: string): ToolCommands[] {
       about: `Copies images with their referrers. ${TARGET}`,
       commands: images.map(it => `oras cp --recursive --from-oci-layout ${folder}@${it.digest} ${it.target}`),
     },
-    {
-      tool: 'skopeo',
-      about: `skopeo copies no referrers. ${TARGET}`,
-      commands: images.map(it => skopeo(`oci:${path}:${it.name}`, it)),
-    },
+    skopeo('skopeo copies no referrers.', images, `oci:${path}`),
     {
       tool: 'regctl',
       about: `Copies images with their referrers. ${TARGET}`,
@@ -97,8 +93,18 @@ function ofFolder(images: readonly NamedImage[], path: string): ToolCommands[] {
   ];
 }
 
-function skopeo(source: string, { target }: NamedImage): string {
-  return `skopeo copy --all --preserve-digests ${quoted(source)} docker://${target}`;
+function skopeo(about: string, images: readonly NamedImage[], layout: string): ToolCommands {
+  const readable = images.filter(({ mediaType }) => TYPES_OF_SKOPEO.includes(mediaType));
+  const others = images.filter(image => !readable.includes(image)).map(({ name }) => name);
+  const names = `${others.slice(0, 5).join(', ')}${others.length > 5 ? ` and ${others.length - 5} more` : ''}`;
+  const lacking = `It does not find images with Docker's media types: copy ${names} with ORAS or plugin-mirror push.`;
+  return {
+    tool: 'skopeo',
+    about: [about, TARGET, ...(others.length === 0 ? [] : [lacking])].join(' '),
+    commands: readable.map(
+      ({ name, target }) => `skopeo copy --all --preserve-digests ${quoted(`${layout}:${name}`)} docker://${target}`,
+    ),
+  };
 }
 
 function crane(folder: string): string {
@@ -126,7 +132,7 @@ function namedImage(entry: LayoutEntry): NamedImage | undefined {
   const name = nameOf(entry);
   const [, path] = /^[^/]+\/(.+[:@].+)$/.exec(name ?? '') ?? [];
   if (name === undefined || path === undefined) return undefined;
-  return { name, digest: entry.digest, target: `"$REGISTRY/${path}"` };
+  return { name, digest: entry.digest, mediaType: entry.mediaType, target: `"$REGISTRY/${path}"` };
 }
 
 /** A word for a POSIX shell. */

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { Refusal } from '../../base/refusal.ts';
+import type { Layout } from '../../layout/layout.ts';
+import { type LayoutEntry, REF_NAME } from '../../layout/layoutIndex.ts';
 import { openLayout } from '../../layout/openLayout.ts';
 import { auditBundle, type BundleAudit } from '../../mirror/bundle/auditBundle.ts';
 import { openBundled } from '../../mirror/bundle/bundledModules.ts';
@@ -10,7 +12,7 @@ import { toolCommands } from '../../mirror/bundle/toolCommands.ts';
 import { cover } from '../../mirror/coverage/coverage.ts';
 import type { HigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import type { PluginRequest } from '../../mirror/coverage/requests/pluginRequest.ts';
-import { imageFormC } from '../support/images.ts';
+import { imageFormC, MEDIA } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { sample, slow } from '../support/slow.ts';
 import { a1, a2, type BundleScene, everything, index, largest, openBundleScene } from './bundleScene.ts';
@@ -271,6 +273,31 @@ describe('the content of bundles', () => {
     assert.deepEqual(parts.get('cat'), [`cat '${scene.path('it is.tar')}'.[0-9]* > '${scene.path('it is.tar')}'`]);
     assert.deepEqual(parts.get('docker'), [`docker load --input '${scene.path('it is.tar')}'`]);
   });
+});
+
+it('skopeo gets no commands for images that it does not find in a layout', async () => {
+  const entry = (name: string, mediaType: string): LayoutEntry => {
+    const text = `registry.example.com/plugins/${name}`;
+    return { mediaType, digest: a1.digest, size: 3, annotations: { [REF_NAME]: text } };
+  };
+  const entries = [
+    entry('a:1', MEDIA.manifest),
+    entry('b:1', 'application/vnd.docker.distribution.manifest.v2+json'),
+    entry('c:1', 'application/vnd.docker.distribution.manifest.list.v2+json'),
+    entry('d:1', MEDIA.index),
+  ];
+  for (const files of [[], ['b.tar']]) {
+    const layout = { path: 'b', files, index: { entries, annotations: {} }, sizeOf: async () => 3 };
+    const tools = new Map((await toolCommands(layout as unknown as Layout)).map(it => [it.tool, it]));
+    const { commands = [], about = '' } = tools.get('skopeo') ?? {};
+    assert.deepEqual(
+      commands.map(command => / docker:\/\/(\S+)$/.exec(command)?.[1]),
+      ['"$REGISTRY/plugins/a:1"', '"$REGISTRY/plugins/d:1"'],
+    );
+    assert.match(about, /Docker's .*: copy \S+\/plugins\/b:1, \S+\/plugins\/c:1 with ORAS or plugin-mirror push\.$/);
+    assert.equal(tools.get('ORAS')?.commands.length, 4);
+    assert.doesNotMatch(tools.get('ORAS')?.about ?? '', /Docker/);
+  }
 });
 
 it('a pipe is no base of a delta', async t => {
