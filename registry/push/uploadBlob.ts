@@ -28,13 +28,17 @@ export interface Upload {
 const ATTEMPTS = 5;
 /** Registries must accept chunks; most proxies in front of them accept 8 MiB, and S3 wants 5 MiB at least. */
 const CHUNK_BYTES = 8 * 1024 * 1024;
+/** Chunks that are refused for their size are halved down to this. nginx accepts 1 MiB by default. */
+const LEAST_CHUNK_BYTES = 256 * 1024;
 const OCTETS = { 'content-type': 'application/octet-stream' };
 /** Statuses of registries and proxies that do not take a blob as a whole. */
 const TOO_LARGE = [411, 413, 501];
+/** Statuses with which some registries refuse a blob as a whole, though they take chunks. */
+const REFUSED = [400, 405];
 
 /**
  * Uploads a blob: mounted from another repository, as a whole, or, after that failed, in chunks from the byte that the registry
- * has (distribution-spec 1.1, Pushing blobs). @throws this room's refusals, or the signal's reason
+ * has (distribution-spec 1.1, Pushing blobs). Chunks that are too large are halved. @throws this room's refusals, or the signal's reason
  */
 export async function uploadBlob(
   upload: Upload,
@@ -49,22 +53,43 @@ export async function uploadBlob(
   });
   if (location === undefined) return 'mounted';
   let session: Session = { location, received: 0 };
+  let chunkBytes = CHUNK_BYTES;
+  // Explains more than the error of a chunk that follows from it.
+  let refused: RegistryRefusal | undefined;
   for (let attempt = 1; ; attempt++) {
     try {
       if (attempt === 1) await putWhole(upload, blob, session.location, signal);
-      else await putRest(upload, blob, session, signal);
+      else await putRest(upload, blob, session, chunkBytes, signal);
       return 'uploaded';
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof RegistryRefusal) || attempt >= ATTEMPTS || !mayTryAgain(error)) throw error;
+      if (!(error instanceof RegistryRefusal)) throw error;
+      const isWhole = attempt === 1;
+      const sent = isWhole ? blob.size : Math.min(chunkBytes, blob.size - session.received);
+      const isTooLarge = error.status === 413 && sent > 0;
+      if (isTooLarge) chunkBytes = chunkBelow(sent);
+      if (isWhole && REFUSED.includes(error.status ?? 0)) refused = error;
+      else if (isTooLarge && !isWhole && chunkBytes < sent)
+        attempt--; // A smaller chunk is another request.
+      else if (attempt >= ATTEMPTS || (isTooLarge && !isWhole) || !mayTryAgain(error, refused))
+        throw error.temporary ? error : (refused ?? error);
       await sleep(Math.max(error.retryAfterMs ?? 0, backoff(attempt)), undefined, { signal });
       if (await upload.exists()) return 'uploaded';
-      session = (await sessionAt(upload, session.location, signal)) ?? {
+      // What a registry keeps of a refused upload is unknown.
+      const known = error === refused ? undefined : await sessionAt(upload, session.location, signal);
+      session = known ?? {
         location: (await start(upload, blob, undefined, signal)) ?? session.location,
         received: 0,
       };
     }
   }
+}
+
+/** Returns the largest size of chunks below `size`, or the smallest size that is tried. */
+function chunkBelow(size: number): number {
+  let bytes = CHUNK_BYTES;
+  while (bytes >= size && bytes > LEAST_CHUNK_BYTES) bytes /= 2;
+  return bytes;
 }
 
 /** An upload that a registry has begun. Its URL may change with each reply (distribution-spec 1.1, Pushing a blob in chunks). */
@@ -74,8 +99,8 @@ interface Session {
   received: number;
 }
 
-function mayTryAgain(error: RegistryRefusal): boolean {
-  return error.temporary || [404, 416, ...TOO_LARGE].includes(error.status ?? 0);
+function mayTryAgain({ temporary, status = 0 }: RegistryRefusal, refused: RegistryRefusal | undefined): boolean {
+  return temporary || TOO_LARGE.includes(status) || (refused === undefined && [404, 416].includes(status));
 }
 
 /** @returns where the upload goes; undefined if the blob was mounted */
@@ -117,9 +142,15 @@ async function putWhole(upload: Upload, blob: PushBlob, location: URL, signal: A
 }
 
 /** Sends what the registry lacks in chunks, then completes the upload. Keeps `session` up to date. */
-async function putRest(upload: Upload, blob: PushBlob, session: Session, signal: AbortSignal): Promise<void> {
+async function putRest(
+  upload: Upload,
+  blob: PushBlob,
+  session: Session,
+  chunkBytes: number,
+  signal: AbortSignal,
+): Promise<void> {
   const { client, request, onBytes } = upload;
-  for await (const chunk of chunksFrom(await blob.open(signal), session.received)) {
+  for await (const chunk of chunksFrom(await blob.open(signal), session.received, chunkBytes)) {
     const { location, received: at } = session;
     const patch: RegistryRequest = {
       ...request,
@@ -178,8 +209,8 @@ async function sessionAt(
   }
 }
 
-/** Returns the bytes from `start` on in chunks of CHUNK_BYTES, of which the last may be shorter. */
-async function* chunksFrom(source: Readable | Buffer, start: number): AsyncGenerator<Buffer> {
+/** Returns the bytes from `start` on in chunks of `chunkBytes`, of which the last may be shorter. */
+async function* chunksFrom(source: Readable | Buffer, start: number, chunkBytes: number): AsyncGenerator<Buffer> {
   let waiting: Buffer[] = [];
   let size = 0;
   let skip = start;
@@ -187,8 +218,8 @@ async function* chunksFrom(source: Readable | Buffer, start: number): AsyncGener
     const skipped = Math.min(skip, (piece as Buffer).length);
     skip -= skipped;
     let bytes = (piece as Buffer).subarray(skipped);
-    while (size + bytes.length >= CHUNK_BYTES) {
-      const taken = CHUNK_BYTES - size;
+    while (size + bytes.length >= chunkBytes) {
+      const taken = chunkBytes - size;
       yield Buffer.concat([...waiting, bytes.subarray(0, taken)]);
       bytes = bytes.subarray(taken);
       waiting = [];

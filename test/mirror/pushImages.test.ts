@@ -301,7 +301,7 @@ describe('push', () => {
 
   it('explains why a registry stores nothing', async () => {
     const cases = [
-      ['POST', /uploads/, 413, 'REGISTRY_PROTOCOL', /because of its size \(status 413\).*at least 8 MiB/s],
+      ['POST', /uploads/, 413, 'REGISTRY_PROTOCOL', /because of its size \(status 413\).*at least 256 KiB/s],
       ['POST', /uploads/, 507, 'REGISTRY_UNAVAILABLE', /has no room for the image.*quota/s],
       ['POST', /uploads/, 404, 'REGISTRY_NOT_FOUND', /has no hub404\/plugins\/a to push to.*Create the project/s],
       ['POST', /uploads/, 405, 'REGISTRY_PROTOCOL', /takes no uploads.*read-only/s],

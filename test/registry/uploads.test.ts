@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { RegistryDigestMismatch, RegistryProtocol, RegistryRedirect, RegistryRefusal } from '../../registry/errors.ts';
 import { openPusher, type PushBlob, type Pusher } from '../../registry/push/openPusher.ts';
@@ -122,6 +123,76 @@ test('an upload in chunks goes on at the last Location, with the bytes that the 
   assert.equal(await pusherOf(context).pushBlob(at, blobOf(bytes), undefined, SIGNAL), 'uploaded');
   const count = (start: string): number => seen.filter(it => it.startsWith(start)).length;
   assert.deepEqual([count('POST'), count('GET'), count('PATCH 8388608'), count('PATCH 1048576')], [1, 2, 1, 2]);
+});
+
+/** A registry that takes uploads in chunks only: it answers `whole` to others, and 413 to bodies of more than `most` bytes. */
+async function inChunks(context: TestContext, whole: number, most = Number.POSITIVE_INFINITY) {
+  const seen: string[] = [];
+  const stored: Buffer[] = [];
+  const server = createServer(async (request, response) => {
+    const body = await buffer(request);
+    const { method } = request;
+    const received = stored.reduce((sum, { length }) => sum + length, 0);
+    seen.push(`${method} ${body.length}`);
+    if (method === 'HEAD') return response.writeHead(404).end();
+    if (method === 'POST') {
+      stored.length = 0;
+      return response.writeHead(202, { location: '/u' }).end();
+    }
+    if (method === 'GET') return response.writeHead(204, { location: '/u', range: `0-${received - 1}` }).end();
+    if (body.length > most) return response.writeHead(413).end();
+    if (method === 'PUT') return response.writeHead(body.length > 0 ? whole : 201).end();
+    stored.push(body);
+    return response.writeHead(202, { location: '/u' }).end();
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  context.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const at = { registry: `127.0.0.1:${(server.address() as AddressInfo).port}`, repository: 'a/b' };
+  const patches = (): string[] => seen.filter(it => it.startsWith('PATCH'));
+  return { at, patches, content: () => Buffer.concat(stored) };
+}
+
+test('a registry that refuses a blob as a whole gets chunks', async context => {
+  for (const status of [400, 405]) {
+    const { at, patches, content } = await inChunks(context, status);
+    assert.equal(await pusherOf(context).pushBlob(at, SMALL, undefined, SIGNAL), 'uploaded');
+    assert.deepEqual([patches(), String(content())], [['PATCH 3'], 'abc']);
+  }
+});
+
+test('a registry that refuses chunks as well is reported by its first reply', async context => {
+  const seen: string[] = [];
+  const port = await serve(context, ({ method }, response) => {
+    seen.push(method ?? '');
+    if (method === 'POST') return response.writeHead(202, { location: '/u' }).end();
+    return response.writeHead(method === 'PUT' ? 400 : 404).end();
+  });
+  const at = { registry: `127.0.0.1:${port}`, repository: 'a/b' };
+  await assert.rejects(
+    pusherOf(context).pushBlob(at, SMALL, undefined, SIGNAL),
+    (error: unknown) => error instanceof RegistryProtocol && error.status === 400,
+  );
+  assert.equal(seen.filter(it => it === 'PATCH').length, 1);
+});
+
+test('chunks that are too large are halved, down to 256 KiB', async context => {
+  const KiB = 1024;
+  const bytes = randomBytes(1500 * KiB);
+  const { at, patches, content } = await inChunks(context, 201, 300 * KiB);
+  assert.equal(await pusherOf(context).pushBlob(at, blobOf(bytes), undefined, SIGNAL), 'uploaded');
+  assert.ok(content().equals(bytes));
+  const sizes = [1024, 512, 256, 256, 256, 256, 256, 220].map(size => `PATCH ${size * KiB}`);
+  assert.deepEqual(patches(), sizes);
+
+  const strict = await inChunks(context, 201, 100 * KiB);
+  await assert.rejects(
+    pusherOf(context).pushBlob(strict.at, blobOf(bytes), undefined, SIGNAL),
+    (error: unknown) => error instanceof RegistryProtocol && error.status === 413,
+  );
+  assert.deepEqual(strict.patches(), sizes.slice(0, 3), 'no chunk is sent again in the same size');
 });
 
 test('the digest of a tag is read from the manifest where the reply to HEAD has none', async context => {

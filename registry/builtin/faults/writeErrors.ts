@@ -24,7 +24,7 @@ const MEANINGS: Readonly<Record<number, readonly [string, string]>> = {
   411: ['wants the length of each upload in advance', 'A proxy in front of the registry removed it: see its settings.'],
   413: [
     'refused an upload because of its size',
-    'A proxy in front of the registry limits the size of a request (nginx: client_max_body_size): its operator must allow at least 8 MiB, or push to the registry past the proxy.',
+    'A proxy in front of the registry limits the size of a request (nginx: client_max_body_size): its operator must allow at least 256 KiB, better 8 MiB, or push to the registry past the proxy.',
   ],
   [INSUFFICIENT_STORAGE]: [
     'has no room for the image',
