@@ -33,7 +33,8 @@ const MAX_DOCUMENT_BYTES = 64 * 1024 * 1024;
 /**
  * Opens a bundle: a folder, a tar, any part of a split one, or its checksum file.
  * @param manifestPath a manifest to use, with the lockfile next to it, instead of the bundle's own
- * @throws LayoutUnreadable, LayoutInvalid, LayoutPartWrong, BundleManifestMissing, and the refusals of the manifest
+ * @throws LayoutUnreadable, LayoutInvalid, LayoutPartWrong, BundleManifestMissing, and the refusals of the manifest and the
+ * lockfile
  */
 export async function openBundle(path: string, manifestPath?: string): Promise<OpenBundle> {
   const layout = await openLayout(path);
@@ -102,7 +103,14 @@ async function unpackDocuments(
   return parsePluginManifest(text.toString('utf8'), {
     file,
     locate: written => paths.get(written) ?? join(folder, 'files', 'missing'),
+    named: namedIn(layout, MANIFEST_TITLE),
   });
+}
+
+/** Errors name the bundle: the temporary files do not exist when a user reads the message. */
+function namedIn({ path }: Layout, title: string): { readonly file: string; readonly hint: string } {
+  const hint = 'Copy the bundle again, or make it again. If a later plugin-mirror wrote it, use that one.';
+  return { file: `${title} in ${path}`, hint };
 }
 
 /** A module's bytes are compared with the lockfile's sha256 when they are read. */
@@ -112,10 +120,11 @@ async function unpack(layout: Layout, digest: Digest, folder: string): Promise<s
   return target;
 }
 
-/** @throws LayoutInvalid if the lockfile and index.json lead to different images */
+/** @throws LayoutInvalid if the lockfile and index.json lead to different images, and the refusals of the lockfile */
 async function requireAgreement(layout: Layout, manifest: PluginManifest): Promise<void> {
   const named = new Map(layout.index.entries.map(entry => [nameOf(entry), entry.digest]));
-  for (const entry of (await readLockfile(lockfilePath(manifest.file)))?.entries ?? []) {
+  const { entries = [] } = (await readLockfile(lockfilePath(manifest.file), namedIn(layout, LOCKFILE_TITLE))) ?? {};
+  for (const entry of entries) {
     if (entry.kind !== 'image') continue;
     const reference = entry.reference.replace(/@.*$/, '');
     const found = named.get(reference);

@@ -11,13 +11,13 @@ export class LockInvalid extends Refusal {
   readonly code = 'LOCK_INVALID';
   readonly problems: readonly Problem[];
 
-  constructor(file: string, problems: readonly Problem[]) {
+  constructor(file: string, problems: readonly Problem[], hint = restore) {
     super(`${file}: ${plural(problems.length, 'problem')}`, {
       subject: file,
       lines: problemLines(problems),
       expected: 'the lockfile as plugin-mirror sync wrote it',
       ...(problems[0] === undefined ? {} : { found: problems[0].found }),
-      hint: restore,
+      hint,
     });
     this.problems = problems;
   }
@@ -27,12 +27,17 @@ export class LockInvalid extends Refusal {
 export class LockConflict extends Refusal {
   readonly code = 'LOCK_CONFLICT';
 
-  constructor(file: string, line: number, marker: string) {
+  constructor(
+    file: string,
+    line: number,
+    marker: string,
+    hint = `Take one side whole (git checkout --theirs -- ${file}, or --ours), then run plugin-mirror sync: it adds and removes what the manifest asks for.`,
+  ) {
     super(`${file} has an unresolved merge conflict (line ${line})`, {
       subject: file,
       expected: 'JSON without conflict markers',
       found: `${marker} in line ${line}`,
-      hint: `Take one side whole (git checkout --theirs -- ${file}, or --ours), then run plugin-mirror sync: it adds and removes what the manifest asks for.`,
+      hint,
     });
   }
 }

@@ -54,13 +54,21 @@ export function lockfilePath(manifestPath: string, chosen?: string): string {
   return chosen !== undefined ? resolve(chosen) : `${manifestPath.replace(/\.json$/i, '')}.lock.json`;
 }
 
+/** How errors name a lockfile. */
+interface LockfileName {
+  readonly file: string;
+  /** The way to repair it. Default: version control. */
+  readonly hint?: string;
+}
+
 /**
  * Reads a lockfile; undefined if there is none.
+ * @param named how errors name it. Default: by its path
  * @throws LockConflict, LockNewer, LockInvalid, LockUnreadable
  */
-export async function readLockfile(path: string): Promise<Lockfile | undefined> {
+export async function readLockfile(path: string, named: LockfileName = { file: path }): Promise<Lockfile | undefined> {
   const read = await readTextFile(path, maxSizeBytes);
-  if ('text' in read) return parseLockfile(read.text, { file: path });
+  if ('text' in read) return parseLockfile(read.text, named);
   if (read.kind === 'missing') {
     // A link to a missing file is not "no lockfile": one was meant to be there.
     if ((await lstat(path).catch(() => undefined))?.isSymbolicLink())
@@ -69,13 +77,13 @@ export async function readLockfile(path: string): Promise<Lockfile | undefined> 
   }
   if (read.kind === 'unreadable') throw new LockUnreadable(path, read.found, read.cause);
   const found = read.kind === 'too large' ? 'more than 64 MiB' : read.found;
-  throw new LockInvalid(path, [{ place: '', found, expected: 'JSON in UTF-8' }]);
+  throw new LockInvalid(named.file, [{ place: '', found, expected: 'JSON in UTF-8' }], named.hint);
 }
 
 /** @throws LockConflict, LockNewer, LockInvalid */
-export async function parseLockfile(text: string, { file }: { readonly file: string }): Promise<Lockfile> {
+export async function parseLockfile(text: string, { file, hint }: LockfileName): Promise<Lockfile> {
   const marker = /^(<{7}|={7}|>{7}|\|{7})(?: .*)?\r?$/m.exec(text);
-  if (marker) throw new LockConflict(file, text.slice(0, marker.index).split('\n').length, marker[1] ?? '');
+  if (marker) throw new LockConflict(file, text.slice(0, marker.index).split('\n').length, marker[1] ?? '', hint);
   const untouched = asWritten(text);
   if (untouched !== undefined) return untouched;
   const document = parseStrictJson(text);
@@ -87,7 +95,7 @@ export async function parseLockfile(text: string, { file }: { readonly file: str
     ...schemaProblems(lockfileSchema, document, { source: text, keysAt: lockfileKeysAt }),
   ];
   if (root !== undefined) problems.push(...entryProblems(root, document));
-  if (problems.length > 0 || root === undefined) throw new LockInvalid(file, problems);
+  if (problems.length > 0 || root === undefined) throw new LockInvalid(file, problems, hint);
   // The schema has checked it; parsing it again would only copy it.
   return { entries: sortEntries(entriesOf(plainValue(root) as WrittenLockfile)) };
 }

@@ -7,11 +7,13 @@ export class ManifestInvalid extends Refusal {
   readonly code = 'MANIFEST_INVALID';
   readonly problems: readonly Problem[];
 
-  constructor(file: string, problems: readonly Problem[], cause?: unknown) {
+  constructor(file: string, problems: readonly Problem[], cause?: unknown, hint?: string) {
     super(`${file}: ${plural(problems.length, 'problem')}`, {
       subject: file,
       lines: problemLines(problems),
-      hint: 'Nothing was changed. With "$schema": "./manifest.schema.json" an editor marks such mistakes while you type.',
+      hint:
+        hint ??
+        'Nothing was changed. With "$schema": "./manifest.schema.json" an editor marks such mistakes while you type.',
       cause,
     });
     this.problems = problems;

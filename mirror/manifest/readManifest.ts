@@ -39,6 +39,8 @@ export async function readManifestText(path: string): Promise<string> {
 }
 
 export interface ManifestSource {
+  /** How errors name the manifest, and the way to repair it. Default: by `file`. */
+  readonly named?: { readonly file: string; readonly hint: string };
   /** The manifest's path. */
   readonly file: string;
   /** Finds the files that the manifest names. Default: relative to its folder. */
@@ -46,7 +48,10 @@ export interface ManifestSource {
 }
 
 /** Parses a manifest. @throws ManifestInvalid */
-export async function parsePluginManifest(text: string, { file, locate }: ManifestSource): Promise<PluginManifest> {
+export async function parsePluginManifest(
+  text: string,
+  { file, locate, named }: ManifestSource,
+): Promise<PluginManifest> {
   const document = parseStrictJson(text);
   const { root } = document;
   const problems: Problem[] = [
@@ -68,7 +73,7 @@ export async function parsePluginManifest(text: string, { file, locate }: Manife
   const read = plugins ? readPlugins(plugins, reading) : { versions: [], aliases: [] };
   const versions = readSignatures(memberOf(root, 'signatures')?.node, read.versions, reading);
   const mirrors = readMirrors(memberOf(root, 'mirrors')?.node, report);
-  if (problems.length > 0) throw new ManifestInvalid(file, inOrder(problems));
+  if (problems.length > 0) throw new ManifestInvalid(named?.file ?? file, inOrder(problems), undefined, named?.hint);
   return { file: absolute, registry: formatRegistryPrefix(base), ...read, versions, mirrors };
 }
 

@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { Refusal } from '../../base/refusal.ts';
 import { openLayout } from '../../layout/openLayout.ts';
+import { writeFolderLayout } from '../../layout/writeLayout.ts';
 import { type BundleOptions, type BundleReport, type BundleTarget, bundle } from '../../mirror/bundle/bundle.ts';
+import { makeDocument } from '../../mirror/bundle/document.ts';
 import { openBundle } from '../../mirror/bundle/openBundle.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { limitsOf, type SyncJob } from '../../mirror/plan/job.ts';
@@ -425,6 +427,30 @@ describe('loading', () => {
     const { problems, outcomes } = await load('folder');
     assert.deepEqual([(problems[0] as Refusal).found, outcomes], [`no ${absent}`, []]);
     assert.deepEqual(Object.keys(await treeOf('loaded')), []);
+  });
+
+  it('names the bundle whose manifest or lockfile is broken, and not a temporary file', async () => {
+    await writeManifest({ b: '1.0.0' });
+    await pack();
+    const job = { manifest: await readPluginManifest(join(dir, 'manifest.json')) };
+    const lock = await readFile(join(dir, 'manifest.lock.json'), 'utf8');
+    for (const [broken, code, name] of [
+      ['{', 'LOCK_INVALID', 'manifest.lock.json'],
+      [Buffer.from([0xff]), 'LOCK_INVALID', 'manifest.lock.json'],
+      [`<<<<<<< HEAD\n${lock}`, 'LOCK_CONFLICT', 'manifest.lock.json'],
+      [undefined, 'MANIFEST_INVALID', 'manifest.json'],
+    ] as const) {
+      await writeFile(join(dir, 'manifest.lock.json'), broken ?? lock);
+      if (broken === undefined) await writeFile(join(dir, 'manifest.json'), '{"plugins": 1}');
+      const lockfile = { path: join(dir, 'manifest.lock.json'), mode: 'frozen', update: false } as const;
+      const config = { schemaVersion: 1 as const, version: '1.2.3', only: [], requires: [] };
+      const { entry, blobs } = await makeDocument({ ...job, lockfile }, config);
+      await writeFolderLayout({ index: { entries: [entry], annotations: {} }, blobs }, join(dir, 'broken'), signal);
+      const error = await refusalOf(load('broken'));
+      assert.deepEqual([error.code, error.subject], [code, `${name} in ${join(dir, 'broken')}`]);
+      assert.ok(error.message.startsWith(`${name} in ${join(dir, 'broken')}`), error.message);
+      assert.match(error.hint, /^Copy the bundle again, or make it again\./);
+    }
   });
 
   it('takes a layout of another tool with a manifest, and asks for one without', slow, async () => {
