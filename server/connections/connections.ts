@@ -66,6 +66,8 @@ interface Connection {
  */
 export class Connections {
   readonly #all = new Map<Socket, Connection>();
+  /** The TCP connections below those of TLS, by the client's address and port. */
+  readonly #transports = new Map<string, Socket>();
   readonly #maxIdleMs: number;
   readonly #maxConnections: number;
   readonly #inTurn: ConnectionSettings['inTurn'];
@@ -85,6 +87,7 @@ export class Connections {
     this.#maxConnections = maxConnections;
     // Over TLS, requests belong to the TLS socket, not to the connection below it.
     server.on(isSecure(server) ? 'secureConnection' : 'connection', (socket: Socket) => this.#add(socket));
+    if (isSecure(server)) server.on('connection', (socket: Socket) => this.#addTransport(socket));
     server.on('timeout', (socket: Socket) => this.#timedOut(socket));
     // Node has refused a connection: the client's next attempt finds room.
     server.on('drop', () => this.#makeRoom());
@@ -141,6 +144,19 @@ export class Connections {
     socket.destroy();
   }
 
+  #addTransport(socket: Socket): void {
+    const client = clientOf(socket);
+    this.#transports.set(client, socket);
+    socket.once('close', () => this.#transports.delete(client));
+  }
+
+  /** Destroys a connection with a reset. After a normal close, the kernel would keep the unread bytes for minutes. */
+  #reset(socket: Socket): void {
+    const transport = socket instanceof TLSSocket ? this.#transports.get(clientOf(socket)) : socket;
+    transport?.resetAndDestroy();
+    socket.destroy();
+  }
+
   /** The answer under way is the last one of its connection. */
   expectNoMore(socket: Socket): void {
     const connection = this.#all.get(socket);
@@ -188,7 +204,7 @@ export class Connections {
       isWaiting = waits;
       quietest = socket;
     }
-    if (quietest !== undefined) reset(quietest);
+    if (quietest !== undefined) this.#reset(quietest);
     return quietest !== undefined;
   }
 
@@ -310,7 +326,7 @@ export class Connections {
     const { response } = connection;
     if (response !== undefined) {
       // Before its header, an answer waits for the disk or in the queue for downloads, which have limits of their own.
-      if (response.headersSent) reset(socket);
+      if (response.headersSent) this.#reset(socket);
       return;
     }
     // The client has sent nothing or a part of a header: Node's headersTimeout applies.
@@ -321,11 +337,6 @@ export class Connections {
   }
 }
 
-/**
- * Destroys a connection with a reset. After a normal close, the kernel would keep the unread bytes for minutes. Node.js cannot
- * reset a TLS connection.
- */
-function reset(socket: Socket): void {
-  if (socket instanceof TLSSocket) socket.destroy();
-  else socket.resetAndDestroy();
+function clientOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }

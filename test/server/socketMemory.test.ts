@@ -5,9 +5,11 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setImmediate as loopTurn } from 'node:timers/promises';
+import { connect as connectSecurely } from 'node:tls';
 import type { ServerEvent } from '../../server/events.ts';
 import { FairScheduler } from '../../server/sending/fairScheduler.ts';
 import { SocketMemory, socketMemoryOfContainer } from '../../server/sending/socketMemory.ts';
+import { CertificateAuthority } from '../support/certificates.ts';
 import { slow } from '../support/slow.ts';
 import { ask, metric, serve, until } from './client.ts';
 import { emptyFolder, sharedTree, wasm } from './tree.ts';
@@ -127,4 +129,25 @@ describe('the memory that the kernel has for connections', () => {
     assert.equal(events.filter(({ kind }) => kind === 'slow-clients').length, 1);
     assert.ok((await metric(port, 'bodies_running')) < 12);
   });
+
+  for (const isTls of [false, true])
+    test(`a stalled connection${isTls ? ' of TLS' : ''} is reset`, async t => {
+      const folder = await emptyFolder(t);
+      const [certFile, keyFile] = [join(folder, 'tls.crt'), join(folder, 'tls.key')];
+      const pair = new CertificateAuthority('Test').issue();
+      await Promise.all([writeFile(certFile, pair.cert), writeFile(keyFile, pair.key)]);
+      const tls = isTls ? { tls: { certFile, keyFile } } : {};
+      const { port } = await serve(t, TREE, { ...tls, stallTimeoutMs: 300 });
+      const socket = isTls
+        ? connectSecurely({ port, host: '127.0.0.1', rejectUnauthorized: false })
+        : connect(port, '127.0.0.1');
+      const failed = new Promise<NodeJS.ErrnoException>(resolve => socket.once('error', resolve));
+      await once(socket, isTls ? 'secureConnect' : 'connect');
+      socket.pause();
+      socket.write(`GET ${BIG} HTTP/1.1\r\nHost: a\r\n\r\n`);
+      // A client that does not read learns of a reset when it writes.
+      const writing = setInterval(() => socket.write('GET'), 50);
+      t.after(() => clearInterval(writing));
+      assert.match((await failed).code ?? '', /^(?:ECONNRESET|EPIPE)$/);
+    });
 });
