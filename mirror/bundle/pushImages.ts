@@ -1,7 +1,7 @@
 import pMap from 'p-map';
 import { asError } from '../../base/refusal.ts';
 import { RegistryNotFound } from '../../registry/errors.ts';
-import { type GatheredImage, gatherImage } from '../../registry/images/gatherImage.ts';
+import { type GatheredImage, gatherImage, type ImageSource } from '../../registry/images/gatherImage.ts';
 import type { PushBlob, PushedManifest, Pusher } from '../../registry/push/openPusher.ts';
 import { type Digest, formatReference, type Reference } from '../../registry/reference.ts';
 import { differencesIn, lockDiffers, missingLockfile } from '../lockfile/frozen.ts';
@@ -162,7 +162,7 @@ class ImagePush {
     const { local } = source;
     try {
       const status = await this.#push(source.at, source.digest, () =>
-        local === undefined ? this.#gather(wanted, source.digest) : Promise.resolve(partsOfLocal(local)),
+        local === undefined ? this.#gather(wanted, source.digest, source.at) : Promise.resolve(partsOfLocal(local)),
       );
       return { name, version, status, reference, digest: source.digest };
     } catch (error) {
@@ -247,11 +247,13 @@ class ImagePush {
     return work;
   }
 
-  async #gather({ source }: WantedVersion, digest: Digest): Promise<Parts> {
+  async #gather({ source }: WantedVersion, digest: Digest, at: Reference): Promise<Parts> {
     const { registry, signal } = this.#session;
+    const { attachments } = this.#target;
     const opened = await registry.get();
     const reference = { ...(source as { reference: Reference }).reference, digest };
-    const image = await gatherImage(opened, reference, { attachments: this.#target.attachments }, signal);
+    const images = this.#bundle?.requires.has(digest) ? this.#onBase(opened, at) : opened;
+    const image = await gatherImage(images, reference, { attachments }, signal);
     return {
       root: digest,
       manifests: inPushOrder(image),
@@ -260,6 +262,23 @@ class ImagePush {
         size: blob.size,
         open: own => opened.openBlob(image.reference, blob, own),
       })),
+    };
+  }
+
+  /** A delta may have new signatures of an image whose manifests it leaves to its base: those are read from the target. */
+  #onBase(opened: ImageSource, { registry, repository }: Reference): ImageSource {
+    const { pusher } = this.#target;
+    const { signal } = this.#session;
+    return {
+      fetchImage: (...of) => opened.fetchImage(...of),
+      listReferrers: (...of) => opened.listReferrers(...of),
+      fetchManifest: (reference, own) =>
+        opened.fetchManifest(reference, own).catch(async (error: unknown) => {
+          if (!(error instanceof RegistryNotFound)) throw error;
+          const found = await pusher.manifestAt({ registry, repository, digest: reference.digest }, signal);
+          if (found === undefined) throw error;
+          return found.bytes;
+        }),
     };
   }
 }

@@ -37,13 +37,16 @@ export interface GatheredImage {
   readonly attachments: readonly Attachment[];
 }
 
+/** The part of a registry that gatherImage needs. */
+export type ImageSource = Pick<Registry, 'fetchManifest' | 'fetchImage' | 'listReferrers'>;
+
 /**
  * Reads all manifests of an image: an index with the children that exist, and, with `attachments`, signatures under cosign's
  * tags and all referrers. Every manifest is verified; blobs are not read.
  * @throws the refusals of registry/errors.ts, the signal's reason
  */
 export async function gatherImage(
-  registry: Registry,
+  registry: ImageSource,
   reference: Reference & { readonly digest: Digest },
   options: { readonly attachments: boolean },
   signal: AbortSignal,

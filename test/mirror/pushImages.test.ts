@@ -277,6 +277,19 @@ describe('push', () => {
     }
   });
 
+  it('pushes new signatures in a delta of images that the target has', async () => {
+    await push();
+    const base = join(dir, 'base.tar');
+    await rename(join(dir, 'b.tar'), base);
+    const added = signatureImage([simpleLayer(key, payloadFor(index.digest))]);
+    source.push('plugins/multi', sigTag(index.digest), added);
+    await pack({ a: '1.0.0', multi: '1.0.0' }, base);
+    for (const options of [{ dryRun: true }, {}])
+      assert.deepEqual(statuses(await push(options)), ['a kept', 'multi pushed']);
+    assert.ok(target.stored('hub/plugins/multi', sigTag(index.digest))?.equals(added.manifest));
+    assert.deepEqual(statuses(await push()), ['a kept', 'multi kept']);
+  });
+
   it('logs in, and asks for the right to push', async () => {
     await target.close();
     target = await startRegistry({ auth: { kind: 'bearer', user: 'ci', password: 'secret', anonymous: false } });
