@@ -57,7 +57,7 @@ interface AuditOptions {
  * @throws what openBundle throws for a file that is no bundle, and the signal's reason
  */
 export async function auditBundle(path: string, options: AuditOptions): Promise<BundleAudit> {
-  const bundle = await openBundle(path).catch((error: unknown) => {
+  const bundle = await openBundle(path, undefined, 'unverified').catch((error: unknown) => {
     if (error instanceof BundleManifestMissing) return undefined;
     throw error;
   });

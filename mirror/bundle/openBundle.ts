@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -33,10 +34,15 @@ const MAX_DOCUMENT_BYTES = 64 * 1024 * 1024;
 /**
  * Opens a bundle: a folder, a tar, any part of a split one, or its checksum file.
  * @param manifestPath a manifest to use, with the lockfile next to it, instead of the bundle's own
+ * @param files `unverified` if the caller verifies all blobs: local modules and keys are not compared with their digests
  * @throws LayoutUnreadable, LayoutInvalid, LayoutPartWrong, BundleManifestMissing, and the refusals of the manifest and the
  * lockfile
  */
-export async function openBundle(path: string, manifestPath?: string): Promise<OpenBundle> {
+export async function openBundle(
+  path: string,
+  manifestPath?: string,
+  files: 'verified' | 'unverified' = 'verified',
+): Promise<OpenBundle> {
   const layout = await openLayout(path);
   let folder: string | undefined;
   const close = async (): Promise<void> => {
@@ -51,7 +57,7 @@ export async function openBundle(path: string, manifestPath?: string): Promise<O
       return { layout, manifest: await readPluginManifest(manifestPath), only: [], requires, lacking, close };
     if (document === undefined) throw noManifest(path);
     folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-'));
-    const manifest = await unpackDocuments(layout, document, join(folder, basename(resolve(path))));
+    const manifest = await unpackDocuments(layout, document, join(folder, basename(resolve(path))), files);
     await requireAgreement(layout, manifest);
     return { layout, manifest, only: document.config.only, requires, lacking, close };
   } catch (error) {
@@ -87,6 +93,7 @@ async function unpackDocuments(
   layout: Layout,
   { titled, files }: BundleDocument,
   folder: string,
+  verified: 'verified' | 'unverified',
 ): Promise<PluginManifest> {
   await mkdir(join(folder, 'files'), { recursive: true });
   const read = async (title: string): Promise<Buffer> => {
@@ -99,7 +106,8 @@ async function unpackDocuments(
   await writeFile(file, text);
   await writeFile(lockfilePath(file), await read(LOCKFILE_TITLE));
   const paths = new Map<string, string>();
-  for (const [written, digest] of files) paths.set(written, await unpack(layout, digest, join(folder, 'files')));
+  for (const [written, digest] of files)
+    paths.set(written, await unpack(layout, digest, join(folder, 'files'), verified === 'verified'));
   return parsePluginManifest(text.toString('utf8'), {
     file,
     locate: written => paths.get(written) ?? join(folder, 'files', 'missing'),
@@ -113,10 +121,14 @@ function namedIn({ path }: Layout, title: string): { readonly file: string; read
   return { file: `${title} in ${path}`, hint };
 }
 
-/** A module's bytes are compared with the lockfile's sha256 when they are read. */
-async function unpack(layout: Layout, digest: Digest, folder: string): Promise<string> {
+/** Without `verify`, a damaged module would be reported as one that was changed after the lockfile was written. */
+async function unpack(layout: Layout, digest: Digest, folder: string, verify: boolean): Promise<string> {
   const target = join(folder, digest.replace(':', '-'));
-  await pipeline(await layout.open(digest), createWriteStream(target));
+  const [algorithm = '', hex] = digest.split(':');
+  const hash = createHash(algorithm);
+  const source = (await layout.open(digest)).on('data', (chunk: Buffer) => hash.update(chunk));
+  await pipeline(source, createWriteStream(target));
+  if (verify && hash.digest('hex') !== hex) throw await layout.blame(digest);
   return target;
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
+import { createHash, generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { Refusal } from '../../base/refusal.ts';
 import { openLayout } from '../../layout/openLayout.ts';
 import { writeFolderLayout } from '../../layout/writeLayout.ts';
+import { auditBundle } from '../../mirror/bundle/auditBundle.ts';
 import { type BundleOptions, type BundleReport, type BundleTarget, bundle } from '../../mirror/bundle/bundle.ts';
 import { makeDocument } from '../../mirror/bundle/document.ts';
 import { openBundle } from '../../mirror/bundle/openBundle.ts';
@@ -427,6 +428,22 @@ describe('loading', () => {
     const { problems, outcomes } = await load('folder');
     assert.deepEqual([(problems[0] as Refusal).found, outcomes], [`no ${absent}`, []]);
     assert.deepEqual(Object.keys(await treeOf('loaded')), []);
+  });
+
+  it('reports a damaged local module as a damaged blob', async () => {
+    const module = buildModule({ seed: 'local', sizeBytes: 200_000 });
+    await writeFile(join(dir, 'local.wasm'), module);
+    await writeManifest({ local: { file: './local.wasm', versions: ['1.0.0'] } });
+    await pack({ kind: 'folder', path: join(dir, 'folder') });
+    const digest = createHash('sha256').update(module).digest('hex');
+    await writeFile(join(dir, 'folder/blobs/sha256', digest), module.subarray(0, 100_000));
+    const error = await refusalOf(load('folder'));
+    assert.deepEqual([error.code, error.subject], ['LAYOUT_BLOB_DAMAGED', `sha256:${digest}`]);
+    const { damaged } = await auditBundle(join(dir, 'folder'), { signal });
+    assert.deepEqual(
+      damaged.map(({ subject }) => subject),
+      [`sha256:${digest}`],
+    );
   });
 
   it('names the bundle whose manifest or lockfile is broken, and not a temporary file', async () => {
