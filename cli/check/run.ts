@@ -102,8 +102,9 @@ function report(
 ): object {
   return {
     schemaVersion: 1,
-    findings: findings.map(({ error, ...finding }) => ({
+    findings: findings.map(({ error, needsSignature, ...finding }) => ({
       ...finding,
+      ...(needsSignature === undefined ? {} : { governed: needsSignature }),
       ...(error === undefined ? {} : { error: errorJson(error) }),
     })),
     ...(problems.length === 0 ? {} : { errors: problems.map(errorJson) }),
