@@ -153,8 +153,9 @@ export class Connections {
   /** Destroys a connection with a reset. After a normal close, the kernel would keep the unread bytes for minutes. */
   #reset(socket: Socket): void {
     const transport = socket instanceof TLSSocket ? this.#transports.get(clientOf(socket)) : socket;
+    // resetAndDestroy() alone waits until the client has taken what was written. The end of its transport ends that of TLS.
     transport?.resetAndDestroy();
-    socket.destroy();
+    (transport ?? socket).destroy();
   }
 
   /** The answer under way is the last one of its connection. */
