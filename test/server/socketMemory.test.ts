@@ -131,7 +131,7 @@ describe('the memory that the kernel has for connections', () => {
   });
 
   for (const isTls of [false, true])
-    test(`a stalled connection${isTls ? ' of TLS' : ''} is reset`, async t => {
+    test(`a client that has stalled${isTls ? ' over TLS' : ''} loses its connection`, async t => {
       const folder = await emptyFolder(t);
       const [certFile, keyFile] = [join(folder, 'tls.crt'), join(folder, 'tls.key')];
       const pair = new CertificateAuthority('Test').issue();
