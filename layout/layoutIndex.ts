@@ -1,3 +1,4 @@
+import { parseBoundedJson } from '../base/boundedJson.ts';
 import { canonicalJson, compareText } from '../base/canonicalJson.ts';
 import { type Digest, isDigest } from '../base/digest.ts';
 import { isRecord } from '../base/shape.ts';
@@ -51,7 +52,7 @@ export function parseIndex(bytes: Buffer, path: string): LayoutIndex {
     });
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    value = parseBoundedJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
     throw invalid(error instanceof Error ? error.message : String(error), 'JSON in UTF-8');
   }

@@ -1,3 +1,4 @@
+import { parseBoundedJson } from '../base/boundedJson.ts';
 /** distribution-spec, Pushing Manifests: clients should accept manifests of up to 4 MiB. In bytes. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
@@ -11,7 +12,7 @@ export interface ManifestDocument {
 /** Parses a manifest. A document that is no JSON object has no members. */
 export function parseManifestDocument<Document extends object = ManifestDocument>(bytes: Buffer): Partial<Document> {
   try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    const value: unknown = parseBoundedJson(bytes.toString('utf8'));
     return typeof value === 'object' && value !== null ? value : {};
   } catch {
     return {};

@@ -235,46 +235,49 @@ function renamed(path: string, named: readonly string[], found: readonly string[
 
 /** Returns one error for all parts that have to be copied again, or renamed. */
 function wrongParts(missing: readonly string[], damaged: readonly DamagedFile[], sums: Sums): LayoutPartWrong {
-  const count = missing.length + damaged.length;
   const [first] = damaged;
-  const isRenamed = missing.length === 0 && damaged.every(file => file.bytesOf !== undefined);
-  const absent = `The bundle's part${count === 1 ? '' : 's'} ${namesOf(missing)} ${count === 1 ? 'is' : 'are'} missing`;
-  const names = namesOf(damaged.map(({ path }) => path));
-  const other = count === 1 ? 'has other bytes than its' : 'have other bytes than their';
-  const headline =
-    first === undefined
-      ? absent
-      : missing.length === 0
-        ? `${names} ${other} checksum file says`
-        : `${count} parts of the bundle are missing or damaged`;
-  const unknown = damaged.filter(file => file.bytesOf === undefined).map(({ path }) => path);
+  const subject = missing[0] ?? first?.path ?? '';
+  const isOne = missing.length + damaged.length === 1;
+  if (isOne && first !== undefined) return wrongPart(first);
+  const { headline, hint } = summaryOf(missing, damaged, isOne);
+  const foreign = damaged.filter(file => file.bytesOf === undefined).map(({ path }) => path);
   const found = [
     ...(missing.length === 0 ? [] : [`no ${namesOf(missing)}`]),
-    ...(unknown.length === 0 ? [] : [`other bytes in ${namesOf(unknown)}`]),
+    ...(foreign.length === 0 ? [] : [`other bytes in ${namesOf(foreign)}`]),
     ...damaged.flatMap(({ path, bytesOf }) =>
-      bytesOf === undefined ? [] : `the bytes of ${bytesOf} in ${basename(path)}`,
+      bytesOf === undefined ? [] : [`the bytes of ${bytesOf} in ${basename(path)}`],
     ),
-  ];
-  return new LayoutPartWrong(
-    headline,
-    {
-      subject: missing[0] ?? first?.path ?? '',
-      expected:
-        first !== undefined && count === 1
-          ? `sha256 ${first.expected}`
-          : `all parts ${sums === undefined ? 'up to the last one' : 'that the .sha256 file names, with its checksums'}`,
-      found:
-        first === undefined ? `no such file${count === 1 ? '' : 's'}` : count === 1 ? first.found : found.join('; '),
-      hint: isRenamed
-        ? 'The parts were renamed: give each the name that the .sha256 file has for it.'
-        : count > 1
-          ? 'Copy all of these parts again, next to the others, each under the name that it had.'
-          : first === undefined
-            ? 'Copy the missing part next to the others, under the name that it had.'
-            : 'It is damaged, or belongs to another bundle: copy this file again.',
-    },
-    damaged,
-  );
+  ].join('; ');
+  const all = sums === undefined ? 'up to the last one' : 'that the .sha256 file names, with its checksums';
+  return new LayoutPartWrong(headline, { subject, expected: `all parts ${all}`, found, hint }, damaged);
+}
+
+function wrongPart(file: DamagedFile): LayoutPartWrong {
+  const { path, expected, found, bytesOf } = file;
+  const hint = bytesOf === undefined ? 'It is damaged, or belongs to another bundle: copy this file again.' : RENAMED;
+  const headline = `${basename(path)} has other bytes than its checksum file says`;
+  return new LayoutPartWrong(headline, { subject: path, expected: `sha256 ${expected}`, found, hint }, [file]);
+}
+
+const RENAMED = 'The parts were renamed: give each the name that the .sha256 file has for it.';
+
+function summaryOf(
+  missing: readonly string[],
+  damaged: readonly DamagedFile[],
+  isOne: boolean,
+): { readonly headline: string; readonly hint: string } {
+  const hint = 'Copy all of these parts again, next to the others, each under the name that it had.';
+  if (isOne)
+    return {
+      headline: `The bundle's part ${namesOf(missing)} is missing`,
+      hint: 'Copy the missing part next to the others, under the name that it had.',
+    };
+  if (damaged.length === 0) return { headline: `The bundle's parts ${namesOf(missing)} are missing`, hint };
+  if (missing.length > 0)
+    return { headline: `${missing.length + damaged.length} parts of the bundle are missing or damaged`, hint };
+  const names = namesOf(damaged.map(({ path }) => path));
+  const isRenamed = damaged.every(file => file.bytesOf !== undefined);
+  return { headline: `${names} have other bytes than their checksum file says`, hint: isRenamed ? RENAMED : hint };
 }
 
 /** `b.tar.002, b.tar.005 to b.tar.009`: the names of all parts, in their order. */

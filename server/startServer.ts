@@ -84,7 +84,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const downloads = new DownloadLimit(settings.maxDownloads, settings.maxWaitingDownloads, settings.maxDownloadWaitMs);
   const shareOf = shareKeys(settings.sharedAddresses);
   const pressure = new Pressure(() => downloads.running);
-  const scheduler = new FairScheduler(settings.socketMemory ?? socketMemoryOfContainer(), () => makeRoom());
+  const memory = settings.socketMemory ?? socketMemoryOfContainer();
+  const scheduler = new FairScheduler(memory, () => makeRoom());
 
   const server = createHttpServer(settings, material);
   const inTurn = (action: () => void): void => scheduler.addAction(action);
@@ -102,7 +103,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     inTurn,
     renderMetrics: () => metrics.render(follower.view, status.gauges()),
   });
-  const sending = { cache, scheduler, downloads, shareOf, encoding, pressure, onEvent };
+  const sending = { cache, scheduler, memory, downloads, shareOf, encoding, pressure, onEvent };
   const images =
     settings.images === undefined
       ? undefined
@@ -159,7 +160,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const host = await listen(server, settings.host, settings.port);
   await follower.start();
   // Loading the pages takes up to half a second of a small container, in which downloads would have to wait for the first page.
-  void pages();
+  pages().catch((error: unknown) => onEvent({ kind: 'failure', url: '/', error }));
   scrubber.start();
   images?.scrubber.start();
   const certificates =

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
+import { parseBoundedJson } from '../../base/boundedJson.ts';
 import { canonicalJson, compareText } from '../../base/canonicalJson.ts';
 import type { Digest } from '../../base/digest.ts';
 import { plural } from '../../base/words.ts';
@@ -74,7 +75,7 @@ export async function readDocument(layout: Layout): Promise<BundleDocument | und
 
 async function readJson(layout: Layout, digest: Digest): Promise<unknown> {
   try {
-    return JSON.parse((await layout.read(digest, MAX_ARTIFACT_BYTES)).toString('utf8'));
+    return parseBoundedJson((await layout.read(digest, MAX_ARTIFACT_BYTES)).toString('utf8'));
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;

@@ -1,5 +1,6 @@
 import pMap from 'p-map';
 import { asError } from '../../base/refusal.ts';
+import { parseManifestDocument } from '../../layout/manifestDocument.ts';
 import { RegistryNotFound } from '../../registry/errors.ts';
 import { type GatheredImage, gatherImage, type ImageSource } from '../../registry/images/gatherImage.ts';
 import type { PushBlob, PushedManifest, Pusher } from '../../registry/push/openPusher.ts';
@@ -317,7 +318,7 @@ function placeOf(
  */
 function includesSignatures(found: Buffer, ours: Buffer): boolean {
   const [there, own] = [found, ours].map(bytes => {
-    const { layers } = Object(JSON.parse(bytes.toString('utf8'))) as { layers?: unknown };
+    const { layers } = parseManifestDocument(bytes);
     return (Array.isArray(layers) ? layers : []).map((layer: unknown) => {
       const { digest, annotations } = Object(layer) as { digest?: unknown; annotations?: unknown };
       const signed = Object(annotations) as Record<string, unknown>;

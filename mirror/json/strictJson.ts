@@ -1,4 +1,5 @@
 import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
+import { MOST_LEVELS, tooDeepAt } from '../../base/boundedJson.ts';
 import { plural } from '../../base/words.ts';
 import { formatPath, type Path, type Problem, quoted } from './problem.ts';
 
@@ -12,9 +13,6 @@ export interface JsonDocument {
   spot(offset: number): { line: number; column: number };
 }
 
-/** More than any of our files needs, and too few to overflow the stack. */
-const maxDepth = 64;
-
 /** Parses JSON as in RFC 8259: no comments, no trailing commas, no repeated keys. A byte order mark is ignored. */
 export function parseStrictJson(source: string): JsonDocument {
   const text = source.replace(/^\ufeff/, '');
@@ -25,11 +23,11 @@ export function parseStrictJson(source: string): JsonDocument {
       problems: [problemAt([], 'an empty file', 'a JSON object', { line: 1, column: 1 })],
       spot,
     };
-  const deep = tooDeep(text);
+  const deep = tooDeepAt(text);
   if (deep !== undefined)
     return {
       root: undefined,
-      problems: [problemAt([], 'brackets within brackets', `at most ${maxDepth} levels`, spot(deep))],
+      problems: [problemAt([], 'brackets within brackets', `at most ${MOST_LEVELS} levels`, spot(deep))],
       spot,
     };
   const errors: ParseError[] = [];
@@ -230,24 +228,6 @@ function badKeys(root: Node, spot: JsonDocument['spot']): Problem[] {
   };
   visit(root, []);
   return problems;
-}
-
-/** Returns the offset of the first bracket that is nested too deeply, before a recursive parser reads it. */
-function tooDeep(text: string): number | undefined {
-  let depth = 0;
-  let inString = false;
-  for (let offset = 0; offset < text.length; offset++) {
-    const code = text.charCodeAt(offset);
-    if (inString) {
-      if (code === 0x5c) offset++;
-      else if (code === 0x22 || code === 0x0a) inString = false;
-    } else if (code === 0x22) inString = true;
-    else if (code === 0x7b || code === 0x5b) {
-      depth++;
-      if (depth > maxDepth) return offset;
-    } else if (code === 0x7d || code === 0x5d) depth--;
-  }
-  return undefined;
 }
 
 function spots(text: string): JsonDocument['spot'] {

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
+import { parseBoundedJson } from '../../base/boundedJson.ts';
 import { type Image, platformText } from '../../registry/image.ts';
 import type { Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
@@ -151,7 +152,7 @@ async function whenCreated(
   if (!CONFIGS.includes(config.mediaType) || config.size > CONFIG_LIMIT_BYTES || config.size < 3) return undefined;
   const bytes = await buffer(await registry.openBlob(reference, config, signal));
   try {
-    const parsed: unknown = JSON.parse(bytes.toString('utf8'));
+    const parsed: unknown = parseBoundedJson(bytes.toString('utf8'));
     const created = typeof parsed === 'object' && parsed !== null && 'created' in parsed ? parsed.created : undefined;
     return typeof created === 'string' ? dateOf(created) : undefined;
   } catch {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { type Bundle, bundleFromJSON } from '@sigstore/bundle';
 import { toSignedEntity } from '@sigstore/verify';
 import * as v from 'valibot';
+import { parseBoundedJson } from '../../base/boundedJson.ts';
 import { looseObject, record } from '../../base/strictSchema.ts';
 import { type FoundSignature, NoSignature, signedContent } from './foundSignature.ts';
 
@@ -52,7 +53,7 @@ export async function readBundle(
 
 function parse(bytes: Buffer) {
   try {
-    const bundle = bundleFromJSON(JSON.parse(bytes.toString('utf8')));
+    const bundle = bundleFromJSON(parseBoundedJson(bytes.toString('utf8')));
     return { bundle, entity: toSignedEntity(bundle) };
   } catch (error) {
     throw new NoSignature('a bundle that cannot be read', { cause: error });
@@ -62,7 +63,7 @@ function parse(bytes: Buffer) {
 function digestsIn(payload: Buffer): string[] {
   let statement: v.InferOutput<typeof statementSchema>;
   try {
-    statement = v.parse(statementSchema, JSON.parse(payload.toString('utf8')));
+    statement = v.parse(statementSchema, parseBoundedJson(payload.toString('utf8')));
   } catch (error) {
     throw new NoSignature('an envelope without an in-toto statement', { cause: error });
   }

@@ -2,6 +2,7 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { bundleFromJSON } from '@sigstore/bundle';
 import { toSignedEntity } from '@sigstore/verify';
 import * as v from 'valibot';
+import { parseBoundedJson } from '../../base/boundedJson.ts';
 import { looseObject } from '../../base/strictSchema.ts';
 import { type FoundSignature, NoSignature, signedContent } from './foundSignature.ts';
 
@@ -114,7 +115,7 @@ function certificateIn(text: string | undefined): Buffer | undefined {
 
 function read<T extends v.GenericSchema>(schema: T, text: string, what: string): v.InferOutput<T> {
   try {
-    return v.parse(schema, JSON.parse(text));
+    return v.parse(schema, parseBoundedJson(text));
   } catch (error) {
     throw new NoSignature(`a signature whose ${what} is not cosign's`, { cause: error });
   }

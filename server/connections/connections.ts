@@ -153,7 +153,7 @@ export class Connections {
   /** Destroys a connection with a reset. After a normal close, the kernel would keep the unread bytes for minutes. */
   #reset(socket: Socket): void {
     const transport = socket instanceof TLSSocket ? this.#transports.get(clientOf(socket)) : socket;
-    // resetAndDestroy() alone waits until the client has taken what was written. The end of its transport ends that of TLS.
+    // resetAndDestroy() alone calls destroySoon(), which waits for the client. The end of a transport ends its TLS socket.
     transport?.resetAndDestroy();
     (transport ?? socket).destroy();
   }

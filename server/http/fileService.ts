@@ -7,6 +7,7 @@ import type { Download, DownloadLimit } from '../sending/downloadLimit.ts';
 import type { FairScheduler } from '../sending/fairScheduler.ts';
 import type { Pressure } from '../sending/pressure.ts';
 import { type SentBody, sendBody } from '../sending/sendBody.ts';
+import type { SocketMemory } from '../sending/socketMemory.ts';
 import type { FileHeaders, ServedFile } from '../view/treeView.ts';
 import type { Answer } from './answer.ts';
 import { parseByteRange, rangeApplies } from './byteRange.ts';
@@ -24,6 +25,7 @@ export interface FileServiceParts {
   readonly store: ContentStore;
   readonly cache: ChunkCache;
   readonly scheduler: FairScheduler;
+  readonly memory: SocketMemory;
   readonly downloads: DownloadLimit;
   /** Returns the key under which a client's downloads are counted: see clientAddress.ts. */
   readonly shareOf: (client: string) => string | undefined;
@@ -142,8 +144,7 @@ export class FileService {
 
   /** Sends bytes that are in memory. */
   #sendBytes(answer: Answer, status: number, lines: readonly string[], bytes: Buffer): void {
-    const { scheduler } = this.#parts;
-    const { memory } = scheduler;
+    const { scheduler, memory } = this.#parts;
     const send = (): void => {
       if (answer.response.destroyed) return;
       memory.spend(bytes.length);

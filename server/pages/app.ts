@@ -19,15 +19,7 @@ import { type DamagedFile, damageByPlugin, damagedFiles } from './site/damage.ts
 import { type Html, html } from './site/html.ts';
 import { isLanguage, LANGUAGE_COOKIE, type Language, languageOf } from './site/language.ts';
 import { type PageContent, type Reader, renderPage, SCRIPT, SCRIPT_PATH } from './site/layout.ts';
-import {
-  Arrivals,
-  etagOf,
-  PageCache,
-  type RenderedPage,
-  renderedPage,
-  SharedAnswer,
-  sendPage,
-} from './site/sendPage.ts';
+import { etagOf, PageCache, type RenderedPage, renderedPage, sendPage } from './site/sendPage.ts';
 import { translator } from './site/words.ts';
 import { explainMissing } from './status/explainMissing.ts';
 import { notFoundBody, offerText } from './status/notFoundPage.ts';
@@ -129,6 +121,41 @@ function createApp(): Express {
 interface StatusPages {
   readonly report: StatusReport;
   readonly pages: PageCache;
+}
+
+/** Numbers requests in the order of their arrival. */
+export class Arrivals {
+  readonly #numbers = new WeakMap<object, number>();
+  last = 0;
+
+  add(request: object): void {
+    this.#numbers.set(request, ++this.last);
+  }
+
+  of(request: object): number {
+    return this.#numbers.get(request) ?? Number.POSITIVE_INFINITY;
+  }
+}
+
+/**
+ * An answer that is never older than its request: it is made once for all requests that have arrived when its making begins.
+ * So hundreds of clients that request it at the same moment cost as much as one.
+ */
+export class SharedAnswer<T> {
+  readonly #arrivals: Arrivals;
+  readonly #make: () => T;
+  #latest: { readonly lastArrival: number; readonly answer: T } | undefined;
+
+  constructor(arrivals: Arrivals, make: () => T) {
+    this.#arrivals = arrivals;
+    this.#make = make;
+  }
+
+  get(request: object): T {
+    if (this.#latest === undefined || this.#arrivals.of(request) > this.#latest.lastArrival)
+      this.#latest = { lastArrival: this.#arrivals.last, answer: this.#make() };
+    return this.#latest.answer;
+  }
 }
 
 /** The path that the listener gives to requests outside the base path. */

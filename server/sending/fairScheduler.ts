@@ -31,7 +31,7 @@ export interface Sender {
  * While the kernel holds too many bytes for slow clients (socketMemory.ts), nothing is sent.
  */
 export class FairScheduler {
-  readonly memory: SocketMemory;
+  readonly #memory: SocketMemory;
   readonly #onFull: () => void;
   readonly #actions: (() => void)[] = [];
   #next: Sender[] = [];
@@ -44,7 +44,7 @@ export class FairScheduler {
 
   /** @param onFull called every 50 ms while nothing can be sent */
   constructor(memory: SocketMemory = UNLIMITED, onFull: () => void = () => undefined) {
-    this.memory = memory;
+    this.#memory = memory;
     this.#onFull = onFull;
   }
 
@@ -70,7 +70,7 @@ export class FairScheduler {
   }
 
   #run = (): void => {
-    if (!this.memory.hasRoom()) {
+    if (!this.#memory.hasRoom()) {
       this.#onFull();
       setTimeout(this.#run, FULL_PAUSE_MS);
       return;
@@ -91,7 +91,7 @@ export class FairScheduler {
     if (!hasArrivals || action === undefined) this.#send(hasArrivals ? 0 : TURN_MS);
     if (this.#round.length > 0 || this.#next.length > 0 || this.#actions.length > 0) this.#schedule();
     if (action === undefined) return;
-    this.memory.spend(ACTION_BYTES);
+    this.#memory.spend(ACTION_BYTES);
     action();
     this.#nextActionAtMs = performance.now() + ACTION_PAUSE * (performance.now() - startedAtMs);
   };
@@ -100,7 +100,7 @@ export class FairScheduler {
     const endsAtMs = performance.now() + ms;
     for (let sender = this.#round.pop(); sender !== undefined; sender = this.#round.pop()) {
       sender.send();
-      if (performance.now() > endsAtMs || !this.memory.hasRoom()) break;
+      if (performance.now() > endsAtMs || !this.#memory.hasRoom()) break;
     }
   }
 }

@@ -4,6 +4,7 @@ import { BytesDiffer, type ChunkCache } from '../content/chunkCache.ts';
 import { CHUNK_BYTES, type Chunk, type Content, GRANULE_BYTES } from '../content/content.ts';
 import type { OpenFile } from '../content/openFile.ts';
 import type { FairScheduler, Sender } from './fairScheduler.ts';
+import type { SocketMemory } from './socketMemory.ts';
 
 /** If a write takes longer than this to leave the process, the client counts as slow until its next write. */
 const SLOW_WRITE_MS = 250;
@@ -22,6 +23,7 @@ export interface BodyPart {
 export interface SendingParts {
   readonly cache: ChunkCache;
   readonly scheduler: FairScheduler;
+  readonly memory: SocketMemory;
 }
 
 /**
@@ -46,6 +48,7 @@ class BodySender implements Sender, SentBody {
   readonly #file: OpenFile;
   readonly #cache: ChunkCache;
   readonly #scheduler: FairScheduler;
+  readonly #memory: SocketMemory;
   readonly #done: Done;
   readonly #first: number;
   readonly #end: number;
@@ -64,25 +67,26 @@ class BodySender implements Sender, SentBody {
   #isOver = false;
   #failure: Error | undefined;
 
-  constructor(response: ServerResponse, part: BodyPart, { cache, scheduler }: SendingParts, done: Done) {
+  constructor(response: ServerResponse, part: BodyPart, { cache, scheduler, memory }: SendingParts, done: Done) {
     this.#response = response;
     this.#content = part.content;
     this.#file = part.file;
     this.#cache = cache;
     this.#scheduler = scheduler;
+    this.#memory = memory;
     this.#done = done;
     this.#first = part.first;
     this.#end = part.last + 1;
     this.#position = part.first;
     this.#sent = part.first;
-    this.#mostBytes = scheduler.memory.isLimited ? GRANULE_BYTES : CHUNK_BYTES;
+    this.#mostBytes = memory.isLimited ? GRANULE_BYTES : CHUNK_BYTES;
   }
 
   start(): void {
     this.#file.retain();
     this.#response.once('close', this.#closed);
     if (this.#response.destroyed) this.#closed();
-    else if (this.#scheduler.memory.hasRoom()) this.send();
+    else if (this.#memory.hasRoom()) this.send();
     else this.#scheduler.add(this);
     // The header does not wait for the disk.
     if (!this.#isOver && this.#position === this.#first) this.#response.flushHeaders();
@@ -149,7 +153,7 @@ class BodySender implements Sender, SentBody {
   #write(bytes: Buffer): void {
     this.#position += bytes.length;
     this.#pendingBytes = bytes.length;
-    this.#scheduler.memory.write(bytes.length);
+    this.#memory.write(bytes.length);
     this.#wroteAtMs = performance.now();
     this.#isWriting = true;
     if (this.#position === this.#end) this.#response.end(bytes, this.#flushed);
@@ -163,7 +167,7 @@ class BodySender implements Sender, SentBody {
     if (this.#isOver || (error !== undefined && error !== null)) return;
     this.#sent = this.#position;
     this.#isSlow = performance.now() - this.#wroteAtMs > SLOW_WRITE_MS;
-    if (this.#scheduler.memory.isLimited)
+    if (this.#memory.isLimited)
       this.#mostBytes = this.#isSlow ? GRANULE_BYTES : Math.min(2 * this.#mostBytes, CHUNK_BYTES);
     if (this.#position < this.#end) this.#scheduler.add(this);
   };
@@ -184,7 +188,7 @@ class BodySender implements Sender, SentBody {
   };
 
   #taken(): void {
-    this.#scheduler.memory.taken(this.#pendingBytes);
+    this.#memory.taken(this.#pendingBytes);
     this.#pendingBytes = 0;
   }
 

@@ -1,3 +1,4 @@
+import { parseBoundedJson } from '../../base/boundedJson.ts';
 import { asReadRefusal, CatalogInvalid, CatalogNewer } from '../errors.ts';
 import { CATALOG_FILE } from '../names.ts';
 import { isFileText, readRegular } from '../regularFile.ts';
@@ -26,7 +27,7 @@ export async function readCatalog(treeDir: string): Promise<Catalog | undefined>
 export function parseCatalog(text: string, path: string): Catalog {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseBoundedJson(text);
   } catch (cause) {
     throw catalogInvalidError(path, text === '' ? 'an empty file' : `not JSON: ${(cause as Error).message}`, cause);
   }

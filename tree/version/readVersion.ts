@@ -1,4 +1,5 @@
 import { lstat } from 'node:fs/promises';
+import { parseBoundedJson } from '../../base/boundedJson.ts';
 import { isAbsent } from '../../base/errno.ts';
 import { asReadRefusal, TreeUnreadable } from '../errors.ts';
 import { METADATA_FILE, requireFit } from '../names.ts';
@@ -68,7 +69,7 @@ export async function readMetadata(treeDir: string, name: string, version: strin
   const text = read.bytes.toString('utf8');
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseBoundedJson(text);
   } catch {
     return { problem: `${METADATA_FILE} is not JSON` };
   }

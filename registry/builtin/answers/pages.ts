@@ -6,9 +6,6 @@ import { type Reply, requestOf } from '../http/reply.ts';
 import { dropBody, readBody } from '../transport/bodies.ts';
 
 const MOST_PAGES = 1000;
-const MOST_BYTES = 8 * 1024 * 1024;
-/** Of all pages together: about ten times the tag lists of the largest known repositories. */
-const MOST_BYTES_OF_ALL = 32 * 1024 * 1024;
 
 /** A list that a registry sends page by page, each with a Link to the next one (distribution-spec 1.1, Listing tags). */
 export interface PagedList<Item> {
@@ -18,6 +15,10 @@ export interface PagedList<Item> {
   /** Its name in messages: `tag list`. */
   readonly name: string;
   readonly mostItems: number;
+  /** Of one page. */
+  readonly mostBytes: number;
+  /** Of all pages together. */
+  readonly mostBytesOfAll: number;
   /** Returns false for the reply of a registry that does not have this API. Default: every registry has it. */
   readonly isPage?: (reply: Reply) => boolean;
   /** Parses the body of one page. */
@@ -32,7 +33,7 @@ interface Page<Item> {
 }
 
 /**
- * Reads all pages of a list: at most 1000, and 32 MiB. `first` requests the first page. Returns undefined if the registry does
+ * Reads all pages of a list, at most 1000. `first` requests the first page. Returns undefined if the registry does
  * not have the API. @throws this room's refusals, or the signal's reason
  */
 export async function readPages<Item>(
@@ -56,7 +57,7 @@ export async function readPages<Item>(
     if (page === undefined) return undefined;
     for (const item of page.items) items.push(item);
     bytes += page.bytes;
-    const isTooLarge = items.length > list.mostItems || bytes > MOST_BYTES_OF_ALL;
+    const isTooLarge = items.length > list.mostItems || bytes > list.mostBytesOfAll;
     if (page.next === undefined && !isTooLarge) return items;
     if (page.next === undefined || isTooLarge || seen.has(page.next) || seen.size >= MOST_PAGES)
       throw new RegistryProtocol(`${registry} lists the ${list.items} of ${list.of} without end`, {
@@ -66,7 +67,7 @@ export async function readPages<Item>(
           : seen.has(page.next ?? '')
             ? 'a page that was listed before'
             : `more than ${MOST_PAGES} pages`,
-        expected: `at most ${list.mostItems} ${list.items} in ${MOST_BYTES_OF_ALL} bytes and ${MOST_PAGES} pages`,
+        expected: `at most ${list.mostItems} ${list.items} in ${list.mostBytesOfAll} bytes and ${MOST_PAGES} pages`,
         hint: `The registry's operator must fix its ${list.name}.`,
       });
     seen.add(page.next);
@@ -93,7 +94,7 @@ function missingPageError(
 
 async function readPage<Item>(
   reply: Reply,
-  { isPage, parse, name }: PagedList<Item>,
+  { isPage, parse, name, mostBytes }: PagedList<Item>,
   subject: string,
   timeoutMs: number,
   signal: AbortSignal,
@@ -103,7 +104,7 @@ async function readPage<Item>(
     return undefined;
   }
   const { url } = reply.request;
-  const body = await readBody(reply, MOST_BYTES, timeoutMs, signal);
+  const body = await readBody(reply, mostBytes, timeoutMs, signal);
   const page = { items: parse(body, reply), bytes: body.length };
   const link = parseNextLink(reply.headers.link);
   if (link === undefined) return { ...page, next: undefined };

@@ -9,7 +9,7 @@ const INDEX = /^application\/vnd\.oci\.image\.index\.v1\+json\b/i;
 const NO_SUCH_API = [400, 404, 405, 406, 501];
 
 /**
- * Reads all pages of `GET …/referrers/DIGEST` (distribution-spec 1.1, Listing Referrers), at most 5000 entries.
+ * Reads all pages of `GET …/referrers/DIGEST` (distribution-spec 1.1, Listing Referrers), at most 5000 entries and 16 MiB.
  * `first` requests the first page. Returns undefined if the registry has no such API: then the tag schema applies.
  * @throws this room's refusals, or the signal's reason
  */
@@ -24,6 +24,8 @@ export async function readReferrers(
     of: subject,
     name: 'list of referrers',
     mostItems: MOST_REFERRERS,
+    mostBytes: 4 * 1024 * 1024,
+    mostBytesOfAll: 16 * 1024 * 1024,
     // Registries without the API may answer any path with 200 and a page of their own.
     isPage: (reply: Reply): boolean => reply.status === 200 && INDEX.test(typeOf(reply)),
     parse: (body: Buffer, reply: Reply) => parseReferrers(body, typeOf(reply), subject),

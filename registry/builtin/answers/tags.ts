@@ -9,7 +9,7 @@ import { readPages } from './pages.ts';
 
 /**
  * Reads all pages of a tag list and returns each valid tag once in the registry's order (distribution-spec, Listing tags): at
- * most 100 000. `first` requests the first page. @throws this room's refusals, or the signal's reason
+ * most 100 000 in 32 MiB. `first` requests the first page. @throws this room's refusals, or the signal's reason
  */
 export async function readTags(
   client: RegistryClient,
@@ -23,6 +23,9 @@ export async function readTags(
     of: repository,
     name: 'tag list',
     mostItems: 100_000,
+    mostBytes: 8 * 1024 * 1024,
+    // About ten times the tag lists of the largest known repositories.
+    mostBytesOfAll: 32 * 1024 * 1024,
     parse: (body: Buffer, reply: Reply): string[] => {
       const text = body.toString('utf8');
       if (looksLikeHtml(text, reply.headers['content-type']?.toString())) throw webPageError(reply, subject);

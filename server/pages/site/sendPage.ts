@@ -94,41 +94,6 @@ export class PageCache {
   }
 }
 
-/** Numbers requests in the order of their arrival. */
-export class Arrivals {
-  readonly #numbers = new WeakMap<object, number>();
-  last = 0;
-
-  add(request: object): void {
-    this.#numbers.set(request, ++this.last);
-  }
-
-  of(request: object): number {
-    return this.#numbers.get(request) ?? Number.POSITIVE_INFINITY;
-  }
-}
-
-/**
- * An answer that is never older than its request: it is made once for all requests that have arrived when its making begins.
- * So hundreds of clients that request it at the same moment cost as much as one.
- */
-export class SharedAnswer<T> {
-  readonly #arrivals: Arrivals;
-  readonly #make: () => T;
-  #latest: { readonly lastArrival: number; readonly answer: T } | undefined;
-
-  constructor(arrivals: Arrivals, make: () => T) {
-    this.#arrivals = arrivals;
-    this.#make = make;
-  }
-
-  get(request: object): T {
-    if (this.#latest === undefined || this.#arrivals.of(request) > this.#latest.lastArrival)
-      this.#latest = { lastArrival: this.#arrivals.last, answer: this.#make() };
-    return this.#latest.answer;
-  }
-}
-
 export function renderedPage(text: string): RenderedPage {
   const identity = Buffer.from(text);
   return { etag: etagOf(identity), identity, forms: new Map() };
