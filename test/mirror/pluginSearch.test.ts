@@ -110,13 +110,13 @@ test('too many files in deep folders are refused within seconds', slow, () => {
   }, EntryHostile);
 });
 
-test('hundreds of thousands of modules are compared by their paths, not with each other', () => {
+test('tens of thousands of modules are compared by their paths, not with each other', () => {
   const found = new PluginSearch();
   found.enterLayer(0, false);
-  // Compared with each other, these took minutes.
-  for (let at = 0; at < 200_000; at++) found.offer({ path: `m${at}.wasm`, kind: 'file' });
+  // Compared with each other, these took a minute.
+  for (let at = 0; at < 60_000; at++) found.offer({ path: `m${at}.wasm`, kind: 'file' });
   for (let at = 0; at < 1000; at++)
     found.offer({ path: `l${at}.wasm`, kind: 'link', about: 'a link', target: `m${at}.wasm` });
   found.leaveLayer();
-  assert.equal(found.candidates.length, 200_000);
+  assert.equal(found.candidates.length, 60_000);
 });

@@ -238,7 +238,7 @@ describe('push', () => {
       assert.equal(target.stored('hub/plugins/a', c.digest), undefined);
     });
 
-    it('pushes one image of both, unless the signatures differ', async () => {
+    it('pushes one image of both, unless the signatures differ', slow, async () => {
       other.push('plugins/a', '1.0.0', a);
       await packSecond();
       assert.ok((await push()).outcomes.every(({ error }) => error === undefined));
@@ -277,7 +277,7 @@ describe('push', () => {
     }
   });
 
-  it('pushes new signatures in a delta of images that the target has', async () => {
+  it('pushes new signatures in a delta of images that the target has', slow, async () => {
     await push();
     const base = join(dir, 'base.tar');
     await rename(join(dir, 'b.tar'), base);
