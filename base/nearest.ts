@@ -33,23 +33,42 @@ export function misspelled(written: string, candidates: readonly string[]): stri
   return byDistance(written, slips)[0];
 }
 
-/** Returns all candidates, the fewest edits first, whatever the case; then the longest common beginning; then their order. */
-export function byDistance(written: string, candidates: readonly string[]): string[] {
-  const text = written.toLowerCase();
+/** How similar two texts are, whatever the case. */
+export interface Nearness {
+  readonly edits: number;
+  /** The length of the common beginning. */
+  readonly same: number;
+}
+
+export function nearness(written: string, candidate: string): Nearness {
+  return {
+    edits: distance(written.toLowerCase(), candidate.toLowerCase()),
+    same: sameStart(written, candidate),
+  };
+}
+
+/** Compares for sorting: the fewest edits first, then the longest common beginning. */
+export function compareNearness(one: Nearness, other: Nearness): number {
+  return one.edits - other.edits || other.same - one.same;
+}
+
+function byDistance(written: string, candidates: readonly string[]): string[] {
   return candidates
-    .map(candidate => ({
-      candidate,
-      edits: distance(text, candidate.toLowerCase()),
-      same: sameStart(written, candidate),
-    }))
-    .sort((one, other) => one.edits - other.edits || other.same - one.same)
+    .map(candidate => ({ candidate, ...nearness(written, candidate) }))
+    .sort(compareNearness)
     .map(({ candidate }) => candidate);
 }
 
 const KINDS = [isSlip, isBeginning, hasSameParts, isAbbreviation] as const;
 
 function comparable(written: string, candidates: readonly string[]): readonly string[] {
-  return written.length > LONGEST ? [] : candidates.slice(0, MOST_CANDIDATES);
+  if (written.length > LONGEST) return [];
+  const compared = new Set<string>();
+  for (const candidate of candidates) {
+    if (compared.size === MOST_CANDIDATES) break;
+    if (candidate.length <= LONGEST) compared.add(candidate);
+  }
+  return [...compared];
 }
 
 function isSlip(text: string, candidate: string): boolean {

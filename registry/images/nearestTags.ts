@@ -1,4 +1,5 @@
-import { byDistance } from '../../base/nearest.ts';
+import { LoopTurn } from '../../base/eventLoop.ts';
+import { compareNearness, type Nearness, nearness } from '../../base/nearest.ts';
 import type { Engine } from '../engine.ts';
 import { RegistryNotFound } from '../errors.ts';
 import { formatReference, type Reference } from '../reference.ts';
@@ -6,6 +7,8 @@ import { formatReference, type Reference } from '../reference.ts';
 const MOST_NAMED = 3;
 /** Longest wait for the tag list that the hint needs. */
 const PATIENCE_MS = 5000;
+/** Comparing so many takes about a millisecond. */
+const TAGS_OF_A_TURN = 500;
 /** Tags of signatures and other attachments, which a user rarely means. */
 const ATTACHED = /^sha(?:256|512)-[0-9a-f]{64,}(?:\.|$)/;
 
@@ -40,11 +43,31 @@ export function withNearestTags(engine: Engine, mirrors: Readonly<Record<string,
 
 const COLLATOR = new Intl.Collator('en', { numeric: true });
 
-/** Returns at most three tags, the nearest to `wanted` first; of equally near ones, the highest. Signature tags are left out. */
-export function nearestTags(wanted: string, tags: readonly string[]): string[] {
-  const images = [...new Set(tags)].filter(tag => !ATTACHED.test(tag));
-  const highestFirst = images.sort((one, other) => COLLATOR.compare(other, one));
-  return byDistance(wanted, highestFirst).slice(0, MOST_NAMED);
+/**
+ * Returns at most three tags, the nearest to `wanted` first; of equally near ones, the highest. Signature tags are left out.
+ * Only the best three are kept and compared further: sorting a hundred thousand tags would block the event loop for seconds.
+ */
+export async function nearestTags(wanted: string, tags: readonly string[]): Promise<string[]> {
+  const turn = new LoopTurn();
+  const best: Candidate[] = [];
+  for (const [at, tag] of [...new Set(tags)].entries()) {
+    if (at % TAGS_OF_A_TURN === 0) await turn.rest();
+    if (ATTACHED.test(tag)) continue;
+    const candidate = { tag, ...nearness(wanted, tag) };
+    const rank = best.findIndex(other => compare(candidate, other) < 0);
+    if (rank >= 0) best.splice(rank, 0, candidate);
+    else if (best.length < MOST_NAMED) best.push(candidate);
+    if (best.length > MOST_NAMED) best.pop();
+  }
+  return best.map(({ tag }) => tag);
+}
+
+interface Candidate extends Nearness {
+  readonly tag: string;
+}
+
+function compare(one: Candidate, other: Candidate): number {
+  return compareNearness(one, other) || COLLATOR.compare(other.tag, one.tag);
 }
 
 async function withSimilarTags(
@@ -62,7 +85,7 @@ async function withSimilarTags(
     // A 404 for the tag list shows that the repository is missing.
     return fault instanceof RegistryNotFound && fault.missing === 'repository' ? fault : error;
   }
-  const nearest = nearestTags(tag, tags);
+  const nearest = await nearestTags(tag, tags);
   const { status, request, registrySaid, diagnostics } = error;
   return new RegistryNotFound(`${at.registry} has no tag ${tag} of ${at.repository}`, {
     subject: formatReference(at),

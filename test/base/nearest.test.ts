@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { byDistance, misspelled, nearest, similar } from '../../base/nearest.ts';
+import { compareNearness, misspelled, nearest, nearness, similar } from '../../base/nearest.ts';
 
 const KEYS = ['image', 'file', 'versions', 'tags', 'aliases', 'platform', 'signatures'];
 
@@ -76,7 +76,14 @@ it('misspelled takes no name for a misspelling only since it begins like another
   assert.equal(misspelled('x', []), undefined);
 });
 
-it('byDistance keeps the order of equally near candidates that begin alike', () => {
-  const highestFirst = ['2.0.0', '1.0.10', '1.0.9', '1.0.8', '1.0.0'];
-  assert.deepEqual(byDistance('1.0.0', highestFirst), ['1.0.0', '1.0.10', '1.0.9', '1.0.8', '2.0.0']);
+it('the common beginning decides between equally near candidates', () => {
+  const sorted = ['2.0.0', '1.0.9', '1.1.0', '1.0.0'].sort((one, other) =>
+    compareNearness(nearness('1.0.0', one), nearness('1.0.0', other)),
+  );
+  assert.deepEqual(sorted, ['1.0.0', '1.0.9', '1.1.0', '2.0.0']);
+});
+
+it('repeated and very long candidates do not keep the others from being compared', () => {
+  const many = [...Array<string>(5000).fill('cors'), ...Array<string>(2000).fill('x'.repeat(1_000_000)), 'ai-proxy'];
+  assert.equal(nearest('ai-proxi', many), 'ai-proxy');
 });

@@ -6,12 +6,14 @@ import { openRegistry } from '../../registry/openRegistry.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { status } from '../support/faults.ts';
 import { imageFormC } from '../support/images.ts';
+import { LONGEST_TURN_MS, longestTurn } from '../support/longestTurn.ts';
 import { buildModule } from '../support/module.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { slow } from '../support/slow.ts';
 
 const image = imageFormC({ wasm: buildModule() });
 
-test('at most three similar tags are named, each once, without signatures', () => {
+test('at most three similar tags are named, each once, without signatures', async () => {
   for (const [wanted, tags, expected] of [
     ['1.0.1', ['1.0.0', '1.1.0', '2.0.0', '9.9.9'], ['1.0.0', '1.1.0', '2.0.0']],
     ['v1.2.3', ['1.2.3', '1.2', 'latest'], ['1.2.3', '1.2', 'latest']],
@@ -20,7 +22,20 @@ test('at most three similar tags are named, each once, without signatures', () =
     ['1', [`sha256-${'a'.repeat(64)}.sig`, `sha256-${'a'.repeat(64)}`], []],
     ['1', [], []],
   ] as const)
-    assert.deepEqual(nearestTags(wanted, tags), expected, wanted);
+    assert.deepEqual(await nearestTags(wanted, tags), expected, wanted);
+});
+
+test('of a hundred thousand tags the nearest are named', async () => {
+  const many = Array.from({ length: 99_990 }, (_, at) => `${at}.${'x'.repeat(120)}`);
+  const tags = [...many, '1.0.2', ...many, '1.0.10', '1.0.3'];
+  assert.deepEqual(await nearestTags('1.0.1', tags), ['1.0.10', '1.0.3', '1.0.2']);
+});
+
+test('timers and signals are served while a hundred thousand long tags are compared', slow, async () => {
+  const wanted = `${'y'.repeat(60)}.${'x'.repeat(67)}`;
+  const tags = Array.from({ length: 100_000 }, (_, at) => `${at}.${'x'.repeat(127)}`.slice(0, 128));
+  const turn = await longestTurn(() => nearestTags(wanted, tags));
+  assert.ok(turn <= LONGEST_TURN_MS, `${turn} ms`);
 });
 
 async function start(context: TestContext): Promise<TestRegistry> {

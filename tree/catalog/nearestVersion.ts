@@ -23,7 +23,7 @@ export function nearestVersion(requested: string, versions: readonly string[]): 
     highestOf(requested, versions) ??
     nearestSemver(requested, versions) ??
     misspelled(requested, versions) ??
-    releasesOf(versions).at(-1) ??
+    versions.findLast(isRelease) ??
     versions.at(-1);
   return version === undefined ? undefined : { version, isSame: false };
 }
@@ -40,12 +40,13 @@ function plain(version: string): string {
 function highestOf(requested: string, versions: readonly string[]): string | undefined {
   const numbers = /^v?(\d+(?:\.\d+)?)(?:\.[x*])*$/i.exec(requested)?.[1];
   if (numbers === undefined) return undefined;
-  const begins = versions.filter(version => plain(version).startsWith(`${numbers}.`));
-  return releasesOf(begins).at(-1) ?? begins.at(-1);
+  const begins = (version: string): boolean => plain(version).startsWith(`${numbers}.`);
+  return versions.findLast(version => isRelease(version) && begins(version)) ?? versions.findLast(begins);
 }
 
-function releasesOf(versions: readonly string[]): readonly string[] {
-  return versions.filter(version => parse(version, { loose: true })?.prerelease.length === 0);
+/** The pattern is much quicker than parsing, for a 404 of a plugin with a hundred thousand pre-releases or branch names. */
+function isRelease(version: string): boolean {
+  return /^[v=\s]*\d[^-+]*(?:\+|$)/i.test(version) && parse(version, { loose: true })?.prerelease.length === 0;
 }
 
 /** Of the next lower and the next higher version, the one that differs less: in the major number, then the minor, then the patch. */
@@ -55,9 +56,9 @@ function nearestSemver(requested: string, versions: readonly string[]): string |
   const candidate = (wantsRelease: boolean, at: number, step: 1 | -1): Candidate | undefined => {
     for (let index = at; index >= 0 && index < versions.length; index += step) {
       const version = versions[index] ?? '';
+      if (wantsRelease && !isRelease(version)) continue;
       const parsed = parse(version, { loose: true });
-      if (parsed === null && step > 0) return undefined;
-      if (parsed !== null && (!wantsRelease || parsed.prerelease.length === 0)) return { version, parsed };
+      if (parsed !== null) return { version, parsed };
     }
     return undefined;
   };
