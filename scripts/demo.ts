@@ -56,7 +56,7 @@ async function show(registry: TestRegistry): Promise<void> {
   say(`An OCI registry runs at ${registry.host}.\nIt holds sample plugins, each in another image form.\n`);
 
   say('$ plugin-mirror sync');
-  await run(['sync', '--manifest', 'manifest.json', '--out', 'plugins', '--no-frozen']);
+  await run(['sync', '--manifest', 'manifest.json', '--tree', 'plugins', '--no-frozen']);
   if (process.exitCode) return;
 
   const port = await freePort();

@@ -1,8 +1,8 @@
 import { toJsonSchema } from '@valibot/to-json-schema';
 import type { GenericSchema } from 'valibot';
-import { coverageSchema } from '../../mirror/coverage/coverageSchema.ts';
 import { lockfileSchema } from '../../mirror/lockfile/schema.ts';
 import { manifestSchema } from '../../mirror/manifest/schema.ts';
+import { coverageSchema } from './coverageSchema.ts';
 import { releaseSchema } from './higressRelease.ts';
 import { outputSchemas } from './outputSchemas.ts';
 

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 
 /**
  * The schemas of what each command prints with `--format json`; docs/schemas/ is generated from them, and the tests hold every
- * output to them. That of coverage is in mirror/coverage/coverageSchema.ts.
+ * output to them. That of coverage is in coverageSchema.ts.
  */
 
 const text = (description: string) => v.pipe(v.string(), v.description(description));

@@ -37,4 +37,4 @@ if [ -e "$secrets/registry-password" ]; then
   export PLUGIN_MIRROR_PASSWORD
 fi
 # SYNC_ARGS is split at blanks and honours quotes, as on a command line.
-eval "exec plugin-mirror sync --out \"\$out\" \"\$@\" $SYNC_ARGS"
+eval "exec plugin-mirror sync --tree \"\$out\" \"\$@\" $SYNC_ARGS"

@@ -4,7 +4,6 @@ import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
 import { type CoverageFinding, type CoverageReport, cover, isMiss, pathsOf } from '../../mirror/coverage/coverage.ts';
 import { coverageJson } from '../../mirror/coverage/coverageJson.ts';
-import { coverageSchema } from '../../mirror/coverage/coverageSchema.ts';
 import { valuesFor } from '../../mirror/coverage/manifestLines.ts';
 import {
   allInOneRequests,
@@ -24,6 +23,7 @@ import {
 } from '../../mirror/coverage/served.ts';
 import { targetOf } from '../../mirror/coverage/target.ts';
 import { parsePluginManifest, readPluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { coverageSchema } from '../../scripts/generate/coverageSchema.ts';
 
 const data = await readHigressData();
 const registry = 'higress-registry.cn-hangzhou.cr.aliyuncs.com';
