@@ -2,9 +2,7 @@ import { readdir } from 'node:fs/promises';
 import pMap from 'p-map';
 import { compareText } from '../base/canonicalJson.ts';
 import { isAbsent } from '../base/errno.ts';
-import { inventoryText, treeDigest } from './catalog/buildCatalog.ts';
-import type { Catalog } from './catalog/catalog.ts';
-import { readCatalog } from './catalog/readCatalog.ts';
+import { type Catalog, inventoryText, readCatalog, treeDigest } from './catalog.ts';
 import { asReadRefusal, CatalogMissing, TreeUnreadable } from './errors.ts';
 import {
   CATALOG_FILE,
@@ -18,8 +16,13 @@ import {
 } from './names.ts';
 import { isFileText, kindOf, readRegular } from './regularFile.ts';
 import type { Stamps } from './stamps.ts';
-import { checkFile, type FileProblem, type InspectionOptions } from './version/inspectVersion.ts';
-import { locateVersion, UNREADABLE } from './version/readVersion.ts';
+import {
+  checkFile,
+  type FileProblem,
+  type InspectionOptions,
+  locateVersion,
+  UNREADABLE,
+} from './version/inspectVersion.ts';
 
 export interface AuditOptions {
   readonly signal?: AbortSignal;

@@ -10,7 +10,7 @@ import {
   selectVersions,
 } from '../../mirror/sync/sync.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
-import { listVersions } from '../../tree/version/listVersions.ts';
+import { listVersions } from '../../tree/version/inspectVersion.ts';
 import { OptionConflict } from '../options/errors.ts';
 import type { SyncFlags } from '../options/tables.ts';
 import type { CiReport } from '../report/ciReport.ts';

@@ -1,6 +1,5 @@
 import { type AuditFinding, findUnknownFiles } from '../../tree/auditTree.ts';
-import { buildCatalog } from '../../tree/catalog/buildCatalog.ts';
-import { differingFiles } from '../../tree/catalog/differingFiles.ts';
+import { buildCatalog, differingFiles } from '../../tree/catalog.ts';
 import { CATALOG_FILE } from '../../tree/names.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import { catalogEntries, planCatalog } from '../plan/catalog.ts';

@@ -1,9 +1,8 @@
 import { isDigest, isHost, isRepository, isTag, withoutLogin } from '../../registry/reference.ts';
-import { compareVersions } from '../../tree/catalog/buildCatalog.ts';
-import { nearestVersion } from '../../tree/catalog/nearestVersion.ts';
+import { compareVersions } from '../../tree/catalog.ts';
+import { nearestVersion } from '../../tree/nearestVersion.ts';
 import { versionKey } from '../report.ts';
-import type { HigressData } from './requests/higressReleases.ts';
-import { meantImage } from './requests/higressReleases.ts';
+import { type HigressData, meantImage } from './requests/higressReleases.ts';
 import type { InputProblem, PluginRequest } from './requests/pluginRequest.ts';
 import { byNameThenVersion, type ModuleContent, moduleUrl, type Served, type ServedModule } from './served.ts';
 import { isMirrorHost, type MirrorAddress, type ModulePath, modulePathname, type Target, targetOf } from './target.ts';

@@ -2,7 +2,7 @@ import { globMatcher } from '../../base/globs.ts';
 import { nearest } from '../../base/nearest.ts';
 import { Refusal } from '../../base/refusal.ts';
 import { plural } from '../../base/words.ts';
-import { compareVersions } from '../../tree/catalog/buildCatalog.ts';
+import { compareVersions } from '../../tree/catalog.ts';
 import type { WrittenManifest } from '../import/collect.ts';
 import { versionKey } from '../report.ts';
 import { type WrittenPlugin, withVersion } from './manifestLines.ts';

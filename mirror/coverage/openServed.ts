@@ -1,4 +1,4 @@
-import { readCatalog } from '../../tree/catalog/readCatalog.ts';
+import { readCatalog } from '../../tree/catalog.ts';
 import { CatalogMissing } from '../../tree/errors.ts';
 import { lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
 import { ManifestMissing } from '../manifest/errors.ts';

@@ -1,7 +1,6 @@
 import { compareText } from '../../base/canonicalJson.ts';
 import { formatReference } from '../../registry/reference.ts';
-import { compareVersions } from '../../tree/catalog/buildCatalog.ts';
-import type { Catalog } from '../../tree/catalog/catalog.ts';
+import { type Catalog, compareVersions } from '../../tree/catalog.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
 import { versionKey } from '../report.ts';
 import { type ModulePath, moduleOf, modulePathname } from './target.ts';

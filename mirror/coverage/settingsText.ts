@@ -1,4 +1,4 @@
-import { compareVersions } from '../../tree/catalog/buildCatalog.ts';
+import { compareVersions } from '../../tree/catalog.ts';
 import { resourceName } from '../../tree/names.ts';
 import { readGlobs } from '../plan/selection.ts';
 import { baseUrl, byNameThenVersion, moduleUrl, type ServedModule } from './served.ts';

@@ -1,7 +1,7 @@
 import pMap from 'p-map';
-import { readCatalog } from '../../tree/catalog/readCatalog.ts';
+import { readCatalog } from '../../tree/catalog.ts';
+import { readVersion } from '../../tree/version/inspectVersion.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
-import { readVersion } from '../../tree/version/readVersion.ts';
 import { isFrom } from '../manifest/origin.ts';
 import { versionKey } from '../report.ts';
 import { LockUnreadable, NO_FILE } from './errors.ts';

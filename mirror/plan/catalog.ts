@@ -1,10 +1,10 @@
 import pMap from 'p-map';
 import { compareText } from '../../base/canonicalJson.ts';
 import { Refusal } from '../../base/refusal.ts';
-import type { CatalogEntry } from '../../tree/catalog/buildCatalog.ts';
+import type { CatalogEntry } from '../../tree/catalog.ts';
 import type { TreeUnreadable } from '../../tree/errors.ts';
-import { previewRemoval, type Removal } from '../../tree/publish/removal.ts';
-import { listVersions } from '../../tree/version/listVersions.ts';
+import { previewRemoval, type Removal } from '../../tree/publish/ownership.ts';
+import { listVersions } from '../../tree/version/inspectVersion.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';

@@ -1,8 +1,8 @@
 import { compareText } from '../../base/canonicalJson.ts';
 import { Refusal } from '../../base/refusal.ts';
 import { METADATA_FILE, nameProblem, versionProblem } from '../../tree/names.ts';
+import { readVersion } from '../../tree/version/inspectVersion.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
-import { readVersion } from '../../tree/version/readVersion.ts';
 import { type Extra, type Published, versionKey } from '../report.ts';
 import type { ReadableTree } from './job.ts';
 import type { FoundExtra, StayingExtra } from './plan.ts';

@@ -1,7 +1,6 @@
 import type { Image } from '../../registry/image.ts';
 import type { Reference } from '../../registry/reference.ts';
-import type { PublishedVersion } from '../../tree/version/published.ts';
-import type { CatalogFile } from '../../tree/version/versionFiles.ts';
+import type { CatalogFile, PublishedVersion } from '../../tree/version/published.ts';
 import { openedLayers } from '../extract/layers/openedLayers.ts';
 import { MODULE_LIMIT_BYTES } from '../extract/module/moduleFile.ts';
 import type { LockedModule } from '../lockfile/locked.ts';

@@ -1,11 +1,9 @@
 import { pMapIterable } from 'p-map';
-import type { Catalog } from '../../tree/catalog/catalog.ts';
-import { readCatalog } from '../../tree/catalog/readCatalog.ts';
+import { type Catalog, readCatalog } from '../../tree/catalog.ts';
 import { CatalogInvalid, TreeUnreadable } from '../../tree/errors.ts';
 import { METADATA_FILE, MODULE_FILE } from '../../tree/names.ts';
 import { type Inspection, type InspectionOptions, inspectVersion } from '../../tree/version/inspectVersion.ts';
-import type { PublishedVersion } from '../../tree/version/published.ts';
-import { versionFiles } from '../../tree/version/versionFiles.ts';
+import { type PublishedVersion, versionFiles } from '../../tree/version/published.ts';
 import { type Published, versionKey } from '../report.ts';
 import type { ReadableTree, SyncJob } from './job.ts';
 

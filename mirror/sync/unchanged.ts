@@ -1,4 +1,4 @@
-import { isCatalogUnchanged } from '../../tree/catalog/differingFiles.ts';
+import { isCatalogUnchanged } from '../../tree/catalog.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import { catalogEntries, unverifiedAmong } from '../plan/catalog.ts';
 import { type SyncJob, viewTree } from '../plan/job.ts';

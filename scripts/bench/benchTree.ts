@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from '../../tree/catalog/buildCatalog.ts';
+import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from '../../tree/catalog.ts';
 
 export const MB = 1_000_000;
 

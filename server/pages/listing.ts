@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { formatBytes } from '../../base/words.ts';
-import type { Catalog, CatalogPlugin } from '../../tree/catalog/catalog.ts';
+import type { Catalog, CatalogPlugin } from '../../tree/catalog.ts';
 import { CATALOG_FILE, INVENTORY_FILE } from '../../tree/names.ts';
 import { highestVersion } from '../view/treeView.ts';
 import { escapeHtml, type Html, html } from './site/html.ts';

@@ -1,8 +1,7 @@
 import { readlink, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { isAbsent } from '../../base/errno.ts';
-import type { Catalog } from '../../tree/catalog/catalog.ts';
-import { parseCatalog } from '../../tree/catalog/readCatalog.ts';
+import { type Catalog, parseCatalog } from '../../tree/catalog.ts';
 import { asReadRefusal, CatalogInvalid, TreeUnusable } from '../../tree/errors.ts';
 import { CATALOG_FILE, INVENTORY_FILE } from '../../tree/names.ts';
 import { isFileText, kindOf, readRegular } from '../../tree/regularFile.ts';

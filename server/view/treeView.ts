@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import parse from 'semver/functions/parse.js';
-import type { Catalog, CatalogPlugin, CatalogVersion } from '../../tree/catalog/catalog.ts';
+import type { Catalog, CatalogPlugin, CatalogVersion } from '../../tree/catalog.ts';
 import { CATALOG_FILE, CHECKSUM_FILE, INVENTORY_FILE, MODULE_FILE } from '../../tree/names.ts';
 import { CODINGS, type Coding, variantFile } from '../../tree/version/codings.ts';
 import type { Content } from '../content/content.ts';

@@ -4,7 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import zlib from 'node:zlib';
-import type { Catalog } from '../../tree/catalog/catalog.ts';
+import type { Catalog } from '../../tree/catalog.ts';
 import { openScene, type Scene } from '../support/cli.ts';
 import { slow } from '../support/slow.ts';
 

@@ -8,7 +8,7 @@ import { ContentStore } from '../../server/content/contentStore.ts';
 import { createListener, type Pages } from '../../server/http/listener.ts';
 import { createPages } from '../../server/pages/app.ts';
 import { buildTreeView, type TreeView } from '../../server/view/treeView.ts';
-import { buildCatalog, catalogText } from '../../tree/catalog/buildCatalog.ts';
+import { buildCatalog, catalogText } from '../../tree/catalog.ts';
 import { ask } from './client.ts';
 import { requestFromStart } from './startups.ts';
 import { entryOf, wasm } from './tree.ts';

@@ -3,9 +3,8 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext } from 'node:test';
-import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from '../../tree/catalog/buildCatalog.ts';
-import type { PublishedVersion } from '../../tree/version/published.ts';
-import { ownFiles } from '../../tree/version/versionFiles.ts';
+import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from '../../tree/catalog.ts';
+import { ownFiles, type PublishedVersion } from '../../tree/version/published.ts';
 
 export interface Planned {
   readonly name: string;

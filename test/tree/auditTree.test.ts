@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { auditTree } from '../../tree/auditTree.ts';
-import { treeDigest } from '../../tree/catalog/buildCatalog.ts';
+import { treeDigest } from '../../tree/catalog.ts';
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { code, publish, sample, temporary } from './fixture.ts';
 

@@ -6,8 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { openStamps } from '../../tree/stamps.ts';
-import { type InspectionOptions, inspectVersion } from '../../tree/version/inspectVersion.ts';
-import { readVersion } from '../../tree/version/readVersion.ts';
+import { type InspectionOptions, inspectVersion, readVersion } from '../../tree/version/inspectVersion.ts';
 import { code, publish, sample, temporary } from './fixture.ts';
 
 const ONE = sample('p', '1.0.0', { files: { 'spec.yaml': 'a: 1\n' } });

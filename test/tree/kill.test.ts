@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { readCatalog } from '../../tree/catalog/readCatalog.ts';
+import { readCatalog } from '../../tree/catalog.ts';
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { inspectVersion } from '../../tree/version/inspectVersion.ts';
 import { slow } from '../support/slow.ts';

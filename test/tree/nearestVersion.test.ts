@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { compareVersions } from '../../tree/catalog/buildCatalog.ts';
-import { nearestVersion } from '../../tree/catalog/nearestVersion.ts';
+import { compareVersions } from '../../tree/catalog.ts';
+import { nearestVersion } from '../../tree/nearestVersion.ts';
 
 function near(requested: string, ...versions: readonly string[]) {
   const found = nearestVersion(requested, [...versions].sort(compareVersions));

@@ -4,11 +4,10 @@ import { chmod, lstat, mkdir, readdir, readFile, readlink, rm, symlink, writeFil
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { readCatalog } from '../../tree/catalog/readCatalog.ts';
+import { readCatalog } from '../../tree/catalog.ts';
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
-import { inspectVersion } from '../../tree/version/inspectVersion.ts';
-import { readVersion } from '../../tree/version/readVersion.ts';
-import { fileTime } from '../../tree/version/versionFiles.ts';
+import { inspectVersion, readVersion } from '../../tree/version/inspectVersion.ts';
+import { fileTime } from '../../tree/version/published.ts';
 import { code, publish, type Sample, sample, temporary } from './fixture.ts';
 
 const run = promisify(execFile);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
 import { declareReplacement, type Intent } from '../../tree/publish/replacement.ts';
-import { completeStaged } from '../../tree/publish/staged.ts';
+import { completeStaged } from '../../tree/publish/staging.ts';
 import { inspectVersion } from '../../tree/version/inspectVersion.ts';
 import { times } from '../support/slow.ts';
 import { publish, requireWhole, type Sample, sample, temporary } from './fixture.ts';

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import * as v from 'valibot';
 import { either, list, only, record, text } from '../../base/shape.ts';
 import { looseObject, record as recordOf } from '../../base/strictSchema.ts';
-import { catalogProblem } from '../../tree/catalog/catalog.ts';
+import { catalogProblem } from '../../tree/catalog.ts';
 import { parsePublished } from '../../tree/version/published.ts';
 import { arbitraryJson, changed, places } from '../support/arbitraryJson.ts';
 import { times } from '../support/slow.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { auditTree } from '../../tree/auditTree.ts';
 import { openPublishing } from '../../tree/publish/openPublisher.ts';
-import { fileTime, folderTime } from '../../tree/version/versionFiles.ts';
+import { fileTime, folderTime } from '../../tree/version/published.ts';
 import { publish, type Sample, sample, temporary } from './fixture.ts';
 
 test('the time of a file follows from its bytes, in whole even seconds of the past', () => {

@@ -4,7 +4,7 @@ import { errno } from '../../base/errno.ts';
 import { makeFolder } from '../../base/makeFolder.ts';
 import { asTreeRefusal, TreeUnusable } from '../errors.ts';
 import { openStamps } from '../stamps.ts';
-import { UNKNOWN_TIME } from '../version/versionFiles.ts';
+import { UNKNOWN_TIME } from '../version/published.ts';
 import { takeWriterLock, type WriterLockHolder } from '../writerLock/writerLock.ts';
 import { finishFolder } from './durable.ts';
 import { OpenTree, type Publishing, type VersionKey } from './publisher.ts';

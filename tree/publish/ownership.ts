@@ -1,13 +1,14 @@
-import { lstat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { isAbsent, isForbidden } from '../../base/errno.ts';
-import { readCatalog } from '../catalog/readCatalog.ts';
-import { asReadRefusal, TreeForeign } from '../errors.ts';
+import { lstat, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { errno, isAbsent, isForbidden } from '../../base/errno.ts';
+import { readCatalog } from '../catalog.ts';
+import { asReadRefusal, TreeForeign, TreeUnreadable } from '../errors.ts';
 import { CATALOG_FILE, fileNameProblem, INVENTORY_FILE, METADATA_FILE, MODULE_FILE, OWN_FILES } from '../names.ts';
 import { hashFile, kindOf, openRegular } from '../regularFile.ts';
 import type { Stamps } from '../stamps.ts';
-import { type Location, locateVersion, readMetadata } from '../version/readVersion.ts';
-import { type CatalogFile, versionFiles } from '../version/versionFiles.ts';
+import { type Location, locateVersion, readMetadata } from '../version/inspectVersion.ts';
+import { type CatalogFile, versionFiles } from '../version/published.ts';
+import type { Staging } from './staging.ts';
 
 /**
  * The names of the files that sync published into a version's folder, from its metadata.json or, if that is damaged, from the
@@ -25,7 +26,7 @@ export async function publishedNames(treeDir: string, name: string, version: str
 }
 
 /** The published files of a version, from its metadata.json; empty if that cannot be read. */
-export async function publishedFiles(treeDir: string, name: string, version: string): Promise<readonly CatalogFile[]> {
+async function publishedFiles(treeDir: string, name: string, version: string): Promise<readonly CatalogFile[]> {
   const read = await readMetadata(treeDir, name, version);
   return 'metadata' in read ? versionFiles(read.metadata) : [];
 }
@@ -72,7 +73,7 @@ export function requireNotForeign(treeDir: string, location: Location): void {
 }
 
 /** Returns the refusal of what is at `path`, relative to the tree. */
-export function foreignError(treeDir: string, path: string, kind: string): TreeForeign {
+function foreignError(treeDir: string, path: string, kind: string): TreeForeign {
   return new TreeForeign(`${path} in ${treeDir} is ${kind}; sync keeps it, so it cannot publish there`, {
     subject: path,
     expected: 'nothing, or the files of an earlier sync',
@@ -82,7 +83,7 @@ export function foreignError(treeDir: string, path: string, kind: string): TreeF
 }
 
 /** Whether a regular file has these bytes. False if this user may not read it. */
-export async function hasBytes(path: string, file: CatalogFile): Promise<boolean> {
+async function hasBytes(path: string, file: CatalogFile): Promise<boolean> {
   const handle = await openRegular(path).catch(error => {
     if (isForbidden(error)) return undefined;
     throw error;
@@ -142,5 +143,101 @@ function statIfPresent(treeDir: string, path: string) {
   return lstat(join(treeDir, path)).catch((error: unknown) => {
     if (isAbsent(error)) return undefined;
     throw asReadRefusal(error, join(treeDir, path));
+  });
+}
+
+export interface Removal {
+  /** Removed paths, relative to the tree. */
+  readonly removed: readonly string[];
+  /** Paths that were kept because sync did not publish them, relative to the tree. */
+  readonly foreign: readonly string[];
+}
+
+interface RemovalOptions {
+  readonly stamps: Stamps;
+  /** Called before each step of a removal; throws if another process has taken the writer lock over. Default: nothing. */
+  readonly requireLock?: () => Promise<void>;
+  /** The version's files as index.json listed them. Default: the files that metadata.json lists. */
+  readonly listed?: readonly CatalogFile[];
+}
+
+/**
+ * Removes the published files of a version, and its folders if they are then empty. Compares bytes, not names: a file that a
+ * user has put in place of a published one is kept.
+ */
+export async function removeVersion(
+  treeDir: string,
+  staging: Staging,
+  { name, version }: { readonly name: string; readonly version: string },
+  options: RemovalOptions,
+): Promise<Removal> {
+  const removal = await previewRemoval(treeDir, { name, version }, options);
+  const { removed, foreign } = removal;
+  if ((await locateVersion(treeDir, name, version)).state !== 'folder') return removal;
+  if (removed.length === 0 && foreign.length > 0) return removal;
+  const folder = join(treeDir, name, version);
+  const ours = removed.map(path => basename(path));
+  // By one rename if nothing else is in the folder, so that a kill leaves all or nothing. Otherwise with metadata.json last,
+  // so that a later run still knows which of the remaining files were published.
+  await options.requireLock?.();
+  if (foreign.length > 0 || !(await moveOut(folder, staging))) {
+    for (const file of [
+      ...ours.filter(entry => entry !== METADATA_FILE),
+      ...ours.filter(entry => entry === METADATA_FILE),
+    ]) {
+      await options.requireLock?.();
+      await rm(join(folder, file), { force: true });
+    }
+    await removeEmpty(folder);
+  }
+  await removeEmpty(join(treeDir, name));
+  return removal;
+}
+
+/** Returns what removeVersion would remove and keep, without touching anything. @throws TreeUnreadable, TreeFault */
+export async function previewRemoval(
+  treeDir: string,
+  { name, version }: { readonly name: string; readonly version: string },
+  { stamps, listed }: RemovalOptions,
+): Promise<Removal> {
+  const location = await locateVersion(treeDir, name, version);
+  if (location.state === 'missing') return { removed: [], foreign: [] };
+  if (location.state === 'foreign') return { removed: [], foreign: [location.path] };
+  const folder = join(treeDir, name, version);
+  const entries = await readdir(folder).catch(error => {
+    const refusal = asReadRefusal(error, folder);
+    if (refusal instanceof TreeUnreadable) return undefined;
+    throw refusal;
+  });
+  // A folder that this user may not read is kept.
+  if (entries === undefined) return { removed: [], foreign: [`${name}/${version}`] };
+  const published = new Map((listed ?? (await publishedFiles(treeDir, name, version))).map(file => [file.name, file]));
+  const removed: string[] = [];
+  const foreign: string[] = [];
+  for (const entry of entries.sort()) {
+    const path = `${name}/${version}/${entry}`;
+    const file = published.get(entry);
+    const isOurs = file !== undefined && (await isPublished(treeDir, path, file, stamps));
+    (isOurs ? removed : foreign).push(path);
+  }
+  return { removed, foreign };
+}
+
+async function moveOut(folder: string, staging: Staging): Promise<boolean> {
+  const away = join(await staging.dir(), staging.newName('removed'));
+  try {
+    await rename(folder, away);
+  } catch (error) {
+    // overlayfs refuses to rename a folder of a lower layer.
+    if (errno(error) === 'EXDEV') return false;
+    throw error;
+  }
+  await rm(away, { recursive: true, force: true });
+  return true;
+}
+
+async function removeEmpty(folder: string): Promise<void> {
+  await rmdir(folder).catch(error => {
+    if (errno(error) !== 'ENOTEMPTY' && errno(error) !== 'EEXIST' && errno(error) !== 'ENOENT') throw error;
   });
 }

@@ -2,23 +2,19 @@ import { createHash } from 'node:crypto';
 import { constants, copyFile, lstat, mkdir, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errno, isAbsent, isForbidden } from '../../base/errno.ts';
-import { buildCatalog, type CatalogEntry, catalogText, inventoryText } from '../catalog/buildCatalog.ts';
-import type { Catalog } from '../catalog/catalog.ts';
+import { buildCatalog, type Catalog, type CatalogEntry, catalogText, inventoryText } from '../catalog.ts';
 import { asTreeRefusal, TreeDiskFull } from '../errors.ts';
 import { diskFullError } from '../freeSpace.ts';
 import { CATALOG_FILE, INVENTORY_FILE, MODULE_FILE, requireFit, requireFitFile } from '../names.ts';
 import { kindOf, readRegular } from '../regularFile.ts';
 import type { Stamps } from '../stamps.ts';
-import type { PublishedVersion } from '../version/published.ts';
-import { locateVersion } from '../version/readVersion.ts';
-import { type CatalogFile, fileTime, UNKNOWN_TIME } from '../version/versionFiles.ts';
+import { locateVersion } from '../version/inspectVersion.ts';
+import { type CatalogFile, fileTime, type PublishedVersion, UNKNOWN_TIME } from '../version/published.ts';
 import type { WriterLock } from '../writerLock/writerLock.ts';
 import { finishFile, finishFolder, setTime, syncFolder } from './durable.ts';
-import { publishedNames, requireNotForeign, requireOurs } from './ownership.ts';
-import { type Removal, removeVersion } from './removal.ts';
+import { publishedNames, type Removal, removeVersion, requireNotForeign, requireOurs } from './ownership.ts';
 import { applyReplacement, declareReplacement } from './replacement.ts';
-import { completeStaged, stagedWrongError } from './staged.ts';
-import { Staging } from './staging.ts';
+import { completeStaged, Staging, stagedWrongError } from './staging.ts';
 
 /** A private folder on the tree's file system, into which the caller writes plugin.wasm and the image's other files. */
 export interface Staged {

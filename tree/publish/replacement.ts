@@ -6,8 +6,8 @@ import { type Check, fitting, list, nullable, object, optional, text } from '../
 import { TreeUnreadable } from '../errors.ts';
 import { fileNameProblem, METADATA_FILE, MODULE_FILE, nameProblem, OWN_FILES, versionProblem } from '../names.ts';
 import { readRegular } from '../regularFile.ts';
-import { locateVersion } from '../version/readVersion.ts';
-import { folderTime } from '../version/versionFiles.ts';
+import { locateVersion } from '../version/inspectVersion.ts';
+import { folderTime } from '../version/published.ts';
 import { setTime, syncFolder } from './durable.ts';
 
 const INTENT_SUFFIX = '.intent.json';

@@ -1,12 +1,91 @@
-import { lstat } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
+import pMap from 'p-map';
+import { parseBoundedJson } from '../../base/boundedJson.ts';
 import { isAbsent } from '../../base/errno.ts';
 import { asReadRefusal, TreeUnreadable } from '../errors.ts';
-import { fileNameProblem, METADATA_FILE, MODULE_FILE } from '../names.ts';
-import { hashFile, isModuleHead, kindOf, openRegular } from '../regularFile.ts';
+import { fileNameProblem, METADATA_FILE, MODULE_FILE, nameProblem, requireFit, versionProblem } from '../names.ts';
+import { hashFile, isFileText, isModuleHead, kindOf, openRegular, readRegular } from '../regularFile.ts';
 import type { Stamps } from '../stamps.ts';
-import type { PublishedVersion } from './published.ts';
-import { locateVersion, readMetadata, UNREADABLE } from './readVersion.ts';
-import { type CatalogFile, versionFiles } from './versionFiles.ts';
+import { type CatalogFile, type PublishedVersion, parsePublished, versionFiles } from './published.ts';
+
+const MAX_METADATA_BYTES = 8 * 1024 * 1024;
+
+/**
+ * Returns the metadata.json of a version; undefined if it does not exist, is invalid, or belongs to another version. Does not
+ * follow links. @throws TreeNameUnfit, TreeUnreadable (of a folder), TreeFault
+ */
+export async function readVersion(
+  treeDir: string,
+  name: string,
+  version: string,
+): Promise<PublishedVersion | undefined> {
+  const found = await locateVersion(treeDir, name, version);
+  if (found.state !== 'folder') return undefined;
+  const read = await readMetadata(treeDir, name, version);
+  return 'metadata' in read ? read.metadata : undefined;
+}
+
+export type Location =
+  | { readonly state: 'folder' }
+  | { readonly state: 'missing' }
+  /** Something else is there: its path relative to the tree, and its kind (see kindOf). */
+  | { readonly state: 'foreign'; readonly path: string; readonly kind: string };
+
+/** Whether `<tree>/<name>/<version>` is a folder that can be reached without following a link. @throws TreeNameUnfit */
+export async function locateVersion(treeDir: string, name: string, version: string): Promise<Location> {
+  requireFit(name, version);
+  for (const path of [name, `${name}/${version}`]) {
+    try {
+      const stat = await lstat(`${treeDir}/${path}`);
+      if (!stat.isDirectory()) return { state: 'foreign', path, kind: kindOf(stat) };
+    } catch (error) {
+      if (isAbsent(error)) return { state: 'missing' };
+      throw asReadRefusal(error, `${treeDir}/${path}`);
+    }
+  }
+  return { state: 'folder' };
+}
+
+type MetadataRead =
+  | { readonly metadata: PublishedVersion; readonly text: string }
+  /**
+   * `foreign`: sync did not publish what is there and cannot publish over it. `unreadable`: this user may list the folder but
+   * not read the file.
+   */
+  | { readonly problem: string; readonly foreign?: boolean; readonly unreadable?: true };
+
+/** A predicate about a file. */
+export const UNREADABLE = 'may not be read by this user';
+
+/** Reads metadata.json of a version whose folder the caller has located. @throws TreeUnreadable (of that folder), TreeFault */
+export async function readMetadata(treeDir: string, name: string, version: string): Promise<MetadataRead> {
+  const path = `${treeDir}/${name}/${version}/${METADATA_FILE}`;
+  const read = await readRegular(path, MAX_METADATA_BYTES).catch(async error => {
+    const refusal = asReadRefusal(error, path);
+    if (refusal instanceof TreeUnreadable && (await isThere(path))) return null;
+    throw refusal;
+  });
+  if (read === null) return { problem: `${METADATA_FILE} ${UNREADABLE}`, unreadable: true };
+  if (read === undefined) return { problem: `${METADATA_FILE} is missing` };
+  if (typeof read === 'string') return { problem: `${METADATA_FILE} is ${read}`, foreign: !isFileText(read) };
+  const text = read.bytes.toString('utf8');
+  let value: unknown;
+  try {
+    value = parseBoundedJson(text);
+  } catch {
+    return { problem: `${METADATA_FILE} is not JSON` };
+  }
+  const metadata = parsePublished(value);
+  if (typeof metadata === 'string') return { problem: `${METADATA_FILE} is invalid (${metadata})` };
+  if (metadata.name !== name || metadata.version !== version)
+    return { problem: `${METADATA_FILE} belongs to ${metadata.name} ${metadata.version}` };
+  return { metadata, text };
+}
+
+/** Distinguishes a file that may not be read from a folder that may not be listed. */
+async function isThere(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => undefined)) !== undefined;
+}
 
 export type Inspection =
   | { readonly state: 'sound'; readonly metadata: PublishedVersion }
@@ -139,4 +218,60 @@ const MISSING: FileProblem = { kind: 'missing', text: 'is missing' };
 
 function damaged(text: string, foreign = false): FileProblem {
   return { kind: 'damaged', text, ...(foreign ? { foreign } : {}) };
+}
+
+interface ListingOptions {
+  /** Called for each plugin folder that this user may not read, which is then skipped. Default: the error is thrown. */
+  readonly onUnreadable?: (name: string, error: TreeUnreadable) => void;
+}
+
+/**
+ * Returns every `<name>/<version>` folder of a tree that has a metadata.json, sorted. The catalog is not read: the folders
+ * show what was published. @throws TreeUnreadable, TreeFault
+ */
+export async function listVersions(
+  treeDir: string,
+  { onUnreadable = throwError }: ListingOptions = {},
+): Promise<{ readonly name: string; readonly version: string }[]> {
+  const names = (await folders(treeDir)).filter(name => nameProblem(name) === undefined);
+  const versions = await pMap(names, name => versionsOf(treeDir, name, onUnreadable), { concurrency: 16 });
+  return versions.flat();
+}
+
+function throwError(_name: string, error: TreeUnreadable): never {
+  throw error;
+}
+
+async function versionsOf(
+  treeDir: string,
+  name: string,
+  onUnreadable: (name: string, error: TreeUnreadable) => void,
+): Promise<{ name: string; version: string }[]> {
+  const found = folders(`${treeDir}/${name}`).catch((error: unknown) => {
+    if (!(error instanceof TreeUnreadable)) throw error;
+    onUnreadable(name, error);
+    return [];
+  });
+  const versions = (await found).filter(version => versionProblem(version) === undefined);
+  const published = await pMap(versions, version => isFile(`${treeDir}/${name}/${version}/${METADATA_FILE}`), {
+    concurrency: 16,
+  });
+  return versions.filter((_, index) => published[index]).map(version => ({ name, version }));
+}
+
+async function folders(dir: string): Promise<string[]> {
+  try {
+    const entries = await readdir(dir, { withFileTypes: true });
+    return entries
+      .filter(entry => entry.isDirectory())
+      .map(entry => entry.name)
+      .sort();
+  } catch (error) {
+    if (isAbsent(error)) return [];
+    throw asReadRefusal(error, dir);
+  }
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => undefined))?.isFile() ?? false;
 }

@@ -1,5 +1,5 @@
 import pMap from 'p-map';
-import type { CatalogPlugin, CatalogVersion } from '../../../tree/catalog/catalog.ts';
+import type { CatalogPlugin, CatalogVersion } from '../../../tree/catalog.ts';
 import { METADATA_FILE } from '../../../tree/names.ts';
 import { highestVersion, type TreeView } from '../../view/treeView.ts';
 import { type Documents, SPEC_FILE } from '../documents/documents.ts';

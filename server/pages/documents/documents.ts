@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { CatalogVersion } from '../../../tree/catalog/catalog.ts';
+import type { CatalogVersion } from '../../../tree/catalog.ts';
 import { MODULE_FILE } from '../../../tree/names.ts';
 import { readRegular } from '../../../tree/regularFile.ts';
 import { isPlain } from '../../view/treeView.ts';

@@ -1,4 +1,4 @@
-import type { CatalogVersion } from '../../../tree/catalog/catalog.ts';
+import type { CatalogVersion } from '../../../tree/catalog.ts';
 import type { Language } from '../site/language.ts';
 
 /** A README in one language. */

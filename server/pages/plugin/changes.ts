@@ -1,4 +1,4 @@
-import type { CatalogVersion } from '../../../tree/catalog/catalog.ts';
+import type { CatalogVersion } from '../../../tree/catalog.ts';
 import type { SpecFile } from '../documents/specFile.ts';
 
 /** What a version has that the one before has not, and the reverse. */

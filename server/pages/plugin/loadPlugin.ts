@@ -1,5 +1,5 @@
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
-import type { CatalogPlugin, CatalogVersion } from '../../../tree/catalog/catalog.ts';
+import type { CatalogPlugin, CatalogVersion } from '../../../tree/catalog.ts';
 import type { HigressRequests } from '../../higressRequests.ts';
 import type { PluginFacts } from '../catalog/facts.ts';
 import type { Documents } from '../documents/documents.ts';

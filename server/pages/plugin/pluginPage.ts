@@ -1,5 +1,5 @@
 import { formatBytes } from '../../../base/words.ts';
-import type { CatalogPlugin, CatalogVersion } from '../../../tree/catalog/catalog.ts';
+import type { CatalogPlugin, CatalogVersion } from '../../../tree/catalog.ts';
 import { MODULE_FILE } from '../../../tree/names.ts';
 import { type HigressRequests, requestedBy } from '../../higressRequests.ts';
 import type { PluginFacts } from '../catalog/facts.ts';

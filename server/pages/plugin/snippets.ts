@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import type { CatalogVersion } from '../../../tree/catalog/catalog.ts';
+import type { CatalogVersion } from '../../../tree/catalog.ts';
 import { MODULE_FILE, resourceName } from '../../../tree/names.ts';
 import type { SpecFile } from '../documents/specFile.ts';
 

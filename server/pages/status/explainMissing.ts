@@ -1,6 +1,6 @@
 import { similar } from '../../../base/nearest.ts';
-import { type NearestVersion, nearestVersion } from '../../../tree/catalog/nearestVersion.ts';
 import { MODULE_FILE } from '../../../tree/names.ts';
+import { type NearestVersion, nearestVersion } from '../../../tree/nearestVersion.ts';
 import { type HigressRequests, requestedBy } from '../../higressRequests.ts';
 import type { TreeView } from '../../view/treeView.ts';
 import { linesFor } from '../catalog/coverage.ts';

@@ -1,7 +1,7 @@
 import type SemVer from 'semver/classes/semver.js';
 import parse from 'semver/functions/parse.js';
-import { misspelled } from '../../base/nearest.ts';
-import { compareVersions } from './buildCatalog.ts';
+import { misspelled } from '../base/nearest.ts';
+import { compareVersions } from './catalog.ts';
 
 export interface NearestVersion {
   readonly version: string;
