@@ -24,6 +24,12 @@ export interface Outcome {
   readonly warnings: readonly string[];
 }
 
+/** An outcome, with the metadata of the version that the tree has now, if it has one that this run mirrored. */
+export interface Done {
+  readonly outcome: Outcome;
+  readonly metadata?: PublishedVersion;
+}
+
 /** A tag that no longer leads to the locked digest, or a local file that is no longer the locked one. */
 export interface Drift {
   readonly name: string;

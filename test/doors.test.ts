@@ -118,13 +118,13 @@ test('rooms import only through their doors', () => {
 });
 
 /** The stages of a run. cli sees them through mirror/sync/sync.ts and mirror/check/, see mirror/README.md. */
-const mirrorStages = ['plan', 'publish', 'extract', 'signatures'].map(folder => `mirror/${folder}/`);
+const mirrorStages = ['plan', 'sync', 'extract', 'signatures'].map(folder => `mirror/${folder}/`);
 
 test('cli imports no stage of a run by itself', () => {
   const wrong = sources
     .filter(({ room }) => room === 'cli')
     .flatMap(source => source.imports.map(specifier => ({ source, path: target(source, specifier) ?? '' })))
-    .filter(({ path }) => mirrorStages.some(folder => path.startsWith(folder)))
+    .filter(({ path }) => path !== 'mirror/sync/sync.ts' && mirrorStages.some(folder => path.startsWith(folder)))
     .map(({ source, path }) => `${source.path} imports ${path}`);
   assert.deepEqual(wrong, []);
 });

@@ -9,7 +9,7 @@ import { openLayout } from '../../layout/openLayout.ts';
 import { NOT_DISTRIBUTED } from '../../registry/images/gatherImage.ts';
 import { LockUnreadable, NO_FILE } from '../lockfile/errors.ts';
 import { type LockfileEntry, lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
-import { selectVersions } from '../plan/selection.ts';
+import { selectVersions } from '../plan/job.ts';
 import { versionKey } from '../report.ts';
 import { BundleManifestMissing } from './errors.ts';
 import { isLeft, type OpenBundle, openBundle } from './openBundle.ts';

@@ -5,7 +5,7 @@ import { MAX_MANIFEST_BYTES, parseManifestDocument } from '../../layout/manifest
 import { readLocked } from '../coverage/openServed.ts';
 import { type Served, servedByManifest } from '../coverage/served.ts';
 import { lockfilePath } from '../lockfile/lockfile.ts';
-import { selectVersions } from '../plan/selection.ts';
+import { selectVersions } from '../plan/job.ts';
 import { type OpenBundle, openBundle } from './openBundle.ts';
 
 /** The modules that `sync --from` publishes from a bundle. @throws as openBundle */

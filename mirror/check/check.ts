@@ -5,16 +5,28 @@ import { foreignInTheWay } from '../../tree/publish/ownership.ts';
 import { readVersion } from '../../tree/version/inspectVersion.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { differences, falseFacts } from '../lockfile/compareTree.ts';
-import { missingLockfile } from '../lockfile/frozen.ts';
-import { isLockedModule, type LockedVersion } from '../lockfile/locked.ts';
-import { type LockedVersions, readLockedVersions } from '../lockfile/lockedVersions.ts';
+import { missingLockfile } from '../lockfile/errors.ts';
+import {
+  isLockedModule,
+  type LockedVersion,
+  type LockedVersions,
+  readLockedVersions,
+} from '../lockfile/lockedVersions.ts';
 import { isFrom, originOf } from '../manifest/origin.ts';
 import type { WantedAlias } from '../manifest/wanted.ts';
-import { isSignatureRecorded } from '../plan/decide.ts';
-import { type Answer, gatherFacts, type VersionFacts } from '../plan/facts.ts';
+import {
+  type Answer,
+  asListed,
+  gatherFacts,
+  inspect,
+  otherPlatform,
+  type Present,
+  readOldCatalog,
+  type VersionFacts,
+} from '../plan/facts.ts';
 import { type ReadableTree, type SyncJob, viewTree } from '../plan/job.ts';
 import { lackOfSpace } from '../plan/planSync.ts';
-import { asListed, inspect, otherPlatform, type Present, readOldCatalog } from '../plan/survey.ts';
+import { isSignatureRecorded } from '../plan/steps.ts';
 import { type Published, versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
 import type { CheckFinding, VersionFinding } from './checkFinding.ts';

@@ -3,8 +3,8 @@ import { buildCatalog, differingFiles } from '../../tree/catalog.ts';
 import { CATALOG_FILE } from '../../tree/names.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import { catalogEntries, planCatalog } from '../plan/catalog.ts';
+import { type OldCatalog, type Present, servable } from '../plan/facts.ts';
 import type { ReadableTree, SyncJob } from '../plan/job.ts';
-import { type OldCatalog, type Present, servable } from '../plan/survey.ts';
 import { type Extra, type Published, versionKey } from '../report.ts';
 import type { CheckFinding } from './checkFinding.ts';
 

@@ -1,6 +1,6 @@
 import { compareVersions } from '../../tree/catalog.ts';
 import { resourceName } from '../../tree/names.ts';
-import { readGlobs } from '../plan/selection.ts';
+import { readGlobs } from '../plan/job.ts';
 import { baseUrl, byNameThenVersion, moduleUrl, type ServedModule } from './served.ts';
 
 /** The kind of file that the settings are for; each has its own rules for quotes and `$`. */

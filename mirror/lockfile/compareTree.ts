@@ -1,10 +1,12 @@
 import pMap from 'p-map';
+import { type Image, platformText } from '../../registry/image.ts';
 import { readCatalog } from '../../tree/catalog.ts';
 import { readVersion } from '../../tree/version/inspectVersion.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { isFrom } from '../manifest/origin.ts';
 import { versionKey } from '../report.ts';
-import { LockUnreadable, NO_FILE } from './errors.ts';
+import { FrozenLockUntrue, LockUnreadable, NO_FILE } from './errors.ts';
+import type { LockedVersions } from './lockedVersions.ts';
 import { type LockfileEntry, readLockfile } from './lockfile.ts';
 import { lockedAnnotationKeys } from './schema.ts';
 
@@ -52,7 +54,7 @@ export function differences(entry: LockfileEntry, metadata: PublishedVersion): s
 }
 
 /** The facts about a version that an entry has besides its digests. */
-export type LockFacts = Pick<PublishedVersion, 'sizeBytes' | 'layer' | 'platform' | 'annotations'>;
+type LockFacts = Pick<PublishedVersion, 'sizeBytes' | 'layer' | 'platform' | 'annotations'>;
 
 /** The same without the origin, which says nothing of the bytes. */
 export function falseFacts(entry: LockfileEntry, is: LockFacts): string[] {
@@ -80,4 +82,38 @@ function annotation(
   key: string,
 ): string | undefined {
   return annotations !== undefined && Object.hasOwn(annotations, key) ? annotations[key] : undefined;
+}
+
+/** A version with its metadata.json in the tree or, if it is still to be fetched, its image. */
+export interface KnownVersion {
+  readonly key: string;
+  readonly is: LockFacts | Image;
+}
+
+/** Returns an error if the frozen lockfile and the facts of a version differ; undefined if all of them agree. */
+export function untrueLockfile(
+  known: readonly KnownVersion[],
+  { path, agreeing }: LockedVersions,
+): FrozenLockUntrue | undefined {
+  const words = known.flatMap(({ key, is }) => {
+    const entry = agreeing.get(key);
+    if (entry === undefined) return [];
+    const facts = 'manifest' in is ? factsOf(is, entry) : is;
+    return falseFacts(entry, facts).map(fact => `${entry.name} ${entry.version} ${fact}`);
+  });
+  return words.length === 0 ? undefined : new FrozenLockUntrue(path, words);
+}
+
+/** The size of plugin.wasm is known only after the fetch; the image manifest has everything else. */
+function factsOf({ manifest, platform }: Image, entry: LockfileEntry): LockFacts {
+  const locked = entry.kind === 'image' ? entry.layer.digest : undefined;
+  const layer = manifest.layers.find(({ digest }) => digest === locked);
+  return {
+    sizeBytes: entry.sizeBytes,
+    ...(layer === undefined
+      ? {}
+      : { layer: { digest: layer.digest, mediaType: layer.mediaType, sizeBytes: layer.size } }),
+    ...(platform === undefined ? {} : { platform: platformText(platform) }),
+    ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
+  };
 }

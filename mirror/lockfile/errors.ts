@@ -129,3 +129,54 @@ function wayOut(file: string, found: string): string {
   if (found === 'permission denied') return 'Give this user the right to read it';
   return `Put the lockfile itself at ${file}, from version control, or move away what is there`;
 }
+
+/** A sync is frozen and there is no lockfile. */
+export class FrozenLockMissing extends Refusal {
+  readonly code = 'FROZEN_LOCK_MISSING';
+}
+
+/** The manifest and the lockfile differ. */
+export class FrozenLockDiffers extends Refusal {
+  readonly code = 'FROZEN_LOCK_DIFFERS';
+}
+
+/** The mirrored images have the locked digests, but the lockfile describes them otherwise. */
+export class FrozenLockUntrue extends Refusal {
+  readonly code = 'FROZEN_LOCK_UNTRUE';
+
+  constructor(path: string, differences: readonly string[]) {
+    super(`${path} does not describe the images that it locks:`, {
+      subject: path,
+      lines: differences,
+      hint: 'The bytes are the locked ones, so the lockfile was edited by hand: restore it, or let plugin-mirror sync --no-frozen write it again.',
+    });
+  }
+}
+
+const WHY_NEEDED = {
+  CI: 'where CI is set, sync takes only locked digests',
+  frozen: '--frozen takes only locked digests',
+  'lock only': '--lock-only compares the registry with it',
+  push: 'push copies only the images that it names',
+} as const;
+
+/** @param use what needs the lockfile */
+export function missingLockfile(path: string, use: keyof typeof WHY_NEEDED): FrozenLockMissing {
+  const why = WHY_NEEDED[use];
+  const without = use === 'CI' ? ', or use --no-lock to take what the tags lead to at each run' : '';
+  return new FrozenLockMissing(`${path} does not exist, and ${why}`, {
+    subject: path,
+    expected: 'a lockfile next to the manifest, or at the path of --lock',
+    found: 'no such file',
+    hint: `Run plugin-mirror sync --no-frozen once and commit the lockfile that it writes${without}.`,
+  });
+}
+
+/** Returns the error of a lockfile that differs from the manifest; `differences` has a line for each. */
+export function lockDiffers(path: string, differences: readonly string[]): FrozenLockDiffers {
+  return new FrozenLockDiffers(`${path} does not agree with the manifest:`, {
+    subject: path,
+    lines: differences,
+    hint: 'Run plugin-mirror sync --no-frozen where the registry can be reached, review the lockfile and commit it.',
+  });
+}

@@ -3,8 +3,7 @@ import type { Reference } from '../../registry/reference.ts';
 import type { CatalogFile, PublishedVersion } from '../../tree/version/published.ts';
 import { openedLayers } from '../extract/layers/openedLayers.ts';
 import { MODULE_LIMIT_BYTES } from '../extract/module/moduleFile.ts';
-import type { LockedModule } from '../lockfile/locked.ts';
-import type { LockedVersions } from '../lockfile/lockedVersions.ts';
+import type { LockedModule, LockedVersions } from '../lockfile/lockedVersions.ts';
 import type { WantedAlias, WantedVersion } from '../manifest/wanted.ts';
 import type { Drift, Extra, Published } from '../report.ts';
 import type { SignatureProof } from '../signatures/policy.ts';
@@ -64,7 +63,7 @@ export interface ResolvedImage {
   readonly signature?: SignatureProof;
 }
 
-export interface RefuseStep extends Step {
+interface RefuseStep extends Step {
   readonly action: 'fail';
   readonly error: Error;
 }

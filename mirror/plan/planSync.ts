@@ -3,20 +3,17 @@ import pMap from 'p-map';
 import { TreeDiskFull } from '../../tree/errors.ts';
 import { requireSpace } from '../../tree/freeSpace.ts';
 import { foreignRootFiles } from '../../tree/publish/ownership.ts';
+import { type KnownVersion, untrueLockfile } from '../lockfile/compareTree.ts';
 import { LockUnwritable } from '../lockfile/errors.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import { requireWritable } from '../lockfile/lockfile.ts';
-import { type KnownVersion, untrueLockfile } from '../lockfile/untrue.ts';
 import { versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
-import { planAliases } from './aliases.ts';
 import { planCatalog } from './catalog.ts';
-import { decide, findDrift } from './decide.ts';
-import { gatherFacts } from './facts.ts';
-import { resolveStep } from './images.ts';
+import { gatherFacts, type OldCatalog, readOldCatalog } from './facts.ts';
 import type { ReadableTree, SyncJob } from './job.ts';
 import { bytesToDownload, bytesToWrite, failingNames, type SyncPlan, type VersionStep } from './plan.ts';
-import { type OldCatalog, readOldCatalog } from './survey.ts';
+import { decide, findDrift, planAliases, resolveStep } from './steps.ts';
 
 /**
  * Decides everything that a run will do: looks at the tree, asks the registry for digests, image manifests and signatures,

@@ -1,22 +1,29 @@
-import type { Refusal } from '../../base/refusal.ts';
+import { Refusal } from '../../base/refusal.ts';
+import { isCatalogUnchanged } from '../../tree/catalog.ts';
 import { TreeDiskFull, TreeLockLost, TreeNotWritable } from '../../tree/errors.ts';
 import { openPublishing, type Publishing } from '../../tree/publish/openPublisher.ts';
-import { LockUnwritable } from '../lockfile/errors.ts';
-import { readLockedVersions, rereadLockedVersions } from '../lockfile/lockedVersions.ts';
-import { planAliases } from '../plan/aliases.ts';
+import { hasVariants } from '../../tree/version/codings.ts';
+import { untrueLockfile } from '../lockfile/compareTree.ts';
+import { FrozenLockUntrue, LockUnwritable } from '../lockfile/errors.ts';
+import {
+  type LockedVersions,
+  readLockedVersions,
+  renewLockfile,
+  rereadLockedVersions,
+} from '../lockfile/lockedVersions.ts';
+import { catalogEntries, unverifiedAmong } from '../plan/catalog.ts';
 import { type SyncJob, viewTree } from '../plan/job.ts';
 import type { SyncPlan, VersionStep } from '../plan/plan.ts';
 import { planSync } from '../plan/planSync.ts';
-import { carryOut } from '../publish/carryOut.ts';
-import { type SyncReport, versionKey } from '../report.ts';
-import type { Session } from '../session.ts';
-import { finishLockfile } from './finishLockfile.ts';
+import { planAliases } from '../plan/steps.ts';
+import { type Done, type SyncReport, versionKey } from '../report.ts';
+import { Session } from '../session.ts';
+import { aliasOutcome, carryOut, keptVersion } from './carryOut.ts';
 
 export type { LockfileUse } from '../lockfile/lockedVersions.ts';
 export { lockfilePath } from '../lockfile/lockfile.ts';
-export { limitsOf, type SyncJob } from '../plan/job.ts';
+export { jobToInspect, limitsOf, requireNamed, type SyncJob, selectVersions } from '../plan/job.ts';
 export { bytesToDownload, layerBytes, type SyncPlan } from '../plan/plan.ts';
-export { jobToInspect, requireNamed, selectVersions } from '../plan/selection.ts';
 
 /**
  * Mirrors what a job asks for: plans under the tree's writer lock, carries the plan out, and writes the lockfile from the
@@ -38,7 +45,6 @@ async function run(job: SyncJob, session: Session): Promise<SyncReport> {
     publishing = await openTree(job, session);
   } catch (error) {
     if (!(error instanceof TreeNotWritable) || !read.frozen) throw error;
-    const { reportUnchanged } = await import('./unchanged.ts');
     const report = await reportUnchanged(job, read, session);
     if (report === undefined) throw error;
     return report;
@@ -53,7 +59,7 @@ async function run(job: SyncJob, session: Session): Promise<SyncReport> {
     const fatal = plan.problems.find(it => it instanceof TreeDiskFull || it instanceof LockUnwritable);
     if (fatal !== undefined) throw fatal;
     if (job.bundle !== undefined) {
-      const { findLacks } = await import('../publish/preflight.ts');
+      const { findLacks } = await import('./preflight.ts');
       const lacks = await findLacks(plan, job.bundle, session);
       if (lacks !== undefined)
         return {
@@ -92,7 +98,7 @@ export async function previewSync(job: SyncJob, session: Session): Promise<SyncP
   const tree = await viewTree(job.tree);
   const plan = await planSync(job, lockfile, tree, session);
   if (job.bundle === undefined) return plan;
-  const { findLacks } = await import('../publish/preflight.ts');
+  const { findLacks } = await import('./preflight.ts');
   const lacks = await findLacks(plan, job.bundle, session);
   if (lacks === undefined) return plan;
   const errors = new Map(lacks.outcomes.map(outcome => [versionKey(outcome), outcome.error]));
@@ -131,4 +137,70 @@ function nothingDone(treeDir: string, { registry }: Session): SyncReport {
     durationMs: 0,
     published: [],
   };
+}
+
+/**
+ * The report of a frozen run that has nothing to do, for a tree that cannot be written to: every version, alias, compressed
+ * form and the catalog are as they are to be. undefined if anything would have to be fetched or written. The tree is read
+ * without its writer lock, since a read-only mount has no other writer here, and no registry is asked.
+ */
+async function reportUnchanged(
+  job: SyncJob,
+  lockfile: LockedVersions,
+  { signal, onEvent }: Session,
+): Promise<SyncReport | undefined> {
+  const openRegistry = () => Promise.reject(new Error('no registry is asked'));
+  const offline = new Session({ openRegistry, signal });
+  const plan = await planSync(job, lockfile, await viewTree(job.tree), offline);
+  const { versions, aliases, catalog } = plan;
+  const kept = versions.flatMap(step => (step.action === 'keep' && step.origin === undefined ? [step] : []));
+  const linked = aliases.flatMap(step => (step.action === 'keep' ? [step] : []));
+  if (kept.length < versions.length || linked.length < aliases.length) return undefined;
+  if (kept.some(({ metadata }) => !hasVariants(metadata, job.tree.codings))) return undefined;
+  if (catalog.pruned.length > 0 || catalog.error !== undefined) return undefined;
+  const done: Done[] = [
+    ...kept.map(keptVersion),
+    ...linked.map(({ alias, copy }) => aliasOutcome(alias, copy, { unchanged: true })),
+  ];
+  const published = done.flatMap(({ metadata }) => metadata ?? []);
+  const staying = catalog.staying.flatMap(({ metadata }) => metadata ?? []);
+  const served = [...published, ...catalog.unselected, ...staying];
+  if (!(await isCatalogUnchanged(plan.treeDir, catalogEntries(job, lockfile.used, served)))) return undefined;
+  for (const { outcome } of done) onEvent({ type: 'finished', outcome });
+  return {
+    tree: plan.treeDir,
+    outcomes: done.map(({ outcome }) => outcome),
+    drift: plan.drift,
+    extras: catalog.staying.map(({ extra }) => extra),
+    unverified: unverifiedAmong(catalog.unselected, job, lockfile),
+    problems: plan.problems,
+    interrupted: false,
+    requests: 0,
+    bytesDownloaded: 0,
+    durationMs: 0,
+    published,
+  };
+}
+
+/** Writes the lockfile from a report, or compares a frozen one with it. Returns the lockfile's error, if it has one. */
+async function finishLockfile(
+  { job: { manifest }, lockfile, versions, problems }: SyncPlan,
+  report: SyncReport,
+): Promise<Refusal | undefined> {
+  if (!lockfile.used) return undefined;
+  if (lockfile.frozen && versions.every(({ action }) => action === 'keep'))
+    return problems.find(problem => problem instanceof FrozenLockUntrue);
+  if (lockfile.frozen)
+    return untrueLockfile(
+      report.published.map(metadata => ({ key: versionKey(metadata), is: metadata })),
+      lockfile,
+    );
+  try {
+    await renewLockfile(lockfile, manifest, report);
+    return undefined;
+  } catch (error) {
+    // The tree is whole by now, so the error is reported together with what was done.
+    if (error instanceof Refusal) return error;
+    throw error;
+  }
 }

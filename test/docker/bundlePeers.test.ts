@@ -9,7 +9,7 @@ import { openLayout } from '../../layout/openLayout.ts';
 import { openBundle } from '../../mirror/bundle/openBundle.ts';
 import { type PushReport, pushImages } from '../../mirror/bundle/pushImages.ts';
 import { type ToolCommands, toolCommands } from '../../mirror/bundle/toolCommands.ts';
-import { jobToInspect } from '../../mirror/plan/selection.ts';
+import { jobToInspect } from '../../mirror/plan/job.ts';
 import { Session } from '../../mirror/session.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import { openPusher } from '../../registry/push/openPusher.ts';

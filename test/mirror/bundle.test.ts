@@ -12,8 +12,7 @@ import { type BundleOptions, type BundleReport, type BundleTarget, bundle } from
 import { makeDocument } from '../../mirror/bundle/document.ts';
 import { openBundle } from '../../mirror/bundle/openBundle.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
-import { limitsOf, type SyncJob } from '../../mirror/plan/job.ts';
-import { selectVersions } from '../../mirror/plan/selection.ts';
+import { limitsOf, type SyncJob, selectVersions } from '../../mirror/plan/job.ts';
 import type { SyncReport } from '../../mirror/report.ts';
 import { Session } from '../../mirror/session.ts';
 import { lockfilePath, previewSync, type SyncPlan, sync } from '../../mirror/sync/sync.ts';

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { Refusal } from '../../base/refusal.ts';
-import { compareLockfile } from '../../mirror/lockfile/compareManifest.ts';
 import { LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from '../../mirror/lockfile/errors.ts';
+import { compareLockfile } from '../../mirror/lockfile/lockedVersions.ts';
 import {
   formatLockfile,
   type Lockfile,

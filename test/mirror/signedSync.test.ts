@@ -7,8 +7,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { renderProblems } from '../../cli/sync/summary.ts';
 import { check } from '../../mirror/check/check.ts';
 import { type PluginManifest, parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
-import { limitsOf, type SyncJob } from '../../mirror/plan/job.ts';
-import { type SelectionOptions, selectVersions } from '../../mirror/plan/selection.ts';
+import { limitsOf, type SelectionOptions, type SyncJob, selectVersions } from '../../mirror/plan/job.ts';
 import type { SyncReport } from '../../mirror/report.ts';
 import { Session } from '../../mirror/session.ts';
 import { sync } from '../../mirror/sync/sync.ts';
@@ -251,10 +250,10 @@ describe('sync under a signature policy', () => {
 it('a run without a policy loads no Sigstore package', async () => {
   const mirror = new URL('../../mirror/', import.meta.url);
   for (const file of [
-    'publish/fetchPlugin.ts',
+    'sync/fetchPlugin.ts',
     'plan/planSync.ts',
-    'plan/decide.ts',
-    'plan/images.ts',
+    'plan/steps.ts',
+    'plan/facts.ts',
     'manifest/readManifest.ts',
     'manifest/signatures.ts',
     'signatures/policy.ts',

@@ -12,7 +12,7 @@ import { adoptFile } from '../extract/adoptFile.ts';
 import { type ExtractedPlugin, extractPlugin } from '../extract/extractPlugin.ts';
 import { openedLayers } from '../extract/layers/openedLayers.ts';
 import { LockBytesDiffer } from '../lockfile/errors.ts';
-import { isLockedModule, type LockedModule } from '../lockfile/locked.ts';
+import { isLockedModule, type LockedModule } from '../lockfile/lockedVersions.ts';
 import { originOf } from '../manifest/origin.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
 import type { ResolvedImage } from '../plan/plan.ts';
@@ -22,7 +22,7 @@ export interface Fetched {
   readonly warnings: readonly string[];
 }
 
-export interface FetchRequest extends ResolvedImage {
+interface FetchRequest extends ResolvedImage {
   readonly wanted: WantedVersion;
   /** The locked plugin.wasm: the fetched one must be the same. */
   readonly module?: LockedModule;

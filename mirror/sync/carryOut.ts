@@ -1,16 +1,26 @@
 import pMap from 'p-map';
-import { Refusal } from '../../base/refusal.ts';
+import { asError, Refusal } from '../../base/refusal.ts';
 import { TreeDiskFull } from '../../tree/errors.ts';
 import type { Publishing } from '../../tree/publish/openPublisher.ts';
+import { hasVariants } from '../../tree/version/codings.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
+import { openedLayers } from '../extract/layers/openedLayers.ts';
+import { originOf } from '../manifest/origin.ts';
+import type { WantedAlias } from '../manifest/wanted.ts';
 import { catalogEntries, prunedExtra, stayingExtras, unverifiedAmong } from '../plan/catalog.ts';
-import { layerBytes, type SyncPlan, type VersionStep } from '../plan/plan.ts';
-import { inspect, servable } from '../plan/survey.ts';
-import { type Extra, type Outcome, type SyncReport, versionKey } from '../report.ts';
+import { inspect, servable } from '../plan/facts.ts';
+import {
+  type AliasStep,
+  type FetchStep,
+  type KeepStep,
+  layerBytes,
+  type SyncPlan,
+  type VersionStep,
+} from '../plan/plan.ts';
+import { AliasTargetFailed, isAliasOf } from '../plan/steps.ts';
+import { type Done, type Extra, type Outcome, type SyncReport, versionKey, withoutSubject } from '../report.ts';
 import type { Session } from '../session.ts';
-import { publishAliases } from './publishAliases.ts';
-import { publishVariants } from './publishVariants.ts';
-import { type Done, publishVersion } from './publishVersion.ts';
+import type { Fetched } from './fetchPlugin.ts';
 
 /**
  * Carries out a plan: versions, compressed forms, aliases, the catalog, then pruning. The failure of one plugin stops no
@@ -22,7 +32,12 @@ export async function carryOut(plan: SyncPlan, publishing: Publishing, session: 
   const { job, lockfile } = plan;
   const previous = new Map(job.selection.versions.map(it => [versionKey(it), lockfile.before(it)?.digest]));
   const fetched = await publishVersions(plan, publishing, session);
-  const versions = await publishVariants(fetched, job.tree.codings, publishing, session);
+  const { codings } = job.tree;
+  let versions = fetched;
+  if (fetched.some(({ metadata }) => metadata !== undefined && !hasVariants(metadata, codings))) {
+    const { publishVariants } = await import('./publishVariants.ts');
+    versions = await publishVariants(fetched, codings, publishing, session);
+  }
   const done = [...versions, ...(await publishAliases(plan.aliases, versions, publishing, session))];
   const published = done.flatMap(({ metadata }) => metadata ?? []);
   const others = [...(await remainingCopies(plan, done, publishing)), ...plan.catalog.unselected];
@@ -127,4 +142,122 @@ async function publishCatalog(
     if (!(error instanceof Refusal)) throw error;
     return { extras: [], problems: [error] };
   }
+}
+
+/** Carries out one step of the plan. A failure is an outcome; undefined if the run was stopped in the middle of it. */
+async function publishVersion(step: VersionStep, publishing: Publishing, session: Session): Promise<Done | undefined> {
+  if (step.action === 'fail') return failed(step, step.error);
+  try {
+    if (step.action === 'keep') return succeeded('kept', await keep(step, publishing));
+    const { metadata, outcome } = succeeded('fetched', await fetch(step, publishing, session));
+    return { ...(metadata === undefined ? {} : { metadata }), outcome: { ...outcome, change: step.reason } };
+  } catch (error) {
+    if (session.signal.aborted) return undefined;
+    return failed(step, asError(error));
+  } finally {
+    session.meter.end(versionKey(step.wanted));
+  }
+}
+
+/** The outcome of a version that stays in the tree as it is. */
+export function keptVersion({ metadata, warnings }: KeepStep): Done {
+  return succeeded('kept', { metadata, warnings });
+}
+
+/** The bytes stay the same; only their recorded origin may change. */
+async function keep({ metadata, origin, warnings }: KeepStep, publishing: Publishing): Promise<Fetched> {
+  if (origin === undefined) return { metadata, warnings };
+  const changed = { ...metadata, reference: origin };
+  await publishing.publish(await publishing.stageCopy(metadata), changed);
+  return { metadata: changed, warnings };
+}
+
+async function fetch(step: FetchStep, publishing: Publishing, { registry, meter, signal }: Session): Promise<Fetched> {
+  const { wanted, image, module } = step;
+  // Loaded when something is fetched, and only then: reading archives is most of this program's code.
+  const { adoptLocal, fetchPlugin } = await import('./fetchPlugin.ts');
+  if (wanted.source.kind === 'file') return adoptLocal(wanted, wanted.source, publishing, signal);
+  if (image === undefined) throw new Error(`${versionKey(wanted)}: the plan has no image for it`);
+  meter.start(versionKey(wanted), openedLayers(image.image.manifest));
+  return fetchPlugin({
+    wanted,
+    ...image,
+    ...(module === undefined ? {} : { module }),
+    registry: await registry.get(),
+    publishing,
+    signal,
+  });
+}
+
+function succeeded(status: 'fetched' | 'kept', { metadata, warnings }: Fetched): Done {
+  const { name, version, reference, digest, sha256, sizeBytes } = metadata;
+  const notes = warnings.map(warning => withoutSubject(warning, metadata));
+  return { metadata, outcome: { name, version, status, reference, digest, sha256, sizeBytes, warnings: notes } };
+}
+
+function failed({ wanted }: VersionStep, error: Error): Done {
+  const { name, version } = wanted;
+  return { outcome: { name, version, status: 'failed', reference: originOf(wanted), error, warnings: [] } };
+}
+
+/** Publishes the aliases of what was published. A copy that is its target's already is left alone. */
+async function publishAliases(
+  steps: readonly AliasStep[],
+  versions: readonly Done[],
+  publishing: Publishing,
+  { signal, onEvent }: Session,
+): Promise<Done[]> {
+  const targets = new Map(versions.map(done => [versionKey(done.outcome), done]));
+  const done: Done[] = [];
+  for (const step of steps) {
+    const target = targets.get(`${step.alias.name}/${step.alias.target}`);
+    if (signal.aborted || target === undefined) continue;
+    const result = await publishAlias(step, target, publishing).catch(error => failedAlias(step.alias, target, error));
+    done.push(result);
+    onEvent({ type: 'finished', outcome: result.outcome });
+  }
+  return done;
+}
+
+async function publishAlias(step: AliasStep, target: Done, publishing: Publishing): Promise<Done> {
+  const { alias } = step;
+  if (target.metadata === undefined) throw new AliasTargetFailed(alias, target.outcome.error);
+  if (step.action === 'fail') throw step.error;
+  // The target may have changed since the plan was made: its origin, or its compressed forms.
+  const isCurrent = step.action === 'keep' && isAliasOf(step.copy, target.metadata);
+  if (isCurrent) return aliasOutcome(alias, step.copy, { unchanged: true });
+  return aliasOutcome(alias, await publishing.publishAlias(target.metadata, alias.version));
+}
+
+/** The outcome of an alias that the tree has. */
+export function aliasOutcome(
+  alias: WantedAlias,
+  metadata: PublishedVersion,
+  changes: { readonly unchanged?: true } = {},
+): Done {
+  const { name, version, reference, digest, sha256, sizeBytes } = metadata;
+  return {
+    metadata,
+    outcome: {
+      name,
+      version,
+      status: 'aliased',
+      aliasOf: alias.target,
+      reference,
+      digest,
+      sha256,
+      sizeBytes,
+      ...changes,
+      warnings: [],
+    },
+  };
+}
+
+function failedAlias(alias: WantedAlias, target: Done, error: unknown): Done {
+  const { name, version } = alias;
+  const { reference } = target.outcome;
+  const reason = asError(error);
+  return {
+    outcome: { name, version, status: 'failed', aliasOf: alias.target, reference, error: reason, warnings: [] },
+  };
 }
