@@ -1,9 +1,8 @@
 import process from 'node:process';
 import { CommanderError } from 'commander';
 import { Refusal } from '../base/refusal.ts';
-import { wantsColor } from './render/colors.ts';
-import { printError } from './render/print.ts';
-import { renderRefusal } from './render/refusal.ts';
+import { renderRefusal } from './render/errors.ts';
+import { printError, wantsColor } from './render/print.ts';
 
 /** The exit codes of every command. Scripts depend on them, and the README lists them. */
 export const EXIT = { good: 0, failed: 1, usage: 2, drift: 3, interrupted: 130 } as const;

@@ -47,7 +47,6 @@ const isCommandFolder = (folder: string) => /^cli\/\w+$/.test(folder) && existsS
 /** Files of less than 35 lines with one importer, and why they are files of their own. */
 const SMALL_FILE_EXCEPTIONS: Readonly<Record<string, string>> = {
   'registry/builtin/http/warnings.ts': 'one header, one RFC section, like the other files of the folder',
-  'cli/sync/json.ts': 'one output format a file',
 };
 
 interface Source {

@@ -1,10 +1,8 @@
-import process from 'node:process';
 import { Command } from 'commander';
-import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
 import { path } from '../options/environment.ts';
-import { registryOptions } from '../options/registryOptions.ts';
 import { BUNDLE_DIFF_OPTIONS, BUNDLE_OPTIONS, type BundleDiffFlags, type BundleFlags } from '../options/tables.ts';
+import { runWithRegistry, withJsonErrors } from '../runCommand.ts';
 
 export function bundleCommand(): Command {
   const command = new Command('bundle').description(
@@ -32,11 +30,8 @@ function diffCommand(): Command {
       // commander gives an option that both commands have to the upper one.
       const { format } = command.optsWithGlobals<BundleDiffFlags>();
       refuseOthers(command, ['format']);
-      const [{ runBundleDiff }, { withJsonErrors }] = await Promise.all([
-        import('./diff.ts'),
-        import('../render/jsonErrors.ts'),
-      ]);
-      process.exitCode = await withJsonErrors(format, () => runBundleDiff(old, newer, { exitCode, format }));
+      const { runBundleDiff } = await import('./diff.ts');
+      await withJsonErrors(format, () => runBundleDiff(old, newer, { exitCode, format }));
     },
   );
 }
@@ -60,14 +55,7 @@ function commandsCommand(): Command {
     });
 }
 
-async function run(flags: BundleFlags, command: Command): Promise<void> {
-  const [{ runBundle }, { withJsonErrors }] = await Promise.all([
-    import('./run.ts'),
-    import('../render/jsonErrors.ts'),
-  ]);
-  const version = command.parent?.version() ?? '';
-  process.exitCode = await withJsonErrors(flags.format, async () => {
-    const options = await registryOptions(flags);
-    return interruptible(signal => runBundle({ flags, version, registryOptions: options, signal }));
-  });
+async function run(flags: BundleFlags, { parent }: Command): Promise<void> {
+  const { runBundle } = await import('./run.ts');
+  await runWithRegistry(flags, context => runBundle({ ...context, flags, version: parent?.version() ?? '' }));
 }

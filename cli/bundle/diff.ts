@@ -5,8 +5,7 @@ import { formatBytes, plural } from '../../base/words.ts';
 import { type BundleDiff, type DiffRow, diffBundles } from '../../mirror/bundle/diffBundles.ts';
 import { EXIT } from '../exit.ts';
 import type { BundleDiffFlags } from '../options/tables.ts';
-import { wantsColor } from '../render/colors.ts';
-import { printJson, printText } from '../render/print.ts';
+import { printJson, printText, wantsColor } from '../render/print.ts';
 
 /** Runs `plugin-mirror bundle diff`. Returns the exit code. */
 export async function runBundleDiff(old: string, newer: string, flags: BundleDiffFlags): Promise<number> {

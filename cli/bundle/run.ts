@@ -9,27 +9,22 @@ import { type BundleReport, type BundleTarget, bundle } from '../../mirror/bundl
 import type { ToolCommands } from '../../mirror/bundle/toolCommands.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { Session } from '../../mirror/session.ts';
-import { limitsOf, lockfilePath, selectVersions } from '../../mirror/sync/sync.ts';
-import type { RegistryOptions } from '../../registry/registry.ts';
+import { makeJob } from '../../mirror/sync/sync.ts';
 import { EXIT, failureOf } from '../exit.ts';
 import { OptionConflict, OptionInvalid } from '../options/errors.ts';
-import { openerOf } from '../options/openerOf.ts';
+import { openerOf } from '../options/source.ts';
 import type { BundleFlags } from '../options/tables.ts';
-import { wantsColor } from '../render/colors.ts';
-import { type Failure, renderFailures } from '../render/failures.ts';
-import { formatDuration } from '../render/format.ts';
-import { errorJson } from '../render/jsonErrors.ts';
-import { print, printError, printJson, printText } from '../render/print.ts';
-import { renderRefusal } from '../render/refusal.ts';
+import { errorJson, type Failure, renderFailures, renderRefusal } from '../render/errors.ts';
+import { print, printError, printJson, printText, wantsColor } from '../render/print.ts';
+import { formatDuration } from '../render/text.ts';
+import type { RegistryRun } from '../runCommand.ts';
 import { showProgress } from '../sync/showProgress.ts';
 import { commandsOf, commandsText } from './commands.ts';
 import { type ProgramArchive, START_FILE } from './programArchive.ts';
 
-interface BundleRun {
+interface BundleRun extends RegistryRun {
   readonly flags: BundleFlags;
   readonly version: string;
-  readonly registryOptions: RegistryOptions;
-  readonly signal: AbortSignal;
 }
 
 /** `plugin-mirror bundle`, once its arguments are read. Returns the exit code. */
@@ -40,19 +35,20 @@ export async function runBundle({ flags, version, registryOptions, signal }: Bun
   const { withProgram = false, printCommands = false } = flags;
   const target = await targetOf(path, flags);
   const manifest = await readPluginManifest(flags.manifest);
-  const job = {
-    manifest,
-    selection: selectVersions(manifest, { only, registry, platform }),
-    lockfile: { path: lockfilePath(manifest.file, flags.lock), mode: 'frozen', update: false },
-    tree: { dir: '', rehash: false, prune: false, codings: [], waitMs: 0 },
-    limits: limitsOf(flags.concurrency),
-  } as const;
+  const job = makeJob(manifest, {
+    dir: '',
+    lock: flags.lock,
+    only,
+    registry,
+    platform,
+    concurrency: flags.concurrency,
+  });
   // The bundle itself, the report in JSON, or commands to run are alone on stdout.
   const isReserved = flags.format === 'json' || target.kind === 'pipe' || printCommands;
   const out = isReserved ? process.stderr : process.stdout;
   const progress = await showProgress(out, flags);
   const session = new Session({
-    openRegistry: openerOf(manifest, registryOptions, registry),
+    openRegistry: openerOf({ manifest }, registryOptions, registry),
     signal,
     onEvent: progress.hear,
   });

@@ -3,62 +3,54 @@ import pc from 'picocolors';
 import { printable, printableValue } from '../../base/printable.ts';
 import { causeKeyOf } from '../../base/refusal.ts';
 import { plural } from '../../base/words.ts';
-import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import { type CheckFinding, check, checkLockfile, type VersionFinding } from '../../mirror/check/check.ts';
-import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { Session, type SyncEvent } from '../../mirror/session.ts';
-import { jobToInspect } from '../../mirror/sync/sync.ts';
-import type { RegistryOptions } from '../../registry/registry.ts';
+import { makeJob } from '../../mirror/sync/sync.ts';
 import { EXIT } from '../exit.ts';
-import { openerOf, openFrom } from '../options/openerOf.ts';
+import { isBuildMachine } from '../options/environment.ts';
+import { openerOf, type Source, withSource } from '../options/source.ts';
 import type { CheckFlags } from '../options/tables.ts';
-import { wantsColor } from '../render/colors.ts';
+import { stampsFileOf } from '../options/userFolders.ts';
 import { startCounter } from '../render/counter.ts';
-import { listed } from '../render/failures.ts';
-import { errorJson } from '../render/jsonErrors.ts';
-import { printError, printJson, printText, warningPrinter } from '../render/print.ts';
-import { renderRefusal } from '../render/refusal.ts';
-import type { CiReport } from '../report/ciReport.ts';
+import { errorJson, renderRefusal } from '../render/errors.ts';
+import { printError, printJson, printText, wantsColor, warningPrinter } from '../render/print.ts';
+import { listed } from '../render/text.ts';
+import type { Collect } from '../report/reporting.ts';
+import type { RegistryRun } from '../runCommand.ts';
 
-export interface CheckRun {
+interface CheckRun extends RegistryRun {
   readonly flags: CheckFlags;
-  /** True on a build machine, where sync requires a lockfile. */
-  readonly ci: boolean;
-  readonly registryOptions: RegistryOptions;
-  readonly stampsFile: string | undefined;
-  /** The manifest that the user named; undefined: that of --from, else manifest.json. */
-  readonly manifestPath: string | undefined;
-  readonly signal: AbortSignal;
-  /** Takes the report for CI. */
-  readonly collect: (report: () => Promise<CiReport>) => void;
+  /** The manifest that the user named. */
+  readonly named: string | undefined;
+  readonly collect: Collect;
 }
 
 /** `plugin-mirror check`, once its arguments are read. Returns the exit code. */
-export async function runCheck(run: CheckRun): Promise<number> {
-  const { flags, manifestPath } = run;
-  const from = flags.from === undefined ? undefined : await openFrom(flags.from, flags, manifestPath);
-  try {
-    return await checkFrom(run, from);
-  } finally {
-    await from?.close();
-  }
+export function runCheck(run: CheckRun): Promise<number> {
+  return withSource(run.flags, run.named, source => checkFrom(run, source));
 }
 
-async function checkFrom(run: CheckRun, from: OpenBundle | undefined): Promise<number> {
-  const { flags, ci, registryOptions, stampsFile, manifestPath, signal, collect } = run;
+async function checkFrom(
+  { flags, named, registryOptions, signal, collect }: CheckRun,
+  source: Source,
+): Promise<number> {
   const { tree: dir, registry, platform, rehash, concurrency } = flags;
-  const manifest = from?.manifest ?? (await readPluginManifest(flags.manifest));
-  const mode = ci ? 'frozen in CI' : 'renewed';
-  // A bundle brings its lockfile along, unless it is read with another manifest.
-  const lock = from !== undefined && manifestPath === undefined ? undefined : flags.lock;
-  const options = { dir, stampsFile, lock, mode, registry, platform, rehash, concurrency, only: from?.only } as const;
-  const job = {
-    ...jobToInspect(manifest, options),
-    ...(from === undefined
-      ? {}
-      : { bundle: { path: from.layout.path, requires: from.requires, lacking: from.lacking } }),
-  };
-  const openRegistry = openerOf(manifest, { ...registryOptions, headsOnly: true }, registry, from?.layout);
+  const { manifest, bundle, only = [] } = source;
+  const job = makeJob(manifest, {
+    only,
+    registry,
+    platform,
+    // A bundle brings its lockfile along, unless it is read with another manifest.
+    lock: bundle !== undefined && named === undefined ? undefined : flags.lock,
+    mode: isBuildMachine(process.env) ? 'frozen in CI' : 'renewed',
+    partial: only.length > 0,
+    dir,
+    stampsFile: stampsFileOf(process.env, dir),
+    rehash,
+    concurrency,
+    bundle,
+  });
+  const openRegistry = openerOf(source, { ...registryOptions, headsOnly: true }, registry);
   const counter = startCounter('checking', 'versions', { quiet: flags.quiet });
   const events: SyncEvent[] = [];
   const onEvent = (event: SyncEvent): void => {
@@ -82,9 +74,8 @@ async function checkFrom(run: CheckRun, from: OpenBundle | undefined): Promise<n
     if (flags.format === 'json') printJson(report(findings, problems, versions, requests));
     else if (!flags.quiet || !agrees) {
       const parts = flags.lockOnly ? ['manifest'] : ['manifest', 'tree'];
-      const source = from === undefined ? 'registry' : 'bundle';
-      const shown = { findings: printableValue(findings), versions, hasLockfile, parts, source } as const;
-      printText(render({ ...shown, bundle: from && printable(from.layout.path) }, wantsColor(process.stdout)));
+      const shown = { findings: printableValue(findings), versions, hasLockfile, parts };
+      printText(render({ ...shown, bundle: bundle && printable(bundle.path) }, wantsColor(process.stdout)));
     }
     const color = wantsColor(process.stderr);
     printError(problems.map(problem => renderRefusal(problem, { color })).join(''));
@@ -125,16 +116,16 @@ interface Shown {
   readonly versions: number;
   readonly hasLockfile: boolean;
   readonly parts: readonly string[];
-  readonly source: 'registry' | 'bundle';
   /** The path of --from. */
   readonly bundle: string | undefined;
 }
 
-function render({ findings, versions, hasLockfile, parts, source, bundle }: Shown, color: boolean): string {
+function render({ findings, versions, hasLockfile, parts, bundle }: Shown, color: boolean): string {
   const [manifest, tree] = parts;
   const paint = pc.createColors(color);
   const untold = findings.filter(({ kind }) => kind === 'untold').length;
   const differences = findings.length - untold;
+  const source = bundle === undefined ? 'registry' : 'bundle';
   const registry = untold === 0 ? ` and ${source}` : ` and ${source} (except for ${untold} whose HEAD has no digest)`;
   // Without a lockfile, --lock-only has compared nothing with the registry.
   const isBlind = tree === undefined && !hasLockfile;

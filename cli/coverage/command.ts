@@ -1,7 +1,6 @@
-import process from 'node:process';
 import { Argument, Command } from 'commander';
-import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
+import { interruptible, withJsonErrors } from '../runCommand.ts';
 import { COVERAGE_OPTIONS, type CoverageFlags } from './options.ts';
 
 export function coverageCommand(): Command {
@@ -17,13 +16,8 @@ export function coverageCommand(): Command {
 }
 
 async function run(files: readonly string[], flags: CoverageFlags): Promise<void> {
-  const [{ runCoverage }, { withJsonErrors }] = await Promise.all([
-    import('./run.ts'),
-    import('../render/jsonErrors.ts'),
-  ]);
-  process.exitCode = await withJsonErrors(flags.format, () =>
-    interruptible(signal => runCoverage(files, flags, signal)),
-  );
+  const { runCoverage } = await import('./run.ts');
+  await withJsonErrors(flags.format, () => interruptible(signal => runCoverage(files, flags, signal)));
 }
 
 const EXAMPLES = `

@@ -3,8 +3,8 @@ import http from 'node:http';
 import https from 'node:https';
 import type { Head } from '../../mirror/coverage/served.ts';
 import { systemRoots } from '../../registry/hosts/trust.ts';
-import { OptionInvalid } from '../options/errors.ts';
-import { readCredentials } from '../serve/credentials.ts';
+import { fileUnreadableError } from '../options/errors.ts';
+import { readCredentials } from '../serve/serverOptions.ts';
 import type { CoverageFlags } from './options.ts';
 
 type Flags = Pick<
@@ -92,13 +92,7 @@ function readPem(option: string, path: string | undefined): string | undefined {
   if (path === undefined) return undefined;
   try {
     return readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new OptionInvalid(`The file of ${option} cannot be read: ${path}`, {
-      subject: option,
-      expected: 'a file that this user may read',
-      found: cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause),
-      hint: 'Check the path; it is relative to the folder that the command runs in.',
-      cause,
-    });
+  } catch (error) {
+    throw fileUnreadableError(option, path, error);
   }
 }

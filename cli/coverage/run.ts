@@ -18,8 +18,7 @@ import { replaceManifestText } from '../../mirror/import/writeManifest.ts';
 import { readManifestText } from '../../mirror/manifest/readManifest.ts';
 import { EXIT } from '../exit.ts';
 import { OptionConflict } from '../options/errors.ts';
-import { wantsColor } from '../render/colors.ts';
-import { print, printJson } from '../render/print.ts';
+import { print, printJson, wantsColor } from '../render/print.ts';
 import type { CoverageFlags } from './options.ts';
 import { renderCoverage } from './text.ts';
 

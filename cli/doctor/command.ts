@@ -1,9 +1,7 @@
-import process from 'node:process';
 import { Command } from 'commander';
-import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
-import { registryOptions } from '../options/registryOptions.ts';
 import { DOCTOR_OPTIONS, type DoctorFlags } from '../options/tables.ts';
+import { runWithRegistry } from '../runCommand.ts';
 
 export function doctorCommand(): Command {
   const command = new Command('doctor')
@@ -17,12 +15,6 @@ export function doctorCommand(): Command {
 }
 
 async function run(ref: string | undefined, flags: DoctorFlags): Promise<void> {
-  const [{ runDoctor }, { withJsonErrors }] = await Promise.all([
-    import('./run.ts'),
-    import('../render/jsonErrors.ts'),
-  ]);
-  process.exitCode = await withJsonErrors(flags.format, async () => {
-    const options = await registryOptions(flags);
-    return interruptible(signal => runDoctor({ ref, flags, registryOptions: options, signal }));
-  });
+  const { runDoctor } = await import('./run.ts');
+  await runWithRegistry(flags, context => runDoctor({ ...context, ref, flags }));
 }

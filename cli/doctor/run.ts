@@ -1,22 +1,29 @@
 import process from 'node:process';
+import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
 import { Refusal } from '../../base/refusal.ts';
-import type { PluginManifest } from '../../mirror/manifest/readManifest.ts';
-import { readPluginManifest, withRegistry } from '../../mirror/manifest/readManifest.ts';
-import { type Diagnosis, type DoctorTarget, diagnose, readOrasVersion } from '../../registry/doctor/diagnose.ts';
-import { isRegistry, parseReference, type Reference } from '../../registry/reference.ts';
+import { type PluginManifest, readPluginManifest, withRegistry } from '../../mirror/manifest/readManifest.ts';
+import {
+  type Diagnosis,
+  type DoctorTarget,
+  diagnose,
+  type HostEntry,
+  NOT_TRIED,
+  readOrasVersion,
+  type Step,
+  type TargetDiagnosis,
+} from '../../registry/doctor/diagnose.ts';
+import { formatReference, isRegistry, parseReference, type Reference } from '../../registry/reference.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT } from '../exit.ts';
 import type { DoctorFlags } from '../options/tables.ts';
-import { wantsColor } from '../render/colors.ts';
-import { printJson, printText, warningPrinter } from '../render/print.ts';
-import { type EngineFinding, renderDiagnosis } from './text.ts';
+import { printJson, printText, wantsColor, warningPrinter } from '../render/print.ts';
+import { table } from '../render/text.ts';
+import type { RegistryRun } from '../runCommand.ts';
 
-export interface DoctorRun {
+export interface DoctorRun extends RegistryRun {
   readonly ref: string | undefined;
   readonly flags: DoctorFlags;
-  readonly registryOptions: RegistryOptions;
-  readonly signal: AbortSignal;
 }
 
 /** Runs `plugin-mirror doctor`. Returns the exit code. */
@@ -91,4 +98,93 @@ async function findOras(options: RegistryOptions, signal: AbortSignal): Promise<
     if (!(error instanceof Refusal)) throw error;
     return { name: 'oras', status: 'failed', found: error.message, hint: error.hint };
   }
+}
+
+/** Whether the engine of --engine is installed. */
+export interface EngineFinding {
+  readonly name: string;
+  readonly status: 'ok' | 'failed';
+  readonly found: string;
+  readonly hint?: string;
+}
+
+type Paint = ReturnType<typeof pc.createColors>;
+
+/** Formats a diagnosis: the steps to each target, then the hosts that a firewall must allow. */
+export function renderDiagnosis(
+  { targets, hosts, engine }: Diagnosis & { readonly engine?: EngineFinding },
+  color: boolean,
+): string {
+  const paint = pc.createColors(color);
+  const failed = targets.filter(({ steps }) => steps.some(it => it.status === 'failed'));
+  const bad = failed.length + (engine?.status === 'failed' ? 1 : 0);
+  const verdict = bad === 0 ? `${paint.green('✓')} every step works` : verdictOf(failed, engine, paint);
+  return `${[
+    ...(engine === undefined ? [] : [...stepLines({ ...engine, step: 'engine' }, paint), '']),
+    ...targets.flatMap(target => [...targetLines(target, paint), '']),
+    ...hostLines(hosts, paint),
+    '',
+    verdict,
+  ].join('\n')}\n`;
+}
+
+function verdictOf(failed: readonly TargetDiagnosis[], engine: EngineFinding | undefined, paint: Paint): string {
+  const targets = failed.map(
+    ({ registry, steps }) => `${registry} (${steps.find(it => it.status === 'failed')?.step})`,
+  );
+  return `${paint.red('✗')} failed: ${[...(engine?.status === 'failed' ? [engine.name] : []), ...targets].join(', ')}`;
+}
+
+function targetLines({ role, registry, reference, steps }: TargetDiagnosis, paint: Paint): string[] {
+  const image = reference === undefined ? '' : `  ${paint.dim(formatReference(reference))}`;
+  const untried = steps.filter(({ found }) => found === NOT_TRIED);
+  const then = untried.length === 0 ? [] : [paint.dim(`  - not tried: ${untried.map(({ step }) => step).join(', ')}`)];
+  const lines = steps.filter(step => !untried.includes(step)).flatMap(step => stepLines(step, paint));
+  return [`${paint.bold(`${role} ${registry}`)}${image}`, ...lines, ...then];
+}
+
+function stepLines(
+  { step, status, found, hint }: Omit<Step, 'step'> & { readonly step: string },
+  paint: Paint,
+): string[] {
+  const mark = status === 'ok' ? paint.green('✓') : status === 'failed' ? paint.red('✗') : paint.dim('-');
+  const text = status === 'skipped' ? paint.dim(found) : found;
+  return [
+    `  ${mark} ${step.padEnd(9)} ${text}`,
+    ...(hint === undefined ? [] : [`    ${' '.repeat(9)} ${paint.cyan('→')} ${hint}`]),
+  ];
+}
+
+function hostLines(hosts: readonly HostEntry[], paint: Paint): string[] {
+  const direct = hosts.filter(({ through }) => through === undefined);
+  const behind = hosts.filter(({ through }) => through !== undefined);
+  const head = ['Host and port', 'For', 'Answered'];
+  const rows = (list: readonly HostEntry[]): string[][] =>
+    list.map(({ host, port, purposes, answered, refused }) => [
+      `${host.includes(':') ? `[${host}]` : host}:${port}`,
+      purposes.join(', '),
+      answered ? (refused ? 'yes, refused' : 'yes') : 'no',
+    ]);
+  return [
+    ...(direct.length === 0
+      ? []
+      : ['A firewall must allow connections from this machine to', ...hostTable([head, ...rows(direct)], paint)]),
+    ...(behind.length === 0
+      ? []
+      : [
+          `A firewall must allow connections from the proxy ${behind[0]?.through} to`,
+          ...hostTable([head, ...rows(behind)], paint),
+        ]),
+    ...(hosts.every(({ answered }) => answered)
+      ? []
+      : [
+          paint.dim(
+            '  A host that did not answer may refer to others (a token server, blob storage). Fix it, then run this again.',
+          ),
+        ]),
+  ];
+}
+
+function hostTable(cells: readonly (readonly string[])[], paint: Paint): string[] {
+  return table(cells).map((line, index) => `  ${index === 0 ? paint.underline(line) : line}`);
 }

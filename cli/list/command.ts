@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { addOptions, choice, type Declared, file, type ValuesOf } from '../options/declare.ts';
 import { path } from '../options/environment.ts';
 import { BUNDLE, LOCK } from '../options/tables.ts';
+import { withJsonErrors } from '../runCommand.ts';
 
 // No variable: PLUGIN_MIRROR_MANIFEST is set for other commands, and would hide the tree.
 const manifest: Declared<string | undefined> = {
@@ -24,6 +25,6 @@ export function listCommand(): Command {
 }
 
 async function run(flags: ValuesOf<typeof LIST_OPTIONS>): Promise<void> {
-  const [{ runList }, { withJsonErrors }] = await Promise.all([import('./run.ts'), import('../render/jsonErrors.ts')]);
+  const { runList } = await import('./run.ts');
   await withJsonErrors(flags.format, () => runList(flags));
 }

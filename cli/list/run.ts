@@ -3,8 +3,10 @@ import { formatBytes, plural } from '../../base/words.ts';
 import { openBundled } from '../../mirror/bundle/bundledModules.ts';
 import { openManifest, openTree } from '../../mirror/coverage/openServed.ts';
 import { type ListRow, listRows, type Served } from '../../mirror/coverage/served.ts';
+import { EXIT } from '../exit.ts';
 import { OptionConflict } from '../options/errors.ts';
 import { printJson, printText } from '../render/print.ts';
+import { table } from '../render/text.ts';
 
 interface ListFlags {
   readonly tree: string;
@@ -15,13 +17,14 @@ interface ListFlags {
 }
 
 /** `plugin-mirror list`. @throws OptionConflict, and the refusals of what is listed */
-export async function runList(flags: ListFlags): Promise<void> {
+export async function runList(flags: ListFlags): Promise<number> {
   const { format } = flags;
   const served = await openListed(flags);
   const plugins = listRows(served);
   const json = { schemaVersion: 1, from: served.name, plugins };
   if (format === 'json') printJson(json);
   else printText(render(printableValue(plugins)));
+  return EXIT.good;
 }
 
 function openListed({ tree, manifest, bundle, lock }: ListFlags): Promise<Served> {
@@ -49,10 +52,8 @@ function render(rows: readonly ListRow[]): string {
       from ?? '',
     ]),
   ];
-  const widths = HEAD.map((_, at) => Math.max(...cells.map(row => row[at]?.length ?? 0)));
-  const lines = cells.map(row => row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join('  '));
   const plugins = plural(new Set(rows.map(({ name }) => name)).size, 'plugin');
   const bytes = rows.reduce((sum, { sizeBytes = 0 }) => sum + sizeBytes, 0);
   const size = bytes === 0 ? '' : `, ${formatBytes(bytes)}`;
-  return `${lines.map(line => line.trimEnd()).join('\n')}\n${plugins}, ${plural(rows.length, 'version')}${size}\n`;
+  return `${table(cells).join('\n')}\n${plugins}, ${plural(rows.length, 'version')}${size}\n`;
 }

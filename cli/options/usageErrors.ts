@@ -3,7 +3,6 @@ import type { Command } from 'commander';
 import { printable, printableLines } from '../../base/printable.ts';
 import { withoutLogin } from '../../registry/reference.ts';
 import { printJson, printLogLine } from '../render/print.ts';
-import { removedFlag } from './removedOptions.ts';
 
 /**
  * Reports an error in the command line in commander's words, without secrets: on stderr, and with `--format json` also on
@@ -66,4 +65,102 @@ export function withoutSecrets(message: string, command: Command): string {
 
 function readsPassword(command: Command): boolean {
   return [command, ...command.commands].some(({ options }) => options.some(({ long }) => long === '--password-stdin'));
+}
+
+const CONSTANT = 'It is a constant now; no setup needed another value.';
+
+/**
+ * Options of earlier versions, by command and flag, with what to do instead. The flag is an error, its variable a warning. A
+ * flag whose value is a constant now is a warning too, because the command does the same without it.
+ */
+const REMOVED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  serve: {
+    '--workers': 'Run several replicas behind one Service instead; each uses one core.',
+    '--max-queue': `${CONSTANT} Set --max-downloads to limit concurrent downloads.`,
+    '--queue-timeout': `${CONSTANT} Set --max-downloads to limit concurrent downloads.`,
+    '--max-connections': `${CONSTANT} Set --max-downloads to limit concurrent downloads.`,
+    '--retry-after': CONSTANT,
+    '--headers-timeout': CONSTANT,
+    '--request-timeout': CONSTANT,
+    '--keep-alive-timeout': CONSTANT,
+    '--poll-interval': CONSTANT,
+    '--check-interval': CONSTANT,
+    '--verify-interval': CONSTANT,
+    '--verify-rate': CONSTANT,
+    '--cache-pinned': 'Versions with a pinned digest are always sent as immutable.',
+    '--cache-other': 'Paths whose bytes may change are always sent with no-cache.',
+    '--log-sample': 'Set --access-log errors to log fewer answers.',
+  },
+};
+
+/** Returns the removed flags of a command that are ignored with a warning. Each takes a value. */
+export function ignoredFlags(command: string): readonly string[] {
+  return Object.entries(REMOVED[command] ?? {}).flatMap(([flag, instead]) =>
+    instead.startsWith(CONSTANT) ? flag : [],
+  );
+}
+
+/** Returns the message for a removed flag of a command, or undefined for any other flag. */
+export function removedFlag(command: string, flag: string): string | undefined {
+  const instead = REMOVED[command]?.[flag];
+  return instead === undefined ? undefined : `removed: ${flag}. ${instead}`;
+}
+
+/** Returns the warning for the variable of a removed flag, or undefined for any other variable. */
+export function removedVariable(variable: string): string | undefined {
+  for (const flags of Object.values(REMOVED))
+    for (const [flag, instead] of Object.entries(flags))
+      if (variable === `PLUGIN_MIRROR_${flag.slice(2).replaceAll('-', '_').toUpperCase()}`)
+        return `removed: ${variable}. ${instead}`;
+  return undefined;
+}
+
+const PREFIX = 'PLUGIN_MIRROR_';
+/** Variables without an option: a secret on a command line could be read by every user of the machine. */
+const SECRETS = ['PASSWORD', 'AUTH_TOKEN', 'AUTH_PASSWORD'];
+/** Variables that Kubernetes sets in each pod for Services whose names begin with `plugin-mirror`, and those of the tests. */
+const OTHERS = /^(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.+)?)$|^TEST_/;
+
+/**
+ * Warns of each variable that probably is a misspelled one, and of each that belongs to a removed option. Other unknown
+ * variables may be the user's own. Values are not shown.
+ * @returns undefined, and no promise, if there is nothing to warn of: the usual case stays synchronous
+ */
+export function warnOfUnknownVariables(
+  program: Command,
+  env: NodeJS.ProcessEnv,
+  warn: (line: string) => void,
+): Promise<void> | undefined {
+  const names = Object.keys(env).filter(name => /^PLUGIN_MIRROR_\w{2,64}$/.test(name));
+  if (names.length === 0) return undefined;
+  const known = [...variablesOf(program), ...SECRETS];
+  const unknown = names.filter(name => {
+    const own = name.slice(PREFIX.length);
+    return !known.includes(own) && !OTHERS.test(own) && !/^(?:tcp|udp|sctp):\/\//.test(env[name] ?? '');
+  });
+  return unknown.length === 0 ? undefined : warnOfNear(unknown, known, warn);
+}
+
+async function warnOfNear(
+  names: readonly string[],
+  known: readonly string[],
+  warn: (line: string) => void,
+): Promise<void> {
+  const { misspelled } = await import('../../base/nearest.ts');
+  for (const name of names) {
+    const removed = removedVariable(name);
+    if (removed !== undefined) {
+      warn(`warning: ${removed}`);
+      continue;
+    }
+    const meant = misspelled(name.slice(PREFIX.length), known);
+    if (meant !== undefined) warn(`warning: ${name} is not known; did you mean ${PREFIX}${meant}?`);
+  }
+}
+
+function variablesOf(command: Command): string[] {
+  return [
+    ...command.options.flatMap(({ envVar }) => (envVar?.startsWith(PREFIX) ? [envVar.slice(PREFIX.length)] : [])),
+    ...command.commands.flatMap(variablesOf),
+  ];
 }

@@ -1,9 +1,7 @@
-import process from 'node:process';
 import { Command } from 'commander';
-import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
-import { registryOptions } from '../options/registryOptions.ts';
 import { OUTDATED_OPTIONS, type OutdatedFlags } from '../options/tables.ts';
+import { runReported } from '../runCommand.ts';
 
 export function outdatedCommand(): Command {
   const command = new Command('outdated').description(
@@ -13,17 +11,6 @@ export function outdatedCommand(): Command {
 }
 
 async function run(flags: OutdatedFlags): Promise<void> {
-  const [{ runOutdated }, { withJsonErrors }, { withReport }] = await Promise.all([
-    import('./run.ts'),
-    import('../render/jsonErrors.ts'),
-    import('../report/reporting.ts'),
-  ]);
-  const { manifest, report: file, tree, lock } = flags;
-  const reporting = { command: 'outdated', manifest, file, tree, lock };
-  process.exitCode = await withJsonErrors(flags.format, () =>
-    withReport(reporting, async collect => {
-      const options = await registryOptions(flags);
-      return interruptible(signal => runOutdated({ flags, registryOptions: options, signal, collect }));
-    }),
-  );
+  const { runOutdated } = await import('./run.ts');
+  await runReported('outdated', flags, context => runOutdated({ ...context, flags }));
 }

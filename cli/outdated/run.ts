@@ -7,33 +7,29 @@ import type { takeVersions } from '../../mirror/check/takeVersions.ts';
 import { type NewestRelease, newestRelease, readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { parsePluginManifest, readManifestText, readPluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { Session } from '../../mirror/session.ts';
-import { jobToInspect } from '../../mirror/sync/sync.ts';
-import type { RegistryOptions } from '../../registry/registry.ts';
+import { makeJob } from '../../mirror/sync/sync.ts';
 import { EXIT } from '../exit.ts';
-import { openerOf } from '../options/openerOf.ts';
+import { openerOf } from '../options/source.ts';
 import type { OutdatedFlags } from '../options/tables.ts';
-import { wantsColor } from '../render/colors.ts';
-import { listed, renderFailures } from '../render/failures.ts';
-import { errorJson } from '../render/jsonErrors.ts';
-import { print, printError, printJson, warningPrinter } from '../render/print.ts';
-import type { CiReport } from '../report/ciReport.ts';
+import { errorJson, renderFailures } from '../render/errors.ts';
+import { print, printError, printJson, wantsColor, warningPrinter } from '../render/print.ts';
+import { listed, table } from '../render/text.ts';
+import type { Collect } from '../report/reporting.ts';
+import type { RegistryRun } from '../runCommand.ts';
 
-export interface OutdatedRun {
+interface OutdatedRun extends RegistryRun {
   readonly flags: OutdatedFlags;
-  readonly registryOptions: RegistryOptions;
-  readonly signal: AbortSignal;
-  /** Takes the report for CI. */
-  readonly collect: (report: () => Promise<CiReport>) => void;
+  readonly collect: Collect;
 }
 
 /** `plugin-mirror outdated`, once its arguments are read. Returns the exit code. */
 export async function runOutdated({ flags, registryOptions, signal, collect }: OutdatedRun): Promise<number> {
-  const { tree, lock, registry, concurrency, pre = false } = flags;
+  const { tree: dir, lock, registry, concurrency, pre = false } = flags;
   const manifest = await readPluginManifest(flags.manifest);
-  const openRegistry = openerOf(manifest, registryOptions, registry);
+  const openRegistry = openerOf({ manifest }, registryOptions, registry);
   const session = new Session({ openRegistry, signal, onEvent: warningPrinter() });
   try {
-    const job = jobToInspect(manifest, { dir: tree, lock, registry, concurrency });
+    const job = makeJob(manifest, { dir, lock, registry, concurrency });
     const rows = await findOutdated(job, pre, session);
     const unheard = unheardIn(rows);
     printUnheard(printableValue(unheard));
@@ -131,30 +127,23 @@ function printRows(rows: readonly OutdatedRow[], asked: number): void {
   printError(lines.map(line => `${line}\n`).join(''));
   const answered = rows.filter(row => row.error === undefined);
   const silent = rows.length - answered.length;
-  if (answered.length > 0) print(table(answered, paint));
+  if (answered.length > 0) print(rowsText(answered, paint));
   if (!answered.some(row => row.outdated) && asked > silent)
     print(`${plural(asked - silent, 'plugin')} asked, none has a newer version\n`);
   if (silent > 0) printError(`${silent} of ${plural(asked, 'plugin')} could not be asked\n`);
 }
 
-function table(rows: readonly OutdatedRow[], paint: ReturnType<typeof pc.createColors>): string {
-  const cells = [
+function rowsText(rows: readonly OutdatedRow[], paint: ReturnType<typeof pc.createColors>): string {
+  const [head = '', ...lines] = table([
     ['Plugin', 'Current', 'Wanted', 'Locked', 'Latest', 'Repository'],
-    ...rows.map(({ name, current, wanted, locked, latest, repository }) => [
+    ...rows.map(({ name, current = '-', wanted = '-', locked = '-', latest = '-', repository }) => [
       name,
-      current ?? '-',
-      wanted ?? '-',
-      locked ?? '-',
-      latest ?? '-',
+      current,
+      wanted,
+      locked,
+      latest,
       repository,
     ]),
-  ];
-  const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map(row => row[column]?.length ?? 0)));
-  const lines = cells.map(row =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-  return `${[paint.underline(lines[0] ?? ''), ...lines.slice(1)].join('\n')}\n`;
+  ]);
+  return `${[paint.underline(head), ...lines].join('\n')}\n`;
 }

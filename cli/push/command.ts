@@ -1,9 +1,7 @@
-import process from 'node:process';
 import { Command } from 'commander';
-import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
-import { registryOptions } from '../options/registryOptions.ts';
 import { PUSH_OPTIONS, type PushFlags } from '../options/tables.ts';
+import { namedManifest, runWithRegistry } from '../runCommand.ts';
 
 export function pushCommand(): Command {
   const command = new Command('push')
@@ -15,10 +13,6 @@ export function pushCommand(): Command {
 }
 
 async function run(target: string, flags: PushFlags, command: Command): Promise<void> {
-  const [{ runPush }, { withJsonErrors }] = await Promise.all([import('./run.ts'), import('../render/jsonErrors.ts')]);
-  const manifestPath = command.getOptionValueSource('manifest') === 'default' ? undefined : flags.manifest;
-  process.exitCode = await withJsonErrors(flags.format, async () => {
-    const options = await registryOptions(flags);
-    return interruptible(signal => runPush({ target, flags, manifestPath, registryOptions: options, signal }));
-  });
+  const { runPush } = await import('./run.ts');
+  await runWithRegistry(flags, context => runPush({ ...context, target, flags, named: namedManifest(command) }));
 }

@@ -2,65 +2,51 @@ import process from 'node:process';
 import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
 import { formatBytes, plural } from '../../base/words.ts';
-import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import { type PushReport, pushImages } from '../../mirror/bundle/pushImages.ts';
-import { readPluginManifest, requirePrefix } from '../../mirror/manifest/readManifest.ts';
+import { requirePrefix } from '../../mirror/manifest/readManifest.ts';
 import { Session } from '../../mirror/session.ts';
-import { jobToInspect, selectVersions } from '../../mirror/sync/sync.ts';
+import { makeJob } from '../../mirror/sync/sync.ts';
 import { openPusher } from '../../registry/push/openPusher.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT, failureOf } from '../exit.ts';
-import { openerOf, openFrom } from '../options/openerOf.ts';
+import { openerOf, type Source, withSource } from '../options/source.ts';
 import type { PushFlags } from '../options/tables.ts';
-import { wantsColor } from '../render/colors.ts';
-import { renderFailures } from '../render/failures.ts';
-import { formatDuration } from '../render/format.ts';
-import { errorJson } from '../render/jsonErrors.ts';
-import { printError, printJson, printText } from '../render/print.ts';
+import { errorJson, renderFailures } from '../render/errors.ts';
+import { printError, printJson, printText, wantsColor } from '../render/print.ts';
+import { formatDuration } from '../render/text.ts';
+import type { RegistryRun } from '../runCommand.ts';
 import { showProgress } from '../sync/showProgress.ts';
 
-interface PushRun {
+interface PushRun extends RegistryRun {
   /** `HOST[/PREFIX]`, as the user wrote it. */
   readonly target: string;
   readonly flags: PushFlags;
-  /** The manifest that the user named; undefined: that of --from, else manifest.json. */
-  readonly manifestPath: string | undefined;
-  readonly registryOptions: RegistryOptions;
-  readonly signal: AbortSignal;
+  /** The manifest that the user named. */
+  readonly named: string | undefined;
 }
 
 /** `plugin-mirror push`, once its arguments are read. Returns the exit code. */
 export async function runPush(run: PushRun): Promise<number> {
-  const { flags, manifestPath } = run;
   const target = requirePrefix(run.target.replace(/^oci:\/\//, '').replace(/\/+$/, ''));
-  const from = flags.from === undefined ? undefined : await openFrom(flags.from, flags, manifestPath);
-  try {
-    return await pushFrom(run, target, from);
-  } finally {
-    await from?.close();
-  }
+  return withSource(run.flags, run.named, source => pushFrom(run, target, source));
 }
 
 async function pushFrom(
   { flags, registryOptions, signal }: PushRun,
   target: ReturnType<typeof requirePrefix>,
-  from: OpenBundle | undefined,
+  source: Source,
 ): Promise<number> {
   const started = performance.now();
-  const { registry, platform, only = from?.only ?? [], concurrency } = flags;
-  const manifest = from?.manifest ?? (await readPluginManifest(flags.manifest));
-  const selection = selectVersions(manifest, { only, registry, platform });
-  const job = {
-    ...jobToInspect(manifest, { dir: '', lock: from === undefined ? flags.lock : undefined, concurrency }),
-    ...(from && { bundle: { path: from.layout.path, requires: from.requires, lacking: from.lacking } }),
-    selection,
-  };
+  const { registry, platform, only = source.only, concurrency } = flags;
+  const { manifest, bundle } = source;
+  const lock = bundle === undefined ? flags.lock : undefined;
+  const job = makeJob(manifest, { dir: '', lock, only, registry, platform, concurrency, bundle });
   const out = flags.format === 'json' ? process.stderr : process.stdout;
   const progress = await showProgress(out, flags);
   // The login on the command line is for the target; the source has those of docker and podman.
-  const { username: _, password: __, ...source } = registryOptions;
+  const { username: _, password: __, ...readOptions } = registryOptions;
   const session = new Session({
-    openRegistry: openerOf(manifest, source, registry, from?.layout),
+    openRegistry: openerOf(source, readOptions, registry),
     signal,
     onEvent: progress.hear,
   });

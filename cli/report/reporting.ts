@@ -4,18 +4,18 @@ import process from 'node:process';
 import { OptionConflict } from '../options/errors.ts';
 import type { CiReport } from './ciReport.ts';
 
-export interface Reporting {
-  /** `sync`, `check` or `outdated`. */
-  readonly command: string;
-  /** The manifest as the user named it. */
+/** What a report is about, and the files that it must not replace. */
+export interface ReportFlags {
   readonly manifest: string;
-  /** The file of `--report`, if there is one. */
-  readonly file: string | undefined;
-  /** The tree's folder. */
+  /** The file of the report. */
+  readonly report: string | undefined;
   readonly tree: string;
-  /** The lockfile of `--lock`; undefined: the one next to the manifest; false: none. */
+  /** The path of the lockfile; undefined: next to the manifest; false: none. */
   readonly lock: string | false | undefined;
 }
+
+/** Takes the report of a run for CI. */
+export type Collect = (report: () => Promise<CiReport>) => void;
 
 /**
  * Runs a command and then writes its report for CI: the file of `--report`, and annotations if GitHub Actions runs it. `work` passes its
@@ -23,12 +23,14 @@ export interface Reporting {
  * @throws what `work` throws, and ReportUnwritable; OptionConflict if the report would replace what the command works with
  */
 export async function withReport(
-  { command, manifest, file, ...used }: Reporting,
-  work: (collect: (report: () => Promise<CiReport>) => void) => Promise<number>,
+  command: string,
+  flags: ReportFlags,
+  work: (collect: Collect) => Promise<number>,
 ): Promise<number> {
+  const { manifest, report: file } = flags;
   const isGithub = process.env.GITHUB_ACTIONS === 'true';
   if (file === undefined && !isGithub) return work(() => undefined);
-  if (file !== undefined) await requireOwnFile(file, { manifest, ...used });
+  if (file !== undefined) await requireOwnFile(file, flags);
   const { writeReport } = await import('./writeReport.ts');
   let report: (() => Promise<CiReport>) | undefined;
   const options = { file, annotate: isGithub, workspace: process.env.GITHUB_WORKSPACE };
@@ -46,10 +48,7 @@ export async function withReport(
 }
 
 /** @throws OptionConflict if the report would replace the manifest, the lockfile or a file of the tree */
-async function requireOwnFile(
-  file: string,
-  { manifest, tree, lock }: Pick<Reporting, 'manifest' | 'tree' | 'lock'>,
-): Promise<void> {
+async function requireOwnFile(file: string, { manifest, tree, lock }: ReportFlags): Promise<void> {
   const { lockfilePath } = await import('../../mirror/lockfile/lockfile.ts');
   const path = await realPath(file);
   const lockfile = lock === false ? undefined : lockfilePath(manifest, lock);

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { ignoredFlags } from '../options/removedOptions.ts';
+import { ignoredFlags } from '../options/usageErrors.ts';
 import { SERVE_OPTIONS, type ServeFlags } from './options.ts';
 
 export function serveCommand(): Command {

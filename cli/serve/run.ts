@@ -4,14 +4,11 @@ import type { Command } from 'commander';
 import { resolveOptions, type ServerOptions } from '../../server/options.ts';
 import { startServer } from '../../server/startServer.ts';
 import { EXIT } from '../exit.ts';
-import { removedFlag } from '../options/removedOptions.ts';
-import { warnOfUnknownVariables } from '../options/unknownVariables.ts';
+import { removedFlag, warnOfUnknownVariables } from '../options/usageErrors.ts';
 import { printJson } from '../render/print.ts';
-import { readCredentials } from './credentials.ts';
-import { describeEvent } from './events.ts';
-import { ServeLog } from './log.ts';
+import { describeEvent, ServeLog } from './log.ts';
 import type { ServeFlags } from './options.ts';
-import { effectiveConfig, serverOptions } from './serverOptions.ts';
+import { effectiveConfig, readCredentials, serverOptions } from './serverOptions.ts';
 
 const STDOUT = 1;
 

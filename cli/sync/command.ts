@@ -1,11 +1,8 @@
-import process from 'node:process';
 import { Argument, Command } from 'commander';
-import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
-import { isBuildMachine, list } from '../options/environment.ts';
-import { registryOptions } from '../options/registryOptions.ts';
+import { list } from '../options/environment.ts';
 import { SYNC_OPTIONS, type SyncFlags } from '../options/tables.ts';
-import { stampsFileOf } from '../options/userFolders.ts';
+import { namedManifest, runReported } from '../runCommand.ts';
 
 export function syncCommand(): Command {
   const command = new Command('sync').description(
@@ -19,24 +16,11 @@ export function syncCommand(): Command {
 
 async function run(plugins: readonly string[], given: SyncFlags, command: Command): Promise<void> {
   const flags = plugins.length === 0 ? given : { ...given, only: [...(given.only ?? []), ...plugins] };
-  const [{ runSync }, { withJsonErrors }, { SyncDeadline }, { withReport }] = await Promise.all([
-    import('./run.ts'),
-    import('../render/jsonErrors.ts'),
-    import('./deadline.ts'),
-    import('../report/reporting.ts'),
-  ]);
-  const stampsFile = stampsFileOf(process.env, flags.tree);
-  const ci = isBuildMachine(process.env);
-  const manifestPath = command.getOptionValueSource('manifest') === 'default' ? undefined : flags.manifest;
-  const { manifest, report: file, tree, lock } = flags;
-  const reporting = { command: 'sync', manifest, file, tree, lock };
-  process.exitCode = await withJsonErrors(flags.format, () =>
-    withReport(reporting, async collect => {
-      const options = await registryOptions(flags);
-      return interruptible(
-        signal => runSync({ flags, ci, registryOptions: options, stampsFile, manifestPath, signal, collect }),
-        flags.deadline === undefined ? undefined : new SyncDeadline(flags.deadline),
-      );
-    }),
+  const { runSync, SyncDeadline } = await import('./run.ts');
+  await runReported(
+    'sync',
+    flags,
+    context => runSync({ ...context, flags, named: namedManifest(command) }),
+    flags.deadline === undefined ? undefined : new SyncDeadline(flags.deadline),
   );
 }

@@ -3,29 +3,25 @@ import pc from 'picocolors';
 import { printableValue } from '../../base/printable.ts';
 import { causeKeyOf, rootOf } from '../../base/refusal.ts';
 import { formatBytes } from '../../base/words.ts';
-import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
 import type { Extra } from '../../mirror/report.ts';
 import { Session } from '../../mirror/session.ts';
 import { bytesToDownload, layerBytes, previewSync, type SyncJob, type SyncPlan } from '../../mirror/sync/sync.ts';
 import { EXIT, failureOf } from '../exit.ts';
-import { openerOf } from '../options/openerOf.ts';
-import { wantsColor } from '../render/colors.ts';
-import { renderDrifts } from '../render/drifts.ts';
-import { type Failure, listed, renderFailures } from '../render/failures.ts';
-import { errorJson } from '../render/jsonErrors.ts';
-import { printError, printJson, printText } from '../render/print.ts';
-import { renderRefusal } from '../render/refusal.ts';
+import { openerOf, type Source } from '../options/source.ts';
+import { errorJson, type Failure, renderFailures, renderRefusal } from '../render/errors.ts';
+import { printError, printJson, printText, wantsColor } from '../render/print.ts';
+import { listed } from '../render/text.ts';
 import type { SyncRun } from './flags.ts';
-import { renderWarnings } from './summary.ts';
+import { renderDrifts, renderWarnings } from './summary.ts';
 
 /** `sync --dry-run`: prints the plan and what it would download. No folder, no lockfile and no cache is touched. */
 export async function runDryRun(
   { flags, registryOptions, signal }: SyncRun,
   job: SyncJob,
-  from: OpenBundle | undefined,
+  source: Source,
 ): Promise<number> {
   const { cacheDir: _, ...options } = registryOptions;
-  const session = new Session({ openRegistry: openerOf(job.manifest, options, flags.registry, from?.layout), signal });
+  const session = new Session({ openRegistry: openerOf(source, options, flags.registry), signal });
   try {
     const plan = await previewSync(job, session);
     const isText = flags.format === 'text';

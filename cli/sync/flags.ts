@@ -1,66 +1,49 @@
 import { resolve } from 'node:path';
-import type { OpenBundle } from '../../mirror/bundle/openBundle.ts';
-import type { PluginManifest } from '../../mirror/manifest/readManifest.ts';
-import {
-  type LockfileUse,
-  limitsOf,
-  lockfilePath,
-  requireNamed,
-  type SyncJob,
-  selectVersions,
-} from '../../mirror/sync/sync.ts';
-import type { RegistryOptions } from '../../registry/registry.ts';
+import process from 'node:process';
+import { type LockfileUse, makeJob, requireNamed, type SyncJob } from '../../mirror/sync/sync.ts';
 import { listVersions } from '../../tree/version/inspectVersion.ts';
+import { isBuildMachine } from '../options/environment.ts';
 import { OptionConflict } from '../options/errors.ts';
+import type { Source } from '../options/source.ts';
 import type { SyncFlags } from '../options/tables.ts';
-import type { CiReport } from '../report/ciReport.ts';
+import { stampsFileOf } from '../options/userFolders.ts';
+import type { Collect } from '../report/reporting.ts';
+import type { RegistryRun } from '../runCommand.ts';
 
 /** A run of sync, with everything that its process knows. */
-export interface SyncRun {
+export interface SyncRun extends RegistryRun {
   readonly flags: SyncFlags;
-  readonly ci: boolean;
-  readonly registryOptions: RegistryOptions;
-  readonly stampsFile: string | undefined;
-  /** The manifest, if the command line or the environment names one. Default: that of --from, else manifest.json. */
-  readonly manifestPath: string | undefined;
-  readonly signal: AbortSignal;
-  /** Takes the report for CI. */
-  readonly collect: (report: () => Promise<CiReport>) => void;
+  /** The manifest that the user named. */
+  readonly named: string | undefined;
+  readonly collect: Collect;
 }
 
 /** Turns the command line into a job. @throws OptionConflict, SelectionEmpty, ReferenceInvalid */
-export async function syncJob(run: SyncRun, manifest: PluginManifest, from?: OpenBundle): Promise<SyncJob> {
-  const { flags, stampsFile } = run;
-  const { tree, only = from?.only ?? [], registry, platform, update, lock } = flags;
-  const mode = lockfileMode(run);
+export async function syncJob({ flags, named }: SyncRun, { manifest, bundle, ...source }: Source): Promise<SyncJob> {
+  const { tree: dir, only = source.only ?? [], registry, platform, update = false, lock, rehash, prune } = flags;
   // A bundle brings its lockfile along, unless it is read with another manifest.
-  const usesOwn = from !== undefined && run.manifestPath === undefined;
-  const inTree =
-    flags.prune && only.length > 0 ? await listVersions(resolve(tree), { onUnreadable: () => undefined }) : [];
-  const selection = selectVersions(manifest, { only, registry, platform, inTree });
-  if (Array.isArray(update)) requireNamed(manifest, selection, update);
-  return {
-    manifest,
-    selection,
-    lockfile: {
-      path: lockfilePath(manifest.file, usesOwn ? undefined : lock || undefined),
-      mode,
-      update: update ?? false,
-      partial: (from?.only.length ?? 0) > 0,
-    },
-    tree: {
-      dir: tree,
-      stampsFile,
-      rehash: flags.rehash ?? false,
-      prune: flags.prune ?? false,
-      codings: flags.compress,
-      waitMs: flags.wait,
-    },
-    limits: limitsOf(flags.concurrency),
-    ...(from === undefined
-      ? {}
-      : { bundle: { path: from.layout.path, requires: from.requires, lacking: from.lacking } }),
-  };
+  const usesOwn = bundle !== undefined && named === undefined;
+  const onUnreadable = () => undefined;
+  const job = makeJob(manifest, {
+    only,
+    registry,
+    platform,
+    inTree: prune && only.length > 0 ? await listVersions(resolve(dir), { onUnreadable }) : [],
+    lock: usesOwn ? undefined : lock || undefined,
+    mode: lockfileMode(flags, isBuildMachine(process.env)),
+    update,
+    partial: (source.only ?? []).length > 0,
+    dir,
+    stampsFile: stampsFileOf(process.env, dir),
+    rehash,
+    prune,
+    codings: flags.compress,
+    waitMs: flags.wait,
+    concurrency: flags.concurrency,
+    bundle,
+  });
+  if (Array.isArray(update)) requireNamed(manifest, job.selection, update);
+  return job;
 }
 
 /**
@@ -68,7 +51,7 @@ export async function syncJob(run: SyncRun, manifest: PluginManifest, from?: Ope
  * or for no lockfile.
  * @throws OptionConflict
  */
-function lockfileMode({ flags: { frozen, update, lock, from }, ci }: SyncRun): LockfileUse['mode'] {
+function lockfileMode({ frozen, update, lock, from }: SyncFlags, ci: boolean): LockfileUse['mode'] {
   const conflict = (option: string) =>
     new OptionConflict(`--frozen and ${option} contradict each other`, {
       expected: 'one of them',

@@ -2,18 +2,17 @@ import pc from 'picocolors';
 import { formatBytes, plural } from '../../base/words.ts';
 import {
   countOutcomes,
+  type Drift,
+  type Extra,
   hasChanged,
   hasFailed,
   type Outcome,
   type SyncReport,
   versionKey,
 } from '../../mirror/report.ts';
-import { renderDrifts } from '../render/drifts.ts';
-import { renderExtras } from '../render/extras.ts';
-import { type Failure, listed, renderFailures } from '../render/failures.ts';
-import { formatDuration } from '../render/format.ts';
-import { renderRefusal } from '../render/refusal.ts';
-import { wrapLines } from '../render/wrap.ts';
+import { type Failure, renderFailures, renderRefusal } from '../render/errors.ts';
+import { wrapLines } from '../render/print.ts';
+import { formatDuration, listed } from '../render/text.ts';
 
 type Paint = ReturnType<typeof pc.createColors>;
 
@@ -167,4 +166,81 @@ function renderUnverified({ unverified }: SyncReport, paint: Paint): string[] {
 
 function named({ name, version }: { readonly name: string; readonly version: string }): string {
   return `${name} ${version}`;
+}
+
+/** Drifts that are shown in full, so that all of them fit a screen. */
+const DRIFTS_SHOWN = 4;
+
+/** Returns lines for tags that have moved, for local files that have changed, and for the command that takes the new images. */
+export function renderDrifts(drifts: readonly Drift[], paint: ReturnType<typeof pc.createColors>): string[] {
+  if (drifts.length === 0) return [];
+  const more = drifts.slice(DRIFTS_SHOWN).map(({ name, version }) => `${name} ${version}`);
+  const names = [...new Set(drifts.filter(({ local, followed }) => !local && !followed).map(({ name }) => name))];
+  const which = names.length > DRIFTS_SHOWN ? 'NAME…' : names.join(' ');
+  return [
+    ...drifts.slice(0, DRIFTS_SHOWN).flatMap(drift => renderDrift(drift, paint)),
+    ...(more.length === 0
+      ? []
+      : [`… and ${more.length} more: ${listed(more)}; plugin-mirror check lists every digest`]),
+    ...(names.length === 0
+      ? []
+      : [
+          `  ${paint.cyan('→')} Run plugin-mirror sync --update ${which} to take ${names.length === 1 ? 'it' : 'them'}; until then the locked images are mirrored.`,
+        ]),
+  ];
+}
+
+function renderDrift(drift: Drift, paint: ReturnType<typeof pc.createColors>): string[] {
+  const what = drift.local
+    ? `${drift.reference} has changed since it was locked; a local file is always published in its current form`
+    : drift.followed
+      ? `the tag ${drift.reference} has moved since it was published; it is not locked, so this run takes the new image`
+      : `the tag ${drift.reference} has moved`;
+  const before = drift.followed ? 'before ' : 'locked ';
+  const made = drift.foundCreated === undefined ? '' : `, made ${drift.foundCreated}`;
+  return [
+    `${paint.yellow('drift')} ${drift.name} ${drift.version}: ${what}`,
+    `  ${before} ${drift.lockedDigest}`,
+    `  now     ${drift.foundDigest}${made}`,
+  ];
+}
+
+/** Returns a line for each way in which versions that the manifest does not name were treated. None is removed or kept in silence. */
+export function renderExtras(extras: readonly Extra[]): string[] {
+  const line = (words: string, found: readonly Extra[], hint = '') =>
+    found.length === 0 ? [] : [`  ${words}: ${listed(found.map(withDamage))}${hint}`];
+  const stay = extras.filter(({ removed, leftPaths, unlisted }) => !removed && leftPaths === undefined && !unlisted);
+  const left = extras.flatMap(({ leftPaths }) => leftPaths ?? []);
+  const unlisted = extras.filter(it => it.unlisted);
+  return [
+    ...line(
+      'removed, no longer in the manifest',
+      extras.filter(({ removed }) => removed),
+    ),
+    ...line(
+      'kept although no longer in the manifest, because a version of the same plugin failed',
+      stay.filter(({ kept }) => kept === 'failed'),
+    ),
+    ...line(
+      'also in the tree, not in the manifest',
+      stay.filter(({ kept }) => kept === undefined),
+      ' (--prune removes them)',
+    ),
+    ...line(
+      'also in the tree, not in the manifest',
+      stay.filter(({ kept }) => kept === 'unselected'),
+      ' (--prune removes those that --only selects)',
+    ),
+    ...line('damaged and not in the manifest, so no longer in the catalog', unlisted, ' (delete their files by hand)'),
+    ...(left.length === 0
+      ? []
+      : [
+          `  left in place, because these files are not as sync published them: ${listed(left)} (move them away by hand)`,
+        ]),
+  ];
+}
+
+function withDamage({ name, version, damage, leftPaths }: Extra): string {
+  const aside = leftPaths === undefined ? damage : 'some files were not removed';
+  return aside === undefined ? `${name}/${version}` : `${name}/${version} (${aside})`;
 }

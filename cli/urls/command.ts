@@ -1,8 +1,10 @@
 import { Command } from 'commander';
+import { EXIT } from '../exit.ts';
 import { addOptions, choice, file, parsed, several, type ValuesOf } from '../options/declare.ts';
 import { baseUrl } from '../options/environment.ts';
 import { LOCK } from '../options/tables.ts';
 import { print, printJsonText } from '../render/print.ts';
+import { withJsonErrors } from '../runCommand.ts';
 
 const URLS_OPTIONS = {
   base: parsed(
@@ -33,15 +35,15 @@ export function urlsCommand(): Command {
 }
 
 async function run({ base, only = [], manifest, lock, tree, format }: UrlsFlags): Promise<void> {
-  const [{ openManifest, openTree }, { settingsText }, { withJsonErrors }] = await Promise.all([
+  const [{ openManifest, openTree }, { settingsText }] = await Promise.all([
     import('../../mirror/coverage/openServed.ts'),
     import('../../mirror/coverage/settingsText.ts'),
-    import('../render/jsonErrors.ts'),
   ]);
   await withJsonErrors(format === 'json' ? 'json' : 'text', async () => {
     const { modules } = await (tree === undefined ? openManifest(manifest, lock) : openTree(tree));
     const text = settingsText({ base, modules, only, format });
     if (format === 'json') printJsonText(text);
     else print(text);
+    return EXIT.good;
   });
 }

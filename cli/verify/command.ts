@@ -1,9 +1,8 @@
-import process from 'node:process';
 import { Command } from 'commander';
-import { interruptible } from '../interruptible.ts';
 import { addOptions } from '../options/declare.ts';
 import { path } from '../options/environment.ts';
 import { VERIFY_OPTIONS, type VerifyFlags } from '../options/tables.ts';
+import { interruptible, withJsonErrors } from '../runCommand.ts';
 
 export function verifyCommand(): Command {
   const command = new Command('verify')
@@ -18,18 +17,17 @@ export function verifyCommand(): Command {
   return addOptions(command, VERIFY_OPTIONS)
     .addHelpText(
       'after',
-      '\nExit codes: 0 intact; 1 files or blobs are damaged or missing; 3 there are unknown files, or the lock differs.',
+      '\nExit codes: 0 intact; 1 files or blobs are damaged or missing; 3 there are unknown files, or the lockfile differs.',
     )
     .action(run);
 }
 
 async function run(bundle: string | undefined, flags: VerifyFlags, command: Command): Promise<void> {
-  const { withJsonErrors } = await import('../render/jsonErrors.ts');
+  const { runVerify, runVerifyBundle } = await import('./run.ts');
   const hasTree = command.getOptionValueSource('tree') === 'cli';
-  process.exitCode = await interruptible(signal =>
-    withJsonErrors(flags.format, async () => {
-      if (bundle === undefined) return (await import('./run.ts')).runVerify(flags, signal);
-      return (await import('./bundle.ts')).runVerifyBundle({ bundle, hasTree, flags, signal });
-    }),
+  await withJsonErrors(flags.format, () =>
+    interruptible(signal =>
+      bundle === undefined ? runVerify(flags, signal) : runVerifyBundle({ bundle, hasTree, flags, signal }),
+    ),
   );
 }

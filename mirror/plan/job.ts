@@ -102,7 +102,7 @@ export interface SelectionOptions {
    * Globs, each matched against `NAME` and against `NAME/VERSION`; an alias brings its target along. `!GLOB` excludes away from
    * what the others match, or from everything if there are no others; their order does not matter. Default: everything.
    */
-  readonly only?: readonly string[];
+  readonly only?: readonly string[] | undefined;
   /** Take every image from `HOST[/PREFIX]`. Default: from the registries that the manifest names. */
   readonly registry?: string | undefined;
   /** The image of an index to take: `os/architecture[/variant]`. */
@@ -129,32 +129,31 @@ export function selectVersions(manifest: PluginManifest, options: SelectionOptio
   };
 }
 
-/** A job for a command that only looks, with nothing to remove. */
-export function jobToInspect(
-  manifest: PluginManifest,
-  { concurrency, lock, mode = 'renewed', ...options }: InspectionOptions,
-): SyncJob {
-  const { registry, platform, only = [], dir, stampsFile, rehash = false } = options;
+/** Returns a job of this manifest; without options, of a command that looks at the tree and changes nothing. */
+export function makeJob(manifest: PluginManifest, options: JobOptions): SyncJob {
+  const { dir, stampsFile, rehash = false, prune = false, codings = [], waitMs = 0 } = options;
+  const { lock, mode = 'renewed', update = false, partial = false, concurrency, bundle } = options;
   return {
     manifest,
-    selection: selectVersions(manifest, { only, registry, platform }),
-    lockfile: { path: lockfilePath(manifest.file, lock), mode, update: false, partial: only.length > 0 },
-    tree: { dir, rehash, prune: false, codings: [], waitMs: 0, stampsFile },
+    selection: selectVersions(manifest, options),
+    lockfile: { path: lockfilePath(manifest.file, lock), mode, update, partial },
+    tree: { dir, stampsFile, rehash, prune, codings, waitMs },
     limits: limitsOf(concurrency),
+    ...(bundle === undefined ? {} : { bundle }),
   };
 }
 
-export interface InspectionOptions extends Pick<SelectionOptions, 'registry' | 'platform'> {
-  /** As in SelectionOptions. Default: all of the manifest. */
-  readonly only?: readonly string[] | undefined;
+export interface JobOptions extends SelectionOptions, Partial<Omit<LockfileUse, 'path'>> {
   readonly dir: string;
   readonly stampsFile?: string | undefined;
   readonly rehash?: boolean | undefined;
+  readonly prune?: boolean | undefined;
+  readonly codings?: TreeUse['codings'];
+  readonly waitMs?: number;
   /** The path of the lockfile. Default: next to the manifest. */
   readonly lock?: string | undefined;
-  /** How a sync would use the lockfile. Default: it would renew it. */
-  readonly mode?: SyncJob['lockfile']['mode'];
   readonly concurrency: number;
+  readonly bundle?: BundleUse | undefined;
 }
 
 function matching(

@@ -21,8 +21,7 @@ import { Session } from '../session.ts';
 import { aliasOutcome, carryOut, keptVersion } from './carryOut.ts';
 
 export type { LockfileUse } from '../lockfile/lockedVersions.ts';
-export { lockfilePath } from '../lockfile/lockfile.ts';
-export { jobToInspect, limitsOf, requireNamed, type SyncJob, selectVersions } from '../plan/job.ts';
+export { type BundleUse, makeJob, requireNamed, type SyncJob } from '../plan/job.ts';
 export { bytesToDownload, layerBytes, type SyncPlan } from '../plan/plan.ts';
 
 /**

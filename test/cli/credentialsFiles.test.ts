@@ -3,8 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { requireCredentialsFile, warningsOfUsualFiles } from '../../cli/options/credentialsFiles.ts';
 import { OptionInvalid } from '../../cli/options/errors.ts';
+import { requireCredentialsFile, warningsOfUsualFiles } from '../../cli/options/registryOptions.ts';
 import { type ErrorJson, openScene, parsed } from '../support/cli.ts';
 
 const secret = Buffer.from('me:hidden').toString('base64');

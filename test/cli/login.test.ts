@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { exitCodeOf } from '../../cli/exit.ts';
-import { checkOptions } from '../../cli/options/checkOptions.ts';
 import { OptionConflict, OptionInvalid } from '../../cli/options/errors.ts';
+import { checkOptions } from '../../cli/options/registryOptions.ts';
 import type { RegistryFlags } from '../../cli/options/tables.ts';
-import { renderRefusal } from '../../cli/render/refusal.ts';
+import { renderRefusal } from '../../cli/render/errors.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { openScene, type Scene } from '../support/cli.ts';
 import { readFlags } from '../support/flags.ts';

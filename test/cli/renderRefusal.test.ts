@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
-import { renderRefusal } from '../../cli/render/refusal.ts';
+import { renderRefusal } from '../../cli/render/errors.ts';
 
 const render = (error: unknown) => renderRefusal(error, { color: false });
 

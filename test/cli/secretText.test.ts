@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { isUtf16 } from '../../base/utf16.ts';
 import { tidySecret } from '../../cli/options/environment.ts';
 import { OptionInvalid } from '../../cli/options/errors.ts';
-import { readCredentials } from '../../cli/serve/credentials.ts';
+import { readCredentials } from '../../cli/serve/serverOptions.ts';
 
 test('one byte order mark and one line end do not belong to a secret', () => {
   for (const [text, secret] of [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { WriteStream } from 'node:tty';
-import { wrapFor, wrapLines } from '../../cli/render/wrap.ts';
+import { wrapFor, wrapLines } from '../../cli/render/print.ts';
 import { renderFigures } from '../../cli/sync/summary.ts';
 import type { Outcome, SyncReport } from '../../mirror/report.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { warnOfUnknownVariables } from '../../cli/options/unknownVariables.ts';
+import { warnOfUnknownVariables } from '../../cli/options/usageErrors.ts';
 import { buildProgram } from '../../cli/program.ts';
 import { openScene } from '../support/cli.ts';
 

@@ -9,7 +9,7 @@ import { openLayout } from '../../layout/openLayout.ts';
 import { openBundle } from '../../mirror/bundle/openBundle.ts';
 import { type PushReport, pushImages } from '../../mirror/bundle/pushImages.ts';
 import { type ToolCommands, toolCommands } from '../../mirror/bundle/toolCommands.ts';
-import { jobToInspect } from '../../mirror/plan/job.ts';
+import { makeJob } from '../../mirror/plan/job.ts';
 import { Session } from '../../mirror/session.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import { openPusher } from '../../registry/push/openPusher.ts';
@@ -145,7 +145,7 @@ describe('other tools and a bundle', { skip: withoutTools('skopeo', 'regctl', 'c
     const pusher = openPusher({ retries: 1 });
     const { layout, manifest, close } = await openBundle(scene.path('b.tar'));
     const session = new Session({ openRegistry: onEvent => openRegistry({ layout, onEvent }), signal });
-    const job = jobToInspect(manifest, { dir: scene.path('unused'), concurrency: 4 });
+    const job = makeJob(manifest, { dir: scene.path('unused'), concurrency: 4 });
     try {
       const target = { pusher, registry, prefix, force: false, dryRun: false, attachments: true };
       return await pushImages(job, target, session);

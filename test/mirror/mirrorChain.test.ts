@@ -8,10 +8,11 @@ import { openLayout } from '../../layout/openLayout.ts';
 import { bundle } from '../../mirror/bundle/bundle.ts';
 import { openBundle } from '../../mirror/bundle/openBundle.ts';
 import { pushImages } from '../../mirror/bundle/pushImages.ts';
+import { lockfilePath } from '../../mirror/lockfile/lockfile.ts';
 import { readPluginManifest } from '../../mirror/manifest/readManifest.ts';
-import { jobToInspect, limitsOf, type SyncJob, selectVersions } from '../../mirror/plan/job.ts';
+import { limitsOf, makeJob, type SyncJob, selectVersions } from '../../mirror/plan/job.ts';
 import { Session } from '../../mirror/session.ts';
-import { lockfilePath, sync } from '../../mirror/sync/sync.ts';
+import { sync } from '../../mirror/sync/sync.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import { openPusher } from '../../registry/push/openPusher.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
@@ -171,7 +172,7 @@ describe('signatures after push', () => {
     const { layout, manifest, close } = await openBundle(scene.path('b.tar'));
     try {
       const target = { pusher, registry, prefix: 'hub', force: false, dryRun: false, attachments: true };
-      const job = jobToInspect(manifest, { dir: join(dir, 'unused'), concurrency: 4 });
+      const job = makeJob(manifest, { dir: join(dir, 'unused'), concurrency: 4 });
       const { outcomes } = await withSession({ layout }, session => pushImages(job, target, session));
       assert.deepEqual(
         outcomes.map(({ status, error }) => error?.message ?? status),

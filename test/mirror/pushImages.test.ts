@@ -9,7 +9,7 @@ import { bundle } from '../../mirror/bundle/bundle.ts';
 import { openBundle } from '../../mirror/bundle/openBundle.ts';
 import { type PushReport, type PushTarget, pushImages } from '../../mirror/bundle/pushImages.ts';
 import { type PluginManifest, readPluginManifest } from '../../mirror/manifest/readManifest.ts';
-import { jobToInspect } from '../../mirror/plan/job.ts';
+import { makeJob } from '../../mirror/plan/job.ts';
 import { Session } from '../../mirror/session.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import { openPusher } from '../../registry/push/openPusher.ts';
@@ -76,7 +76,7 @@ async function jobOf(manifest?: PluginManifest): ReturnType<typeof make> {
 }
 
 async function make(manifest: PluginManifest) {
-  return jobToInspect(manifest, { dir: join(dir, 'plugins'), concurrency: 4 });
+  return makeJob(manifest, { dir: join(dir, 'plugins'), concurrency: 4 });
 }
 
 interface PushOptions extends Partial<PushTarget> {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { describe, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
-import { describeEvent } from '../../cli/serve/events.ts';
+import { describeEvent } from '../../cli/serve/log.ts';
 import type { ServerOptions } from '../../server/options.ts';
 import { ask, metric, serve, until } from './client.ts';
 import { makeTree, type Planned, publish, put, sha256, wasm } from './tree.ts';

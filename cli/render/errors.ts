@@ -1,13 +1,42 @@
-import type pc from 'picocolors';
+import { inspect } from 'node:util';
+import pc from 'picocolors';
+import { isSystemError } from '../../base/errno.ts';
 import { printableValue } from '../../base/printable.ts';
 import { causeKeyOf, Refusal, rootOf } from '../../base/refusal.ts';
 import { plural } from '../../base/words.ts';
-import { refusalDetails } from './refusal.ts';
+import { listed } from './text.ts';
+
+const SYSTEM_HINT = 'Check the disk, the network volume and the permissions there; the system log has more about EIO.';
+
+/**
+ * Formats an error for people: what happened, what was expected and found, what the registry said, what to do. An error of the
+ * operating system has no code of ours. Any other error that is not a Refusal is a bug of plugin-mirror and shows its stack.
+ */
+export function renderRefusal(given: unknown, { color }: { readonly color: boolean }): string {
+  const paint = pc.createColors(color);
+  const error = printableValue(given);
+  if (isSystemError(error) && !(error instanceof Refusal))
+    return `${paint.red('error')} the operating system reports ${error.message}\n  ${paint.cyan('→')} ${SYSTEM_HINT}\n`;
+  if (!(error instanceof Refusal)) {
+    const stack = error instanceof Error ? (error.stack ?? error.message) : inspect(error);
+    return `${paint.red('error')} this is a bug in plugin-mirror, please report it\n${stack.replace(/^/gm, '  ')}\n`;
+  }
+  return `${[`${paint.red('error')} ${paint.bold(error.code)}  ${error.message}`, ...refusalDetails(error, paint)].join('\n')}\n`;
+}
+
+/** Returns the lines below an error's message. */
+export function refusalDetails(error: Refusal, paint: ReturnType<typeof pc.createColors>): string[] {
+  const { expected, found, registrySaid, hint } = error;
+  return [
+    ...(expected === undefined ? [] : [`  expected  ${expected}`]),
+    ...(found === undefined ? [] : [`  found     ${found}`]),
+    ...(registrySaid === undefined ? [] : [`  the registry said  ${paint.dim(`“${registrySaid}”`)}`]),
+    `  ${paint.cyan('→')} ${hint}`,
+  ];
+}
 
 type Paint = ReturnType<typeof pc.createColors>;
 
-/** Names that one line lists before it says how many more there are. */
-const NAMES_SHOWN = 6;
 const NAMES_OF_A_CAUSE = 3;
 /** Blocks that are shown in full. With their hints they still fit a screen. */
 const BLOCKS_SHOWN = 6;
@@ -103,8 +132,15 @@ function codeOf(error: Error | undefined): string {
   return root instanceof Refusal ? root.code : 'INTERNAL';
 }
 
-/** Returns the first few of a list of names, and how many more there are. */
-export function listed(names: readonly string[], most = NAMES_SHOWN): string {
-  const shown = names.slice(0, most).join(', ');
-  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
+/** Returns an error in the form that the JSON output of every command has. */
+export function errorJson(error: unknown): object {
+  if (error instanceof Error && error.name === 'Interrupted')
+    return { code: 'INTERRUPTED', message: error.message, hint: 'Run it again: finished plugins are kept.' };
+  if (!(error instanceof Refusal)) {
+    const message = error instanceof Error ? error.message : String(error);
+    return { code: 'INTERNAL', message, hint: 'This is a bug in plugin-mirror, please report it.' };
+  }
+  const { code, message, hint, subject, expected, found, registrySaid } = error;
+  const problems = 'problems' in error ? { problems: error.problems } : {};
+  return { code, message, hint, subject, expected, found, registrySaid, ...problems };
 }
