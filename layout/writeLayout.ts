@@ -29,8 +29,9 @@ export interface BlobSource {
   readonly digest: Digest;
   /** In bytes. */
   readonly size: number;
-  /** True if `open` returns bytes that were compared with the digest. Default: the writer compares them. */
+  /** True if `open`, or the stream that it returns, compares the bytes with the digest. Default: the writer compares them. */
   readonly isVerified?: boolean;
+  /** @param proof of blobs that are verified. Default: `first` */
   open(signal: AbortSignal): Promise<Readable | Buffer>;
 }
 

@@ -10,7 +10,7 @@ import { type Descriptor, type Image, parsePlatform } from './image.ts';
 import { fetchImage, fetchManifest, type ImageSource } from './images/fetchImage.ts';
 import { withNearestTags } from './images/nearestTags.ts';
 import { type Digest, formatReference, type Reference } from './reference.ts';
-import type { Registry, RegistryOptions, TagList, Traffic } from './registry.ts';
+import type { CacheProof, Registry, RegistryOptions, TagList, Traffic } from './registry.ts';
 
 const CONCURRENCY = 8;
 const RETRIES = 5;
@@ -110,8 +110,8 @@ class VerifiedRegistry implements Registry {
     return this.#images.get(key, signal, own => fetchImage(source, reference, own));
   }
 
-  async openBlob(reference: Reference, descriptor: Descriptor, signal?: AbortSignal) {
-    return this.#blobs.open(reference, descriptor, signal);
+  async openBlob(reference: Reference, descriptor: Descriptor, signal?: AbortSignal, proof?: CacheProof) {
+    return this.#blobs.open(reference, descriptor, signal, proof);
   }
 
   async listTags(reference: Reference, signal: AbortSignal = new AbortController().signal): Promise<TagList> {

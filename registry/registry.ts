@@ -25,8 +25,9 @@ export interface Registry {
   /**
    * Opens a blob as it is stored: a tar+gzip layer is not decompressed. All of it is downloaded and verified before the stream
    * is returned. A blob is downloaded once per run, however many callers open it, and not at all if the cache has it.
+   * @param proof when a blob of the cache is hashed. Default: `first`
    */
-  openBlob(reference: Reference, descriptor: Descriptor, signal?: AbortSignal): Promise<Readable>;
+  openBlob(reference: Reference, descriptor: Descriptor, signal?: AbortSignal, proof?: CacheProof): Promise<Readable>;
 
   /** Lists the tags of the reference's repository, all pages, in the registry's order; those of its mirrors, too. */
   listTags(reference: Reference, signal?: AbortSignal): Promise<TagList>;
@@ -46,6 +47,12 @@ export interface Registry {
   /** Ends all transfers and connections, and trims the cache. Later calls wait for the first. */
   close(): Promise<void>;
 }
+
+/**
+ * When the bytes of a large blob in the cache are compared with its digest. `first`: before the stream is returned. `read`: while
+ * it is read, once instead of twice; the stream then ends with CacheUnusable if they differ, and the next one is downloaded.
+ */
+export type CacheProof = 'first' | 'read';
 
 export interface TagList {
   /** Each tag once. */

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { openFileSink, openPipeSink, type WrittenFile } from '../../layout/partWriter.ts';
 import { type OnBytes, requireLayoutFolder, writeFolderLayout, writeTarLayout } from '../../layout/writeLayout.ts';
+import { CacheUnusable } from '../../registry/blobs/cache.ts';
+import type { CacheProof } from '../../registry/registry.ts';
 import { readLockfile } from '../lockfile/lockfile.ts';
 import type { SyncJob } from '../plan/job.ts';
 import type { Outcome, SyncReport } from '../report.ts';
@@ -68,7 +70,11 @@ export async function bundle(
   const { content, ...figures } = packed;
   const { sizeBytes } = figures;
   session.onEvent({ type: 'started', key: 'bundle', sizeBytes });
-  const files = await write(packed, target, session);
+  // A blob of the cache with other bytes is removed from it, so that the second time it is downloaded.
+  const files = await write(packed, target, target.kind === 'pipe' ? 'first' : 'read', session).catch(error => {
+    if (!(error instanceof CacheUnusable) || target.kind === 'pipe') throw error;
+    return write(packed, target, 'first', session);
+  });
   return { files, packed: figures, failed: [], problems: [] };
 }
 
@@ -91,11 +97,16 @@ async function writeLockfile(job: SyncJob, session: Session): Promise<SyncReport
   }
 }
 
+/** @param proof `read`: each blob is hashed once, and the error of a wrong one comes after its bytes were written */
 async function write(
-  { content, sizeBytes }: PackedBundle,
+  packed: PackedBundle,
   target: BundleTarget,
+  proof: CacheProof,
   { signal, onEvent }: Session,
 ): Promise<readonly WrittenFile[]> {
+  const { sizeBytes } = packed;
+  const blobs = packed.content.blobs.map(blob => ({ ...blob, open: (own: AbortSignal) => blob.open(own, proof) }));
+  const content = { ...packed.content, blobs };
   const written = new Map<string, number>();
   let receivedBytes = 0;
   const onBytes: OnBytes = (digest, bytes) => {

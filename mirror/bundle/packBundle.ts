@@ -1,10 +1,11 @@
+import type { Readable } from 'node:stream';
 import pMap from 'p-map';
 import { asError } from '../../base/refusal.ts';
 import { IMAGE_NAME, type LayoutEntry, REF_NAME, SUBJECT } from '../../layout/layoutIndex.ts';
 import type { BlobSource, LayoutContent } from '../../layout/writeLayout.ts';
 import { type GatheredImage, type GatheredManifest, gatherImage } from '../../registry/images/gatherImage.ts';
 import { type Digest, formatReference, type Reference } from '../../registry/reference.ts';
-import type { Registry } from '../../registry/registry.ts';
+import type { CacheProof, Registry } from '../../registry/registry.ts';
 import { readLockedVersions } from '../lockfile/lockedVersions.ts';
 import type { LockfileEntry } from '../lockfile/lockfile.ts';
 import { originOf } from '../manifest/origin.ts';
@@ -27,8 +28,17 @@ export interface PackOptions {
   readonly version: string;
 }
 
+export interface PackedBlob extends BlobSource {
+  /** @param proof when a blob of the cache is hashed. Default: `first` */
+  open(signal: AbortSignal, proof?: CacheProof): Promise<Readable | Buffer>;
+}
+
+interface PackedContent extends LayoutContent {
+  readonly blobs: readonly PackedBlob[];
+}
+
 export interface PackedBundle {
-  readonly content: LayoutContent;
+  readonly content: PackedContent;
   readonly images: number;
   /** Signatures and other referrers. */
   readonly attachments: number;
@@ -43,9 +53,9 @@ interface PackedImage {
   readonly wanted: WantedVersion;
   readonly name: Reference;
   readonly root: LayoutEntry;
-  readonly blobs: readonly BlobSource[];
+  readonly blobs: readonly PackedBlob[];
   readonly attached: readonly { readonly entry: LayoutEntry; readonly tag?: string }[];
-  readonly attachedBlobs: readonly BlobSource[];
+  readonly attachedBlobs: readonly PackedBlob[];
   /** As a tree's metadata and the lockfile have it. */
   readonly digest: string;
 }
@@ -144,9 +154,9 @@ function blobsNamedBy(manifests: readonly GatheredManifest[]): Set<string> {
   return new Set(named);
 }
 
-function sourceOf(registry: Registry, { reference }: GatheredImage, blob: GatheredImage['blobs'][number]): BlobSource {
+function sourceOf(registry: Registry, { reference }: GatheredImage, blob: GatheredImage['blobs'][number]): PackedBlob {
   const { digest, size } = blob;
-  return { digest, size, isVerified: true, open: signal => registry.openBlob(reference, blob, signal) };
+  return { digest, size, isVerified: true, open: (signal, proof) => registry.openBlob(reference, blob, signal, proof) };
 }
 
 function manifestSource({ digest, bytes }: GatheredManifest): BlobSource {
@@ -184,8 +194,8 @@ async function combine(job: SyncJob, images: readonly PackedImage[], options: Pa
   const left = images.filter(isLeft);
   const requires = [...new Set(left.map(({ digest }) => digest))].sort();
   const document = await makeDocument(job, { schemaVersion: 1, version, only: [...only].sort(), requires });
-  const blobs = new Map<Digest, BlobSource>();
-  const add = (sources: readonly BlobSource[]): void => {
+  const blobs = new Map<Digest, PackedBlob>();
+  const add = (sources: readonly PackedBlob[]): void => {
     for (const source of sources) if (!blobs.has(source.digest)) blobs.set(source.digest, source);
   };
   add(document.blobs);

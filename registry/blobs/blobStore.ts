@@ -5,6 +5,7 @@ import { addAbortSignal, type Readable } from 'node:stream';
 import { SharedWork } from '../concurrency/sharedWork.ts';
 import type { Descriptor } from '../image.ts';
 import { formatReference, type Reference } from '../reference.ts';
+import type { CacheProof } from '../registry.ts';
 import { BlobVerifier } from './blobVerifier.ts';
 import { evict } from './cache.ts';
 import { CacheFolder } from './cacheFolder.ts';
@@ -47,10 +48,15 @@ export class BlobStore {
   }
 
   /** Returns the blob's bytes, once all of them are here and verified. @throws this room's refusals, or the signal's reason */
-  async open(reference: Reference, descriptor: Descriptor, signal?: AbortSignal): Promise<Readable> {
+  async open(
+    reference: Reference,
+    descriptor: Descriptor,
+    signal?: AbortSignal,
+    proof: CacheProof = 'first',
+  ): Promise<Readable> {
     signal?.throwIfAborted();
     this.#closing.signal.throwIfAborted();
-    const reader = this.#inline(reference, descriptor) ?? (await this.#join(reference, descriptor, signal));
+    const reader = this.#inline(reference, descriptor) ?? (await this.#join(reference, descriptor, signal, proof));
     this.#readers.add(reader);
     reader.once('close', () => this.#readers.delete(reader));
     reader.on('error', () => {}); // an abort before the caller reads must not end the process
@@ -69,9 +75,14 @@ export class BlobStore {
       await evict(cache, this.#cacheSizeBytes).catch(error => this.#failed.has(cache) || this.#warn(error));
   }
 
-  async #join(reference: Reference, descriptor: Descriptor, signal: AbortSignal | undefined): Promise<Readable> {
+  async #join(
+    reference: Reference,
+    descriptor: Descriptor,
+    signal: AbortSignal | undefined,
+    proof: CacheProof,
+  ): Promise<Readable> {
     // Two manifests may claim different sizes for one digest: the wrong one must not affect the other.
-    const key = `${descriptor.digest}/${descriptor.size}`;
+    const key = `${descriptor.digest}/${descriptor.size}/${proof}`;
     const repository = `${reference.registry}/${reference.repository}`;
     for (;;) {
       const found = this.#running.get(key);
@@ -80,7 +91,7 @@ export class BlobStore {
         if (this.#running.get(key) === found) this.#running.delete(key);
         continue;
       }
-      const running = found ?? this.#start(key, repository, reference, descriptor);
+      const running = found ?? this.#start(key, repository, reference, descriptor, proof);
       try {
         return await running.work.join(signal, blob => blob.openReader());
       } catch (error) {
@@ -92,14 +103,14 @@ export class BlobStore {
     }
   }
 
-  #start(key: string, repository: string, reference: Reference, descriptor: Descriptor): Running {
+  #start(key: string, repository: string, reference: Reference, descriptor: Descriptor, proof: CacheProof): Running {
     const forget = () => {
       if (this.#running.get(key) === running) this.#running.delete(key);
     };
     const work = new SharedWork<StoredBlob>(
       async signal => {
         try {
-          return await this.#obtain(reference, descriptor, AbortSignal.any([signal, this.#closing.signal]));
+          return await this.#obtain(reference, descriptor, AbortSignal.any([signal, this.#closing.signal]), proof);
         } catch (error) {
           forget();
           throw error;
@@ -115,12 +126,17 @@ export class BlobStore {
     return running;
   }
 
-  async #obtain(reference: Reference, descriptor: Descriptor, signal: AbortSignal): Promise<StoredBlob> {
+  async #obtain(
+    reference: Reference,
+    descriptor: Descriptor,
+    signal: AbortSignal,
+    proof: CacheProof,
+  ): Promise<StoredBlob> {
     for (;;) {
       const folder = await this.#folder();
       if (folder === undefined) return obtainInMemory(this.#source, reference, descriptor, signal);
       try {
-        return await obtainBlob(this.#source, reference, descriptor, folder, signal);
+        return await obtainBlob(this.#source, reference, descriptor, folder, signal, proof);
       } catch (error) {
         if (!(error instanceof DiskFault)) throw error;
         this.#giveUp(folder, error);

@@ -6,6 +6,7 @@ import type { Mirrors } from '../fallback/mirrors.ts';
 import { backoff } from '../fallback/retrying.ts';
 import type { Descriptor } from '../image.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
+import type { CacheProof } from '../registry.ts';
 import { BlobVerifier } from './blobVerifier.ts';
 import { CacheUnusable } from './cache.ts';
 import type { CacheFolder } from './cacheFolder.ts';
@@ -44,8 +45,9 @@ export async function obtainBlob(
   descriptor: Descriptor,
   folder: CacheFolder,
   signal: AbortSignal,
+  proof: CacheProof,
 ): Promise<StoredBlob> {
-  const cached = await fromCache(source, descriptor, folder, signal);
+  const cached = await fromCache(source, descriptor, folder, signal, proof);
   if (cached !== undefined) return cached;
   const release = await source.queue.acquire(descriptor.size, signal);
   const partial = new PartialFile(folder, descriptor.digest);
@@ -131,12 +133,16 @@ async function receive(
   }
 }
 
-/** Returns a whole blob from the cache, hashed unless this process has hashed it before; undefined if it is missing or wrong. */
+/**
+ * Returns a whole blob from the cache, hashed unless this process has hashed it before, or its reader will do it; undefined if it
+ * is missing or wrong.
+ */
 async function fromCache(
   { verified }: BlobSource,
   descriptor: Descriptor,
   folder: CacheFolder,
   signal: AbortSignal,
+  proof: CacheProof,
 ): Promise<StoredBlob | undefined> {
   const { digest, size } = descriptor;
   const file = await folder.openBlob(digest);
@@ -146,14 +152,14 @@ async function fromCache(
   try {
     const verifier = new BlobVerifier(descriptor, 'the cache folder');
     const chunks: Buffer[] = [];
-    if (fitsMemory || !verified.has(digest)) {
+    if (fitsMemory || (proof === 'first' && !verified.has(digest))) {
       for await (const chunk of readAll(file, size + 1, signal)) {
         verifier.update(chunk);
         if (fitsMemory) chunks.push(Buffer.from(chunk));
       }
       verifier.verify();
+      verified.add(digest);
     }
-    verified.add(digest);
     const now = new Date();
     await onDisk(() => file.utimes(now, now)).catch(() => {}); // eviction goes by this time; a read-only cache is fine
     if (fitsMemory) return new MemoryBlob(chunks);

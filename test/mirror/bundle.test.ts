@@ -3,6 +3,7 @@ import { createHash, generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { Refusal } from '../../base/refusal.ts';
 import { openLayout } from '../../layout/openLayout.ts';
@@ -18,7 +19,16 @@ import type { SyncReport } from '../../mirror/report.ts';
 import { Session } from '../../mirror/session.ts';
 import { previewSync, type SyncPlan, sync } from '../../mirror/sync/sync.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
-import { imageFormA, imageFormC, imageFormD, imageOf, indexOf, MEDIA, type TestImage } from '../support/images.ts';
+import {
+  imageFormA,
+  imageFormB,
+  imageFormC,
+  imageFormD,
+  imageOf,
+  indexOf,
+  MEDIA,
+  type TestImage,
+} from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { slow } from '../support/slow.ts';
@@ -295,6 +305,37 @@ describe('a bundle', () => {
       [],
     );
     assert.deepEqual(await readFile(join(dir, 'b.tar')), whole);
+  });
+
+  it('replaces large blobs of the cache that are damaged, in a tar, a folder and a pipe', async () => {
+    const large = imageFormB({ wasm: buildModule({ seed: 'large', sizeBytes: 3_000_000 }) });
+    registry.push('plugins/large', '1.0.0', large);
+    await writeManifest({ ...everything, large: '1.0.0' });
+    await pack();
+    const whole = await readFile(join(dir, 'b.tar'));
+    const [digest] = [...large.blobs].find(([, body]) => body.length > 1024 * 1024) ?? assert.fail();
+    const cached = join(dir, 'cache', 'blobs', digest.replace(':', '/'));
+    const damage = async () => {
+      const bytes = await readFile(cached);
+      bytes[2_000_000] = (bytes[2_000_000] ?? 0) ^ 1;
+      await writeFile(cached, bytes);
+    };
+    await damage();
+    await pack();
+    assert.ok((await readFile(join(dir, 'b.tar'))).equals(whole));
+    await damage();
+    await pack({ kind: 'folder', path: join(dir, 'folder') });
+    assert.ok((await auditBundle(join(dir, 'folder'), { signal })).sound);
+    await damage();
+    const piped: Buffer[] = [];
+    const pipe = new Writable({
+      write(piece: Buffer, _encoding, done) {
+        piped.push(Buffer.from(piece));
+        done();
+      },
+    });
+    await pack({ kind: 'pipe', pipe });
+    assert.ok(Buffer.concat(piped).equals(whole));
   });
 
   it('is not written if a version fails, and the lockfile of a first run goes as well', async () => {
