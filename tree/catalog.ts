@@ -202,12 +202,7 @@ function catalogVersion(metadata: PublishedVersion, pinned: boolean, pin: string
   };
 }
 
-/** Whether the tree already has, byte by byte, the files that writeCatalog would write for these versions. */
-export async function isCatalogUnchanged(treeDir: string, entries: readonly CatalogEntry[]): Promise<boolean> {
-  return (await differingFiles(treeDir, entries)).length === 0;
-}
-
-interface DifferingFile {
+export interface DifferingFile {
   readonly file: string;
   /** A predicate about the file. */
   readonly problem: string;

@@ -1,8 +1,8 @@
 import pMap from 'p-map';
 import type { Refusal } from '../../base/refusal.ts';
 import { formatReference } from '../../registry/reference.ts';
-import { foreignInTheWay } from '../../tree/publish/ownership.ts';
-import { readVersion } from '../../tree/version/inspectVersion.ts';
+import { foreignInTheWay } from '../../tree/ownership.ts';
+import { type Present, type Tree, viewTree } from '../../tree/tree.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { differences, falseFacts } from '../lockfile/compareTree.ts';
 import { missingLockfile } from '../lockfile/errors.ts';
@@ -14,18 +14,8 @@ import {
 } from '../lockfile/lockedVersions.ts';
 import { isFrom, originOf } from '../manifest/origin.ts';
 import type { WantedAlias } from '../manifest/wanted.ts';
-import {
-  type Answer,
-  asListed,
-  gatherFacts,
-  inspect,
-  otherPlatform,
-  type Present,
-  readOldCatalog,
-  type VersionFacts,
-} from '../plan/facts.ts';
-import { type ReadableTree, type SyncJob, viewTree } from '../plan/job.ts';
-import { lackOfSpace } from '../plan/planSync.ts';
+import { type Answer, asListed, gatherFacts, otherPlatform, readOldCatalog, type VersionFacts } from '../plan/facts.ts';
+import type { SyncJob } from '../plan/job.ts';
 import { isSignatureRecorded } from '../plan/steps.ts';
 import { type Published, versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
@@ -51,7 +41,7 @@ export interface CheckReport {
 export async function check(job: SyncJob, session: Session): Promise<CheckReport> {
   const { signal } = session;
   const { lockfile, changes, tree } = await openJob(job, signal);
-  const old = await readOldCatalog(tree.treeDir, { tolerant: true });
+  const old = await readOldCatalog(tree, { tolerant: true });
   const facts = await gatherFacts(job, lockfile, tree, old, 'heads', session);
   const known = {
     lockfile,
@@ -70,7 +60,7 @@ export async function check(job: SyncJob, session: Session): Promise<CheckReport
   const aliases = await pMap(
     job.selection.aliases,
     async alias => {
-      const present = await inspect(tree, alias, { rehash: job.tree.rehash, signal });
+      const present = await tree.inspect(alias, { rehash: job.tree.rehash, signal });
       return { present, findings: await checkAlias(alias, present, known) };
     },
     concurrency,
@@ -78,13 +68,11 @@ export async function check(job: SyncJob, session: Session): Promise<CheckReport
   const ofManifest = [...ofVersions.flat(), ...aliases.flatMap(({ findings }) => findings)];
   const copies = [...facts, ...aliases].map(({ present }) => present);
   const findings = [...ofManifest, ...(await checkTree(job, lockfile, tree, old, copies, ofManifest))];
+  const lack = await tree.lackOfSpace(bytesToFetch(findings, lockfile));
   const isMissing = !lockfile.exists && job.lockfile.mode === 'frozen in CI';
   return {
     findings,
-    problems: [
-      ...(isMissing ? [missingLockfile(lockfile.path, 'CI')] : []),
-      ...(await lackOfSpace(tree.treeDir, bytesToFetch(findings, lockfile))),
-    ],
+    problems: [...(isMissing ? [missingLockfile(lockfile.path, 'CI')] : []), ...(lack === undefined ? [] : [lack])],
     hasLockfile: lockfile.exists,
     agrees: !isMissing && findings.every(({ kind }) => kind === 'untold'),
   };
@@ -147,7 +135,7 @@ function bytesToFetch(findings: readonly CheckFinding[], { agreeing }: LockedVer
 /** Everything that each version is compared with. */
 interface Known {
   readonly lockfile: LockedVersions;
-  readonly tree: ReadableTree;
+  readonly tree: Tree;
   /** By version key, the sha256 of each metadata.json in the catalog; undefined without one, which is a finding of its own. */
   readonly listed: ReadonlyMap<string, string> | undefined;
   /** By version key, in words: entries of the lockfile that are not what the manifest asks for. */
@@ -309,7 +297,7 @@ async function checkAlias(alias: WantedAlias, found: Present, known: Known): Pro
   if (present.state !== 'sound') return ofPresence(name, version, present, undefined);
   const { aliasOf, sha256 } = present.metadata;
   if (aliasOf === target) {
-    const real = await readVersion(known.tree.treeDir, name, target).catch(() => undefined);
+    const real = await known.tree.readVersion({ name, version: target });
     if (real !== undefined && real.sha256 !== sha256)
       return [{ kind: 'stale', name, version, detail: `it is not what ${target} is now` }];
     return ofCatalog(name, version, present, known.listed);

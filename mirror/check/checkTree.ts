@@ -1,10 +1,11 @@
 import { type AuditFinding, findUnknownFiles } from '../../tree/auditTree.ts';
-import { buildCatalog, differingFiles } from '../../tree/catalog.ts';
+import { buildCatalog } from '../../tree/catalog.ts';
 import { CATALOG_FILE } from '../../tree/names.ts';
+import type { Present, Tree } from '../../tree/tree.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import { catalogEntries, planCatalog } from '../plan/catalog.ts';
-import { type OldCatalog, type Present, servable } from '../plan/facts.ts';
-import type { ReadableTree, SyncJob } from '../plan/job.ts';
+import { type OldCatalog, servable } from '../plan/facts.ts';
+import type { SyncJob } from '../plan/job.ts';
 import { type Extra, type Published, versionKey } from '../report.ts';
 import type { CheckFinding } from './checkFinding.ts';
 
@@ -25,12 +26,11 @@ const NO_CATALOG = {
 export async function checkTree(
   job: SyncJob,
   lockfile: LockedVersions,
-  tree: ReadableTree,
+  tree: Tree,
   old: OldCatalog,
   copies: readonly Present[],
   found: readonly CheckFinding[],
 ): Promise<CheckFinding[]> {
-  const { treeDir } = tree;
   const { staying, error } = await planCatalog(job, tree, old, new Set(), () => undefined);
   if (error !== undefined) throw error;
   const extras = staying.map(({ extra }) => extra);
@@ -41,10 +41,10 @@ export async function checkTree(
     extras.filter(it => !it.leftover),
     lockfile.comparison.removed,
   );
-  let differing = await differingFiles(treeDir, entries);
+  let differing = await tree.differingFiles(entries);
   // Without a lockfile the tree may be from runs with --no-lock, which pin only what the manifest pins.
   const unlocked = catalogEntries(job, false, served);
-  const isUnlocked = differing.length > 0 && (await differingFiles(treeDir, unlocked)).length === 0;
+  const isUnlocked = differing.length > 0 && (await tree.differingFiles(unlocked)).length === 0;
   if (isUnlocked && !lockfile.exists) differing = [];
   // The catalog follows from the versions: where sync changes those, it changes the catalog, too.
   const isExplained =
@@ -63,7 +63,7 @@ export async function checkTree(
     return [{ kind: 'damaged', path: file, detail: unread ?? problem, ...(foreign ? { foreign: [file] } : {}) }];
   });
   const catalog = old.state === 'read' ? old.catalog : buildCatalog(entries);
-  const { unknown, unreadable } = await findUnknownFiles(treeDir, catalog);
+  const { unknown, unreadable } = await findUnknownFiles(tree.treeDir, catalog);
   const reported = pathsOf([...found, ...ofExtras, ...ofFiles]);
   const isNews = ({ path }: AuditFinding) =>
     !reported.has(path) && !reported.has(path.split('/').slice(0, 2).join('/'));

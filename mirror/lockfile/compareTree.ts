@@ -11,9 +11,9 @@ import { type LockfileEntry, readLockfile } from './lockfile.ts';
 import { lockedAnnotationKeys } from './schema.ts';
 
 /** Differences between a tree's catalog and a lockfile, in words; empty if they agree. @throws the refusals of both */
-export async function compareTree(treeDir: string, lockPath: string): Promise<string[]> {
-  const lock = await readLockfile(lockPath);
-  if (lock === undefined) throw new LockUnreadable(lockPath, NO_FILE);
+export async function compareTree(treeDir: string, path: string): Promise<string[]> {
+  const lock = await readLockfile(path);
+  if (lock === undefined) throw new LockUnreadable(path, NO_FILE);
   const catalog = await readCatalog(treeDir);
   const versions = (catalog?.plugins ?? []).flatMap(plugin =>
     plugin.versions.map(version => ({ name: plugin.name, ...version })),

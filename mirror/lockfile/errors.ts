@@ -96,12 +96,12 @@ export const LEADS_NOWHERE = 'it is a symbolic link that leads nowhere';
 export class LockUnreadable extends Refusal {
   readonly code = 'LOCK_UNREADABLE';
 
-  constructor(file: string, found: string, cause?: unknown) {
-    super(`${file} cannot be read: ${found}`, {
-      subject: file,
+  constructor(path: string, found: string, cause?: unknown) {
+    super(`${path} cannot be read: ${found}`, {
+      subject: path,
       expected: 'a JSON file, readable by the user who runs this',
       found,
-      hint: `${wayOut(file, found)}; without its lockfile a manifest’s tags could have moved unnoticed.`,
+      hint: `${wayOut(path, found)}; without its lockfile a manifest’s tags could have moved unnoticed.`,
       cause,
     });
   }
@@ -110,9 +110,9 @@ export class LockUnreadable extends Refusal {
 export class LockUnwritable extends Refusal {
   readonly code = 'LOCK_UNWRITABLE';
 
-  constructor(file: string, found: string, cause: unknown) {
-    super(`${file} cannot be written: ${found}`, {
-      subject: file,
+  constructor(path: string, found: string, cause: unknown) {
+    super(`${path} cannot be written: ${found}`, {
+      subject: path,
       expected: 'a folder that the user who runs this may write to',
       found,
       hint: 'Make its folder writable (or make room on its disk), then run plugin-mirror sync again: what was published is kept. --lock FILE keeps the lockfile elsewhere, such as on a volume next to a manifest that is mounted from a ConfigMap; with --no-lock none is written.',
@@ -122,12 +122,12 @@ export class LockUnwritable extends Refusal {
 }
 
 /** The hint to give rights is for missing rights only. */
-function wayOut(file: string, found: string): string {
+function wayOut(path: string, found: string): string {
   if (found === NO_FILE)
     return 'Check the path of the lockfile, or run plugin-mirror sync, which writes one next to the manifest';
-  if (found === LEADS_NOWHERE) return `Restore what the link ${file} leads to, or delete the link`;
+  if (found === LEADS_NOWHERE) return `Restore what the link ${path} leads to, or delete the link`;
   if (found === 'permission denied') return 'Give this user the right to read it';
-  return `Put the lockfile itself at ${file}, from version control, or move away what is there`;
+  return `Put the lockfile itself at ${path}, from version control, or move away what is there`;
 }
 
 /** A sync is frozen and there is no lockfile. */

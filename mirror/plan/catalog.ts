@@ -4,14 +4,14 @@ import { Refusal } from '../../base/refusal.ts';
 import type { CatalogEntry } from '../../tree/catalog.ts';
 import type { TreeUnreadable } from '../../tree/errors.ts';
 import { METADATA_FILE, nameProblem, versionProblem } from '../../tree/names.ts';
-import { previewRemoval, type Removal } from '../../tree/publish/ownership.ts';
-import { listVersions, readVersion } from '../../tree/version/inspectVersion.ts';
+import type { Removal } from '../../tree/ownership.ts';
+import type { Tree } from '../../tree/tree.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
 import { type Extra, type Published, versionKey } from '../report.ts';
-import { asListed, damageOf, inspect, type OldCatalog, servable } from './facts.ts';
-import type { ReadableTree, SyncJob } from './job.ts';
+import { asListed, damageOf, type OldCatalog, servable } from './facts.ts';
+import type { SyncJob } from './job.ts';
 import type { CatalogPlan, FoundExtra, PrunedExtra, StayingExtra } from './plan.ts';
 import { isSignatureRecorded } from './steps.ts';
 
@@ -21,7 +21,7 @@ import { isSignatureRecorded } from './steps.ts';
  */
 export async function planCatalog(
   job: SyncJob,
-  tree: ReadableTree,
+  tree: Tree,
   old: OldCatalog,
   failing: ReadonlySet<string>,
   onUnreadable: (name: string, error: TreeUnreadable) => void,
@@ -29,7 +29,7 @@ export async function planCatalog(
   const exists = old.state !== 'missing';
   const { listed } = old;
   try {
-    const inTree = await listVersions(tree.treeDir, { onUnreadable });
+    const inTree = await tree.listVersions(onUnreadable);
     return {
       exists,
       listed,
@@ -44,18 +44,18 @@ export async function planCatalog(
 
 async function planUnselected(
   { manifest, selection, limits }: SyncJob,
-  tree: ReadableTree,
+  tree: Tree,
   inTree: readonly Published[],
   listed: ReadonlyMap<string, string>,
 ): Promise<Pick<CatalogPlan, 'unselected' | 'problems'>> {
   const selected = keysOf(selection);
   const others = [...manifest.versions, ...manifest.aliases].filter(it => !selected.has(versionKey(it)));
-  const present = new Set(inTree.map(versionKey));
+  const published = new Set(inTree.map(versionKey));
   const looked = await pMap(
-    others.filter(it => present.has(versionKey(it)) || listed.has(versionKey(it))),
+    others.filter(it => published.has(versionKey(it)) || listed.has(versionKey(it))),
     async ({ name, version }) => {
-      const found = await inspect(tree, { name, version });
-      return { name, version, metadata: servable(found), damage: damageOf(found) || 'it is gone from the tree' };
+      const present = await tree.inspect({ name, version });
+      return { name, version, metadata: servable(present), damage: damageOf(present) || 'it is gone from the tree' };
     },
     { concurrency: limits.files },
   );
@@ -70,7 +70,7 @@ async function planUnselected(
 
 async function planExtras(
   { manifest, selection, tree: { prune }, limits }: SyncJob,
-  tree: ReadableTree,
+  tree: Tree,
   inTree: readonly Published[],
   old: OldCatalog,
   failing: ReadonlySet<string>,
@@ -80,7 +80,8 @@ async function planExtras(
     async (found): Promise<StayingExtra | PrunedExtra> => {
       const leftover = await isLeftover(tree, found);
       const kept = !selection.includes(found) ? 'unselected' : failing.has(found.name) ? 'failed' : undefined;
-      if (prune && kept === undefined && !leftover) return { found, extra: await previewPruning(tree, found) };
+      if (prune && kept === undefined && !leftover)
+        return { found, extra: prunedExtra(found, await tree.previewRemoval(found, found.listed)) };
       return keepExtra(tree, found, old.listed, {
         ...(prune && kept !== undefined ? { kept } : {}),
         ...(leftover ? { leftover } : {}),
@@ -94,14 +95,6 @@ async function planExtras(
   };
 }
 
-async function previewPruning({ treeDir, stamps }: ReadableTree, found: FoundExtra): Promise<Extra> {
-  const { listed } = found;
-  return prunedExtra(
-    found,
-    await previewRemoval(treeDir, found, { stamps, ...(listed === undefined ? {} : { listed }) }),
-  );
-}
-
 /** Returns an extra with the result of its removal. */
 export function prunedExtra({ name, version }: Published, { removed, foreign }: Removal): Extra {
   const isGone = removed.length > 0 || foreign.length === 0;
@@ -113,7 +106,7 @@ export function prunedExtra({ name, version }: Published, { removed, foreign }: 
  * failed.
  */
 export async function stayingExtras(
-  tree: ReadableTree,
+  tree: Tree,
   { staying, listed }: CatalogPlan,
   keptAfterAll: readonly PrunedExtra[],
   isStopped: boolean,
@@ -121,8 +114,7 @@ export async function stayingExtras(
   if (keptAfterAll.length === 0) return staying;
   const kept = await pMap(
     keptAfterAll,
-    ({ found }) =>
-      isStopped ? keepExtraUnseen(tree.treeDir, found) : keepExtra(tree, found, listed, { kept: 'failed' }),
+    ({ found }) => (isStopped ? keepExtraUnseen(tree, found) : keepExtra(tree, found, listed, { kept: 'failed' })),
     { concurrency: 8 },
   );
   return [...staying, ...kept].sort(
@@ -182,7 +174,7 @@ function keysOf({
 }
 
 /**
- * The versions in the tree (as listVersions gives them) or in its catalog that the manifest does not name, sorted. A version that
+ * The versions in the tree (as Tree.listVersions returns them) or in its catalog that the manifest does not name, sorted. A version that
  * has lost its metadata.json, or even its folder, was published from here as well.
  */
 function findExtras(inTree: readonly Published[], old: OldCatalog, named: ReadonlySet<string>): FoundExtra[] {
@@ -198,22 +190,22 @@ function findExtras(inTree: readonly Published[], old: OldCatalog, named: Readon
 
 /** An extra is served on if it is whole: gateways that fetch it need not know of the manifest. @throws TreeFault */
 async function keepExtra(
-  tree: ReadableTree,
+  tree: Tree,
   { name, version }: FoundExtra,
   listed: ReadonlyMap<string, string>,
   facts: Pick<Extra, 'kept' | 'leftover'>,
 ): Promise<StayingExtra> {
-  const present = await inspect(tree, { name, version });
-  const judged = asListed(present, listed);
+  const present = await tree.inspect({ name, version });
+  const usable = asListed(present, listed);
   // Where metadata.json is not the one that was published, nothing that it says is repeated.
-  const metadata = judged.state === 'damaged' && present.state === 'sound' ? undefined : servable(judged);
-  const damage = judged.state === 'missing' ? 'it is gone from the tree' : damageOf(judged);
+  const metadata = usable.state === 'damaged' && present.state === 'sound' ? undefined : servable(usable);
+  const damage = usable.state === 'missing' ? 'it is gone from the tree' : damageOf(usable);
   return staying({ name, version }, metadata, damage, facts);
 }
 
 /** As keepExtra for a run that was stopped: no byte is hashed. */
-async function keepExtraUnseen(treeDir: string, { name, version }: FoundExtra): Promise<StayingExtra> {
-  const metadata = await readVersion(treeDir, name, version).catch(() => undefined);
+async function keepExtraUnseen(tree: Tree, { name, version }: FoundExtra): Promise<StayingExtra> {
+  const metadata = await tree.readVersion({ name, version });
   return staying({ name, version }, metadata, metadata === undefined ? 'its metadata.json cannot be read' : '', {});
 }
 
@@ -240,9 +232,9 @@ function staying(
  * Returns true for a version that an earlier prune left behind: the catalog does not list it, and its metadata.json has
  * changed, so nothing shows which of its files were published from here. @throws TreeFault
  */
-async function isLeftover(tree: ReadableTree, { name, version, listed }: FoundExtra): Promise<boolean> {
+async function isLeftover(tree: Tree, { name, version, listed }: FoundExtra): Promise<boolean> {
   if (listed !== undefined) return false;
-  const present = await inspect(tree, { name, version });
+  const present = await tree.inspect({ name, version });
   if (present.state !== 'damaged' || servable(present) !== undefined) return false;
   return present.metadata === undefined || present.problems.some(problem => problem.startsWith(`${METADATA_FILE} `));
 }

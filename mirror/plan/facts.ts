@@ -3,48 +3,17 @@ import { asError } from '../../base/refusal.ts';
 import type { Image } from '../../registry/image.ts';
 import type { Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
-import { type Catalog, readCatalog } from '../../tree/catalog.ts';
+import type { Catalog } from '../../tree/catalog.ts';
 import { CatalogInvalid, TreeUnreadable } from '../../tree/errors.ts';
 import { METADATA_FILE, MODULE_FILE } from '../../tree/names.ts';
-import { type Inspection, type InspectionOptions, inspectVersion } from '../../tree/version/inspectVersion.ts';
+import type { Present, Tree } from '../../tree/tree.ts';
 import { type PublishedVersion, versionFiles } from '../../tree/version/published.ts';
 import type { LockedVersion, LockedVersions } from '../lockfile/lockedVersions.ts';
 import { hashLocal } from '../manifest/localFile.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
-import { type Published, versionKey } from '../report.ts';
+import { versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
-import type { ReadableTree, SyncJob } from './job.ts';
-
-/** A version as it is in the tree. `inaccessible`: this user may not read its folder, so nothing can be published there. */
-export type Present = Inspection & { readonly inaccessible?: TreeUnreadable };
-
-/** Inspects the versions named, in their order; each is returned as soon as it is known. @throws TreeFault */
-async function* surveyTree<Version extends Published>(
-  tree: ReadableTree,
-  versions: readonly Version[],
-  { tree: { rehash }, limits }: Pick<SyncJob, 'tree' | 'limits'>,
-  signal: AbortSignal,
-): AsyncGenerator<{ readonly wanted: Version; readonly present: Present }> {
-  yield* pMapIterable(
-    versions,
-    async wanted => ({ wanted, present: await inspect(tree, wanted, { rehash, signal }) }),
-    { concurrency: limits.files },
-  );
-}
-
-/** As inspectVersion, but a folder that this user may not read is damage of that version alone. @throws TreeFault */
-export async function inspect(
-  { treeDir, stamps }: ReadableTree,
-  { name, version }: Published,
-  options: Omit<InspectionOptions, 'stamps'> = {},
-): Promise<Present> {
-  try {
-    return await inspectVersion(treeDir, name, version, { ...options, stamps });
-  } catch (error) {
-    if (!(error instanceof TreeUnreadable)) throw error;
-    return { state: 'damaged', problems: [error.message], inaccessible: error };
-  }
-}
+import type { SyncJob } from './job.ts';
 
 /** A tree's index.json, or why it could not be read. */
 export type OldCatalog = { readonly listed: ReadonlyMap<string, string> } & (
@@ -58,10 +27,10 @@ export type OldCatalog = { readonly listed: ReadonlyMap<string, string> } & (
  * @throws CatalogNewer
  * @throws TreeUnreadable unless `tolerant`
  */
-export async function readOldCatalog(treeDir: string, { tolerant = false } = {}): Promise<OldCatalog> {
+export async function readOldCatalog(tree: Tree, { tolerant = false } = {}): Promise<OldCatalog> {
   const listed: ReadonlyMap<string, string> = new Map();
   try {
-    const catalog = await readCatalog(treeDir);
+    const catalog = await tree.readCatalog();
     if (catalog === undefined) return { state: 'missing', listed };
     return { state: 'read', catalog, listed: metadataHashes(catalog) };
   } catch (error) {
@@ -155,18 +124,24 @@ type Asking = 'nothing' | 'heads' | 'images';
 export async function gatherFacts(
   job: SyncJob,
   lockfile: LockedVersions,
-  tree: ReadableTree,
+  tree: Tree,
   old: OldCatalog,
   asking: Asking,
   session: Session,
 ): Promise<VersionFacts[]> {
   const { versions, platform } = job.selection;
   const { signal } = session;
+  const { rehash } = job.tree;
+  const inspected = pMapIterable(
+    versions,
+    async wanted => ({ wanted, present: await tree.inspect(wanted, { rehash, signal }) }),
+    { concurrency: job.limits.files },
+  );
   session.onEvent({ type: 'asking', versions: versions.length });
   let done = 0;
   // The first requests are sent while the rest of the tree is inspected.
   return pMap(
-    surveyTree(tree, versions, job, signal),
+    inspected,
     async ({ wanted, present }): Promise<VersionFacts> => {
       const usable = asPlatform(asListed(present, old.listed), platform);
       const locked = lockfile.locked(wanted) ?? pinOf(wanted);

@@ -1,10 +1,7 @@
-import { realpath } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { Digest } from '../../base/digest.ts';
 import { globMatcher } from '../../base/globs.ts';
 import { nearest } from '../../base/nearest.ts';
 import { Refusal } from '../../base/refusal.ts';
-import { openStamps, type Stamps } from '../../tree/stamps.ts';
 import type { Coding } from '../../tree/version/codings.ts';
 import type { LockfileUse } from '../lockfile/lockedVersions.ts';
 import { lockfilePath } from '../lockfile/lockfile.ts';
@@ -77,20 +74,6 @@ interface SyncLimits {
 /** @param blobs how many blobs may be in flight (`--concurrency`) */
 export function limitsOf(blobs: number): SyncLimits {
   return { versions: blobs * 2, questions: blobs * 4, files: 8 };
-}
-
-/** A tree to read. A tree that is open for publishing is one, too. */
-export interface ReadableTree {
-  /** Absolute, without symbolic links. */
-  readonly treeDir: string;
-  readonly stamps: Stamps;
-}
-
-/** Opens a tree without taking its writer lock, to read it only. A tree that does not exist has no versions. */
-export async function viewTree({ dir, stampsFile }: TreeUse): Promise<ReadableTree> {
-  const path = resolve(dir);
-  const treeDir = await realpath(path).catch(() => path);
-  return { treeDir, stamps: await openStamps(stampsFile, treeDir) };
 }
 
 export class SelectionEmpty extends Refusal {

@@ -12,8 +12,6 @@ import type { SyncJob } from './job.ts';
 /** Everything that a run will do, decided before the first byte is written. */
 export interface SyncPlan {
   readonly job: SyncJob;
-  /** The tree that was looked at, absolute. */
-  readonly treeDir: string;
   /** The lockfile as it was when the plan was made, compared with the manifest: entries that will be added and removed. */
   readonly lockfile: LockedVersions;
   /** In the manifest's order. */

@@ -1,8 +1,6 @@
 import { join } from 'node:path';
 import pMap from 'p-map';
-import { TreeDiskFull } from '../../tree/errors.ts';
-import { requireSpace } from '../../tree/freeSpace.ts';
-import { foreignRootFiles } from '../../tree/publish/ownership.ts';
+import type { Tree } from '../../tree/tree.ts';
 import { type KnownVersion, untrueLockfile } from '../lockfile/compareTree.ts';
 import { LockUnwritable } from '../lockfile/errors.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
@@ -11,7 +9,7 @@ import { versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
 import { planCatalog } from './catalog.ts';
 import { gatherFacts, type OldCatalog, readOldCatalog } from './facts.ts';
-import type { ReadableTree, SyncJob } from './job.ts';
+import type { SyncJob } from './job.ts';
 import { bytesToDownload, bytesToWrite, failingNames, type SyncPlan, type VersionStep } from './plan.ts';
 import { decide, findDrift, planAliases, resolveStep } from './steps.ts';
 
@@ -23,14 +21,13 @@ import { decide, findDrift, planAliases, resolveStep } from './steps.ts';
 export async function planSync(
   job: SyncJob,
   lockfile: LockedVersions,
-  tree: ReadableTree,
+  tree: Tree,
   session: Session,
 ): Promise<SyncPlan> {
-  const { treeDir } = tree;
   const { signal } = session;
-  const old = await readOldCatalog(treeDir);
+  const old = await readOldCatalog(tree);
   const facts = await gatherFacts(job, lockfile, tree, old, lockfile.frozen ? 'nothing' : 'images', session);
-  const versions = await pMap(facts, one => resolveStep(decide(one), treeDir, session), {
+  const versions = await pMap(facts, one => resolveStep(decide(one), tree, session), {
     concurrency: job.limits.questions,
     signal,
   });
@@ -46,29 +43,19 @@ export async function planSync(
   const catalog = await planCatalog(job, tree, old, failingNames({ versions, aliases }), (name, error) => {
     if (mayList(old, name)) throw error;
     const message = 'this user may not read that folder, which the catalog does not list: it is left as it is';
-    session.onEvent({ type: 'warning', subject: join(treeDir, name), message });
+    session.onEvent({ type: 'warning', subject: join(tree.treeDir, name), message });
   });
   const untrue = lockfile.frozen ? untrueLockfile(knownIn(versions), lockfile) : undefined;
+  const lack = await tree.lackOfSpace(bytesToWrite(versions));
   const problems = [
-    ...(await foreignRootFiles(treeDir)),
-    ...(await lackOfSpace(treeDir, bytesToWrite(versions))),
+    ...(await tree.obstaclesToCatalog()),
+    ...(lack === undefined ? [] : [lack]),
     ...(await lackOfLockfile(lockfile, versions)),
     ...(catalog.error === undefined ? [] : [catalog.error]),
     ...catalog.problems,
     ...(untrue === undefined ? [] : [untrue]),
   ];
-  return { job, treeDir, lockfile, versions, aliases, drift: facts.flatMap(findDrift), catalog, problems };
-}
-
-/** Returns a TreeDiskFull if fewer than `bytes` are free, else an empty list. */
-export async function lackOfSpace(treeDir: string, bytes: number): Promise<TreeDiskFull[]> {
-  try {
-    await requireSpace(treeDir, bytes);
-    return [];
-  } catch (error) {
-    if (error instanceof TreeDiskFull) return [error];
-    throw error;
-  }
+  return { job, lockfile, versions, aliases, drift: facts.flatMap(findDrift), catalog, problems };
 }
 
 /** Returns a LockUnwritable if this run will change the lockfile and cannot write it, else an empty list. */

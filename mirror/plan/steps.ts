@@ -4,19 +4,18 @@ import { asError, Refusal } from '../../base/refusal.ts';
 import { RegistryNotFound } from '../../registry/errors.ts';
 import { type Image, platformText } from '../../registry/image.ts';
 import { type Digest, formatReference, type Reference } from '../../registry/reference.ts';
-import { TreeUnreadable } from '../../tree/errors.ts';
-import { foreignInTheWay } from '../../tree/publish/ownership.ts';
+import type { Present, Tree } from '../../tree/tree.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { requirePluginSize } from '../extract/layers/openedLayers.ts';
 import { LockBytesDiffer, LockedImageGone } from '../lockfile/errors.ts';
 import { isLockedModule, type LockedVersion } from '../lockfile/lockedVersions.ts';
 import { isFrom, originOf } from '../manifest/origin.ts';
 import type { WantedAlias, WantedVersion } from '../manifest/wanted.ts';
-import { type Drift, type Published, versionKey } from '../report.ts';
+import { type Drift, versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
 import { fingerprintOf } from '../signatures/policy.ts';
-import { type Answer, damageOf, inspect, type Present, servable, type VersionFacts } from './facts.ts';
-import type { ReadableTree, SyncJob } from './job.ts';
+import { type Answer, damageOf, servable, type VersionFacts } from './facts.ts';
+import type { SyncJob } from './job.ts';
 import type { AliasStep, FetchStep, ResolvedImage, VersionStep } from './plan.ts';
 
 /** Decides what becomes of one version; pure. A locked digest wins over what the tag says now; the difference is drift. */
@@ -159,11 +158,11 @@ function publishedFrom({ source }: WantedVersion, present: Present): Pick<Locked
  * the locked layer is in it, its signature satisfies the policy, a local file is a module. A step that cannot be carried out
  * becomes a refusal with its error.
  */
-export async function resolveStep(step: VersionStep, treeDir: string, session: Session): Promise<VersionStep> {
+export async function resolveStep(step: VersionStep, tree: Tree, session: Session): Promise<VersionStep> {
   if (step.action !== 'fetch') return step;
   const { wanted, copy } = step;
   try {
-    const obstacle = await obstacleTo(treeDir, wanted, step.module?.sha256);
+    const obstacle = await tree.obstacleTo(wanted, step.module?.sha256);
     if (obstacle !== undefined) throw obstacle;
     if (wanted.source.kind === 'image') return { ...step, image: await resolveImage(step, wanted.source, session) };
     const { inspectModule } = await import('../extract/module/inspectModule.ts');
@@ -173,21 +172,6 @@ export async function resolveStep(step: VersionStep, treeDir: string, session: S
     session.signal.throwIfAborted();
     return { action: 'fail', wanted, copy, error: asError(error) };
   }
-}
-
-/**
- * Returns an error if a file or folder is in the way of a version, or if this user may not read what is there; undefined if
- * the version can be published. @throws TreeFault
- */
-async function obstacleTo(
-  treeDir: string,
-  { name, version }: Published,
-  moduleSha256?: string,
-): Promise<Error | undefined> {
-  return foreignInTheWay(treeDir, name, version, moduleSha256).catch((error: unknown) => {
-    if (error instanceof TreeUnreadable) return error;
-    throw error;
-  });
 }
 
 async function resolveImage(
@@ -252,17 +236,17 @@ export class AliasTargetFailed extends Refusal {
 export function planAliases(
   { selection, limits }: SyncJob,
   versions: readonly VersionStep[],
-  tree: ReadableTree,
+  tree: Tree,
   signal: AbortSignal,
 ): Promise<AliasStep[]> {
   const targets = new Map(versions.map(step => [versionKey(step.wanted), step]));
   return pMap(
     selection.aliases,
     async alias => {
-      const present = await inspect(tree, alias, { signal });
+      const present = await tree.inspect(alias, { signal });
       const step = decideAlias(alias, targets.get(`${alias.name}/${alias.target}`), present);
       if (step.action !== 'alias') return step;
-      const error = await obstacleTo(tree.treeDir, alias);
+      const error = await tree.obstacleTo(alias);
       return error === undefined ? step : { action: 'fail', alias, error, copy: step.copy };
     },
     { concurrency: limits.files, signal },

@@ -1,14 +1,14 @@
 import pMap from 'p-map';
 import { asError, Refusal } from '../../base/refusal.ts';
 import { TreeDiskFull } from '../../tree/errors.ts';
-import type { Publishing } from '../../tree/publish/openPublisher.ts';
+import type { PublishingTree } from '../../tree/publish/publisher.ts';
 import { hasVariants } from '../../tree/version/codings.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { openedLayers } from '../extract/layers/openedLayers.ts';
 import { originOf } from '../manifest/origin.ts';
 import type { WantedAlias } from '../manifest/wanted.ts';
 import { catalogEntries, prunedExtra, stayingExtras, unverifiedAmong } from '../plan/catalog.ts';
-import { inspect, servable } from '../plan/facts.ts';
+import { servable } from '../plan/facts.ts';
 import {
   type AliasStep,
   type FetchStep,
@@ -27,23 +27,23 @@ import type { Fetched } from './fetchPlugin.ts';
  * other. Whatever happens, a stopped run included, the tree has every version whole, the new one or the old one, and the
  * catalog lists what is there. Errors of the run as a whole are in the report's `problems`.
  */
-export async function carryOut(plan: SyncPlan, publishing: Publishing, session: Session): Promise<SyncReport> {
+export async function carryOut(plan: SyncPlan, tree: PublishingTree, session: Session): Promise<SyncReport> {
   const started = performance.now();
   const { job, lockfile } = plan;
   const previous = new Map(job.selection.versions.map(it => [versionKey(it), lockfile.before(it)?.digest]));
-  const fetched = await publishVersions(plan, publishing, session);
+  const fetched = await publishVersions(plan, tree, session);
   const { codings } = job.tree;
   let versions = fetched;
   if (fetched.some(({ metadata }) => metadata !== undefined && !hasVariants(metadata, codings))) {
     const { publishVariants } = await import('./publishVariants.ts');
-    versions = await publishVariants(fetched, codings, publishing, session);
+    versions = await publishVariants(fetched, codings, tree, session);
   }
-  const done = [...versions, ...(await publishAliases(plan.aliases, versions, publishing, session))];
+  const done = [...versions, ...(await publishAliases(plan.aliases, versions, tree, session))];
   const published = done.flatMap(({ metadata }) => metadata ?? []);
-  const others = [...(await remainingCopies(plan, done, publishing)), ...plan.catalog.unselected];
-  const { extras, problems } = await publishCatalog(plan, [...published, ...others], done, publishing, session);
+  const others = [...(await remainingCopies(plan, done, tree)), ...plan.catalog.unselected];
+  const { extras, problems } = await publishCatalog(plan, [...published, ...others], done, tree, session);
   return {
-    tree: publishing.treeDir,
+    tree: tree.treeDir,
     outcomes: done.map(({ outcome }) => withPreviousDigest(outcome, previous.get(versionKey(outcome)))),
     drift: plan.drift,
     extras,
@@ -63,7 +63,7 @@ function withPreviousDigest(outcome: Outcome, previousDigest: string | undefined
 }
 
 /** In the plan's order; without the steps that a stopped run did not come to. */
-async function publishVersions({ job, versions }: SyncPlan, publishing: Publishing, session: Session): Promise<Done[]> {
+async function publishVersions({ job, versions }: SyncPlan, tree: PublishingTree, session: Session): Promise<Done[]> {
   const { signal, onEvent } = session;
   const done = new Map<VersionStep, Done>();
   const finish = (step: VersionStep, result: Done): void => {
@@ -75,7 +75,7 @@ async function publishVersions({ job, versions }: SyncPlan, publishing: Publishi
   await pMap(
     [...versions].sort((one, other) => layerBytes(other) - layerBytes(one)),
     async step => {
-      const result = signal.aborted ? undefined : await publishVersion(step, publishing, session);
+      const result = signal.aborted ? undefined : await publishVersion(step, tree, session);
       if (result?.outcome.error instanceof TreeDiskFull) withoutRoom.set(step, result);
       else if (result !== undefined) finish(step, result);
     },
@@ -83,7 +83,7 @@ async function publishVersions({ job, versions }: SyncPlan, publishing: Publishi
   );
   // Versions that were staged at the same time took the room of each other; one after the other some of them may fit.
   for (const [step, result] of withoutRoom) {
-    const again = withoutRoom.size > 1 && !signal.aborted ? await publishVersion(step, publishing, session) : undefined;
+    const again = withoutRoom.size > 1 && !signal.aborted ? await publishVersion(step, tree, session) : undefined;
     finish(step, again ?? result);
   }
   return versions.flatMap(step => done.get(step) ?? []);
@@ -93,7 +93,7 @@ async function publishVersions({ job, versions }: SyncPlan, publishing: Publishi
 async function remainingCopies(
   { job, versions, aliases }: SyncPlan,
   done: readonly Done[],
-  publishing: Publishing,
+  tree: PublishingTree,
 ): Promise<PublishedVersion[]> {
   const results = new Map(done.map(one => [versionKey(one.outcome), one]));
   const steps = [...versions, ...aliases].map(step => ({ ...step, it: 'wanted' in step ? step.wanted : step.alias }));
@@ -102,7 +102,7 @@ async function remainingCopies(
     remaining,
     async ({ it, action, copy }) =>
       // A failed step may have changed its copy, so that one is inspected again.
-      action === 'fail' || !results.has(versionKey(it)) ? copy : servable(await inspect(publishing, it)),
+      action === 'fail' || !results.has(versionKey(it)) ? copy : servable(await tree.inspect(it)),
     { concurrency: job.limits.files },
   );
   return copies.flatMap(copy => copy ?? []);
@@ -113,7 +113,7 @@ async function publishCatalog(
   plan: SyncPlan,
   served: readonly PublishedVersion[],
   done: readonly Done[],
-  publishing: Publishing,
+  tree: PublishingTree,
   { signal, onEvent }: Session,
 ): Promise<{ readonly extras: readonly Extra[]; readonly problems: readonly Error[] }> {
   const { job, lockfile, catalog } = plan;
@@ -125,16 +125,16 @@ async function publishCatalog(
     const isKept = (name: string) => signal.aborted || failed.has(name);
     const pruned = catalog.pruned.filter(({ extra }) => !isKept(extra.name));
     const keptAfterAll = catalog.pruned.filter(({ extra }) => isKept(extra.name));
-    const staying = await stayingExtras(publishing, catalog, keptAfterAll, signal.aborted);
+    const staying = await stayingExtras(tree, catalog, keptAfterAll, signal.aborted);
     const listed = [...served, ...staying.flatMap(({ metadata }) => metadata ?? [])];
     if (pruned.length > 0) onEvent({ type: 'pruning', extras: pruned.map(({ extra }) => extra) });
     // An empty catalog would turn a server's "not ready", which gateways try again, into a 404, which they do not.
-    if (listed.length > 0 || catalog.exists) await publishing.writeCatalog(catalogEntries(job, lockfile.used, listed));
+    if (listed.length > 0 || catalog.exists) await tree.writeCatalog(catalogEntries(job, lockfile.used, listed));
     const extras: Extra[] = [];
     for (const { found, extra } of pruned) {
       const { name, version } = extra;
       if (signal.aborted) extras.push({ name, version, removed: false });
-      else extras.push(prunedExtra(extra, await publishing.remove(name, version, found.listed)));
+      else extras.push(prunedExtra(extra, await tree.remove(name, version, found.listed)));
     }
     return { extras: [...extras, ...staying.map(({ extra }) => extra)], problems: [] };
   } catch (error) {
@@ -145,11 +145,11 @@ async function publishCatalog(
 }
 
 /** Carries out one step of the plan. A failure is an outcome; undefined if the run was stopped in the middle of it. */
-async function publishVersion(step: VersionStep, publishing: Publishing, session: Session): Promise<Done | undefined> {
+async function publishVersion(step: VersionStep, tree: PublishingTree, session: Session): Promise<Done | undefined> {
   if (step.action === 'fail') return failed(step, step.error);
   try {
-    if (step.action === 'keep') return succeeded('kept', await keep(step, publishing));
-    const { metadata, outcome } = succeeded('fetched', await fetch(step, publishing, session));
+    if (step.action === 'keep') return succeeded('kept', await keep(step, tree));
+    const { metadata, outcome } = succeeded('fetched', await fetch(step, tree, session));
     return { ...(metadata === undefined ? {} : { metadata }), outcome: { ...outcome, change: step.reason } };
   } catch (error) {
     if (session.signal.aborted) return undefined;
@@ -165,28 +165,21 @@ export function keptVersion({ metadata, warnings }: KeepStep): Done {
 }
 
 /** The bytes stay the same; only their recorded origin may change. */
-async function keep({ metadata, origin, warnings }: KeepStep, publishing: Publishing): Promise<Fetched> {
+async function keep({ metadata, origin, warnings }: KeepStep, tree: PublishingTree): Promise<Fetched> {
   if (origin === undefined) return { metadata, warnings };
   const changed = { ...metadata, reference: origin };
-  await publishing.publish(await publishing.stageCopy(metadata), changed);
+  await tree.publish(await tree.stageCopy(metadata), changed);
   return { metadata: changed, warnings };
 }
 
-async function fetch(step: FetchStep, publishing: Publishing, { registry, meter, signal }: Session): Promise<Fetched> {
-  const { wanted, image, module } = step;
+async function fetch(step: FetchStep, tree: PublishingTree, session: Session): Promise<Fetched> {
+  const { wanted, image } = step;
   // Loaded when something is fetched, and only then: reading archives is most of this program's code.
   const { adoptLocal, fetchPlugin } = await import('./fetchPlugin.ts');
-  if (wanted.source.kind === 'file') return adoptLocal(wanted, wanted.source, publishing, signal);
+  if (wanted.source.kind === 'file') return adoptLocal(wanted, wanted.source, tree, session.signal);
   if (image === undefined) throw new Error(`${versionKey(wanted)}: the plan has no image for it`);
-  meter.start(versionKey(wanted), openedLayers(image.image.manifest));
-  return fetchPlugin({
-    wanted,
-    ...image,
-    ...(module === undefined ? {} : { module }),
-    registry: await registry.get(),
-    publishing,
-    signal,
-  });
+  session.meter.start(versionKey(wanted), openedLayers(image.image.manifest));
+  return fetchPlugin(step, image, tree, session);
 }
 
 function succeeded(status: 'fetched' | 'kept', { metadata, warnings }: Fetched): Done {
@@ -204,7 +197,7 @@ function failed({ wanted }: VersionStep, error: Error): Done {
 async function publishAliases(
   steps: readonly AliasStep[],
   versions: readonly Done[],
-  publishing: Publishing,
+  tree: PublishingTree,
   { signal, onEvent }: Session,
 ): Promise<Done[]> {
   const targets = new Map(versions.map(done => [versionKey(done.outcome), done]));
@@ -212,21 +205,21 @@ async function publishAliases(
   for (const step of steps) {
     const target = targets.get(`${step.alias.name}/${step.alias.target}`);
     if (signal.aborted || target === undefined) continue;
-    const result = await publishAlias(step, target, publishing).catch(error => failedAlias(step.alias, target, error));
+    const result = await publishAlias(step, target, tree).catch(error => failedAlias(step.alias, target, error));
     done.push(result);
     onEvent({ type: 'finished', outcome: result.outcome });
   }
   return done;
 }
 
-async function publishAlias(step: AliasStep, target: Done, publishing: Publishing): Promise<Done> {
+async function publishAlias(step: AliasStep, target: Done, tree: PublishingTree): Promise<Done> {
   const { alias } = step;
   if (target.metadata === undefined) throw new AliasTargetFailed(alias, target.outcome.error);
   if (step.action === 'fail') throw step.error;
   // The target may have changed since the plan was made: its origin, or its compressed forms.
   const isCurrent = step.action === 'keep' && isAliasOf(step.copy, target.metadata);
   if (isCurrent) return aliasOutcome(alias, step.copy, { unchanged: true });
-  return aliasOutcome(alias, await publishing.publishAlias(target.metadata, alias.version));
+  return aliasOutcome(alias, await tree.publishAlias(target.metadata, alias.version));
 }
 
 /** The outcome of an alias that the tree has. */

@@ -6,7 +6,7 @@ import type { Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { asTreeRefusal, TreeDiskFull } from '../../tree/errors.ts';
 import { bytesIn, diskFullError, inodesUsedUpError } from '../../tree/freeSpace.ts';
-import type { Publishing } from '../../tree/publish/openPublisher.ts';
+import type { PublishingTree } from '../../tree/publish/publisher.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { adoptFile } from '../extract/adoptFile.ts';
 import { type ExtractedPlugin, extractPlugin } from '../extract/extractPlugin.ts';
@@ -15,28 +15,26 @@ import { LockBytesDiffer } from '../lockfile/errors.ts';
 import { isLockedModule, type LockedModule } from '../lockfile/lockedVersions.ts';
 import { originOf } from '../manifest/origin.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
-import type { ResolvedImage } from '../plan/plan.ts';
+import type { FetchStep, ResolvedImage } from '../plan/plan.ts';
+import type { Session } from '../session.ts';
 
 export interface Fetched {
   readonly metadata: PublishedVersion;
   readonly warnings: readonly string[];
 }
 
-interface FetchRequest extends ResolvedImage {
-  readonly wanted: WantedVersion;
-  /** The locked plugin.wasm: the fetched one must be the same. */
-  readonly module?: LockedModule;
-  readonly registry: Registry;
-  readonly publishing: Publishing;
-  readonly signal: AbortSignal;
-}
-
 /** Fetches, extracts, checks and publishes one version from an image. Afterwards the tree has it whole, or as it was. */
-export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
-  const { wanted, reference, image, signature, registry, publishing, signal } = request;
+export async function fetchPlugin(
+  { wanted, module }: FetchStep,
+  { reference, image, signature }: ResolvedImage,
+  tree: PublishingTree,
+  session: Session,
+): Promise<Fetched> {
+  const { signal } = session;
+  const registry = await session.registry.get();
   const created = await whenCreated(image, reference, registry, signal);
-  const room = { publishing, neededBytes: request.module?.sizeBytes, leastBytes: sizeOf(image) };
-  return stageAndPublish(room, async dir => {
+  const room = { neededBytes: module?.sizeBytes, leastBytes: sizeOf(image) };
+  return stageAndPublish(tree, room, async dir => {
     const plugin = await extractPlugin({
       subject: `${wanted.name} ${wanted.version}`,
       manifest: image.manifest,
@@ -45,7 +43,7 @@ export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
       signal,
     });
     const { digest, mediaType, size } = plugin.layer;
-    requireLocked(wanted, request.module, { ...plugin, layer: { digest, mediaType, sizeBytes: size } });
+    requireLocked(wanted, module, { ...plugin, layer: { digest, mediaType, sizeBytes: size } });
     const metadata: PublishedVersion = {
       ...describe(wanted, plugin),
       reference: originOf(wanted),
@@ -64,11 +62,11 @@ export async function fetchPlugin(request: FetchRequest): Promise<Fetched> {
 export async function adoptLocal(
   wanted: WantedVersion,
   file: { readonly path: string; readonly written: string },
-  publishing: Publishing,
+  tree: PublishingTree,
   signal: AbortSignal,
 ): Promise<Fetched> {
   const { size } = await stat(file.path).catch(() => ({ size: 0 }));
-  return stageAndPublish({ publishing, neededBytes: size, leastBytes: 0 }, async dir => {
+  return stageAndPublish(tree, { neededBytes: size, leastBytes: 0 }, async dir => {
     const plugin = await adoptFile({ subject: `${wanted.name} ${wanted.version}`, path: file.path, dir, signal });
     const metadata = {
       ...describe(wanted, plugin),
@@ -80,33 +78,35 @@ export async function adoptLocal(
 }
 
 interface StagingRoom {
-  readonly publishing: Publishing;
   /** Bytes of plugin.wasm, if the lockfile or a local file says so. */
   readonly neededBytes: number | undefined;
   /** Bytes of the layers as the registry stores them, mostly compressed: plugin.wasm has at least so many. */
   readonly leastBytes: number;
 }
 
-async function stageAndPublish(room: StagingRoom, fill: (dir: string) => Promise<Fetched>): Promise<Fetched> {
-  const { publishing } = room;
-  const staged = await publishing.stage();
+async function stageAndPublish(
+  tree: PublishingTree,
+  room: StagingRoom,
+  fill: (dir: string) => Promise<Fetched>,
+): Promise<Fetched> {
+  const staged = await tree.stage();
   try {
     const fetched = await fill(staged.dir);
-    await publishing.publish(staged, fetched.metadata);
+    await tree.publish(staged, fetched.metadata);
     return fetched;
   } catch (error) {
     // Where the lock was lost, its next holder has removed the staged files, and that is the cause of the error.
-    await publishing.requireLock();
+    await tree.requireLock();
     const refusal = asTreeRefusal(error, staged.dir);
     const isFull = refusal instanceof TreeDiskFull && refusal.expected === undefined;
     // Both are measured before the staged files are deleted, which makes room again.
-    const noFiles = isFull ? await inodesUsedUpError(publishing.treeDir, refusal.cause) : undefined;
+    const noFiles = isFull ? await inodesUsedUpError(tree.treeDir, refusal.cause) : undefined;
     const writtenBytes = isFull ? await bytesIn(staged.dir) : 0;
-    await publishing.discard(staged);
+    await tree.discard(staged);
     if (!isFull) throw refusal;
     const neededBytes = room.neededBytes ?? Math.max(room.leastBytes, writtenBytes);
     const isLeast = room.neededBytes === undefined;
-    throw noFiles ?? (await diskFullError(publishing.treeDir, neededBytes, { cause: refusal.cause, isLeast }));
+    throw noFiles ?? (await diskFullError(tree.treeDir, neededBytes, { cause: refusal.cause, isLeast }));
   }
 }
 

@@ -4,6 +4,7 @@ import { plural } from '../../base/words.ts';
 import { blobMissing } from '../../layout/errors.ts';
 import { RegistryNotFound } from '../../registry/errors.ts';
 import { LockedImageGone } from '../lockfile/errors.ts';
+import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import { originOf } from '../manifest/origin.ts';
 import { BundleBaseMissing, type BundleUse } from '../plan/job.ts';
 import type { FetchStep, SyncPlan, VersionStep } from '../plan/plan.ts';
@@ -25,12 +26,11 @@ const OF_THE_BUNDLE = /^(?:LAYOUT|BUNDLE|REGISTRY|IMAGE)_/;
  * @returns the versions that cannot be published, and the error of the run; undefined if the bundle is whole
  */
 export async function findLacks(
-  plan: SyncPlan,
-  bundle: BundleUse,
+  { job: { bundle }, lockfile, versions }: SyncPlan,
   session: Session,
 ): Promise<{ readonly outcomes: readonly Outcome[]; readonly problem: BundleIncomplete } | undefined> {
-  const { versions } = plan;
-  const found = await pMap(versions, step => lackOf(step, plan, bundle, session), {
+  if (bundle === undefined) return undefined;
+  const found = await pMap(versions, step => lackOf(step, lockfile, bundle, session), {
     concurrency: VERSIONS_IN_WORK,
     signal: session.signal,
   });
@@ -61,7 +61,7 @@ function lackingOf({ path, lacking }: BundleUse, first: string): BundleIncomplet
 
 async function lackOf(
   step: VersionStep,
-  { lockfile }: SyncPlan,
+  lockfile: LockedVersions,
   bundle: BundleUse,
   session: Session,
 ): Promise<Outcome | undefined> {

@@ -10,7 +10,7 @@ import { asError } from '../../base/refusal.ts';
 import { asTreeRefusal, TreeDiskFull } from '../../tree/errors.ts';
 import { diskFullError } from '../../tree/freeSpace.ts';
 import { MODULE_FILE } from '../../tree/names.ts';
-import type { Publishing } from '../../tree/publish/openPublisher.ts';
+import type { PublishingTree } from '../../tree/publish/publisher.ts';
 import { type Coding, hasVariants, variantFile, variantsOf } from '../../tree/version/codings.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import type { Done } from '../report.ts';
@@ -24,7 +24,7 @@ import type { Session } from '../session.ts';
 export async function publishVariants(
   done: readonly Done[],
   codings: readonly Coding[],
-  publishing: Publishing,
+  tree: PublishingTree,
   session: Session,
 ): Promise<Done[]> {
   const unfit = done.filter(({ metadata }) => metadata !== undefined && !hasVariants(metadata, codings));
@@ -33,7 +33,7 @@ export async function publishVariants(
     const { metadata, outcome } = one;
     if (metadata === undefined || session.signal.aborted) return one;
     try {
-      return { outcome, metadata: await withVariants(metadata, codings, publishing, session.signal) };
+      return { outcome, metadata: await withVariants(metadata, codings, tree, session.signal) };
     } catch (error) {
       if (session.signal.aborted) return one;
       // The version that was published stays, and is served uncompressed.
@@ -51,12 +51,12 @@ export async function publishVariants(
 async function withVariants(
   metadata: PublishedVersion,
   codings: readonly Coding[],
-  publishing: Publishing,
+  tree: PublishingTree,
   signal: AbortSignal,
 ): Promise<PublishedVersion> {
   const wanted = new Set(codings.map(variantFile));
   const unwanted = new Set(variantsOf(metadata).filter(file => !wanted.has(file)));
-  const staged = await publishing.stageCopy(metadata, unwanted);
+  const staged = await tree.stageCopy(metadata, unwanted);
   try {
     const files = Object.fromEntries(Object.entries(metadata.files).filter(([file]) => !unwanted.has(file)));
     for (const coding of codings) {
@@ -66,14 +66,14 @@ async function withVariants(
       files[file] = await compressModule(module, join(staged.dir, file), coding, metadata.sizeBytes, signal);
     }
     const revised = { ...metadata, files };
-    await publishing.publish(staged, revised);
+    await tree.publish(staged, revised);
     return revised;
   } catch (error) {
-    await publishing.requireLock();
-    await publishing.discard(staged);
+    await tree.requireLock();
+    await tree.discard(staged);
     const refusal = asTreeRefusal(error, staged.dir);
     if (!(refusal instanceof TreeDiskFull) || refusal.expected !== undefined) throw refusal;
-    throw await diskFullError(publishing.treeDir, metadata.sizeBytes, { cause: refusal.cause, isLeast: true });
+    throw await diskFullError(tree.treeDir, metadata.sizeBytes, { cause: refusal.cause, isLeast: true });
   }
 }
 

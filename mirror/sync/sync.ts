@@ -1,7 +1,8 @@
 import { Refusal } from '../../base/refusal.ts';
-import { isCatalogUnchanged } from '../../tree/catalog.ts';
 import { TreeDiskFull, TreeLockLost, TreeNotWritable } from '../../tree/errors.ts';
-import { openPublishing, type Publishing } from '../../tree/publish/openPublisher.ts';
+import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import type { PublishingTree } from '../../tree/publish/publisher.ts';
+import { type Tree, viewTree } from '../../tree/tree.ts';
 import { hasVariants } from '../../tree/version/codings.ts';
 import { untrueLockfile } from '../lockfile/compareTree.ts';
 import { FrozenLockUntrue, LockUnwritable } from '../lockfile/errors.ts';
@@ -12,7 +13,7 @@ import {
   rereadLockedVersions,
 } from '../lockfile/lockedVersions.ts';
 import { catalogEntries, unverifiedAmong } from '../plan/catalog.ts';
-import { type SyncJob, viewTree } from '../plan/job.ts';
+import type { SyncJob } from '../plan/job.ts';
 import type { SyncPlan, VersionStep } from '../plan/plan.ts';
 import { planSync } from '../plan/planSync.ts';
 import { planAliases } from '../plan/steps.ts';
@@ -39,9 +40,9 @@ export async function sync(job: SyncJob, session: Session): Promise<SyncReport> 
 async function run(job: SyncJob, session: Session): Promise<SyncReport> {
   const { signal } = session;
   const read = await readLockedVersions(job, signal);
-  let publishing: Publishing;
+  let tree: PublishingTree;
   try {
-    publishing = await openTree(job, session);
+    tree = await openTree(job, session);
   } catch (error) {
     if (!(error instanceof TreeNotWritable) || !read.frozen) throw error;
     const report = await reportUnchanged(job, read, session);
@@ -50,36 +51,36 @@ async function run(job: SyncJob, session: Session): Promise<SyncReport> {
   }
   try {
     const lockfile = await rereadLockedVersions(read, job, signal);
-    const plan = await planSync(job, lockfile, publishing, session).catch((error: unknown) => {
+    const plan = await planSync(job, lockfile, tree, session).catch((error: unknown) => {
       if (!signal.aborted) throw error;
       return undefined;
     });
-    if (plan === undefined) return nothingDone(publishing.treeDir, session);
+    if (plan === undefined) return nothingDone(tree, session);
     const fatal = plan.problems.find(it => it instanceof TreeDiskFull || it instanceof LockUnwritable);
     if (fatal !== undefined) throw fatal;
     if (job.bundle !== undefined) {
       const { findLacks } = await import('./preflight.ts');
-      const lacks = await findLacks(plan, job.bundle, session);
+      const lacks = await findLacks(plan, session);
       if (lacks !== undefined)
         return {
-          ...nothingDone(publishing.treeDir, session),
+          ...nothingDone(tree, session),
           interrupted: false,
           outcomes: lacks.outcomes,
           problems: [lacks.problem],
         };
     }
-    const report = await carryOut(plan, publishing, session);
-    const problem = await finishIfHeld(plan, report, publishing);
+    const report = await carryOut(plan, tree, session);
+    const problem = await finishIfHeld(plan, report, tree);
     return problem === undefined ? report : { ...report, problems: [...report.problems, problem] };
   } finally {
-    await publishing.close();
+    await tree.close();
   }
 }
 
 /** A run that has lost the tree to another one leaves the lockfile to it as well. */
-async function finishIfHeld(plan: SyncPlan, report: SyncReport, publishing: Publishing): Promise<Refusal | undefined> {
+async function finishIfHeld(plan: SyncPlan, report: SyncReport, tree: PublishingTree): Promise<Refusal | undefined> {
   try {
-    await publishing.requireLock();
+    await tree.requireLock();
   } catch (error) {
     if (error instanceof TreeLockLost)
       return report.problems.some(it => it instanceof TreeLockLost) ? undefined : error;
@@ -98,7 +99,7 @@ export async function previewSync(job: SyncJob, session: Session): Promise<SyncP
   const plan = await planSync(job, lockfile, tree, session);
   if (job.bundle === undefined) return plan;
   const { findLacks } = await import('./preflight.ts');
-  const lacks = await findLacks(plan, job.bundle, session);
+  const lacks = await findLacks(plan, session);
   if (lacks === undefined) return plan;
   const errors = new Map(lacks.outcomes.map(outcome => [versionKey(outcome), outcome.error]));
   const versions = plan.versions.map((step): VersionStep => {
@@ -109,7 +110,10 @@ export async function previewSync(job: SyncJob, session: Session): Promise<SyncP
   return { ...plan, versions, aliases, problems: [...plan.problems, lacks.problem] };
 }
 
-function openTree({ tree: { dir, waitMs, stampsFile } }: SyncJob, { signal, onEvent }: Session): Promise<Publishing> {
+function openTree(
+  { tree: { dir, waitMs, stampsFile } }: SyncJob,
+  { signal, onEvent }: Session,
+): Promise<PublishingTree> {
   return openPublishing(dir, {
     signal,
     waitMs,
@@ -123,7 +127,7 @@ function openTree({ tree: { dir, waitMs, stampsFile } }: SyncJob, { signal, onEv
 }
 
 /** The report of a run that was stopped before its plan was made. */
-function nothingDone(treeDir: string, { registry }: Session): SyncReport {
+function nothingDone({ treeDir }: Tree, { registry }: Session): SyncReport {
   return {
     tree: treeDir,
     outcomes: [],
@@ -150,7 +154,8 @@ async function reportUnchanged(
 ): Promise<SyncReport | undefined> {
   const openRegistry = () => Promise.reject(new Error('no registry is asked'));
   const offline = new Session({ openRegistry, signal });
-  const plan = await planSync(job, lockfile, await viewTree(job.tree), offline);
+  const tree = await viewTree(job.tree);
+  const plan = await planSync(job, lockfile, tree, offline);
   const { versions, aliases, catalog } = plan;
   const kept = versions.flatMap(step => (step.action === 'keep' && step.origin === undefined ? [step] : []));
   const linked = aliases.flatMap(step => (step.action === 'keep' ? [step] : []));
@@ -164,10 +169,10 @@ async function reportUnchanged(
   const published = done.flatMap(({ metadata }) => metadata ?? []);
   const staying = catalog.staying.flatMap(({ metadata }) => metadata ?? []);
   const served = [...published, ...catalog.unselected, ...staying];
-  if (!(await isCatalogUnchanged(plan.treeDir, catalogEntries(job, lockfile.used, served)))) return undefined;
+  if ((await tree.differingFiles(catalogEntries(job, lockfile.used, served))).length > 0) return undefined;
   for (const { outcome } of done) onEvent({ type: 'finished', outcome });
   return {
-    tree: plan.treeDir,
+    tree: tree.treeDir,
     outcomes: done.map(({ outcome }) => outcome),
     drift: plan.drift,
     extras: catalog.staying.map(({ extra }) => extra),

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { Publishing } from '../../tree/publish/openPublisher.ts';
+import type { PublishingTree } from '../../tree/publish/publisher.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 
 const HEAD = Buffer.from([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
@@ -57,7 +57,7 @@ export function sample(
   return { metadata, contents };
 }
 
-export async function publish(publishing: Publishing, { metadata, contents }: Sample): Promise<PublishedVersion> {
+export async function publish(publishing: PublishingTree, { metadata, contents }: Sample): Promise<PublishedVersion> {
   const staged = await publishing.stage();
   for (const [file, bytes] of contents) await writeFile(join(staged.dir, file), bytes);
   await publishing.publish(staged, metadata);

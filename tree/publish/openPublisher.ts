@@ -4,10 +4,11 @@ import { errno } from '../../base/errno.ts';
 import { makeFolder } from '../../base/makeFolder.ts';
 import { asTreeRefusal, TreeUnusable } from '../errors.ts';
 import { openStamps } from '../stamps.ts';
+import type { VersionKey } from '../tree.ts';
 import { UNKNOWN_TIME } from '../version/published.ts';
 import { takeWriterLock, type WriterLockHolder } from '../writerLock/writerLock.ts';
 import { finishFolder } from './durable.ts';
-import { OpenTree, type Publishing, type VersionKey } from './publisher.ts';
+import { PublishingTree } from './publisher.ts';
 import { recoverReplacements } from './replacement.ts';
 import { isStaging, STAGING_PROBE, stagingDirs } from './staging.ts';
 
@@ -22,31 +23,35 @@ export interface PublishingOptions {
   readonly stampsFile?: string | undefined;
 }
 
-export type { Publishing } from './publisher.ts';
-
 /**
  * Opens a tree for writing: makes the folder if it does not exist, takes the writer lock, completes what a killed run began.
  * @throws TreeLocked, TreeUnusable, TreeNotWritable, TreeDiskFull, TreeForeign
  */
-export async function openPublishing(treeDir: string, options: PublishingOptions = {}): Promise<Publishing> {
-  const dir = await makeTree(treeDir);
+export async function openPublishing(dir: string, options: PublishingOptions = {}): Promise<PublishingTree> {
+  const treeDir = await makeTree(dir);
   try {
-    const lock = await takeWriterLock(dir, options);
+    const lock = await takeWriterLock(treeDir, options);
     try {
-      const recovered = await cleanUp(dir, () => lock.assertHeld());
-      return new OpenTree(dir, lock, recovered, await openStamps(options.stampsFile, dir), options.signal);
+      const recovered = await cleanUp(treeDir, () => lock.assertHeld());
+      return new PublishingTree(
+        treeDir,
+        lock,
+        recovered,
+        await openStamps(options.stampsFile, treeDir),
+        options.signal,
+      );
     } catch (error) {
       await lock.release();
       throw error;
     }
   } catch (error) {
-    throw asTreeRefusal(error, dir);
+    throw asTreeRefusal(error, treeDir);
   }
 }
 
 /** Returns the tree's path without symlinks. Makes the folder and its parents if they do not exist. */
-async function makeTree(treeDir: string): Promise<string> {
-  const path = resolve(treeDir);
+async function makeTree(dir: string): Promise<string> {
+  const path = resolve(dir);
   const unusable = (found: string, cause: unknown): TreeUnusable =>
     new TreeUnusable(`${path} cannot be the folder of plugins: ${found}`, {
       subject: path,

@@ -1,18 +1,19 @@
 import { createHash } from 'node:crypto';
 import { constants, copyFile, lstat, mkdir, rename, rm, rmdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { errno, isAbsent, isForbidden } from '../../base/errno.ts';
 import { buildCatalog, type Catalog, type CatalogEntry, catalogText, inventoryText } from '../catalog.ts';
 import { asTreeRefusal, TreeDiskFull } from '../errors.ts';
 import { diskFullError } from '../freeSpace.ts';
-import { CATALOG_FILE, INVENTORY_FILE, MODULE_FILE, requireFit, requireFitFile } from '../names.ts';
+import { CATALOG_FILE, INVENTORY_FILE, METADATA_FILE, MODULE_FILE, requireFit, requireFitFile } from '../names.ts';
+import { publishedNames, type Removal, requireNotForeign, requireOurs } from '../ownership.ts';
 import { kindOf, readRegular } from '../regularFile.ts';
 import type { Stamps } from '../stamps.ts';
+import { Tree, type VersionKey } from '../tree.ts';
 import { locateVersion } from '../version/inspectVersion.ts';
 import { type CatalogFile, fileTime, type PublishedVersion, UNKNOWN_TIME } from '../version/published.ts';
 import type { WriterLock } from '../writerLock/writerLock.ts';
 import { finishFile, finishFolder, setTime, syncFolder } from './durable.ts';
-import { publishedNames, type Removal, removeVersion, requireNotForeign, requireOurs } from './ownership.ts';
 import { applyReplacement, declareReplacement } from './replacement.ts';
 import { completeStaged, Staging, stagedWrongError } from './staging.ts';
 
@@ -21,64 +22,10 @@ export interface Staged {
   readonly dir: string;
 }
 
-export interface VersionKey {
-  readonly name: string;
-  readonly version: string;
-}
-
-export type { Removal };
-
 /** The only writer of a tree: it holds the writer lock. Calls for different versions may run at the same time. */
-export interface Publishing {
-  /** The absolute path of the tree, symlinks resolved. */
-  readonly treeDir: string;
+export class PublishingTree extends Tree {
   /** Replacements that a killed run began and that opening the tree completed. */
   readonly recovered: readonly VersionKey[];
-  /** To be passed to inspectVersion, so that a run hashes each file at most once. close saves them. */
-  readonly stamps: Stamps;
-
-  stage(): Promise<Staged>;
-
-  /**
-   * Publishes a staged folder as `metadata.name`/`metadata.version`. Writes metadata.json, metadata.txt and
-   * plugin.wasm.sha256; the caller has put plugin.wasm and the files of `metadata.files` into the folder and hashed them. A
-   * new version appears by one rename. In an existing version each file is replaced by one rename, so that plugin.wasm is
-   * complete at every moment. The staged folder is removed afterwards, on success and on failure.
-   * @throws TreeForeign, TreeStagedWrong, TreeDiskFull, TreeNameUnfit
-   */
-  publish(staged: Staged, metadata: PublishedVersion): Promise<void>;
-
-  /** Stages a copy of a published version without some of its files, to be published again with others. Throws as publish. */
-  stageCopy(published: PublishedVersion, without?: ReadonlySet<string>): Promise<Staged>;
-
-  /** Publishes a copy of a published version under another version and returns its metadata. Throws as publish. */
-  publishAlias(target: PublishedVersion, version: string): Promise<PublishedVersion>;
-
-  /**
-   * Removes the published files of a version, compared by their bytes. `listed` are the files as index.json listed them;
-   * default: as metadata.json lists them. To be called after writeCatalog has left the version out, so that no reader of the
-   * catalog misses a file. Does nothing if the version does not exist.
-   */
-  remove(name: string, version: string, listed?: readonly CatalogFile[]): Promise<Removal>;
-
-  /** Removes a staged folder that will not be published; close does so as well. */
-  discard(staged: Staged): Promise<void>;
-
-  /** @throws TreeLockLost if another process has taken the writer lock over */
-  requireLock(): Promise<void>;
-
-  /** Writes snapshot-inventory.json and then index.json and syncs them to the disk. Works after an abort as well. */
-  writeCatalog(versions: readonly CatalogEntry[]): Promise<Catalog>;
-
-  /** Removes the staging folder, saves the stamps and releases the writer lock. Can be called twice. */
-  close(): Promise<void>;
-}
-
-/** The implementation of Publishing, which documents the methods. */
-export class OpenTree implements Publishing {
-  readonly treeDir: string;
-  readonly recovered: readonly VersionKey[];
-  readonly stamps: Stamps;
   readonly #lock: WriterLock;
   readonly #signal: AbortSignal | undefined;
   readonly #staging: Staging;
@@ -97,9 +44,8 @@ export class OpenTree implements Publishing {
     stamps: Stamps,
     signal?: AbortSignal,
   ) {
-    this.treeDir = treeDir;
+    super(treeDir, stamps);
     this.recovered = recovered;
-    this.stamps = stamps;
     this.#lock = lock;
     this.#signal = signal;
     this.#staging = new Staging(treeDir, lock.token);
@@ -110,6 +56,13 @@ export class OpenTree implements Publishing {
     return { dir: await this.#orRefuse(0, this.#staging.newFolder()) };
   }
 
+  /**
+   * Publishes a staged folder as `metadata.name`/`metadata.version`. Writes metadata.json, metadata.txt and
+   * plugin.wasm.sha256; the caller has put plugin.wasm and the files of `metadata.files` into the folder and hashed them. A
+   * new version appears by one rename. In an existing version each file is replaced by one rename, so that plugin.wasm is
+   * complete at every moment. The staged folder is removed afterwards, on success and on failure.
+   * @throws TreeForeign, TreeStagedWrong, TreeDiskFull, TreeNameUnfit
+   */
   async publish(staged: Staged, metadata: PublishedVersion): Promise<void> {
     try {
       this.#requireOpen();
@@ -119,6 +72,7 @@ export class OpenTree implements Publishing {
     }
   }
 
+  /** Stages a copy of a published version without some of its files, to be published again with others. Throws as publish. */
   async stageCopy(published: PublishedVersion, without: ReadonlySet<string> = new Set()): Promise<Staged> {
     const staged = await this.stage();
     try {
@@ -130,6 +84,7 @@ export class OpenTree implements Publishing {
     }
   }
 
+  /** Publishes a copy of a published version under another version and returns its metadata. Throws as publish. */
   async publishAlias(target: PublishedVersion, version: string): Promise<PublishedVersion> {
     const staged = await this.stageCopy(target);
     const metadata = { ...target, version, aliasOf: target.version };
@@ -137,19 +92,27 @@ export class OpenTree implements Publishing {
     return metadata;
   }
 
+  /**
+   * Removes the published files of a version, compared by their bytes. `listed` are the files as index.json listed them;
+   * default: as metadata.json lists them. To be called after writeCatalog has left the version out, so that no reader of the
+   * catalog misses a file. Does nothing if the version does not exist.
+   */
   async remove(name: string, version: string, listed?: readonly CatalogFile[]): Promise<Removal> {
     this.#requireOpen();
     return this.#orRefuse(0, this.#remove(name, version, listed));
   }
 
+  /** Removes a staged folder that will not be published; close does so as well. */
   async discard(staged: Staged): Promise<void> {
     await rm(staged.dir, { recursive: true, force: true });
   }
 
+  /** @throws TreeLockLost if another process has taken the writer lock over */
   requireLock(): Promise<void> {
     return this.#lock.assertHeld();
   }
 
+  /** Writes snapshot-inventory.json and then index.json and syncs them to the disk. Works after an abort as well. */
   async writeCatalog(versions: readonly CatalogEntry[]): Promise<Catalog> {
     this.#requireNotClosed();
     const catalog = buildCatalog(versions);
@@ -174,6 +137,7 @@ export class OpenTree implements Publishing {
     return catalog;
   }
 
+  /** Removes the staging folder, saves the stamps and releases the writer lock. Can be called twice. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -269,13 +233,34 @@ export class OpenTree implements Publishing {
     }
   }
 
+  /**
+   * Compares bytes, not names: a file that a user has put in place of a published one is kept. The folders are removed if they
+   * are then empty.
+   */
   async #remove(name: string, version: string, listed: readonly CatalogFile[] | undefined): Promise<Removal> {
     await this.#lock.assertHeld();
-    const requireLock = () => this.#lock.assertHeld();
-    const options = { stamps: this.stamps, requireLock, ...(listed === undefined ? {} : { listed }) };
-    const removal = await removeVersion(this.treeDir, this.#staging, { name, version }, options);
-    if (removal.removed.length > 0) this.#touched.add(name);
-    for (const path of removal.removed) this.stamps.forget(path);
+    const removal = await this.previewRemoval({ name, version }, listed);
+    const { removed, foreign } = removal;
+    if ((await locateVersion(this.treeDir, name, version)).state !== 'folder') return removal;
+    if (removed.length === 0 && foreign.length > 0) return removal;
+    const folder = join(this.treeDir, name, version);
+    const ours = removed.map(path => basename(path));
+    // By one rename if nothing else is in the folder, so that a kill leaves all or nothing. Otherwise with metadata.json last,
+    // so that a later run still knows which of the remaining files were published.
+    await this.#lock.assertHeld();
+    if (foreign.length > 0 || !(await moveOut(folder, this.#staging))) {
+      for (const file of [
+        ...ours.filter(entry => entry !== METADATA_FILE),
+        ...ours.filter(entry => entry === METADATA_FILE),
+      ]) {
+        await this.#lock.assertHeld();
+        await rm(join(folder, file), { force: true });
+      }
+      await removeEmpty(folder);
+    }
+    await removeEmpty(join(this.treeDir, name));
+    if (removed.length > 0) this.#touched.add(name);
+    for (const path of removed) this.stamps.forget(path);
     return removal;
   }
 
@@ -348,4 +333,23 @@ export class OpenTree implements Publishing {
       this.#running.delete(work);
     }
   }
+}
+
+async function moveOut(folder: string, staging: Staging): Promise<boolean> {
+  const away = join(await staging.dir(), staging.newName('removed'));
+  try {
+    await rename(folder, away);
+  } catch (error) {
+    // overlayfs refuses to rename a folder of a lower layer.
+    if (errno(error) === 'EXDEV') return false;
+    throw error;
+  }
+  await rm(away, { recursive: true, force: true });
+  return true;
+}
+
+async function removeEmpty(folder: string): Promise<void> {
+  await rmdir(folder).catch(error => {
+    if (errno(error) !== 'ENOTEMPTY' && errno(error) !== 'EEXIST' && errno(error) !== 'ENOENT') throw error;
+  });
 }

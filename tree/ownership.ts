@@ -1,14 +1,13 @@
-import { lstat, readdir, rename, rm, rmdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import { errno, isAbsent, isForbidden } from '../../base/errno.ts';
-import { readCatalog } from '../catalog.ts';
-import { asReadRefusal, TreeForeign, TreeUnreadable } from '../errors.ts';
-import { CATALOG_FILE, fileNameProblem, INVENTORY_FILE, METADATA_FILE, MODULE_FILE, OWN_FILES } from '../names.ts';
-import { hashFile, kindOf, openRegular } from '../regularFile.ts';
-import type { Stamps } from '../stamps.ts';
-import { type Location, locateVersion, readMetadata } from '../version/inspectVersion.ts';
-import { type CatalogFile, versionFiles } from '../version/published.ts';
-import type { Staging } from './staging.ts';
+import { lstat, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isAbsent, isForbidden } from '../base/errno.ts';
+import { readCatalog } from './catalog.ts';
+import { asReadRefusal, TreeForeign, TreeUnreadable } from './errors.ts';
+import { CATALOG_FILE, fileNameProblem, INVENTORY_FILE, METADATA_FILE, MODULE_FILE, OWN_FILES } from './names.ts';
+import { hashFile, kindOf, openRegular } from './regularFile.ts';
+import type { Stamps } from './stamps.ts';
+import { type Location, locateVersion, readMetadata } from './version/inspectVersion.ts';
+import { type CatalogFile, versionFiles } from './version/published.ts';
 
 /**
  * The names of the files that sync published into a version's folder, from its metadata.json or, if that is damaged, from the
@@ -153,52 +152,15 @@ export interface Removal {
   readonly foreign: readonly string[];
 }
 
-interface RemovalOptions {
-  readonly stamps: Stamps;
-  /** Called before each step of a removal; throws if another process has taken the writer lock over. Default: nothing. */
-  readonly requireLock?: () => Promise<void>;
-  /** The version's files as index.json listed them. Default: the files that metadata.json lists. */
-  readonly listed?: readonly CatalogFile[];
-}
-
 /**
- * Removes the published files of a version, and its folders if they are then empty. Compares bytes, not names: a file that a
- * user has put in place of a published one is kept.
+ * Returns what the removal of a version would remove and keep, without touching anything. `listed` are the version's files as
+ * index.json listed them; default: as metadata.json lists them. @throws TreeUnreadable, TreeFault
  */
-export async function removeVersion(
-  treeDir: string,
-  staging: Staging,
-  { name, version }: { readonly name: string; readonly version: string },
-  options: RemovalOptions,
-): Promise<Removal> {
-  const removal = await previewRemoval(treeDir, { name, version }, options);
-  const { removed, foreign } = removal;
-  if ((await locateVersion(treeDir, name, version)).state !== 'folder') return removal;
-  if (removed.length === 0 && foreign.length > 0) return removal;
-  const folder = join(treeDir, name, version);
-  const ours = removed.map(path => basename(path));
-  // By one rename if nothing else is in the folder, so that a kill leaves all or nothing. Otherwise with metadata.json last,
-  // so that a later run still knows which of the remaining files were published.
-  await options.requireLock?.();
-  if (foreign.length > 0 || !(await moveOut(folder, staging))) {
-    for (const file of [
-      ...ours.filter(entry => entry !== METADATA_FILE),
-      ...ours.filter(entry => entry === METADATA_FILE),
-    ]) {
-      await options.requireLock?.();
-      await rm(join(folder, file), { force: true });
-    }
-    await removeEmpty(folder);
-  }
-  await removeEmpty(join(treeDir, name));
-  return removal;
-}
-
-/** Returns what removeVersion would remove and keep, without touching anything. @throws TreeUnreadable, TreeFault */
 export async function previewRemoval(
   treeDir: string,
   { name, version }: { readonly name: string; readonly version: string },
-  { stamps, listed }: RemovalOptions,
+  stamps: Stamps,
+  listed?: readonly CatalogFile[],
 ): Promise<Removal> {
   const location = await locateVersion(treeDir, name, version);
   if (location.state === 'missing') return { removed: [], foreign: [] };
@@ -221,23 +183,4 @@ export async function previewRemoval(
     (isOurs ? removed : foreign).push(path);
   }
   return { removed, foreign };
-}
-
-async function moveOut(folder: string, staging: Staging): Promise<boolean> {
-  const away = join(await staging.dir(), staging.newName('removed'));
-  try {
-    await rename(folder, away);
-  } catch (error) {
-    // overlayfs refuses to rename a folder of a lower layer.
-    if (errno(error) === 'EXDEV') return false;
-    throw error;
-  }
-  await rm(away, { recursive: true, force: true });
-  return true;
-}
-
-async function removeEmpty(folder: string): Promise<void> {
-  await rmdir(folder).catch(error => {
-    if (errno(error) !== 'ENOTEMPTY' && errno(error) !== 'EEXIST' && errno(error) !== 'ENOENT') throw error;
-  });
 }
