@@ -5,7 +5,7 @@ import type { CatalogEntry } from '../../tree/catalog.ts';
 import type { TreeUnreadable } from '../../tree/errors.ts';
 import { METADATA_FILE, nameProblem, versionProblem } from '../../tree/names.ts';
 import type { Removal } from '../../tree/ownership.ts';
-import type { Tree } from '../../tree/tree.ts';
+import type { Present, Tree } from '../../tree/tree.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
@@ -78,11 +78,14 @@ async function planExtras(
   const steps = await pMap(
     findExtras(inTree, old, keysOf(manifest)),
     async (found): Promise<StayingExtra | PrunedExtra> => {
-      const leftover = await isLeftover(tree, found);
       const kept = !selection.includes(found) ? 'unselected' : failing.has(found.name) ? 'failed' : undefined;
-      if (prune && kept === undefined && !leftover)
+      const prunes = prune && kept === undefined;
+      // A version that the catalog lists is pruned by that list, whatever its state.
+      const present = prunes && found.listed !== undefined ? undefined : await tree.inspect(found);
+      const leftover = present !== undefined && found.listed === undefined && isLeftover(present);
+      if (present === undefined || (prunes && !leftover))
         return { found, extra: prunedExtra(found, await tree.previewRemoval(found, found.listed)) };
-      return keepExtra(tree, found, old.listed, {
+      return keepExtra(found, present, old.listed, {
         ...(prune && kept !== undefined ? { kept } : {}),
         ...(leftover ? { leftover } : {}),
       });
@@ -114,7 +117,10 @@ export async function stayingExtras(
   if (keptAfterAll.length === 0) return staying;
   const kept = await pMap(
     keptAfterAll,
-    ({ found }) => (isStopped ? keepExtraUnseen(tree, found) : keepExtra(tree, found, listed, { kept: 'failed' })),
+    async ({ found }) =>
+      isStopped
+        ? keepExtraUnseen(found, await tree.readVersion(found))
+        : keepExtra(found, await tree.inspect(found), listed, { kept: 'failed' }),
     { concurrency: 8 },
   );
   return [...staying, ...kept].sort(
@@ -188,14 +194,13 @@ function findExtras(inTree: readonly Published[], old: OldCatalog, named: Readon
   return extras.sort((a, b) => compareText(a.name, b.name) || compareText(a.version, b.version));
 }
 
-/** An extra is served on if it is whole: gateways that fetch it need not know of the manifest. @throws TreeFault */
-async function keepExtra(
-  tree: Tree,
+/** An extra is served on if it is whole: gateways that fetch it need not know of the manifest. */
+function keepExtra(
   { name, version }: FoundExtra,
+  present: Present,
   listed: ReadonlyMap<string, string>,
   facts: Pick<Extra, 'kept' | 'leftover'>,
-): Promise<StayingExtra> {
-  const present = await tree.inspect({ name, version });
+): StayingExtra {
   const usable = asListed(present, listed);
   // Where metadata.json is not the one that was published, nothing that it says is repeated.
   const metadata = usable.state === 'damaged' && present.state === 'sound' ? undefined : servable(usable);
@@ -204,8 +209,7 @@ async function keepExtra(
 }
 
 /** As keepExtra for a run that was stopped: no byte is hashed. */
-async function keepExtraUnseen(tree: Tree, { name, version }: FoundExtra): Promise<StayingExtra> {
-  const metadata = await tree.readVersion({ name, version });
+function keepExtraUnseen({ name, version }: FoundExtra, metadata: PublishedVersion | undefined): StayingExtra {
   return staying({ name, version }, metadata, metadata === undefined ? 'its metadata.json cannot be read' : '', {});
 }
 
@@ -229,12 +233,10 @@ function staying(
 }
 
 /**
- * Returns true for a version that an earlier prune left behind: the catalog does not list it, and its metadata.json has
- * changed, so nothing shows which of its files were published from here. @throws TreeFault
+ * Returns true if a version that the catalog does not list was left behind by an earlier prune: its metadata.json has changed,
+ * so nothing shows which of its files were published from here.
  */
-async function isLeftover(tree: Tree, { name, version, listed }: FoundExtra): Promise<boolean> {
-  if (listed !== undefined) return false;
-  const present = await tree.inspect({ name, version });
+function isLeftover(present: Present): boolean {
   if (present.state !== 'damaged' || servable(present) !== undefined) return false;
   return present.metadata === undefined || present.problems.some(problem => problem.startsWith(`${METADATA_FILE} `));
 }

@@ -117,14 +117,6 @@ export interface PrunedExtra {
   readonly extra: Extra;
 }
 
-/** Names of plugins of which the plan refuses something that the manifest names. */
-export function failingNames({ versions, aliases }: Pick<SyncPlan, 'versions' | 'aliases'>): Set<string> {
-  return new Set([
-    ...versions.flatMap(step => (step.action === 'fail' ? [step.wanted.name] : [])),
-    ...aliases.flatMap(step => (step.action === 'fail' ? [step.alias.name] : [])),
-  ]);
-}
-
 /** Bytes of a step's layers that are opened, compressed as the registry stores them; 0 for a local file. */
 export function layerBytes(step: VersionStep): number {
   return step.action === 'fetch' ? sum(layersOf(step).values()) : 0;

@@ -10,7 +10,7 @@ import type { Session } from '../session.ts';
 import { planCatalog } from './catalog.ts';
 import { gatherFacts, type OldCatalog, readOldCatalog } from './facts.ts';
 import type { SyncJob } from './job.ts';
-import { bytesToDownload, bytesToWrite, failingNames, type SyncPlan, type VersionStep } from './plan.ts';
+import { bytesToDownload, bytesToWrite, type SyncPlan, type VersionStep } from './plan.ts';
 import { decide, findDrift, planAliases, resolveStep } from './steps.ts';
 
 /**
@@ -85,4 +85,12 @@ function knownIn(versions: readonly VersionStep[]): KnownVersion[] {
     const is = step.action === 'keep' ? step.metadata : step.action === 'fetch' ? step.image?.image : undefined;
     return is === undefined ? [] : [{ key: versionKey(step.wanted), is }];
   });
+}
+
+/** Names of plugins of which the plan refuses something that the manifest names. */
+function failingNames({ versions, aliases }: Pick<SyncPlan, 'versions' | 'aliases'>): Set<string> {
+  return new Set([
+    ...versions.flatMap(step => (step.action === 'fail' ? [step.wanted.name] : [])),
+    ...aliases.flatMap(step => (step.action === 'fail' ? [step.alias.name] : [])),
+  ]);
 }

@@ -195,14 +195,14 @@ function failed({ wanted }: VersionStep, error: Error): Done {
 
 /** Publishes the aliases of what was published. A copy that is its target's already is left alone. */
 async function publishAliases(
-  steps: readonly AliasStep[],
+  aliases: readonly AliasStep[],
   versions: readonly Done[],
   tree: PublishingTree,
   { signal, onEvent }: Session,
 ): Promise<Done[]> {
   const targets = new Map(versions.map(done => [versionKey(done.outcome), done]));
   const done: Done[] = [];
-  for (const step of steps) {
+  for (const step of aliases) {
     const target = targets.get(`${step.alias.name}/${step.alias.target}`);
     if (signal.aborted || target === undefined) continue;
     const result = await publishAlias(step, target, tree).catch(error => failedAlias(step.alias, target, error));

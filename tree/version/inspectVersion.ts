@@ -19,8 +19,8 @@ export async function readVersion(
   name: string,
   version: string,
 ): Promise<PublishedVersion | undefined> {
-  const found = await locateVersion(treeDir, name, version);
-  if (found.state !== 'folder') return undefined;
+  const location = await locateVersion(treeDir, name, version);
+  if (location.state !== 'folder') return undefined;
   const read = await readMetadata(treeDir, name, version);
   return 'metadata' in read ? read.metadata : undefined;
 }
