@@ -14,7 +14,7 @@ export class LayoutUnreadable extends Refusal {
 /** A file with other bytes than its checksum file says. */
 export interface DamagedFile {
   readonly path: string;
-  /** Bare hex, as the checksum file has it. */
+  /** Bare hex, as the checksum file has it. Several if the file was renamed. */
   readonly expected: string;
   /** In words, for messages. */
   readonly found: string;

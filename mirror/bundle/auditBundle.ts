@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { type Digest, isDigest } from '../../base/digest.ts';
-import { LayoutBlobDamaged, LayoutPartWrong } from '../../layout/errors.ts';
+import { errno } from '../../base/errno.ts';
+import { LayoutBlobDamaged, LayoutInvalid, LayoutPartWrong } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { nameOf } from '../../layout/layoutIndex.ts';
 import { MAX_MANIFEST_BYTES, type ManifestDocument, parseManifestDocument } from '../../layout/manifestDocument.ts';
@@ -80,6 +81,10 @@ class Audit {
   readonly #sizes = new Map<Digest, number>();
   /** Blobs of another size than a manifest says, in words. */
   readonly #wrongSizes = new Map<Digest, string>();
+  /** Missing blobs, with the images that need them. */
+  readonly #lacking = new Map<Digest, Set<string>>();
+  /** All names of blobs, those of links and folders as well. */
+  #digests: ReadonlySet<Digest> = new Set();
   /** Manifests that were read, and so verified. */
   readonly #read = new Map<Digest, ManifestDocument | undefined>();
 
@@ -92,13 +97,14 @@ class Audit {
   async run(bundle: OpenBundle | undefined): Promise<BundleAudit> {
     const { signal, lock } = this.#options;
     const { entries } = this.#layout.index;
+    const digests = await this.#layout.digests();
+    this.#digests = new Set(digests);
     for (const entry of entries) {
       signal.throwIfAborted();
       const mayLack = await isLeft(this.#layout, this.#requires, entry);
       await this.#addManifest(entry, nameOf(entry) ?? entry.digest, mayLack);
     }
     const locked = bundle === undefined ? [] : await this.#addLocked(bundle);
-    const digests = await this.#layout.digests();
     const read = await this.#startReading(digests);
     const compared = await this.#layout.compareChecksums(signal, read.count);
     if (compared instanceof LayoutPartWrong)
@@ -117,7 +123,10 @@ class Audit {
       inBase: locked.filter(entry => entry.kind === 'image' && this.#requires.has(entry.digest)).length,
       checksums: compared instanceof Error ? 'different' : compared,
       damaged: this.#damaged,
-      missing: this.#missing,
+      missing: this.#missing.map(finding => {
+        const images = this.#lacking.get(finding.subject as Digest);
+        return images === undefined ? finding : { ...finding, images: [...images] };
+      }),
       disagreements,
       sound: this.#damaged.length + this.#missing.length === 0,
     };
@@ -125,14 +134,10 @@ class Audit {
 
   /** Adds a manifest and everything that it names. @returns false if the layout does not contain it */
   async #addManifest({ digest, size }: Descriptor, image: string, mayLack: boolean): Promise<boolean> {
+    const isVisited = this.#named.get(digest)?.has(image) === true;
     if (!(await this.#add({ digest, size }, image, mayLack))) return false;
-    if (this.#read.has(digest)) return true;
-    const document = await this.#layout
-      .read(digest, MAX_MANIFEST_BYTES)
-      .then(parseManifestDocument, (error: unknown) => {
-        if (!(error instanceof LayoutBlobDamaged || error instanceof LayoutPartWrong)) throw error;
-        return undefined; // it is found again when all blobs are hashed
-      });
+    if (isVisited) return true;
+    const document = this.#read.has(digest) ? this.#read.get(digest) : await this.#readManifest(digest);
     this.#read.set(digest, document);
     for (const blob of [document?.config, ...listed(document?.layers)])
       if (isDescriptor(blob) && !NOT_DISTRIBUTED.test(String(blob.mediaType))) await this.#add(blob, image, mayLack);
@@ -143,6 +148,18 @@ class Audit {
     const [first] = children;
     if (first !== undefined && present === 0 && !mayLack) this.#lacks(first.digest, image);
     return true;
+  }
+
+  /** @returns undefined for a damaged one, which is found again when all blobs are hashed. @throws LayoutInvalid if it is too large */
+  async #readManifest(digest: Digest): Promise<ManifestDocument | undefined> {
+    try {
+      const bytes = await this.#layout.read(digest, MAX_MANIFEST_BYTES);
+      return parseManifestDocument<ManifestDocument>(bytes);
+    } catch (error) {
+      this.#options.signal.throwIfAborted();
+      if (error instanceof LayoutInvalid) throw error;
+      return undefined;
+    }
   }
 
   async #add({ digest, size }: Descriptor, image: string, mayLack: boolean): Promise<boolean> {
@@ -160,8 +177,11 @@ class Audit {
   }
 
   #lacks(digest: Digest, image: string): void {
-    const known = this.#missing.find(({ subject }) => subject === digest);
-    if (known === undefined) this.#missing.push({ subject: digest, problem: 'is not in the bundle', images: [image] });
+    const images = this.#lacking.get(digest);
+    this.#lacking.set(digest, (images ?? new Set()).add(image));
+    if (images !== undefined) return;
+    const problem = this.#digests.has(digest) ? NO_FILE_THERE : 'is not in the bundle';
+    this.#missing.push({ subject: digest, problem });
   }
 
   /** Compares the lockfile with the index. @returns the entries of the versions that the bundle was made with */
@@ -184,7 +204,11 @@ class Audit {
           this.#missing.push({ subject, problem: `needs ${digest}, which is not in the bundle` });
       } else if (!named.has(entry.digest))
         this.#missing.push({ subject, problem: `is ${entry.digest} in the lockfile, which index.json does not name` });
-      else if (!this.#requires.has(entry.digest) && (await this.#layout.sizeOf(entry.layer.digest)) === undefined)
+      else if (
+        !this.#requires.has(entry.digest) &&
+        !this.#lacking.has(entry.layer.digest) &&
+        (await this.#layout.sizeOf(entry.layer.digest)) === undefined
+      )
         this.#lacks(entry.layer.digest, subject);
     }
     return locked;
@@ -220,13 +244,27 @@ class Audit {
     for (const digest of digests) {
       const [algorithm = '', hex] = digest.split(':');
       const hash = createHash(algorithm);
-      for await (const chunk of await this.#layout.open(digest)) {
-        this.#options.signal.throwIfAborted();
-        hash.update(chunk as Buffer);
-        sizeBytes += (chunk as Buffer).length;
-        count((chunk as Buffer).length);
-      }
       const images = [...(this.#named.get(digest) ?? [])];
+      try {
+        if ((await this.#layout.sizeOf(digest)) === undefined) {
+          if (!this.#lacking.has(digest)) this.#damaged.push({ subject: digest, problem: NO_FILE_THERE, images });
+          continue;
+        }
+        for await (const chunk of await this.#layout.open(digest)) {
+          this.#options.signal.throwIfAborted();
+          hash.update(chunk as Buffer);
+          sizeBytes += (chunk as Buffer).length;
+          count((chunk as Buffer).length);
+        }
+      } catch (error) {
+        this.#options.signal.throwIfAborted();
+        this.#damaged.push({
+          subject: digest,
+          problem: `cannot be read (${errno(error) ?? messageOf(error)})`,
+          images,
+        });
+        continue;
+      }
       const wrongSize = this.#wrongSizes.get(digest);
       if (hash.digest('hex') === hex) {
         if (wrongSize !== undefined) this.#damaged.push({ subject: digest, problem: wrongSize, images });
@@ -239,6 +277,13 @@ class Audit {
     }
     return sizeBytes;
   }
+}
+
+/** Links are not followed: they may lead out of the folder. */
+const NO_FILE_THERE = 'is a link or a folder in the bundle, not a regular file';
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 interface Reading {

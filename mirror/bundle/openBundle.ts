@@ -12,6 +12,8 @@ import { openLayout } from '../../layout/openLayout.ts';
 import { lockfilePath, readLockfile } from '../lockfile/lockfile.ts';
 import { parsePluginManifest, readPluginManifest } from '../manifest/readManifest.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
+import { selectVersions } from '../plan/job.ts';
+import { versionKey } from '../report.ts';
 import { type BundleDocument, LOCKFILE_TITLE, MANIFEST_TITLE, readDocument } from './document.ts';
 import { BundleManifestMissing } from './errors.ts';
 
@@ -58,8 +60,10 @@ export async function openBundle(
     if (document === undefined) throw noManifest(path);
     folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-'));
     const manifest = await unpackDocuments(layout, document, join(folder, basename(resolve(path))), files);
+    const { only } = document.config;
     await requireAgreement(layout, manifest);
-    return { layout, manifest, only: document.config.only, requires, lacking, close };
+    if (files === 'verified') await requireIndexed(layout, manifest, only);
+    return { layout, manifest, only, requires, lacking, close };
   } catch (error) {
     await close();
     throw error;
@@ -153,6 +157,32 @@ async function requireAgreement(layout: Layout, manifest: PluginManifest): Promi
       hint: 'The bundle was changed after it was written: copy it again from where it was made.',
     });
   }
+}
+
+/**
+ * Every image that the lockfile has for this bundle is in index.json, those of a delta's base as well.
+ * @throws LayoutInvalid, and the refusals of the lockfile
+ */
+async function requireIndexed(layout: Layout, manifest: PluginManifest, only: readonly string[]): Promise<void> {
+  const { entries = [] } = (await readLockfile(lockfilePath(manifest.file))) ?? {};
+  const selected = new Set(selectVersions(manifest, { only }).versions.map(versionKey));
+  const indexed = new Set<string>(layout.index.entries.map(({ digest }) => digest));
+  const lacking = entries.filter(
+    entry => entry.kind === 'image' && selected.has(versionKey(entry)) && !indexed.has(entry.digest),
+  );
+  const [first, ...others] = lacking;
+  if (first?.kind !== 'image') return;
+  const rest = others.map(({ name, version }) => `${name} ${version}`);
+  throw new LayoutInvalid(`The lockfile in ${layout.path} names an image that its index.json lacks`, {
+    subject: `${first.name} ${first.version}`,
+    expected: `${first.digest} in index.json`,
+    found: rest.length === 0 ? 'no such image' : `neither that image nor ${listed(rest)}`,
+    hint: 'The bundle was changed after it was written: copy it again from where it was made.',
+  });
+}
+
+function listed(names: readonly string[]): string {
+  return `${names.slice(0, 3).join(', ')}${names.length > 3 ? ` and ${names.length - 3} more` : ''}`;
 }
 
 function noManifest(path: string): BundleManifestMissing {

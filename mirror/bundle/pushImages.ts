@@ -218,7 +218,9 @@ class ImagePush {
     if (digest === manifest.digest) return true;
     const found = digest === undefined ? undefined : await pusher.manifestAt(at, signal);
     if (found !== undefined && includesSignatures(found.bytes, manifest.bytes)) return true;
-    if (found !== undefined && !force)
+    // A signature was added at the source: those at the target are all in the manifest that replaces them.
+    const isExtended = found !== undefined && includesSignatures(manifest.bytes, found.bytes);
+    if (found !== undefined && !isExtended && !force)
       throw signaturesTaken(`${formatReference(at)} has other signatures there`, at, manifest, found);
     // One image of two registries, each with signatures of its own.
     const name = formatReference(at);

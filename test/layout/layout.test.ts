@@ -278,6 +278,26 @@ test('files whose names differ from those in their checksum file are named', asy
   assert.match((await refusal(folder)).text, /Name the file: .*folder of parts\/new\.tar\.001/);
 });
 
+test('a tar that was renamed with its checksum file is compared with it', async () => {
+  const path = await writeTar('first.tar');
+  const renamed = join(dir, 'second.tar');
+  await rename(path, renamed);
+  await rename(`${path}.sha256`, `${renamed}.sha256`);
+  const compare = async () => {
+    const layout = await openLayout(renamed);
+    try {
+      return await layout.compareChecksums(signal);
+    } finally {
+      await layout.close();
+    }
+  };
+  assert.equal(await compare(), 'equal');
+  await writeFile(`${renamed}.sha256`, `${'0'.repeat(64)}  first.tar\n${'1'.repeat(64)}  more.tar.gz\n`);
+  const different = await compare();
+  assert.ok(different instanceof LayoutPartWrong);
+  assert.match(different.expected ?? '', /^sha256 0{64} or 1{64}$/);
+});
+
 test('a tar that is cut off anywhere is refused', async () => {
   const path = await writeTar('cut.tar');
   const { length } = await readFile(path);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { Refusal } from '../../base/refusal.ts';
 import type { Layout } from '../../layout/layout.ts';
@@ -120,6 +120,40 @@ describe('verifying a bundle', () => {
     assert.deepEqual(
       (await audit(scene, 'folder')).missing.map(({ subject }) => subject).sort(),
       [index.digest, layer].sort(),
+    );
+  });
+
+  it('names every image that needs a missing blob', async t => {
+    const scene = await openBundleScene(t);
+    scene.registry.push('plugins/copy', '1.0.0', a2);
+    await scene.list({ ...everything, copy: '1.0.0' });
+    await scene.pack('folder', { kind: 'folder' });
+    const [layer = ''] = [...a2.blobs].find(([, bytes]) => bytes === largest(a2)) ?? [];
+    await rm(scene.path(`folder/blobs/${layer.replace(':', '/')}`));
+    const { missing } = await audit(scene, 'folder');
+    const images = [`${scene.registry.host}/plugins/a:2.0.0`, `${scene.registry.host}/plugins/copy:1.0.0`];
+    assert.deepEqual(missing, [{ subject: layer, problem: 'is not in the bundle', images }]);
+  });
+
+  it('reports links in place of blobs next to other findings', async t => {
+    const scene = await packed(t);
+    await scene.pack('folder', { kind: 'folder' });
+    const fileOf = (digest: string) => scene.path(`folder/blobs/${digest.replace(':', '/')}`);
+    const [layer = ''] = [...a1.blobs].find(([, bytes]) => bytes === largest(a1)) ?? [];
+    const [other = ''] = [...a2.blobs].find(([, bytes]) => bytes === largest(a2)) ?? [];
+    for (const digest of [layer, a2.digest]) {
+      await rename(fileOf(digest), `${fileOf(digest)}.real`);
+      await symlink(`${fileOf(digest)}.real`, fileOf(digest));
+    }
+    await truncate(fileOf(other), 1000);
+    const { damaged, missing } = await audit(scene, 'folder');
+    assert.deepEqual(
+      missing.map(({ subject, problem }) => [subject, problem]).sort(),
+      [layer, a2.digest].map(it => [it, 'is a link or a folder in the bundle, not a regular file']).sort(),
+    );
+    assert.deepEqual(
+      damaged.map(({ subject }) => subject),
+      [other],
     );
   });
 

@@ -443,6 +443,22 @@ describe('loading', () => {
     assert.match(found ?? '', new RegExp(a2.digest));
   });
 
+  it('refuses a lockfile that names an image which the index lacks, and verify reports it', async () => {
+    await writeManifest();
+    await pack({ kind: 'folder', path: join(dir, 'folder') });
+    const file = join(dir, 'folder/index.json');
+    const document = JSON.parse(await readFile(file, 'utf8')) as { manifests: { digest: string }[] };
+    document.manifests = document.manifests.filter(({ digest }) => digest !== a2.digest);
+    await writeFile(file, JSON.stringify(document));
+    const { code, subject, expected, message } = await refusalOf(load('folder'));
+    assert.deepEqual([code, subject, expected], ['LAYOUT_INVALID', 'a 2.0.0', `${a2.digest} in index.json`]);
+    assert.match(message, /names an image that its index\.json lacks/);
+    assert.deepEqual(
+      (await auditBundle(join(dir, 'folder'), { signal })).missing.map(finding => finding.subject),
+      ['a 2.0.0'],
+    );
+  });
+
   it('reports a manifest that index.json names and that is not there as missing in the bundle', async () => {
     await writeManifest();
     await pack({ kind: 'folder', path: join(dir, 'folder') });

@@ -190,6 +190,16 @@ describe('push', () => {
     assert.ok(target.stored('hub/plugins/a', sigTag(a.digest))?.equals(both.manifest));
   });
 
+  it('adds signatures that the source has got since the last push', async () => {
+    await push();
+    const added = signatureImage([layer, simpleLayer(otherKey, payloadFor(a.digest))]);
+    source.push('plugins/a', sigTag(a.digest), added);
+    await pack({ a: '1.0.0' });
+    assert.deepEqual(statuses(await push({ dryRun: true })), ['a pushed']);
+    assert.deepEqual(statuses(await push()), ['a pushed']);
+    assert.ok(target.stored('hub/plugins/a', sigTag(a.digest))?.equals(added.manifest));
+  });
+
   it('does not replace other signatures, unless it is forced to', async () => {
     // The payload, and so the layer's digest, is the same for each key.
     const other = signatureImage([simpleLayer(otherKey, payloadFor(a.digest))]);
