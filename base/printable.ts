@@ -24,6 +24,16 @@ export function printable(text: string): string {
   return safe.length > MOST_CHARACTERS || shown !== text ? `${safe.slice(0, MOST_CHARACTERS - 1)}…` : safe;
 }
 
+/** Returns text as one line of at most `length` characters: what cannot be printed is a space, and spaces are single. */
+export function shortLine(text: string, length: number): string {
+  const clean = text
+    .slice(0, length * 4)
+    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu, ' ')
+    .replace(/ {2,}/g, ' ')
+    .trim();
+  return clean.length > length ? `${clean.slice(0, length - 1)}…` : clean;
+}
+
 /** Returns a whole output with its own line breaks and, if `color` is true, its own colours. Everything else is escaped. */
 export function printableLines(text: string, color = false): string {
   const parts = color ? text.split(new RegExp(`(${COLOR.source})`)) : [text];

@@ -1,6 +1,5 @@
 import { BlobStore } from './blobs/blobStore.ts';
-import { CacheFolder } from './blobs/cacheFolder.ts';
-import { ManifestCache } from './blobs/manifestCache.ts';
+import { CacheFolder, ManifestCache } from './blobs/cacheFolder.ts';
 import { SharedWork } from './concurrency/sharedWork.ts';
 import { TransferQueue } from './concurrency/transferQueue.ts';
 import type { Engine } from './engine.ts';

@@ -45,9 +45,7 @@ const FOLDER_EXCEPTIONS: Readonly<Record<string, string>> = {
 const isCommandFolder = (folder: string) => /^cli\/\w+$/.test(folder) && existsSync(join(root, folder, 'command.ts'));
 
 /** Files of less than 35 lines with one importer, and why they are files of their own. */
-const SMALL_FILE_EXCEPTIONS: Readonly<Record<string, string>> = {
-  'registry/builtin/http/warnings.ts': 'one header, one RFC section, like the other files of the folder',
-};
+const SMALL_FILE_EXCEPTIONS: Readonly<Record<string, string>> = {};
 
 interface Source {
   readonly path: string;

@@ -19,10 +19,9 @@ import type { SyncJob } from '../plan/job.ts';
 import { isSignatureRecorded } from '../plan/steps.ts';
 import { type Published, versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
-import type { CheckFinding, VersionFinding } from './checkFinding.ts';
-import { checkTree, extraFindings } from './checkTree.ts';
+import { type CheckFinding, checkTree, extraFindings, type VersionFinding } from './checkTree.ts';
 
-export type { CheckFinding, VersionFinding } from './checkFinding.ts';
+export type { CheckFinding, VersionFinding } from './checkTree.ts';
 
 export interface CheckReport {
   readonly findings: readonly CheckFinding[];

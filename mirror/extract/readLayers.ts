@@ -1,6 +1,6 @@
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { Descriptor, ImageManifest } from '../../registry/image.ts';
-import { ArchiveDocuments } from './documents/archiveDocuments.ts';
+import { ArchiveDocuments } from './documents.ts';
 import { type InflatedLayer, inflateLayer, newInflateBudget } from './inflate/inflateLayer.ts';
 import {
   describeLayer,
@@ -11,8 +11,14 @@ import {
   LayerNoPlugin,
   printable,
 } from './layers/errors.ts';
-import { betterSystemFile, nameImage } from './layers/imageKind.ts';
-import { encryptedError, type LayerPart, layersOf, roleNotes } from './layers/layerRoles.ts';
+import {
+  betterSystemFile,
+  encryptedError,
+  type LayerPart,
+  layersOf,
+  nameImage,
+  roleNotes,
+} from './layers/layerRoles.ts';
 import { requireLayerSize } from './layers/openedLayers.ts';
 import { EntryHostile, normalisePath } from './layers/overlay.ts';
 import { type Candidate, COPY_HINT, type Offered, PluginSearch } from './layers/pluginSearch.ts';

@@ -4,8 +4,7 @@ import type { Descriptor, Image } from '../../registry/image.ts';
 import { type Digest, isTag, type Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { type FoundSignature, NoSignature } from './foundSignature.ts';
-import { isBundleType, readBundle, SIGN_PREDICATE } from './readBundle.ts';
-import { readSimpleSigning, SIMPLE_SIGNING } from './readSimpleSigning.ts';
+import { isBundleType, readBundle, readSimpleSigning, SIGN_PREDICATE, SIMPLE_SIGNING } from './readSignature.ts';
 
 /** A signature has a few kilobytes, and an image a few signatures. */
 const MOST_BYTES = 1024 * 1024;

@@ -1,7 +1,7 @@
 import { type KeyObject, X509Certificate } from 'node:crypto';
 import { TrustedRoot } from '@sigstore/protobuf-specs';
 import { PolicyError, toTrustMaterial, VerificationError, Verifier } from '@sigstore/verify';
-import { type FoundSignature, NoSignature } from './foundSignature.ts';
+import { type FoundSignature, NoSignature, prehashedError, rootError } from './foundSignature.ts';
 import {
   type KeylessPolicy,
   type KeyPolicy,
@@ -10,7 +10,6 @@ import {
   type PolicyFile,
   type SignaturePolicy,
 } from './policy.ts';
-import { prehashedError, rootError } from './signatureErrors.ts';
 
 /** Returns the signer of a signature that satisfies the policy. @throws NoSignature with the reason if it does not */
 export type Judge = (found: FoundSignature) => string;

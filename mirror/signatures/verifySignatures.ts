@@ -4,10 +4,9 @@ import type { Image } from '../../registry/image.ts';
 import { formatReference, type Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { findSignatures } from './findSignatures.ts';
-import { NoSignature } from './foundSignature.ts';
+import { NoSignature, SignatureInvalid, SignatureMissing, SignaturePolicyUnusable } from './foundSignature.ts';
 import { openJudge } from './judgeSignature.ts';
 import { fingerprintOf, type SignaturePolicy, type SignatureProof } from './policy.ts';
-import { SignatureInvalid, SignatureMissing, SignaturePolicyUnusable } from './signatureErrors.ts';
 
 /**
  * Verifies that an image satisfies a policy. One valid signature is enough, whatever others the image has. It must sign what

@@ -6,9 +6,8 @@ import { parseReferrers, referrersTag } from '../images/referrers.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
 import { readBlob } from './answers/blob.ts';
+import { readReferrers, readTags } from './answers/lists.ts';
 import { announcedDigest, manifestRequest, readManifest } from './answers/manifest.ts';
-import { readReferrers } from './answers/referrers.ts';
-import { readTags } from './answers/tags.ts';
 import {
   RegistryClient,
   type RegistryClientOptions,

@@ -2,6 +2,8 @@ import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
+import { errno } from '../../base/errno.ts';
+import { withinTime } from '../../base/withinTime.ts';
 import { RegistryCredentials } from '../errors.ts';
 import { type Credential, credentialFrom } from './credentialsFile.ts';
 
@@ -37,8 +39,11 @@ export async function runCredentialHelper(
     reject: false,
     stripFinalNewline: true,
   });
-  const { timedOut } = await withinTime(helper, timeoutMs, signal);
-  if (timedOut) throw helperError(command, server, `it did not answer within ${timeoutMs / 1000} s`);
+  await endOf(helper, timeoutMs, signal).catch(error => {
+    signal.throwIfAborted();
+    if (errno(error) !== 'ETIMEDOUT') throw error;
+    throw helperError(command, server, `it did not answer within ${timeoutMs / 1000} s`);
+  });
   const result = await helper;
   if (result.code === 'ENOENT')
     throw helperError(command, server, (await isIn(env.PATH, command)) ? WITHOUT_INTERPRETER : MISSING);
@@ -72,35 +77,24 @@ interface Helper extends Promise<unknown> {
   once(event: 'exit', listener: () => void): unknown;
 }
 
-/** Waits for the helper's end and its output, at most `timeoutMs`. @throws the signal's reason */
-async function withinTime(helper: Helper, timeoutMs: number, signal: AbortSignal): Promise<{ timedOut: boolean }> {
+/** Waits for the helper's end and its output, and kills it if that takes too long. @throws as withinTime */
+async function endOf(helper: Helper, timeoutMs: number, signal: AbortSignal): Promise<void> {
+  let drain: NodeJS.Timeout | undefined;
   const shut = (): void => {
     helper.stdout?.destroy();
     helper.stderr?.destroy();
   };
-  let timer: NodeJS.Timeout | undefined;
-  let drain: NodeJS.Timeout | undefined;
-  let stop = (): void => {};
-  const ended = new Promise<'late' | 'aborted'>(resolve => {
-    const leave = (): void => resolve('aborted');
-    signal.addEventListener('abort', leave, { once: true });
-    stop = () => signal.removeEventListener('abort', leave);
-    timer = setTimeout(() => resolve('late'), timeoutMs);
-  });
   helper.once('exit', () => {
     drain = setTimeout(shut, DRAIN_MS);
   });
   try {
-    const why = await Promise.race([helper.then(() => undefined), ended]);
-    if (why === undefined) return { timedOut: false };
+    await withinTime(timeoutMs, signal, helper);
+  } catch (error) {
     killGroup(helper);
     shut();
-    signal.throwIfAborted();
-    return { timedOut: true };
+    throw error;
   } finally {
-    clearTimeout(timer);
     clearTimeout(drain);
-    stop();
   }
 }
 

@@ -1,3 +1,4 @@
+import { shortLine } from '../../base/printable.ts';
 import { bearerIn, requestToken, type TokenChallenge } from '../builtin/client/tokenRequest.ts';
 import { readErrorBody } from '../builtin/faults/errorBody.ts';
 import { type Purpose, replyError } from '../builtin/faults/replyErrors.ts';
@@ -7,8 +8,7 @@ import { readBody } from '../builtin/transport/bodies.ts';
 import type { Transport } from '../builtin/transport/transport.ts';
 import type { CredentialsSource } from '../credentials/credentialsSource.ts';
 import { RegistryProtocol, RegistryRedirect } from '../errors.ts';
-import { endpointOf } from '../hosts/hosts.ts';
-import { printable, redactTarget, redactUrl } from '../hosts/redact.ts';
+import { endpointOf, redactTarget, redactUrl } from '../hosts/hosts.ts';
 import { formatReference, type Reference } from '../reference.ts';
 
 /** What is known from a registry's reply to `/v2/`. */
@@ -57,7 +57,7 @@ export async function askApi(
         ? 'requires a user name and a password (Basic)'
         : challenges.length === 0
           ? 'answers 401, but names no kind of login (no WWW-Authenticate header)'
-          : `requires a login by ${printable(challenges.map(({ scheme }) => scheme).join(' or '), 60)}, which registries do not use`;
+          : `requires a login by ${shortLine(challenges.map(({ scheme }) => scheme).join(' or '), 60)}, which registries do not use`;
   return { found, value: { ...value, challenge: undefined } };
 }
 

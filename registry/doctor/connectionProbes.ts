@@ -1,5 +1,7 @@
 import { isIP, type Socket } from 'node:net';
 import type { PeerCertificate } from 'node:tls';
+import { shortLine } from '../../base/printable.ts';
+import { withinTime } from '../../base/withinTime.ts';
 import { TunnelFailed } from '../builtin/faults/proxyErrors.ts';
 import { CertificateRejected, summarizeChain, tlsError } from '../builtin/faults/tlsErrors.ts';
 import { transportError } from '../builtin/faults/transportErrors.ts';
@@ -7,7 +9,6 @@ import { openSocket, openTls, portOf } from '../builtin/transport/connect.ts';
 import { RegistryTls } from '../errors.ts';
 import { dial, lookUp } from '../hosts/dial.ts';
 import { bareHost } from '../hosts/hosts.ts';
-import { printable } from '../hosts/redact.ts';
 import { Trust, type TrustOptions } from '../hosts/trust.ts';
 
 /**
@@ -33,7 +34,7 @@ export async function probeDns(at: Connection): Promise<string> {
   const name = bareHost(first.hostname);
   if (isIP(name) !== 0) return `${name} is an address already`;
   return withRefusal(at, first, async signal => {
-    const found = await Promise.race([lookUp(name), rejectionOf(signal)]);
+    const found = await withinTime(at.timeoutMs + GRACE_MS, signal, lookUp(name));
     return [...new Set(found.map(({ address }) => address))].join(', ');
   });
 }
@@ -135,13 +136,7 @@ async function withRefusal(
   }
 }
 
-function rejectionOf(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
-}
-
 function dayOf(date: string): string {
   const time = Date.parse(date);
-  return Number.isNaN(time) ? printable(date, 40) : new Date(time).toISOString().slice(0, 10);
+  return Number.isNaN(time) ? shortLine(date, 40) : new Date(time).toISOString().slice(0, 10);
 }

@@ -17,14 +17,14 @@ import { type Connection, probeDns, probeTcp, probeTls } from './connectionProbe
 import {
   type Diagnosis,
   type DoctorTarget,
+  HostLedger,
   NOT_TRIED,
   type Step,
   type StepName,
   type TargetDiagnosis,
 } from './diagnosis.ts';
-import { HostLedger } from './hostLedger.ts';
 
-export { readOrasVersion } from '../oras/version.ts';
+export { readOrasVersion } from '../oras/process.ts';
 export type { Diagnosis, DoctorTarget, HostEntry, Step, TargetDiagnosis } from './diagnosis.ts';
 export { NOT_TRIED } from './diagnosis.ts';
 

@@ -1,7 +1,7 @@
 import dns, { type LookupAddress } from 'node:dns';
 import { connect, isIP, type Socket } from 'node:net';
-import { type AddressKind, addressKind } from './addresses.ts';
-import { bareHost } from './hosts.ts';
+import { withinTime } from '../../base/withinTime.ts';
+import { type AddressKind, addressKind, bareHost } from './hosts.ts';
 
 export interface DialOptions {
   /** For the lookup and all attempts together. */
@@ -71,14 +71,16 @@ export async function dial(
 ): Promise<Dialed> {
   signal.throwIfAborted();
   const begunMs = performance.now();
-  const found = await within(timeoutMs, signal, lookUp(bareHost(hostname))).catch((error: NodeJS.ErrnoException) => {
-    throw error.code === LATE ? Object.assign(error, { code: NO_NAME_SERVER }) : error;
-  });
+  const found = await withinTime(timeoutMs, signal, lookUp(bareHost(hostname))).catch(
+    (error: NodeJS.ErrnoException) => {
+      throw error.code === LATE ? Object.assign(error, { code: NO_NAME_SERVER }) : error;
+    },
+  );
   const allowed = found.filter(({ address }) => allows(addressKind(address)));
   if (allowed.length === 0) throw new AddressForbidden(found[0]?.address ?? '');
   const attempts = new Attempts(inTurn(allowed).slice(0, MOST_ADDRESSES), port);
   try {
-    return await within(timeoutMs - (performance.now() - begunMs), signal, attempts.first());
+    return await withinTime(timeoutMs - (performance.now() - begunMs), signal, attempts.first());
   } catch (error) {
     attempts.abandon();
     throw (error as NodeJS.ErrnoException).code === LATE ? attempts.failure() : error;
@@ -99,27 +101,6 @@ export function lookUp(name: string): Promise<LookupAddress[]> {
 const LATE = 'ETIMEDOUT';
 const NO_NAME_SERVER = 'EAI_AGAIN';
 const SOCKET = { autoSelectFamily: false, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 };
-
-/** Rejects with `ETIMEDOUT` after `timeoutMs`, and with the signal's reason at an abort. */
-async function within<T>(timeoutMs: number, signal: AbortSignal, work: Promise<T>): Promise<T> {
-  let stop = (): void => {};
-  const ended = new Promise<never>((_, reject) => {
-    const leave = (): void => reject(signal.reason);
-    const late = (): void => reject(Object.assign(new Error('it took too long'), { code: LATE }));
-    const timer = setTimeout(late, Math.max(0, timeoutMs));
-    signal.addEventListener('abort', leave, { once: true });
-    stop = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', leave);
-    };
-  });
-  work.catch(() => {});
-  try {
-    return await Promise.race([work, ended]);
-  } finally {
-    stop();
-  }
-}
 
 /** RFC 8305, 4: the families alternate, the resolver's first one first. */
 function inTurn(addresses: readonly LookupAddress[]): LookupAddress[] {

@@ -1,6 +1,7 @@
-import { isIP } from 'node:net';
+import { BlockList, isIP } from 'node:net';
+import { shortLine } from '../../base/printable.ts';
+import { withoutLogin } from '../reference.ts';
 import type { HostChoice } from '../registry.ts';
-import { addressKind } from './addresses.ts';
 
 /** Returns true for localhost and literal loopback addresses. `hostname` as in URLs and references. */
 export function isLoopback(hostname: string): boolean {
@@ -39,4 +40,101 @@ export function endpointOf(registry: string, repository: string): Endpoint {
 
 export function isDockerHub(registry: string): boolean {
   return ['docker.io', 'index.docker.io', 'registry-1.docker.io'].includes(registry.toLowerCase());
+}
+
+/**
+ * The network that an address belongs to. `metadata` is for the services of clouds that give any caller credentials, and for
+ * everything link-local: no registry and no storage is there.
+ */
+export type AddressKind = 'public' | 'private' | 'loopback' | 'metadata';
+
+type Network = readonly [address: string, bits: number];
+
+const LOOPBACK = networks(['127.0.0.0', 8], ['0.0.0.0', 8], ['::', 127]);
+// RFC 3927 and RFC 4291, with the metadata services in them; those of Alibaba Cloud, AWS and Google Cloud.
+const METADATA = networks(
+  ['169.254.0.0', 16],
+  ['fe80::', 10],
+  ['100.100.100.200', 32],
+  ['fd00:ec2::', 32],
+  ['fd20:ce::254', 128],
+);
+// RFC 1918, RFC 6598, RFC 6890, RFC 4193, RFC 3879.
+const PRIVATE = networks(
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['172.16.0.0', 12],
+  ['192.0.0.0', 24],
+  ['192.168.0.0', 16],
+  ['fc00::', 7],
+  ['fec0::', 10],
+);
+
+/** IPv6 networks whose addresses contain an IPv4 address, and the byte at which it begins. */
+const EMBEDDING: readonly (readonly [BlockList, number])[] = [
+  [networks(['::ffff:0:0', 96], ['::ffff:0:0:0', 96], ['::', 96]), 12],
+  // NAT64 (RFC 6052, RFC 8215) and 6to4 (RFC 3056).
+  [networks(['64:ff9b::', 96], ['64:ff9b:1::', 48]), 12],
+  [networks(['2002::', 16]), 2],
+];
+
+/** Returns the kind of a literal address without brackets. An IPv6 address that contains an IPv4 address counts as that one. */
+export function addressKind(address: string): AddressKind {
+  const bare = address.replace(/%.*$/s, '');
+  if (isIn(LOOPBACK, bare)) return 'loopback';
+  const inner = embedded(bare);
+  if (inner !== undefined) return addressKind(inner);
+  if (isIn(METADATA, bare)) return 'metadata';
+  return isIn(PRIVATE, bare) ? 'private' : 'public';
+}
+
+function embedded(address: string): string | undefined {
+  const found = isIP(address) === 6 ? EMBEDDING.find(([list]) => isIn(list, address)) : undefined;
+  return found === undefined
+    ? undefined
+    : bytesOf(address)
+        .slice(found[1], found[1] + 4)
+        .join('.');
+}
+
+function bytesOf(address: string): number[] {
+  // The URL parser writes an address in its canonical form, without a dotted part.
+  const text = new URL(`http://[${address}]`).hostname.slice(1, -1);
+  const [head = '', tail] = text.split('::');
+  const groups = (part: string): number[] => (part === '' ? [] : part.split(':').map(it => Number.parseInt(it, 16)));
+  const before = groups(head);
+  const after = groups(tail ?? '');
+  const zeros = new Array<number>(8 - before.length - after.length).fill(0);
+  return [...before, ...zeros, ...after].flatMap(group => [group >> 8, group & 0xff]);
+}
+
+function networks(...all: readonly Network[]): BlockList {
+  const list = new BlockList();
+  for (const [address, bits] of all) list.addSubnet(address, bits, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  return list;
+}
+
+function isIn(list: BlockList, address: string): boolean {
+  const family = isIP(address);
+  return family !== 0 && list.check(address, family === 6 ? 'ipv6' : 'ipv4');
+}
+
+/** Returns a URL for a message, without user info and query string, which may hold secrets. */
+export function redactUrl(url: URL): string {
+  return `${url.protocol}//${url.host}${shortLine(url.pathname, 300)}`;
+}
+
+/** No server of a registry has a longer address. */
+const LONGEST_TARGET = 8192;
+
+/** Returns a server's Location or realm for a message, even if it is not a valid URL: without user info and query string. */
+export function redactTarget(text: string): string {
+  if (text.length > LONGEST_TARGET) return `a text of ${text.length} characters`;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  // In text that is not a web address, user info may be anywhere.
+  return url !== undefined && /^https?:$/.test(url.protocol) ? redactUrl(url) : shortLine(bare(text), 100);
+}
+
+function bare(text: string): string {
+  return withoutLogin(text).replace(/[?#].*$/s, '');
 }

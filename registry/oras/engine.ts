@@ -12,11 +12,9 @@ import { parseManifest } from '../images/parseManifest.ts';
 import { parseDiscovered, referrersTag } from '../images/referrers.ts';
 import { type Digest, formatReference, isDigest, type Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
-import { OrasCredentials } from './credentials.ts';
-import { HostFlags } from './hostFlags.ts';
-import { type OrasCall, type OrasResult, runOras, sizeOf } from './process.ts';
+import { HostFlags, OrasCredentials } from './flags.ts';
+import { type OrasCall, type OrasResult, readOrasVersion, runOras, sizeOf } from './process.ts';
 import { orasError } from './stderr.ts';
-import { readOrasVersion } from './version.ts';
 
 const TIMEOUT_MS = 30_000;
 const RETRIES = 5;

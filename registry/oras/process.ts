@@ -1,7 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { execa } from 'execa';
+import { Refusal } from '../../base/refusal.ts';
 import { RegistryTimeout } from '../errors.ts';
-import { OrasMissing } from './errors.ts';
+import type { RegistryOptions } from '../registry.ts';
 
 /** ORAS handles only SIGINT (and removes no files in any case); it is killed if it has not ended after this long. */
 const KILL_AFTER_MS = 2000;
@@ -136,4 +137,53 @@ function pick(env: OrasCall['env']): Record<string, string> {
     if (value !== undefined) picked[name] = value;
   }
   return picked;
+}
+
+/** It has `blob fetch --no-tty`, `--cert-file` and everything else that is used here. */
+const OLDEST = [1, 3, 0] as const;
+
+/** Returns the version of the ORAS CLI on PATH, such as `1.3.3`. @throws OrasMissing, OrasTooOld */
+export async function readOrasVersion(
+  { env = {}, timeoutMs = 30_000 }: RegistryOptions,
+  signal: AbortSignal,
+): Promise<string> {
+  const { stdout } = await runOras({ args: ['version'], env, signal, timeoutMs, subject: 'its version' });
+  const [, major, minor, patch] = /^Version:\s+v?(\d+)\.(\d+)\.(\d+)/m.exec(stdout.toString('utf8')) ?? [];
+  if (major === undefined) throw new OrasMissing('the `oras` on PATH is another program of that name');
+  const version = [Number(major), Number(minor), Number(patch)];
+  const differing = OLDEST.findIndex((part, index) => version[index] !== part);
+  if (differing >= 0 && (version[differing] ?? 0) < (OLDEST[differing] ?? 0)) throw new OrasTooOld(version.join('.'));
+  return version.join('.');
+}
+
+const HOW_TO_GET =
+  'Get ORAS 1.3.0 or later: `apt install oras` (Debian 13 and later), `brew install oras`, copy /bin/oras out of the image ghcr.io/oras-project/oras:v1.3.3, or oras-project/setup-oras in GitHub Actions. The npm package of that name is another project. Or use --engine builtin, which needs no other program.';
+
+/** There is no ORAS CLI on PATH, or another program of that name. */
+export class OrasMissing extends Refusal {
+  readonly code = 'ORAS_MISSING';
+
+  constructor(found: string, cause?: unknown) {
+    super(`The ORAS CLI is needed for --engine oras: ${found}`, {
+      subject: 'oras',
+      expected: 'the ORAS CLI, 1.3.0 or later, on PATH',
+      found,
+      hint: HOW_TO_GET,
+      ...(cause === undefined ? {} : { cause }),
+    });
+  }
+}
+
+/** The ORAS CLI lacks options that are used here. */
+export class OrasTooOld extends Refusal {
+  readonly code = 'ORAS_TOO_OLD';
+
+  constructor(version: string) {
+    super(`The ORAS CLI on PATH is ${version}, which is too old`, {
+      subject: 'oras',
+      expected: '1.3.0 or later',
+      found: version,
+      hint: HOW_TO_GET,
+    });
+  }
 }

@@ -1,3 +1,4 @@
+import { shortLine } from '../../base/printable.ts';
 import { blamed, fixedBy } from '../builtin/faults/blame.ts';
 import type { NamedBy } from '../builtin/http/reply.ts';
 import {
@@ -18,7 +19,6 @@ import {
   RegistryUnavailable,
 } from '../errors.ts';
 import { isDockerHub } from '../hosts/hosts.ts';
-import { printable } from '../hosts/redact.ts';
 
 /** ORAS failed for a reason that is not known here; the message has its output. */
 export class OrasFailed extends RegistryRefusal {
@@ -180,7 +180,7 @@ function redact(stderr: string): string {
     .slice(0, MOST_READ)
     .replace(/\b([a-z]+:\/\/)[^/@\s"]*@/gi, '$1')
     .replace(/\?[^\s"]*/g, '');
-  return printable(bare, 600);
+  return shortLine(bare, 600);
 }
 
 /** Removes URLs and the reference, because their parts could look like an error. */

@@ -5,7 +5,7 @@ import { type Reply, requestOf } from '../builtin/http/reply.ts';
 import { dropBody } from '../builtin/transport/bodies.ts';
 import { RegistryProtocol, RegistryRedirect, RegistryRefusal } from '../errors.ts';
 import { backoff } from '../fallback/retrying.ts';
-import { redactTarget } from '../hosts/redact.ts';
+import { redactTarget } from '../hosts/hosts.ts';
 import type { Digest } from '../reference.ts';
 
 /** A blob to push. */

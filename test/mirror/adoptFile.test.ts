@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, open, readFile, rm, symlink, truncate, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { adoptFile, FileChanged } from '../../mirror/extract/adoptFile.ts';
+import { adoptFile, FileChanged } from '../../mirror/extract/extractPlugin.ts';
 import { ModuleInvalid } from '../../mirror/extract/module/inspectModule.ts';
 import { LayerTooLarge } from '../../mirror/extract/module/moduleFile.ts';
 import { FileUnreadable } from '../../mirror/manifest/localFile.ts';

@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ArchiveDocuments } from '../../mirror/extract/documents/archiveDocuments.ts';
+import { ArchiveDocuments } from '../../mirror/extract/documents.ts';
 import { PluginSearch } from '../../mirror/extract/layers/pluginSearch.ts';
 import type { TarEntry } from '../support/archive.ts';
 import { imageOf, type LayerInput, MEDIA, type TestImage, tarLayer } from '../support/image.ts';

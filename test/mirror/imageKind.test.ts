@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LayerNoPlugin } from '../../mirror/extract/layers/errors.ts';
-import { betterSystemFile, nameImage } from '../../mirror/extract/layers/imageKind.ts';
-import { assignRoles, chooseLayers } from '../../mirror/extract/layers/layerRoles.ts';
+import { assignRoles, betterSystemFile, chooseLayers, nameImage } from '../../mirror/extract/layers/layerRoles.ts';
 import type { ImageManifest } from '../../registry/image.ts';
 
 function manifestOf(config: string, layers: readonly string[] = [], artifactType?: string): ImageManifest {

@@ -2,12 +2,8 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { after, before, beforeEach, describe, it } from 'node:test';
+import { SignatureInvalid, SignatureMissing, SignaturePolicyUnusable } from '../../mirror/signatures/foundSignature.ts';
 import type { KeylessPolicy, KeyPolicy, SignaturePolicy, SignatureProof } from '../../mirror/signatures/policy.ts';
-import {
-  SignatureInvalid,
-  SignatureMissing,
-  SignaturePolicyUnusable,
-} from '../../mirror/signatures/signatureErrors.ts';
 import { verifySignatures } from '../../mirror/signatures/verifySignatures.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
 import type { Reference } from '../../registry/reference.ts';

@@ -3,10 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { continuesBlob, parseContentRange } from '../../registry/builtin/answers/blob.ts';
 import { readErrorBody } from '../../registry/builtin/faults/errorBody.ts';
-import { parseNextLink } from '../../registry/builtin/http/nextLink.ts';
-import { parseRetryAfter } from '../../registry/builtin/http/retryAfter.ts';
-import { parseWarnings } from '../../registry/builtin/http/warnings.ts';
-import { redactUrl } from '../../registry/hosts/redact.ts';
+import { parseNextLink, parseRetryAfter, parseWarnings } from '../../registry/builtin/http/headers.ts';
+import { redactUrl } from '../../registry/hosts/hosts.ts';
 import { times } from '../support/slow.ts';
 
 const NOW_MS = Date.parse('Sun, 06 Nov 1994 08:49:37 GMT');

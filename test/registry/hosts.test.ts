@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RegistryOptionsInvalid } from '../../registry/errors.ts';
-import { addressKind } from '../../registry/hosts/addresses.ts';
-import { endpointOf, isLoopback } from '../../registry/hosts/hosts.ts';
+import { addressKind, endpointOf, isLoopback } from '../../registry/hosts/hosts.ts';
 import { isExempt, proxyFor } from '../../registry/hosts/proxy.ts';
 
 const exempt = (url: string, noProxy: string): boolean => isExempt(new URL(url), noProxy);

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { test } from 'node:test';
+import { shortLine } from '../../base/printable.ts';
 import { parseContentRange } from '../../registry/builtin/answers/blob.ts';
 import { readErrorBody } from '../../registry/builtin/faults/errorBody.ts';
 import { parseChallenges } from '../../registry/builtin/http/challenges.ts';
-import { parseNextLink } from '../../registry/builtin/http/nextLink.ts';
-import { parseRetryAfter } from '../../registry/builtin/http/retryAfter.ts';
-import { parseWarnings } from '../../registry/builtin/http/warnings.ts';
-import { printable, redactTarget } from '../../registry/hosts/redact.ts';
+import { parseNextLink, parseRetryAfter, parseWarnings } from '../../registry/builtin/http/headers.ts';
+import { redactTarget } from '../../registry/hosts/hosts.ts';
 import { orasError } from '../../registry/oras/stderr.ts';
 import { parseReference } from '../../registry/reference.ts';
 import { RUNS_SLOW, times } from '../support/slow.ts';
@@ -109,7 +108,7 @@ const READERS: Readonly<Record<string, readonly [most: number, read: (text: stri
   parseRetryAfter: [HEADER, text => parseRetryAfter(text, text, 0)],
   parseContentRange: [HEADER, parseContentRange],
   redactTarget: [HEADER, text => redactTarget(text)],
-  printable: [HEADER, text => printable(text, 300)],
+  printable: [HEADER, text => shortLine(text, 300)],
   readErrorBody: [BODY, text => readErrorBody(Buffer.from(text), 'text/plain', secrets)],
   'readErrorBody of JSON': [BODY, text => readErrorBody(Buffer.from(JSON.stringify({ message: text })), '', secrets)],
   'readErrorBody of HTML': [BODY, text => readErrorBody(Buffer.from(`<html><title>${text}`), 'text/html', secrets)],

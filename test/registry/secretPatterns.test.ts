@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { readErrorBody } from '../../registry/builtin/faults/errorBody.ts';
-import { secretPatterns } from '../../registry/builtin/faults/secretPatterns.ts';
+import { readErrorBody, secretPatterns } from '../../registry/builtin/faults/errorBody.ts';
 import { times } from '../support/slow.ts';
 
 const unicode = (text: string, which: RegExp, digits: (hex: string) => string): string =>

@@ -6,8 +6,7 @@ import { LayerCorrupt } from '../layers/errors.ts';
 import { INFLATE_LIMIT_BYTES } from '../layers/openedLayers.ts';
 import { isGzip, isZstd, SNIFF_BYTES } from '../module/moduleContent.ts';
 import { LayerTooLarge } from '../module/moduleFile.ts';
-import { inflateZstd, ZSTD_WORK } from './inflateZstd.ts';
-import { through } from './through.ts';
+import { inflateZstd, through, ZSTD_WORK } from './inflateZstd.ts';
 
 export interface InflatedLayer {
   readonly compression: 'none' | 'gzip' | 'zstd';

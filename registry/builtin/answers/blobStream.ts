@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { shortLine } from '../../../base/printable.ts';
 import {
   RegistryDigestMismatch,
   RegistryProtocol,
@@ -7,7 +8,6 @@ import {
   RegistryTimeout,
   RegistryUnavailable,
 } from '../../errors.ts';
-import { printable } from '../../hosts/redact.ts';
 import { replyFault } from '../faults/blame.ts';
 import { transportError } from '../faults/transportErrors.ts';
 import type { Reply } from '../http/reply.ts';
@@ -183,7 +183,7 @@ export class BlobStream extends Readable {
   /** The bytes so far may be of another form of the blob: none of them may be kept. */
   #doubtfulError(): RegistryDigestMismatch {
     this.#options.onDoubtfulEnd();
-    const encoding = printable(contentEncoding(this.#reply) ?? '', 40);
+    const encoding = shortLine(contentEncoding(this.#reply) ?? '', 40);
     return new RegistryDigestMismatch(
       ...replyFault(
         this.#reply,
@@ -207,7 +207,7 @@ export class BlobStream extends Readable {
           this.#reply,
           'sent a blob with a broken Content-Encoding',
           'A proxy on the way compresses registry data, which must not be changed: exclude the registry there.',
-          { found: printable(contentEncoding(this.#reply) ?? '', 40), temporary: true, cause: error },
+          { found: shortLine(contentEncoding(this.#reply) ?? '', 40), temporary: true, cause: error },
         ),
       );
     }

@@ -1,7 +1,7 @@
 import { parseBoundedJson } from '../../../base/boundedJson.ts';
+import { shortLine } from '../../../base/printable.ts';
 import type { RawManifest } from '../../engine.ts';
 import { ImageTypeUnsupported, RegistryDigestMismatch, RegistryProtocol } from '../../errors.ts';
-import { printable } from '../../hosts/redact.ts';
 import { digestOf } from '../../images/digestOf.ts';
 import { type Digest, isDigest, type Reference } from '../../reference.ts';
 import { type RegistryRequest, requestFor } from '../client/registryClient.ts';
@@ -88,7 +88,7 @@ function mediaTypeOf(
   } catch (error) {
     throw new RegistryProtocol(`The manifest of ${details.subject} is not JSON`, {
       ...details,
-      found: printable(text, 60) || 'text without letters',
+      found: shortLine(text, 60) || 'text without letters',
       temporary: true,
       retryLimit: 2,
       hint: 'Check that the host is an OCI registry, and that no proxy answers in its place.',

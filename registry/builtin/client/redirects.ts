@@ -1,7 +1,6 @@
 import { RegistryRedirect, RegistryRefusal } from '../../errors.ts';
 import { HostHealth, hostFaultOf } from '../../fallback/hostHealth.ts';
-import { includesHost } from '../../hosts/hosts.ts';
-import { redactTarget, redactUrl } from '../../hosts/redact.ts';
+import { includesHost, redactTarget, redactUrl } from '../../hosts/hosts.ts';
 import { isDigest } from '../../reference.ts';
 import type { HostChoice } from '../../registry.ts';
 import { replyFault } from '../faults/blame.ts';

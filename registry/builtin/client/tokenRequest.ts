@@ -1,8 +1,7 @@
 import { parseBoundedJson } from '../../../base/boundedJson.ts';
 import type { Credential } from '../../credentials/credentialsFile.ts';
 import { RegistryProtocol, RegistryUnauthorized } from '../../errors.ts';
-import { isLoopback } from '../../hosts/hosts.ts';
-import { redactTarget, redactUrl } from '../../hosts/redact.ts';
+import { isLoopback, redactTarget, redactUrl } from '../../hosts/hosts.ts';
 import { blamed, fixedBy } from '../faults/blame.ts';
 import { type ErrorBody, looksLikeHtml, readErrorBody } from '../faults/errorBody.ts';
 import { type Purpose, type ReplyContext, replyError, webPageError } from '../faults/replyErrors.ts';

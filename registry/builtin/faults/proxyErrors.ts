@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { shortLine } from '../../../base/printable.ts';
 import { RegistryProxy, type RegistryRefusalDetails } from '../../errors.ts';
-import { printable, redactUrl } from '../../hosts/redact.ts';
+import { redactUrl } from '../../hosts/hosts.ts';
 import { parseChallenges } from '../http/challenges.ts';
 import { readErrorBody } from './errorBody.ts';
 import { addressesIn, reasonOf, wordsFor } from './reasons.ts';
@@ -73,10 +74,10 @@ export function proxyError(fault: TunnelFailed, at: FailedRequest): RegistryProx
       ? `it ${tls.what}`
       : isNotTls
         ? 'it does not speak TLS at this port'
-        : (wordsFor(reason.code) ?? printable(reason.message, 200));
+        : (wordsFor(reason.code) ?? shortLine(reason.message, 200));
   return new RegistryProxy(`The proxy ${name} cannot be used to reach ${url.host}: ${why}`, {
     ...details,
-    found: addressesIn(fault.cause) ?? (reason.code || printable(reason.message, 200)),
+    found: addressesIn(fault.cause) ?? (reason.code || shortLine(reason.message, 200)),
     temporary: tls === undefined && !isNotTls && !isNotHttp && reason.code !== 'ENOTFOUND',
     hint:
       tls?.hint ??
@@ -104,8 +105,8 @@ function replyError(
     proxy,
   });
   const isRedirect = status >= 300 && status < 400;
-  const page = isHtml && !isRedirect ? ` with a web page${title === '' ? '' : ` (“${printable(title, 80)}”)`}` : '';
-  const squid = printable(headers['x-squid-error']?.toString() ?? '', 60);
+  const page = isHtml && !isRedirect ? ` with a web page${title === '' ? '' : ` (“${shortLine(title, 80)}”)`}` : '';
+  const squid = shortLine(headers['x-squid-error']?.toString() ?? '', 60);
   const more = {
     ...details,
     found: squid === '' ? `${status}${page}` : `${status} (${squid})`,
@@ -190,7 +191,7 @@ function loginError(
   if (schemes.length > 0 && !schemes.includes('basic')) {
     const kinds = schemes
       .slice(0, 4)
-      .map(scheme => printable(NAMES.get(scheme) ?? scheme, 20))
+      .map(scheme => shortLine(NAMES.get(scheme) ?? scheme, 20))
       .join(' or ');
     return new RegistryProxy(
       `The proxy ${name} requires a login by ${kinds} to connect to ${url.host}, and plugin-mirror can only log in by Basic`,

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 import type { Certificate, PeerCertificate } from 'node:tls';
+import { shortLine } from '../../../base/printable.ts';
 import { type RegistryRefusalDetails, RegistryTls } from '../../errors.ts';
 import { bareHost } from '../../hosts/hosts.ts';
-import { printable } from '../../hosts/redact.ts';
 import type { NamedBy } from '../http/reply.ts';
 import { blamed, fixedBy } from './blame.ts';
 
@@ -59,7 +59,7 @@ export function summarizeChain(leaf: PeerCertificate): ChainSummary {
   return {
     subject: nameOf(leaf.subject),
     issuer: nameOf(leaf.issuer),
-    names: printable(leaf.subjectaltname ?? '', 300),
+    names: shortLine(leaf.subjectaltname ?? '', 300),
     root: nameOf(last.issuer),
     isComplete: JSON.stringify(last.issuer) === JSON.stringify(last.subject),
     length,
@@ -69,7 +69,7 @@ export function summarizeChain(leaf: PeerCertificate): ChainSummary {
 /** The common name, otherwise the organisation; a certificate may have neither. */
 function nameOf(name: Certificate | undefined): string {
   const [text] = [name?.CN ?? name?.O ?? ''].flat();
-  return printable(String(text ?? ''), 80) || 'no name';
+  return shortLine(String(text ?? ''), 80) || 'no name';
 }
 
 /** What a server did wrong, as the rest of a sentence after its name, and what to do. */
@@ -150,7 +150,7 @@ export function certificateFault({ code, chain }: CertificateRejected, { host, h
       return authorityFault(chain, host);
     default: {
       const { what, hint } = PLAIN_FAULTS[code] ?? {
-        what: `has a TLS certificate that is not accepted (${printable(code, 80)})`,
+        what: `has a TLS certificate that is not accepted (${shortLine(code, 80)})`,
         hint: REPLACE,
       };
       return { what, hint: typeof hint === 'string' ? hint : hint(host) };

@@ -1,3 +1,4 @@
+import { shortLine } from '../../../base/printable.ts';
 import {
   RegistryDns,
   RegistryProtocol,
@@ -9,7 +10,7 @@ import {
   RegistryUnavailable,
 } from '../../errors.ts';
 import { AddressForbidden } from '../../hosts/dial.ts';
-import { printable, redactUrl } from '../../hosts/redact.ts';
+import { redactUrl } from '../../hosts/hosts.ts';
 import { blamed, fixedBy } from './blame.ts';
 import { proxyError, TunnelFailed } from './proxyErrors.ts';
 import { addressesIn, reasonOf, wordsFor } from './reasons.ts';
@@ -136,7 +137,7 @@ function connectionError(
     );
   return make(
     RegistryUnavailable,
-    `The connection to ${host} broke: ${wordsFor(code) ?? printable(details.found, 200)}`,
+    `The connection to ${host} broke: ${wordsFor(code) ?? shortLine(details.found, 200)}`,
     url.protocol === 'https:'
       ? 'Try again later. If it happens each time, the registry requires a client certificate (--cert-file, --key-file), or a firewall or proxy on the way cuts the connection.'
       : namedBy === undefined

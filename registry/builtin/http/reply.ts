@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { redactUrl } from '../../hosts/redact.ts';
+import { redactUrl } from '../../hosts/hosts.ts';
 
 /** How a host that the user did not name came to be contacted. */
 export interface NamedBy {

@@ -2,10 +2,10 @@ import http from 'node:http';
 import { isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
 import type { buildConnector } from 'undici';
+import { withinTime } from '../../../base/withinTime.ts';
 import { RegistryRefusal } from '../../errors.ts';
-import type { AddressKind } from '../../hosts/addresses.ts';
 import { dial } from '../../hosts/dial.ts';
-import { bareHost } from '../../hosts/hosts.ts';
+import { type AddressKind, bareHost } from '../../hosts/hosts.ts';
 import type { TlsSettings, Trust } from '../../hosts/trust.ts';
 import { decoded } from '../faults/errorBody.ts';
 import { TunnelFailed } from '../faults/proxyErrors.ts';
@@ -149,41 +149,25 @@ function openTunnel(socket: Socket, { url, timeoutMs, signal }: Route, proxy: UR
   });
 }
 
-/** Resolves at the socket's event, if `check` does not throw; otherwise the socket is destroyed. */
-function opened<S extends Socket>(
+/** Waits for the socket's event, and for `check` of it; destroys the socket if one of them fails. */
+async function opened<S extends Socket>(
   socket: S,
   event: string,
   timeoutMs: number,
   signal: AbortSignal,
   check: () => void,
 ): Promise<S> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', leave);
-    };
-    const fail = (error: unknown): void => {
-      stop();
-      reject(error);
-      socket.destroy();
-    };
-    const leave = (): void => fail(signal.reason);
-    const timer = setTimeout(
-      () => fail(Object.assign(new Error('it took too long'), { code: 'ETIMEDOUT' })),
-      timeoutMs,
-    );
-    socket.once(event, () => {
-      try {
-        check();
-        stop();
-        resolve(socket);
-      } catch (error) {
-        fail(error);
-      }
-    });
-    socket.on('error', fail);
-    socket.once('close', () => fail(Object.assign(new Error('it was closed'), { code: 'ECONNRESET' })));
-    signal.addEventListener('abort', leave, { once: true });
-    if (signal.aborted) leave();
+  const opening = new Promise<void>((resolve, reject) => {
+    socket.once(event, resolve);
+    socket.on('error', reject);
+    socket.once('close', () => reject(Object.assign(new Error('it was closed'), { code: 'ECONNRESET' })));
   });
+  try {
+    await withinTime(timeoutMs, signal, opening);
+    check();
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
 }

@@ -1,17 +1,16 @@
 import { setMaxListeners } from 'node:events';
 import { type Dispatcher, Pool } from 'undici';
+import { shortLine } from '../../../base/printable.ts';
 import { HostLimit } from '../../concurrency/hostLimit.ts';
 import { RegistryTimeout } from '../../errors.ts';
-import { type AddressKind, addressKind } from '../../hosts/addresses.ts';
 import { AddressForbidden } from '../../hosts/dial.ts';
-import { bareHost, includesHost, isLoopback } from '../../hosts/hosts.ts';
+import { type AddressKind, addressKind, bareHost, includesHost, isLoopback } from '../../hosts/hosts.ts';
 import { proxyFor } from '../../hosts/proxy.ts';
-import { printable } from '../../hosts/redact.ts';
 import { Trust, type TrustOptions } from '../../hosts/trust.ts';
 import type { RegistryOptions } from '../../registry.ts';
 import { transportError } from '../faults/transportErrors.ts';
+import { parseRetryAfter } from '../http/headers.ts';
 import type { HttpRequest, NamedBy, Reply } from '../http/reply.ts';
-import { parseRetryAfter } from '../http/retryAfter.ts';
 import { connectorFor, proxyAuthorization } from './connect.ts';
 
 export type TransportOptions = TrustOptions &
@@ -132,7 +131,7 @@ export class Transport {
       this.#options.onRequest?.({
         method,
         host: url.host,
-        path: printable(url.pathname, 300),
+        path: shortLine(url.pathname, 300),
         bytes,
         ms: Math.round(performance.now() - begunMs),
         attempt,

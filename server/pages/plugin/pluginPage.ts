@@ -1,6 +1,7 @@
+import { stringify } from 'yaml';
 import { formatBytes } from '../../../base/words.ts';
 import type { CatalogPlugin, CatalogVersion } from '../../../tree/catalog.ts';
-import { MODULE_FILE } from '../../../tree/names.ts';
+import { MODULE_FILE, resourceName } from '../../../tree/names.ts';
 import { type HigressRequests, requestedBy } from '../../higressRequests.ts';
 import type { PluginFacts } from '../catalog/facts.ts';
 import { categoryName } from '../catalog/selection.ts';
@@ -8,13 +9,11 @@ import type { ReadmeFile } from '../documents/readmeFiles.ts';
 import type { ConfigRow, ConfigSchema, SpecFile } from '../documents/specFile.ts';
 import { inLanguage } from '../documents/specInfo.ts';
 import { type DamagedVersions, damageNote, damageTag } from '../site/damage.ts';
-import { day, type Html, html } from '../site/html.ts';
+import { day, type Html, html, pageLinks } from '../site/html.ts';
 import type { Language } from '../site/language.ts';
 import { copyButton, labelledField, type Reader } from '../site/layout.ts';
-import { pageLinks } from '../site/paging.ts';
 import type { Translate, WordKey } from '../site/words.ts';
 import type { VersionChanges } from './changes.ts';
-import { moduleUrl, ociReference, wasmPluginText } from './snippets.ts';
 
 export interface PluginContent {
   readonly facts: PluginFacts;
@@ -203,3 +202,34 @@ function change(t: Translate, changes: VersionChanges | undefined): Html | false
 
 const MOST_NAMES = 12;
 const MOST_NAME_CHARACTERS = 100;
+
+export function moduleUrl(address: string, name: string, version: string): string {
+  return `${address}/plugins/${name}/${version}/${MODULE_FILE}`;
+}
+
+/** A WasmPlugin that loads nothing until one of its configurations is enabled. */
+export function wasmPluginText(url: string, name: string, { version, sha256 }: CatalogVersion, spec: SpecFile): string {
+  const { phase, priority } = spec;
+  return stringify(
+    {
+      apiVersion: 'extensions.higress.io/v1alpha1',
+      kind: 'WasmPlugin',
+      metadata: { name: resourceName(name, version), namespace: 'higress-system' },
+      spec: {
+        url,
+        sha256,
+        ...(phase === undefined ? {} : { phase }),
+        ...(priority === undefined ? {} : { priority }),
+        failStrategy: 'FAIL_OPEN',
+        defaultConfigDisable: true,
+      },
+    },
+    { lineWidth: 0 },
+  ).trimEnd();
+}
+
+/** Returns `oci://registry/repository:tag@sha256:…`; undefined for a version that came from a local file. */
+export function ociReference({ reference, digest }: CatalogVersion): string | undefined {
+  if (!/^[\w.-]+(?::\d+)?\/[^\s]+$/.test(reference)) return undefined;
+  return `oci://${reference.includes('@') ? reference : `${reference}@${digest}`}`;
+}

@@ -3,7 +3,7 @@ import { MODULE_FILE } from '../../../tree/names.ts';
 import { type NearestVersion, nearestVersion } from '../../../tree/nearestVersion.ts';
 import { type HigressRequests, requestedBy } from '../../higressRequests.ts';
 import type { TreeView } from '../../view/treeView.ts';
-import { linesFor } from '../catalog/coverage.ts';
+import { linesFor } from '../catalog/catalogPage.ts';
 
 const MOST_NAMES = 5;
 const MOST_CONSUMERS = 30;

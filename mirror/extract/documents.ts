@@ -1,8 +1,123 @@
-import { documentFile, MAX_DOCUMENTS, sizeProblem } from '../layers/documentNames.ts';
-import { folderOf, nameOf, normalisePath } from '../layers/overlay.ts';
-import type { PluginSearch } from '../layers/pluginSearch.ts';
-import type { TarEntry } from '../layers/readTar.ts';
-import type { DocumentFolder } from './documentFolder.ts';
+import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { addAbortSignal, type Readable } from 'node:stream';
+import type { Descriptor } from '../../registry/image.ts';
+import { describeLayer } from './layers/errors.ts';
+import {
+  contentProblem,
+  documentFile,
+  documentLimitBytes,
+  type LayerPart,
+  MAX_DOCUMENTS,
+  sizeProblem,
+} from './layers/layerRoles.ts';
+import { folderOf, nameOf, normalisePath } from './layers/overlay.ts';
+import type { PluginSearch } from './layers/pluginSearch.ts';
+import type { TarEntry } from './layers/readTar.ts';
+
+/**
+ * The staging folder of a version, as far as its documents are concerned. A document that cannot be published is left out with
+ * a warning; the plugin is published without it.
+ */
+export class DocumentFolder {
+  readonly files: Record<string, { sha256: string; sizeBytes: number }> = {};
+  readonly #warnings: string[] = [];
+  /** Documents that are left out without a warning of their own. */
+  #unnamed = 0;
+  readonly #dir: string;
+  readonly #subject: string;
+  readonly #taken = new Set<string>();
+
+  /** @param dir an existing folder @param subject the start of every warning, e.g. `ai-proxy 2.0.1` */
+  constructor(dir: string, subject: string) {
+    this.#dir = dir;
+    this.#subject = subject;
+  }
+
+  has(file: string): boolean {
+    // Two names that differ only in case would be one file on many disks.
+    return this.#taken.has(file.toLowerCase());
+  }
+
+  get isFull(): boolean {
+    return this.#taken.size >= MAX_DOCUMENTS;
+  }
+
+  get warnings(): readonly string[] {
+    const more = `${this.#subject}: ${this.#unnamed} more documents are left out`;
+    return this.#unnamed === 0 ? this.#warnings : [...this.#warnings, more];
+  }
+
+  /** Warns that a document is left out. `source` is the layer or the archive that has it. An image may have thousands. */
+  skip(file: string, why: string, source: string): void {
+    if (this.#warnings.length >= MAX_WARNINGS) this.#unnamed++;
+    else this.warn(`${file} is left out: ${why} (${source})`);
+  }
+
+  warn(text: string): void {
+    this.#warnings.push(`${this.#subject}: ${text}`);
+  }
+
+  /** Writes a document as it is stored. `file` must come from documentFile, and `has` must be false for it. */
+  async write(file: string, bytes: Buffer, source: string, signal: AbortSignal): Promise<void> {
+    const problem = contentProblem(file, bytes);
+    if (problem !== undefined) return this.skip(file, problem, source);
+    this.#taken.add(file.toLowerCase());
+    await writeFile(join(this.#dir, file), bytes, { flag: 'wx', mode: 0o644, signal });
+    this.files[file] = { sha256: createHash('sha256').update(bytes).digest('hex'), sizeBytes: bytes.length };
+  }
+}
+
+const MAX_WARNINGS = 20;
+
+/**
+ * Writes the documents that are layers of their own (spec.yaml, README*.md, icon.png). A document that is too large, has the
+ * name of another or is not the PNG that its name promises is left out with a warning. A layer that cannot be read completely
+ * is an error: otherwise two runs over one image could publish different files.
+ */
+export async function extractDocuments(
+  request: { readonly openLayer: (layer: Descriptor) => Promise<Readable>; readonly signal: AbortSignal },
+  parts: readonly LayerPart[],
+  folder: DocumentFolder,
+): Promise<void> {
+  const { openLayer, signal } = request;
+  let surplus = 0;
+  for (const { layer, file } of parts) {
+    if (file === undefined) continue;
+    const source = describeLayer(layer);
+    const tooLarge = sizeProblem(file, layer.size);
+    if (folder.isFull) surplus++;
+    else if (folder.has(file)) folder.skip(file, 'another layer has that name already', source);
+    else if (tooLarge !== undefined) folder.skip(file, tooLarge, source);
+    else {
+      const limit = documentLimitBytes(file);
+      const bytes = await readWhole(await openLayer(layer), limit, signal);
+      if (bytes === undefined) folder.skip(file, `it is larger than ${limit} bytes`, source);
+      else await folder.write(file, bytes, source, signal);
+    }
+  }
+  if (surplus > 0) folder.warn(`${surplus} documents are left out: an image may have ${MAX_DOCUMENTS}`);
+}
+
+/** Returns the stream's bytes, or undefined if there are more than `limitBytes`. The stream is destroyed in either case. */
+async function readWhole(source: Readable, limitBytes: number, signal: AbortSignal): Promise<Buffer | undefined> {
+  // The loop throws the stream's errors; an error event after destroy() must not end the process.
+  source.on('error', () => {});
+  try {
+    addAbortSignal(signal, source);
+    const chunks: Buffer[] = [];
+    let length = 0;
+    for await (const chunk of source) {
+      length += (chunk as Buffer).length;
+      if (length > limitBytes) return undefined;
+      chunks.push(Buffer.from(chunk));
+    }
+    return Buffer.concat(chunks);
+  } finally {
+    source.destroy();
+  }
+}
 
 /**
  * The documents in the folder of plugin.wasm, in the same archive, held in memory until that folder is known. The search sees

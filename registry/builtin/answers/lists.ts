@@ -1,7 +1,13 @@
+import { parseBoundedJson } from '../../../base/boundedJson.ts';
 import { RegistryNotFound, RegistryProtocol } from '../../errors.ts';
-import { redactUrl } from '../../hosts/redact.ts';
+import { redactUrl } from '../../hosts/hosts.ts';
+import type { Descriptor } from '../../image.ts';
+import { MOST_REFERRERS, parseReferrers } from '../../images/referrers.ts';
+import { isTag } from '../../reference.ts';
 import type { RegistryClient, RegistryRequest } from '../client/registryClient.ts';
-import { parseNextLink } from '../http/nextLink.ts';
+import { looksLikeHtml } from '../faults/errorBody.ts';
+import { webPageError } from '../faults/replyErrors.ts';
+import { parseNextLink } from '../http/headers.ts';
 import { type Reply, requestOf } from '../http/reply.ts';
 import { dropBody, readBody } from '../transport/bodies.ts';
 
@@ -119,4 +125,87 @@ async function readPage<Item>(
       hint: "The registry's operator must fix its Link headers.",
     });
   return { ...page, next: `${next.pathname}${next.search}` };
+}
+
+/**
+ * Reads all pages of a tag list and returns each valid tag once in the registry's order (distribution-spec, Listing tags): at
+ * most 100 000 in 32 MiB. `first` requests the first page. @throws this room's refusals, or the signal's reason
+ */
+export async function readTags(
+  client: RegistryClient,
+  first: RegistryRequest,
+  signal: AbortSignal,
+  retries?: number,
+): Promise<string[]> {
+  const { subject, repository } = first.purpose;
+  const list = {
+    items: 'tags',
+    of: repository,
+    name: 'tag list',
+    mostItems: 100_000,
+    mostBytes: 8 * 1024 * 1024,
+    // About ten times the tag lists of the largest known repositories.
+    mostBytesOfAll: 32 * 1024 * 1024,
+    parse: (body: Buffer, reply: Reply): string[] => {
+      const text = body.toString('utf8');
+      if (looksLikeHtml(text, reply.headers['content-type']?.toString())) throw webPageError(reply, subject);
+      const tags = tagsOf(text);
+      if (tags !== undefined) return tags;
+      throw new RegistryProtocol(`The tag list of ${repository} at ${reply.request.url.host} cannot be read`, {
+        subject,
+        status: reply.status,
+        request: requestOf(reply),
+        expected: '{"name": …, "tags": […]}',
+        temporary: true,
+        retryLimit: 2,
+        hint: 'Check that the host is an OCI registry.',
+      });
+    },
+  };
+  return [...new Set(await readPages(client, first, list, signal, retries))];
+}
+
+function tagsOf(text: string): string[] | undefined {
+  try {
+    const json = parseBoundedJson(text) as { readonly tags?: unknown } | null;
+    // Some registries send null for a repository without tags.
+    if (json?.tags === null) return [];
+    if (!Array.isArray(json?.tags)) return undefined;
+    return json.tags.filter((tag: unknown): tag is string => typeof tag === 'string' && isTag(tag));
+  } catch {
+    return undefined;
+  }
+}
+
+const INDEX = /^application\/vnd\.oci\.image\.index\.v1\+json\b/i;
+/** Statuses of registries without the API for an unknown path; the specification names 404. */
+const NO_SUCH_API = [400, 404, 405, 406, 501];
+
+/**
+ * Reads all pages of `GET …/referrers/DIGEST` (distribution-spec 1.1, Listing Referrers), at most 5000 entries and 16 MiB.
+ * `first` requests the first page. Returns undefined if the registry has no such API: then the tag schema applies.
+ * @throws this room's refusals, or the signal's reason
+ */
+export async function readReferrers(
+  client: RegistryClient,
+  first: RegistryRequest,
+  signal: AbortSignal,
+): Promise<Descriptor[] | undefined> {
+  const { subject } = first.purpose;
+  const list = {
+    items: 'referrers',
+    of: subject,
+    name: 'list of referrers',
+    mostItems: MOST_REFERRERS,
+    mostBytes: 4 * 1024 * 1024,
+    mostBytesOfAll: 16 * 1024 * 1024,
+    // Registries without the API may answer any path with 200 and a page of their own.
+    isPage: (reply: Reply): boolean => reply.status === 200 && INDEX.test(typeOf(reply)),
+    parse: (body: Buffer, reply: Reply) => parseReferrers(body, typeOf(reply), subject),
+  };
+  return readPages(client, { ...first, accept: NO_SUCH_API }, list, signal);
+}
+
+function typeOf({ headers }: Reply): string {
+  return headers['content-type']?.toString() ?? '';
 }
