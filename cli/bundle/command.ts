@@ -11,7 +11,7 @@ export function bundleCommand(): Command {
   return addOptions(command, BUNDLE_OPTIONS)
     .addHelpText(
       'after',
-      '\nOn the other side: plugin-mirror sync --from FILE. The file is an OCI image layout, which other tools read as well.',
+      '\nOn the other network: plugin-mirror sync --from FILE. The bundle is an OCI image layout, which other tools read too.',
     )
     .action(run)
     .addCommand(diffCommand())

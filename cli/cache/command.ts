@@ -12,7 +12,7 @@ export function cacheCommand(): Command {
   const ls = new Command('ls').description('list the entries, least recently used first');
   const cleanUp = new Command('clean').description('remove the entries');
   return new Command('cache')
-    .description('List or remove the blobs and parts of blobs that are kept between runs.')
+    .description('List or remove the blobs and partial downloads that are kept between runs.')
     .addCommand(addOptions(ls, CACHE_LS_OPTIONS).action(list))
     .addCommand(addOptions(cleanUp, CACHE_CLEAN_OPTIONS).action(clean));
 }

@@ -5,9 +5,14 @@ import { namedManifest, runReported } from '../runCommand.ts';
 
 export function checkCommand(): Command {
   const command = new Command('check').description(
-    'Report what sync would find: missing, damaged, moved, gone, extra, unknown, unreachable. Sends HEAD requests only and changes nothing; exits 3 if anything differs.',
+    'Compare manifest, lockfile, tree and registry. Sends only HEAD requests, changes nothing, and exits with 3 if anything differs.',
   );
-  return addOptions(command, CHECK_OPTIONS).action(run);
+  return addOptions(command, CHECK_OPTIONS)
+    .addHelpText(
+      'after',
+      '\nFindings: missing, damaged, stale, unlocked, extra and unknown (tree and lockfile); moved, gone, unreachable and untold (registry).',
+    )
+    .action(run);
 }
 
 async function run(flags: CheckFlags, command: Command): Promise<void> {

@@ -6,7 +6,7 @@ import { COVERAGE_OPTIONS, type CoverageFlags } from './options.ts';
 export function coverageCommand(): Command {
   const command = new Command('coverage')
     .description(
-      'Look up in the manifest, a tree, a bundle or a running server every plugin that a cluster requests. Exits 3 if one is not served.',
+      'Look up every plugin that a cluster requests in the manifest, a tree, a bundle or a running server. Exits with 3 if one is not served.',
     )
     .addArgument(
       new Argument('[files...]', 'WasmPlugin resources in YAML or JSON: files, folders, or - for standard input'),

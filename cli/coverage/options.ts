@@ -17,11 +17,11 @@ import { SERVE_OPTIONS } from '../serve/options.ts';
 export const COVERAGE_OPTIONS = {
   higress: several(
     '--higress <release>',
-    'a Higress release whose Console requests are looked up, such as 2.2.5; also: controller, all-in-one (repeatable; default, if nothing else is named: the newest and both)',
+    'look up what the Console of this Higress release requests, such as 2.2.5; or: controller, all-in-one (repeatable; default without other requests: the newest and both)',
   ),
   envFile: several(
     '--env-file <file>',
-    'environment of Console and Controller: an .env file, the output of env, manifests of pods, Helm values or a compose file (repeatable)',
+    'environment of Console and Controller: an .env file, the output of env, pod manifests, Helm values or a compose file (repeatable)',
   ),
   url: several('--url <url>', 'a URL that a gateway will request (repeatable)'),
   manifest: file('--manifest <file>', 'the list of plugins', 'manifest.json'),
@@ -30,7 +30,7 @@ export const COVERAGE_OPTIONS = {
   bundle: BUNDLE,
   against: parsed<URL | undefined>(
     '--against <url>',
-    'look the requests up at a running server instead, by one HEAD request each',
+    'look the requests up at a running server, with one HEAD request each',
     baseUrl,
     undefined,
   ),
@@ -42,8 +42,8 @@ export const COVERAGE_OPTIONS = {
   ),
   urlPattern: SERVE_OPTIONS.urlPattern,
   fix: action('--fix', 'write the missing versions into the manifest'),
-  all: toggle('--all', 'list served requests as well'),
-  caFile: file('--ca-file <file>', 'PEM file with further certificate authorities'),
+  all: toggle('--all', 'also list requests that are served'),
+  caFile: file('--ca-file <file>', 'PEM file with additional certificate authorities'),
   insecure: toggle('--insecure', 'accept any TLS certificate of --against'),
   certFile: file('--cert-file <file>', 'PEM file with a client certificate'),
   keyFile: file('--key-file <file>', "PEM file with the client certificate's key"),
@@ -54,9 +54,9 @@ export const COVERAGE_OPTIONS = {
   authUser: text('--auth-user <name>', 'user name for --against (Authorization: Basic)'),
   authPasswordFile: file(
     '--auth-password-file <file>',
-    'its password; PLUGIN_MIRROR_AUTH_PASSWORD may hold it instead',
+    'file with the password; PLUGIN_MIRROR_AUTH_PASSWORD may hold it instead',
   ),
-  timeout: duration('--timeout', 'time for each HEAD request', [0.1, 3600], 30),
+  timeout: duration('--timeout', 'time limit of each HEAD request', [0.1, 3600], 30),
   concurrency: count('--concurrency <n>', 'concurrent HEAD requests', [1, 64], 8),
   format: choice('--format <kind>', 'format of the output on stdout', ['text', 'json'], 'text'),
 } as const;

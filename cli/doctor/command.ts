@@ -6,7 +6,7 @@ import { runWithRegistry } from '../runCommand.ts';
 export function doctorCommand(): Command {
   const command = new Command('doctor')
     .description(
-      'Test the way to each registry step by step: name, connection, TLS, proxy, login, manifest, blob. Shows which step fails, how to fix it, and which hosts a firewall must allow.',
+      'Test the connection to each registry step by step: name, connection, TLS, proxy, login, manifest, blob. Shows which step fails, how to fix it, and which hosts a firewall must allow.',
     )
     .argument('[ref]', 'image or registry to test instead of those in the manifest');
   return addOptions(command, DOCTOR_OPTIONS)

@@ -8,9 +8,9 @@ import { print, printError, printJsonText } from '../render/print.ts';
 const INIT_OPTIONS = {
   higress: several(
     '--higress <release>',
-    'a Higress release to serve, such as 2.2.5 (repeatable; default: the newest)',
+    'release of Higress whose plugins the manifest gets, such as 2.2.5 (repeatable; default: the newest)',
   ),
-  plugin: several('--plugin <glob>', 'only the plugins that this fits (repeatable; default: all)'),
+  plugin: several('--plugin <glob>', 'only plugins whose name matches (repeatable; default: all)'),
   registry: text('--registry <host[/prefix]>', 'registry that has the images (default: that of Higress)'),
   write: action('--write', 'write the manifest instead of printing it'),
   manifest: file('--manifest <file>', 'the file that --write writes', 'manifest.json'),
@@ -23,7 +23,7 @@ type InitFlags = ValuesOf<typeof INIT_OPTIONS>;
 
 export function initCommand(): Command {
   const command = new Command('init').description(
-    'Make a manifest for releases of Higress: every path that Console, Controller and all-in-one image request.',
+    'Make a manifest for releases of Higress, with every path that their Console, Controller and all-in-one image request.',
   );
   return addOptions(command, INIT_OPTIONS).action(run);
 }

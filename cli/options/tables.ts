@@ -28,12 +28,17 @@ const FORMAT = choice('--format <kind>', 'format of the output on stdout', ['tex
 const MANIFEST = file('--manifest <file>', 'the manifest', 'manifest.json');
 /** --out was the name of --tree. */
 const OUT = formerFile('--out <dir>', 'tree');
-const PROGRESS = choice('--progress <kind>', 'redrawn lines in a terminal, or plain ones', ['auto', 'plain'], 'auto');
+const PROGRESS = choice(
+  '--progress <kind>',
+  'auto: a live display in a terminal, otherwise plain lines',
+  ['auto', 'plain'],
+  'auto',
+);
 export const LOCK = file(
   '--lock <file>',
   'the lockfile (default: next to the manifest, manifest.lock.json for manifest.json)',
 );
-const REHASH = toggle('--rehash', 'hash every published file, also those that look unchanged');
+const REHASH = toggle('--rehash', 'hash every published file, even unchanged ones');
 const CACHE_DIR = file('--cache-dir <dir>', 'folder of the cache');
 const MOST_MEBIBYTES = 1_048_576;
 /** Those of `serve`, with which they share the variable, and `debug`. */
@@ -41,26 +46,29 @@ const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 
 const FROM = file(
   '--from <bundle>',
-  'read everything from this bundle, and nothing from a network: a tar, its first part or .sha256 file, or a folder',
+  'read manifest and images from this bundle, without a network: a tar, its first part or .sha256 file, or a folder',
 );
 // No variable: PLUGIN_MIRROR_FROM is set for sync, and would hide the tree.
 export const BUNDLE: Declared<string | undefined> = {
   option: new Option(
     '--bundle <bundle>',
-    'the plugins of this bundle instead: a tar, its first part or .sha256 file, or a folder',
+    'use the plugins of this bundle: a tar, its first part or .sha256 file, or a folder',
   ).argParser(path),
 };
 const REPORT = parsed<string | undefined>(
   '--report <file>',
-  'also write a report for CI: FILE.md is Markdown, FILE.xml JUnit, FILE.json code quality for GitLab',
+  'also write a report for CI, in the format of the extension: .md Markdown, .xml JUnit, .json code quality of GitLab',
   reportFile,
   undefined,
 );
-const QUIET = toggle('--quiet', 'print only what is wrong');
+const QUIET = toggle('--quiet', 'print only problems');
 
 /** The options of every command that connects to a registry. */
 export const REGISTRY_OPTIONS = {
-  registry: text('--registry <host[/prefix]>', 'take every image from this registry, whichever the manifest names'),
+  registry: text(
+    '--registry <host[/prefix]>',
+    'take every image from this registry instead of those that the manifest names',
+  ),
   engine: choice(
     '--engine <name>',
     'registry client: the built-in one, or the ORAS CLI',
@@ -70,22 +78,22 @@ export const REGISTRY_OPTIONS = {
   concurrency: count('--concurrency <n>', 'concurrent downloads of blobs', [1, 64], 8),
   plainHttp: hostsOrAll(
     '--plain-http [host...]',
-    'use http instead of https for these hosts, or for all; loopback hosts may use http without it',
+    'use HTTP instead of HTTPS for these hosts, or for all; loopback hosts need no option',
   ),
   insecure: hostsOrAll(
     '--insecure [host...]',
-    'accept any TLS certificate from these hosts, or from all: anyone on the network path can then impersonate them',
+    'accept any TLS certificate of these hosts, or of all; anyone on the network path can then impersonate them',
   ),
   allowHost: severalHosts(
     '--allow-host <host...>',
-    'token servers and storage hosts in a private network to which a registry outside of it may send this client',
+    'token servers and storage hosts with private addresses to which a public registry may refer',
   ),
   caFile: file('--ca-file <file>', 'PEM file with additional certificate authorities'),
   certFile: file('--cert-file <file>', 'PEM file with a client certificate'),
   keyFile: file('--key-file <file>', "PEM file with the client certificate's key"),
   certsDir: file(
     '--certs-dir <dir>',
-    'folder of certificates as docker has it, HOST:PORT/{*.crt,*.cert,*.key} (default: /etc/docker/certs.d)',
+    "docker's folder of certificates, HOST:PORT/{*.crt,*.cert,*.key} (default: /etc/docker/certs.d)",
   ),
   registryConfig: file(
     '--registry-config <file>',
@@ -93,25 +101,25 @@ export const REGISTRY_OPTIONS = {
   ),
   username: text(
     '--username <name>',
-    "user name for the host of --registry, else for the manifest's registry; needs --password-stdin or PLUGIN_MIRROR_PASSWORD",
+    "user name for the host of --registry, or else for the manifest's registry; needs --password-stdin or PLUGIN_MIRROR_PASSWORD",
   ),
   passwordStdin: action('--password-stdin', 'read the password from standard input'),
-  platform: text('--platform <os/arch>', 'platform to choose from an image index; plugins rarely need it'),
+  platform: text('--platform <os/arch>', 'platform to choose from a multi-platform image; plugins rarely need it'),
   timeout: duration(
     '--timeout',
-    'close a connection that receives nothing for this long; a blob of which less than 1 KiB arrived is requested once more',
+    'close a connection that receives nothing for this long; a blob that receives less than 1 KiB in this time is requested once more',
     [0.1, 3600],
     30,
   ),
   retries: count(
     '--retries <n>',
-    'retries of each failed request; the count starts again when 64 KiB or a hundredth of a blob has arrived',
+    'retries of a failed request; for a blob, the count restarts after each 64 KiB or 1% of it',
     [0, 100],
     5,
   ),
-  logLevel: choice('--log-level <level>', 'debug prints a line per request on stderr', LOG_LEVELS, 'info'),
-  cacheDir: file('--cache-dir <dir>', 'folder that keeps blobs and parts of blobs between runs'),
-  cacheSize: count('--cache-size <MiB>', 'size of that folder; 0 keeps nothing', [0, MOST_MEBIBYTES], 2048),
+  logLevel: choice('--log-level <level>', 'debug adds a line per request on stderr', LOG_LEVELS, 'info'),
+  cacheDir: file('--cache-dir <dir>', 'folder that caches blobs and partial downloads'),
+  cacheSize: count('--cache-size <MiB>', 'size limit of the cache; 0 turns it off', [0, MOST_MEBIBYTES], 2048),
 } as const;
 
 export type RegistryFlags = ValuesOf<typeof REGISTRY_OPTIONS>;
@@ -122,26 +130,26 @@ export const SYNC_OPTIONS = {
   tree: file('--tree <dir>', 'the tree to publish into', 'plugins'),
   out: OUT,
   only: several('--only <glob...>', 'mirror only plugins whose NAME or NAME/VERSION matches; !GLOB excludes'),
-  frozen: toggle(
-    '--frozen',
-    'mirror exactly the images that manifest.lock.json locks, or fail (the default if CI is set)',
-  ),
+  frozen: toggle('--frozen', 'mirror exactly the images of manifest.lock.json, or fail (the default if CI is set)'),
   noFrozen: toggle('--no-frozen', 'resolve tags even if CI is set'),
-  update: severalOrAll('--update [names...]', 'resolve the tags of these plugins again, or of all'),
+  update: severalOrAll(
+    '--update [names...]',
+    'take the images to which the tags of these plugins, or of all, lead now',
+  ),
   // --no-lock turns the same option off.
   lock: LOCK as Declared<string | false | undefined>,
   noLock: negated('--no-lock', 'neither read nor write a lockfile'),
-  prune: toggle('--prune', 'remove versions that the manifest does not name; with --only, only those that it matches'),
+  prune: toggle('--prune', 'remove versions that the manifest does not name; with --only, only those that match'),
   rehash: REHASH,
   compress: parsed(
     '--compress <codings>',
-    'also publish plugin.wasm.gz, .br or .zst: gzip, br, zstd (Node.js 22.15 or newer), separated by commas; other forms are removed',
+    'also publish plugin.wasm compressed: gzip, br, zstd (Node.js 22.15 or newer), separated by commas; other forms are removed',
     codings,
     [],
     'off',
   ),
   dryRun: toggle('--dry-run', 'print what would be done and how much would be downloaded; change nothing'),
-  wait: duration('--wait', 'wait this long for another sync of the same tree', [0, 86_400], 0),
+  wait: duration('--wait', 'wait up to this long for another sync of the same tree', [0, 86_400], 0),
   report: REPORT,
   quiet: QUIET,
   deadline: duration('--deadline', 'stop the whole run after this long; finished plugins are kept', [0.1, 604_800]),
@@ -156,7 +164,7 @@ export const CHECK_OPTIONS = {
   lock: LOCK,
   tree: file('--tree <dir>', 'the tree to check', 'plugins'),
   out: OUT,
-  lockOnly: toggle('--lock-only', 'compare manifest, lockfile and registry only, on a machine without the tree'),
+  lockOnly: toggle('--lock-only', 'compare only manifest, lockfile and registry, on a machine without the tree'),
   rehash: REHASH,
   report: REPORT,
   quiet: QUIET,
@@ -171,20 +179,23 @@ export const BUNDLE_OPTIONS = {
   out: {
     option: new Option(
       '--out <path>',
-      'a name that ends in .tar, any other name for a folder, or - for a pipe (required)',
+      'path of the bundle (required): a name that ends in .tar, any other name for a folder, or - for stdout',
     ).argParser(path),
   } as Declared<string | undefined>,
   only: several('--only <glob...>', 'pack only plugins whose NAME or NAME/VERSION matches; !GLOB excludes'),
   since: file(
     '--since <file>',
-    'leave out the blobs of images that the receiver has: its last bundle, or the manifest.lock.json of that',
+    'leave out images that the receiver already has, according to its last bundle or the manifest.lock.json of that bundle',
   ),
   withProgram: action(
     '--with-program',
-    'write an archive of this plugin-mirror next to the bundle, for machines that have Node.js and nothing else',
+    'also write an archive of plugin-mirror itself next to the bundle; it needs only Node.js',
   ),
   printCommands: action('--print-commands', 'print the commands with which ORAS, docker and others read the bundle'),
-  split: size('--split <size>', 'write parts of at most this size, such as 2G or 650M: FILE.001, FILE.002 …'),
+  split: size(
+    '--split <size>',
+    'split the bundle into parts of at most this size, such as 2G or 650M: FILE.001, FILE.002 …',
+  ),
   referrers: negated('--no-referrers', 'leave out signatures, SBOMs and other artifacts that refer to the images'),
   ...REGISTRY_OPTIONS,
   progress: PROGRESS,
@@ -214,8 +225,8 @@ export const OUTDATED_OPTIONS = {
   lock: LOCK,
   tree: file('--tree <dir>', 'the tree with the current versions', 'plugins'),
   out: OUT,
-  pre: action('--pre', 'count pre-releases as newer versions too'),
-  all: action('--all', 'list plugins that are up to date as well'),
+  pre: action('--pre', 'also count pre-releases as newer versions'),
+  all: action('--all', 'also list plugins that are up to date'),
   exitCode: action('--exit-code', 'exit with 3 if there is a newer version'),
   write: action('--write', 'add the newer versions to the manifest; older versions stay in it'),
   report: REPORT,
@@ -228,7 +239,7 @@ export const DOCTOR_OPTIONS = { manifest: MANIFEST, ...REGISTRY_OPTIONS, format:
 
 export const VERIFY_OPTIONS = {
   tree: file('--tree <dir>', 'the tree to verify', 'plugins'),
-  lock: file('--lock <file>', 'compare the tree, or the bundle, with this manifest.lock.json as well'),
+  lock: file('--lock <file>', 'also compare the tree, or the bundle, with this manifest.lock.json'),
   format: FORMAT,
 } as const;
 
@@ -242,7 +253,7 @@ export const CACHE_LS_OPTIONS = { cacheDir: CACHE_DIR } as const;
 
 export const CACHE_CLEAN_OPTIONS = {
   cacheDir: CACHE_DIR,
-  keep: count('--keep <MiB>', 'keep this much of the most recently used entries', [0, MOST_MEBIBYTES], 0),
+  keep: count('--keep <MiB>', 'keep the most recently used entries up to this size', [0, MOST_MEBIBYTES], 0),
 } as const;
 
 export type PushFlags = ValuesOf<typeof PUSH_OPTIONS>;

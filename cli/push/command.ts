@@ -8,7 +8,7 @@ export function pushCommand(): Command {
     .description(
       'Copy the images that manifest.json and its lockfile name to another registry, unchanged, with their signatures.',
     )
-    .argument('<host[/prefix]>', 'the registry to push to; the prefix is put before the repository names of upstream');
+    .argument('<host[/prefix]>', 'the registry to push to; the prefix goes in front of each repository name');
   return addOptions(command, PUSH_OPTIONS).action(run);
 }
 

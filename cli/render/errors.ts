@@ -90,11 +90,11 @@ function renderBlock({ error, failures, causes }: Block, paint: Paint): string[]
   const head = [
     `${paint.red('failed')} ${paint.bold(codeOf(error))}  ${subjectsOf(failures)}`,
     `  ${error.message}`,
-    ...(causes === 1 ? [] : ['  The others failed alike, each for itself; --format json lists every one.']),
+    ...(causes === 1 ? [] : ['  The others failed in the same way; --format json lists every one.']),
   ];
   if (!(error instanceof Refusal))
     return [...head, `  ${paint.cyan('→')} This is a bug in plugin-mirror, please report it.`];
-  const doctor = `  ${paint.cyan('→')} plugin-mirror doctor shows at which step the way to the registry ends.`;
+  const doctor = `  ${paint.cyan('→')} plugin-mirror doctor shows which step of the connection to the registry fails.`;
   return [...head, ...refusalDetails(error, paint), ...(DOCTOR_HELPS.has(error.code) ? [doctor] : [])];
 }
 

@@ -8,7 +8,7 @@ const SECTIONS: Readonly<Record<string, string>> = {
   'Where from:': '--from --registry --plain-http --ca-file --cache-dir',
   'How:':
     '--frozen --no-frozen --dry-run --host --port --base-path --trusted-proxies --tls-cert --tls-key --auth-token-file',
-  'Output and trouble:': '--format --quiet --exit-code --log-level --progress --access-log --status --help --help-all',
+  'Output and help:': '--format --quiet --exit-code --log-level --progress --access-log --status --help --help-all',
 };
 const MORE = 'More options:';
 const SECTION_OF = new Map(
@@ -28,15 +28,15 @@ const COMMANDS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     push: 'copy the images to another registry',
     urls: 'print the settings for Higress Console and Controller',
   },
-  'Look before and after:': {
+  'Inspect:': {
     coverage: 'which plugins of a cluster would get 404?',
-    check: 'what would sync change?',
+    check: 'do manifest, lockfile, folder and registry agree?',
     outdated: 'which plugins have newer versions?',
     list: 'what is in the folder?',
     verify: 'is every byte in the folder right?',
   },
-  'Trouble and tools:': {
-    doctor: 'test the way to each registry, step by step',
+  'Tools:': {
+    doctor: 'test the connection to each registry, step by step',
     cache: 'list or remove what is kept between runs',
     completion: 'complete commands in bash, zsh or fish',
   },
@@ -52,7 +52,7 @@ const EXAMPLES: Readonly<Record<string, readonly (readonly [line: string, meanin
   sync: [
     ['sync', 'everything in manifest.json, into plugins/'],
     ["sync ai-proxy 'key-*'", 'only these plugins'],
-    ['sync --dry-run', 'show what would be downloaded'],
+    ['sync --dry-run', 'print what would be downloaded'],
   ],
   bundle: [
     ['bundle --out plugins.tar', 'the images of manifest.lock.json'],
@@ -62,7 +62,7 @@ const EXAMPLES: Readonly<Record<string, readonly (readonly [line: string, meanin
   push: [
     ['push harbor.example.com/plugins', 'the images of manifest.lock.json'],
     ['push localhost:5000 --from plugins.tar', 'those of a bundle'],
-    ['push localhost:5000 --dry-run', 'show what would be pushed'],
+    ['push localhost:5000 --dry-run', 'print what would be pushed'],
   ],
   serve: [
     ['serve', 'plugins/ at http://localhost:8080/'],
@@ -80,8 +80,8 @@ const EXAMPLES: Readonly<Record<string, readonly (readonly [line: string, meanin
     ['list --manifest manifest.json', 'those of a manifest'],
   ],
   check: [
-    ['check', 'what would sync change?'],
-    ['check --rehash', 'and is every byte on disk right?'],
+    ['check', 'compare everything with the registry'],
+    ['check --rehash', 'also hash every published file'],
     ['check --format json', 'for a script; exits 3 if anything differs'],
   ],
   verify: [
@@ -91,8 +91,8 @@ const EXAMPLES: Readonly<Record<string, readonly (readonly [line: string, meanin
   ],
   outdated: [
     ['outdated', 'plugins with newer versions'],
-    ['outdated --all', 'those that are up to date too'],
-    ['outdated --pre', 'pre-releases count'],
+    ['outdated --all', 'plugins that are up to date too'],
+    ['outdated --pre', 'pre-releases too'],
   ],
   import: [
     ['import plugins.properties', 'print the manifest'],
@@ -127,7 +127,7 @@ export function arrangeHelp(command: Command): void {
     const summary = command.parent?.parent === null ? commands[command.name()] : undefined;
     if (summary !== undefined) command.summary(summary).helpGroup(title);
   }
-  command.addHelpOption(new Option('-h, --help', 'show help').helpGroup('Output and trouble:'));
+  command.addHelpOption(new Option('-h, --help', 'show help').helpGroup('Output and help:'));
   for (const option of command.options) option.helpGroup(SECTION_OF.get(option.long ?? '') ?? MORE);
   const rare = command.options.filter(option => !option.hidden && !SECTION_OF.has(option.long ?? ''));
   command.configureHelp({
@@ -156,7 +156,7 @@ export function arrangeHelp(command: Command): void {
   // Where --help shows everything, --help-all is the same.
   const isWhole = rare.length === 0 || command.options.length < FEW_OPTIONS;
   const about = `show ${rare.length} more options, and the variable of each`;
-  command.addOption(new Option('--help-all', about).helpGroup('Output and trouble:').hideHelp(isWhole));
+  command.addOption(new Option('--help-all', about).helpGroup('Output and help:').hideHelp(isWhole));
   command.on('option:help-all', () => {
     showingAll.add(command);
     command.help();
