@@ -65,6 +65,13 @@ export type ServerEvent =
       readonly openFiles: number;
       readonly connections: number;
     }
+  /** The layout lacks manifests or blobs of these images, such as those that a delta leaves to its base. Reported at the start. */
+  | {
+      readonly kind: 'images-incomplete';
+      readonly path: string;
+      readonly images: readonly string[];
+      readonly of: number;
+    }
   /** New connections get a new certificate. */
   | { readonly kind: 'tls-loaded' }
   /** The certificate's files cannot be used; new connections still get the former certificate. */

@@ -249,11 +249,13 @@ async function openImages(
   settings: ServerSettings,
   { maxOpenFiles, ...sending }: Omit<FileServiceParts, 'store' | 'follower'> & { readonly maxOpenFiles: number },
 ): Promise<OpenImages> {
-  const [{ ROOT, readImages }, { isOfRegistry, RegistryApi, sendError }] = await Promise.all([
+  const [{ ROOT, readImages }, { errorBody, isOfRegistry, RegistryApi }] = await Promise.all([
     import('./oci/readImages.ts'),
     import('./oci/registryApi.ts'),
   ]);
   const images = await readImages(path);
+  const { incomplete, entries } = images;
+  if (incomplete.length > 0) settings.onEvent({ kind: 'images-incomplete', path, images: incomplete, of: entries });
   const store = new ContentStore({ cache: sending.cache, maxOpenFiles, onEvent: settings.onEvent });
   store.adopt(ROOT, images.contents);
   // The images do not change while the server runs.
@@ -263,8 +265,7 @@ async function openImages(
     registry: {
       has: isOfRegistry,
       serve: (answer, head, target, query) => api.serve(answer, head, target, query),
-      refuse: (answer, status, why, headers) =>
-        sendError(answer, status, status === 401 ? 'UNAUTHORIZED' : 'DENIED', why, headers),
+      errorBody,
     },
     store,
     scrubber: createScrubber(store, settings),

@@ -71,6 +71,14 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
         level: event.connections < FEW_CONNECTIONS ? 'warn' : 'info',
         line: `this process may open ${event.limit} files (ulimit -n): ${event.connections} connections and ${event.openFiles} files of the tree at a time`,
       };
+    case 'images-incomplete': {
+      const { images, of, path } = event;
+      const names = `${images.slice(0, 3).join(', ')}${images.length > 3 ? ` and ${images.length - 3} more` : ''}`;
+      return {
+        level: 'warn',
+        line: `${images.length} of ${of} images in ${path} are incomplete, and requests for what is missing get 404: ${names}; serve a whole bundle (this one is a delta, or blobs were lost)`,
+      };
+    }
     case 'tls-loaded':
       return info('new connections get the new certificate');
     case 'tls-unusable':

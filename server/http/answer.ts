@@ -26,6 +26,12 @@ export interface AnswerRules {
   readonly onAnswered: (report: AnswerReport) => void;
 }
 
+/** Returns the body of an error for the clients of an API. */
+export type ErrorBody = (
+  status: number,
+  message: string,
+) => { readonly headers: readonly string[]; readonly body: string };
+
 /** The answer to one request. Each way to give it reports the answer exactly once. */
 export class Answer {
   readonly request: IncomingMessage;
@@ -35,23 +41,32 @@ export class Answer {
   file: ServedFile | undefined;
   isProbe = false;
   readonly #rules: AnswerRules;
+  readonly #errorBody: ErrorBody | undefined;
   readonly #closes: boolean;
   readonly #path: string;
   readonly #startedAtMs = performance.now();
   /** Until the header is sent: the client has closed the connection before. nginx has introduced this code. */
   #status = 499;
 
-  /** `closes`: the connection ends with this answer, for example because a request body follows that the server does not read. */
+  /**
+   * `closes`: the connection ends with this answer, for example because a request body follows that the server does not read.
+   * `errorBody`: undefined for plain text.
+   */
   constructor(
     request: IncomingMessage,
     response: ServerResponse,
     rules: AnswerRules,
-    { closes, client }: { readonly closes: boolean; readonly client: string },
+    {
+      closes,
+      client,
+      errorBody,
+    }: { readonly closes: boolean; readonly client: string; readonly errorBody?: ErrorBody | undefined },
   ) {
     this.request = request;
     this.response = response;
     this.#rules = rules;
     this.#closes = closes;
+    this.#errorBody = errorBody;
     this.client = client;
     this.#path = withoutQuery(request.url ?? '/');
   }
@@ -97,9 +112,22 @@ export class Answer {
     });
   }
 
+  /** Sends a text for people; as an error, in the form of the API that the client uses. */
   text(status: number, text: string, headers: readonly string[] = []): void {
-    const length = ['Content-Type', 'text/plain; charset=utf-8', 'Content-Length', String(Buffer.byteLength(text))];
-    this.send(status, [...length, 'X-Content-Type-Options', 'nosniff', 'Cache-Control', 'no-store', ...headers], text);
+    const api = status < 400 ? undefined : this.#errorBody?.(status, text.trimEnd());
+    const body = api?.body ?? text;
+    const lines = [
+      ...(api?.headers ?? ['Content-Type', 'text/plain; charset=utf-8']),
+      'Content-Length',
+      String(Buffer.byteLength(body)),
+    ];
+    this.send(status, [...lines, 'X-Content-Type-Options', 'nosniff', 'Cache-Control', 'no-store', ...headers], body);
+  }
+
+  /** Sends an error whose status and header say everything: without a body, unless the client uses an API. */
+  error(status: number, message: string, headers: readonly string[]): void {
+    if (this.#errorBody === undefined) this.send(status, ['Content-Length', '0', ...headers]);
+    else this.text(status, message, headers);
   }
 
   /** Sends 503: gateways retry after it, but never after 404 or 429. */

@@ -117,7 +117,11 @@ export class FileService {
     const outcome = evaluatePreconditions(head, headers);
     if (outcome === 'unchanged') answer.send(304, headers.unchanged);
     else if (outcome === 'failed')
-      answer.send(412, ['ETag', headers.etag, 'Content-Length', '0', ...(file.varies ? VARY : [])]);
+      answer.error(412, 'A precondition of the request is false.', [
+        'ETag',
+        headers.etag,
+        ...(file.varies ? VARY : []),
+      ]);
     else if (answer.request.method === 'HEAD') answer.send(200, headers.whole);
     else this.#sendRepresentation(answer, head, file, headers);
   }
@@ -130,8 +134,8 @@ export class FileService {
         ? undefined
         : parseByteRange(head.range, sizeBytes);
     if (range === 'unsatisfiable') {
-      const lines = ['Content-Range', `bytes */${sizeBytes}`, 'ETag', headers.etag, 'Content-Length', '0'];
-      answer.send(416, [...lines, ...(file.varies ? VARY : [])]);
+      const lines = ['Content-Range', `bytes */${sizeBytes}`, 'ETag', headers.etag];
+      answer.error(416, `The range is outside of the ${sizeBytes} bytes.`, [...lines, ...(file.varies ? VARY : [])]);
       return;
     }
     const status = range === undefined ? 200 : 206;

@@ -6,7 +6,7 @@ import type { Connections } from '../connections/connections.ts';
 import type { ServerSettings } from '../options.ts';
 import type { TreeFollower } from '../view/treeFollower.ts';
 import type { ServedFile, TreeView } from '../view/treeView.ts';
-import { Answer, type AnswerRules } from './answer.ts';
+import { Answer, type AnswerRules, type ErrorBody } from './answer.ts';
 import { ALLOWED_METHODS } from './clientErrors.ts';
 import type { FileService } from './fileService.ts';
 import { type RequestHead, readRequestHead } from './requestHead.ts';
@@ -36,8 +36,8 @@ export interface ListenerParts {
 export interface RegistryPages {
   readonly has: (path: string) => boolean;
   readonly serve: (answer: Answer, head: RequestHead, path: string, query: string) => void;
-  /** Refuses a client in the form that clients of registries expect. */
-  readonly refuse: (answer: Answer, status: 401 | 403, message: string, headers: readonly string[]) => void;
+  /** The form of errors that clients of registries expect. */
+  readonly errorBody: ErrorBody;
 }
 
 const MAX_HEADER_LINES = 256;
@@ -66,7 +66,9 @@ export function createListener(parts: ListenerParts): RequestListener {
     const client = clientOf(request, settings.trustedProxies);
     const begin = (closes = head.hasBody): Answer => {
       if (closes) connections.expectNoMore(request.socket);
-      return new Answer(request, response, rules, { closes, client });
+      // Also for a path that turns out to be invalid.
+      const errorBody = registry?.has(url.replace(/\?.*$/s, '')) === true ? registry.errorBody : undefined;
+      return new Answer(request, response, rules, { closes, client, errorBody });
     };
     const url = request.url ?? '/';
     // Most requests have the path in exactly the form of the catalog.
@@ -98,7 +100,7 @@ export function createListener(parts: ListenerParts): RequestListener {
     const file = path === undefined ? undefined : follower.view?.files.get(path);
     if (path !== undefined && HEALTH_PATHS.has(path) && isRead(answer)) sendHealth(answer, path);
     else if (registry?.has(target.path) === true) {
-      if (isAdmitted(answer, registry)) registry.serve(answer, head, target.path, query);
+      if (isAdmitted(answer)) registry.serve(answer, head, target.path, query);
     } else if (!isAdmitted(answer)) return;
     else if (path !== undefined && file !== undefined) serveFile(answer, head, path, file);
     else if (!isRead(answer) || (path !== undefined && TREELESS_PATHS.has(path)))
@@ -141,16 +143,12 @@ export function createListener(parts: ListenerParts): RequestListener {
   }
 
   /** Returns false after refusing a client without the required certificate or credentials. */
-  function isAdmitted(answer: Answer, asRegistry?: RegistryPages): boolean {
+  function isAdmitted(answer: Answer): boolean {
     const { socket, headers } = answer.request;
-    const refuse = (status: 401 | 403, why: string, fields: readonly string[]): void =>
-      asRegistry === undefined
-        ? answer.text(status, `${why}\n`, fields)
-        : asRegistry.refuse(answer, status, why, fields);
     if (requiresCertificate && !(socket instanceof TLSSocket && socket.authorized))
-      refuse(403, 'This server requires a client certificate of an authority that it trusts.', []);
+      answer.text(403, 'This server requires a client certificate of an authority that it trusts.\n');
     else if (access?.admits(headers.authorization) === false)
-      refuse(401, 'This server requires a token or a password.', access.challenge);
+      answer.text(401, 'This server requires a token or a password.\n', access.challenge);
     else return true;
     return false;
   }

@@ -28,6 +28,9 @@ export interface Images {
   readonly manifests: ReadonlyMap<string, ServedFile>;
   readonly blobs: ReadonlyMap<string, ServedFile>;
   readonly referrers: ReadonlyMap<string, readonly ReferrerDescriptor[]>;
+  /** Names of the entries in index.json of which a manifest or a blob is missing, or their digests; and the number of all entries. */
+  readonly incomplete: readonly string[];
+  readonly entries: number;
   /** With their paths below ROOT. */
   readonly contents: ReadonlyMap<Content, readonly string[]>;
 }
@@ -41,11 +44,14 @@ export async function readImages(path: string): Promise<Images> {
   try {
     const blobs = await locateBlobs(layout);
     const reader = new ManifestReader(layout);
-    for (const entry of layout.index.entries) await reader.add(entry);
+    for (const entry of layout.index.entries)
+      if (!(await reader.add(entry))) reader.incomplete.add(nameOf(entry) ?? entry.digest);
     return {
       repositories: repositoriesOf(layout, reader),
       manifests: reader.files,
       referrers: reader.referrers,
+      incomplete: [...reader.incomplete],
+      entries: layout.index.entries.length,
       ...blobs,
     };
   } finally {
@@ -70,11 +76,20 @@ async function locateBlobs(layout: Layout): Promise<Pick<Images, 'blobs' | 'cont
   return { blobs, contents };
 }
 
+interface BlobDescriptor {
+  readonly mediaType?: unknown;
+  readonly digest?: unknown;
+}
+
+/** Layers that must not be distributed are fetched by their `urls`, not from registries (image-spec, layer.md). */
+const NOT_DISTRIBUTED = /nondistributable|foreign/;
+
 /** What the API needs of a manifest, an index or an artifact; other members are not looked at. */
 interface Document {
   readonly mediaType?: unknown;
   readonly artifactType?: unknown;
-  readonly config?: { readonly mediaType?: unknown } | null;
+  readonly config?: BlobDescriptor | null;
+  readonly layers?: readonly (BlobDescriptor | null)[] | null;
   readonly subject?: { readonly digest?: unknown } | null;
   readonly annotations?: Readonly<Record<string, string>> | null;
   readonly manifests?: readonly { readonly digest?: unknown; readonly mediaType?: unknown }[] | null;
@@ -83,29 +98,50 @@ interface Document {
 class ManifestReader {
   readonly files = new Map<string, ServedFile>();
   readonly referrers = new Map<string, ReferrerDescriptor[]>();
+  readonly incomplete = new Set<string>();
+  /** Manifests that were read, and whether all that they name is there. */
+  readonly #complete = new Map<Digest, boolean>();
   readonly #layout: Layout;
 
   constructor(layout: Layout) {
     this.#layout = layout;
   }
 
-  /** Adds a manifest and those that it names, as far as the layout has them. */
+  /**
+   * Adds a manifest and those that it names, as far as the layout has them. @returns whether the layout has all that it names:
+   * of an index, which often lists children that a registry never had, one child
+   */
   async add({
     digest,
     mediaType,
     annotations,
-  }: Pick<LayoutEntry, 'digest' | 'mediaType' | 'annotations'>): Promise<void> {
+  }: Pick<LayoutEntry, 'digest' | 'mediaType' | 'annotations'>): Promise<boolean> {
+    const known = this.#complete.get(digest);
+    if (known !== undefined) return known;
     const size = await this.#layout.sizeOf(digest);
-    if (size === undefined || this.files.has(digest)) return;
+    if (size === undefined) return false;
     const bytes = await this.#layout.read(digest, MAX_MANIFEST_BYTES);
-    const document = parseManifestDocument<Document>(bytes);
+    const document: Document = parseManifestDocument<Document>(bytes);
     this.files.set(digest, servedManifest(digest, mediaType, bytes));
     const subject = document.subject?.digest ?? annotations?.[SUBJECT];
     if (isDigest(subject)) this.#refer(subject, { digest, mediaType, size }, document);
-    if (!Array.isArray(document.manifests)) return;
-    for (const child of document.manifests)
-      if (isDigest(child?.digest) && typeof child.mediaType === 'string')
-        await this.add({ digest: child.digest, mediaType: child.mediaType });
+    let isComplete = await this.#hasBlobs(document);
+    if (Array.isArray(document.manifests) && document.manifests.length > 0) {
+      let children = 0;
+      for (const child of document.manifests)
+        if (isDigest(child?.digest) && typeof child.mediaType === 'string')
+          if (await this.add({ digest: child.digest, mediaType: child.mediaType })) children++;
+      isComplete &&= children > 0;
+    }
+    this.#complete.set(digest, isComplete);
+    return isComplete;
+  }
+
+  async #hasBlobs({ config, layers }: Document): Promise<boolean> {
+    for (const blob of [config, ...(Array.isArray(layers) ? layers : [])])
+      if (isDigest(blob?.digest) && !NOT_DISTRIBUTED.test(String(blob.mediaType)))
+        if ((await this.#layout.sizeOf(blob.digest)) === undefined) return false;
+    return true;
   }
 
   #refer(subject: Digest, descriptor: ReferrerDescriptor, { artifactType, config, annotations }: Document): void {

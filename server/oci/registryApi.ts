@@ -12,13 +12,16 @@ const METHODS = 'GET, HEAD';
 const VERSION: readonly string[] = ['Docker-Distribution-API-Version', 'registry/2.0'];
 
 /** Error codes of distribution-spec 1.1, Error Codes. */
-export type ErrorCode =
+type ErrorCode =
   | 'BLOB_UNKNOWN'
   | 'DENIED'
   | 'DIGEST_INVALID'
   | 'MANIFEST_UNKNOWN'
+  | 'NAME_INVALID'
   | 'NAME_UNKNOWN'
   | 'PAGINATION_NUMBER_INVALID'
+  | 'SIZE_INVALID'
+  | 'TOOMANYREQUESTS'
   | 'UNAUTHORIZED'
   | 'UNSUPPORTED';
 
@@ -27,8 +30,25 @@ export function isOfRegistry(path: string): boolean {
   return path === '/v2' || path.startsWith('/v2/');
 }
 
-/** Sends an error in the form of the specification. */
-export function sendError(
+/** The codes of errors that the server has for any path. Others are unsupported. */
+const CODES: Readonly<Record<number, ErrorCode>> = {
+  400: 'NAME_INVALID',
+  401: 'UNAUTHORIZED',
+  403: 'DENIED',
+  416: 'SIZE_INVALID',
+  503: 'TOOMANYREQUESTS',
+};
+
+/** The form of the specification for errors that the server has for any path, such as 416 and 503. */
+export function errorBody(
+  status: number,
+  message: string,
+): { readonly headers: readonly string[]; readonly body: string } {
+  const errors = [{ code: CODES[status] ?? 'UNSUPPORTED', message }];
+  return { headers: ['Content-Type', 'application/json', ...VERSION], body: JSON.stringify({ errors }) };
+}
+
+function sendError(
   answer: Answer,
   status: number,
   code: ErrorCode,

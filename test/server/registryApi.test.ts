@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { IMAGE_NAME, type LayoutEntry, REF_NAME } from '../../layout/layoutIndex.ts';
 import { openFileSink } from '../../layout/partWriter.ts';
 import { type LayoutContent, writeFolderLayout, writeTarLayout } from '../../layout/writeLayout.ts';
+import type { ServerEvent } from '../../server/events.ts';
 import type { ServerOptions } from '../../server/options.ts';
 import { type Digest, imageFormA, imageFormD, imageOf, indexOf, type TestImage } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
@@ -74,6 +75,10 @@ function largestBlob({ blobs }: TestImage): [Digest, Buffer] {
   return first;
 }
 
+function codeOf(body: Buffer): string | undefined {
+  return (json(body) as { errors: { code: string }[] }).errors[0]?.code;
+}
+
 function json(body: Buffer): unknown {
   return JSON.parse(body.toString());
 }
@@ -117,8 +122,32 @@ describe('the registry API', () => {
       const part = await ask(port, path, { headers: ['Range: bytes=70000-70009'] });
       assert.deepEqual([part.status, part.body], [206, bytes.subarray(70_000, 70_010)]);
       assert.equal(part.headers.get('content-range'), `bytes 70000-70009/${bytes.length}`);
-      assert.equal((await ask(port, path, { headers: [`Range: bytes=${bytes.length}-`] })).status, 416);
+      const outside = await ask(port, path, { headers: [`Range: bytes=${bytes.length}-`] });
+      assert.deepEqual([outside.status, codeOf(outside.body)], [416, 'SIZE_INVALID']);
+      const changed = await ask(port, path, { headers: ['If-Match: "other"'] });
+      assert.deepEqual([changed.status, codeOf(changed.body)], [412, 'UNSUPPORTED']);
     });
+
+  it('warns about images of which a manifest or a blob is missing', async t => {
+    const [layer] = largestBlob(a1);
+    const whole = content();
+    const blobs = whole.blobs.filter(({ digest }) => digest !== layer && digest !== docker.digest);
+    await writeFolderLayout({ ...whole, blobs }, join(dir, 'delta'), signal);
+    const events: ServerEvent[] = [];
+    await start(t, { images: join(dir, 'delta'), onEvent: event => events.push(event) });
+    await start(t, { onEvent: event => events.push(event) });
+    assert.deepEqual(
+      events.filter(({ kind }) => kind === 'images-incomplete'),
+      [
+        {
+          kind: 'images-incomplete',
+          path: join(dir, 'delta'),
+          images: ['docker.io/library/multi:1', 'registry.example:5000/plugins/a:1.0.0'],
+          of: 6,
+        },
+      ],
+    );
+  });
 
   it('lists tags, repositories and referrers, in pages and filtered', async t => {
     const port = await start(t);
@@ -159,6 +188,8 @@ describe('the registry API', () => {
       ['GET', `${NAME}/manifests/${unknown}`, 404, 'MANIFEST_UNKNOWN'],
       ['GET', `${NAME}/blobs/${unknown}`, 404, 'BLOB_UNKNOWN'],
       ['GET', `${NAME}/blobs/sha256:12`, 400, 'DIGEST_INVALID'],
+      ['GET', '/v2/%zz/tags/list', 400, 'NAME_INVALID'],
+      ['GET', '/v2/plugins/../tags/list', 400, 'NAME_INVALID'],
       ['POST', `${NAME}/blobs/uploads/`, 405, 'UNSUPPORTED'],
       ['PUT', `${NAME}/manifests/1.0.0`, 405, 'UNSUPPORTED'],
       ['DELETE', `${NAME}/manifests/1.0.0`, 405, 'UNSUPPORTED'],
@@ -176,7 +207,7 @@ describe('the registry API', () => {
     const refused = await ask(port, '/v2/');
     assert.equal(refused.status, 401);
     assert.match(refused.headers.get('www-authenticate') ?? '', /Basic/);
-    assert.equal((json(refused.body) as { errors: { code: string }[] }).errors[0]?.code, 'UNAUTHORIZED');
+    assert.equal(codeOf(refused.body), 'UNAUTHORIZED');
     const headers = [`Authorization: Basic ${Buffer.from('gateway:secret').toString('base64')}`];
     assert.equal((await ask(port, '/v2/', { headers })).status, 200);
   });
@@ -188,7 +219,9 @@ describe('the registry API', () => {
     bytes[at] = (bytes[at] ?? 0) ^ 1;
     await writeFile(join(dir, 'damaged.tar'), bytes);
     const port = await start(t, { images: join(dir, 'damaged.tar') });
-    assert.equal((await ask(port, `${NAME}/blobs/${digest}`)).status, 503);
+    const refused = await ask(port, `${NAME}/blobs/${digest}`);
+    assert.deepEqual([refused.status, codeOf(refused.body)], [503, 'TOOMANYREQUESTS']);
+    assert.equal(refused.headers.get('content-type'), 'application/json');
     const [other, sound] = largestBlob(a2);
     assert.ok((await ask(port, `${NAME}/blobs/${other}`)).body.equals(sound));
   });
