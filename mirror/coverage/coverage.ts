@@ -300,14 +300,24 @@ function findImage(request: PluginRequest, reference: string, { served, bases, b
   if (!isImage || (digest !== undefined && !isDigest(digest)))
     return { status: 'oci', detail: 'No image can have this name: the gateway cannot load it.' };
   const isHigress = /^higress-registry\.[a-z0-9-]+\.cr\.aliyuncs\.com$/.test(host);
+  const isOrigin = served.modules.some(({ from }) => from?.startsWith(`${host}/`));
+  // The mirror cannot be its own source: where its images come from is what the manifest says.
+  const isMirror = served.images !== undefined && isMirrorHost(host, address) && !isOrigin;
+  const detail = isMirror
+    ? `${served.name} has no such image.`
+    : 'An image needs a registry; a mirror serves modules over HTTP.';
+  const isOfPlugin = ({ name: own, from }: ServedModule): boolean =>
+    own === name && from?.includes(`/${repository}:`) === true;
+  if (isMirror && digest === undefined && served.modules.some(isOfPlugin))
+    return { status: 'oci', detail, missing: { name, version } };
   return {
     status: 'oci',
-    detail: 'An image needs a registry; a mirror serves modules over HTTP.',
+    detail,
     missing: {
       name,
       version,
       image: {
-        repository: isHigress ? repository : `${host}/${repository}`,
+        repository: isHigress || isMirror ? repository : `${host}/${repository}`,
         ...(tag === undefined ? {} : { tag }),
         ...(digest === undefined ? {} : { digest }),
       },

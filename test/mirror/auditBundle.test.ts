@@ -236,14 +236,22 @@ describe('the content of bundles', () => {
       const request = { url, consumer: 'a test', kind: 'url', source: {} } as unknown as PluginRequest;
       const data = { releases: [] } as unknown as HigressData;
       const { findings } = cover({ requests: [request], problems: [], served, bases: [], data });
-      return [findings[0]?.status, findings[0]?.detail];
+      return [findings[0]?.status, findings[0]?.detail, findings[0]?.missing];
     };
-    assert.deepEqual(find('oci://mirror.ns.svc:80/plugins/a:1.0.0'), ['served', undefined]);
+    assert.deepEqual(find('oci://mirror.ns.svc:80/plugins/a:1.0.0'), ['served', undefined, undefined]);
     assert.deepEqual(find('oci://mirror.ns.svc:80/plugins/a:2.0.0'), [
       'oci',
       'Gateways load no image of a single raw layer over oci://. The module is here as /plugins/a/2.0.0/plugin.wasm: use that URL.',
+      undefined,
     ]);
     assert.equal(find('oci://harbor.example.com/plugins/a:1.0.0')[0], 'oci');
+    const none = `${scene.path('new.tar')} has no such image.`;
+    const [known, unknown] = ['plugins/a:9.0.0', 'other/x:1'].map(it => find(`oci://mirror.ns.svc:80/${it}`));
+    assert.deepEqual(known, ['oci', none, { name: 'a', version: '9.0.0' }], 'the mirror is not its own source');
+    const image = { repository: 'other/x', tag: '1' };
+    assert.deepEqual(unknown, ['oci', none, { name: 'x', version: '1', image }]);
+    const { image: origin } = find(`oci://${scene.registry.host}/other/x:1`)[2] as { image: { repository: string } };
+    assert.equal(origin.repository, `${scene.registry.host}/other/x`, 'a registry that the bundle came from');
   });
 
   it('is compared with an older bundle: added, changed and removed versions, and the blobs that are new', async () => {
