@@ -41,7 +41,7 @@ function diffText(diff: BundleDiff, color: boolean): string {
   const isFit = lacking.length === 0;
   const remedy = isFit
     ? ''
-    : `  ${paint.cyan('→')} The newer one is a delta of another base: load that first, or use a whole bundle.\n`;
+    : `  ${paint.cyan('→')} The newer bundle is a delta of another base: load that base first, or use a whole bundle.\n`;
   const mark = isFit ? paint.green('✓') : paint.red('✗');
   return `${[...lines, `${mark} ${printable(diff.old)} → ${printable(diff.new)}: ${figures}`].join('\n')}\n${remedy}`;
 }

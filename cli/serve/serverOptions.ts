@@ -61,7 +61,7 @@ function tlsFiles({ tlsCert, tlsKey, tlsClientCa }: ServeFlags): TlsFilesSetting
     throw new OptionConflict('--tls-cert and --tls-key go together', {
       expected: 'both of them; --tls-client-ca only together with them',
       found: `no ${tlsCert === undefined ? '--tls-cert' : '--tls-key'}`,
-      hint: 'Give both --tls-cert and --tls-key, or neither of the three.',
+      hint: 'Give both --tls-cert and --tls-key, or none of the three.',
     });
   return { certFile: tlsCert, keyFile: tlsKey, ...(tlsClientCa === undefined ? {} : { clientCaFile: tlsClientCa }) };
 }

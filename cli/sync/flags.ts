@@ -55,7 +55,7 @@ function lockfileMode({ frozen, update, lock, from }: SyncFlags, ci: boolean): L
   const conflict = (option: string) =>
     new OptionConflict(`--frozen and ${option} contradict each other`, {
       expected: 'one of them',
-      hint: `Leave ${option} out to take exactly what the lockfile has; use --no-frozen to ask for the tags.`,
+      hint: `Leave ${option} out to take exactly what the lockfile has; use --no-frozen to resolve the tags.`,
     });
   if (frozen === true && update !== undefined) throw conflict('--update');
   if (frozen === true && lock === false) throw conflict('--no-lock');

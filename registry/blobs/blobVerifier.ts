@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
+import { algorithmOf } from '../../base/digest.ts';
 import { RegistryDigestMismatch } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
-import { algorithmOf } from '../images/digestOf.ts';
 
 /** Hashes a blob's bytes as they arrive; `verify`, to be called once, compares digest and size with the descriptor. */
 export class BlobVerifier {

@@ -1,9 +1,9 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
+import { algorithmOf } from '../../base/digest.ts';
 import type { CopyStream } from '../../layout/writeLayout.ts';
 import type { Descriptor } from '../image.ts';
-import { algorithmOf } from '../images/digestOf.ts';
 import { CacheUnusable } from './cache.ts';
 
 const READ_BYTES = 512 * 1024;

@@ -1,7 +1,7 @@
+import { digestOf } from '../../base/digest.ts';
 import type { BlobBody, Engine, RawManifest } from '../engine.ts';
 import { RegistryNotFound, RegistryProtocol, RegistryRefusal } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
-import { digestOf } from '../images/digestOf.ts';
 import { parseReferrers, referrersTag } from '../images/referrers.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';

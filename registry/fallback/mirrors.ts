@@ -178,13 +178,16 @@ function allFailedError(reference: Reference, failures: readonly Failure[]): Reg
     const role = index < failures.length - 1 ? 'mirror' : 'registry';
     return `${role} ${at.registry}/${at.repository}: ${rootOf(error).message} (${error.code})`;
   });
-  return new RegistryAllFailed(`${subject} could not be had from the registry or its mirrors. ${reasons.join('; ')}`, {
-    subject,
-    faultIn: failures.map(({ error }) => causeKeyOf(error)).join(' '),
-    hint: last?.hint ?? 'Check the mirrors of this registry.',
-    temporary: failures.some(({ error }) => error.temporary),
-    ...(last?.status === undefined ? {} : { status: last.status }),
-    ...(last?.registrySaid === undefined ? {} : { registrySaid: last.registrySaid }),
-    cause: new AggregateError(failures.map(({ error }) => error)),
-  });
+  return new RegistryAllFailed(
+    `${subject} could not be fetched from the registry or its mirrors. ${reasons.join('; ')}`,
+    {
+      subject,
+      faultIn: failures.map(({ error }) => causeKeyOf(error)).join(' '),
+      hint: last?.hint ?? 'Check the mirrors of this registry.',
+      temporary: failures.some(({ error }) => error.temporary),
+      ...(last?.status === undefined ? {} : { status: last.status }),
+      ...(last?.registrySaid === undefined ? {} : { registrySaid: last.registrySaid }),
+      cause: new AggregateError(failures.map(({ error }) => error)),
+    },
+  );
 }

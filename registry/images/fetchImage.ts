@@ -1,10 +1,10 @@
+import { digestOf } from '../../base/digest.ts';
 import type { Engine } from '../engine.ts';
 import { ImageManifestInvalid, RegistryDigestMismatch } from '../errors.ts';
 import type { Mirrors } from '../fallback/mirrors.ts';
 import { type Descriptor, type Image, parsePlatform } from '../image.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 import { choosePlatform, findPlatform } from './choosePlatform.ts';
-import { digestOf } from './digestOf.ts';
 import { isIndexType, type ParsedManifest, parseManifest } from './parseManifest.ts';
 
 /** Nested indexes are rare and shallow; a hostile one could cost a request per entry. */

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { algorithmOf } from '../../base/digest.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { RegistryDigestMismatch } from '../errors.ts';
 import type { Descriptor } from '../image.ts';
-import { algorithmOf } from '../images/digestOf.ts';
 import { type Digest, formatReference, type Reference } from '../reference.ts';
 
 /** Blobs of at most so many bytes are read once, and handed on from memory. */

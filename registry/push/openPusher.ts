@@ -1,10 +1,10 @@
+import { digestOf } from '../../base/digest.ts';
 import { announcedDigest, manifestRequest, readManifest } from '../builtin/answers/manifest.ts';
 import { RegistryClient, type RegistryRequest, requestFor } from '../builtin/client/registryClient.ts';
 import { type Reply, requestOf } from '../builtin/http/reply.ts';
 import { dropBody } from '../builtin/transport/bodies.ts';
 import type { RawManifest } from '../engine.ts';
 import { RegistryDigestMismatch, RegistryNotFound } from '../errors.ts';
-import { digestOf } from '../images/digestOf.ts';
 import { referrersTag } from '../images/referrers.ts';
 import type { Digest, Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';

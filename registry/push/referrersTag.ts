@@ -1,4 +1,4 @@
-import { digestOf } from '../images/digestOf.ts';
+import { digestOf } from '../../base/digest.ts';
 import type { Digest } from '../reference.ts';
 
 const INDEX_TYPE = 'application/vnd.oci.image.index.v1+json';

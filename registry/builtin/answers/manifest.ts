@@ -1,8 +1,8 @@
 import { parseBoundedJson } from '../../../base/boundedJson.ts';
+import { digestOf } from '../../../base/digest.ts';
 import { shortLine } from '../../../base/printable.ts';
 import type { RawManifest } from '../../engine.ts';
 import { ImageTypeUnsupported, RegistryDigestMismatch, RegistryProtocol } from '../../errors.ts';
-import { digestOf } from '../../images/digestOf.ts';
 import { type Digest, isDigest, type Reference } from '../../reference.ts';
 import { type RegistryRequest, requestFor } from '../client/registryClient.ts';
 import { looksLikeHtml } from '../faults/errorBody.ts';

@@ -3,8 +3,8 @@ import { shortLine } from '../../../base/printable.ts';
 import { RegistryProxy, type RegistryRefusalDetails } from '../../errors.ts';
 import { redactUrl } from '../../hosts/hosts.ts';
 import { parseChallenges } from '../http/challenges.ts';
+import { addressesIn, reasonOf, wordsFor } from './blame.ts';
 import { readErrorBody } from './errorBody.ts';
-import { addressesIn, reasonOf, wordsFor } from './reasons.ts';
 import {
   CertificateRejected,
   certificateFault,

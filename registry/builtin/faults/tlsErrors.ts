@@ -83,8 +83,11 @@ type HintFor = (host: string) => string;
 
 const REPLACE: HintFor = host => `The operator of ${host} must replace it.`;
 const REISSUE: HintFor = host => `The operator of ${host} must replace it, or the authority that signed it.`;
-const OUTDATED =
-  "Certificate revocation lists are not used here by default: check NODE_OPTIONS and Node's configuration.";
+/** Faults of certificate revocation lists (CRL), which are used only where Node is configured to. */
+const REVOCATION_LIST: Fault = {
+  what: 'has a TLS certificate whose revocation list is missing, damaged or out of date',
+  hint: "Certificate revocation lists are not used here by default: check NODE_OPTIONS and Node's configuration.",
+};
 
 /** Faults for which the code says everything. Every code of OpenSSL that Node has a name for is here or in `faultOf`. */
 const PLAIN_FAULTS: Readonly<Record<string, { readonly what: string; readonly hint: string | HintFor }>> = {
@@ -115,13 +118,6 @@ const PLAIN_FAULTS: Readonly<Record<string, { readonly what: string; readonly hi
   },
   ERROR_IN_CERT_NOT_BEFORE_FIELD: { what: 'has a TLS certificate with an unreadable date of issue', hint: REPLACE },
   ERROR_IN_CERT_NOT_AFTER_FIELD: { what: 'has a TLS certificate with an unreadable date of expiry', hint: REPLACE },
-  UNABLE_TO_GET_CRL: { what: 'has a TLS certificate without a revocation list', hint: OUTDATED },
-  UNABLE_TO_DECRYPT_CRL_SIGNATURE: { what: 'has a TLS certificate with an unreadable revocation list', hint: OUTDATED },
-  CRL_SIGNATURE_FAILURE: { what: 'has a TLS certificate with a wrongly signed revocation list', hint: OUTDATED },
-  CRL_NOT_YET_VALID: { what: 'has a TLS certificate with a revocation list that is not valid yet', hint: OUTDATED },
-  CRL_HAS_EXPIRED: { what: 'has a TLS certificate with an expired revocation list', hint: OUTDATED },
-  ERROR_IN_CRL_LAST_UPDATE_FIELD: { what: 'has a TLS certificate with a damaged revocation list', hint: OUTDATED },
-  ERROR_IN_CRL_NEXT_UPDATE_FIELD: { what: 'has a TLS certificate with a damaged revocation list', hint: OUTDATED },
   OUT_OF_MEM: { what: 'has a TLS certificate for whose check there was no memory', hint: 'Allow more memory.' },
 };
 
@@ -149,6 +145,7 @@ export function certificateFault({ code, chain }: CertificateRejected, { host, h
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
       return authorityFault(chain, host);
     default: {
+      if (code.includes('CRL')) return REVOCATION_LIST;
       const { what, hint } = PLAIN_FAULTS[code] ?? {
         what: `has a TLS certificate that is not accepted (${shortLine(code, 80)})`,
         hint: REPLACE,

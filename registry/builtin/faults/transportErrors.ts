@@ -11,9 +11,8 @@ import {
 } from '../../errors.ts';
 import { AddressForbidden } from '../../hosts/dial.ts';
 import { redactUrl } from '../../hosts/hosts.ts';
-import { blamed, fixedBy } from './blame.ts';
+import { addressesIn, blamed, fixedBy, reasonOf, wordsFor } from './blame.ts';
 import { proxyError, TunnelFailed } from './proxyErrors.ts';
-import { addressesIn, reasonOf, wordsFor } from './reasons.ts';
 import { type FailedRequest, tlsError } from './tlsErrors.ts';
 
 /** Returns the error of this room for what undici, node:net or node:tls throw: no reply, or a body that breaks off. */

@@ -1,5 +1,5 @@
 import type { CatalogVersion } from '../../../tree/catalog.ts';
-import type { Language } from '../site/language.ts';
+import type { Language } from '../site/words.ts';
 
 /** A README in one language. */
 export interface ReadmeFile {

@@ -1,5 +1,5 @@
 import { parse } from 'yaml';
-import type { Language } from '../site/language.ts';
+import type { Language } from '../site/words.ts';
 
 /** The block has about 1 KB in real files. */
 export const MOST_INFO_CHARACTERS = 8 * 1024;

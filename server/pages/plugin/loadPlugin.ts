@@ -6,8 +6,8 @@ import type { Documents } from '../documents/documents.ts';
 import { type ReadmeFile, readmesOf } from '../documents/readmeFiles.ts';
 import type { DamagedVersions } from '../site/damage.ts';
 import { Html } from '../site/html.ts';
-import type { Language } from '../site/language.ts';
 import type { Reader } from '../site/layout.ts';
+import type { Language } from '../site/words.ts';
 import { type ComparedVersion, changesBetween, type VersionChanges } from './changes.ts';
 import { type PluginReadme, pluginBody } from './pluginPage.ts';
 

@@ -10,9 +10,8 @@ import type { ConfigRow, ConfigSchema, SpecFile } from '../documents/specFile.ts
 import { inLanguage } from '../documents/specInfo.ts';
 import { type DamagedVersions, damageNote, damageTag } from '../site/damage.ts';
 import { day, type Html, html, pageLinks } from '../site/html.ts';
-import type { Language } from '../site/language.ts';
 import { copyButton, labelledField, type Reader } from '../site/layout.ts';
-import type { Translate, WordKey } from '../site/words.ts';
+import type { Language, Translate, WordKey } from '../site/words.ts';
 import type { VersionChanges } from './changes.ts';
 
 export interface PluginContent {

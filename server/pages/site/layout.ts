@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type Html, html, Html as Raw } from './html.ts';
-import type { Language } from './language.ts';
 import { STYLE } from './style.ts';
-import type { Translate } from './words.ts';
+import type { Language, Translate } from './words.ts';
 
 /** The script of the pages. They work without it. */
 export const SCRIPT = readFileSync(new URL('./browserScript.js', import.meta.url));

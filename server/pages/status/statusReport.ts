@@ -10,7 +10,7 @@ import type { Gauges } from '../../observe/status.ts';
 import type { MissingPath, SlowDownload, Troubles } from '../../observe/troubles.ts';
 import type { ServedFile, TreeView } from '../../view/treeView.ts';
 import { type DamagedFile, damagedFiles } from '../site/damage.ts';
-import type { Language } from '../site/language.ts';
+import type { Language } from '../site/words.ts';
 import { explainMissing, type MissingReason } from './explainMissing.ts';
 
 const MOST_MISSING = 100;
