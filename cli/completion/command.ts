@@ -11,6 +11,9 @@ export function completionCommand(): Command {
     });
 }
 
+/** What the shell offers: these words, files, or the names of the plugins of the manifest. */
+type Offer = readonly string[] | 'files' | 'names';
+
 /** What can follow the name of a command. */
 interface Completed {
   /** The whole name: empty for the program itself, `sync`, `cache ls`. */
@@ -18,11 +21,8 @@ interface Completed {
   readonly about: string;
   readonly options: readonly CompletedOption[];
   readonly below: readonly Completed[];
-  /** Words that the command takes as an argument. */
-  readonly words: readonly string[];
-  readonly takesFiles: boolean;
-  /** Whether it takes names of plugins of the manifest. */
-  readonly takesNames: boolean;
+  /** As an argument. */
+  readonly offer: Offer;
 }
 
 interface CompletedOption {
@@ -30,27 +30,16 @@ interface CompletedOption {
   readonly long: string;
   readonly about: string;
   readonly value: 'none' | 'optional' | 'required';
-  /** The values that there are. */
-  readonly words: readonly string[];
-  readonly takesFiles: boolean;
-  readonly takesNames: boolean;
+  readonly offer: Offer;
   readonly isRepeatable: boolean;
 }
 
 export function completionScript(program: Command, shell: 'bash' | 'zsh' | 'fish'): string {
   const below = program.commands.map(command => completed(command, ''));
   const names = below.map(({ name }) => name);
-  const help = { name: 'help', about: 'Show the help of a command', options: [], below: [], words: names };
+  const help = { name: 'help', about: 'Show the help of a command', options: [], below: [], offer: names };
   const version = { ...HELP, long: '--version', about: 'show the version' };
-  const root = {
-    name: '',
-    about: '',
-    options: [HELP, version],
-    below: [...below, { ...help, takesFiles: false, takesNames: false }],
-    words: [],
-    takesFiles: false,
-    takesNames: false,
-  };
+  const root = { name: '', about: '', options: [HELP, version], below: [...below, help], offer: [] };
   return { bash: bashScript, zsh: zshScript, fish: fishScript }[shell](withAllBelow(root));
 }
 
@@ -62,31 +51,24 @@ function completed(command: Command, above: string): Completed {
     about: command.description().split(/[.:]( |$)/)[0] ?? '',
     options: [...command.options.filter(({ hidden }) => !hidden).map(completedOption), HELP],
     below: command.commands.map(each => completed(each, `${name} `)),
-    words: registeredArguments.flatMap(({ argChoices = [] }) => argChoices),
-    takesFiles: registeredArguments.some(argument => /^(?:files?|bundle|old|new)$/.test(argument.name())),
-    takesNames: registeredArguments.some(argument => argument.name() === 'plugins'),
+    offer: registeredArguments.some(argument => /^(?:files?|bundle|old|new)$/.test(argument.name()))
+      ? 'files'
+      : registeredArguments.some(argument => argument.name() === 'plugins')
+        ? 'names'
+        : registeredArguments.flatMap(({ argChoices = [] }) => argChoices),
   };
 }
 
-const HELP: CompletedOption = {
-  long: '--help',
-  about: 'show help',
-  value: 'none',
-  words: [],
-  takesFiles: false,
-  takesNames: false,
-  isRepeatable: false,
-};
+const HELP: CompletedOption = { long: '--help', about: 'show help', value: 'none', offer: [], isRepeatable: false };
 
 function completedOption(option: Option): CompletedOption {
   const { long, flags, description, argChoices = [], required, optional, variadic } = option;
+  const takesFiles = /<(?:file|dir|bundle)>/.test(flags) || /^--(?:out|images) <path>/.test(flags);
   return {
     long: long ?? '',
     about: description,
     value: required ? 'required' : optional ? 'optional' : 'none',
-    words: argChoices,
-    takesFiles: /<(?:file|dir|bundle)>/.test(flags) || /^--(?:out|images) <path>/.test(flags),
-    takesNames: long === '--only' || (long === '--update' && optional),
+    offer: takesFiles ? 'files' : long === '--only' || (long === '--update' && optional) ? 'names' : argChoices,
     isRepeatable: variadic || description.includes('(repeatable'),
   };
 }
@@ -124,25 +106,17 @@ function namesOf(commands: readonly Completed[]): string {
 }
 
 function bashScript(commands: readonly Completed[]): string {
-  const words = commands.map(command => {
-    const { name, options, below, words: own, takesFiles, takesNames } = command;
+  const words = commands.map(({ name, options, below, offer }) => {
+    const own = typeof offer === 'string' ? [] : offer;
     const list = [...below.map(lastWord), ...own, ...options.map(({ long }) => long)].join(' ');
-    const names = takesNames ? '; words="$(_plugin_mirror_names | tr "\\n" " ") $words"' : '';
-    return `    ${quote(name)}) words=${quote(list)}; files=${takesFiles ? 'yes' : "''"}${names} ;;`;
+    const names = offer === 'names' ? '; words="$(_plugin_mirror_names | tr "\\n" " ") $words"' : '';
+    return `    ${quote(name)}) words=${quote(list)}; files=${offer === 'files' ? 'yes' : "''"}${names} ;;`;
   });
   const values = commands.flatMap(({ name, options }) =>
-    options.flatMap(({ long, words: list, takesFiles, takesNames, value }) => {
-      if (value === 'none') return [];
-      const action =
-        list.length > 0
-          ? `COMPREPLY=($(compgen -W ${quote(list.join(' '))} -- "$cur"))`
-          : takesFiles
-            ? 'COMPREPLY=($(compgen -f -- "$cur"))'
-            : takesNames && value === 'required'
-              ? `COMPREPLY=($(compgen -W "$(_plugin_mirror_names | tr '\\n' ' ')" -- "$cur"))`
-              : ':';
+    options.flatMap(({ long, offer, value }) => {
       // After an option whose value may be left out, a command's words and options may follow as well.
-      return action === ':' && value === 'optional' ? [] : [`    ${quote(`${name} ${long}`)}) ${action}; return ;;`];
+      if (value === 'none' || (value === 'optional' && (offer === 'names' || offer.length === 0))) return [];
+      return [`    ${quote(`${name} ${long}`)}) ${bashAction(offer)}; return ;;`];
     }),
   );
   return `# bash completion for plugin-mirror
@@ -159,7 +133,7 @@ _plugin_mirror() {
     case "\${command:+$command }$word" in ${namesOf(commands)}) command="\${command:+$command }$word" ;; esac
   done
   case "$command $prev" in
-${values.map(line => line.replace('compgen -W ', "IFS=' '; compgen -W ")).join('\n')}
+${values.join('\n')}
   esac
   case $command in
 ${words.join('\n')}
@@ -171,27 +145,29 @@ complete -o filenames -F _plugin_mirror plugin-mirror
 `;
 }
 
+function bashAction(offer: Offer): string {
+  if (offer === 'files') return 'COMPREPLY=($(compgen -f -- "$cur"))';
+  if (offer === 'names') return `COMPREPLY=($(IFS=' '; compgen -W "$(_plugin_mirror_names | tr '\\n' ' ')" -- "$cur"))`;
+  return offer.length === 0 ? ':' : `COMPREPLY=($(IFS=' '; compgen -W ${quote(offer.join(' '))} -- "$cur"))`;
+}
+
 function zshScript(commands: readonly Completed[]): string {
-  const cases = commands.map(command => {
-    const { name, options, below, words, takesFiles, takesNames } = command;
-    const specs = options.map(({ long, about, words: list, takesFiles: isPath, takesNames, value, isRepeatable }) => {
+  const cases = commands.map(({ name, options, below, offer }) => {
+    const specs = options.map(({ long, about, offer: taken, value, isRepeatable }) => {
       const text = about.replace(/[[\]:\\]/g, '\\$&');
       const colons = value === 'optional' ? '::' : ':';
-      const taken =
-        list.length > 0 ? `(${list.join(' ')})` : isPath ? '_files' : takesNames ? '_plugin-mirror-names' : ' ';
-      return quote(`${isRepeatable ? '*' : ''}${long}[${text}]${value === 'none' ? '' : `${colons}value:${taken}`}`);
+      const action = zshAction(taken);
+      return quote(`${isRepeatable ? '*' : ''}${long}[${text}]${value === 'none' ? '' : `${colons}value:${action}`}`);
     });
     const described = below.map(each => `${lastWord(each)}\\:${quoteInside(each.about)}`);
     const argument =
       described.length > 0
         ? [quote(`1:command:((${described.join(' ')}))`)]
-        : words.length > 0
-          ? [quote(`1:word:(${words.join(' ')})`)]
-          : takesFiles
-            ? ["'*:file:_files'"]
-            : takesNames
-              ? ["'*:plugin:_plugin-mirror-names'"]
-              : [];
+        : typeof offer === 'string'
+          ? [quote(`*:${offer === 'files' ? 'file' : 'plugin'}:${zshAction(offer)}`)]
+          : offer.length > 0
+            ? [quote(`1:word:${zshAction(offer)}`)]
+            : [];
     return `    ${quote(name)}) _arguments ${[...specs, ...argument].join(' ')} ;;`;
   });
   return `#compdef plugin-mirror
@@ -223,19 +199,23 @@ fi
 `;
 }
 
+function zshAction(offer: Offer): string {
+  if (typeof offer === 'string') return offer === 'files' ? '_files' : '_plugin-mirror-names';
+  return offer.length > 0 ? `(${offer.join(' ')})` : ' ';
+}
+
 function fishScript(commands: readonly Completed[]): string {
-  const lines = commands.flatMap(({ name, options, below, words, takesFiles, takesNames }) => {
+  const lines = commands.flatMap(({ name, options, below, offer }) => {
     const rule = `complete -c plugin-mirror -n ${quote(`__plugin_mirror_at ${quote(name)}`)}`;
-    const flags = options.map(({ long, about, value, words: list, takesFiles: isPath, takesNames: isName }) => {
-      const offered = list.length > 0 ? quote(list.join(' ')) : isName ? "'(__plugin_mirror_names)'" : '';
-      const taken = value !== 'required' ? '' : offered !== '' ? ` -x -a ${offered}` : isPath ? ' -r -F' : ' -x';
-      return `${rule} -l ${long.slice(2)}${taken} -d ${quote(about)}`;
+    const flags = options.map(({ long, about, value, offer: taken }) => {
+      const words = value === 'required' ? fishWords(taken) : '';
+      const given = words !== '' ? ` -x -a ${words}` : taken === 'files' ? ' -r -F' : ' -x';
+      return `${rule} -l ${long.slice(2)}${value === 'required' ? given : ''} -d ${quote(about)}`;
     });
+    const words = fishWords(offer);
     return [
       ...below.map(each => `${rule} -f -a ${lastWord(each)} -d ${quote(each.about)}`),
-      ...(words.length > 0 ? [`${rule} -f -a ${quote(words.join(' '))}`] : []),
-      ...(takesFiles ? [`${rule} -F`] : []),
-      ...(takesNames ? [`${rule} -f -a '(__plugin_mirror_names)'`] : []),
+      ...(offer === 'files' ? [`${rule} -F`] : words === '' ? [] : [`${rule} -f -a ${words}`]),
       ...flags,
     ];
   });
@@ -254,6 +234,12 @@ end
 complete -c plugin-mirror -f
 ${lines.join('\n')}
 `;
+}
+
+/** Empty for files, which fish offers by an option of its own, and for nothing. */
+function fishWords(offer: Offer): string {
+  if (offer === 'names') return "'(__plugin_mirror_names)'";
+  return offer === 'files' || offer.length === 0 ? '' : quote(offer.join(' '));
 }
 
 function quote(text: string): string {

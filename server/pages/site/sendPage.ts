@@ -34,8 +34,8 @@ interface CachedPage {
 }
 
 /**
- * Stand for the server's address in pages in memory. Clients can send any Host; each would otherwise cost a rendering. Pages
- * differ where the address is one that only this machine reaches.
+ * Take the place of the server's address in cached pages, since clients can send any Host, and each would otherwise cost a
+ * rendering. Pages differ if the address is one that only this machine reaches.
  */
 const MARK = 'http://address.plugin-mirror.invalid';
 const LOOPBACK_MARK = 'http://127.0.0.1:1/address.plugin-mirror.invalid';
