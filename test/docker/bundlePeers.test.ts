@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
@@ -15,7 +15,7 @@ import { openRegistry } from '../../registry/openRegistry.ts';
 import { openPusher } from '../../registry/push/openPusher.ts';
 import { a1, a2, type BundleScene, everything, index, inIndex, openBundleScene, sbom } from '../mirror/bundleScene.ts';
 import { sigTag } from '../mirror/signing.ts';
-import type { TestImage } from '../support/images.ts';
+import { indexOf, MEDIA, type TestImage } from '../support/images.ts';
 import { labRegistry, withoutTools } from './lab.ts';
 
 const exec = promisify(execFile);
@@ -30,7 +30,7 @@ const NAMED: readonly [string, TestImage][] = [
 
 async function digestAt(registry: string, name: string): Promise<string | null> {
   const [, repository, reference] = /^(.*?)[:@](.*)$/.exec(name) ?? [];
-  const accept = [...new Set(NAMED.map(([, { mediaType }]) => mediaType))].join(', ');
+  const accept = [MEDIA.manifest, MEDIA.index, MEDIA.dockerManifest, MEDIA.dockerList].join(', ');
   const path = `http://${registry}/v2/${repository}/manifests/${reference}`;
   const { headers } = await fetch(path, { method: 'HEAD', headers: { accept } });
   return headers.get('docker-content-digest');
@@ -53,7 +53,7 @@ describe('other tools and a bundle', { skip: withoutTools('skopeo', 'regctl', 'c
   after(() => clean());
 
   const toolsOf = async (name: string): Promise<Map<string, ToolCommands>> => {
-    const layout = await openLayout(scene.path(name));
+    const layout = await openLayout(resolve(scene.dir, name));
     try {
       return new Map((await toolCommands(layout)).map(tool => [tool.tool, tool]));
     } finally {
@@ -112,6 +112,37 @@ describe('other tools and a bundle', { skip: withoutTools('skopeo', 'regctl', 'c
     const { stdout } = await exec('sh', ['-c', `${client} images ls`]);
     for (const [name, { digest }] of NAMED) assert.match(stdout, new RegExp(`${host}/${name} .*${digest}`));
     assert.match(await runAll(tools.get('docker'), PREFIX), new RegExp(`Loaded image: ${host}/plugins/a:2\\.0\\.0`));
+  });
+
+  it('skopeo is left out for images of Docker types, which it does not find, and the other tools copy them', async t => {
+    const named: [string, TestImage][] = [
+      ['plugins/d:1', inIndex],
+      ['plugins/e:1', indexOf([{ platform: 'linux/amd64', image: inIndex }], { docker: true })],
+    ];
+    const own = await openBundleScene(t);
+    for (const [name, image] of named) own.registry.push(name.replace(':1', ''), '1', image);
+    await own.list({ ...everything, d: '1', e: '1' });
+    await own.pack('b.tar');
+    await own.pack('folder', { kind: 'folder', frozen: true });
+    for (const name of ['b.tar', 'folder']) {
+      const tools = await toolsOf(own.path(name));
+      const prefix = `${PREFIX}/types-${name.replace('.', '-')}`;
+      const copied = async (tool: string) => {
+        await runAll(tools.get(tool), `${prefix}/${tool.toLowerCase()}`);
+        return `${prefix}/${tool.toLowerCase()}`;
+      };
+      await assertThere(labRegistry, await copied('skopeo'));
+      await exec('regctl', ['registry', 'set', labRegistry, '--tls', 'disabled'], {
+        env: { ...process.env, REGCTL_CONFIG: scene.path('regctl.json') },
+      });
+      for (const tool of ['ORAS', 'regctl']) await assertThere(labRegistry, await copied(tool), [...NAMED, ...named]);
+      const layout = `${name === 'folder' ? 'oci' : 'oci-archive'}:${own.path(name)}`;
+      for (const [image] of named)
+        await assert.rejects(
+          exec('skopeo', ['inspect', '--raw', `${layout}:${own.registry.host}/${image}`], { cwd: own.dir }),
+          /no descriptor found for reference/,
+        );
+    }
   });
 
   it('is pushed by plugin-mirror to distribution and to a registry without the referrers API, by digest', async t => {
