@@ -117,7 +117,7 @@ function configure(command: Command): Command {
     .showSuggestionAfterError()
     .configureOutput({
       outputError: (text, write) => reportUsageError(text, write, command),
-      // What follows an error, "(add --help for all options)", is no line of a log.
+      // "(add --help for all options)", which follows an error, does not belong into a log.
       writeErr: text => (wantsJson(command, '--log-format', process.env) ? undefined : printError(text)),
     })
     .hook('preSubcommand', (_command, below) => applyEnvironment(below, process.env));

@@ -62,7 +62,7 @@ export interface ImageManifest {
 
 /** The image of a reference. All its manifests are verified. */
 export interface Image {
-  /** What the reference resolves to: the digest of the index if there is one, otherwise of the manifest. Pins and the lockfile use it. */
+  /** The digest of the index if there is one, otherwise of the manifest. Pins and the lockfile use it. */
   readonly digest: Digest;
   /** The digest of `manifest`; equal to `digest` unless there is an index. */
   readonly manifestDigest: Digest;

@@ -58,7 +58,7 @@ async function openEngine(options: RegistryOptions, mirrors: Mirrors): Promise<E
   return createBuiltinEngine({ ...options, onIdentified: registry => mirrors.identified(registry) });
 }
 
-/** What is common to all engines: verification, indexes, one request per digest, mirrors, the cache. */
+/** The parts that all engines share: verification, indexes, one request per digest, mirrors, the cache. */
 class VerifiedRegistry implements Registry {
   readonly #source: ImageSource;
   readonly #blobs: Pick<BlobStore, 'open' | 'close'>;

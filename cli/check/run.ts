@@ -159,7 +159,7 @@ function render({ findings, versions, hasLockfile, parts, bundle }: Shown, color
 
 const FIXED_BY_SYNC: ReadonlySet<CheckFinding['kind']> = new Set(['missing', 'damaged', 'stale', 'unlocked']);
 
-/** What to do about each kind that was found. A sync without options neither follows a moved tag nor removes anything. */
+/** Returns a remedy for each kind of finding. A sync without options neither follows a moved tag nor removes anything. */
 function remedies(findings: readonly CheckFinding[], bundle: string | undefined): string[] {
   const sync = bundle === undefined ? 'plugin-mirror sync' : `plugin-mirror sync --from ${bundle}`;
   const has = (...kinds: readonly CheckFinding['kind'][]) => findings.some(({ kind }) => kinds.includes(kind));

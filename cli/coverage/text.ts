@@ -14,7 +14,7 @@ export interface CoverageText {
   readonly report: CoverageReport;
   /** Lines of the manifest that fix misses, by plugin. */
   readonly values: ReadonlyMap<string, WrittenPlugin>;
-  /** What the requests were looked up in. */
+  /** The manifest, tree, bundle or server in which the requests were looked up. */
   readonly servedBy: string;
   /** Plugins that --fix has written into the manifest. */
   readonly fixed: number;

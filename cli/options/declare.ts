@@ -9,7 +9,7 @@ import { bytes, hosts, list, path, seconds, wholeNumber } from './environment.ts
  */
 export interface Declared<Value> {
   readonly option: Option;
-  /** The name of the option that this one is another spelling of. */
+  /** The name of the option of which this one is a former spelling. */
   readonly aliasOf?: string;
   /** Only for the type of the value; never set. */
   readonly value?: Value;
@@ -131,7 +131,7 @@ export function addOptions(command: Command, options: Readonly<Record<string, De
   return command;
 }
 
-/** What is given by an option counts for the one that it is another spelling of; of variables, the present name's. */
+/** The value of a former spelling becomes that of the option. The variable of the present name takes precedence. */
 function followAlias(command: Command, option: Option, name: string): void {
   const key = option.attributeName();
   const isGiven = (each: string) => command.getOptionValueSource(each) === 'cli';

@@ -153,7 +153,7 @@ export function arrangeHelp(command: Command): void {
       return new Map([...groups].sort(([one], [other]) => rank(one) - rank(other)));
     },
   });
-  // Where --help shows everything, --help-all is the same.
+  // --help-all is hidden where --help shows everything.
   const isWhole = rare.length === 0 || command.options.length < FEW_OPTIONS;
   const about = `show ${rare.length} more options, and the variable of each`;
   command.addOption(new Option('--help-all', about).helpGroup('Output and help:').hideHelp(isWhole));

@@ -190,7 +190,7 @@ function isReceived({ receivedBytes, sizeBytes }: Row): boolean {
   return receivedBytes > 0 && receivedBytes >= sizeBytes;
 }
 
-/** What a version is doing while no byte of it arrives; undefined while it downloads. */
+/** Returns the phase of a version of which no byte arrives; undefined during its download. */
 function phaseOf(row: Row): string | undefined {
   if (isReceived(row)) return 'unpacking and hashing';
   return row.receivedBytes === 0 ? 'waiting' : undefined;

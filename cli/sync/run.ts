@@ -64,7 +64,7 @@ async function syncFrom(run: SyncRun, source: Source): Promise<number> {
   return hasFailed(report) ? exitOf(report) : EXIT.good;
 }
 
-/** Where every plugin fails of wrong options, the command line is at fault and not the plugins. */
+/** If every plugin fails because of wrong options, the exit code is that of a usage error. */
 function exitOf({ outcomes, problems }: SyncReport): number {
   const errors = [...outcomes.map(({ error }) => error), ...problems];
   const met = errors.filter(error => error !== undefined);

@@ -205,7 +205,7 @@ function renderDrift(drift: Drift, paint: ReturnType<typeof pc.createColors>): s
   ];
 }
 
-/** Returns a line for each way in which versions that the manifest does not name were treated. None is removed or kept in silence. */
+/** Returns lines about all versions that the manifest does not name: removed, kept, or left in place. */
 export function renderExtras(extras: readonly Extra[]): string[] {
   const line = (words: string, found: readonly Extra[], hint = '') =>
     found.length === 0 ? [] : [`  ${words}: ${listed(found.map(withDamage))}${hint}`];

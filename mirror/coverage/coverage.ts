@@ -184,7 +184,7 @@ function findModule(request: PluginRequest, path: ModulePath, context: Context):
   return findDifference(request, module) ?? { status: 'served', ...imageWarning(request, module) };
 }
 
-/** A path that is none of a module's own: one of a pattern, or one that a server has for reasons of its own. */
+/** Looks up a path that is not of the form of a module's: one of a pattern, or any other path of the server. */
 function findOther(
   request: PluginRequest,
   target: Extract<Target, { readonly kind: 'path' }>,
@@ -332,7 +332,7 @@ interface Image {
   readonly digest?: string;
 }
 
-/** As gateways read an image (go-containerregistry, name.ParseReference): without a host it is on Docker Hub. */
+/** Parses an image as gateways do (go-containerregistry, name.ParseReference): without a host it is on Docker Hub. */
 function imageOf(reference: string): Image {
   const [path = '', digest] = reference.split('@');
   const slash = path.indexOf('/');

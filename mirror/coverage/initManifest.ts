@@ -13,10 +13,10 @@ import {
   type ReleasePlugin,
 } from './requests/higressReleases.ts';
 
-/** As many as a manifest's problems. */
+/** The same limit as for problems of a manifest. */
 const shownConflicts = 50;
 
-/** One path that two releases mean different images by. A tree can have one of them. */
+/** A path for which two releases mean different images. A tree can have one of them. */
 export interface ReleaseConflict {
   readonly name: string;
   readonly version: string;
@@ -82,7 +82,7 @@ export function initManifest({ data, releases, registry, plugins = [] }: InitOpt
   // From the oldest on, so that a conflict names the releases in the order in which they were made.
   for (const { release, plugins: requested } of [...releases].reverse())
     for (const plugin of requested) addRequested(paths, plugin, release);
-  // Where a release has one of these paths, its image is the one that upstream's own server has there, too.
+  // A path that a release has too keeps the release's image, as in upstream's own server.
   for (const { release, plugins: requested } of [data.controller, data.allInOne])
     for (const plugin of requested) if (!paths.has(versionKey(plugin))) addRequested(paths, plugin, release);
   const names = [...new Set([...paths.values()].map(({ name }) => name))].sort();

@@ -152,7 +152,7 @@ function contentOf(headers: Head['headers']): ModuleContent {
   };
 }
 
-/** As people sort: names by code unit, versions by semver with the lowest first. */
+/** Compares names by code unit, then versions by semver, the lowest first. */
 export function byNameThenVersion(one: ServedModule, other: ServedModule): number {
   return compareText(one.name, other.name) || compareVersions(one.version, other.version);
 }

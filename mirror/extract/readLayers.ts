@@ -46,7 +46,7 @@ export class LayerReader {
   readonly #request: ExtractRequest;
   readonly #parts: readonly LayerPart[];
   readonly #module: ModuleFile;
-  /** What is known of each layer, for errors. */
+  /** The facts about each layer, for errors. */
   readonly #notes: Map<Descriptor, string>;
   readonly #budget = newInflateBudget();
   /** Candidates beyond the size limit: known from the tar header, and not written. */

@@ -165,7 +165,7 @@ function readPolicyFile(written: string, path: string, mostBytes: number): Polic
 const publicKeys =
   'a public key in PEM: ECDSA (P-256, P-384, P-521), RSA of 2048 bits or more, or Ed25519 (plain signatures only)';
 
-/** Every key of the file must be usable: one that is passed over in silence would refuse images that it signed. */
+/** Every key of the file must be usable: images signed with a skipped key would be refused. */
 function keyFault(text: string): Fault | undefined {
   const blocks = pemBlocksOf(text);
   for (const [index, block] of blocks.entries()) {

@@ -39,7 +39,7 @@ export interface BlobSink {
  * Downloads the rest of a blob into a sink from one host, over as many connections as that takes: a body that breaks off is
  * requested again from the next byte. Progress (64 KiB, or a hundredth of the blob) starts the count of retries again, because
  * on a bad line every connection delivers a little; a byte per connection is not progress, or the transfer might never end.
- * Where a registry never sends the rest of a blob, all of it is requested once. The bytes are not verified here.
+ * If a registry never sends the rest of a blob, all of it is requested once. The bytes are not verified here.
  * @throws this room's refusals, the sink's errors, or the signal's reason
  */
 export async function transferBlob(
@@ -56,7 +56,7 @@ export async function transferBlob(
   /** Connections since the last progress. */
   let attempt = 0;
   let wholeBytes: number | undefined;
-  /** Why the rest alone cannot be had: then all of the blob is requested once, and the bytes that are here are skipped. */
+  /** The error of the request for the rest: then all of the blob is requested once, and the bytes that are here are skipped. */
   let whole: { readonly why: unknown } | undefined;
   while (sink.receivedBytes < descriptor.size) {
     const before = sink.receivedBytes;

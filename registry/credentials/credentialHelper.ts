@@ -7,7 +7,7 @@ import { withinTime } from '../../base/withinTime.ts';
 import { RegistryCredentials } from '../errors.ts';
 import { type Credential, credentialFrom } from './credentialsFile.ts';
 
-/** Output is read this long after the helper's end: a child of the helper may keep the pipe open for ever. */
+/** Output is read this long after the helper's end: a child of the helper may keep the pipe open forever. */
 const DRAIN_MS = 500;
 const MISSING = 'it is not in PATH';
 const WITHOUT_INTERPRETER = 'it is in PATH, but the interpreter that it names is missing';
@@ -57,7 +57,7 @@ export async function runCredentialHelper(
   return parseOutput(result.stdout, command, server);
 }
 
-/** The system reports a missing program and a missing interpreter of a script alike. */
+/** The system reports the same error for a missing program and for a missing interpreter of a script. */
 async function isIn(path: string | undefined, command: string): Promise<boolean> {
   for (const folder of path?.split(delimiter) ?? []) {
     const found = await access(join(folder, command)).then(

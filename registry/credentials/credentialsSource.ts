@@ -76,7 +76,7 @@ export class CredentialsSource {
     return '';
   }
 
-  /** Returns what is known of credentials that were not found, for the error of a registry that refuses the anonymous request. */
+  /** Returns the reasons why no credentials were found, for the error of a registry that refuses the anonymous request. */
   async whyNone(
     host: string,
     repository: string,

@@ -11,10 +11,10 @@ import { RegistryProtocol, RegistryRedirect } from '../errors.ts';
 import { endpointOf, redactTarget, redactUrl } from '../hosts/hosts.ts';
 import { formatReference, type Reference } from '../reference.ts';
 
-/** What is known from a registry's reply to `/v2/`. */
+/** Facts from a registry's reply to `/v2/`. */
 export interface ApiReply {
   readonly url: URL;
-  /** Where to get a token; undefined if none is required. */
+  /** The token server; undefined if no token is required. */
   readonly challenge: Omit<TokenChallenge, 'scope'> | undefined;
   /** How much this machine's clock is ahead of the registry's; undefined without a Date header. */
   readonly clockAheadMs: number | undefined;

@@ -17,10 +17,10 @@ import { Trust, type TrustOptions } from '../hosts/trust.ts';
  */
 const HANG_UP_MS = { least: 250, most: 3000 } as const;
 
-/** What dials and shakes hands has limits of its own, which end first: its error lists each address. */
+/** Dialing and the TLS handshake have time limits of their own. They end first, since their errors list each address. */
 const GRACE_MS = 500;
 
-/** What a probe tests. `proxy` is the one in use for `url`. */
+/** The connection that a probe tests. `proxy` is the one in use for `url`. */
 export interface Connection {
   readonly url: URL;
   readonly proxy: URL | undefined;

@@ -48,7 +48,7 @@ export async function diagnose(
   return { targets: diagnoses, hosts: ledger.entries };
 }
 
-/** What a step found, and its value for the next step. */
+/** The finding of a step, and its value for the next step. */
 interface Result<T> {
   readonly found: string;
   readonly value: T;

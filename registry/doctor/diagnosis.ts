@@ -18,7 +18,7 @@ export type StepName = 'proxy' | 'dns' | 'tcp' | 'tls' | 'api' | 'clock' | 'toke
 export interface Step {
   readonly step: StepName;
   readonly status: 'ok' | 'failed' | 'skipped';
-  /** What the step found, for people; without secrets. */
+  /** The finding in words; without secrets. */
   readonly found: string;
   /** How to fix it; only if `failed`. */
   readonly hint?: string;

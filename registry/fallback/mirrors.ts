@@ -14,7 +14,7 @@ export interface MirrorsOptions {
   readonly onGivenUp?: (registry: string, error: RegistryRefusal) => void;
 }
 
-/** Where a mirror keeps copies: `HOST[:PORT]`, and what comes before the repository's name there, which may be empty. */
+/** A mirror: its `HOST[:PORT]`, and the prefix of its repositories, which may be empty. */
 interface RegistryPrefix {
   readonly registry: string;
   readonly prefix: string;

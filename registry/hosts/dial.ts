@@ -131,7 +131,7 @@ class Attempts {
     return new Promise((resolve, reject) => this.#begin(resolve, reject));
   }
 
-  /** What became of each address, the open attempts as timed out. */
+  /** Returns the outcome of each address, with open attempts as timed out. */
   failure(): DialFailed {
     const late = [...this.#open.values()].map(address => ({ address, code: LATE }));
     return new DialFailed([...this.#failed, ...late], this.#cause);

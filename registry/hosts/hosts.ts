@@ -25,7 +25,7 @@ export function includesHost(choice: HostChoice | undefined, host: string, schem
   return choice.some(name => canonical(name) === canonical(host));
 }
 
-/** Where a registry's API is, and the repository's name there. */
+/** The host of a registry's API, and the repository's name there. */
 export interface Endpoint {
   /** `HOST[:PORT]` of the API. */
   readonly host: string;

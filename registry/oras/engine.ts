@@ -260,7 +260,7 @@ const MOST_TAGS = 100_000;
 const MOST_REPEATS = 3;
 
 /**
- * ORAS follows the pages of a tag list for ever if they form a circle. The judge ends it when tags repeat, when there are more
+ * ORAS follows the pages of a tag list forever if they form a circle. The judge ends it when tags repeat, when there are more
  * than 100 000, or after ten times `timeoutMs`.
  */
 function endlessListJudge(reference: Reference, timeoutMs: number): (chunk: Buffer) => Error | undefined {

@@ -43,7 +43,7 @@ const AGAIN =
   'The connection or the registry is unstable. Run it again, or use --engine builtin, which resumes interrupted downloads.';
 
 /**
- * What ORAS and Go's network code print, and the error of this room for it. The first match decides, so specific patterns come
+ * Output of ORAS and of Go's network code, and the error of this room for it. The first match decides, so specific patterns come
  * before those of errors that may wrap them. ORAS has already retried 408, 429 and 5xx five times.
  */
 const PATTERNS: readonly Pattern[] = [

@@ -75,7 +75,7 @@ export async function uploadBlob(
         throw error.temporary ? error : (refused ?? error);
       await sleep(Math.max(error.retryAfterMs ?? 0, backoff(attempt)), undefined, { signal });
       if (await upload.exists()) return 'uploaded';
-      // What a registry keeps of a refused upload is unknown.
+      // It is unknown which bytes a registry keeps of a refused upload.
       const known = error === refused ? undefined : await sessionAt(upload, session.location, signal);
       session = known ?? {
         location: (await start(upload, blob, undefined, signal)) ?? session.location,

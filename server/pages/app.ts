@@ -400,7 +400,7 @@ function keyOf(damaged: readonly DamagedFile[]): string {
   return damaged.length === 0 ? '' : etagOf(JSON.stringify(damaged));
 }
 
-/** Whether the client asks for HTML by its name, as browsers do. A client that accepts anything gets the plain form. */
+/** True if the client asks for text/html, as browsers do. A client that accepts anything gets the plain form. */
 function isBrowser(request: Request): boolean {
   return request.accepts(['text', 'json', 'html']) === 'html';
 }

@@ -18,7 +18,7 @@ export interface NotFound {
   readonly nearest?: readonly string[];
   /** How many plugins there are, if none was recognised and none is near; /plugins/ lists them. */
   readonly pluginCount?: number;
-  /** What requests the version: `Higress Console 2.2.5`. */
+  /** The consumers that request the version: `Higress Console 2.2.5`. */
   readonly requestedBy?: readonly string[];
   /** The lines of manifest.json that add the version. */
   readonly manifestLines?: readonly string[];

@@ -51,7 +51,7 @@ export function readEnvFile(
 }
 
 /**
- * As docker compose reads a value in an .env file: a single-quoted one as it is; `$$` is one `$` in the others, where
+ * Reads a value of an .env file as docker compose does: a single-quoted one as it is; `$$` is one `$` in the others, where
  * `${name}` is a variable and `\$` in double quotes is a `$` (compose-go, dotenv).
  */
 function unquote(written: string): { readonly value: string; readonly replaced: readonly string[] } | undefined {
@@ -65,7 +65,7 @@ function unquote(written: string): { readonly value: string; readonly replaced: 
     : expand(inner.replace(/\\([\\"$])/g, (_, character: string) => (character === '$' ? '$$' : character)));
 }
 
-/** As a shell reads a word: `$` is a variable but in single quotes and after a backslash (POSIX, 2.2 Quoting). */
+/** Reads a word as a shell does: `$` begins a variable except in single quotes and after a backslash (POSIX, 2.2 Quoting). */
 function unquoteShell(written: string): { readonly value: string; readonly replaced: readonly string[] } | undefined {
   const quote = written[0];
   if (quote === "'") {

@@ -82,7 +82,7 @@ function failStrategyOf(value: unknown): FailStrategy {
   return value === 'FAIL_OPEN' || value === 1 ? 'FAIL_OPEN' : 'FAIL_CLOSE';
 }
 
-/** As Higress decides it: no pluginConfig, the default configuration disabled, and no rule that is enabled. */
+/** True as in Higress: no pluginConfig, the default configuration disabled, and no enabled rule. */
 function isDisabled(spec: Manifest): boolean {
   if (spec.defaultConfigDisable !== true) return false;
   if (spec.pluginConfig !== undefined && spec.pluginConfig !== null) return false;

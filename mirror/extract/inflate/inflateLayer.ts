@@ -18,7 +18,7 @@ export interface InflatedLayer {
   close(): Promise<void>;
 }
 
-/** What the layers of one image may still cost, together; inflateLayer counts it down. */
+/** The remaining budget of all layers of one image; inflateLayer counts it down. */
 export interface InflateBudget {
   /** Inflated bytes. */
   leftBytes: number;

@@ -19,7 +19,7 @@ const CHUNK_BYTES = 256 * 1024;
 /** Blocks of at most 128 KiB of content that are decoded within one turn of the event loop. */
 const SMALL_BLOCKS = 8;
 
-/** What a block and a frame cost at least, in bytes of the window that fzstd moves in the same time. */
+/** The least cost of a block and of a frame, in bytes of the window that fzstd moves in the same time. */
 const BLOCK_WORK = MIB;
 const FRAME_WORK = 2 * MIB;
 /** Some seconds: 32,768 frames, 65,536 blocks. A plugin of 256 MiB in a window of 8 MiB takes a quarter of it. */

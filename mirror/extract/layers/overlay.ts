@@ -34,7 +34,7 @@ export class Overlay {
   readonly #folders = new Set<string>();
   /** Hidden below the path only. */
   readonly #opaque = new Set<string>();
-  /** What the current layer adds to each set when it ends. */
+  /** The paths that the current layer adds to each set when it ends. */
   readonly #pending = new Map<Set<string>, Set<string>>();
 
   /** Starts the next layer below. `more`: other layers follow; otherwise nothing needs to be remembered. */

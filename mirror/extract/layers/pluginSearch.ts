@@ -115,5 +115,5 @@ export class PluginSearch {
 
 const MAX_NOTES = 10;
 
-/** What to do about a module that is a link. */
+/** The remedy for a module that is a link. */
 export const COPY_HINT = 'Copy the module to plugin.wasm instead of linking it, and push the image again.';

@@ -15,7 +15,7 @@ const MOST_PAGES = 1000;
 
 /** A list that a registry sends page by page, each with a Link to the next one (distribution-spec 1.1, Listing tags). */
 export interface PagedList<Item> {
-  /** What it lists, and of what, for messages: `tags` of `team/plugin`. */
+  /** Its items and their owner in messages: `tags` of `team/plugin`. */
   readonly items: string;
   readonly of: string;
   /** Its name in messages: `tag list`. */

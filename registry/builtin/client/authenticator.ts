@@ -15,7 +15,7 @@ export interface Authorization {
   readonly credentialSource: string | undefined;
 }
 
-/** What an authorization is for. */
+/** The use of an authorization. */
 export interface AuthContext {
   /** URL of the server that gets it. */
   readonly server: URL;
@@ -42,7 +42,7 @@ type KnownServer =
       readonly service: string | undefined;
       /** By repository. */
       readonly scopes: Map<string, string>;
-      /** What all scopes of this server have in common; undefined once two of them differ. */
+      /** The part that all scopes of this server share; undefined once two of them differ. */
       pattern: ScopePattern | undefined;
     };
 
@@ -123,7 +123,7 @@ export class Authenticator {
     return authorization;
   }
 
-  /** What is known of credentials that were not found, for the error of a registry that refuses the anonymous request. */
+  /** The reasons why no credentials were found, for the error of a registry that refuses the anonymous request. */
   whyAnonymous({ registry, repository }: Purpose): ReturnType<CredentialsSource['whyNone']> {
     return this.#credentials.whyNone(registry, repository);
   }

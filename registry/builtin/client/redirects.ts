@@ -154,7 +154,7 @@ export function redirectError(
   const { status, headers, request } = reply;
   const { host } = request.url;
   const location = headers.location?.toString() ?? '';
-  // What a token server sends is not quoted: it can be any server that this machine reaches.
+  // The reply of a token server is not quoted: it can be any server that this machine reaches.
   const isQuoted = request.namedBy?.role !== 'token server';
   const unusable = isQuoted ? `Location: ${redactTarget(location)}` : 'a Location that is not a URL';
   const found =

@@ -22,7 +22,7 @@ export interface Token {
   /** For the `Authorization` header. */
   readonly header: string;
   readonly lifetimeMs: number;
-  /** What the token server does otherwise than it should, as a sentence. */
+  /** The deviation of the token server from the specification, as a sentence. */
   readonly warning?: string;
 }
 

@@ -7,7 +7,7 @@ const VERBS: Partial<Readonly<Record<NamedBy['role'], string>>> = {
   'upload host': 'sends uploads',
 };
 
-/** What leads to a wrong address of a host. */
+/** The setting from which a wrong address of a host follows. */
 const ORIGINS: Readonly<Record<NamedBy['role'], string>> = {
   'token server': 'the realm of its challenge, which follows from an external URL or ROOT_URL in its configuration',
   'upload host': 'the Location of its uploads, which follows from an external URL in its configuration',

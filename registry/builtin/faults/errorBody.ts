@@ -3,7 +3,7 @@ import { shortLine } from '../../../base/printable.ts';
 import type { Diagnostic } from '../../errors.ts';
 import type { Reply } from '../http/reply.ts';
 
-/** What an error reply's body says: the distribution-spec's error codes if it has them, otherwise its first characters. */
+/** The content of an error reply: the distribution-spec's error codes if it has them, otherwise its first characters. */
 export interface ErrorBody {
   readonly diagnostics: readonly Diagnostic[];
   /** One line for people; undefined if there is none. */

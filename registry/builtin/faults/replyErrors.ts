@@ -19,7 +19,7 @@ import { blamed, fixedBy, replyFault } from './blame.ts';
 import type { ErrorBody } from './errorBody.ts';
 import { proxyStatusError } from './proxyErrors.ts';
 
-/** What a request is for. */
+/** The purpose of a request. */
 export interface Purpose {
   /** The reference as the user wrote it. */
   readonly subject: string;
@@ -37,7 +37,7 @@ export interface ReplyContext {
   readonly credentialSource: string | undefined;
   /** Why a helper that was to have credentials gave none. */
   readonly helperFailure?: RegistryCredentials | undefined;
-  /** What else is known of missing credentials, as a further sentence of the hint. */
+  /** More about missing credentials, as a further sentence of the hint. */
   readonly credentialHint?: string;
   /** True if the host has shown before that it is a registry. */
   readonly isKnownRegistry: boolean;
@@ -195,7 +195,7 @@ function otherThanRegistry(
   return `is probably not a registry: it answers ${status} with ${page}${words === '' ? '' : ` (“${shortLine(words, 80)}”)`}`;
 }
 
-/** What a port that speaks TLS answers to plain http is 400 with a text or page that says so. */
+/** A port that speaks TLS answers plain http with 400, and a text or page that says so. */
 const TLS_INSTEAD = 'speaks TLS at this port, not plain http';
 
 function tlsInsteadHint({ request: { url, namedBy } }: Pick<Reply, 'request'>): string {
@@ -388,7 +388,7 @@ function unavailableError(reply: Reply, details: Details): RegistryRefusal {
 /** RFC 4918, 11.5: the server has no room for what was sent. Unlike other 5xx it does not pass within a run. */
 export const INSUFFICIENT_STORAGE = 507;
 
-/** What a status means in the reply to an upload or to the PUT of a manifest: the message after the host, and the hint. */
+/** Messages, to follow the host, and hints for the status of a reply to an upload or to the PUT of a manifest. */
 const MEANINGS: Readonly<Record<number, readonly [string, string]>> = {
   405: [
     'takes no uploads',

@@ -17,13 +17,13 @@ export interface FailedRequest {
   readonly namedBy?: NamedBy | undefined;
 }
 
-/** What messages say of a certificate and of the chain that the server sent with it. */
+/** The facts about a certificate and its chain that messages contain. */
 export interface ChainSummary {
   readonly subject: string;
   readonly issuer: string;
   /** The subject alternative names, such as `DNS:a.example, IP Address:10.0.0.1`; empty if there are none. */
   readonly names: string;
-  /** Who signed the last certificate that the server sent. */
+  /** The issuer of the last certificate that the server sent. */
   readonly root: string;
   /** True if the last certificate is signed by itself. */
   readonly isComplete: boolean;
@@ -72,7 +72,7 @@ function nameOf(name: Certificate | undefined): string {
   return shortLine(String(text ?? ''), 80) || 'no name';
 }
 
-/** What a server did wrong, as the rest of a sentence after its name, and what to do. */
+/** The fault of a server, as the rest of a sentence after its name, and the remedy. */
 interface Fault {
   readonly what: string;
   readonly hint: string;
@@ -217,7 +217,7 @@ export function isOtherProtocol({ code, message }: { readonly code: string; read
   return /WRONG.VERSION.NUMBER|PACKET.LENGTH.TOO.LONG|HTTPS?.(?:PROXY.)?REQUEST/i.test(`${code} ${message}`);
 }
 
-/** What OpenSSL reports of a handshake: the names of its reasons and alerts, and what they mean. The first row that fits counts. */
+/** OpenSSL's names of reasons and alerts of a handshake, and their meanings. The first row that fits counts. */
 const HANDSHAKE_FAULTS: readonly (readonly [reason: RegExp, what: string, hint: (at: URL) => string])[] = [
   [
     /CERTIFICATE.EXPIRED/,

@@ -7,12 +7,12 @@ import { member, type SpecInfo, shortText } from '../documents/specInfo.ts';
 
 const READS_AT_ONCE = 8;
 
-/** What the catalog shows of a plugin, from the spec.yaml and the metadata.json of its highest version. */
+/** The facts that the catalog shows of a plugin, from the spec.yaml and the metadata.json of its highest version. */
 export interface PluginFacts {
   readonly plugin: CatalogPlugin;
   readonly newest: CatalogVersion;
   readonly about: SpecInfo;
-  /** Who signed the newest version; undefined if no policy asked for a signature. */
+  /** The signer of the newest version; undefined if no policy asked for a signature. */
   readonly signer: string | undefined;
   readonly hasIcon: boolean;
 }

@@ -4,7 +4,7 @@ import type { PluginFacts } from './facts.ts';
 export const CARDS_PER_PAGE = 120;
 const MOST_QUERY = 200;
 
-/** What the reader asked for: `?q=ai&category=auth&higress=2.2.5&page=2`. */
+/** The reader's query: `?q=ai&category=auth&higress=2.2.5&page=2`. */
 export interface CatalogQuery {
   readonly q: string;
   readonly category: string;

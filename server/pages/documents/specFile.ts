@@ -43,7 +43,7 @@ export interface ConfigSchema {
   readonly example?: string;
 }
 
-/** What a spec.yaml says of a plugin's configuration; `fault` if the file cannot be used. */
+/** A plugin's configuration as its spec.yaml describes it; `fault` if the file cannot be used. */
 export interface SpecFile {
   readonly fault?: string;
   readonly phase?: string;

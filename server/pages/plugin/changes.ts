@@ -1,7 +1,7 @@
 import type { CatalogVersion } from '../../../tree/catalog.ts';
 import type { SpecFile } from '../documents/specFile.ts';
 
-/** What a version has that the one before has not, and the reverse. */
+/** The differences between a version and the one before it. */
 export interface VersionChanges {
   readonly since: string;
   readonly sizeBytes: number;

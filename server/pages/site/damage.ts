@@ -8,7 +8,7 @@ export interface DamagedFile {
   /** Below the tree: `cors/2.0.4/plugin.wasm`. */
   readonly path: string;
   readonly fault: Fault;
-  /** What clients get: 503, or the right bytes from another copy or from the file that is still open. */
+  /** The answer to clients: 503, or the right bytes from another copy or from the file that is still open. */
   readonly served: 'nothing' | 'copy' | 'open file';
 }
 

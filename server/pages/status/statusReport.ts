@@ -18,7 +18,7 @@ const MOST_DAMAGED = 200;
 /** That of 5000 versions has about 5 MB. */
 const MOST_LOCKFILE_BYTES = 64 * 1024 * 1024;
 
-/** What /status shows, and the format of /status.json. Times are in ISO 8601. */
+/** The content of /status, and the format of /status.json. Times are in ISO 8601. */
 export interface StatusReport {
   readonly schemaVersion: 1;
   /** Null if the server takes new clients, else why /readyz answers 503. */
