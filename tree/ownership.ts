@@ -82,7 +82,7 @@ function foreignError(treeDir: string, path: string, kind: string): TreeForeign 
 }
 
 /** Whether a regular file has these bytes. False if this user may not read it. */
-async function hasBytes(path: string, file: CatalogFile): Promise<boolean> {
+async function hasBytes(path: string, file: Pick<CatalogFile, 'sizeBytes' | 'sha256'>): Promise<boolean> {
   const handle = await openRegular(path).catch(error => {
     if (isForbidden(error)) return undefined;
     throw error;
@@ -121,8 +121,10 @@ export async function foreignInTheWay(
     if (!stat.isFile()) return foreignError(treeDir, path, kindOf(stat));
     // The other files may already have the bytes to be published; only these two show whether they do.
     if (file !== METADATA_FILE && file !== MODULE_FILE) continue;
-    const same = { name: file, sizeBytes: stat.size, sha256: moduleSha256 ?? '' };
-    if (file === MODULE_FILE && moduleSha256 !== undefined && (await hasBytes(join(treeDir, path), same))) continue;
+    if (file === MODULE_FILE && moduleSha256 !== undefined) {
+      const module = { sizeBytes: stat.size, sha256: moduleSha256 };
+      if (await hasBytes(join(treeDir, path), module)) continue;
+    }
     return foreignError(treeDir, path, 'a file that sync did not publish');
   }
   return undefined;
@@ -179,8 +181,8 @@ export async function previewRemoval(
   for (const entry of entries.sort()) {
     const path = `${name}/${version}/${entry}`;
     const file = published.get(entry);
-    const isOurs = file !== undefined && (await isPublished(treeDir, path, file, stamps));
-    (isOurs ? removed : foreign).push(path);
+    if (file !== undefined && (await isPublished(treeDir, path, file, stamps))) removed.push(path);
+    else foreign.push(path);
   }
   return { removed, foreign };
 }

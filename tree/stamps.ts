@@ -20,19 +20,20 @@ export interface Stamps {
 
 const FORMAT = 'plugin-mirror stamps 1';
 
-/** @param file where the stamps are kept; undefined keeps them in memory only. @param treeDir the resolved path */
-export async function openStamps(file: string | undefined, treeDir: string): Promise<Stamps> {
-  return new StampFile(file, treeDir, file === undefined ? undefined : await readStamps(file, treeDir));
+/** @param stampsFile where the stamps are kept; undefined keeps them in memory only. @param treeDir the resolved path */
+export async function openStamps(stampsFile: string | undefined, treeDir: string): Promise<Stamps> {
+  const stamps = stampsFile === undefined ? undefined : await readStamps(stampsFile, treeDir);
+  return new StampFile(stampsFile, treeDir, stamps);
 }
 
 class StampFile implements Stamps {
-  readonly #file: string | undefined;
+  readonly #stampsFile: string | undefined;
   readonly #treeDir: string;
   readonly #stamps: Map<string, string>;
   #changed = false;
 
-  constructor(file: string | undefined, treeDir: string, stamps = new Map<string, string>()) {
-    this.#file = file;
+  constructor(stampsFile: string | undefined, treeDir: string, stamps = new Map<string, string>()) {
+    this.#stampsFile = stampsFile;
     this.#treeDir = treeDir;
     this.#stamps = stamps;
   }
@@ -53,13 +54,13 @@ class StampFile implements Stamps {
   }
 
   async save(): Promise<boolean> {
-    if (this.#file === undefined || !this.#changed) return true;
+    if (this.#stampsFile === undefined || !this.#changed) return true;
     const lines = [FORMAT, this.#treeDir, ...[...this.#stamps].map(([path, text]) => `${text} ${path}`)];
-    const temporary = `${this.#file}.${process.pid}.tmp`;
+    const temporary = `${this.#stampsFile}.${process.pid}.tmp`;
     try {
-      await makePrivateFolder(dirname(this.#file));
+      await makePrivateFolder(dirname(this.#stampsFile));
       await writeFile(temporary, `${lines.join('\n')}\n`, { mode: 0o600, flag: 'wx' });
-      await rename(temporary, this.#file);
+      await rename(temporary, this.#stampsFile);
     } catch {
       await rm(temporary, { force: true }).catch(() => undefined);
       return false;
@@ -73,8 +74,8 @@ function stamp(stat: BigIntStats, sha256: string): string {
   return `${stat.size},${stat.mtimeNs},${stat.ctimeNs},${stat.ino},${sha256}`;
 }
 
-async function readStamps(file: string, treeDir: string): Promise<Map<string, string> | undefined> {
-  const text = await readOwnFile(file).catch(() => '');
+async function readStamps(stampsFile: string, treeDir: string): Promise<Map<string, string> | undefined> {
+  const text = await readOwnFile(stampsFile).catch(() => '');
   const [format, tree, ...lines] = text.split('\n');
   // A file that was cut short by a crash lacks its last newline; then none of its lines can be trusted.
   if (format !== FORMAT || tree !== treeDir || lines.pop() !== '') return undefined;
@@ -87,12 +88,12 @@ async function readStamps(file: string, treeDir: string): Promise<Map<string, st
 }
 
 /** Returns the text of a file; empty if another user may have written it. @throws the errors of stat, open and read */
-async function readOwnFile(path: string): Promise<string> {
-  const folder = dirname(path);
+async function readOwnFile(stampsFile: string): Promise<string> {
+  const folder = dirname(stampsFile);
   if (distrustOf(folder, await stat(folder)) !== undefined) return '';
-  const file = await open(path, 'r');
+  const file = await open(stampsFile, 'r');
   try {
-    return distrustOf(path, await file.stat()) === undefined ? await file.readFile('utf8') : '';
+    return distrustOf(stampsFile, await file.stat()) === undefined ? await file.readFile('utf8') : '';
   } finally {
     await file.close();
   }

@@ -92,10 +92,10 @@ export interface KnownVersion {
 
 /** Returns an error if the frozen lockfile and the facts of a version differ; undefined if all of them agree. */
 export function untrueLockfile(
-  known: readonly KnownVersion[],
+  versions: readonly KnownVersion[],
   { path, agreeing }: LockedVersions,
 ): FrozenLockUntrue | undefined {
-  const words = known.flatMap(({ key, is }) => {
+  const words = versions.flatMap(({ key, is }) => {
     const entry = agreeing.get(key);
     if (entry === undefined) return [];
     const facts = 'manifest' in is ? factsOf(is, entry) : is;

@@ -165,20 +165,20 @@ interface LockfileComparison {
  */
 export function compareLockfile(manifest: PluginManifest, lockfile: Lockfile): LockfileComparison {
   const entries = new Map(lockfile.entries.map(entry => [versionKey(entry), entry]));
-  const wanted = new Set(manifest.versions.map(versionKey));
+  const named = new Set(manifest.versions.map(versionKey));
   const agreeing: { wanted: WantedVersion; locked: LockfileEntry }[] = [];
   const added: WantedVersion[] = [];
   const changed: { wanted: WantedVersion; locked: LockfileEntry; words: string }[] = [];
-  for (const version of manifest.versions) {
-    const locked = entries.get(versionKey(version));
-    if (locked === undefined) added.push(version);
+  for (const wanted of manifest.versions) {
+    const locked = entries.get(versionKey(wanted));
+    if (locked === undefined) added.push(wanted);
     else {
-      const words = differenceOf(version, locked);
-      if (words === undefined) agreeing.push({ wanted: version, locked });
-      else changed.push({ wanted: version, locked, words });
+      const words = differenceOf(wanted, locked);
+      if (words === undefined) agreeing.push({ wanted, locked });
+      else changed.push({ wanted, locked, words });
     }
   }
-  return { agreeing, added, removed: lockfile.entries.filter(entry => !wanted.has(versionKey(entry))), changed };
+  return { agreeing, added, removed: lockfile.entries.filter(entry => !named.has(versionKey(entry))), changed };
 }
 
 function differenceOf(wanted: WantedVersion, locked: LockfileEntry): string | undefined {
@@ -229,8 +229,8 @@ export async function renewLockfile(
     agreeing,
     new Map(now.map(({ wanted, locked }) => [versionKey(wanted), locked])),
   );
-  const isSilent = published.length === 0 && (interrupted || (!exists && entries.length === 0));
-  if (!isSilent) await writeLockfile(path, { entries });
+  if (published.length === 0 && (interrupted || (!exists && entries.length === 0))) return;
+  await writeLockfile(path, { entries });
 }
 
 /**

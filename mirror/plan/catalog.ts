@@ -12,7 +12,7 @@ import type { WantedVersion } from '../manifest/wanted.ts';
 import { type Extra, type Published, versionKey } from '../report.ts';
 import { asListed, damageOf, type OldCatalog, servable } from './facts.ts';
 import type { SyncJob } from './job.ts';
-import type { CatalogPlan, FoundExtra, PrunedExtra, StayingExtra } from './plan.ts';
+import type { CatalogPlan, FoundExtra, PrunedExtra, StayingExtra, SyncPlan } from './plan.ts';
 import { isSignatureRecorded } from './steps.ts';
 
 /**
@@ -26,38 +26,34 @@ export async function planCatalog(
   failing: ReadonlySet<string>,
   onUnreadable: (name: string, error: TreeUnreadable) => void,
 ): Promise<CatalogPlan> {
-  const exists = old.state !== 'missing';
-  const { listed } = old;
   try {
     const inTree = await tree.listVersions(onUnreadable);
     return {
-      exists,
-      listed,
-      ...(await planUnselected(job, tree, inTree, listed)),
+      ...(await planUnselected(job, tree, inTree, old)),
       ...(await planExtras(job, tree, inTree, old, failing)),
     };
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    return { error, exists, listed, unselected: [], problems: [], staying: [], pruned: [] };
+    return { error, unselected: [], problems: [], staying: [], pruned: [] };
   }
 }
 
 async function planUnselected(
-  { manifest, selection, limits }: SyncJob,
+  job: SyncJob,
   tree: Tree,
   inTree: readonly Published[],
-  listed: ReadonlyMap<string, string>,
+  old: OldCatalog,
 ): Promise<Pick<CatalogPlan, 'unselected' | 'problems'>> {
-  const selected = keysOf(selection);
-  const others = [...manifest.versions, ...manifest.aliases].filter(it => !selected.has(versionKey(it)));
+  const selected = keysOf(job.selection);
+  const others = [...job.manifest.versions, ...job.manifest.aliases].filter(it => !selected.has(versionKey(it)));
   const published = new Set(inTree.map(versionKey));
   const looked = await pMap(
-    others.filter(it => published.has(versionKey(it)) || listed.has(versionKey(it))),
+    others.filter(it => published.has(versionKey(it)) || old.listed.has(versionKey(it))),
     async ({ name, version }) => {
       const present = await tree.inspect({ name, version });
       return { name, version, metadata: servable(present), damage: damageOf(present) || 'it is gone from the tree' };
     },
-    { concurrency: limits.files },
+    { concurrency: job.limits.files },
   );
   const lost = looked
     .filter(({ metadata }) => metadata === undefined)
@@ -69,28 +65,28 @@ async function planUnselected(
 }
 
 async function planExtras(
-  { manifest, selection, tree: { prune }, limits }: SyncJob,
+  job: SyncJob,
   tree: Tree,
   inTree: readonly Published[],
   old: OldCatalog,
   failing: ReadonlySet<string>,
 ): Promise<Pick<CatalogPlan, 'staying' | 'pruned'>> {
   const steps = await pMap(
-    findExtras(inTree, old, keysOf(manifest)),
+    findExtras(inTree, old, keysOf(job.manifest)),
     async (found): Promise<StayingExtra | PrunedExtra> => {
-      const kept = !selection.includes(found) ? 'unselected' : failing.has(found.name) ? 'failed' : undefined;
-      const prunes = prune && kept === undefined;
+      const kept = !job.selection.includes(found) ? 'unselected' : failing.has(found.name) ? 'failed' : undefined;
+      const prunes = job.tree.prune && kept === undefined;
       // A version that the catalog lists is pruned by that list, whatever its state.
       const present = prunes && found.listed !== undefined ? undefined : await tree.inspect(found);
       const leftover = present !== undefined && found.listed === undefined && isLeftover(present);
       if (present === undefined || (prunes && !leftover))
         return { found, extra: prunedExtra(found, await tree.previewRemoval(found, found.listed)) };
       return keepExtra(found, present, old.listed, {
-        ...(prune && kept !== undefined ? { kept } : {}),
+        ...(job.tree.prune && kept !== undefined ? { kept } : {}),
         ...(leftover ? { leftover } : {}),
       });
     },
-    { concurrency: limits.files },
+    { concurrency: job.limits.files },
   );
   return {
     staying: steps.flatMap(step => ('found' in step ? [] : [step])),
@@ -100,8 +96,8 @@ async function planExtras(
 
 /** Returns an extra with the result of its removal. */
 export function prunedExtra({ name, version }: Published, { removed, foreign }: Removal): Extra {
-  const isGone = removed.length > 0 || foreign.length === 0;
-  return { name, version, removed: isGone, ...(foreign.length === 0 ? {} : { leftPaths: foreign }) };
+  if (foreign.length === 0) return { name, version, removed: true };
+  return { name, version, removed: removed.length > 0, leftPaths: foreign };
 }
 
 /**
@@ -110,7 +106,7 @@ export function prunedExtra({ name, version }: Published, { removed, foreign }: 
  */
 export async function stayingExtras(
   tree: Tree,
-  { staying, listed }: CatalogPlan,
+  { old, catalog: { staying } }: SyncPlan,
   keptAfterAll: readonly PrunedExtra[],
   isStopped: boolean,
 ): Promise<readonly StayingExtra[]> {
@@ -120,7 +116,7 @@ export async function stayingExtras(
     async ({ found }) =>
       isStopped
         ? keepExtraUnseen(found, await tree.readVersion(found))
-        : keepExtra(found, await tree.inspect(found), listed, { kept: 'failed' }),
+        : keepExtra(found, await tree.inspect(found), old.listed, { kept: 'failed' }),
     { concurrency: 8 },
   );
   return [...staying, ...kept].sort(

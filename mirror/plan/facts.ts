@@ -40,9 +40,9 @@ export async function readOldCatalog(tree: Tree, { tolerant = false } = {}): Pro
   }
 }
 
-function metadataHashes({ plugins }: Catalog): ReadonlyMap<string, string> {
+function metadataHashes(catalog: Catalog): ReadonlyMap<string, string> {
   const hashes = new Map<string, string>();
-  for (const { name, versions } of plugins)
+  for (const { name, versions } of catalog.plugins)
     for (const { version, files } of versions) {
       const file = files.find(it => it.name === METADATA_FILE);
       if (file !== undefined) hashes.set(versionKey({ name, version }), file.sha256);
@@ -129,7 +129,7 @@ export async function gatherFacts(
   asking: Asking,
   session: Session,
 ): Promise<VersionFacts[]> {
-  const { versions, platform } = job.selection;
+  const { versions } = job.selection;
   const { signal } = session;
   const { rehash } = job.tree;
   const inspected = pMapIterable(
@@ -143,7 +143,7 @@ export async function gatherFacts(
   return pMap(
     inspected,
     async ({ wanted, present }): Promise<VersionFacts> => {
-      const usable = asPlatform(asListed(present, old.listed), platform);
+      const usable = asPlatform(asListed(present, old.listed), job.selection.platform);
       const locked = lockfile.locked(wanted) ?? pinOf(wanted);
       const answer = await currentDigest(wanted, usable, locked, asking, session);
       done += 1;

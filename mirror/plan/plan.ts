@@ -7,6 +7,7 @@ import type { LockedModule, LockedVersions } from '../lockfile/lockedVersions.ts
 import type { WantedAlias, WantedVersion } from '../manifest/wanted.ts';
 import type { Drift, Extra, Published } from '../report.ts';
 import type { SignatureProof } from '../signatures/policy.ts';
+import type { OldCatalog } from './facts.ts';
 import type { SyncJob } from './job.ts';
 
 /** Everything that a run will do, decided before the first byte is written. */
@@ -18,6 +19,8 @@ export interface SyncPlan {
   readonly versions: readonly VersionStep[];
   readonly aliases: readonly AliasStep[];
   readonly drift: readonly Drift[];
+  /** The tree's catalog as it was when the plan was made. */
+  readonly old: OldCatalog;
   readonly catalog: CatalogPlan;
   /** Errors that concern the run as a whole: a disk that is too small, a folder where the catalog should be written. */
   readonly problems: readonly Error[];
@@ -86,10 +89,6 @@ export type AliasStep =
 export interface CatalogPlan {
   /** Why no catalog can be written: a folder of the tree may not be read. The lists are empty then. */
   readonly error?: Error;
-  /** False if the tree has no index.json yet. */
-  readonly exists: boolean;
-  /** By version key, the sha256 of each metadata.json that the catalog lists now. */
-  readonly listed: ReadonlyMap<string, string>;
   /** The manifest names them, --only leaves them out, and the catalog goes on listing them. */
   readonly unselected: readonly PublishedVersion[];
   /** The manifest names them, --only leaves them out, and the catalog can no longer list them. */

@@ -55,7 +55,7 @@ export async function planSync(
     ...catalog.problems,
     ...(untrue === undefined ? [] : [untrue]),
   ];
-  return { job, lockfile, versions, aliases, drift: facts.flatMap(findDrift), catalog, problems };
+  return { job, lockfile, versions, aliases, drift: facts.flatMap(findDrift), old, catalog, problems };
 }
 
 /** Returns a LockUnwritable if this run will change the lockfile and cannot write it, else an empty list. */

@@ -162,8 +162,8 @@ export async function resolveStep(step: VersionStep, tree: Tree, session: Sessio
   if (step.action !== 'fetch') return step;
   const { wanted, copy } = step;
   try {
-    const obstacle = await tree.obstacleTo(wanted, step.module?.sha256);
-    if (obstacle !== undefined) throw obstacle;
+    const error = await tree.obstacleTo(wanted, step.module?.sha256);
+    if (error !== undefined) throw error;
     if (wanted.source.kind === 'image') return { ...step, image: await resolveImage(step, wanted.source, session) };
     const { inspectModule } = await import('../extract/module/inspectModule.ts');
     await inspectModule(wanted.source.path, `${wanted.name} ${wanted.version}`, 'built');
@@ -234,14 +234,14 @@ export class AliasTargetFailed extends Refusal {
 
 /** Decides what becomes of each alias, from the steps of its target and its own copy in the tree. @throws TreeFault */
 export function planAliases(
-  { selection, limits }: SyncJob,
+  job: SyncJob,
   versions: readonly VersionStep[],
   tree: Tree,
   signal: AbortSignal,
 ): Promise<AliasStep[]> {
   const targets = new Map(versions.map(step => [versionKey(step.wanted), step]));
   return pMap(
-    selection.aliases,
+    job.selection.aliases,
     async alias => {
       const present = await tree.inspect(alias, { signal });
       const step = decideAlias(alias, targets.get(`${alias.name}/${alias.target}`), present);
@@ -249,7 +249,7 @@ export function planAliases(
       const error = await tree.obstacleTo(alias);
       return error === undefined ? step : { action: 'fail', alias, error, copy: step.copy };
     },
-    { concurrency: limits.files, signal },
+    { concurrency: job.limits.files, signal },
   );
 }
 

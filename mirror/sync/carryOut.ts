@@ -31,12 +31,11 @@ export async function carryOut(plan: SyncPlan, tree: PublishingTree, session: Se
   const started = performance.now();
   const { job, lockfile } = plan;
   const previous = new Map(job.selection.versions.map(it => [versionKey(it), lockfile.before(it)?.digest]));
-  const fetched = await publishVersions(plan, tree, session);
   const { codings } = job.tree;
-  let versions = fetched;
-  if (fetched.some(({ metadata }) => metadata !== undefined && !hasVariants(metadata, codings))) {
+  let versions = await publishVersions(plan, tree, session);
+  if (versions.some(({ metadata }) => metadata !== undefined && !hasVariants(metadata, codings))) {
     const { publishVariants } = await import('./publishVariants.ts');
-    versions = await publishVariants(fetched, codings, tree, session);
+    versions = await publishVariants(versions, codings, tree, session);
   }
   const done = [...versions, ...(await publishAliases(plan.aliases, versions, tree, session))];
   const published = done.flatMap(({ metadata }) => metadata ?? []);
@@ -125,11 +124,12 @@ async function publishCatalog(
     const isKept = (name: string) => signal.aborted || failed.has(name);
     const pruned = catalog.pruned.filter(({ extra }) => !isKept(extra.name));
     const keptAfterAll = catalog.pruned.filter(({ extra }) => isKept(extra.name));
-    const staying = await stayingExtras(tree, catalog, keptAfterAll, signal.aborted);
+    const staying = await stayingExtras(tree, plan, keptAfterAll, signal.aborted);
     const listed = [...served, ...staying.flatMap(({ metadata }) => metadata ?? [])];
     if (pruned.length > 0) onEvent({ type: 'pruning', extras: pruned.map(({ extra }) => extra) });
     // An empty catalog would turn a server's "not ready", which gateways try again, into a 404, which they do not.
-    if (listed.length > 0 || catalog.exists) await tree.writeCatalog(catalogEntries(job, lockfile.used, listed));
+    if (listed.length > 0 || plan.old.state !== 'missing')
+      await tree.writeCatalog(catalogEntries(job, lockfile.used, listed));
     const extras: Extra[] = [];
     for (const { found, extra } of pruned) {
       const { name, version } = extra;
