@@ -2,7 +2,8 @@ import { distance } from 'fastest-levenshtein';
 
 /** Longer texts get no suggestion: comparing them costs the product of both lengths. */
 const LONGEST = 128;
-const MOST_CANDIDATES = 1000;
+/** Together: a thousand names, or fewer long ones. */
+const MOST_CHARACTERS = 20_000;
 /** Fewer letters begin too many names. */
 const FEWEST_LETTERS = 3;
 
@@ -64,9 +65,12 @@ const KINDS = [isSlip, isBeginning, hasSameParts, isAbbreviation] as const;
 function comparable(written: string, candidates: readonly string[]): readonly string[] {
   if (written.length > LONGEST) return [];
   const compared = new Set<string>();
+  let characters = 0;
   for (const candidate of candidates) {
-    if (compared.size === MOST_CANDIDATES) break;
-    if (candidate.length <= LONGEST) compared.add(candidate);
+    if (candidate.length > LONGEST || compared.has(candidate)) continue;
+    characters += candidate.length;
+    if (characters > MOST_CHARACTERS) break;
+    compared.add(candidate);
   }
   return [...compared];
 }

@@ -20,7 +20,7 @@ export function strictObject<const T extends v.ObjectEntries>(
     if (!isRecord(value)) return resultOf(value, [issueOf(schema, value, message)]);
     const issues = entryIssues(entries, value, config);
     for (const key of Object.keys(value))
-      if (!Object.hasOwn(entries, key))
+      if (!Object.hasOwn(entries, key) && issues.length < MOST_ISSUES)
         issues.push({ ...issueOf(schema, key, message), expected: UNKNOWN_KEY, path: [pathItem(value, key)] });
     return resultOf(value, issues);
   };
@@ -52,7 +52,7 @@ export function record<const K extends v.GenericSchema<string, string>, const V 
     const issues: Issue[] = [];
     for (const each of Object.keys(members)) {
       runMember(value, members, each, config, issues);
-      if (config.abortEarly && issues.length > 0) break;
+      if (issues.length >= (config.abortEarly ? 1 : MOST_ISSUES)) break;
     }
     return resultOf(members, issues);
   };
@@ -77,6 +77,9 @@ export function oneOf<const T extends v.UnionOptions>(options: T, message: strin
   };
   return Object.assign(schema, { '~run': run });
 }
+
+/** More are not reported, and a document may have hundreds of thousands. */
+const MOST_ISSUES = 1000;
 
 type Issue = v.BaseIssue<unknown>;
 type Config = v.Config<Issue>;

@@ -65,7 +65,11 @@ export const catalogProblem: Check = object({
   plugins: list(object({ name: text, versions: list(version) })),
 });
 
-const MAX_BYTES = 256 * 1024 * 1024;
+/**
+ * Larger than the index.json of 10,000 versions with their documents. Parsing takes several times as much memory, which a server in a
+ * container of 256 MiB must have.
+ */
+export const MAX_CATALOG_BYTES = 16 * 1024 * 1024;
 
 /**
  * Reads `<tree>/index.json`; undefined if it does not exist.
@@ -74,7 +78,7 @@ const MAX_BYTES = 256 * 1024 * 1024;
  */
 export async function readCatalog(treeDir: string): Promise<Catalog | undefined> {
   const path = `${treeDir}/${CATALOG_FILE}`;
-  const read = await readRegular(path, MAX_BYTES).catch(error => {
+  const read = await readRegular(path, MAX_CATALOG_BYTES).catch(error => {
     throw asReadRefusal(error, path);
   });
   if (read === undefined) return undefined;

@@ -56,6 +56,11 @@ export class CatalogInvalid extends Refusal {
   readonly code = 'CATALOG_INVALID';
 }
 
+/** The versions of a tree fill an index.json that no command would read again. */
+export class CatalogTooLarge extends Refusal {
+  readonly code = 'CATALOG_TOO_LARGE';
+}
+
 /** index.json was written by a later version of this program. */
 export class CatalogNewer extends Refusal {
   readonly code = 'CATALOG_NEWER';

@@ -1,5 +1,4 @@
 import { isDigest, isHost, isRepository, isTag, withoutLogin } from '../../registry/reference.ts';
-import { compareVersions } from '../../tree/catalog.ts';
 import { nearestVersion } from '../../tree/nearestVersion.ts';
 import { versionKey } from '../report.ts';
 import { type HigressData, meantImage } from './requests/higressReleases.ts';
@@ -90,7 +89,8 @@ export function cover(options: CoverageOptions): CoverageReport {
   const { requests, problems, served, bases, anyPrivateHost = bases.length === 0, urlPatterns = [], data } = options;
   const address = { bases, anyPrivateHost };
   const byPath = new Map(served.modules.map(module => [versionKey(module), module]));
-  const context = { served, bases, address, data, byPath, patterns: urlPatterns.map(patternOf) };
+  const index = indexOf(served.modules);
+  const context = { served, bases, address, data, byPath, index, patterns: urlPatterns.map(patternOf) };
   const findings = requests.map(request => find(request, context));
   const ranked = findings.map((finding, index) => ({ finding, index, rank: rankOf(finding) }));
   ranked.sort((one, other) => one.rank - other.rank || one.index - other.index);
@@ -143,7 +143,63 @@ interface Context {
   readonly address: MirrorAddress;
   readonly data: HigressData;
   readonly byPath: ReadonlyMap<string, ServedModule>;
+  readonly index: ModuleIndex;
   readonly patterns: readonly RegExp[];
+}
+
+/** So that twenty thousand requests for as many modules take seconds and not hours. */
+interface ModuleIndex {
+  /** The modules of a plugin, the lowest version first. */
+  readonly versionsOf: (name: string) => readonly ServedModule[];
+  readonly bySha256: ReadonlyMap<string, ServedModule>;
+  readonly byDigest: ReadonlyMap<string, ServedModule>;
+  /** By the last part of their image: `ai-proxy:1.0.0`. */
+  readonly byImageName: ReadonlyMap<string, readonly ServedModule[]>;
+}
+
+function indexOf(modules: readonly ServedModule[]): ModuleIndex {
+  const byName = grouped(modules, ({ name }) => name);
+  const sorted = new Set<string>();
+  const firstBy = (keyOf: (module: ServedModule) => string | undefined): Map<string, ServedModule> =>
+    new Map(
+      modules.toReversed().flatMap(module => {
+        const key = keyOf(module);
+        return key === undefined ? [] : [[key, module] as const];
+      }),
+    );
+  return {
+    versionsOf: name => {
+      const versions = byName.get(name) ?? [];
+      if (!sorted.has(name)) versions.sort(byNameThenVersion);
+      sorted.add(name);
+      return versions;
+    },
+    bySha256: firstBy(({ sha256 }) => sha256),
+    byDigest: firstBy(({ digest, from }) => (from === undefined ? undefined : digest)),
+    byImageName: grouped(modules, ({ from }) => imageName(from ?? '')),
+  };
+}
+
+function grouped(
+  modules: readonly ServedModule[],
+  keyOf: (module: ServedModule) => string,
+): Map<string, ServedModule[]> {
+  const groups = new Map<string, ServedModule[]>();
+  for (const module of modules) {
+    const group = groups.get(keyOf(module));
+    if (group === undefined) groups.set(keyOf(module), [module]);
+    else group.push(module);
+  }
+  return groups;
+}
+
+function imageName(reference: string): string {
+  return reference.replace(/@.*$/, '').split('/').at(-1) ?? '';
+}
+
+/** The modules of `REPOSITORY:TAG`, whatever their registry. */
+function fromImage({ byImageName }: ModuleIndex, image: string): ServedModule[] {
+  return (byImageName.get(imageName(image)) ?? []).filter(({ from = '' }) => isFrom(from, image));
 }
 
 function find(request: PluginRequest, context: Context): CoverageFinding {
@@ -212,11 +268,11 @@ function findDifference({ sha256 }: PluginRequest, content: ModuleContent): Foun
 }
 
 /** The module that a server with the same patterns has at a path; without `${version}` it is the highest. */
-function byPattern(path: string, { patterns, served }: Context): ServedModule | undefined {
+function byPattern(path: string, { patterns, index }: Context): ServedModule | undefined {
   for (const pattern of patterns) {
     const { name, version } = pattern.exec(path)?.groups ?? {};
     if (name === undefined) continue;
-    const versions = served.modules.filter(module => module.name === name).sort(byNameThenVersion);
+    const versions = index.versionsOf(name);
     const found = version === undefined ? versions.at(-1) : versions.find(module => module.version === version);
     if (found !== undefined) return found;
   }
@@ -232,19 +288,17 @@ function patternOf(text: string): RegExp {
   return new RegExp(`^${parts.join('')}$`);
 }
 
-function findMissing(request: PluginRequest, path: ModulePath, { served, data }: Context): Found {
+function findMissing(request: PluginRequest, path: ModulePath, { index, data }: Context): Found {
   const image = meantBy(request, path, data);
   const missing = { name: path.name, version: path.version, ...(image === undefined ? {} : { image }) };
   const { sha256 } = request;
-  const same = served.modules.find(
-    module =>
-      (sha256 !== undefined && module.sha256 === sha256) ||
-      (image !== undefined && module.from !== undefined && isFrom(module.from, `${image.repository}:${image.tag}`)),
-  );
+  const same =
+    (sha256 === undefined ? undefined : index.bySha256.get(sha256)) ??
+    (image === undefined ? undefined : fromImage(index, `${image.repository}:${image.tag}`)[0]);
   if (same !== undefined)
     return { status: 'otherPath', detail: `The same module is here as ${versionKey(same)}.`, missing };
-  const versions = served.modules.filter(({ name }) => name === path.name).map(({ version }) => version);
-  return { status: 'notFound', detail: versionsHere(path.version, versions.sort(compareVersions)), missing };
+  const versions = index.versionsOf(path.name).map(({ version }) => version);
+  return { status: 'notFound', detail: versionsHere(path.version, versions), missing };
 }
 
 /** Names the nearest version first: the last of the others may be too many to list. */
@@ -276,7 +330,8 @@ function imageWarning({ kind, image, digest, consumer }: PluginRequest, module: 
 }
 
 /** Images are compared by digest, else by repository and tag, since a mirror of a registry has another host. */
-function findImage(request: PluginRequest, reference: string, { served, bases, byPath, address }: Context): Found {
+function findImage(request: PluginRequest, reference: string, context: Context): Found {
+  const { served, bases, byPath, address, index } = context;
   const { host, repository, tag, digest } = imageOf(reference);
   const name = request.plugin ?? repository.split('/').at(-1) ?? repository;
   const version = request.version ?? tag ?? digest?.slice(0, 19).replace(':', '-') ?? 'latest';
@@ -286,7 +341,10 @@ function findImage(request: PluginRequest, reference: string, { served, bases, b
       ? digest === module.digest
       : module.from === undefined || (tag !== undefined && isFrom(module.from, `${repository}:${tag}`));
   const module =
-    inPlace !== undefined && isMeant(inPlace) ? inPlace : served.modules.find(it => it.from && isMeant(it));
+    inPlace !== undefined && isMeant(inPlace)
+      ? inPlace
+      : ((digest === undefined ? undefined : index.byDigest.get(digest)) ??
+        (tag === undefined ? [] : fromImage(index, `${repository}:${tag}`)).find(isMeant));
   const isHere = isMirrorHost(host, address) && (digest === undefined || module !== undefined);
   const loadable = isHere ? served.images?.get(`${repository}:${tag}`) : undefined;
   if (loadable === true) return { status: 'served' };

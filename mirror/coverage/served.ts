@@ -176,10 +176,18 @@ export function listRows({ modules }: Pick<Served, 'modules'>): ListRow[] {
   const real = new Set(sorted.filter(({ aliasOf }) => aliasOf === undefined).map(versionKey));
   const isRow = ({ name, aliasOf }: ServedModule): boolean =>
     aliasOf === undefined || !real.has(versionKey({ name, version: aliasOf }));
+  const aliases = new Map<string, string[]>();
+  for (const { name, version, aliasOf } of sorted) {
+    if (aliasOf === undefined) continue;
+    const key = versionKey({ name, version: aliasOf });
+    const known = aliases.get(key);
+    if (known === undefined) aliases.set(key, [version]);
+    else known.push(version);
+  }
   return sorted.filter(isRow).map(({ name, version, sizeBytes, sha256, from, pinned = false }) => ({
     name,
     version,
-    aliases: sorted.filter(each => each.name === name && each.aliasOf === version).map(each => each.version),
+    aliases: aliases.get(versionKey({ name, version })) ?? [],
     ...(sizeBytes === undefined ? {} : { sizeBytes }),
     ...(sha256 === undefined ? {} : { sha256 }),
     ...(from === undefined ? {} : { from }),

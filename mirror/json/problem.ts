@@ -1,3 +1,5 @@
+import { plural } from '../../base/words.ts';
+
 /** One mistake in a file that a user wrote. Its keys are printed by --format json. */
 export interface Problem {
   /** The path in the document: `plugins.ai-proxy[1]`; empty for the document itself. */
@@ -11,6 +13,9 @@ export interface Problem {
 }
 
 export type Path = readonly (string | number)[];
+
+/** Reading a document ends with so many mistakes: looking for similar names for each of a million would take minutes. */
+export const MOST_PROBLEMS = 200;
 
 /** A longer list would bury the first mistake, which often causes the others. */
 const shownProblems = 50;
@@ -37,6 +42,11 @@ export function quoted(text: string): string {
     /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g,
     character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
+}
+
+/** Returns `2 problems`. */
+export function problemCount(problems: readonly Problem[]): string {
+  return problems.length < MOST_PROBLEMS ? plural(problems.length, 'problem') : `${MOST_PROBLEMS} problems or more`;
 }
 
 /** Formats the problems as lines of a message. */

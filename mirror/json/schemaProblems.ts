@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { nearest } from '../../base/nearest.ts';
 import { isUnknownKey } from '../../base/strictSchema.ts';
-import { formatPath, type Path, type Problem, quoted } from './problem.ts';
+import { formatPath, MOST_PROBLEMS, type Path, type Problem, quoted } from './problem.ts';
 import { describeNode, type JsonDocument, memberOf, nodeAt, plainValue, textOf } from './strictJson.ts';
 
 export interface SchemaProblemsOptions {
@@ -19,7 +19,7 @@ export function schemaProblems(
 ): Problem[] {
   const { root } = document;
   if (root === undefined) return [];
-  return (v.safeParse(schema, plainValue(root)).issues ?? []).flatMap(issue => {
+  return (v.safeParse(schema, plainValue(root)).issues ?? []).slice(0, MOST_PROBLEMS).flatMap(issue => {
     const path = (issue.path ?? []).map(({ key }) => (typeof key === 'number' ? key : String(key)));
     return isUnknownKey(issue) ? unknownKey(path, document, options) : problem(path, document, options, issue.message);
   });

@@ -1,7 +1,7 @@
 import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
-import { MOST_LEVELS, tooDeepAt } from '../../base/boundedJson.ts';
+import { excessOf } from '../../base/boundedJson.ts';
 import { plural } from '../../base/words.ts';
-import { formatPath, type Path, type Problem, quoted } from './problem.ts';
+import { formatPath, MOST_PROBLEMS, type Path, type Problem, quoted } from './problem.ts';
 
 /** A JSON document (RFC 8259) whose values know their position in the text. */
 export interface JsonDocument {
@@ -13,6 +13,9 @@ export interface JsonDocument {
   spot(offset: number): { line: number; column: number };
 }
 
+/** A parser that remembers positions takes several times as long as JSON.parse. */
+const MOST_POSITIONS = 300_000;
+
 /** Parses JSON as in RFC 8259: no comments, no trailing commas, no repeated keys. A byte order mark is ignored. */
 export function parseStrictJson(source: string): JsonDocument {
   const text = source.replace(/^\ufeff/, '');
@@ -23,13 +26,9 @@ export function parseStrictJson(source: string): JsonDocument {
       problems: [problemAt([], 'an empty file', 'a JSON object', { line: 1, column: 1 })],
       spot,
     };
-  const deep = tooDeepAt(text);
-  if (deep !== undefined)
-    return {
-      root: undefined,
-      problems: [problemAt([], 'brackets within brackets', `at most ${MOST_LEVELS} levels`, spot(deep))],
-      spot,
-    };
+  const excess = excessOf(text, MOST_POSITIONS);
+  if (excess !== undefined)
+    return { root: undefined, problems: [problemAt([], excess.found, excess.expected, spot(excess.offset))], spot };
   const errors: ParseError[] = [];
   const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false });
   const mistakes = syntaxMistakes(text, root, errors, spot);
@@ -152,6 +151,7 @@ function syntaxMistakes(
       const problem = problemAt([], quoted(text.slice(error.offset)), 'nothing after the end of the document', at);
       return [...mistakes.values(), { problem, harmless: true }];
     }
+    if (mistakes.size === MOST_PROBLEMS) break;
     if (!mistakes.has(at.line)) mistakes.set(at.line, describeError(text, error, name, at));
   }
   return [...mistakes.values()];
@@ -196,7 +196,11 @@ function parseProblem(text: string): Problem | undefined {
 function badKeys(root: Node, spot: JsonDocument['spot']): Problem[] {
   const problems: Problem[] = [];
   const visit = (node: Node, path: Path): void => {
-    if (node.type === 'array') itemsOf(node).forEach((item, index) => void visit(item, [...path, index]));
+    if (problems.length >= MOST_PROBLEMS) return;
+    if (node.type === 'array')
+      itemsOf(node).forEach((item, index) => {
+        if (item.children !== undefined) visit(item, [...path, index]);
+      });
     if (node.type !== 'object') return;
     const seen = new Map<string, Node[]>();
     for (const property of node.children ?? []) {
@@ -206,7 +210,7 @@ function badKeys(root: Node, spot: JsonDocument['spot']): Problem[] {
       const before = seen.get(key);
       if (before === undefined) seen.set(key, [keyNode]);
       else before.push(keyNode);
-      if (value && key !== '__proto__') visit(value, [...path, key]);
+      if (value?.children !== undefined && key !== '__proto__') visit(value, [...path, key]);
     }
     for (const [key, [first, ...more]] of seen) {
       if (first === undefined) continue;

@@ -1,7 +1,6 @@
 import { Refusal } from '../../base/refusal.ts';
-import { plural } from '../../base/words.ts';
 import type { RegistryNotFound } from '../../registry/errors.ts';
-import { type Problem, problemLines } from '../json/problem.ts';
+import { type Problem, problemCount, problemLines } from '../json/problem.ts';
 
 const restore =
   'Restore it from version control. Or delete it and run plugin-mirror sync, which resolves every tag again and writes a new one.';
@@ -12,7 +11,7 @@ export class LockInvalid extends Refusal {
   readonly problems: readonly Problem[];
 
   constructor(file: string, problems: readonly Problem[], hint = restore) {
-    super(`${file}: ${plural(problems.length, 'problem')}`, {
+    super(`${file}: ${problemCount(problems)}`, {
       subject: file,
       lines: problemLines(problems),
       expected: 'the lockfile as plugin-mirror sync wrote it',

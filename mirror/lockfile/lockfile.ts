@@ -2,9 +2,11 @@ import { access, constants, lstat, readFile, realpath } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import * as v from 'valibot';
+import { parseBoundedJson } from '../../base/boundedJson.ts';
+import { LoopTurn } from '../../base/eventLoop.ts';
 import { type Digest, parseReference } from '../../registry/reference.ts';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
-import { formatPath, type Path, type Problem, quoted } from '../json/problem.ts';
+import { formatPath, MOST_PROBLEMS, type Path, type Problem, quoted } from '../json/problem.ts';
 import { schemaProblems } from '../json/schemaProblems.ts';
 import { type JsonDocument, memberOf, membersOf, parseStrictJson, plainValue } from '../json/strictJson.ts';
 import { readTextFile, replaceTextFile } from '../json/textFile.ts';
@@ -47,7 +49,8 @@ interface LockedFile extends Locked {
   readonly file: string;
 }
 
-const maxSizeBytes = 64 * 1024 * 1024;
+/** 20,000 versions with their annotations and signatures have about 25 MiB. */
+const maxSizeBytes = 32 * 1024 * 1024;
 
 /** The path of a manifest's lockfile: the chosen one, or `manifest.lock.json` next to `manifest.json`. */
 export function lockfilePath(manifestPath: string, chosen?: string): string {
@@ -76,7 +79,7 @@ export async function readLockfile(path: string, named: LockfileName = { file: p
     return undefined;
   }
   if (read.kind === 'unreadable') throw new LockUnreadable(path, read.found, read.cause);
-  const found = read.kind === 'too large' ? 'more than 64 MiB' : read.found;
+  const found = read.kind === 'too large' ? 'more than 32 MiB' : read.found;
   throw new LockInvalid(named.file, [{ place: '', found, expected: 'JSON in UTF-8' }], named.hint);
 }
 
@@ -84,16 +87,20 @@ export async function readLockfile(path: string, named: LockfileName = { file: p
 export async function parseLockfile(text: string, { file, hint }: LockfileName): Promise<Lockfile> {
   const marker = /^(<{7}|={7}|>{7}|\|{7})(?: .*)?\r?$/m.exec(text);
   if (marker) throw new LockConflict(file, text.slice(0, marker.index).split('\n').length, marker[1] ?? '', hint);
+  const turn = new LoopTurn();
   const untouched = asWritten(text);
   if (untouched !== undefined) return untouched;
+  await turn.rest();
   const document = parseStrictJson(text);
   const { root } = document;
   const version = memberOf(root, 'lockVersion')?.node.value;
   if (typeof version === 'number' && version > lockVersion) throw new LockNewer(file, version, lockVersion);
+  await turn.rest();
   const problems = [
     ...document.problems,
     ...schemaProblems(lockfileSchema, document, { source: text, keysAt: lockfileKeysAt }),
   ];
+  await turn.rest();
   if (root !== undefined) problems.push(...entryProblems(root, document));
   if (problems.length > 0 || root === undefined) throw new LockInvalid(file, problems, hint);
   // The schema has checked it; parsing it again would only copy it.
@@ -106,7 +113,7 @@ export async function parseLockfile(text: string, { file, hint }: LockfileName):
  */
 function asWritten(text: string): Lockfile | undefined {
   try {
-    const written: unknown = JSON.parse(text);
+    const written = parseBoundedJson(text);
     if (!v.is(lockfileSchema, written)) return undefined;
     const entries = entriesOf(written);
     const isFit = entries.every(
@@ -219,6 +226,7 @@ function entryProblems(root: Node, document: JsonDocument): Problem[] {
   const report = (path: Path, node: Node, found: string, expected: string): void =>
     void problems.push({ place: formatPath(path), found, expected, ...document.spot(node.offset) });
   for (const plugin of membersOf(memberOf(root, 'plugins')?.node)) {
+    if (problems.length >= MOST_PROBLEMS) break;
     const path = ['plugins', plugin.key];
     const unfit = nameProblem(plugin.key);
     if (unfit !== undefined) report(path, plugin.keyNode, `the name ${quoted(plugin.key)}, which ${unfit}`, 'a name');

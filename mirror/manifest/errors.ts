@@ -1,6 +1,5 @@
 import { Refusal } from '../../base/refusal.ts';
-import { plural } from '../../base/words.ts';
-import { type Problem, problemLines } from '../json/problem.ts';
+import { type Problem, problemCount, problemLines } from '../json/problem.ts';
 
 /** The manifest has mistakes; all of them are reported together. */
 export class ManifestInvalid extends Refusal {
@@ -8,7 +7,7 @@ export class ManifestInvalid extends Refusal {
   readonly problems: readonly Problem[];
 
   constructor(file: string, problems: readonly Problem[], cause?: unknown, hint?: string) {
-    super(`${file}: ${plural(problems.length, 'problem')}`, {
+    super(`${file}: ${problemCount(problems)}`, {
       subject: file,
       lines: problemLines(problems),
       hint:

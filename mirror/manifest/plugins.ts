@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import type { Node } from 'jsonc-parser';
+import { LoopTurn } from '../../base/eventLoop.ts';
 import { isDigest } from '../../registry/reference.ts';
 import { nameProblem } from '../../tree/names.ts';
 import { formatPath, type Path, quoted } from '../json/problem.ts';
@@ -21,15 +22,29 @@ interface Plugins {
   readonly aliases: readonly WantedAlias[];
 }
 
+/** Four times a mirror of a thousand plugins with five versions each. Every later step takes time for each of them. */
+const MOST_VERSIONS = 20_000;
+
 /** Reads `plugins`. Values of a wrong type are skipped: the schema reports them. */
-export function readPlugins(plugins: Node, reading: Reading): Plugins {
+export async function readPlugins(plugins: Node, reading: Reading): Promise<Plugins> {
+  const turn = new LoopTurn();
   const versions: WantedVersion[] = [];
   const aliases: WantedAlias[] = [];
   const members = membersOf(plugins).filter(member => member.key !== '__proto__');
   if (members.length === 0 && plugins.type === 'object' && membersOf(plugins).length === 0)
     reading.report(['plugins'], plugins, { found: 'no plugin', expected: 'at least one' });
   reportCaseVariants(['plugins'], members, 'name', reading);
+  const count = members.reduce((sum, { node, key }) => sum + writtenCount(node, ['plugins', key]), 0);
+  if (count > MOST_VERSIONS) {
+    reading.report(['plugins'], plugins, {
+      found: `${count} versions and aliases`,
+      expected: `at most ${MOST_VERSIONS}`,
+      hint: 'Divide them into several manifests and trees.',
+    });
+    return { versions, aliases };
+  }
   for (const member of members) {
+    await turn.rest();
     const unfit = nameProblem(member.key);
     if (unfit !== undefined)
       reading.report(['plugins', member.key], member.keyNode, {
@@ -37,11 +52,15 @@ export function readPlugins(plugins: Node, reading: Reading): Plugins {
         expected: nameRule,
       });
     const plugin = readPlugin(member, unfit === undefined, reading);
-    versions.push(...plugin.versions);
-    aliases.push(...plugin.aliases);
+    for (const version of plugin.versions) versions.push(version);
+    for (const alias of plugin.aliases) aliases.push(alias);
   }
   for (const each of repeatedMembers(plugins)) if (nameProblem(each.key) === undefined) readPlugin(each, true, reading);
   return { versions, aliases };
+}
+
+function writtenCount(node: Node, path: Path): number {
+  return writtenVersions(node, path).length + membersOf(memberOf(node, 'aliases')?.node).length;
 }
 
 function readPlugin(member: Member, nameFits: boolean, reading: Reading): Plugins {

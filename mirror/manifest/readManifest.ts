@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
+import { LoopTurn } from '../../base/eventLoop.ts';
 import { type Reference, ReferenceInvalid } from '../../registry/reference.ts';
-import { formatPath, type Problem, quoted } from '../json/problem.ts';
+import { formatPath, MOST_PROBLEMS, type Problem, quoted } from '../json/problem.ts';
 import { schemaProblems } from '../json/schemaProblems.ts';
 import { itemsOf, memberOf, membersOf, parseStrictJson } from '../json/strictJson.ts';
 import { readTextFile } from '../json/textFile.ts';
@@ -52,15 +53,25 @@ export async function parsePluginManifest(
   text: string,
   { file, locate, named }: ManifestSource,
 ): Promise<PluginManifest> {
+  const turn = new LoopTurn();
   const document = parseStrictJson(text);
   const { root } = document;
+  await turn.rest();
   const problems: Problem[] = [
     ...document.problems,
     ...schemaProblems(manifestSchema, document, { source: text, keysAt: manifestKeysAt }),
   ];
+  await turn.rest();
   const absolute = resolve(file);
-  const report: Reading['report'] = (path, node, fault) =>
-    void problems.push({ place: formatPath(path), ...fault, ...document.spot(node.offset) });
+  const requireFewProblems = (most: number): void => {
+    if (problems.length < most) return;
+    throw new ManifestInvalid(named?.file ?? file, inOrder(problems), undefined, named?.hint);
+  };
+  requireFewProblems(MOST_PROBLEMS);
+  const report: Reading['report'] = (path, node, fault) => {
+    problems.push({ place: formatPath(path), ...fault, ...document.spot(node.offset) });
+    requireFewProblems(MOST_PROBLEMS);
+  };
 
   const registryNode = memberOf(root, 'registry')?.node;
   const registry = registryNode?.type === 'string' ? String(registryNode.value) : defaultRegistry;
@@ -70,10 +81,10 @@ export async function parsePluginManifest(
 
   const plugins = memberOf(root, 'plugins')?.node;
   const reading: Reading = { locate: locate ?? (written => resolve(absolute, '..', written)), base, report };
-  const read = plugins ? readPlugins(plugins, reading) : { versions: [], aliases: [] };
-  const versions = readSignatures(memberOf(root, 'signatures')?.node, read.versions, reading);
+  const read = plugins ? await readPlugins(plugins, reading) : { versions: [], aliases: [] };
+  const versions = await readSignatures(memberOf(root, 'signatures')?.node, read.versions, reading);
   const mirrors = readMirrors(memberOf(root, 'mirrors')?.node, report);
-  if (problems.length > 0) throw new ManifestInvalid(named?.file ?? file, inOrder(problems), undefined, named?.hint);
+  requireFewProblems(1);
   return { file: absolute, registry: formatRegistryPrefix(base), ...read, versions, mirrors };
 }
 

@@ -1,6 +1,7 @@
 import { createPublicKey } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import type { Node } from 'jsonc-parser';
+import { LoopTurn } from '../../base/eventLoop.ts';
 import { globMatcher, SelectionInvalid } from '../../base/globs.ts';
 import { opensslWords } from '../../base/openssl.ts';
 import { formatPath, type Path, quoted } from '../json/problem.ts';
@@ -24,11 +25,11 @@ interface Rule {
  * Returns the versions with their policies: for every image the first policy whose `images` match its HOST/REPOSITORY. An
  * image that no policy matches is a problem, so that none stays unsigned by accident. Local files are not checked.
  */
-export function readSignatures(
+export async function readSignatures(
   node: Node | undefined,
   versions: readonly WantedVersion[],
   reading: Reading,
-): readonly WantedVersion[] {
+): Promise<readonly WantedVersion[]> {
   if (node === undefined) return versions;
   const list = node.type === 'array';
   if (list && itemsOf(node).length === 0) return versions; // reported by the schema
@@ -37,7 +38,9 @@ export function readSignatures(
     : [{ item: node, path: ['signatures'] }];
   let catchAll: Path | undefined;
   const rules: Rule[] = [];
+  const turn = new LoopTurn();
   for (const { item, path } of written) {
+    await turn.rest();
     if (catchAll !== undefined)
       reading.report(path, item, {
         found: `a policy after ${formatPath(catchAll)}, which has no "images" and so applies to all images`,
@@ -47,8 +50,13 @@ export function readSignatures(
     rules.push(readRule(item, path, reading));
   }
   const uncovered = new Set<string>();
-  return versions.map(version => {
-    if (version.source.kind === 'file') return version;
+  const signed: WantedVersion[] = [];
+  for (const version of versions) {
+    await turn.rest();
+    if (version.source.kind === 'file') {
+      signed.push(version);
+      continue;
+    }
     const image = `${version.source.reference.registry}/${version.source.reference.repository}`;
     const rule = rules.find(each => each.matches(image));
     if (rule === undefined && !uncovered.has(image)) {
@@ -59,8 +67,9 @@ export function readSignatures(
         hint: 'End the list with a policy without "images", or with {"unsigned": true} if the other images need no signature.',
       });
     }
-    return rule?.policy === undefined ? version : { ...version, signatures: rule.policy };
-  });
+    signed.push(rule?.policy === undefined ? version : { ...version, signatures: rule.policy });
+  }
+  return signed;
 }
 
 function readRule(node: Node, path: Path, reading: Reading): Rule {

@@ -1,14 +1,12 @@
 import { readlink, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { isAbsent } from '../../base/errno.ts';
-import { type Catalog, parseCatalog } from '../../tree/catalog.ts';
+import { type Catalog, MAX_CATALOG_BYTES, parseCatalog } from '../../tree/catalog.ts';
 import { asReadRefusal, CatalogInvalid, TreeUnusable } from '../../tree/errors.ts';
 import { CATALOG_FILE, INVENTORY_FILE } from '../../tree/names.ts';
 import { isFileText, kindOf, readRegular } from '../../tree/regularFile.ts';
 import { type FileIdentity, identityOf } from '../content/openFile.ts';
 
-/** About 12,000 versions. Parsing takes several times as much memory, which a container of 256 MiB must have. */
-const MAX_CATALOG_BYTES = 16 * 1024 * 1024;
 const MAX_INVENTORY_BYTES = 16 * 1024 * 1024;
 
 /** The files that describe a tree, read at one moment. */

@@ -17,8 +17,11 @@ export async function longestTurn(work: () => Promise<unknown>): Promise<number>
   }, 1);
   await delay(20);
   longest = 0;
-  await work();
-  await delay(20);
-  clearInterval(timer);
+  try {
+    await work();
+    await delay(20);
+  } finally {
+    clearInterval(timer);
+  }
   return Math.round(longest);
 }

@@ -294,3 +294,16 @@ test('after an abort no further work begins, and close still cleans up', async t
   assert.deepEqual(await readdir(dir), ['tree']);
   assert.deepEqual(await readdir(join(dir, 'tree')), []);
 });
+
+test('a catalog that is too large to be read is not written, and the former one stays', async t => {
+  const dir = await temporary(t);
+  const publishing = await openPublishing(dir);
+  const metadata = await publish(publishing, sample('ai-proxy', '1.0.0'));
+  await publishing.writeCatalog([{ metadata, pinned: false }]);
+  const before = await readFile(join(dir, 'index.json'));
+  const long = { ...metadata, reference: 'x'.repeat(1024 * 1024) };
+  const many = Array.from({ length: 16 }, (_, at) => ({ metadata: { ...long, version: `2.${at}.0` }, pinned: false }));
+  await assert.rejects(publishing.writeCatalog(many), code('CATALOG_TOO_LARGE'));
+  assert.ok((await readFile(join(dir, 'index.json'))).equals(before));
+  await publishing.close();
+});

@@ -2,8 +2,15 @@ import { createHash } from 'node:crypto';
 import { constants, copyFile, lstat, mkdir, rename, rm, rmdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { errno, isAbsent, isForbidden } from '../../base/errno.ts';
-import { buildCatalog, type Catalog, type CatalogEntry, catalogText, inventoryText } from '../catalog.ts';
-import { asTreeRefusal, TreeDiskFull } from '../errors.ts';
+import {
+  buildCatalog,
+  type Catalog,
+  type CatalogEntry,
+  catalogText,
+  inventoryText,
+  MAX_CATALOG_BYTES,
+} from '../catalog.ts';
+import { asTreeRefusal, CatalogTooLarge, TreeDiskFull } from '../errors.ts';
 import { diskFullError } from '../freeSpace.ts';
 import { CATALOG_FILE, INVENTORY_FILE, METADATA_FILE, MODULE_FILE, requireFit, requireFitFile } from '../names.ts';
 import { publishedNames, type Removal, requireNotForeign, requireOurs } from '../ownership.ts';
@@ -117,6 +124,7 @@ export class PublishingTree extends Tree {
     this.#requireNotClosed();
     const catalog = buildCatalog(versions);
     const [text, inventory] = [catalogText(catalog), inventoryText(catalog)];
+    requireReadable(this.treeDir, text);
     await this.#orRefuse(
       text.length + inventory.length,
       (async () => {
@@ -351,5 +359,17 @@ async function moveOut(folder: string, staging: Staging): Promise<boolean> {
 async function removeEmpty(folder: string): Promise<void> {
   await rmdir(folder).catch(error => {
     if (errno(error) !== 'ENOTEMPTY' && errno(error) !== 'EEXIST' && errno(error) !== 'ENOENT') throw error;
+  });
+}
+
+/** No reader takes a larger catalog, so the former one stays. @throws CatalogTooLarge */
+function requireReadable(treeDir: string, text: string): void {
+  const sizeBytes = Buffer.byteLength(text);
+  if (sizeBytes <= MAX_CATALOG_BYTES) return;
+  throw new CatalogTooLarge(`The tree has too many versions: its ${CATALOG_FILE} would be too large to be served`, {
+    subject: `${treeDir}/${CATALOG_FILE}`,
+    expected: `at most ${MAX_CATALOG_BYTES} bytes, about 10,000 versions with all their documents`,
+    found: `${sizeBytes} bytes`,
+    hint: 'The former index.json stays. Divide the plugins into several manifests and trees, or remove versions from the manifest.',
   });
 }

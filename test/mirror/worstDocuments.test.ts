@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { cover } from '../../mirror/coverage/coverage.ts';
+import { readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
+import { requestOfUrl } from '../../mirror/coverage/requests/pluginRequest.ts';
+import { listRows, servedByManifest } from '../../mirror/coverage/served.ts';
+import { formatLockfile, parseLockfile } from '../../mirror/lockfile/lockfile.ts';
+import { parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
+import { buildCatalog, catalogText, parseCatalog } from '../../tree/catalog.ts';
+import { longestTurn } from '../support/longestTurn.ts';
+import { slow } from '../support/slow.ts';
+
+/** Half a second on an idle machine, since parsers and sorts cannot rest. Tests also run on busy ones. */
+const LONGEST_MS = 5000;
+
+const MANY = 20_000;
+const keyed = <T>(count: number, make: (at: number) => [string, T]): Record<string, T> =>
+  Object.fromEntries(Array.from({ length: count }, (_, at) => make(at)));
+const versions = (count: number) => Array.from({ length: count }, (_, at) => `1.${at}.0`);
+
+const MANIFESTS: Record<string, () => unknown> = {
+  'plugins with one version': () => ({ plugins: keyed(MANY, at => [`p${at}`, '1']) }),
+  'versions of one plugin': () => ({ plugins: { p: versions(MANY) } }),
+  'aliases of one version': () => ({
+    plugins: { p: { versions: ['1'], aliases: keyed(MANY - 1, at => [`v${at}`, '1']) } },
+  }),
+  'a chain of aliases': () => ({
+    plugins: { p: { versions: ['1'], aliases: keyed(MANY - 1, at => [`v${at}`, at === 0 ? '1' : `v${at - 1}`]) } },
+  }),
+  'aliases of versions that do not exist': () => ({
+    plugins: {
+      p: {
+        versions: versions(MANY / 2).map(each => `${each}-${'x'.repeat(110)}`),
+        aliases: keyed(MANY / 2, at => [`v${at}`, `1.${at}.1-${'x'.repeat(110)}`]),
+      },
+    },
+  }),
+  'plugins and mirrors with hosts of their own': () => ({
+    plugins: keyed(MANY, at => [`p${at}`, { image: `r${at}.example/x`, versions: ['1'] }]),
+    mirrors: keyed(MANY, at => [`r${at}.example`, ['m.example']]),
+  }),
+  'a signature policy for each of thousands of hosts': () => ({
+    plugins: keyed(3000, at => [`p${at}`, { image: `r${at}.example/x`, versions: ['1'] }]),
+    signatures: Array.from({ length: 3000 }, (_, at) => ({ images: [`r${at}.example/*`], unsigned: true })),
+  }),
+  'unknown keys': () => ({ plugins: {}, ...keyed(290_000, at => [`k${at}`, 1]) }),
+  'values of a wrong type': () => ({ plugins: keyed(290_000, at => [`k${at}`, 1]) }),
+};
+
+for (const [what, make] of Object.entries(MANIFESTS))
+  test(`timers and signals are served while a manifest is read: ${what}`, slow, async () => {
+    const text = JSON.stringify(make());
+    const turn = await longestTurn(async () => {
+      await parsePluginManifest(text, { file: 'manifest.json' }).catch(() => undefined);
+    });
+    assert.ok(turn <= LONGEST_MS, `${turn} ms`);
+  });
+
+const hex = (at: number) => at.toString(16).padStart(64, '0');
+const digest = (at: number) => `sha256:${hex(at)}` as const;
+
+test(
+  'timers and signals are served while a lockfile and a catalog of thousands of versions are read',
+  slow,
+  async () => {
+    const names = versions(MANY);
+    const entries = names.map((version, at) => ({
+      kind: 'image' as const,
+      name: 'p',
+      version,
+      reference: `registry.example/p:${version}`,
+      digest: digest(at),
+      layer: { digest: digest(at), mediaType: 'application/vnd.module.wasm.content.layer.v1+wasm', sizeBytes: 1 },
+      sha256: hex(at),
+      sizeBytes: 1,
+    }));
+    const lockfile = formatLockfile({ entries });
+    const catalog = catalogText(
+      buildCatalog(
+        entries.slice(0, MANY / 2).map(({ layer: _layer, kind: _kind, ...entry }) => ({
+          metadata: { ...entry, schemaVersion: 1 as const, md5: '', abi: null, files: {} },
+          pinned: true,
+        })),
+      ),
+    );
+    for (const text of [lockfile, lockfile.replace('"p"', '"p" ')])
+      assert.ok((await longestTurn(() => parseLockfile(text, { file: 'x' }))) <= LONGEST_MS);
+    assert.ok((await longestTurn(async () => void parseCatalog(catalog, 'x'))) <= LONGEST_MS);
+  },
+);
+
+test('twenty thousand versions are listed and covered in a time that grows with their number only', slow, async () => {
+  const all = versions(MANY).map((version, at) => ({
+    name: `p${at}`,
+    version,
+    path: '',
+    source: { kind: 'image' as const, reference: { registry: 'r.example', repository: `p${at}`, tag: version } },
+  }));
+  const aliases = all.map(({ name, version }) => ({ name, version: `v${version}`, target: version, path: '' }));
+  const served = servedByManifest({ versions: all, aliases }, new Map(), 'here');
+  const rows = listRows(served);
+  assert.deepEqual([rows.length, rows[0]?.aliases], [MANY, ['v1.0.0']]);
+  const data = await readHigressData();
+  const requests = all.flatMap(({ name, version }) =>
+    [`oci://other.example/${name}:${version}`, `http://here/plugins/${name}/${version}x/plugin.wasm`].map(requestOfUrl),
+  );
+  const { totals } = cover({ requests, problems: [], served, bases: [], data });
+  assert.equal(totals.requests, requests.length);
+});
