@@ -4,7 +4,7 @@ import { RegistryClient, type RegistryRequest, requestFor } from '../builtin/cli
 import { type Reply, requestOf } from '../builtin/http/reply.ts';
 import { dropBody } from '../builtin/transport/bodies.ts';
 import type { RawManifest } from '../engine.ts';
-import { RegistryDigestMismatch, RegistryNotFound } from '../errors.ts';
+import { RegistryDigestMismatch, RegistryNotFound, RegistryRefusal } from '../errors.ts';
 import { referrersTag } from '../images/referrers.ts';
 import type { Digest, Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
@@ -31,6 +31,8 @@ export interface Pusher {
   close(): Promise<void>;
 }
 
+const NO_SUCH_METHOD = [405, 501];
+
 export type BlobResult = 'present' | 'mounted' | 'uploaded';
 
 /** Opens a pusher over the built-in client. Sends no request. @throws RegistryOptionsInvalid */
@@ -56,7 +58,12 @@ class BuiltinPusher implements Pusher {
       return announcedDigest(reply) ?? reference.digest ?? 'not announced';
     };
     const request = manifestRequest(reference, 'HEAD', true);
-    const found = await this.#ifFound(() => this.#client.fetch(request, read, signal));
+    const found = await this.#ifFound(() => this.#client.fetch(request, read, signal)).catch((error: unknown) => {
+      signal.throwIfAborted();
+      // Some registries do not support HEAD; of others, the reply to a GET explains the error.
+      if (!(error instanceof RegistryRefusal) || !error.request?.startsWith('HEAD ')) throw error;
+      return 'not announced' as const;
+    });
     return found === 'not announced' ? (await this.manifestAt(reference, signal))?.digest : found;
   }
 
@@ -81,7 +88,11 @@ class BuiltinPusher implements Pusher {
       };
       const found = await this.#ifFound(() =>
         this.#client.fetch(head, reply => dropBody(reply, signal).then(() => true), signal),
-      );
+      ).catch((error: unknown) => {
+        // A registry without HEAD gets the blob again: a GET would send all of it.
+        if (error instanceof RegistryRefusal && NO_SUCH_METHOD.includes(error.status ?? 0)) return false;
+        throw error;
+      });
       return found === true;
     };
     if (await exists()) return 'present';

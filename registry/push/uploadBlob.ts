@@ -30,6 +30,8 @@ const ATTEMPTS = 5;
 const CHUNK_BYTES = 8 * 1024 * 1024;
 /** Chunks that are refused for their size are halved down to this. nginx accepts 1 MiB by default. */
 const LEAST_CHUNK_BYTES = 256 * 1024;
+/** A chunk is in memory while it is sent. A registry that wants larger ones cannot be served. */
+const MOST_CHUNK_BYTES = 32 * 1024 * 1024;
 const OCTETS = { 'content-type': 'application/octet-stream' };
 /** Statuses of registries and proxies that do not take a blob as a whole. */
 const TOO_LARGE = [411, 413, 501];
@@ -46,14 +48,15 @@ export async function uploadBlob(
   mountFrom: string | undefined,
   signal: AbortSignal,
 ): Promise<'mounted' | 'uploaded' | 'present'> {
-  const location = await start(upload, blob, mountFrom, signal).catch((error: unknown) => {
+  const begun = await start(upload, blob, mountFrom, signal).catch((error: unknown) => {
     // Some registries refuse to mount instead of beginning an upload.
     if (mountFrom === undefined || !(error instanceof RegistryRefusal) || error.temporary) throw error;
     return start(upload, blob, undefined, signal);
   });
-  if (location === undefined) return 'mounted';
-  let session: Session = { location, received: 0 };
-  let chunkBytes = CHUNK_BYTES;
+  if (begun === undefined) return 'mounted';
+  let session = begun;
+  const { leastBytes } = session;
+  let chunkBytes = Math.max(CHUNK_BYTES, leastBytes);
   // Explains more than the error of a chunk that follows from it.
   let refused: RegistryRefusal | undefined;
   for (let attempt = 1; ; attempt++) {
@@ -67,7 +70,7 @@ export async function uploadBlob(
       const isWhole = attempt === 1;
       const sent = isWhole ? blob.size : Math.min(chunkBytes, blob.size - session.received);
       const isTooLarge = error.status === 413 && sent > 0;
-      if (isTooLarge) chunkBytes = chunkBelow(sent);
+      if (isTooLarge) chunkBytes = Math.max(chunkBelow(sent), leastBytes);
       if (isWhole && REFUSED.includes(error.status ?? 0)) refused = error;
       else if (isTooLarge && !isWhole && chunkBytes < sent)
         attempt--; // A smaller chunk is another request.
@@ -76,11 +79,8 @@ export async function uploadBlob(
       await sleep(Math.max(error.retryAfterMs ?? 0, backoff(attempt)), undefined, { signal });
       if (await upload.exists()) return 'uploaded';
       // It is unknown which bytes a registry keeps of a refused upload.
-      const known = error === refused ? undefined : await sessionAt(upload, session.location, signal);
-      session = known ?? {
-        location: (await start(upload, blob, undefined, signal)) ?? session.location,
-        received: 0,
-      };
+      const known = error === refused ? undefined : await sessionAt(upload, session, signal);
+      session = known ?? (await start(upload, blob, undefined, signal)) ?? { ...session, received: 0 };
     }
   }
 }
@@ -97,19 +97,21 @@ interface Session {
   location: URL;
   /** How many bytes the registry has. */
   received: number;
+  /** The registry's least size of chunks but the last (OCI-Chunk-Min-Length); 0 without one. */
+  readonly leastBytes: number;
 }
 
 function mayTryAgain({ temporary, status = 0 }: RegistryRefusal, refused: RegistryRefusal | undefined): boolean {
   return temporary || TOO_LARGE.includes(status) || (refused === undefined && [404, 416].includes(status));
 }
 
-/** @returns where the upload goes; undefined if the blob was mounted */
+/** @returns the upload; undefined if the blob was mounted */
 async function start(
   { client, request }: Upload,
   { digest }: PushBlob,
   mountFrom: string | undefined,
   signal: AbortSignal,
-): Promise<URL | undefined> {
+): Promise<Session | undefined> {
   const query = mountFrom === undefined ? '' : `?mount=${digest}&from=${encodeURIComponent(mountFrom)}`;
   const post: RegistryRequest = {
     ...request,
@@ -123,7 +125,10 @@ async function start(
     post,
     async reply => {
       await dropBody(reply, signal);
-      return reply.status === 201 ? undefined : locationOf(reply);
+      if (reply.status === 201) return undefined;
+      const least = Number(reply.headers['oci-chunk-min-length'] ?? 0);
+      const leastBytes = least > 0 ? Math.min(least, MOST_CHUNK_BYTES) : 0;
+      return { location: locationOf(reply), received: 0, leastBytes };
     },
     signal,
   );
@@ -186,7 +191,7 @@ async function putRest(
 /** @returns what the registry has of an upload; undefined if it does not know the upload */
 async function sessionAt(
   { client, request }: Upload,
-  location: URL,
+  { location, leastBytes }: Session,
   signal: AbortSignal,
 ): Promise<Session | undefined> {
   const get: RegistryRequest = { ...request, method: 'GET', path: location, accept: [204] };
@@ -198,7 +203,7 @@ async function sessionAt(
         const [, last] = /^(?:bytes=)?0-(\d+)$/.exec(reply.headers.range?.toString() ?? '') ?? [];
         // "0-0" is one byte, or none: all is sent again then.
         const received = last === undefined || last === '0' ? 0 : Number(last) + 1;
-        return { location: locationOf(reply, location), received };
+        return { location: locationOf(reply, location), received, leastBytes };
       },
       signal,
     );
@@ -242,8 +247,10 @@ function counted(source: Readable | Buffer, onBytes: (count: number) => void): R
 }
 
 function withDigest(location: URL, digest: Digest): URL {
-  // The rest of the query stays as it is: it may be signed.
-  return new URL(`${location.href}${location.search === '' ? '?' : '&'}digest=${encodeURIComponent(digest)}`);
+  // The rest of the query stays as it is: it may be signed. It may also be empty.
+  const { href } = location;
+  const separator = !href.includes('?') ? '?' : /[?&]$/.test(href) ? '' : '&';
+  return new URL(`${href}${separator}digest=${encodeURIComponent(digest)}`);
 }
 
 /** The next URL of an upload (RFC 9110, 10.2.2). `before` is kept where the registry does not change it. */
@@ -260,6 +267,7 @@ function locationOf(reply: Reply, before?: URL): URL {
       found: text === undefined ? 'none' : redactTarget(text),
       hint: 'Check that no proxy in front of the registry removes or changes headers.',
     });
+  location.hash = '';
   location.username = '';
   location.password = '';
   if (url.protocol === 'https:' && location.protocol === 'http:')

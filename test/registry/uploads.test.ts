@@ -126,7 +126,12 @@ test('an upload in chunks goes on at the last Location, with the bytes that the 
 });
 
 /** A registry that takes uploads in chunks only: it answers `whole` to others, and 413 to bodies of more than `most` bytes. */
-async function inChunks(context: TestContext, whole: number, most = Number.POSITIVE_INFINITY) {
+async function inChunks(
+  context: TestContext,
+  whole: number,
+  most = Number.POSITIVE_INFINITY,
+  more: Readonly<Record<string, string>> = {},
+) {
   const seen: string[] = [];
   const stored: Buffer[] = [];
   const server = createServer(async (request, response) => {
@@ -137,7 +142,7 @@ async function inChunks(context: TestContext, whole: number, most = Number.POSIT
     if (method === 'HEAD') return response.writeHead(404).end();
     if (method === 'POST') {
       stored.length = 0;
-      return response.writeHead(202, { location: '/u' }).end();
+      return response.writeHead(202, { location: '/u', ...more }).end();
     }
     if (method === 'GET') return response.writeHead(204, { location: '/u', range: `0-${received - 1}` }).end();
     if (body.length > most) return response.writeHead(413).end();
@@ -161,6 +166,56 @@ test('a registry that refuses a blob as a whole gets chunks', async context => {
     assert.equal(await pusherOf(context).pushBlob(at, SMALL, undefined, SIGNAL), 'uploaded');
     assert.deepEqual([patches(), String(content())], [['PATCH 3'], 'abc']);
   }
+});
+
+test('chunks are not smaller than the registry says', async context => {
+  const MiB = 1024 * 1024;
+  const bytes = randomBytes(12 * MiB);
+  const least = { 'oci-chunk-min-length': String(10 * MiB) };
+  const { at, patches, content } = await inChunks(context, 400, Number.POSITIVE_INFINITY, least);
+  assert.equal(await pusherOf(context).pushBlob(at, blobOf(bytes), undefined, SIGNAL), 'uploaded');
+  assert.deepEqual(patches(), [`PATCH ${10 * MiB}`, `PATCH ${2 * MiB}`]);
+  assert.ok(content().equals(bytes));
+  const strict = await inChunks(context, 400, 1 * MiB, least);
+  await assert.rejects(pusherOf(context).pushBlob(strict.at, blobOf(bytes), undefined, SIGNAL), { status: 413 });
+  assert.deepEqual(strict.patches(), [`PATCH ${10 * MiB}`]);
+});
+
+test('the digest is added to the query of a Location, which may be empty or signed', async context => {
+  for (const [location, path] of [
+    ['/u', '/u?'],
+    ['/u?', '/u?'],
+    ['/u?state=a%2Bb', '/u?state=a%2Bb&'],
+    ['/u?state=x&', '/u?state=x&'],
+    ['/u?state=x#part', '/u?state=x&'],
+  ] as const) {
+    let put: string | undefined;
+    const port = await serve(context, ({ method, url }, response) => {
+      if (method === 'PUT') put = url;
+      response.writeHead(method === 'PUT' ? 201 : method === 'POST' ? 202 : 404, { location }).end();
+    });
+    const at = { registry: `127.0.0.1:${port}`, repository: 'a/b' };
+    assert.equal(await pusherOf(context).pushBlob(at, SMALL, undefined, SIGNAL), 'uploaded');
+    assert.equal(put, `${path}digest=${encodeURIComponent(SMALL.digest)}`, location);
+  }
+});
+
+test('a registry without HEAD is asked by GET, and gets blobs again', async context => {
+  const image = imageOf({ layers: [] });
+  let uploads = 0;
+  const port = await serve(context, ({ method, url }, response) => {
+    if (method === 'HEAD') return response.writeHead(405).end();
+    if (method === 'POST') return response.writeHead(202, { location: '/u' }).end();
+    if (method === 'PUT') return response.writeHead(201).end(String(uploads++));
+    if (url !== '/v2/a/b/manifests/1') return response.writeHead(404).end();
+    return response.writeHead(200, { 'content-type': image.mediaType }).end(image.manifest);
+  });
+  const at = { registry: `127.0.0.1:${port}`, repository: 'a/b' };
+  const pusher = pusherOf(context);
+  assert.equal(await pusher.digestAt({ ...at, tag: '1' }, SIGNAL), image.digest);
+  assert.equal(await pusher.digestAt({ ...at, tag: '2' }, SIGNAL), undefined);
+  assert.equal(await pusher.pushBlob(at, SMALL, undefined, SIGNAL), 'uploaded');
+  assert.equal(uploads, 1);
 });
 
 test('a registry that refuses chunks as well is reported by its first reply', async context => {
