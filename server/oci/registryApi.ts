@@ -91,7 +91,7 @@ export class RegistryApi {
     else if (kind === 'tags') sendError(answer, 404, 'UNSUPPORTED', 'This registry has no such endpoint.');
     else if (!isDigest(reference))
       sendError(answer, 400, 'DIGEST_INVALID', 'A digest is sha256: and 64 hex digits, or sha512: and 128.');
-    else if (kind === 'referrers') this.#sendReferrers(answer, reference, asked.getAll('artifactType'));
+    else if (kind === 'referrers') this.#sendReferrers(answer, reference, asked.getAll('artifactType').filter(Boolean));
     else this.#sendBlob(answer, head, reference);
   }
 

@@ -175,6 +175,9 @@ describe('the registry API', () => {
         annotations: { kind: 'text/x-note' },
       },
     ]);
+    const unfiltered = await ask(port, `${NAME}/referrers/${a1.digest}?artifactType=`);
+    assert.equal((json(unfiltered.body) as { manifests: unknown[] }).manifests.length, 2);
+    assert.equal(unfiltered.headers.get('oci-filters-applied'), undefined);
     const none = await ask(port, `${NAME}/referrers/${a2.digest}`);
     assert.deepEqual((json(none.body) as { manifests: unknown[] }).manifests, []);
   });
