@@ -1,10 +1,10 @@
 import { performance } from 'node:perf_hooks';
-import { setImmediate as eventLoopTurn, setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { plainAddress, shareKeys } from './clientAddress.ts';
 import { Access } from './connections/access.ts';
 import { Connections } from './connections/connections.ts';
-import { createHttpServer, isSecure, listen, stopListening } from './connections/httpServer.ts';
+import { acceptWaiting, createHttpServer, isSecure, listen, stopListening } from './connections/httpServer.ts';
 import { readTlsFiles } from './connections/tlsFiles.ts';
 import { ChunkCache } from './content/chunkCache.ts';
 import { ContentStore } from './content/contentStore.ts';
@@ -200,8 +200,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const stop = async ({ pauseMs = 0, graceMs = 25_000 }: Stop): Promise<StopReport> => {
     status.isDraining = true;
     if (pauseMs > 0) await wait(pauseMs);
-    // The kernel resets connections that have not been accepted when the port is closed.
-    for (let turn = 0; turn < 2; turn++) await eventLoopTurn();
+    await acceptWaiting(server);
     const closed = stopListening(server);
     const drained = new AbortController();
     let cut = 0;

@@ -1,6 +1,7 @@
 import { createServer, IncomingMessage, type Server } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import { Server as NetServer } from 'node:net';
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { errno } from '../../base/errno.ts';
 import { listenError } from '../errors.ts';
 import type { ServerSettings } from '../options.ts';
@@ -19,6 +20,8 @@ const NO_IPV6: ReadonlySet<string> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', '
 const MAX_HEADER_BYTES = 16 * 1024;
 /** Gateways that start together connect together; the kernel delays connections beyond its backlog by seconds. */
 const BACKLOG = 4096;
+/** Clients that connect without end must not keep the server from closing its port. */
+const MAX_ACCEPTING_MS = 2000;
 /** A connection in its TLS handshake delays a stop at most this long. */
 const MAX_HANDSHAKE_MS = 10_000;
 
@@ -96,6 +99,23 @@ async function listenAt(server: HttpServer, host: string, port: number): Promise
       resolve();
     });
   });
+}
+
+/**
+ * Accepts the connections that wait in the kernel, which resets them when the port is closed. Node.js accepts only some of them
+ * in each turn of the event loop.
+ */
+export async function acceptWaiting(server: HttpServer): Promise<void> {
+  let accepted = 0;
+  const count = (): void => void accepted++;
+  server.on('connection', count);
+  const untilMs = performance.now() + MAX_ACCEPTING_MS;
+  for (let quietTurns = 0; quietTurns < 2 && performance.now() < untilMs; ) {
+    const before = accepted;
+    await eventLoopTurn();
+    quietTurns = accepted === before ? quietTurns + 1 : 0;
+  }
+  server.off('connection', count);
 }
 
 /**

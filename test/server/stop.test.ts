@@ -99,4 +99,22 @@ describe('a stop cuts no answer', () => {
     assert.equal(taken, expected);
     assert.deepEqual(await closing, { cut: 0 });
   });
+
+  test('connections that the server has not accepted when the stop begins', async t => {
+    const server = await serve(t, TREE);
+    const downloads = Array.from({ length: 60 }, () => {
+      const socket = connect(server.port, '127.0.0.1');
+      socket.write('GET /plugins/b/1.0.0/plugin.wasm HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+      return { isConnected: once(socket, 'connect'), got: readAtLeisure(socket, 0) };
+    });
+    // The kernel completes a connection before the server accepts it.
+    await Promise.all(downloads.map(({ isConnected }) => isConnected));
+    const closing = server.close({ graceMs: 60_000 });
+    for (const { got } of downloads) {
+      const { taken, expected } = await got;
+      assert.ok(expected !== undefined);
+      assert.equal(taken, expected);
+    }
+    assert.deepEqual(await closing, { cut: 0 });
+  });
 });
