@@ -8,7 +8,7 @@ import { type OldCatalog, servable } from '../plan/facts.ts';
 import type { SyncJob } from '../plan/job.ts';
 import { type Extra, type Published, versionKey } from '../report.ts';
 
-/** In words that follow its name, why there is no catalog to go by. */
+/** Reasons why the tree has no usable catalog, to follow the file's name. */
 const NO_CATALOG = {
   missing: 'is missing',
   invalid: 'is no catalog that can be read',
