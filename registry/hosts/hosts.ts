@@ -51,11 +51,13 @@ export type AddressKind = 'public' | 'private' | 'loopback' | 'metadata';
 type Network = readonly [address: string, bits: number];
 
 const LOOPBACK = networks(['127.0.0.0', 8], ['0.0.0.0', 8], ['::', 127]);
-// RFC 3927 and RFC 4291, with the metadata services in them; those of Alibaba Cloud, AWS and Google Cloud.
+// RFC 3927 and RFC 4291, with the metadata services in them; those of Alibaba Cloud, Azure (WireServer), Oracle, AWS and Google Cloud.
 const METADATA = networks(
   ['169.254.0.0', 16],
   ['fe80::', 10],
   ['100.100.100.200', 32],
+  ['168.63.129.16', 32],
+  ['192.0.0.192', 32],
   ['fd00:ec2::', 32],
   ['fd20:ce::254', 128],
 );
@@ -70,31 +72,51 @@ const PRIVATE = networks(
   ['fec0::', 10],
 );
 
-/** IPv6 networks whose addresses contain an IPv4 address, and the byte at which it begins. */
-const EMBEDDING: readonly (readonly [BlockList, number])[] = [
-  [networks(['::ffff:0:0', 96], ['::ffff:0:0:0', 96], ['::', 96]), 12],
-  // NAT64 (RFC 6052, RFC 8215) and 6to4 (RFC 3056).
-  [networks(['64:ff9b::', 96], ['64:ff9b:1::', 48]), 12],
-  [networks(['2002::', 16]), 2],
+/** The bytes of an IPv4 address in an IPv6 address. */
+type Bytes = readonly [number, number, number, number];
+
+const AT_END: Bytes = [12, 13, 14, 15];
+/** RFC 6052, section 2.2: where it is in a prefix of 48, 56 and 64 bits. Byte 8 is never a part of it. */
+const IN_THE_MIDDLE: readonly Bytes[] = [
+  [6, 7, 9, 10],
+  [7, 9, 10, 11],
+  [9, 10, 11, 12],
 ];
 
-/** Returns the kind of a literal address without brackets. An IPv6 address that contains an IPv4 address counts as that one. */
+/** IPv6 networks whose addresses contain an IPv4 address, and where it may be. */
+const EMBEDDING: readonly (readonly [BlockList, readonly Bytes[]])[] = [
+  [networks(['::ffff:0:0', 96], ['::ffff:0:0:0', 96], ['::', 96]), [AT_END]],
+  // NAT64 (RFC 6052). An operator may divide the local prefix (RFC 8215) in any way.
+  [networks(['64:ff9b::', 96]), [AT_END]],
+  [networks(['64:ff9b:1::', 48]), [AT_END, ...IN_THE_MIDDLE]],
+  // 6to4 (RFC 3056).
+  [networks(['2002::', 16]), [[2, 3, 4, 5]]],
+];
+
+/** From the least trusted. */
+const KINDS: readonly AddressKind[] = ['metadata', 'loopback', 'private', 'public'];
+
+/**
+ * Returns the kind of a literal address without brackets. An IPv6 address that contains an IPv4 address counts as that one, and
+ * as the least trusted of several that it may contain.
+ */
 export function addressKind(address: string): AddressKind {
   const bare = address.replace(/%.*$/s, '');
   if (isIn(LOOPBACK, bare)) return 'loopback';
-  const inner = embedded(bare);
-  if (inner !== undefined) return addressKind(inner);
+  const inner = embedded(bare).map(addressKind);
+  if (inner.length > 0) return KINDS.find(kind => inner.includes(kind)) ?? 'public';
   if (isIn(METADATA, bare)) return 'metadata';
   return isIn(PRIVATE, bare) ? 'private' : 'public';
 }
 
-function embedded(address: string): string | undefined {
+function embedded(address: string): string[] {
   const found = isIP(address) === 6 ? EMBEDDING.find(([list]) => isIn(list, address)) : undefined;
-  return found === undefined
-    ? undefined
-    : bytesOf(address)
-        .slice(found[1], found[1] + 4)
-        .join('.');
+  if (found === undefined) return [];
+  const bytes = bytesOf(address);
+  const inner = found[1].map(positions => positions.map(at => bytes[at]).join('.'));
+  // Where the address is in one position, the other positions mostly begin with zeros.
+  const filled = inner.filter(each => !each.startsWith('0.'));
+  return filled.length > 0 ? filled : inner.slice(0, 1);
 }
 
 function bytesOf(address: string): number[] {

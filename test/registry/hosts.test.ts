@@ -88,6 +88,14 @@ test('an address is judged by the network that it leads to, in every form', () =
         '::a9fe:a9fe',
         '::ffff:0:a9fe:a9fe',
       ],
+      ...['168.63.129.16', '192.0.0.192', '::ffff:168.63.129.16'],
+      // 169.254.169.254 in a local prefix of NAT64 of 48, 56 and 64 bits, with another address at the end.
+      ...[
+        '64:ff9b:1:a9fe:a9:fe00::',
+        '64:ff9b:1:a9fe:a9:fe00:808:808',
+        '64:ff9b:1:a9:fe:a9fe::',
+        '64:ff9b:1:0:a9:fea9:fe00:0',
+      ],
       ...['64:ff9b::169.254.169.254', '64:ff9b:1::a9fe:a9fe', '2002:a9fe:a9fe::1', '::ffff:6464:64c8'],
     ],
     private: [
@@ -98,6 +106,7 @@ test('an address is judged by the network that it leads to, in every form', () =
       'fd00::1',
       '::ffff:10.0.0.1',
       '2002:a00:1::',
+      '64:ff9b:1:a00:0:100:808:808',
       'fec0::1',
     ],
     public: [
@@ -106,6 +115,8 @@ test('an address is judged by the network that it leads to, in every form', () =
       '2001:db8::1',
       '::ffff:8.8.8.8',
       '64:ff9b::808:808',
+      '64:ff9b:1::808:808',
+      '64:ff9b:1:808:8:800::',
       'ten.example',
       '2400:3200::1',
     ],
