@@ -118,7 +118,6 @@ async function readHeaders(path: string, files: PartFiles): Promise<Map<string, 
   };
   requireTar(path, files, await block(0, BLOCK));
   let extended: Pax | undefined;
-  let longName: string | undefined;
   let count = 0;
   for (let at = 0; ; ) {
     const bytes = await block(at, BLOCK);
@@ -138,11 +137,12 @@ async function readHeaders(path: string, files: PartFiles): Promise<Map<string, 
       const body = (await block(at + BLOCK, size)).toString('utf8');
       if (body.includes('GNU.sparse')) throw invalid(path, 'a sparse file', 'plain regular files');
       if (header.type === 'ExtendedHeader') extended = Pax.parse(body, extended);
-      if (header.type === 'NextFileHasLongPath') longName = body.replace(/\0.*$/s, '');
+      // The header after it has the beginning of the name, which may end with the slash of a folder.
+      if (header.type === 'NextFileHasLongPath') extended = new Pax({ ...extended, path: body.replace(/\0.*$/s, '') });
       at = next;
       continue;
     }
-    const name = cleanName(path, longName ?? extended?.path ?? header.path ?? '');
+    const name = cleanName(path, extended?.path ?? header.path ?? '');
     if (at + BLOCK + size > files.size) throw endsEarly(path, files, at, name);
     if (header.type === 'File' || header.type === 'OldFile' || header.type === 'ContiguousFile') {
       if (spans.has(name)) throw invalid(path, `${name} twice`, 'each name once');
@@ -151,7 +151,6 @@ async function readHeaders(path: string, files: PartFiles): Promise<Map<string, 
       throw invalid(path, `${JSON.stringify(name)}, which is a ${header.type}`, 'regular files and folders only');
     }
     extended = undefined;
-    longName = undefined;
     at = next;
   }
 }

@@ -278,6 +278,29 @@ test('files whose names differ from those in their checksum file are named', asy
   assert.match((await refusal(folder)).text, /Name the file: .*folder of parts\/new\.tar\.001/);
 });
 
+test('long names of other tar programs are read whole, also where their first 100 bytes end with a slash', async () => {
+  const body = Buffer.from('3 bytes and more');
+  const hex = createHash('sha512').update(body).digest('hex');
+  for (const longNames of ['gnu', 'pax'] as const)
+    for (const name of [`./blobs/sha512/${hex}`, `${'./'.repeat(50)}blobs/sha512/${hex}`]) {
+      const path = join(dir, 'long.tar');
+      const json = (file: string, value: object) => ({ name: file, body: JSON.stringify(value) });
+      const tar = archiveOf([
+        { name, body, longNames },
+        json('oci-layout', { imageLayoutVersion: '1.0.0' }),
+        json('index.json', { schemaVersion: 2, manifests: [] }),
+      ]);
+      await writeFile(path, tar);
+      const layout = await openLayout(path);
+      try {
+        assert.deepEqual(await layout.digests(), [`sha512:${hex}`], longNames);
+        assert.ok((await layout.read(`sha512:${hex}`, 1000)).equals(body));
+      } finally {
+        await layout.close();
+      }
+    }
+});
+
 test('a tar that was renamed with its checksum file is compared with it', async () => {
   const path = await writeTar('first.tar');
   const renamed = join(dir, 'second.tar');
