@@ -72,7 +72,7 @@ export async function openParts(path: string): Promise<PartFiles> {
     paths,
     async read(start, length) {
       const end = Math.min(size, start + length);
-      const bytes = Buffer.alloc(Math.max(0, end - start));
+      const bytes = Buffer.allocUnsafeSlow(Math.max(0, end - start));
       for (const part of overlapping(start, end)) {
         const from = Math.max(start, part.start);
         const to = Math.min(end, part.start + part.size);

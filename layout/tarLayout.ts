@@ -16,7 +16,8 @@ const MAX_ENTRIES = 200_000;
 const MAX_EXTENDED_BYTES = 64 * 1024;
 /** How much is read for a look at the headers; they are next to each other where blobs are small. */
 const WINDOW_BYTES = 64 * 1024;
-const CHUNK_BYTES = 1024 * 1024;
+/** Larger chunks stay in memory longer than they are needed: 1 MiB costs a run of `sync --from` 40 MiB more. */
+const CHUNK_BYTES = 256 * 1024;
 
 interface Span {
   readonly start: number;
