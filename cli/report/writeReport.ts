@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import process from 'node:process';
 import { makeFolder } from '../../base/makeFolder.ts';
-import { printableValue } from '../../base/printable.ts';
+import { printableLines, printableValue } from '../../base/printable.ts';
 import { Refusal } from '../../base/refusal.ts';
 import { positionOf } from '../../mirror/coverage/manifestLines.ts';
 import { replaceTextFile } from '../../mirror/json/textFile.ts';
@@ -44,10 +44,20 @@ export async function writeReport(report: CiReport, { file, annotate, workspace 
   const format = file.endsWith('.md') ? markdown : file.endsWith('.xml') ? junit : codeQuality;
   try {
     await makeFolder(dirname(resolve(file)));
-    await replaceTextFile(file, format(placed));
+    await replaceTextFile(file, format(printableReport(placed)));
   } catch (error) {
     throw new ReportUnwritable(file, error instanceof Error ? error.message : String(error), error);
   }
+}
+
+/** Returns the report as it may be shown: registries and images have named things in it. Messages keep their line breaks. */
+function printableReport(report: CiReport): CiReport {
+  const findings = report.findings.map(({ message, hint, ...finding }) => ({
+    ...printableValue(finding),
+    message: printableLines(message),
+    ...(hint === undefined ? {} : { hint: printableLines(hint) }),
+  }));
+  return { ...printableValue(report), findings };
 }
 
 /** Adds to each finding about a plugin the line that names it in the manifest; without a readable manifest none. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { ofFailure, ofSync } from '../../cli/report/ciReport.ts';
-import { annotations, codeQuality, junit, markdown, withPositions } from '../../cli/report/writeReport.ts';
+import { annotations, codeQuality, junit, markdown, withPositions, writeReport } from '../../cli/report/writeReport.ts';
 import { parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
 import type { Outcome, SyncReport } from '../../mirror/report.ts';
 import { openScene, parsed } from '../support/cli.ts';
@@ -73,6 +73,26 @@ describe('a report for CI', () => {
     assert.deepEqual(rows[0]?.location, { path: 'manifest.json', lines: { begin: 1 } });
     assert.equal(new Set(rows.map(({ fingerprint }) => fingerprint)).size, 3);
     assert.equal(codeQuality(report), codeQuality(ofSync('manifest.json', sampleReport)));
+  });
+
+  it('as a file has no controls, bidirectional marks or commands of CI services of a registry', async t => {
+    const folder = await mkdtemp(join(tmpdir(), 'report-'));
+    t.after(() => rm(folder, { recursive: true }));
+    const evil = '\u001b[31m\u009b2J\u202e\u2066\u200b\u2028\r\n::error::x\n##vso[task.x]\u{e0041}';
+    const hostile = ofSync('manifest.json', {
+      ...sampleReport,
+      outcomes: [
+        outcome({ status: 'failed', error: new Error(`before ${evil}`) }),
+        outcome({ version: evil, warnings: [evil], digest: evil, previousDigest: evil, status: 'fetched' }),
+      ],
+    });
+    for (const name of ['r.md', 'r.xml', 'r.json']) {
+      const file = join(folder, name);
+      await writeReport(hostile, { file, annotate: false, workspace: undefined });
+      const text = await readFile(file, 'utf8');
+      assert.ok(text.includes('before'), name);
+      assert.doesNotMatch(text, /[^\P{Cc}\n]|[\p{Cf}\p{Zl}\p{Zp}]|^\s*::error::|##vso\[/mu, name);
+    }
   });
 
   it('for GitHub escapes what would end a command, and joins findings of one cause', () => {
