@@ -83,7 +83,7 @@ export async function readCatalog(treeDir: string): Promise<Catalog | undefined>
   });
   if (read === undefined) return undefined;
   if (typeof read === 'string')
-    throw catalogInvalidError(path, read, undefined, isFileText(read) ? undefined : MOVE_AWAY);
+    throw isFileText(read) ? catalogTooLargeError(path, read) : catalogInvalidError(path, read, undefined, MOVE_AWAY);
   return parseCatalog(read.bytes.toString('utf8'), path);
 }
 
@@ -114,6 +114,16 @@ const WRITE_AGAIN =
   'Run sync again to rewrite it (the plugins stay unchanged), or delete it if the folder is not a plugin tree.';
 const MOVE_AWAY =
   'Move it away by hand, because sync replaces only files that it published; then run sync, which writes the file again.';
+
+/** @param found the size in words: `a file of 44216808 bytes` */
+export function catalogTooLargeError(path: string, found: string): CatalogInvalid {
+  return new CatalogInvalid(`${path} is larger than a plugin catalog`, {
+    subject: path,
+    expected: `at most ${MAX_CATALOG_BYTES} bytes`,
+    found,
+    hint: 'Run sync again to write a new one. If the tree has too many versions, divide the manifest.',
+  });
+}
 
 function catalogInvalidError(path: string, found: string, cause?: unknown, hint = WRITE_AGAIN): CatalogInvalid {
   return new CatalogInvalid(`${path} is not a plugin catalog`, {

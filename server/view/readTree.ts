@@ -1,7 +1,7 @@
 import { readlink, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { isAbsent } from '../../base/errno.ts';
-import { type Catalog, MAX_CATALOG_BYTES, parseCatalog } from '../../tree/catalog.ts';
+import { type Catalog, catalogTooLargeError, MAX_CATALOG_BYTES, parseCatalog } from '../../tree/catalog.ts';
 import { asReadRefusal, CatalogInvalid, TreeUnusable } from '../../tree/errors.ts';
 import { CATALOG_FILE, INVENTORY_FILE } from '../../tree/names.ts';
 import { isFileText, kindOf, readRegular } from '../../tree/regularFile.ts';
@@ -66,12 +66,7 @@ export async function readTreeFiles(root: string, changedAtMs: number): Promise<
 
 /** `found`: the kind of the file at `path`, in words. */
 async function catalogError(path: string, found: string): Promise<CatalogInvalid> {
-  if (isFileText(found))
-    return new CatalogInvalid(`${path} is larger than a plugin catalog`, {
-      subject: path,
-      found,
-      hint: 'Run sync again to write a new one.',
-    });
+  if (isFileText(found)) return catalogTooLargeError(path, found);
   const target = await readlink(path).catch(() => undefined);
   if (target === undefined)
     return new CatalogInvalid(`${path} is not a regular file`, {
