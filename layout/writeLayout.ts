@@ -31,7 +31,6 @@ export interface BlobSource {
   readonly size: number;
   /** True if `open`, or the stream that it returns, compares the bytes with the digest. Default: the writer compares them. */
   readonly isVerified?: boolean;
-  /** @param proof of blobs that are verified. Default: `first` */
   open(signal: AbortSignal): Promise<Readable | Buffer>;
 }
 
