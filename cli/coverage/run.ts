@@ -10,7 +10,7 @@ import {
 } from '../../mirror/coverage/coverage.ts';
 import { coverageJson } from '../../mirror/coverage/coverageJson.ts';
 import { valuesFor, type WrittenPlugin, withValues } from '../../mirror/coverage/manifestLines.ts';
-import { openManifest, openTree, readWrittenPlugins } from '../../mirror/coverage/openServed.ts';
+import { readServedManifest, readServedTree, readWrittenPlugins } from '../../mirror/coverage/readServed.ts';
 import { collectRequests } from '../../mirror/coverage/requests/collectRequests.ts';
 import { readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { type Served, servedByServer } from '../../mirror/coverage/served.ts';
@@ -54,7 +54,7 @@ export async function runCoverage(
     await replaceManifestText(manifest, withValues(text, values));
     fixed = values.size;
     if (isManifest) {
-      report = cover({ ...options, served: await openManifest(manifest, flags.lock) });
+      report = cover({ ...options, served: await readServedManifest(manifest, flags.lock) });
       values = new Map();
     }
   }
@@ -92,9 +92,9 @@ async function openServed(
   flags: CoverageFlags,
   signal: AbortSignal,
 ): Promise<Served> {
-  if (flags.tree !== undefined) return openTree(flags.tree);
+  if (flags.tree !== undefined) return readServedTree(flags.tree);
   if (flags.bundle !== undefined) return openBundled(flags.bundle);
-  if (against === undefined) return openManifest(flags.manifest, flags.lock);
+  if (against === undefined) return readServedManifest(flags.manifest, flags.lock);
   const { openHeads } = await import('./headRequests.ts');
   const heads = await openHeads(flags, process.env);
   try {

@@ -1,7 +1,7 @@
 import { printableValue } from '../../base/printable.ts';
 import { formatBytes, plural } from '../../base/words.ts';
 import { openBundled } from '../../mirror/bundle/bundledModules.ts';
-import { openManifest, openTree } from '../../mirror/coverage/openServed.ts';
+import { readServedManifest, readServedTree } from '../../mirror/coverage/readServed.ts';
 import { type ListRow, listRows, type Served } from '../../mirror/coverage/served.ts';
 import { EXIT } from '../exit.ts';
 import { OptionConflict } from '../options/errors.ts';
@@ -28,7 +28,7 @@ export async function runList(flags: ListFlags): Promise<number> {
 }
 
 function openListed({ tree, manifest, bundle, lock }: ListFlags): Promise<Served> {
-  if (bundle === undefined) return manifest === undefined ? openTree(tree) : openManifest(manifest, lock);
+  if (bundle === undefined) return manifest === undefined ? readServedTree(tree) : readServedManifest(manifest, lock);
   if (manifest === undefined) return openBundled(bundle);
   throw new OptionConflict('--manifest and --bundle cannot be listed in one run', {
     expected: 'one of them',

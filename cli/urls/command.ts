@@ -35,12 +35,12 @@ export function urlsCommand(): Command {
 }
 
 async function run({ base, only = [], manifest, lock, tree, format }: UrlsFlags): Promise<void> {
-  const [{ openManifest, openTree }, { settingsText }] = await Promise.all([
-    import('../../mirror/coverage/openServed.ts'),
+  const [{ readServedManifest, readServedTree }, { settingsText }] = await Promise.all([
+    import('../../mirror/coverage/readServed.ts'),
     import('../../mirror/coverage/settingsText.ts'),
   ]);
   await withJsonErrors(format === 'json' ? 'json' : 'text', async () => {
-    const { modules } = await (tree === undefined ? openManifest(manifest, lock) : openTree(tree));
+    const { modules } = await (tree === undefined ? readServedManifest(manifest, lock) : readServedTree(tree));
     const text = settingsText({ base, modules, only, format });
     if (format === 'json') printJsonText(text);
     else print(text);

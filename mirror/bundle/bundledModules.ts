@@ -2,7 +2,7 @@ import { type Digest, isDigest } from '../../base/digest.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { nameOf } from '../../layout/layoutIndex.ts';
 import { MAX_MANIFEST_BYTES, parseManifestDocument } from '../../layout/manifestDocument.ts';
-import { readLocked } from '../coverage/openServed.ts';
+import { readLocked } from '../coverage/readServed.ts';
 import { type Served, servedByManifest } from '../coverage/served.ts';
 import { lockfilePath } from '../lockfile/lockfile.ts';
 import { selectVersions } from '../plan/job.ts';

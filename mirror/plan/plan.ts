@@ -26,7 +26,7 @@ export interface SyncPlan {
   readonly problems: readonly Error[];
 }
 
-export type VersionStep = KeepStep | FetchStep | RefuseStep;
+export type VersionStep = KeepStep | FetchStep | FailStep;
 
 interface Step {
   readonly wanted: WantedVersion;
@@ -64,7 +64,7 @@ export interface ResolvedImage {
   readonly signature?: SignatureProof;
 }
 
-interface RefuseStep extends Step {
+interface FailStep extends Step {
   readonly action: 'fail';
   readonly error: Error;
 }

@@ -1,7 +1,7 @@
 import pMap from 'p-map';
 import { asError, Refusal } from '../../base/refusal.ts';
 import { TreeDiskFull } from '../../tree/errors.ts';
-import type { PublishingTree } from '../../tree/publish/publisher.ts';
+import type { PublishingTree } from '../../tree/publish/publishingTree.ts';
 import { hasVariants } from '../../tree/version/codings.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { openedLayers } from '../extract/layers/openedLayers.ts';

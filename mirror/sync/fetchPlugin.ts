@@ -6,7 +6,7 @@ import type { Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { asTreeRefusal, TreeDiskFull } from '../../tree/errors.ts';
 import { bytesIn, diskFullError, inodesUsedUpError } from '../../tree/freeSpace.ts';
-import type { PublishingTree } from '../../tree/publish/publisher.ts';
+import type { PublishingTree } from '../../tree/publish/publishingTree.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { adoptFile, type ExtractedPlugin, extractPlugin } from '../extract/extractPlugin.ts';
 import { openedLayers } from '../extract/layers/openedLayers.ts';

@@ -10,7 +10,7 @@ import { asError } from '../../base/refusal.ts';
 import { asTreeRefusal, TreeDiskFull } from '../../tree/errors.ts';
 import { diskFullError } from '../../tree/freeSpace.ts';
 import { MODULE_FILE } from '../../tree/names.ts';
-import type { PublishingTree } from '../../tree/publish/publisher.ts';
+import type { PublishingTree } from '../../tree/publish/publishingTree.ts';
 import { type Coding, hasVariants, variantFile, variantsOf } from '../../tree/version/codings.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import type { Done } from '../report.ts';

@@ -1,7 +1,7 @@
 import { Refusal } from '../../base/refusal.ts';
 import { TreeDiskFull, TreeLockLost, TreeNotWritable } from '../../tree/errors.ts';
-import { openPublishing } from '../../tree/publish/openPublisher.ts';
-import type { PublishingTree } from '../../tree/publish/publisher.ts';
+import { openPublishingTree } from '../../tree/publish/openPublishingTree.ts';
+import type { PublishingTree } from '../../tree/publish/publishingTree.ts';
 import { type Tree, viewTree } from '../../tree/tree.ts';
 import { hasVariants } from '../../tree/version/codings.ts';
 import { untrueLockfile } from '../lockfile/compareTree.ts';
@@ -114,7 +114,7 @@ function openTree(
   { tree: { dir, waitMs, stampsFile } }: SyncJob,
   { signal, onEvent }: Session,
 ): Promise<PublishingTree> {
-  return openPublishing(dir, {
+  return openPublishingTree(dir, {
     signal,
     waitMs,
     onWait: holder =>

@@ -8,12 +8,12 @@ import { limitsOf, type SyncJob, selectVersions } from '../../mirror/plan/job.ts
 import { planSync } from '../../mirror/plan/planSync.ts';
 import { Session } from '../../mirror/session.ts';
 import { sync } from '../../mirror/sync/sync.ts';
-import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { openPublishingTree } from '../../tree/publish/openPublishingTree.ts';
 import { code, publish, sample, temporary } from '../tree/fixture.ts';
 
 test('no run overwrites the catalog of a later version, one that was stopped included', async t => {
   const tree = await temporary(t);
-  const publishing = await openPublishing(tree);
+  const publishing = await openPublishingTree(tree);
   await publish(publishing, sample('a', '1'));
   const index = join(tree, 'index.json');
   const newer = '{"schemaVersion":2}';

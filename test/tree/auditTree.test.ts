@@ -6,12 +6,12 @@ import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { auditTree } from '../../tree/auditTree.ts';
 import { treeDigest } from '../../tree/catalog.ts';
-import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { openPublishingTree } from '../../tree/publish/openPublishingTree.ts';
 import { code, publish, sample, temporary } from './fixture.ts';
 
 async function tree(t: TestContext): Promise<string> {
   const dir = join(await temporary(t), 'tree');
-  const publishing = await openPublishing(dir);
+  const publishing = await openPublishingTree(dir);
   const entries = [];
   for (const [name, version] of [
     ['a', '1.0.0'],
@@ -79,7 +79,7 @@ test('every kind of damage is reported, and nothing outside the tree is read', a
 
 test('a file that is not a Wasm module is damaged even if the catalog has its sha256', async t => {
   const dir = await temporary(t);
-  const publishing = await openPublishing(dir);
+  const publishing = await openPublishingTree(dir);
   const one = sample('a', '1.0.0');
   const page = Buffer.from('<html>');
   const { createHash } = await import('node:crypto');

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { PublishingTree } from '../../tree/publish/publisher.ts';
+import type { PublishingTree } from '../../tree/publish/publishingTree.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 
 const HEAD = Buffer.from([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);

@@ -4,7 +4,7 @@ import { chmod, mkdir, open, readdir, readFile, rename, rm, symlink, utimes, wri
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
-import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { openPublishingTree } from '../../tree/publish/openPublishingTree.ts';
 import { openStamps } from '../../tree/stamps.ts';
 import { type InspectionOptions, inspectVersion, readVersion } from '../../tree/version/inspectVersion.ts';
 import { code, publish, sample, temporary } from './fixture.ts';
@@ -21,7 +21,7 @@ async function published(t: TestContext): Promise<Place> {
   const dir = await temporary(t);
   const tree = join(dir, 'tree');
   const stampsFile = join(dir, 'cache/stamps');
-  const publishing = await openPublishing(tree, { stampsFile });
+  const publishing = await openPublishingTree(tree, { stampsFile });
   await publish(publishing, ONE);
   await publishing.close();
   return { tree, folder: join(tree, 'p/1.0.0'), stampsFile };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readCatalog } from '../../tree/catalog.ts';
-import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { openPublishingTree } from '../../tree/publish/openPublishingTree.ts';
 import { inspectVersion } from '../../tree/version/inspectVersion.ts';
 import { slow } from '../support/slow.ts';
 import { requireWhole, temporary } from './fixture.ts';
@@ -27,7 +27,7 @@ test('a kill at any moment leaves every plugin.wasm complete, and the next run r
       for (const version of versions.filter(text => text !== '1.0.0'))
         assert.equal((await inspectVersion(treeDir, 'p', version)).state, 'sound', `${version} after the kill`);
       await readCatalog(treeDir);
-      const publishing = await openPublishing(treeDir);
+      const publishing = await openPublishingTree(treeDir);
       recovered.replacements += publishing.recovered.length;
       await publishing.close();
       for (const version of versions)

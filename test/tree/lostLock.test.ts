@@ -3,21 +3,21 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { auditTree } from '../../tree/auditTree.ts';
-import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { openPublishingTree } from '../../tree/publish/openPublishingTree.ts';
 import { code, publish, sample, temporary } from './fixture.ts';
 
 test('a writer that lost the lock harms nothing that the next one stages or publishes', async t => {
   const dir = await temporary(t);
   const tree = join(dir, 'tree');
   const before = sample('a', '1.0.0', { seed: 'before' });
-  const first = await openPublishing(tree);
+  const first = await openPublishingTree(tree);
   await publish(first, before);
   await first.writeCatalog([{ metadata: before.metadata, pinned: false }]);
   const staged = await first.stage();
   const half = await first.stageCopy(before.metadata);
   // As if the first writer had been suspended for longer than its lock stays valid.
   await rm(join(tree, '.lock'));
-  const second = await openPublishing(tree);
+  const second = await openPublishingTree(tree);
   const after = sample('a', '1.0.0', { seed: 'after' });
   const stagedBySecond = await second.stage();
   for (const [file, bytes] of after.contents) await writeFile(join(stagedBySecond.dir, file), bytes);
@@ -42,9 +42,9 @@ test('a writer that lost the lock harms nothing that the next one stages or publ
 
 test('a writer that never staged before it lost the lock leaves nothing behind', async t => {
   const tree = join(await temporary(t), 'tree');
-  const first = await openPublishing(tree);
+  const first = await openPublishingTree(tree);
   await rm(join(tree, '.lock'));
-  const second = await openPublishing(tree);
+  const second = await openPublishingTree(tree);
   const staged = await second.stage();
   const late = await first.stage();
   await first.discard(late);

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { auditTree } from '../../tree/auditTree.ts';
 import { TreeDiskFull } from '../../tree/errors.ts';
 import { requireSpace } from '../../tree/freeSpace.ts';
-import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { openPublishingTree } from '../../tree/publish/openPublishingTree.ts';
 import { inspectVersion } from '../../tree/version/inspectVersion.ts';
 import { code, publish, sample, temporary } from './fixture.ts';
 
@@ -40,7 +40,7 @@ test('a full disk is reported with the bytes needed, and leaves the tree unchang
   const dir = await temporaryForMounts(t);
   const tree = join(dir, 'tree');
   if (!(await mount(t, tree, '-t', 'tmpfs', '-o', 'size=512k,mode=755', 'tmpfs'))) return;
-  const publishing = await openPublishing(tree);
+  const publishing = await openPublishingTree(tree);
   const old = await publish(publishing, sample('p', '1.0.0', { sizeBytes: 100_000 }));
   await publishing.writeCatalog([{ metadata: old, pinned: false }]);
   await writeFile(join(tree, 'ballast'), Buffer.alloc(300_000));
@@ -79,7 +79,7 @@ test('a full disk is reported with the bytes needed, and leaves the tree unchang
 test('a tree on a read-only mount can be audited and inspected, and not opened for writing', async t => {
   const dir = await temporaryForMounts(t);
   const [source, tree] = [join(dir, 'source'), join(dir, 'tree')];
-  const publishing = await openPublishing(source);
+  const publishing = await openPublishingTree(source);
   const metadata = await publish(publishing, sample('p', '1.0.0'));
   await publishing.writeCatalog([{ metadata, pinned: false }]);
   await publishing.close();
@@ -87,8 +87,8 @@ test('a tree on a read-only mount can be audited and inspected, and not opened f
   await run('mount', ['-o', 'remount,bind,ro', tree]);
   assert.equal((await auditTree(tree)).sound, true);
   assert.equal((await inspectVersion(tree, 'p', '1.0.0')).state, 'sound');
-  await assert.rejects(openPublishing(tree), code('TREE_NOT_WRITABLE'));
-  await assert.rejects(openPublishing(join(tree, 'below')), code('TREE_NOT_WRITABLE'));
+  await assert.rejects(openPublishingTree(tree), code('TREE_NOT_WRITABLE'));
+  await assert.rejects(openPublishingTree(join(tree, 'below')), code('TREE_NOT_WRITABLE'));
 });
 
 test('a tree that is a mount point, even of the same device, has its staging folder inside', async t => {
@@ -96,7 +96,7 @@ test('a tree that is a mount point, even of the same device, has its staging fol
   const [source, tree] = [join(dir, 'source'), join(dir, 'tree')];
   await mkdir(source);
   if (!(await mount(t, tree, '--bind', source))) return;
-  const publishing = await openPublishing(tree);
+  const publishing = await openPublishingTree(tree);
   const staged = await publishing.stage();
   assert.equal(staged.dir.startsWith(join(tree, '.staging/')), true);
   await publish(publishing, sample('p', '1.0.0'));

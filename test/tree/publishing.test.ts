@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { readCatalog } from '../../tree/catalog.ts';
-import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { openPublishingTree } from '../../tree/publish/openPublishingTree.ts';
 import { inspectVersion, readVersion } from '../../tree/version/inspectVersion.ts';
 import { fileTime } from '../../tree/version/published.ts';
 import { code, publish, type Sample, sample, temporary } from './fixture.ts';
@@ -27,7 +27,7 @@ const SAMPLES = [
 async function build(treeDir: string, samples: readonly Sample[], mask: number): Promise<void> {
   const before = process.umask(mask);
   try {
-    const publishing = await openPublishing(treeDir);
+    const publishing = await openPublishingTree(treeDir);
     const published = [];
     for (const one of samples) published.push(await publish(publishing, one));
     const target = published.find(metadata => metadata.name === 'basic-auth');
@@ -121,11 +121,11 @@ test('a replacement keeps unknown files, and removes files that the new version 
   const dir = await temporary(t);
   const old = sample('p', '1.0.0', { seed: 'old', files: { 'spec.yaml': 'old', 'README.md': 'old' } });
   const fresh = sample('p', '1.0.0', { seed: 'new', files: { 'spec.yaml': 'new' } });
-  const first = await openPublishing(dir);
+  const first = await openPublishingTree(dir);
   await publish(first, old);
   await first.close();
   await writeFile(join(dir, 'p/1.0.0/notes.txt'), 'mine');
-  const second = await openPublishing(dir);
+  const second = await openPublishingTree(dir);
   await publish(second, fresh);
   await second.close();
   assert.deepEqual((await readdir(join(dir, 'p/1.0.0'))).sort(), [
@@ -151,7 +151,7 @@ test('a file that sync did not publish is neither overwritten, followed nor dele
   await symlink(outside, join(tree, 'linked-name'));
   await symlink(join(outside, '1.0.0'), join(tree, 'linked-version/1.0.0'));
   await writeFile(join(tree, 'file-name'), 'theirs');
-  const publishing = await openPublishing(tree);
+  const publishing = await openPublishingTree(tree);
   for (const name of ['own', 'linked-name', 'linked-version', 'file-name'])
     await assert.rejects(publish(publishing, sample(name, '1.0.0')), code('TREE_FOREIGN'), name);
   for (const name of ['linked-name', 'linked-version', 'own', 'file-name'])
@@ -167,13 +167,13 @@ test('a file that sync did not publish is neither overwritten, followed nor dele
 
 test('a published file that became a folder or a link is refused, the rest of the version stays', async t => {
   const dir = await temporary(t);
-  const first = await openPublishing(dir);
+  const first = await openPublishingTree(dir);
   await publish(first, sample('p', '1.0.0', { files: { 'spec.yaml': 'a' } }));
   await first.close();
   const spec = join(dir, 'p/1.0.0/spec.yaml');
   await rm(spec);
   await mkdir(spec);
-  const second = await openPublishing(dir);
+  const second = await openPublishingTree(dir);
   await assert.rejects(
     publish(second, sample('p', '1.0.0', { seed: 'new', files: { 'spec.yaml': 'b' } })),
     code('TREE_FOREIGN'),
@@ -189,14 +189,14 @@ test('a published file that became a folder or a link is refused, the rest of th
 test('a version with a damaged metadata.json is known from the catalog and published again', async t => {
   const dir = await temporary(t);
   const one = sample('p', '1.0.0');
-  const first = await openPublishing(dir);
+  const first = await openPublishingTree(dir);
   const metadata = await publish(first, one);
   await first.writeCatalog([{ metadata, pinned: true }]);
   await first.close();
   await writeFile(join(dir, 'p/1.0.0/metadata.json'), '{');
   await writeFile(join(dir, 'p/1.0.0/plugin.wasm'), 'rotten');
   assert.equal((await inspectVersion(dir, 'p', '1.0.0')).state, 'damaged');
-  const second = await openPublishing(dir);
+  const second = await openPublishingTree(dir);
   await publish(second, one);
   await second.close();
   assert.equal((await inspectVersion(dir, 'p', '1.0.0')).state, 'sound');
@@ -204,7 +204,7 @@ test('a version with a damaged metadata.json is known from the catalog and publi
 
 test('removal deletes published files and empty folders, and reports what stays', async t => {
   const dir = await temporary(t);
-  const publishing = await openPublishing(dir);
+  const publishing = await openPublishingTree(dir);
   await publish(publishing, sample('p', '1.0.0', { files: { 'README.md': 'r' } }));
   await publish(publishing, sample('p', '2.0.0'));
   await writeFile(join(dir, 'p/2.0.0/notes.txt'), 'mine');
@@ -222,7 +222,7 @@ test('removal deletes published files and empty folders, and reports what stays'
 
 test('staged files that differ from the metadata are refused', async t => {
   const dir = await temporary(t);
-  const publishing = await openPublishing(dir);
+  const publishing = await openPublishingTree(dir);
   t.after(() => publishing.close());
   const { metadata, contents } = sample('p', '1.0.0');
   const wrong: [string, Map<string, Buffer>][] = [
@@ -249,12 +249,12 @@ test('a path that cannot be a tree is refused with what it is', async t => {
   await symlink(join(dir, 'nowhere'), join(dir, 'dangling'));
   await symlink('circle', join(dir, 'circle'));
   for (const path of ['file', 'file/below', 'dangling', 'circle', `${'x'.repeat(300)}`])
-    await assert.rejects(openPublishing(join(dir, path)), code('TREE_UNUSABLE'), path);
-  const deep = await openPublishing(join(dir, 'made/on/the/way'));
+    await assert.rejects(openPublishingTree(join(dir, path)), code('TREE_UNUSABLE'), path);
+  const deep = await openPublishingTree(join(dir, 'made/on/the/way'));
   await deep.close();
   await mkdir(join(dir, 'real'));
   await symlink('real', join(dir, 'link'));
-  const linked = await openPublishing(join(dir, 'link'));
+  const linked = await openPublishingTree(join(dir, 'link'));
   await publish(linked, sample('p', '1.0.0'));
   await linked.close();
   assert.equal((await inspectVersion(join(dir, 'real'), 'p', '1.0.0')).state, 'sound');
@@ -263,7 +263,7 @@ test('a path that cannot be a tree is refused with what it is', async t => {
 test('anything but a folder at the path of the staging folder is refused', async t => {
   const dir = await temporary(t);
   await symlink(dir, join(dir, '.tree.staging'));
-  await assert.rejects(openPublishing(join(dir, 'tree')), code('TREE_FOREIGN'));
+  await assert.rejects(openPublishingTree(join(dir, 'tree')), code('TREE_FOREIGN'));
   assert.deepEqual(await readdir(join(dir, 'tree')), []);
 });
 
@@ -273,8 +273,8 @@ test('a folder that this user may not write is refused', {
   const dir = await temporary(t);
   await chmod(dir, 0o555);
   try {
-    await assert.rejects(openPublishing(dir), code('TREE_NOT_WRITABLE'));
-    await assert.rejects(openPublishing(join(dir, 'below')), code('TREE_NOT_WRITABLE'));
+    await assert.rejects(openPublishingTree(dir), code('TREE_NOT_WRITABLE'));
+    await assert.rejects(openPublishingTree(join(dir, 'below')), code('TREE_NOT_WRITABLE'));
   } finally {
     await chmod(dir, 0o755);
   }
@@ -283,7 +283,7 @@ test('a folder that this user may not write is refused', {
 test('after an abort no further work begins, and close still cleans up', async t => {
   const dir = await temporary(t);
   const controller = new AbortController();
-  const publishing = await openPublishing(join(dir, 'tree'), { signal: controller.signal });
+  const publishing = await openPublishingTree(join(dir, 'tree'), { signal: controller.signal });
   const staged = await publishing.stage();
   await writeFile(join(staged.dir, 'plugin.wasm'), 'half');
   controller.abort(new Error('enough'));
@@ -297,7 +297,7 @@ test('after an abort no further work begins, and close still cleans up', async t
 
 test('a catalog that is too large to be read is not written, and the former one stays', async t => {
   const dir = await temporary(t);
-  const publishing = await openPublishing(dir);
+  const publishing = await openPublishingTree(dir);
   const metadata = await publish(publishing, sample('ai-proxy', '1.0.0'));
   await publishing.writeCatalog([{ metadata, pinned: false }]);
   const before = await readFile(join(dir, 'index.json'));

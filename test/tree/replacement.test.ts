@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { openPublishingTree } from '../../tree/publish/openPublishingTree.ts';
 import { declareReplacement, type Intent } from '../../tree/publish/replacement.ts';
 import { completeStaged } from '../../tree/publish/staging.ts';
 import { inspectVersion } from '../../tree/version/inspectVersion.ts';
@@ -45,7 +45,7 @@ async function killedAfter(t: TestContext, renames: number, inside: boolean): Pr
 }
 
 async function publishOnly(tree: string, one: Sample): Promise<void> {
-  const publishing = await openPublishing(tree);
+  const publishing = await openPublishingTree(tree);
   await publish(publishing, one);
   await publishing.close();
 }
@@ -56,7 +56,7 @@ test('a replacement that was killed after any of its steps is completed by the n
       const { tree, intent } = await killedAfter(t, renames, inside);
       assert.equal(intent.files.length, 6);
       assert.deepEqual([intent.files[0], intent.files[5]], ['plugin.wasm', 'metadata.json']);
-      const publishing = await openPublishing(tree);
+      const publishing = await openPublishingTree(tree);
       assert.deepEqual(publishing.recovered, [{ name: 'p', version: '1.0.0' }]);
       await publishing.close();
       assert.deepEqual(await inspectVersion(tree, 'p', '1.0.0'), { state: 'sound', metadata: NEW.metadata });
@@ -81,7 +81,7 @@ test('an intent that is outdated or invalid is dropped with its staging folder',
   const leading = { ...hostile.intent, files: ['../../../escaped'] };
   await writeFile(join(hostile.staging, 'version-1.intent.json'), JSON.stringify(leading));
   for (const { tree } of [overtaken, removed, torn, hostile]) {
-    const publishing = await openPublishing(tree);
+    const publishing = await openPublishingTree(tree);
     assert.deepEqual(publishing.recovered, []);
     await publishing.close();
     assert.deepEqual(await readdir(join(tree, '..')), ['tree']);
@@ -94,7 +94,7 @@ test('an intent that is outdated or invalid is dropped with its staging folder',
 
 test('readers see the old module or the new one, never none and never a mixture', async t => {
   const dir = await temporary(t);
-  const publishing = await openPublishing(dir);
+  const publishing = await openPublishingTree(dir);
   await publish(publishing, sample('p', '1.0.0', { seed: 'first', sizeBytes: 50_000 }));
   let ended = false;
   let reads = 0;

@@ -4,7 +4,7 @@ import { copyFile, mkdir, readdir, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { auditTree } from '../../tree/auditTree.ts';
-import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { openPublishingTree } from '../../tree/publish/openPublishingTree.ts';
 import { fileTime, folderTime } from '../../tree/version/published.ts';
 import { publish, type Sample, sample, temporary } from './fixture.ts';
 
@@ -56,7 +56,7 @@ for (const [what, created] of EQUAL_SIZES) {
 }
 
 async function write(treeDir: string, { metadata, contents }: Sample): Promise<void> {
-  const publishing = await openPublishing(treeDir);
+  const publishing = await openPublishingTree(treeDir);
   await publish(publishing, { metadata, contents });
   const alias = await publishing.publishAlias(metadata, 'stable');
   await publishing.writeCatalog([metadata, alias].map(one => ({ metadata: one, pinned: false })));

@@ -2,13 +2,13 @@
  * Publishes into a tree in a loop until it is killed: `node writer.ts TREE WAIT_MS`. Every round replaces p 1.0.0 by other
  * bytes and adds a new version of p. Prints "open" when it holds the writer lock, otherwise the code of the refusal.
  */
-import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { openPublishingTree } from '../../tree/publish/openPublishingTree.ts';
 import { publish, sample } from './fixture.ts';
 
 const [treeDir = '', waitMs = '0'] = process.argv.slice(2);
 
 try {
-  const publishing = await openPublishing(treeDir, {
+  const publishing = await openPublishingTree(treeDir, {
     waitMs: Number(waitMs),
     onWait: () => process.stdout.write('wait\n'),
   });

@@ -3,14 +3,14 @@ import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { TreeLocked } from '../../tree/errors.ts';
-import { openPublishing } from '../../tree/publish/openPublisher.ts';
+import { openPublishingTree } from '../../tree/publish/openPublishingTree.ts';
 import { times } from '../support/slow.ts';
 import { code, publish, sample, temporary } from './fixture.ts';
 import { startWriter } from './writerProcess.ts';
 
 /** The record of a lock of this process, from which the tests forge others. */
 async function record(dir: string): Promise<Record<string, unknown>> {
-  const publishing = await openPublishing(dir);
+  const publishing = await openPublishingTree(dir);
   const text = await readFile(join(dir, '.lock'), 'utf8');
   await publishing.close();
   return JSON.parse(text);
@@ -23,7 +23,7 @@ async function forge(dir: string, text: string, ageMs: number): Promise<void> {
 }
 
 async function opens(dir: string): Promise<void> {
-  const publishing = await openPublishing(dir);
+  const publishing = await openPublishingTree(dir);
   await publishing.close();
   assert.deepEqual(await readdir(dir), []);
 }
@@ -33,7 +33,7 @@ test('the second writer is refused with the pid, the host and the time of the fi
   const writer = await startWriter(dir);
   try {
     assert.equal(writer.said, 'open');
-    await assert.rejects(openPublishing(dir), error => {
+    await assert.rejects(openPublishingTree(dir), error => {
       assert.ok(error instanceof TreeLocked);
       assert.match(error.message, new RegExp(`process ${writer.pid} on .+ since \\d{4}-\\d\\d-\\d\\dT`));
       return true;
@@ -47,8 +47,8 @@ test('the second writer is refused with the pid, the host and the time of the fi
 
 test('a second writer in the same process is refused as well', async t => {
   const dir = await temporary(t);
-  const publishing = await openPublishing(dir);
-  await assert.rejects(openPublishing(dir), code('TREE_LOCKED'));
+  const publishing = await openPublishingTree(dir);
+  await assert.rejects(openPublishingTree(dir), code('TREE_LOCKED'));
   await publishing.close();
   await opens(dir);
 });
@@ -57,7 +57,7 @@ test('a waiting writer is notified once and continues when the first is done', a
   const dir = await temporary(t);
   const writer = await startWriter(dir);
   const notified: (number | undefined)[] = [];
-  const publishing = await openPublishing(dir, {
+  const publishing = await openPublishingTree(dir, {
     waitMs: 30_000,
     onWait: holder => {
       notified.push(holder.pid);
@@ -70,10 +70,10 @@ test('a waiting writer is notified once and continues when the first is done', a
 
 test('a wait can be aborted', async t => {
   const dir = await temporary(t);
-  const first = await openPublishing(dir);
+  const first = await openPublishingTree(dir);
   const controller = new AbortController();
   const onWait = (): void => controller.abort(new Error('enough'));
-  await assert.rejects(openPublishing(dir, { waitMs: 60_000, onWait, signal: controller.signal }), /enough/);
+  await assert.rejects(openPublishingTree(dir, { waitMs: 60_000, onWait, signal: controller.signal }), /enough/);
   await first.close();
   await opens(dir);
 });
@@ -82,9 +82,9 @@ test('the lock of a killed process is taken over immediately, that of a stopped 
   const dir = await temporary(t);
   const writer = await startWriter(dir);
   writer.process.kill('SIGSTOP');
-  await assert.rejects(openPublishing(dir), code('TREE_LOCKED'));
+  await assert.rejects(openPublishingTree(dir), code('TREE_LOCKED'));
   await writer.kill();
-  await (await openPublishing(dir)).close();
+  await (await openPublishingTree(dir)).close();
 });
 
 test('a stale lock is distinguished from a held one', {
@@ -102,19 +102,19 @@ test('a stale lock is distinguished from a held one', {
   await opens(dir);
   for (const other of [{ host: 'elsewhere' }, { pidNamespace: 'pid:[1]' }, { bootId: 'another' }]) {
     await forge(dir, text(other), fresh);
-    await assert.rejects(openPublishing(dir), code('TREE_LOCKED'), JSON.stringify(other));
+    await assert.rejects(openPublishingTree(dir), code('TREE_LOCKED'), JSON.stringify(other));
     await forge(dir, text(other), old);
     await opens(dir);
   }
   for (const garbage of ['', '{', '{"pid":"1"}', '<<<<<<<']) {
     await forge(dir, garbage, fresh);
-    await assert.rejects(openPublishing(dir), code('TREE_LOCKED'), garbage);
+    await assert.rejects(openPublishingTree(dir), code('TREE_LOCKED'), garbage);
     await forge(dir, garbage, old);
     await opens(dir);
   }
   // This process holds it: a live process of this machine keeps its lock, however old the file is.
   await forge(dir, text({}), old);
-  await assert.rejects(openPublishing(dir), code('TREE_LOCKED'));
+  await assert.rejects(openPublishingTree(dir), code('TREE_LOCKED'));
 });
 
 test('of many writers that find a stale lock at the same time exactly one gets it', async t => {
@@ -126,11 +126,11 @@ test('of many writers that find a stale lock at the same time exactly one gets i
     // In every third round a process died while it took the lock over, and left its right to it.
     const heir = { ...stale, token: crypto.randomUUID() };
     if (round % 3 === 0) await writeFile(join(dir, `.lock.${stale.token}`), JSON.stringify(heir));
-    const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => openPublishing(dir)));
+    const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => openPublishingTree(dir)));
     const winners = outcomes.filter(outcome => outcome.status === 'fulfilled');
     for (const outcome of outcomes) if (outcome.status === 'rejected') code('TREE_LOCKED')(outcome.reason);
     assert.equal(winners.length, 1);
-    await assert.rejects(openPublishing(dir), code('TREE_LOCKED'));
+    await assert.rejects(openPublishingTree(dir), code('TREE_LOCKED'));
     for (const winner of winners) await winner.value.close();
     assert.deepEqual(await readdir(dir), []);
   }
@@ -149,13 +149,13 @@ test('of many processes that find a stale lock at the same time exactly one gets
 
 test('a writer that lost its lock publishes nothing more and keeps the new lock in place', async t => {
   const dir = await temporary(t);
-  const first = await openPublishing(dir);
+  const first = await openPublishingTree(dir);
   await rm(join(dir, '.lock'));
-  const second = await openPublishing(dir);
+  const second = await openPublishingTree(dir);
   await assert.rejects(publish(first, sample('p', '1.0.0')), code('TREE_LOCK_LOST'));
   await assert.rejects(first.writeCatalog([]), code('TREE_LOCK_LOST'));
   await first.close();
-  await assert.rejects(openPublishing(dir), code('TREE_LOCKED'));
+  await assert.rejects(openPublishingTree(dir), code('TREE_LOCKED'));
   await publish(second, sample('p', '1.0.0'));
   await second.close();
 });

@@ -8,7 +8,7 @@ import type { VersionKey } from '../tree.ts';
 import { UNKNOWN_TIME } from '../version/published.ts';
 import { takeWriterLock, type WriterLockHolder } from '../writerLock/writerLock.ts';
 import { finishFolder } from './durable.ts';
-import { PublishingTree } from './publisher.ts';
+import { PublishingTree } from './publishingTree.ts';
 import { recoverReplacements } from './replacement.ts';
 import { isStaging, STAGING_PROBE, stagingDirs } from './staging.ts';
 
@@ -27,7 +27,7 @@ export interface PublishingOptions {
  * Opens a tree for writing: makes the folder if it does not exist, takes the writer lock, completes what a killed run began.
  * @throws TreeLocked, TreeUnusable, TreeNotWritable, TreeDiskFull, TreeForeign
  */
-export async function openPublishing(dir: string, options: PublishingOptions = {}): Promise<PublishingTree> {
+export async function openPublishingTree(dir: string, options: PublishingOptions = {}): Promise<PublishingTree> {
   const treeDir = await makeTree(dir);
   try {
     const lock = await takeWriterLock(treeDir, options);

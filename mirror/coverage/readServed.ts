@@ -11,7 +11,7 @@ import { type LockedModule, type Served, servedByCatalog, servedByManifest } fro
  * A manifest's modules, with the digests of its lockfile if there is one.
  * @param lock the path of the lockfile. Default: next to the manifest @throws what both throw
  */
-export async function openManifest(file: string, lock?: string): Promise<Served> {
+export async function readServedManifest(file: string, lock?: string): Promise<Served> {
   const [manifest, locked] = await Promise.all([readPluginManifest(file), readLocked(lockfilePath(file, lock))]);
   return servedByManifest(manifest, locked, file);
 }
@@ -28,7 +28,7 @@ export async function readLocked(path: string): Promise<ReadonlyMap<string, Lock
 }
 
 /** A tree's modules. @throws CatalogMissing, CatalogInvalid, CatalogNewer */
-export async function openTree(dir: string): Promise<Served> {
+export async function readServedTree(dir: string): Promise<Served> {
   const catalog = await readCatalog(dir);
   if (catalog !== undefined) return servedByCatalog(catalog, dir);
   throw new CatalogMissing(`${dir} has no index.json`, {
