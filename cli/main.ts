@@ -3,9 +3,10 @@
 import './requireNode.cjs';
 
 const { process } = globalThis;
-// A reload that comes before `serve` has loaded its code must not end it: it reads everything anyway.
+// SIGHUP, with which `serve` reads its files again, must not end it while its code is still being loaded.
 if (process.argv[2] === 'serve') process.on('SIGHUP', () => {});
-// Other commands end as later on (cli/interruptible.ts), also where the kernel ignores a signal without a handler: process 1.
+// Other commands end with 130 until `interruptible` (cli/runCommand.ts) handles these signals. Process 1 needs a handler, because
+// the kernel ignores a signal that it does not handle.
 else
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => process.listenerCount(signal) === 1 && process.exit(130));

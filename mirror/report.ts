@@ -1,4 +1,5 @@
 import type { Refusal } from '../base/refusal.ts';
+import type { VersionId } from '../tree/names.ts';
 import type { PublishedVersion } from '../tree/version/published.ts';
 
 export type OutcomeStatus = 'fetched' | 'kept' | 'aliased' | 'failed';
@@ -45,14 +46,8 @@ export interface Drift {
   readonly followed?: true;
 }
 
-/** One published version. */
-export interface Published {
-  readonly name: string;
-  readonly version: string;
-}
-
 /** A version that the tree has, or its catalog lists, and the manifest does not name. */
-export interface Extra extends Published {
+export interface Extra extends VersionId {
   /** It was pruned. */
   readonly removed: boolean;
   /** Why --prune kept it: a version of the same plugin failed in this run, or --only leaves it out. */
@@ -79,7 +74,7 @@ export interface SyncReport {
   /** Versions that the manifest does not name. */
   readonly extras: readonly Extra[];
   /** Named by the manifest, still published, and not verified under its signature policy by this run or the lockfile. */
-  readonly unverified: readonly Published[];
+  readonly unverified: readonly VersionId[];
   /** Errors of the run as a whole, met when its plugins were done, such as a lockfile that cannot be written. */
   readonly problems: readonly Error[];
   /** True if the run was stopped from outside. Versions that are reported as fetched are whole and published. */
@@ -108,15 +103,12 @@ export function hasFailed(report: SyncReport): boolean {
 }
 
 /** `NAME/VERSION`, the identity of a published version everywhere in this room. */
-export function versionKey(it: { readonly name: string; readonly version: string }): string {
+export function versionKey(it: VersionId): string {
   return `${it.name}/${it.version}`;
 }
 
 /** A text about a version, without the version that it begins with. */
-export function withoutSubject(
-  text: string,
-  { name, version }: { readonly name: string; readonly version: string },
-): string {
+export function withoutSubject(text: string, { name, version }: VersionId): string {
   const subject = `${name} ${version}: `;
   return text.startsWith(subject) ? text.slice(subject.length) : text;
 }

@@ -1,6 +1,7 @@
 import type { Descriptor } from '../registry/image.ts';
 import type { Registry, RegistryEvent, Traffic } from '../registry/registry.ts';
-import type { Outcome, Published } from './report.ts';
+import type { VersionId } from '../tree/names.ts';
+import type { Outcome } from './report.ts';
 
 /** Progress of a run; for people, never for decisions. A `key` is `NAME/VERSION`. */
 export type SyncEvent =
@@ -23,7 +24,7 @@ export type SyncEvent =
   /** So many modules are about to be compressed. */
   | { readonly type: 'compressing'; readonly versions: number }
   /** These versions are about to be removed from the tree. */
-  | { readonly type: 'pruning'; readonly extras: readonly Published[] }
+  | { readonly type: 'pruning'; readonly extras: readonly VersionId[] }
   | Extract<RegistryEvent, { type: 'retry' | 'warning' }>;
 
 export type SyncListener = (event: SyncEvent) => void;

@@ -1,5 +1,11 @@
 import { TreeNameUnfit } from './errors.ts';
 
+/** A version of a plugin, by its two names. */
+export interface VersionId {
+  readonly name: string;
+  readonly version: string;
+}
+
 export const MODULE_FILE = 'plugin.wasm';
 export const METADATA_FILE = 'metadata.json';
 /** The metadata file of Higress' own plugin server, with its line names. */

@@ -3,7 +3,15 @@ import { join } from 'node:path';
 import { isAbsent, isForbidden } from '../base/errno.ts';
 import { readCatalog } from './catalog.ts';
 import { asReadRefusal, TreeForeign, TreeUnreadable } from './errors.ts';
-import { CATALOG_FILE, fileNameProblem, INVENTORY_FILE, METADATA_FILE, MODULE_FILE, OWN_FILES } from './names.ts';
+import {
+  CATALOG_FILE,
+  fileNameProblem,
+  INVENTORY_FILE,
+  METADATA_FILE,
+  MODULE_FILE,
+  OWN_FILES,
+  type VersionId,
+} from './names.ts';
 import { hashFile, kindOf, openRegular } from './regularFile.ts';
 import type { Stamps } from './stamps.ts';
 import { type Location, locateVersion, readMetadata } from './version/inspectVersion.ts';
@@ -160,7 +168,7 @@ export interface Removal {
  */
 export async function previewRemoval(
   treeDir: string,
-  { name, version }: { readonly name: string; readonly version: string },
+  { name, version }: VersionId,
   stamps: Stamps,
   listed?: readonly CatalogFile[],
 ): Promise<Removal> {

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { type Catalog, type CatalogEntry, type DifferingFile, differingFiles, readCatalog } from './catalog.ts';
 import { TreeDiskFull, type TreeForeign, TreeUnreadable } from './errors.ts';
 import { requireSpace } from './freeSpace.ts';
+import type { VersionId } from './names.ts';
 import { foreignInTheWay, foreignRootFiles, previewRemoval, type Removal } from './ownership.ts';
 import { openStamps, type Stamps } from './stamps.ts';
 import {
@@ -13,11 +14,6 @@ import {
   readVersion,
 } from './version/inspectVersion.ts';
 import type { CatalogFile, PublishedVersion } from './version/published.ts';
-
-export interface VersionKey {
-  readonly name: string;
-  readonly version: string;
-}
 
 /** A version as it is in the tree. `inaccessible`: this user may not read its folder, so nothing can be published there. */
 export type Present = Inspection & { readonly inaccessible?: TreeUnreadable };
@@ -49,12 +45,12 @@ export class Tree {
    * @param onUnreadable called for each plugin folder that this user may not read, which is then skipped
    * @throws what `onUnreadable` throws, TreeFault
    */
-  listVersions(onUnreadable: (name: string, error: TreeUnreadable) => void): Promise<VersionKey[]> {
+  listVersions(onUnreadable: (name: string, error: TreeUnreadable) => void): Promise<VersionId[]> {
     return listVersions(this.treeDir, { onUnreadable });
   }
 
   /** Returns the metadata.json of a version; undefined if it cannot be read, for whatever reason. No file is hashed. */
-  readVersion({ name, version }: VersionKey): Promise<PublishedVersion | undefined> {
+  readVersion({ name, version }: VersionId): Promise<PublishedVersion | undefined> {
     return readVersion(this.treeDir, name, version).catch(() => undefined);
   }
 
@@ -62,7 +58,7 @@ export class Tree {
    * Compares a version's files with its metadata.json. A folder that this user may not read is damage of that version alone.
    * @throws TreeNameUnfit, TreeFault
    */
-  async inspect({ name, version }: VersionKey, options: Omit<InspectionOptions, 'stamps'> = {}): Promise<Present> {
+  async inspect({ name, version }: VersionId, options: Omit<InspectionOptions, 'stamps'> = {}): Promise<Present> {
     try {
       return await inspectVersion(this.treeDir, name, version, { ...options, stamps: this.stamps });
     } catch (error) {
@@ -77,7 +73,7 @@ export class Tree {
    * @param moduleSha256 of the module to be published, if it is known @throws TreeFault
    */
   async obstacleTo(
-    { name, version }: VersionKey,
+    { name, version }: VersionId,
     moduleSha256?: string,
   ): Promise<TreeForeign | TreeUnreadable | undefined> {
     try {
@@ -94,7 +90,7 @@ export class Tree {
   }
 
   /** Returns what PublishingTree.remove would remove and keep. @throws TreeUnreadable, TreeFault */
-  previewRemoval(it: VersionKey, listed?: readonly CatalogFile[]): Promise<Removal> {
+  previewRemoval(it: VersionId, listed?: readonly CatalogFile[]): Promise<Removal> {
     return previewRemoval(this.treeDir, it, this.stamps, listed);
   }
 

@@ -3,6 +3,7 @@ import type { CheckReport } from '../../mirror/check/check.ts';
 import type { OutdatedRow } from '../../mirror/check/outdated.ts';
 import type { Problem } from '../../mirror/json/problem.ts';
 import { type Outcome, type SyncReport, withoutSubject } from '../../mirror/report.ts';
+import type { VersionId } from '../../tree/names.ts';
 
 /** A run in the form from which all reports for CI are written. */
 export interface CiReport {
@@ -42,7 +43,7 @@ export interface CiFinding {
 /** Not codes of errors: what a run reports as a warning. */
 const [WARNING, FILE_CHANGED, TAG_MOVED] = ['WARNING', 'FILE_CHANGED', 'TAG_MOVED'];
 
-const subjectOf = ({ name, version }: { readonly name: string; readonly version: string }) => `${name} ${version}`;
+const subjectOf = ({ name, version }: VersionId) => `${name} ${version}`;
 
 export function ofSync(manifest: string, report: SyncReport): CiReport {
   const { outcomes, extras, drift, problems } = report;
@@ -137,7 +138,7 @@ export function ofFailure(title: string, manifest: string, error: unknown): CiRe
 }
 
 /** A manifest with several mistakes is several findings, each with its line. */
-function ofError(error: unknown, about?: { readonly name: string; readonly version: string }): CiFinding[] {
+function ofError(error: unknown, about?: VersionId): CiFinding[] {
   const root = error instanceof Error ? rootOf(error) : new Error(String(error));
   const code = root instanceof Refusal ? root.code : 'INTERNAL';
   const hint = root instanceof Refusal ? { hint: root.hint } : {};

@@ -10,6 +10,7 @@ import {
   type SyncReport,
   versionKey,
 } from '../../mirror/report.ts';
+import type { VersionId } from '../../tree/names.ts';
 import { type Failure, renderFailures, renderRefusal } from '../render/errors.ts';
 import { wrapLines } from '../render/print.ts';
 import { formatDuration, listed } from '../render/text.ts';
@@ -164,7 +165,7 @@ function renderUnverified({ unverified }: SyncReport, paint: Paint): string[] {
   ];
 }
 
-function named({ name, version }: { readonly name: string; readonly version: string }): string {
+function named({ name, version }: VersionId): string {
   return `${name} ${version}`;
 }
 

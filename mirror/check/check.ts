@@ -1,6 +1,7 @@
 import pMap from 'p-map';
 import type { Refusal } from '../../base/refusal.ts';
 import { formatReference } from '../../registry/reference.ts';
+import type { VersionId } from '../../tree/names.ts';
 import { foreignInTheWay } from '../../tree/ownership.ts';
 import { type Present, type Tree, viewTree } from '../../tree/tree.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
@@ -17,7 +18,7 @@ import type { WantedAlias } from '../manifest/wanted.ts';
 import { type Answer, asListed, gatherFacts, otherPlatform, readOldCatalog, type VersionFacts } from '../plan/facts.ts';
 import type { SyncJob } from '../plan/job.ts';
 import { isSignatureRecorded } from '../plan/steps.ts';
-import { type Published, versionKey } from '../report.ts';
+import { versionKey } from '../report.ts';
 import type { Session } from '../session.ts';
 import { type CheckFinding, checkTree, extraFindings, type VersionFinding } from './checkTree.ts';
 
@@ -193,7 +194,7 @@ const ONLY_SIGNED = 'sync fetches it only if its signature satisfies the manifes
 /** A damaged version, and what else is in the way of publishing it again. @throws TreeFault */
 async function withObstacle(
   present: Present,
-  { name, version }: Published,
+  { name, version }: VersionId,
   { tree }: Known,
   moduleSha256?: string,
 ): Promise<Present> {

@@ -1,12 +1,12 @@
 import { type AuditFinding, findUnknownFiles } from '../../tree/auditTree.ts';
 import { buildCatalog } from '../../tree/catalog.ts';
-import { CATALOG_FILE } from '../../tree/names.ts';
+import { CATALOG_FILE, type VersionId } from '../../tree/names.ts';
 import type { Present, Tree } from '../../tree/tree.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import { catalogEntries, planCatalog } from '../plan/catalog.ts';
 import { type OldCatalog, servable } from '../plan/facts.ts';
 import type { SyncJob } from '../plan/job.ts';
-import { type Extra, type Published, versionKey } from '../report.ts';
+import { type Extra, versionKey } from '../report.ts';
 
 /** Reasons why the tree has no usable catalog, to follow the file's name. */
 const NO_CATALOG = {
@@ -90,7 +90,7 @@ export async function checkTree(
 /** Kinds that sync fixes by changing what the catalog says. */
 const EXPLAINING: ReadonlySet<CheckFinding['kind']> = new Set(['missing', 'damaged', 'stale']);
 
-export function extraFindings(inTree: readonly Extra[], inLockfile: readonly Published[]): CheckFinding[] {
+export function extraFindings(inTree: readonly Extra[], inLockfile: readonly VersionId[]): CheckFinding[] {
   const findings = new Map<string, CheckFinding>();
   for (const { name, version, damage } of inTree) {
     const detail = `in the tree, not in the manifest${damage === undefined ? '' : `; damaged: ${damage}`}`;

@@ -3,11 +3,11 @@ import semver from 'semver';
 import { asError } from '../../base/refusal.ts';
 import { formatReference, type Reference } from '../../registry/reference.ts';
 import type { TagList } from '../../registry/registry.ts';
+import type { VersionId } from '../../tree/names.ts';
 import { listVersions, readVersion } from '../../tree/version/inspectVersion.ts';
 import { readLockfile } from '../lockfile/lockfile.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
 import type { SyncJob } from '../plan/job.ts';
-import type { Published } from '../report.ts';
 import type { Session } from '../session.ts';
 
 /** One repository. Each of the versions is the highest of its kind; absent if there is none. */
@@ -62,8 +62,8 @@ interface Known {
 }
 
 /** Without aliases: an alias is a second path of a version, not another version. */
-async function ownVersions(treeDir: string, concurrency: number): Promise<Published[]> {
-  const own = async ({ name, version }: Published) => {
+async function ownVersions(treeDir: string, concurrency: number): Promise<VersionId[]> {
+  const own = async ({ name, version }: VersionId) => {
     const metadata = await readVersion(treeDir, name, version).catch(() => undefined);
     return metadata?.aliasOf === undefined ? [{ name, version }] : [];
   };
@@ -71,7 +71,7 @@ async function ownVersions(treeDir: string, concurrency: number): Promise<Publis
   return (await pMap(versions, own, { concurrency })).flat();
 }
 
-function byName(versions: readonly Published[]): Map<string, string[]> {
+function byName(versions: readonly VersionId[]): Map<string, string[]> {
   const map = new Map<string, string[]>();
   for (const { name, version } of versions) map.set(name, [...(map.get(name) ?? []), version]);
   return map;

@@ -1,9 +1,10 @@
 import { stat } from 'node:fs/promises';
 import { type Digest, formatReference } from '../../registry/reference.ts';
+import type { VersionId } from '../../tree/names.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import { hashLocal } from '../manifest/localFile.ts';
 import type { PluginManifest, WantedVersion } from '../manifest/wanted.ts';
-import { type Published, type SyncReport, versionKey } from '../report.ts';
+import { type SyncReport, versionKey } from '../report.ts';
 import type { SignatureProof } from '../signatures/policy.ts';
 import { lockDiffers, missingLockfile } from './errors.ts';
 import { isSameEntry, type Lockfile, type LockfileEntry, readLockfile, writeLockfile } from './lockfile.ts';
@@ -54,7 +55,7 @@ export interface LockfileUse {
 /** The parts of a job that decide what its lockfile is compared with. */
 interface LockedJob {
   readonly manifest: PluginManifest;
-  readonly selection: { readonly platform?: string; readonly includes: (it: Published) => boolean };
+  readonly selection: { readonly platform?: string; readonly includes: (it: VersionId) => boolean };
   readonly lockfile: LockfileUse;
 }
 

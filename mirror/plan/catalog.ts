@@ -3,13 +3,13 @@ import { compareText } from '../../base/canonicalJson.ts';
 import { Refusal } from '../../base/refusal.ts';
 import type { CatalogEntry } from '../../tree/catalog.ts';
 import type { TreeUnreadable } from '../../tree/errors.ts';
-import { METADATA_FILE, nameProblem, versionProblem } from '../../tree/names.ts';
+import { METADATA_FILE, nameProblem, type VersionId, versionProblem } from '../../tree/names.ts';
 import type { Removal } from '../../tree/ownership.ts';
 import type { Present, Tree } from '../../tree/tree.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import type { WantedVersion } from '../manifest/wanted.ts';
-import { type Extra, type Published, versionKey } from '../report.ts';
+import { type Extra, versionKey } from '../report.ts';
 import { asListed, damageOf, type OldCatalog, servable } from './facts.ts';
 import type { SyncJob } from './job.ts';
 import type { CatalogPlan, FoundExtra, PrunedExtra, StayingExtra, SyncPlan } from './plan.ts';
@@ -41,7 +41,7 @@ export async function planCatalog(
 async function planUnselected(
   job: SyncJob,
   tree: Tree,
-  inTree: readonly Published[],
+  inTree: readonly VersionId[],
   old: OldCatalog,
 ): Promise<Pick<CatalogPlan, 'unselected' | 'problems'>> {
   const selected = keysOf(job.selection);
@@ -67,7 +67,7 @@ async function planUnselected(
 async function planExtras(
   job: SyncJob,
   tree: Tree,
-  inTree: readonly Published[],
+  inTree: readonly VersionId[],
   old: OldCatalog,
   failing: ReadonlySet<string>,
 ): Promise<Pick<CatalogPlan, 'staying' | 'pruned'>> {
@@ -95,7 +95,7 @@ async function planExtras(
 }
 
 /** Returns an extra with the result of its removal. */
-export function prunedExtra({ name, version }: Published, { removed, foreign }: Removal): Extra {
+export function prunedExtra({ name, version }: VersionId, { removed, foreign }: Removal): Extra {
   if (foreign.length === 0) return { name, version, removed: true };
   return { name, version, removed: removed.length > 0, leftPaths: foreign };
 }
@@ -153,7 +153,7 @@ export function unverifiedAmong(
   metadata: readonly PublishedVersion[],
   { manifest }: SyncJob,
   lockfile: LockedVersions,
-): Published[] {
+): VersionId[] {
   const governed = new Map(
     manifest.versions.filter(({ signatures }) => signatures !== undefined).map(wanted => [versionKey(wanted), wanted]),
   );
@@ -169,8 +169,8 @@ function keysOf({
   versions,
   aliases,
 }: {
-  readonly versions: readonly Published[];
-  readonly aliases: readonly Published[];
+  readonly versions: readonly VersionId[];
+  readonly aliases: readonly VersionId[];
 }) {
   return new Set([...versions, ...aliases].map(versionKey));
 }
@@ -179,7 +179,7 @@ function keysOf({
  * The versions in the tree (as Tree.listVersions returns them) or in its catalog that the manifest does not name, sorted. A version that
  * has lost its metadata.json, or even its folder, was published from here as well.
  */
-function findExtras(inTree: readonly Published[], old: OldCatalog, named: ReadonlySet<string>): FoundExtra[] {
+function findExtras(inTree: readonly VersionId[], old: OldCatalog, named: ReadonlySet<string>): FoundExtra[] {
   const found = new Map<string, FoundExtra>();
   for (const it of inTree) found.set(versionKey(it), it);
   for (const { name, versions } of old.state === 'read' ? old.catalog.plugins : [])
@@ -210,7 +210,7 @@ function keepExtraUnseen({ name, version }: FoundExtra, metadata: PublishedVersi
 }
 
 function staying(
-  it: Published,
+  it: VersionId,
   metadata: PublishedVersion | undefined,
   damage: string,
   { kept, leftover }: Pick<Extra, 'kept' | 'leftover'>,
@@ -237,7 +237,7 @@ function isLeftover(present: Present): boolean {
   return present.metadata === undefined || present.problems.some(problem => problem.startsWith(`${METADATA_FILE} `));
 }
 
-type Lost = Published & { readonly damage: string };
+type Lost = VersionId & { readonly damage: string };
 
 /** Versions that --only leaves out of a run, and that the catalog can no longer list. */
 class UnselectedDamaged extends Refusal {

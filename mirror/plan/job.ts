@@ -2,12 +2,13 @@ import type { Digest } from '../../base/digest.ts';
 import { globMatcher } from '../../base/globs.ts';
 import { nearest } from '../../base/nearest.ts';
 import { Refusal } from '../../base/refusal.ts';
+import type { VersionId } from '../../tree/names.ts';
 import type { Coding } from '../../tree/version/codings.ts';
 import type { LockfileUse } from '../lockfile/lockedVersions.ts';
 import { lockfilePath } from '../lockfile/lockfile.ts';
 import { withRegistry } from '../manifest/readManifest.ts';
 import type { PluginManifest, WantedAlias, WantedVersion } from '../manifest/wanted.ts';
-import { type Published, versionKey } from '../report.ts';
+import { versionKey } from '../report.ts';
 
 /** The request for a run. Each part has one name here and keeps it in the plan and in the report. */
 export interface SyncJob {
@@ -41,7 +42,7 @@ interface Selection {
   readonly versions: readonly WantedVersion[];
   readonly aliases: readonly WantedAlias[];
   /** True if `--only` matches a version, whether the manifest names it or not. Pruning removes no other version. */
-  readonly includes: (it: Published) => boolean;
+  readonly includes: (it: VersionId) => boolean;
   /** The image of an index to take: `os/architecture[/variant]`. Default: registry/ chooses. */
   readonly platform?: string;
 }
@@ -91,7 +92,7 @@ export interface SelectionOptions {
   /** The image of an index to take: `os/architecture[/variant]`. */
   readonly platform?: string | undefined;
   /** Versions in the tree, for a run that prunes: a glob may mean only them. Default: none. */
-  readonly inTree?: readonly Published[];
+  readonly inTree?: readonly VersionId[];
 }
 
 /**
@@ -142,7 +143,7 @@ export interface JobOptions extends SelectionOptions, Partial<Omit<LockfileUse, 
 function matching(
   manifest: PluginManifest,
   globs: readonly string[],
-  inTree: readonly Published[],
+  inTree: readonly VersionId[],
 ): Pick<PluginManifest, 'versions' | 'aliases'> {
   if (globs.length === 0) return manifest;
   const everything = [...manifest.versions, ...manifest.aliases, ...inTree];
@@ -157,14 +158,14 @@ function matching(
 
 /** Reads the globs of `only`. Without any, everything matches. @throws SelectionInvalid */
 export function readGlobs(globs: readonly string[]): {
-  readonly matches: (it: Published) => boolean;
+  readonly matches: (it: VersionId) => boolean;
   /** True if a `!GLOB` excludes it away. */
-  readonly isExcluded: (it: Published) => boolean;
+  readonly isExcluded: (it: VersionId) => boolean;
 } {
   const read = globs.map(readGlob);
   const including = read.filter(({ excludes }) => !excludes);
   const excluding = read.filter(({ excludes }) => excludes);
-  const isExcluded = (it: Published) => excluding.some(({ matches }) => matches(it));
+  const isExcluded = (it: VersionId) => excluding.some(({ matches }) => matches(it));
   return {
     matches: it => (including.length === 0 || including.some(({ matches }) => matches(it))) && !isExcluded(it),
     isExcluded,
@@ -175,7 +176,7 @@ export function readGlobs(globs: readonly string[]): {
  * The matcher would negate `!GLOB` for NAME and for NAME/VERSION each, and one of the two nearly always matches; so the sign is
  * read here. `!(a|b)` is not a negation but a pattern for one part of a path.
  */
-function readGlob(glob: string): { readonly excludes: boolean; readonly matches: (it: Published) => boolean } {
+function readGlob(glob: string): { readonly excludes: boolean; readonly matches: (it: VersionId) => boolean } {
   const signs = /^(?:!(?!\())*/.exec(glob)?.[0].length ?? 0;
   const pattern = glob.slice(signs);
   const fits = pattern === '' ? () => false : globMatcher(pattern);

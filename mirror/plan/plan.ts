@@ -1,11 +1,12 @@
 import type { Image } from '../../registry/image.ts';
 import type { Reference } from '../../registry/reference.ts';
+import type { VersionId } from '../../tree/names.ts';
 import type { CatalogFile, PublishedVersion } from '../../tree/version/published.ts';
 import { openedLayers } from '../extract/layers/openedLayers.ts';
 import { MODULE_LIMIT_BYTES } from '../extract/module/moduleFile.ts';
 import type { LockedModule, LockedVersions } from '../lockfile/lockedVersions.ts';
 import type { WantedAlias, WantedVersion } from '../manifest/wanted.ts';
-import type { Drift, Extra, Published } from '../report.ts';
+import type { Drift, Extra } from '../report.ts';
 import type { SignatureProof } from '../signatures/policy.ts';
 import type { OldCatalog } from './facts.ts';
 import type { SyncJob } from './job.ts';
@@ -100,7 +101,7 @@ export interface CatalogPlan {
 }
 
 /** A version that the manifest does not name. `listed` are its files as the tree's catalog has them; absent if it has none. */
-export interface FoundExtra extends Published {
+export interface FoundExtra extends VersionId {
   readonly listed?: readonly CatalogFile[];
 }
 

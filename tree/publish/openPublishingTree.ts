@@ -3,8 +3,8 @@ import { join, resolve } from 'node:path';
 import { errno } from '../../base/errno.ts';
 import { makeFolder } from '../../base/makeFolder.ts';
 import { asTreeRefusal, TreeUnusable } from '../errors.ts';
+import type { VersionId } from '../names.ts';
 import { openStamps } from '../stamps.ts';
-import type { VersionKey } from '../tree.ts';
 import { UNKNOWN_TIME } from '../version/published.ts';
 import { takeWriterLock, type WriterLockHolder } from '../writerLock/writerLock.ts';
 import { finishFolder } from './durable.ts';
@@ -79,8 +79,8 @@ async function makeTree(dir: string): Promise<string> {
 }
 
 /** Completes the replacements that killed runs began and removes everything else that they left. */
-async function cleanUp(treeDir: string, requireLock: () => Promise<void>): Promise<VersionKey[]> {
-  const recovered: VersionKey[] = [];
+async function cleanUp(treeDir: string, requireLock: () => Promise<void>): Promise<VersionId[]> {
+  const recovered: VersionId[] = [];
   for (const dir of stagingDirs(treeDir)) {
     if (!(await isStaging(dir))) continue;
     // The folders of writers; former releases staged next to them.

@@ -12,11 +12,19 @@ import {
 } from '../catalog.ts';
 import { asTreeRefusal, CatalogTooLarge, TreeDiskFull } from '../errors.ts';
 import { diskFullError } from '../freeSpace.ts';
-import { CATALOG_FILE, INVENTORY_FILE, METADATA_FILE, MODULE_FILE, requireFit, requireFitFile } from '../names.ts';
+import {
+  CATALOG_FILE,
+  INVENTORY_FILE,
+  METADATA_FILE,
+  MODULE_FILE,
+  requireFit,
+  requireFitFile,
+  type VersionId,
+} from '../names.ts';
 import { publishedNames, type Removal, requireNotForeign, requireOurs } from '../ownership.ts';
 import { kindOf, readRegular } from '../regularFile.ts';
 import type { Stamps } from '../stamps.ts';
-import { Tree, type VersionKey } from '../tree.ts';
+import { Tree } from '../tree.ts';
 import { locateVersion } from '../version/inspectVersion.ts';
 import { type CatalogFile, fileTime, type PublishedVersion, UNKNOWN_TIME } from '../version/published.ts';
 import type { WriterLock } from '../writerLock/writerLock.ts';
@@ -32,7 +40,7 @@ export interface Staged {
 /** The only writer of a tree: it holds the writer lock. Calls for different versions may run at the same time. */
 export class PublishingTree extends Tree {
   /** Replacements that a killed run began and that opening the tree completed. */
-  readonly recovered: readonly VersionKey[];
+  readonly recovered: readonly VersionId[];
   readonly #lock: WriterLock;
   readonly #signal: AbortSignal | undefined;
   readonly #staging: Staging;
@@ -47,7 +55,7 @@ export class PublishingTree extends Tree {
   constructor(
     treeDir: string,
     lock: WriterLock,
-    recovered: readonly VersionKey[],
+    recovered: readonly VersionId[],
     stamps: Stamps,
     signal?: AbortSignal,
   ) {

@@ -4,7 +4,15 @@ import { basename, join } from 'node:path';
 import { errno, isAbsent, isForbidden } from '../../base/errno.ts';
 import { type Check, fitting, list, nullable, object, optional, text } from '../../base/shape.ts';
 import { TreeUnreadable } from '../errors.ts';
-import { fileNameProblem, METADATA_FILE, MODULE_FILE, nameProblem, OWN_FILES, versionProblem } from '../names.ts';
+import {
+  fileNameProblem,
+  METADATA_FILE,
+  MODULE_FILE,
+  nameProblem,
+  OWN_FILES,
+  type VersionId,
+  versionProblem,
+} from '../names.ts';
 import { readRegular } from '../regularFile.ts';
 import { locateVersion } from '../version/inspectVersion.ts';
 import { folderTime } from '../version/published.ts';
@@ -118,7 +126,7 @@ export async function recoverReplacements(
   treeDir: string,
   stagingDir: string,
   requireLock: () => Promise<void>,
-): Promise<{ readonly name: string; readonly version: string }[]> {
+): Promise<VersionId[]> {
   const recovered = [];
   for (const entry of (await readdir(stagingDir)).sort()) {
     if (!entry.endsWith(INTENT_SUFFIX)) continue;

@@ -3,7 +3,15 @@ import pMap from 'p-map';
 import { parseBoundedJson } from '../../base/boundedJson.ts';
 import { isAbsent } from '../../base/errno.ts';
 import { asReadRefusal, TreeUnreadable } from '../errors.ts';
-import { fileNameProblem, METADATA_FILE, MODULE_FILE, nameProblem, requireFit, versionProblem } from '../names.ts';
+import {
+  fileNameProblem,
+  METADATA_FILE,
+  MODULE_FILE,
+  nameProblem,
+  requireFit,
+  type VersionId,
+  versionProblem,
+} from '../names.ts';
 import { hashFile, isFileText, isModuleHead, kindOf, openRegular, readRegular } from '../regularFile.ts';
 import type { Stamps } from '../stamps.ts';
 import { type CatalogFile, type PublishedVersion, parsePublished, versionFiles } from './published.ts';
@@ -232,7 +240,7 @@ interface ListingOptions {
 export async function listVersions(
   treeDir: string,
   { onUnreadable = throwError }: ListingOptions = {},
-): Promise<{ readonly name: string; readonly version: string }[]> {
+): Promise<VersionId[]> {
   const names = (await folders(treeDir)).filter(name => nameProblem(name) === undefined);
   const versions = await pMap(names, name => versionsOf(treeDir, name, onUnreadable), { concurrency: 16 });
   return versions.flat();
@@ -246,7 +254,7 @@ async function versionsOf(
   treeDir: string,
   name: string,
   onUnreadable: (name: string, error: TreeUnreadable) => void,
-): Promise<{ name: string; version: string }[]> {
+): Promise<VersionId[]> {
   const found = folders(`${treeDir}/${name}`).catch((error: unknown) => {
     if (!(error instanceof TreeUnreadable)) throw error;
     onUnreadable(name, error);
