@@ -13,6 +13,7 @@ export function cacheCommand(): Command {
   const cleanUp = new Command('clean').description('remove the entries');
   return new Command('cache')
     .description('List or remove the blobs and partial downloads that are kept between runs.')
+    .helpCommand('help [command]', 'show the help of a command')
     .addCommand(addOptions(ls, CACHE_LS_OPTIONS).action(list))
     .addCommand(addOptions(cleanUp, CACHE_CLEAN_OPTIONS).action(clean));
 }

@@ -24,7 +24,7 @@ export const COVERAGE_OPTIONS = {
     'environment of Console and Controller: an .env file, the output of env, pod manifests, Helm values or a compose file (repeatable)',
   ),
   url: several('--url <url>', 'a URL that a gateway will request (repeatable)'),
-  manifest: file('--manifest <file>', 'the list of plugins', 'manifest.json'),
+  manifest: file('--manifest <file>', 'the manifest', 'manifest.json'),
   lock: LOCK,
   tree: file('--tree <dir>', 'look the requests up in this tree instead of the manifest'),
   bundle: BUNDLE,

@@ -136,11 +136,16 @@ export function arrangeHelp(command: Command): void {
       const all = Help.prototype.visibleOptions.call(new Help(), shown);
       return isShort(shown) ? all.filter(option => !rare.includes(option)) : all;
     },
+    argumentDescription: ({ argChoices, description }) =>
+      argChoices === undefined ? description : `${description} (${argChoices.join(', ')})`,
     optionDescription: option => {
-      if (!isShort(command)) return Help.prototype.optionDescription.call(new Help(), option);
-      const { argChoices, defaultValue, defaultValueDescription, description } = option;
+      const { argChoices, defaultValue, defaultValueDescription, description, envVar } = option;
       const usual = defaultValueDescription ?? (isShown(defaultValue) ? String(defaultValue) : undefined);
-      const notes = [argChoices?.join(', '), usual === undefined ? undefined : `default: ${usual}`];
+      const notes = [
+        argChoices?.join(', '),
+        usual === undefined ? undefined : `default: ${usual}`,
+        isShort(command) || envVar === undefined ? undefined : `env: ${envVar}`,
+      ];
       const note = notes.filter(text => text !== undefined).join('; ');
       return note === '' ? description : `${description} (${note})`;
     },
@@ -168,7 +173,7 @@ export function arrangeHelp(command: Command): void {
 }
 
 function isShown(value: unknown): boolean {
-  return (typeof value === 'string' && value !== '') || typeof value === 'number';
+  return (typeof value === 'string' && value !== '') || typeof value === 'number' || value instanceof URL;
 }
 
 function examplesText(examples: readonly (readonly [line: string, meaning: string])[]): string {

@@ -14,7 +14,7 @@ const URLS_OPTIONS = {
     new URL('http://higress-plugin-server.higress-system.svc'),
   ),
   only: several('--only <glob>', 'only these plugins or versions (repeatable)'),
-  manifest: file('--manifest <file>', 'the list of plugins', 'manifest.json'),
+  manifest: file('--manifest <file>', 'the manifest', 'manifest.json'),
   lock: LOCK,
   tree: file('--tree <dir>', 'take the plugins of this tree instead of the manifest'),
   format: choice(

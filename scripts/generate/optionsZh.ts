@@ -135,7 +135,6 @@ export const CHINESE_HELP: Readonly<Record<string, string>> = {
   'environment of Console and Controller: an .env file, the output of env, pod manifests, Helm values or a compose file (repeatable)':
     'Console 和 Controller 的环境变量：.env 文件、env 的输出、Pod 的清单、Helm values 或 compose 文件（可重复）',
   'a URL that a gateway will request (repeatable)': '网关会请求的 URL（可重复）',
-  'the list of plugins': '插件清单',
   'look the requests up in this tree instead of the manifest': '在这个插件目录而不是清单中查找被请求的插件',
   'use the plugins of this bundle: a tar, its first part or .sha256 file, or a folder':
     '改用这个打包文件中的插件：tar、它的第一个分卷或 .sha256 文件，或者一个目录',
