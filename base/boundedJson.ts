@@ -14,7 +14,7 @@ export function parseBoundedJson(text: string): unknown {
   return JSON.parse(text);
 }
 
-/** The first place of a document that goes beyond its bounds. */
+/** The first position at which a document goes beyond its bounds. */
 export interface JsonExcess {
   readonly offset: number;
   /** In words: `more than 64 levels of arrays and objects`. */

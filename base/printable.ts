@@ -17,11 +17,11 @@ const COMMAND = /##(?=\w{0,20}\[)/g;
 /** The codes of picocolors: bold, dim, underline and colours, but nothing that hides text. */
 const COLOR = /\u001b\[(?:0|1|2|4|22|24|3[1-9]|90)m/;
 
-/** Returns text as one line of at most 2000 characters: what cannot be printed is escaped (`\n`, `\x1b`, `\u202e`). */
-export function printable(text: string): string {
-  const shown = text.length > MOST_CHARACTERS ? text.slice(0, MOST_CHARACTERS) : text;
+/** Returns text as one line of at most `length` characters: what cannot be printed is escaped (`\n`, `\x1b`, `\u202e`). */
+export function printable(text: string, length = MOST_CHARACTERS): string {
+  const shown = text.length > length ? text.slice(0, length) : text;
   const safe = withoutCommands(shown.replace(UNSAFE, escaped));
-  return safe.length > MOST_CHARACTERS || shown !== text ? `${safe.slice(0, MOST_CHARACTERS - 1)}…` : safe;
+  return safe.length > length || shown !== text ? `${safe.slice(0, length - 1)}…` : safe;
 }
 
 /** Returns text as one line of at most `length` characters: what cannot be printed is a space, and spaces are single. */
@@ -107,7 +107,7 @@ function escaped(character: string): string {
   return code < 0x10000 ? `\\u${hex}` : `\\u{${hex}}`;
 }
 
-/** Each UTF-16 unit by itself: JSON has no longer escapes. */
+/** Escapes each UTF-16 unit separately: JSON has no longer escapes. */
 function escapedInJson(character: string): string {
   return character.replace(/[\s\S]/g, unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

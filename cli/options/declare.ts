@@ -97,7 +97,7 @@ export function negated(flag: string, help: string): Declared<boolean> {
   return { option: declare(flag, help) };
 }
 
-/** A flag without a value and without a variable: what it does is only meant for this one call. */
+/** A flag without a value and without a variable, because its effect is meant for this one call only. */
 export function action(flag: string, help: string): Declared<boolean | undefined> {
   return { option: new Option(flag, help) };
 }

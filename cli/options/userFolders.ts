@@ -21,7 +21,10 @@ export function blobCacheDir(env: Environment, chosen: string | undefined): stri
   return home === undefined ? undefined : join(home, 'blobs');
 }
 
-/** Returns the file that keeps size, time and inode of a tree's files since this machine last hashed them, if there is a place for it. */
+/**
+ * Returns the file that keeps size, time and inode of a tree's files since this machine last hashed them; undefined if this user
+ * has no folder for caches.
+ */
 export function stampsFileOf(env: Environment, treeDir: string): string | undefined {
   const home = cacheHome(env);
   const name = createHash('sha256').update(resolve(treeDir)).digest('hex').slice(0, 32);

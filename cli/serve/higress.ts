@@ -28,7 +28,10 @@ export async function readHigress(): Promise<HigressRequests> {
   };
 }
 
-/** Returns what manifest.json has for a plugin whose tree has these versions. Undefined without a version of its own: then the line is a new one. */
+/**
+ * Returns the entry that manifest.json has for a plugin whose tree has these versions; undefined if all of them are aliases, so
+ * that the page offers a new line.
+ */
 function writtenPlugin(name: string, versions: readonly PresentVersion[]): WrittenPlugin | undefined {
   const own = versions.filter(({ aliasOf }) => aliasOf === undefined).toReversed();
   const [first] = own;

@@ -180,7 +180,7 @@ class ImagePush {
     const others = gathered.then(({ root, manifests }) =>
       pMap(
         manifests.filter(manifest => manifest.digest !== root),
-        async manifest => ((await this.#isThere(placeOf(at, manifest, root), manifest)) ? undefined : manifest),
+        async manifest => ((await this.#isThere(targetOf(at, manifest, root), manifest)) ? undefined : manifest),
         { concurrency: 4, signal },
       ),
     );
@@ -203,7 +203,7 @@ class ImagePush {
     if (missing.length === 0) return 'kept';
     if (dryRun) return 'pushed';
     await pMap(parts.blobs, blob => this.#pushBlob(at, blob), { concurrency: 4, signal });
-    for (const manifest of missing) await pusher.pushManifest(placeOf(at, manifest, parts.root), manifest, signal);
+    for (const manifest of missing) await pusher.pushManifest(targetOf(at, manifest, parts.root), manifest, signal);
     return 'pushed';
   }
 
@@ -305,7 +305,7 @@ function partsOfLocal({ manifest, blobs }: LocalImage): Parts {
 }
 
 /** The root is pushed by its tag, a signature by cosign's, any other manifest by its digest. */
-function placeOf(
+function targetOf(
   { registry, repository, tag }: Reference,
   manifest: Parts['manifests'][number],
   root: Digest,

@@ -199,7 +199,7 @@ function imageName(reference: string): string {
 
 /** The modules of `REPOSITORY:TAG`, whatever their registry. */
 function fromImage({ byImageName }: ModuleIndex, image: string): ServedModule[] {
-  return (byImageName.get(imageName(image)) ?? []).filter(({ from = '' }) => isFrom(from, image));
+  return (byImageName.get(imageName(image)) ?? []).filter(({ from = '' }) => isSameImage(from, image));
 }
 
 function find(request: PluginRequest, context: Context): CoverageFinding {
@@ -320,7 +320,7 @@ function imageWarning({ kind, image, digest, consumer }: PluginRequest, module: 
   const { from } = module;
   if (kind !== 'console' || image === undefined || from === undefined || !/\/.*:[^/]*$/.test(from.replace(/@.*$/, '')))
     return {};
-  if (!isFrom(from, image))
+  if (!isSameImage(from, image))
     return { warning: 'otherImage', detail: `It is served from ${from}, where ${consumer} means ${image}.` };
   if (digest === undefined || module.digest === undefined || digest === module.digest) return {};
   return {
@@ -339,7 +339,7 @@ function findImage(request: PluginRequest, reference: string, context: Context):
   const isMeant = (module: ServedModule): boolean =>
     digest !== undefined && module.digest !== undefined
       ? digest === module.digest
-      : module.from === undefined || (tag !== undefined && isFrom(module.from, `${repository}:${tag}`));
+      : module.from === undefined || (tag !== undefined && isSameImage(module.from, `${repository}:${tag}`));
   const module =
     inPlace !== undefined && isMeant(inPlace)
       ? inPlace
@@ -443,7 +443,7 @@ function meantBy({ image }: PluginRequest, path: ModulePath, data: HigressData):
 }
 
 /** Whether `reference` is this `REPOSITORY:TAG`, in whatever registry and below whatever prefix. */
-function isFrom(reference: string, image: string): boolean {
+function isSameImage(reference: string, image: string): boolean {
   const bare = reference.replace(/@.*$/, '');
   return bare === image || bare.endsWith(`/${image}`);
 }

@@ -3,15 +3,15 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { Descriptor } from '../../registry/image.ts';
-import { describeLayer } from './layers/errors.ts';
 import {
   contentProblem,
   documentFile,
   documentLimitBytes,
-  type LayerPart,
   MAX_DOCUMENTS,
   sizeProblem,
-} from './layers/layerRoles.ts';
+} from './layers/documentRules.ts';
+import { describeLayer } from './layers/errors.ts';
+import type { LayerPart } from './layers/layerRoles.ts';
 import { folderOf, nameOf, normalisePath } from './layers/overlay.ts';
 import type { PluginSearch } from './layers/pluginSearch.ts';
 import type { TarEntry } from './layers/readTar.ts';

@@ -9,16 +9,10 @@ import {
   LayerCorrupt,
   LayerHostile,
   LayerNoPlugin,
-  printable,
+  quotedText,
 } from './layers/errors.ts';
-import {
-  betterSystemFile,
-  encryptedError,
-  type LayerPart,
-  layersOf,
-  nameImage,
-  roleNotes,
-} from './layers/layerRoles.ts';
+import { betterSystemFile, nameImage } from './layers/imageKind.ts';
+import { encryptedError, type LayerPart, layersOf, roleNotes } from './layers/layerRoles.ts';
 import { requireLayerSize } from './layers/openedLayers.ts';
 import { EntryHostile, normalisePath } from './layers/overlay.ts';
 import { type Candidate, COPY_HINT, type Offered, PluginSearch } from './layers/pluginSearch.ts';
@@ -147,7 +141,7 @@ export class LayerReader {
     const { found, candidates, notes } = this.#search;
     const message = (why: string) => `${subject}: ${why}; ${describeLayers(layersOf(this.#parts), this.#notes)}`;
     if (found === undefined && candidates.length > 0) {
-      const named = candidates.slice(0, 10).map(({ path, layer }) => `${printable(path)} (layer ${layer})`);
+      const named = candidates.slice(0, 10).map(({ path, layer }) => `${quotedText(path)} (layer ${layer})`);
       const found = `${named.join(', ')}${candidates.length > 10 ? ` and ${candidates.length - 10} more` : ''}`;
       throw new LayerAmbiguous(message(`${candidates.length} modules could be the plugin: ${found}`), {
         subject,
@@ -158,13 +152,13 @@ export class LayerReader {
     }
     const layer = found === undefined ? undefined : manifest.layers[found.layer - 1];
     if (found === undefined || layer === undefined) {
-      const why = notes.length === 0 ? '' : ` (${notes.map(printable).join('; ')})`;
+      const why = notes.length === 0 ? '' : ` (${notes.map(quotedText).join('; ')})`;
       const kind = nameImage(manifest, this.#systemFile);
       const what = kind === undefined ? '' : `it is ${kind}, not a plugin: `;
       throw new LayerNoPlugin(message(`${what}no layer contains a plugin.wasm or another .wasm file${why}`), {
         subject,
         expected: 'plugin.wasm in the root, or a single .wasm file',
-        found: [...(kind === undefined ? [] : [kind]), ...notes.map(printable)].join('; ') || 'no module',
+        found: [...(kind === undefined ? [] : [kind]), ...notes.map(quotedText)].join('; ') || 'no module',
         hint: 'Check that the reference names a plugin image and that its build copies the module into it.',
       });
     }
@@ -226,7 +220,7 @@ export class LayerReader {
     } catch (error) {
       throw archiveError(error, subject, label);
     }
-    const names = this.#search.candidates.slice(before, before + 5).map(candidate => printable(candidate.path));
+    const names = this.#search.candidates.slice(before, before + 5).map(candidate => quotedText(candidate.path));
     this.#notes.set(layer, names.length === 0 ? 'an archive without a module' : `an archive with ${names.join(', ')}`);
   }
 
@@ -257,20 +251,20 @@ export class LayerReader {
 /** Returns the Refusal for an error of readTar or its visitor, and any other error as it is. */
 function archiveError(error: unknown, subject: string, label: string): unknown {
   if (error instanceof EntryHostile || error instanceof TarHostile)
-    return new LayerHostile(`${subject}: ${label} is refused: ${printable(error.message)}`, {
+    return new LayerHostile(`${subject}: ${label} is refused: ${quotedText(error.message)}`, {
       subject,
       expected: 'an archive with one regular plugin.wasm, and names that stay in it',
-      found: printable(error.message),
+      found: quotedText(error.message),
       hint:
         (error instanceof EntryHostile ? error.hint : undefined) ??
         'Build the image again with a usual tool (docker build, oras push). If it is not yours, ask its publisher why it is built like this before you use it.',
       cause: error,
     });
   if (error instanceof TarDamaged)
-    return new LayerCorrupt(`${subject}: ${label} is a damaged tar archive: ${printable(error.message)}`, {
+    return new LayerCorrupt(`${subject}: ${label} is a damaged tar archive: ${quotedText(error.message)}`, {
       subject,
       expected: 'a complete tar archive',
-      found: printable(error.message),
+      found: quotedText(error.message),
       hint: error.hint ?? 'The digest is right, so the layer was damaged before it was pushed. Push the image again.',
       cause: error,
     });

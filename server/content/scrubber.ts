@@ -13,7 +13,7 @@ export interface ScrubberSettings {
 /** After so many files that needed no hash, the scrubber pauses, so that a large tree does not block the event loop. */
 const FILES_PER_STEP = 64;
 const STEP_PAUSE_MS = 50;
-/** A damaged file is hashed again in every sixth round. (A sync that replaces it causes a reload, which hashes it at once.) */
+/** A damaged file is hashed again in every sixth round. (A sync that replaces it causes a reload, which hashes it immediately.) */
 const ROUNDS_PER_RETRY = 6;
 
 /**

@@ -1,6 +1,6 @@
 /** How long a download waits before stalled downloads of a client with too many of them are cut. */
 const PATIENCE_MS = 1000;
-/** The part of all places that one client may occupy while other clients wait. */
+/** The part of all slots that one client may occupy while other clients wait. */
 const SHARE = 1 / 4;
 
 export interface Download {
@@ -21,7 +21,7 @@ interface Entry {
  * Limits the number of concurrent downloads to `most`. Further ones wait in a queue for at most `maxWaitMs`; when
  * `mostWaiting` downloads wait, the next one is refused immediately.
  *
- * Clients share both fairly. A free place goes to a waiting client that occupies less than a quarter of all places, each
+ * Clients share both fairly. A free slot goes to a waiting client that occupies less than a quarter of all slots, each
  * client in turn. If none becomes free within a second, the download that has been stalled longest is cut, among those of a
  * client that occupies more than a quarter. In a full queue, the client with the most waiting downloads loses its last one.
  */
@@ -97,7 +97,7 @@ export class DownloadLimit {
     return oldest;
   }
 
-  /** Whether the client has more than its share of the places, or would have it with `more` downloads. */
+  /** Whether the client has more than its share of the slots, or would have it with `more` downloads. */
   #isOverShare(client: string | undefined, more = 0): boolean {
     return client !== undefined && this.#running.count(client) + more > this.#share;
   }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LayerNoPlugin } from '../../mirror/extract/layers/errors.ts';
-import { assignRoles, betterSystemFile, chooseLayers, nameImage } from '../../mirror/extract/layers/layerRoles.ts';
+import { betterSystemFile, nameImage } from '../../mirror/extract/layers/imageKind.ts';
+import { assignRoles, chooseLayers } from '../../mirror/extract/layers/layerRoles.ts';
 import type { ImageManifest } from '../../registry/image.ts';
 
 function manifestOf(config: string, layers: readonly string[] = [], artifactType?: string): ImageManifest {
@@ -29,7 +30,7 @@ test('an artifact that is not a plugin is named by its kind', () => {
     [manifestOf(unknown), undefined, undefined],
     // What ORAS writes where nobody said what it is.
     [manifestOf(unknown, [], 'application/vnd.unknown.artifact.v1'), undefined, undefined],
-    [manifestOf(empty, [], 'application/x-\u001b[31m'), undefined, 'an artifact of type application/x-\\u001b[31m'],
+    [manifestOf(empty, [], 'application/x-\u001b[31m'), undefined, 'an artifact of type application/x-\\x1b[31m'],
   ] as const)
     assert.equal(nameImage(manifest, file), expected);
 });

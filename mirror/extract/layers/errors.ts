@@ -1,3 +1,4 @@
+import { printable } from '../../../base/printable.ts';
 import { Refusal } from '../../../base/refusal.ts';
 import type { Descriptor } from '../../../registry/image.ts';
 
@@ -48,15 +49,11 @@ export function describeLayers(layers: readonly Descriptor[], notes: ReadonlyMap
 /** Describes a layer: `<media type> "title", 123 bytes`. */
 export function describeLayer(layer: Descriptor): string {
   const title = layer.annotations?.[TITLE];
-  const titled = typeof title === 'string' ? ` "${printable(title)}"` : ' untitled';
-  return `${printable(layer.mediaType || 'no media type')}${titled}, ${layer.size} bytes`;
+  const titled = typeof title === 'string' ? ` "${quotedText(title)}"` : ' untitled';
+  return `${quotedText(layer.mediaType || 'no media type')}${titled}, ${layer.size} bytes`;
 }
 
-/** Escapes control characters and bidirectional overrides in text from an image, and cuts it to 120 characters. */
-export function printable(text: string): string {
-  const safe = text.replace(
-    /[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g,
-    character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-  return safe.length > 120 ? `${safe.slice(0, 119)}…` : safe;
+/** Quotes text from an image in an error, in at most 120 printable characters. */
+export function quotedText(text: string): string {
+  return printable(text, 120);
 }

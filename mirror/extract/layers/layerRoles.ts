@@ -1,13 +1,6 @@
-import type { Descriptor, ImageManifest } from '../../../registry/image.ts';
-import {
-  describeLayers,
-  LayerAmbiguous,
-  LayerEncrypted,
-  LayerHostile,
-  LayerNoPlugin,
-  printable,
-  titleOf,
-} from './errors.ts';
+import type { Descriptor } from '../../../registry/image.ts';
+import { documentFile } from './documentRules.ts';
+import { describeLayers, LayerAmbiguous, LayerEncrypted, LayerHostile, LayerNoPlugin, titleOf } from './errors.ts';
 
 /** The presumed content of a layer, from the manifest alone. */
 type LayerRole = 'module' | 'archive' | 'document' | 'encrypted' | 'unknown' | 'other';
@@ -170,80 +163,4 @@ function distinct(parts: readonly LayerPart[]): LayerPart[] {
 
 function isNamed(part: LayerPart): boolean {
   return titleOf(part.layer) === 'plugin.wasm';
-}
-
-/**
- * Returns the safe name under which a document is published, for the file name in its layer or archive: spec.yaml, icon.png,
- * README.md and its languages (README_EN.md, README.zh-CN.md). Undefined if the file is not a document.
- */
-export function documentFile(name: string): string | undefined {
-  const readme = /^readme((?:[._-][a-z0-9]{1,16}){0,3})\.(?:md|markdown)$/i.exec(name);
-  if (readme) return `README${readme[1] ?? ''}.md`;
-  if (/^spec\.ya?ml$/i.test(name)) return 'spec.yaml';
-  return /^icon\.png$/i.test(name) ? 'icon.png' : undefined;
-}
-
-/** The most documents that are published for one image. */
-export const MAX_DOCUMENTS = 20;
-
-/** Returns the size limit of a document in bytes: 1 MiB for icon.png, 4 MiB for a text. */
-export function documentLimitBytes(file: string): number {
-  return file === 'icon.png' ? 1024 * 1024 : 4 * 1024 * 1024;
-}
-
-/** Returns why a document of this size is left out; undefined if it is not. */
-export function sizeProblem(file: string, sizeBytes: number): string | undefined {
-  const limit = documentLimitBytes(file);
-  return sizeBytes > limit ? `it is larger than ${limit} bytes` : undefined;
-}
-
-/** Returns why a document with these bytes is left out; undefined if it is not. */
-export function contentProblem(file: string, bytes: Buffer): string | undefined {
-  return file === 'icon.png' && !bytes.subarray(0, 8).equals(PNG) ? 'it is not a PNG image' : undefined;
-}
-
-const PNG = Buffer.from('89504e470d0a1a0a', 'hex');
-
-// Media types of other artifacts in registries: Helm, Cosign and Sigstore's bundles, Notation, in-toto, CycloneDX, SPDX, Flux,
-// OPA, Singularity, Docker Compose, language models, Docker's own plugins.
-const KINDS: readonly (readonly [pattern: RegExp, kind: string])[] = [
-  [/^application\/vnd\.cncf\.helm\./, 'a Helm chart'],
-  [/^application\/vnd\.dev\.(?:cosign|sigstore)\./, 'a signature'],
-  [/^application\/vnd\.cncf\.notary\./, 'a signature'],
-  [/^application\/vnd\.in-toto\+|[/.]in-toto\./, 'an attestation'],
-  [/cyclonedx|spdx|syft/, 'a bill of materials (SBOM)'],
-  [/^application\/vnd\.cncf\.flux\./, 'a Flux artifact'],
-  [/^application\/vnd\.cncf\.openpolicyagent\./, 'a policy bundle'],
-  [/^application\/vnd\.sylabs\.sif/, 'a Singularity image'],
-  [/^application\/vnd\.docker\.compose\./, 'a Compose project'],
-  [/^application\/vnd\.(?:docker\.ai|ollama|cncf\.model)\./, 'a language model'],
-  [/^application\/vnd\.docker\.plugin\./, 'a plugin of Docker itself'],
-];
-
-const CONTAINER = /^application\/vnd\.(?:docker\.container\.image|oci\.image\.config)\.v1\+json$/;
-/** Files that a container image has and a plugin image has not. */
-const SHELL = /^(?:usr\/)?bin\/(?:ba|da|z)?sh$/;
-const SYSTEM_FILE = /^(?:bin|sbin|usr|etc|lib|lib64|opt|app)\//;
-
-/**
- * Returns what an image without a plugin is (`a Helm chart`), by its media types and by one of the files seen in its layers.
- * Undefined if neither says so.
- */
-export function nameImage(manifest: ImageManifest, systemFile: string | undefined): string | undefined {
-  const { artifactType = '', config, layers } = manifest;
-  const types = [artifactType, config.mediaType, ...layers.map(({ mediaType }) => mediaType)];
-  for (const [pattern, kind] of KINDS) if (types.some(type => pattern.test(type))) return kind;
-  if (CONTAINER.test(config.mediaType) || systemFile !== undefined)
-    return `a container image${systemFile === undefined ? '' : ` (there is ${printable(systemFile)} in it)`}`;
-  // ORAS writes the second one if no type is given.
-  return artifactType === '' || artifactType === 'application/vnd.unknown.artifact.v1'
-    ? undefined
-    : `an artifact of type ${printable(artifactType)}`;
-}
-
-/** Returns the file that best shows that an image is a container image: a shell, otherwise any file of a system folder. */
-export function betterSystemFile(known: string | undefined, path: string): string | undefined {
-  const bare = path.replace(/^(?:\.?\/)+/, '');
-  if (SHELL.test(bare) && !SHELL.test(known ?? '')) return bare;
-  return known ?? (SYSTEM_FILE.test(bare) ? bare : undefined);
 }

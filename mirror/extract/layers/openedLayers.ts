@@ -1,7 +1,8 @@
 import type { Descriptor, ImageManifest } from '../../../registry/image.ts';
 import { LayerTooLarge } from '../module/moduleFile.ts';
+import { MAX_DOCUMENTS, sizeProblem } from './documentRules.ts';
 import { describeLayer } from './errors.ts';
-import { assignRoles, chooseLayers, type LayerPart, MAX_DOCUMENTS, sizeProblem } from './layerRoles.ts';
+import { assignRoles, chooseLayers, type LayerPart } from './layerRoles.ts';
 
 /** Bytes that the layers of one image may inflate to: enough for a plugin of 256 MiB on a base image, too few for a bomb. */
 export const INFLATE_LIMIT_BYTES = 1024 * 1024 * 1024;

@@ -25,7 +25,7 @@ export interface ChainSummary {
   readonly names: string;
   /** The issuer of the last certificate that the server sent. */
   readonly root: string;
-  /** True if the last certificate is signed by itself. */
+  /** True if the last certificate is self-signed: a root. */
   readonly isComplete: boolean;
   /** How many certificates the server sent. */
   readonly length: number;
