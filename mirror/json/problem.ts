@@ -15,7 +15,7 @@ export interface Problem {
 export type Path = readonly (string | number)[];
 
 /** Reading a document ends with so many mistakes: looking for similar names for each of a million would take minutes. */
-export const MOST_PROBLEMS = 200;
+export const MOST_PROBLEMS = 100;
 
 /** A longer list would bury the first mistake, which often causes the others. */
 const shownProblems = 50;

@@ -49,7 +49,7 @@ interface LockedFile extends Locked {
   readonly file: string;
 }
 
-/** 20,000 versions with their annotations and signatures have about 25 MiB. */
+/** Twice the size of 10,000 versions with their annotations and signatures. */
 const maxSizeBytes = 32 * 1024 * 1024;
 
 /** The path of a manifest's lockfile: the chosen one, or `manifest.lock.json` next to `manifest.json`. */

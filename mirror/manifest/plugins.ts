@@ -22,8 +22,8 @@ interface Plugins {
   readonly aliases: readonly WantedAlias[];
 }
 
-/** Four times a mirror of a thousand plugins with five versions each. Every later step takes time for each of them. */
-const MOST_VERSIONS = 20_000;
+/** Twice a mirror of a thousand plugins with five versions each. Every later step takes time for each of them. */
+const MOST_VERSIONS = 10_000;
 
 /** Reads `plugins`. Values of a wrong type are skipped: the schema reports them. */
 export async function readPlugins(plugins: Node, reading: Reading): Promise<Plugins> {

@@ -10,10 +10,10 @@ import { buildCatalog, catalogText, parseCatalog } from '../../tree/catalog.ts';
 import { longestTurn } from '../support/longestTurn.ts';
 import { slow } from '../support/slow.ts';
 
-/** Half a second on an idle machine, since parsers and sorts cannot rest. Tests also run on busy ones. */
-const LONGEST_MS = 5000;
+/** A quarter of a second on an idle machine. Busy ones spend up to several times as much processor time on the same work. */
+const LONGEST_MS = 1500;
 
-const MANY = 20_000;
+const MANY = 10_000;
 const keyed = <T>(count: number, make: (at: number) => [string, T]): Record<string, T> =>
   Object.fromEntries(Array.from({ length: count }, (_, at) => make(at)));
 const versions = (count: number) => Array.from({ length: count }, (_, at) => `1.${at}.0`);
@@ -43,8 +43,8 @@ const MANIFESTS: Record<string, () => unknown> = {
     plugins: keyed(3000, at => [`p${at}`, { image: `r${at}.example/x`, versions: ['1'] }]),
     signatures: Array.from({ length: 3000 }, (_, at) => ({ images: [`r${at}.example/*`], unsigned: true })),
   }),
-  'unknown keys': () => ({ plugins: {}, ...keyed(290_000, at => [`k${at}`, 1]) }),
-  'values of a wrong type': () => ({ plugins: keyed(290_000, at => [`k${at}`, 1]) }),
+  'unknown keys': () => ({ plugins: {}, ...keyed(118_000, at => [`k${at}`, 1]) }),
+  'values of a wrong type': () => ({ plugins: keyed(118_000, at => [`k${at}`, 1]) }),
 };
 
 for (const [what, make] of Object.entries(MANIFESTS))
@@ -89,7 +89,7 @@ test(
   },
 );
 
-test('twenty thousand versions are listed and covered in a time that grows with their number only', slow, async () => {
+test('ten thousand versions are listed and covered in a time that grows with their number only', slow, async () => {
   const all = versions(MANY).map((version, at) => ({
     name: `p${at}`,
     version,
