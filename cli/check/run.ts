@@ -8,7 +8,7 @@ import { Session, type SyncEvent } from '../../mirror/session.ts';
 import { makeJob } from '../../mirror/sync/sync.ts';
 import { EXIT } from '../exit.ts';
 import { isBuildMachine } from '../options/environment.ts';
-import { openerOf, type Source, withSource } from '../options/source.ts';
+import { chosenLockfile, openerOf, type Source, withSource } from '../options/source.ts';
 import type { CheckFlags } from '../options/tables.ts';
 import { stampsFileOf } from '../options/userFolders.ts';
 import { startCounter } from '../render/counter.ts';
@@ -40,8 +40,7 @@ async function checkFrom(
     only,
     registry,
     platform,
-    // A bundle brings its lockfile along, unless it is read with another manifest.
-    lock: bundle !== undefined && named === undefined ? undefined : flags.lock,
+    lock: chosenLockfile(source, named, flags.lock),
     mode: isBuildMachine(process.env) ? 'frozen in CI' : 'renewed',
     partial: only.length > 0,
     dir,
