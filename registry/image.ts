@@ -37,6 +37,25 @@ export function architectureOf(name: string): string {
   return SYNONYMS[name] ?? name;
 }
 
+// The variant of a platform without one (a convention of containerd and Docker).
+const DEFAULT_VARIANT: Readonly<Record<string, string>> = { arm: 'v7', arm64: 'v8', amd64: 'v1' };
+
+/** Returns the variant of a platform; the usual one of its architecture, or an empty text, if it names none. */
+export function variantOf({ architecture, variant }: Platform): string {
+  return variant || DEFAULT_VARIANT[architectureOf(architecture)] || '';
+}
+
+/**
+ * True if an image for `has`, a text of platformText, is one for the platform that the user asked for: of any variant, unless
+ * `asked` names one. @throws RegistryOptionsInvalid if `asked` is no platform
+ */
+export function isForPlatform(has: string, asked: string): boolean {
+  const wanted = parsePlatform(asked);
+  const [os, architecture = '', variant = ''] = has.split('/');
+  if (os !== wanted.os || architectureOf(architecture) !== wanted.architecture) return false;
+  return wanted.variant === undefined || variantOf({ os, architecture, variant }) === wanted.variant;
+}
+
 /** Parses `os/architecture[/variant]`. @throws RegistryOptionsInvalid */
 export function parsePlatform(text: string): Platform {
   const [os = '', architecture = '', variant, ...more] = text.toLowerCase().split('/');

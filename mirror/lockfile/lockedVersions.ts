@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { isForPlatform } from '../../registry/image.ts';
 import { type Digest, formatReference } from '../../registry/reference.ts';
 import type { VersionId } from '../../tree/names.ts';
 import type { PublishedVersion } from '../../tree/version/published.ts';
@@ -137,7 +138,7 @@ function ofPlatform(comparison: LockfileComparison, platform: string | undefined
   if (platform === undefined) return comparison;
   const others = comparison.agreeing.flatMap(({ wanted, locked }) => {
     const has = locked.kind === 'image' ? locked.platform : undefined;
-    if (has === undefined || has === platform || has.startsWith(`${platform}/`)) return [];
+    if (has === undefined || isForPlatform(has, platform)) return [];
     return [{ wanted, locked, words: `${wanted.name} ${wanted.version}: locked for ${has}, asked for is ${platform}` }];
   });
   const differing = new Set(others.map(({ wanted }) => wanted));

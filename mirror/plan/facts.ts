@@ -1,6 +1,6 @@
 import pMap, { pMapIterable } from 'p-map';
 import { asError } from '../../base/refusal.ts';
-import type { Image } from '../../registry/image.ts';
+import { type Image, isForPlatform } from '../../registry/image.ts';
 import type { Reference } from '../../registry/reference.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { Catalog } from '../../tree/catalog.ts';
@@ -75,7 +75,7 @@ function asPlatform(present: Present, platform: string | undefined): Present {
 
 /** In words, if a version is the image of another platform than the one asked for. */
 export function otherPlatform({ platform: has }: PublishedVersion, asked: string | undefined): string | undefined {
-  if (asked === undefined || has === undefined || has === asked || has.startsWith(`${asked}/`)) return undefined;
+  if (asked === undefined || has === undefined || isForPlatform(has, asked)) return undefined;
   return `it is the image for ${has}, asked for is ${asked}`;
 }
 

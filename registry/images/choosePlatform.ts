@@ -1,9 +1,6 @@
 import { ImageNoPlatform } from '../errors.ts';
-import { architectureOf, type Descriptor, type Platform, platformText } from '../image.ts';
+import { architectureOf, type Descriptor, type Platform, platformText, variantOf } from '../image.ts';
 import { isImageType } from './parseManifest.ts';
-
-// The variant of an entry without one (a convention of containerd and Docker).
-const DEFAULT_VARIANT: Readonly<Record<string, string>> = { arm: 'v7', arm64: 'v8', amd64: 'v1' };
 
 const MOST_DESCRIBED = 20;
 
@@ -81,10 +78,9 @@ function best(entries: readonly Descriptor[], asked: Platform): Descriptor | und
 
 /** Returns 0 for an exact fit, more for a worse one, undefined for none. An older variant fits a newer CPU, not the reverse. */
 function misfit(has: Platform, asked: Platform): number | undefined {
-  const architecture = architectureOf(has.architecture);
-  if (has.os !== asked.os || architecture !== asked.architecture) return undefined;
-  const own = has.variant || DEFAULT_VARIANT[architecture] || '';
-  const wish = asked.variant ?? DEFAULT_VARIANT[architecture] ?? '';
+  if (has.os !== asked.os || architectureOf(has.architecture) !== asked.architecture) return undefined;
+  const own = variantOf(has);
+  const wish = variantOf(asked);
   if (own === wish) return 0;
   const distance = variantNumber(wish) - variantNumber(own);
   if (distance > 0) return distance;

@@ -140,7 +140,7 @@ describe('sync publishes every form of image', () => {
     await scene.list({ f: '1.0.0' });
     assert.equal((await scene.sync('--platform', 'linux/arm64')).code, 0);
     assert.ok(made('arm').equals(await readFile(scene.path('plugins/f/1.0.0/plugin.wasm'))));
-    // The lock says which one it was, and whoever follows it need not say so again.
+    // The lockfile has the platform, so that later runs need no option.
     assert.match(await scene.read('manifest.lock.json'), /"platform": "linux\/arm64"/);
     for (const args of [['--frozen'], []]) {
       await rm(scene.path('plugins'), { recursive: true });
@@ -152,8 +152,14 @@ describe('sync publishes every form of image', () => {
       const checked = await scene.run(['check', '--platform', 'linux/amd64']);
       assert.equal(checked.code, 3, lock);
       assert.match(checked.stdout, /linux\/arm64, asked for is linux\/amd64/);
-      assert.equal((await scene.run(['check', '--platform', 'linux/arm64'])).code, 0, lock);
+      // As `uname -m` and docker have it, in any case.
+      for (const same of ['linux/arm64', 'linux/aarch64', 'Linux/ARM64', 'linux/arm64/v8'])
+        assert.equal((await scene.run(['check', '--platform', same])).code, 0, `${lock} ${same}`);
+      assert.equal((await scene.run(['check', '--platform', 'linux/arm64/v9'])).code, 3, lock);
     }
+    assert.equal((await scene.sync('--platform', 'linux/aarch64')).code, 0);
+    assert.match((await scene.sync('--platform', 'linux/aarch64')).stdout, /1 kept/);
+    assert.equal((await scene.sync('--platform', 'linux/aarch64', '--frozen')).code, 0);
     const { ran, report } = await scene.report('--platform', 'linux/s390x', '--no-lock');
     assert.equal(ran.code, 1);
     assert.match(JSON.stringify(report.plugins[0]?.error), /linux\/amd64.*linux\/arm64/);
