@@ -83,8 +83,8 @@ export class SelectionEmpty extends Refusal {
 
 export interface SelectionOptions {
   /**
-   * Globs, each matched against `NAME` and against `NAME/VERSION`; an alias brings its target along. `!GLOB` excludes away from
-   * what the others match, or from everything if there are no others; their order does not matter. Default: everything.
+   * Globs, each matched against `NAME` and against `NAME/VERSION`; an alias brings its target along. `!GLOB` removes
+   * from what the others match, or from everything if there are no others; their order does not matter. Default: everything.
    */
   readonly only?: readonly string[] | undefined;
   /** Take every image from `HOST[/PREFIX]`. Default: from the registries that the manifest names. */
@@ -159,7 +159,7 @@ function matching(
 /** Reads the globs of `only`. Without any, everything matches. @throws SelectionInvalid */
 export function readGlobs(globs: readonly string[]): {
   readonly matches: (it: VersionId) => boolean;
-  /** True if a `!GLOB` excludes it away. */
+  /** True if a `!GLOB` matches it. */
   readonly isExcluded: (it: VersionId) => boolean;
 } {
   const read = globs.map(readGlob);
@@ -232,6 +232,6 @@ function nothingLeft(manifest: PluginManifest, globs: readonly string[]): Select
     subject: globs.join(' '),
     expected: 'globs that leave something',
     found: pluginsOf(manifest),
-    hint: 'A !GLOB excludes away from what the other globs match: drop one of them, or name more plugins.',
+    hint: 'A !GLOB removes plugins that the other globs match: leave one of them out, or name more plugins.',
   });
 }

@@ -1,8 +1,8 @@
 import { RegistryAllFailed, RegistryNotFound, RegistryProtocol, RegistryRefusal } from '../../registry/errors.ts';
 
 /**
- * The registry's answer that something does not exist; undefined of any other failure. That a mirror does not have it proves
- * nothing: of several hosts the last one, the registry itself, decides.
+ * Returns the registry's error that something does not exist, and undefined for any other failure. Of several hosts the last
+ * one, the registry itself, decides: a mirror need not have everything.
  */
 export function notFoundIn(error: unknown): RegistryNotFound | undefined {
   if (error instanceof RegistryNotFound) return error;
@@ -10,12 +10,12 @@ export function notFoundIn(error: unknown): RegistryNotFound | undefined {
   return own instanceof RegistryNotFound ? own : undefined;
 }
 
-/** How some registries answer a HEAD although they answer the GET (RFC 9110, 15.5.6 and 15.6.2). */
+/** Statuses of registries that do not support HEAD (RFC 9110, 15.5.6 and 15.6.2). */
 const NO_HEAD = [405, 501];
 
 /**
- * True if the registry answered a HEAD without a digest, so that only a GET would show it: it leaves the header out, or does
- * not support HEAD. Of several hosts the last one, the registry itself, decides.
+ * True if the registry's reply to a HEAD has no digest, so that a GET is needed: the registry leaves the header out or does not
+ * support HEAD. Of several hosts the last one, the registry itself, decides.
  */
 export function lacksHeadDigest(error: unknown): boolean {
   const own = registryFailure(error);
@@ -24,7 +24,7 @@ export function lacksHeadDigest(error: unknown): boolean {
   return error instanceof RegistryRefusal && error.status !== undefined && NO_HEAD.includes(error.status);
 }
 
-/** Of a failure of all mirrors and the registry: the registry's own. */
+/** Returns the registry's own error if all mirrors and the registry failed. */
 function registryFailure(error: unknown): unknown {
   if (!(error instanceof RegistryAllFailed) || !(error.cause instanceof AggregateError)) return undefined;
   return error.cause.errors.at(-1);
