@@ -55,19 +55,14 @@ async function run(job: SyncJob, session: Session): Promise<SyncReport> {
       if (!signal.aborted) throw error;
       return undefined;
     });
-    if (plan === undefined) return nothingDone(tree, session);
+    if (plan === undefined) return { ...reportOn(tree, session), interrupted: true };
     const fatal = plan.problems.find(it => it instanceof TreeDiskFull || it instanceof LockUnwritable);
     if (fatal !== undefined) throw fatal;
     if (job.bundle !== undefined) {
       const { findLacks } = await import('./preflight.ts');
       const lacks = await findLacks(plan, session);
       if (lacks !== undefined)
-        return {
-          ...nothingDone(tree, session),
-          interrupted: false,
-          outcomes: lacks.outcomes,
-          problems: [lacks.problem],
-        };
+        return { ...reportOn(tree, session), outcomes: lacks.outcomes, problems: [lacks.problem] };
     }
     const report = await carryOut(plan, tree, session);
     const problem = await finishIfHeld(plan, report, tree);
@@ -126,8 +121,8 @@ function openTree(
   });
 }
 
-/** The report of a run that was stopped before its plan was made. */
-function nothingDone({ treeDir }: Tree, { registry }: Session): SyncReport {
+/** The report of a run that has done nothing. */
+function reportOn({ treeDir }: Tree, { registry }: Session): SyncReport {
   return {
     tree: treeDir,
     outcomes: [],
@@ -135,7 +130,7 @@ function nothingDone({ treeDir }: Tree, { registry }: Session): SyncReport {
     extras: [],
     unverified: [],
     problems: [],
-    interrupted: true,
+    interrupted: false,
     ...registry.traffic,
     durationMs: 0,
     published: [],
@@ -172,16 +167,12 @@ async function reportUnchanged(
   if ((await tree.differingFiles(catalogEntries(job, lockfile.used, served))).length > 0) return undefined;
   for (const { outcome } of done) onEvent({ type: 'finished', outcome });
   return {
-    tree: tree.treeDir,
+    ...reportOn(tree, offline),
     outcomes: done.map(({ outcome }) => outcome),
     drift: plan.drift,
     extras: catalog.staying.map(({ extra }) => extra),
     unverified: unverifiedAmong(catalog.unselected, job, lockfile),
     problems: plan.problems,
-    interrupted: false,
-    requests: 0,
-    bytesDownloaded: 0,
-    durationMs: 0,
     published,
   };
 }
