@@ -14,6 +14,28 @@ export function parseBoundedJson(text: string): unknown {
   return JSON.parse(text);
 }
 
+/** True if an object in the text has a key more than once: JSON.parse, which made `value` of it, keeps one of them. */
+export function hasRepeatedKeys(text: string, value: unknown): boolean {
+  return colonsIn(text) !== keysIn(value);
+}
+
+function colonsIn(text: string): number {
+  let [colons, inString] = [0, false];
+  for (let offset = 0; offset < text.length; offset++) {
+    const code = text.charCodeAt(offset);
+    if (code === 0x22) inString = !inString;
+    else if (inString && code === 0x5c) offset++;
+    else if (!inString && code === 0x3a) colons++;
+  }
+  return colons;
+}
+
+function keysIn(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  const members: readonly unknown[] = Object.values(value);
+  return members.reduce<number>((sum, each) => sum + keysIn(each), Array.isArray(value) ? 0 : members.length);
+}
+
 /** The first position at which a document goes beyond its bounds. */
 export interface JsonExcess {
   readonly offset: number;

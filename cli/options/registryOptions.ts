@@ -186,7 +186,7 @@ async function positionOfFault(file: string): Promise<string> {
   const text = (await readFile(file, 'utf8').catch(() => '')).replace(/^\ufeff/, '');
   if (text.trim() === '' || isUtf16(Buffer.from(text)) || isJson(text)) return '';
   const { parseStrictJson } = await import('../../mirror/json/strictJson.ts');
-  const [first] = parseStrictJson(text).problems;
+  const [first] = (await parseStrictJson(text)).problems;
   return first?.line === undefined ? '' : `: line ${first.line}, column ${first.column}`;
 }
 

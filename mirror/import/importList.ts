@@ -27,8 +27,8 @@ const maxSizeBytes = 8 * 1024 * 1024;
  * Converts a list of Higress' plugin server (plugins.properties, its JSON snapshot or its unmanaged lock) to a manifest.
  * Digests are kept as pins. @throws ImportInvalid
  */
-export function importList(text: string, { file }: { readonly file: string }): ImportedList {
-  const list = /^\ufeff?\s*[[{]/.test(text) ? listFromJson(text, file) : listFromProperties(text);
+export async function importList(text: string, { file }: { readonly file: string }): Promise<ImportedList> {
+  const list = /^\ufeff?\s*[[{]/.test(text) ? await listFromJson(text, file) : listFromProperties(text);
   const collected = collectManifest(list.entries);
   const notes = [...list.notes, ...collected.notes]
     .sort((one, other) => one.line - other.line)

@@ -7,8 +7,8 @@ import type { ImportedEntries, ImportedEntry, ImportNote } from './collect.ts';
 import { ImportInvalid } from './errors.ts';
 
 /** Reads Higress' JSON snapshot or its unmanaged lock. @throws ImportInvalid */
-export function listFromJson(text: string, file: string): ImportedEntries {
-  const document = parseStrictJson(text);
+export async function listFromJson(text: string, file: string): Promise<ImportedEntries> {
+  const document = await parseStrictJson(text);
   const { root } = document;
   if (root === undefined || document.problems.length > 0) throw new ImportInvalid(file, document.problems);
   const refuse = (place: string, node: Node | undefined, expected: string, hint?: string): never => {

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { nearest } from '../../base/nearest.ts';
 import { isUnknownKey } from '../../base/strictSchema.ts';
 import { formatPath, MOST_PROBLEMS, type Path, type Problem, quoted } from './problem.ts';
-import { describeNode, type JsonDocument, memberOf, nodeAt, plainValue, textOf } from './strictJson.ts';
+import { describeNode, type JsonDocument, memberOf, nodeAt, textOf } from './strictJson.ts';
 
 export interface SchemaProblemsOptions {
   /** The text that the document was parsed from. */
@@ -17,9 +17,8 @@ export function schemaProblems(
   document: JsonDocument,
   options: SchemaProblemsOptions,
 ): Problem[] {
-  const { root } = document;
-  if (root === undefined) return [];
-  return (v.safeParse(schema, plainValue(root)).issues ?? []).slice(0, MOST_PROBLEMS).flatMap(issue => {
+  if (document.root === undefined) return [];
+  return (v.safeParse(schema, document.value).issues ?? []).slice(0, MOST_PROBLEMS).flatMap(issue => {
     const path = (issue.path ?? []).map(({ key }) => (typeof key === 'number' ? key : String(key)));
     return isUnknownKey(issue) ? unknownKey(path, document, options) : problem(path, document, options, issue.message);
   });

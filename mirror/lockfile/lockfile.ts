@@ -2,13 +2,13 @@ import { access, constants, lstat, readFile, realpath } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Node } from 'jsonc-parser';
 import * as v from 'valibot';
-import { parseBoundedJson } from '../../base/boundedJson.ts';
+import { hasRepeatedKeys, parseBoundedJson } from '../../base/boundedJson.ts';
 import { LoopTurn } from '../../base/eventLoop.ts';
 import { type Digest, parseReference } from '../../registry/reference.ts';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
 import { formatPath, MOST_PROBLEMS, type Path, type Problem, quoted } from '../json/problem.ts';
 import { schemaProblems } from '../json/schemaProblems.ts';
-import { type JsonDocument, memberOf, membersOf, parseStrictJson, plainValue } from '../json/strictJson.ts';
+import { type JsonDocument, memberOf, membersOf, parseStrictJson } from '../json/strictJson.ts';
 import { readTextFile, replaceTextFile } from '../json/textFile.ts';
 import type { SignatureProof } from '../signatures/policy.ts';
 import { LEADS_NOWHERE, LockConflict, LockInvalid, LockNewer, LockUnreadable, LockUnwritable } from './errors.ts';
@@ -88,10 +88,10 @@ export async function parseLockfile(text: string, { file, hint }: LockfileName):
   const marker = /^(<{7}|={7}|>{7}|\|{7})(?: .*)?\r?$/m.exec(text);
   if (marker) throw new LockConflict(file, text.slice(0, marker.index).split('\n').length, marker[1] ?? '', hint);
   const turn = new LoopTurn();
-  const untouched = asWritten(text);
-  if (untouched !== undefined) return untouched;
+  const valid = await parseValid(text, turn);
+  if (valid !== undefined) return valid;
   await turn.rest();
-  const document = parseStrictJson(text);
+  const document = await parseStrictJson(text);
   const { root } = document;
   const version = memberOf(root, 'lockVersion')?.node.value;
   if (typeof version === 'number' && version > lockVersion) throw new LockNewer(file, version, lockVersion);
@@ -103,28 +103,30 @@ export async function parseLockfile(text: string, { file, hint }: LockfileName):
   await turn.rest();
   if (root !== undefined) problems.push(...entryProblems(root, document));
   if (problems.length > 0 || root === undefined) throw new LockInvalid(file, problems, hint);
-  // The schema has checked it; parsing it again would only copy it.
-  return { entries: sortEntries(entriesOf(plainValue(root) as WrittenLockfile)) };
+  return { entries: sortEntries(entriesOf(document.value as WrittenLockfile)) };
 }
 
 /**
- * Reads a lockfile that is byte for byte as writeLockfile writes it, without the positions for messages, which take most of
- * the time of reading; undefined for any other, for whatever reason.
+ * Reads a lockfile without mistakes. Positions for messages, which take most of the time of reading, are left out; undefined if
+ * a mistake must be reported.
  */
-function asWritten(text: string): Lockfile | undefined {
+async function parseValid(text: string, turn: LoopTurn): Promise<Lockfile | undefined> {
   try {
     const written = parseBoundedJson(text);
+    if (hasRepeatedKeys(text, written)) return undefined;
+    await turn.rest();
     if (!v.is(lockfileSchema, written)) return undefined;
+    await turn.rest();
     const entries = entriesOf(written);
-    const isFit = entries.every(
-      entry =>
-        entry.name !== '__proto__' &&
-        entry.version !== '__proto__' &&
-        nameProblem(entry.name) === undefined &&
-        versionProblem(entry.version) === undefined &&
-        (entry.kind === 'file' || referenceFault(entry.reference, entry.digest) === undefined),
-    );
-    return isFit && formatLockfile({ entries }) === text ? { entries: sortEntries(entries) } : undefined;
+    const isFit =
+      Object.keys(written.plugins).every(name => name !== '__proto__' && nameProblem(name) === undefined) &&
+      entries.every(
+        entry =>
+          entry.version !== '__proto__' &&
+          versionProblem(entry.version) === undefined &&
+          (entry.kind === 'file' || referenceFault(entry.reference, entry.digest) === undefined),
+      );
+    return isFit ? { entries: sortEntries(entries) } : undefined;
   } catch {
     return undefined;
   }

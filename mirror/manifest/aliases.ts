@@ -14,12 +14,12 @@ export interface ResolvedAlias {
 }
 
 /** Follows every alias to the version whose bytes it publishes. */
-export function readAliases(
+export async function readAliases(
   path: Path,
   aliases: Node,
   known: readonly WrittenVersion[],
   reading: Reading,
-): ResolvedAlias[] {
+): Promise<ResolvedAlias[]> {
   const versions = new Set(known.map(each => each.version));
   const members = membersOf(aliases).filter(member => member.key !== '__proto__' && member.node.type === 'string');
   const targets = new Map(members.map(member => [member.key, String(member.node.value)]));
@@ -27,6 +27,7 @@ export function readAliases(
   const reported = new Set<readonly string[]>();
   const resolved: ResolvedAlias[] = [];
   for (const member of members) {
+    await reading.rest();
     const at = [...path, member.key];
     const isValid = validateAlias(member, at, versions, targets, reading);
     const end = follow(member.key, versions, targets, ends);

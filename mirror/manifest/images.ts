@@ -9,19 +9,20 @@ import { listed, type Reading, type WrittenVersion } from './versions.ts';
 import type { VersionSource } from './wanted.ts';
 
 /** Returns the reference of every version of a plugin, from `image`, `tags` and the version itself. */
-export function imageSources(
+export async function imageSources(
   name: string,
   nameFits: boolean,
   known: readonly WrittenVersion[],
   node: Node,
   path: Path,
   reading: Reading,
-): Map<string, VersionSource> {
+): Promise<Map<string, VersionSource>> {
   const tagsMember = memberOf(node, 'tags');
-  const tags = readTags(tagsMember, known, [...path, 'tags'], reading);
+  const tags = await readTags(tagsMember, known, [...path, 'tags'], reading);
   const image = readImage(name, nameFits, known, node, path, tags, reading);
   const sources = new Map<string, VersionSource>();
   for (const each of known) {
+    await reading.rest();
     const reference = referenceOf(
       each,
       image,
@@ -42,15 +43,16 @@ interface Tag {
   readonly node: Node;
 }
 
-function readTags(
+async function readTags(
   tags: Member | undefined,
   known: readonly WrittenVersion[],
   path: Path,
   reading: Reading,
-): Map<string, Tag> {
+): Promise<Map<string, Tag>> {
   const found = new Map<string, Tag>();
   const versions = new Set(known.map(each => each.version));
   for (const { key, keyNode, node } of membersOf(tags?.node)) {
+    await reading.rest();
     if (key === '__proto__') continue;
     if (known.length > 0 && !versions.has(key)) {
       const near = nearest(key, [...versions]);

@@ -1,6 +1,5 @@
 import { statSync } from 'node:fs';
 import type { Node } from 'jsonc-parser';
-import { LoopTurn } from '../../base/eventLoop.ts';
 import { isDigest } from '../../registry/reference.ts';
 import { nameProblem } from '../../tree/names.ts';
 import { formatPath, type Path, quoted } from '../json/problem.ts';
@@ -27,7 +26,6 @@ const MOST_VERSIONS = 10_000;
 
 /** Reads `plugins`. Values of a wrong type are skipped: the schema reports them. */
 export async function readPlugins(plugins: Node, reading: Reading): Promise<Plugins> {
-  const turn = new LoopTurn();
   const versions: WantedVersion[] = [];
   const aliases: WantedAlias[] = [];
   const members = membersOf(plugins).filter(member => member.key !== '__proto__');
@@ -44,18 +42,19 @@ export async function readPlugins(plugins: Node, reading: Reading): Promise<Plug
     return { versions, aliases };
   }
   for (const member of members) {
-    await turn.rest();
+    await reading.rest();
     const unfit = nameProblem(member.key);
     if (unfit !== undefined)
       reading.report(['plugins', member.key], member.keyNode, {
         found: `the name ${quoted(member.key)}, which ${unfit}`,
         expected: nameRule,
       });
-    const plugin = readPlugin(member, unfit === undefined, reading);
+    const plugin = await readPlugin(member, unfit === undefined, reading);
     for (const version of plugin.versions) versions.push(version);
     for (const alias of plugin.aliases) aliases.push(alias);
   }
-  for (const each of repeatedMembers(plugins)) if (nameProblem(each.key) === undefined) readPlugin(each, true, reading);
+  for (const each of repeatedMembers(plugins))
+    if (nameProblem(each.key) === undefined) await readPlugin(each, true, reading);
   return { versions, aliases };
 }
 
@@ -63,7 +62,7 @@ function writtenCount(node: Node, path: Path): number {
   return writtenVersions(node, path).length + membersOf(memberOf(node, 'aliases')?.node).length;
 }
 
-function readPlugin(member: Member, nameFits: boolean, reading: Reading): Plugins {
+async function readPlugin(member: Member, nameFits: boolean, reading: Reading): Promise<Plugins> {
   const path: Path = ['plugins', member.key];
   const { node } = member;
   const written = writtenVersions(node, path);
@@ -71,12 +70,15 @@ function readPlugin(member: Member, nameFits: boolean, reading: Reading): Plugin
   const file = memberOf(node, 'file');
   const sources = file
     ? fileSources(file, known, node, path, reading)
-    : imageSources(member.key, nameFits, known, node, path, reading);
+    : await imageSources(member.key, nameFits, known, node, path, reading);
   const aliases = memberOf(node, 'aliases');
   // Without versions every alias would be reported.
   const found =
     aliases && written.length > 0
-      ? readAliases([...path, 'aliases'], aliases.node, known, reading).map(alias => ({ name: member.key, ...alias }))
+      ? (await readAliases([...path, 'aliases'], aliases.node, known, reading)).map(alias => ({
+          name: member.key,
+          ...alias,
+        }))
       : [];
   if (aliases) reportCaseVariants([...path, 'aliases'], membersOf(aliases.node), 'version', reading, known);
   const versions = known.flatMap(each => {

@@ -54,7 +54,7 @@ export async function parsePluginManifest(
   { file, locate, named }: ManifestSource,
 ): Promise<PluginManifest> {
   const turn = new LoopTurn();
-  const document = parseStrictJson(text);
+  const document = await parseStrictJson(text);
   const { root } = document;
   await turn.rest();
   const problems: Problem[] = [
@@ -80,10 +80,15 @@ export async function parsePluginManifest(
   const base = isFault(parsed) ? requirePrefix(defaultRegistry) : parsed;
 
   const plugins = memberOf(root, 'plugins')?.node;
-  const reading: Reading = { locate: locate ?? (written => resolve(absolute, '..', written)), base, report };
+  const reading: Reading = {
+    locate: locate ?? (written => resolve(absolute, '..', written)),
+    base,
+    report,
+    rest: () => turn.rest(),
+  };
   const read = plugins ? await readPlugins(plugins, reading) : { versions: [], aliases: [] };
   const versions = await readSignatures(memberOf(root, 'signatures')?.node, read.versions, reading);
-  const mirrors = readMirrors(memberOf(root, 'mirrors')?.node, report);
+  const mirrors = await readMirrors(memberOf(root, 'mirrors')?.node, reading);
   requireFewProblems(1);
   return { file: absolute, registry: formatRegistryPrefix(base), ...read, versions, mirrors };
 }
@@ -131,9 +136,13 @@ function formatRegistryPrefix({ registry, prefix }: RegistryPrefix): string {
   return prefix === '' ? registry : `${registry}/${prefix}`;
 }
 
-function readMirrors(node: Node | undefined, report: Reading['report']): Readonly<Record<string, readonly string[]>> {
+async function readMirrors(
+  node: Node | undefined,
+  { report, rest }: Reading,
+): Promise<Readonly<Record<string, readonly string[]>>> {
   const mirrors: [string, string[]][] = [];
   for (const member of membersOf(node)) {
+    await rest();
     if (member.key === '__proto__') continue;
     const host = parseRegistryPrefix(member.key);
     if (isFault(host)) report(['mirrors', member.key], member.keyNode, host);

@@ -1,7 +1,6 @@
 import { createPublicKey } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import type { Node } from 'jsonc-parser';
-import { LoopTurn } from '../../base/eventLoop.ts';
 import { globMatcher, SelectionInvalid } from '../../base/globs.ts';
 import { opensslWords } from '../../base/openssl.ts';
 import { formatPath, type Path, quoted } from '../json/problem.ts';
@@ -38,9 +37,8 @@ export async function readSignatures(
     : [{ item: node, path: ['signatures'] }];
   let catchAll: Path | undefined;
   const rules: Rule[] = [];
-  const turn = new LoopTurn();
   for (const { item, path } of written) {
-    await turn.rest();
+    await reading.rest();
     if (catchAll !== undefined)
       reading.report(path, item, {
         found: `a policy after ${formatPath(catchAll)}, which has no "images" and so applies to all images`,
@@ -52,7 +50,7 @@ export async function readSignatures(
   const uncovered = new Set<string>();
   const signed: WantedVersion[] = [];
   for (const version of versions) {
-    await turn.rest();
+    await reading.rest();
     if (version.source.kind === 'file') {
       signed.push(version);
       continue;

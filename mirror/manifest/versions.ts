@@ -12,6 +12,8 @@ export interface Reading {
   /** For images that name no host. */
   readonly base: RegistryPrefix;
   report(path: Path, node: Node, fault: Fault): void;
+  /** To be awaited before each of many entries: timers and signals are served meanwhile. */
+  rest(): Promise<void> | undefined;
 }
 
 export const nameRule = 'at most 128 letters, digits and . _ ~ + @ -, no dot in front';

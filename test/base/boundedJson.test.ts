@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { parseBoundedJson } from '../../base/boundedJson.ts';
+import { hasRepeatedKeys, parseBoundedJson } from '../../base/boundedJson.ts';
 import { parseManifest } from '../../registry/images/parseManifest.ts';
 import { refused } from '../support/refused.ts';
 
@@ -22,6 +22,18 @@ describe('JSON of a registry', () => {
     assert.deepEqual(parseBoundedJson(JSON.stringify(value)), value);
     for (const text of ['"', '{"a', '"\\', '[[', ''])
       assert.throws(() => parseBoundedJson(text), SyntaxError, JSON.stringify(text));
+  });
+
+  it('has repeated keys only where JSON.parse has dropped one', () => {
+    const isRepeated = (text: string) => hasRepeatedKeys(text, JSON.parse(text));
+    fc.assert(
+      fc.property(fc.json(), text => assert.equal(isRepeated(text), false)),
+      { numRuns: 300 },
+    );
+    for (const text of ['{"a":":\\":{","\\"b:":["c:",{"__proto__":1}]}', '[{"a":1},{"a":1}]', '"a:\\\\"'])
+      assert.equal(isRepeated(text), false, text);
+    for (const text of ['{"a":1,"a":1}', '[{"b":{"a":1,"\\u0061":{}}}]', '{"__proto__":1,"__proto__":2}'])
+      assert.equal(isRepeated(text), true, text);
   });
 
   it('is no manifest with millions of levels, or with more than a thousand annotations', () => {

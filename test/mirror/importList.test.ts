@@ -12,7 +12,7 @@ const host = 'higress-registry.cn-hangzhou.cr.aliyuncs.com';
 const pin = `sha256:${'ab'.repeat(32)}`;
 const other = `sha256:${'cd'.repeat(32)}`;
 
-function take(text: string): ImportedList {
+function take(text: string): Promise<ImportedList> {
   return importList(text, { file: 'list' });
 }
 
@@ -28,16 +28,16 @@ async function paths(list: ImportedList): Promise<string[]> {
 }
 
 describe('plugins.properties', () => {
-  it('without entries is refused with what was expected', () => {
+  it('without entries is refused with what was expected', async () => {
     for (const text of ['', '\n', '# nothing\n'])
-      assert.throws(
+      await assert.rejects(
         () => take(text),
         (error: unknown) => error instanceof ImportInvalid && /no entry/.test(error.message + error.found),
       );
   });
 
-  it('becomes the shortest possible manifest', () => {
-    const list = take(`#
+  it('becomes the shortest possible manifest', async () => {
+    const list = await take(`#
 # AI
 ai-proxy=oci://${host}/plugins/ai-proxy:2.0.0
 mcp-server=oci://${host}/mcp-server/all-in-one:2.0.0
@@ -66,7 +66,7 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
     });
   });
   it('keeps digests: as version without a tag, as pin with one', async () => {
-    const list = take(`a=oci://r.io/plugins/a@${pin}\nb=oci://r.io/plugins/b:1@${pin}`);
+    const list = await take(`a=oci://r.io/plugins/a@${pin}\nb=oci://r.io/plugins/b:1@${pin}`);
     assert.deepEqual(await paths(list), [
       `a ${pin} ← r.io/plugins/a@${pin}`,
       `b 1 ← r.io/plugins/b:1@${pin}`,
@@ -76,7 +76,7 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
   it('keeps versions of one name from several images', async () => {
     const text = `p=oci://r.io/plugins/p:1\np=oci://r.io/x/y:2\np=oci://h.io/z:3@${pin}\np=oci://r.io/single@${other}`;
     assert.deepEqual(
-      await paths(take(text)),
+      await paths(await take(text)),
       [
         'p 1 ← r.io/plugins/p:1',
         'p 2 ← r.io/x/y:2',
@@ -133,19 +133,19 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
   ];
   for (const [what, one, two, expected, told] of twice)
     it(`loses no pin of ${what}`, async () => {
-      const list = take(`${one}\n${two}`);
+      const list = await take(`${one}\n${two}`);
       assert.deepEqual(await paths(list), [...expected].sort());
       assert.match(list.notes.join('\n'), told);
       assert.equal(list.lost, 0);
     });
-  it('finds the prefix of a private registry', () => {
-    const { manifest } = take('a=oci://h.io/team/plugins/a:1\nb=oci://h.io/team/plugins/b:1\nc=oci://h.io/c:1');
+  it('finds the prefix of a private registry', async () => {
+    const { manifest } = await take('a=oci://h.io/team/plugins/a:1\nb=oci://h.io/team/plugins/b:1\nc=oci://h.io/c:1');
     assert.equal(manifest.registry, 'h.io/team');
     assert.deepEqual(manifest.plugins, { a: '1', b: '1', c: { image: 'h.io/c', versions: ['1'] } });
   });
   it('writes images that are read back as the same images', async () => {
     const text = 'a=oci://harbor/plugins/a:1\nb=oci://harbor/x.y/b:1\nc=oci://other/c:1\nd=localhost:5000/d:1';
-    assert.deepEqual(await paths(take(text)), [
+    assert.deepEqual(await paths(await take(text)), [
       'a 1 ← harbor/plugins/a:1',
       'b 1 ← harbor/x.y/b:1',
       'c 1 ← other/c:1',
@@ -166,20 +166,20 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
   ];
   for (const [what, line, told] of lost)
     it(`reports an entry that cannot be taken, with its line: ${what}`, async () => {
-      const list = take(`ok=oci://r.io/plugins/ok:1\r\n${line}\n`);
+      const list = await take(`ok=oci://r.io/plugins/ok:1\r\n${line}\n`);
       assert.equal(list.lost, 1);
       assert.equal(list.notes.length, 1);
       assert.match(list.notes[0] ?? '', told);
       assert.equal((await paths(list)).length, 1);
     });
   it('takes a repeated line once', async () => {
-    const list = take('a=r.io/a:1\na=r.io/a:1');
+    const list = await take('a=r.io/a:1\na=r.io/a:1');
     assert.deepEqual([list.lost, await paths(list)], [0, ['a 1 ← r.io/a:1']]);
     assert.deepEqual(list.notes, ['line 2: "a" "1" is in line 1 already']);
   });
-  it('is refused if no entry can be taken', () => {
-    assert.throws(() => take('# nothing\n'), ImportInvalid);
-    assert.throws(
+  it('is refused if no entry can be taken', async () => {
+    await assert.rejects(() => take('# nothing\n'), ImportInvalid);
+    await assert.rejects(
       () => take('x=y'),
       (error: unknown) => error instanceof ImportInvalid && /line 1/.test(error.message),
     );
@@ -198,7 +198,7 @@ ai-proxy=oci://${host}/plugins/ai-proxy:1.0.0
         const text = lines.map(([name, image]) => `${name}=${image}`).join('\n');
         let list: ImportedList;
         try {
-          list = take(text);
+          list = await take(text);
         } catch (error) {
           assert.ok(error instanceof ImportInvalid, String(error));
           return;
@@ -232,14 +232,14 @@ describe('the JSON snapshot', () => {
   });
   const snapshot = (...plugins: object[]): string => JSON.stringify({ schemaVersion: 1, plugins }, null, 1);
 
-  it('keeps names, versions and digests', () => {
-    const list = take(snapshot(entry('ai-proxy'), entry('waf')));
+  it('keeps names, versions and digests', async () => {
+    const list = await take(snapshot(entry('ai-proxy'), entry('waf')));
     assert.deepEqual(list.manifest.plugins, { 'ai-proxy': `2.0.1@${pin}`, waf: `2.0.1@${pin}` });
     assert.deepEqual([list.manifest.registry, list.notes], [host, []]);
   });
   it('takes path, key and aliases as names of the same image', async () => {
     const pluginServer = { inventoryKey: 'json-converter', httpPath: 'json-converter', aliases: ['jsonrpc-converter'] };
-    const list = take(snapshot(entry('jsonrpc-converter', { consumers: { pluginServer } }), entry('waf')));
+    const list = await take(snapshot(entry('jsonrpc-converter', { consumers: { pluginServer } }), entry('waf')));
     const image = `${host}/plugins/jsonrpc-converter:2.0.1@${pin}`;
     assert.deepEqual((await paths(list)).slice(0, 2), [
       `json-converter 2.0.1 ← ${image}`,
@@ -247,18 +247,18 @@ describe('the JSON snapshot', () => {
     ]);
   });
   for (const httpPath of ['/plugins/x', 'x/2.0.1', 'plugins/x/2.0.1/plugin.wasm'])
-    it(`understands the path ${httpPath}`, () => {
-      const list = take(snapshot(entry('y', { consumers: { pluginServer: { httpPath, inventoryKey: 'x' } } })));
+    it(`understands the path ${httpPath}`, async () => {
+      const list = await take(snapshot(entry('y', { consumers: { pluginServer: { httpPath, inventoryKey: 'x' } } })));
       assert.deepEqual(Object.keys(list.manifest.plugins), ['x']);
     });
-  it('takes images that the plugin server does not serve, with a note', () => {
-    const list = take(snapshot(entry('waf'), entry('ai-load-balancer', { consumers: { console: {} } })));
+  it('takes images that the plugin server does not serve, with a note', async () => {
+    const list = await take(snapshot(entry('waf'), entry('ai-load-balancer', { consumers: { console: {} } })));
     assert.ok('ai-load-balancer' in list.manifest.plugins);
     assert.match(list.notes[0] ?? '', /^line \d+: "ai-load-balancer" is not served/);
     assert.equal(list.lost, 0);
   });
-  it('notes entries without a digest and entries that cannot be taken', () => {
-    const list = take(
+  it('notes entries without a digest and entries that cannot be taken', async () => {
+    const list = await take(
       snapshot(
         entry('a', { digest: undefined }),
         entry('b', { digest: 'md5:1' }),
@@ -274,12 +274,12 @@ describe('the JSON snapshot', () => {
   });
   it('of thousands of plugins is one manifest', async () => {
     const many = Array.from({ length: times(1000, 5000) }, (_, index) => entry(`p${index}`));
-    assert.equal((await paths(take(snapshot(...many)))).length, many.length);
+    assert.equal((await paths(await take(snapshot(...many)))).length, many.length);
   });
 });
 
 describe('the unmanaged lock', () => {
-  it('keeps path, version, tag and digest', () => {
+  it('keeps path, version, tag and digest', async () => {
     const plugins = {
       oauth: {
         logicalKey: 'oauth',
@@ -298,7 +298,7 @@ describe('the unmanaged lock', () => {
         digest: other,
       },
     };
-    const list = take(JSON.stringify({ schemaVersion: 1, plugins }));
+    const list = await take(JSON.stringify({ schemaVersion: 1, plugins }));
     assert.deepEqual(list.notes, []);
     assert.deepEqual(list.manifest.plugins, {
       oauth: `2.0.0@${pin}`,
@@ -319,8 +319,8 @@ describe('JSON that is not a list of Higress', () => {
     ['a list', '[1]', /schemaVersion/],
   ];
   for (const [what, text, told] of cases)
-    it(what, () => {
-      assert.throws(
+    it(what, async () => {
+      await assert.rejects(
         () => take(text),
         (error: unknown) => error instanceof ImportInvalid && told.test(error.message),
       );
@@ -351,7 +351,7 @@ describe('JSON that is not a list of Higress', () => {
     const only = async (text: string): Promise<void> => {
       let list: ImportedList;
       try {
-        list = take(text);
+        list = await take(text);
       } catch (error) {
         assert.ok(error instanceof ImportInvalid, String(error instanceof Error ? error.stack : error));
         return;
