@@ -17,9 +17,13 @@ const COMMAND = /##(?=\w{0,20}\[)/g;
 /** The codes of picocolors: bold, dim, underline and colours, but nothing that hides text. */
 const COLOR = /\u001b\[(?:0|1|2|4|22|24|3[1-9]|90)m/;
 
+/** Most text: ASCII without what any pattern above looks for. */
+const PLAIN = /^(?!\s*::)(?:[ -"$-~]|#(?!#))*$/;
+
 /** Returns text as one line of at most `length` characters: what cannot be printed is escaped (`\n`, `\x1b`, `\u202e`). */
 export function printable(text: string, length = MOST_CHARACTERS): string {
   const shown = text.length > length ? text.slice(0, length) : text;
+  if (shown === text && PLAIN.test(text)) return text;
   const safe = withoutCommands(shown.replace(UNSAFE, escaped));
   return safe.length > length || shown !== text ? `${safe.slice(0, length - 1)}…` : safe;
 }
@@ -75,13 +79,15 @@ function copyOf(value: unknown): unknown {
 
 /** The copy has the class of the error, and its stack and cause, which are printed with printableLines only. */
 function copyOfError(error: Error): Error {
-  // Since Node.js 21 the stack is an accessor that works on the error itself only.
-  const stack = { value: error.stack, writable: true, configurable: true };
-  const own = { ...Object.getOwnPropertyDescriptors(error), stack };
-  const copy: Error = Object.create(Object.getPrototypeOf(error), own);
+  const copy: Error = Object.create(Object.getPrototypeOf(error));
   for (const key of Object.keys(error)) Reflect.set(copy, key, copyOf(Reflect.get(error, key)));
   const { headline = error.message, lines = [] } = copy as { headline?: string; lines?: readonly string[] };
-  copy.message = messageOf(printable(headline), lines);
+  // Not enumerable, as in the error itself.
+  Object.defineProperties(copy, {
+    message: { value: messageOf(printable(headline), lines) },
+    stack: { get: () => error.stack },
+    ...('cause' in error ? { cause: { value: error.cause } } : {}),
+  });
   return copy;
 }
 

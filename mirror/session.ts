@@ -1,3 +1,4 @@
+import { addTo } from '../base/groups.ts';
 import type { Descriptor } from '../registry/image.ts';
 import type { Registry, RegistryEvent, Traffic } from '../registry/registry.ts';
 import type { VersionId } from '../tree/names.ts';
@@ -72,7 +73,7 @@ class ProgressMeter {
   start(key: string, layers: readonly Descriptor[]): void {
     const sizeBytes = layers.reduce((sum, layer) => sum + layer.size, 0);
     this.#versions.set(key, { received: new Map(), sizeBytes });
-    for (const { digest } of layers) this.#keysOf.set(digest, [...(this.#keysOf.get(digest) ?? []), key]);
+    for (const { digest } of layers) addTo(this.#keysOf, digest, key);
     this.#listener({ type: 'started', key, sizeBytes });
   }
 

@@ -1,5 +1,6 @@
 import process from 'node:process';
 import pc from 'picocolors';
+import { groupBy } from '../../base/groups.ts';
 import { printable, printableValue } from '../../base/printable.ts';
 import { causeKeyOf } from '../../base/refusal.ts';
 import { plural } from '../../base/words.ts';
@@ -131,18 +132,12 @@ function render({ findings, versions, hasLockfile, parts, bundle }: Shown, color
   const compared = [manifest, ...(hasLockfile ? ['lockfile'] : []), ...(tree === undefined ? [] : [tree])];
   const agreement = `${compared.join(', ')}${registry} agree${hasLockfile ? '' : '; there is no lockfile'}`;
   // A registry that is down is reported once, not for each of its tags.
-  const groups = new Map<string, CheckFinding[]>();
-  for (const finding of findings) {
-    const { kind, detail } = finding;
-    const key =
-      kind === 'unreachable'
-        ? `${kind} ${finding.error === undefined ? subjectOf(finding) : causeKeyOf(finding.error)}`
-        : kind === 'untold'
-          ? kind
-          : JSON.stringify([kind, subjectOf(finding), detail]);
-    groups.set(key, [...(groups.get(key) ?? []), finding]);
-  }
-  const lines = [...groups.values()].flatMap(group => {
+  const groups = groupBy(findings, finding => {
+    const { kind, detail, error } = finding;
+    if (kind === 'unreachable') return `${kind} ${error === undefined ? subjectOf(finding) : causeKeyOf(error)}`;
+    return kind === 'untold' ? kind : JSON.stringify([kind, subjectOf(finding), detail]);
+  });
+  const lines = groups.flatMap(group => {
     const [first] = group;
     if (first === undefined) return [];
     const names = listed(group.map(subjectOf));

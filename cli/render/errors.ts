@@ -1,7 +1,8 @@
 import { inspect } from 'node:util';
 import pc from 'picocolors';
 import { isSystemError } from '../../base/errno.ts';
-import { printableValue } from '../../base/printable.ts';
+import { groupBy } from '../../base/groups.ts';
+import { printable, printableValue } from '../../base/printable.ts';
 import { causeKeyOf, Refusal, rootOf } from '../../base/refusal.ts';
 import { plural } from '../../base/words.ts';
 import { listed } from './text.ts';
@@ -67,7 +68,7 @@ interface Block {
 
 /** Returns one block for each cause: what happened, which plugins it hit, what to do. A registry that is down is one cause. */
 export function renderFailures(failures: readonly Failure[], paint: Paint): string[] {
-  const blocks = blocksOf(printableValue(failures));
+  const blocks = blocksOf(failures);
   const shown = blocks.slice(0, BLOCKS_SHOWN).flatMap(block => renderBlock(block, paint));
   const more = blocks.length - BLOCKS_SHOWN;
   return more > 0 ? [`… and ${plural(more, 'more cause')} of failure; --format json lists every one`, ...shown] : shown;
@@ -86,9 +87,10 @@ function blockOf(failures: readonly Failure[], causes: number): Block[] {
   return first === undefined ? [] : [{ error: rootOf(first.error), failures, causes }];
 }
 
-function renderBlock({ error, failures, causes }: Block, paint: Paint): string[] {
+function renderBlock({ error: given, failures, causes }: Block, paint: Paint): string[] {
+  const error = printableValue(given);
   const head = [
-    `${paint.red('failed')} ${paint.bold(codeOf(error))}  ${subjectsOf(failures)}`,
+    `${paint.red('failed')} ${paint.bold(codeOf(error))}  ${printable(subjectsOf(failures))}`,
     `  ${error.message}`,
     ...(causes === 1 ? [] : ['  The others failed in the same way; --format json lists every one.']),
   ];
@@ -115,16 +117,6 @@ function subjectsOf(failures: readonly Failure[]): string {
     ...(aliases.length === 0 ? [] : [aliases.length === 1 ? '1 alias' : `${aliases.length} aliases`]),
   ];
   return `${counts.join(', ')}: ${listed(names, NAMES_OF_A_CAUSE)}`;
-}
-
-/** In the order in which each key came first. */
-function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    groups.set(key, [...(groups.get(key) ?? []), item]);
-  }
-  return [...groups.values()];
 }
 
 function codeOf(error: Error | undefined): string {

@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import process from 'node:process';
+import { addTo } from '../../base/groups.ts';
 import { makeFolder } from '../../base/makeFolder.ts';
 import { printableLines, printableValue } from '../../base/printable.ts';
 import { Refusal } from '../../base/refusal.ts';
-import { positionOf } from '../../mirror/coverage/manifestLines.ts';
+import { positionsIn } from '../../mirror/coverage/manifestLines.ts';
 import { replaceTextFile } from '../../mirror/json/textFile.ts';
 import { printCommands } from '../render/print.ts';
 import { byCause, type CiChange, type CiFinding, type CiReport } from './ciReport.ts';
@@ -63,11 +64,10 @@ function printableReport(report: CiReport): CiReport {
 /** Adds to each finding about a plugin the line that names it in the manifest; without a readable manifest none. */
 export async function withPositions(findings: readonly CiFinding[], manifest: string): Promise<CiFinding[]> {
   const text = await readFile(manifest, 'utf8').catch(() => '');
-  return findings.map(finding => {
-    const { name, version, line } = finding;
-    if (line !== undefined || name === undefined) return finding;
-    return { ...finding, ...positionOf(text, name, version) };
-  });
+  const positionOf = await positionsIn(text);
+  return findings.map(finding =>
+    finding.line !== undefined || finding.name === undefined ? finding : { ...finding, ...positionOf(finding) },
+  );
 }
 
 const HEADS: Readonly<Record<CiChange['kind'], string>> = {
@@ -125,10 +125,9 @@ function cell(text: string): string {
 
 /** JUnit's XML, as GitLab, Jenkins and others read it: a test case for each version, and one for each other error. */
 export function junit({ title, subjects, findings }: CiReport): string {
-  const errors = findings.filter(({ level }) => level === 'error');
-  const names = [...new Set([...subjects, ...errors.map(nameOf)])];
-  const cases = names.map(name => {
-    const mine = errors.filter(error => nameOf(error) === name);
+  const cases = new Map<string, CiFinding[]>(subjects.map(name => [name, []]));
+  for (const finding of findings) if (finding.level === 'error') addTo(cases, finding.subject ?? finding.code, finding);
+  const lines = [...cases].map(([name, mine]) => {
     const open = `    <testcase classname="${xml(title)}" name="${xml(name)}"`;
     if (mine.length === 0) return `${open}/>`;
     const failures = mine.map(
@@ -137,21 +136,17 @@ export function junit({ title, subjects, findings }: CiReport): string {
     );
     return `${open}>\n${failures.join('\n')}\n    </testcase>`;
   });
-  const failed = new Set(errors.map(nameOf)).size;
-  const counts = `tests="${names.length}" failures="${failed}" errors="0"`;
+  const failed = [...cases.values()].filter(mine => mine.length > 0).length;
+  const counts = `tests="${cases.size}" failures="${failed}" errors="0"`;
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
     `<testsuites ${counts}>`,
     `  <testsuite name="${xml(title)}" ${counts}>`,
-    ...cases,
+    ...lines,
     '  </testsuite>',
     '</testsuites>',
     '',
   ].join('\n');
-}
-
-function nameOf({ subject, code }: CiFinding): string {
-  return subject ?? code;
 }
 
 function xml(text: string): string {

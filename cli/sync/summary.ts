@@ -1,4 +1,5 @@
 import pc from 'picocolors';
+import { addTo } from '../../base/groups.ts';
 import { formatBytes, plural } from '../../base/words.ts';
 import {
   countOutcomes,
@@ -147,8 +148,7 @@ export function renderWarnings(
   paint: Paint,
 ): string[] {
   const groups = new Map<string, string[]>();
-  for (const outcome of outcomes)
-    for (const warning of outcome.warnings) groups.set(warning, [...(groups.get(warning) ?? []), named(outcome)]);
+  for (const outcome of outcomes) for (const warning of outcome.warnings) addTo(groups, warning, named(outcome));
   const lines = [...groups].map(([warning, names]) => `${paint.yellow('warning')} ${listed(names)}: ${warning}`);
   const more = lines.length - WARNINGS_SHOWN;
   return more > 0

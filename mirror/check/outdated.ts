@@ -1,5 +1,6 @@
 import pMap from 'p-map';
 import semver from 'semver';
+import { addTo } from '../../base/groups.ts';
 import { asError } from '../../base/refusal.ts';
 import { formatReference, type Reference } from '../../registry/reference.ts';
 import type { TagList } from '../../registry/registry.ts';
@@ -73,7 +74,7 @@ async function ownVersions(treeDir: string, concurrency: number): Promise<Versio
 
 function byName(versions: readonly VersionId[]): Map<string, string[]> {
   const map = new Map<string, string[]>();
-  for (const { name, version } of versions) map.set(name, [...(map.get(name) ?? []), version]);
+  for (const { name, version } of versions) addTo(map, name, version);
   return map;
 }
 

@@ -1,7 +1,8 @@
 import { findNodeAtLocation, type Node, parseTree } from 'jsonc-parser';
-import { nameProblem, versionProblem } from '../../tree/names.ts';
+import { nameProblem, type VersionId, versionProblem } from '../../tree/names.ts';
 import type { WrittenManifest } from '../import/collect.ts';
 import { onOneLine } from '../import/writeManifest.ts';
+import { itemsOf, memberOf, membersOf, parseStrictJson } from '../json/strictJson.ts';
 import { isFault, parseImage } from '../manifest/imageText.ts';
 import { defaultRegistry } from '../manifest/wanted.ts';
 import type { MissingVersion } from './coverage.ts';
@@ -162,26 +163,34 @@ export function withValues(text: string, values: ReadonlyMap<string, WrittenPlug
   return result;
 }
 
+/** A place in a text. Both count from 1. */
+interface Position {
+  readonly line: number;
+  readonly column: number;
+}
+
 /**
- * Returns the line and column, from 1, at which a manifest's text names a version or an alias, else the plugin; undefined if it does
- * not name the plugin.
+ * Returns a function that finds where a manifest's text names a version or an alias, else the plugin; undefined if it does not
+ * name the plugin.
  */
-export function positionOf(
-  text: string,
-  name: string,
-  version: string | undefined,
-): { readonly line: number; readonly column: number } | undefined {
-  const root = parseTree(text);
-  const plugin = root && findNodeAtLocation(root, ['plugins', name]);
-  if (plugin === undefined) return undefined;
-  const versions = plugin.type === 'object' ? findNodeAtLocation(plugin, ['versions']) : plugin;
-  const aliases = plugin.type === 'object' ? findNodeAtLocation(plugin, ['aliases']) : undefined;
-  const isNamed = (node: Node) => String(node.value).replace(/@.*$/, '') === version;
-  const node =
-    versions?.children?.find(isNamed) ??
-    aliases?.children?.find(each => each.children?.[0] !== undefined && isNamed(each.children[0])) ??
-    plugin.parent ??
-    plugin;
-  const before = text.slice(0, node.offset).split('\n');
-  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
+export async function positionsIn(text: string): Promise<(id: Partial<VersionId>) => Position | undefined> {
+  const { root, spot } = await parseStrictJson(text);
+  const plugins = memberOf(root, 'plugins')?.node;
+  const nodesOf = new Map<string, ReadonlyMap<string, Node>>();
+  return ({ name = '', version = '' }) => {
+    const plugin = memberOf(plugins, name);
+    if (plugin === undefined) return undefined;
+    const nodes = nodesOf.get(name) ?? namedIn(plugin.node);
+    nodesOf.set(name, nodes);
+    return spot((nodes.get(version) ?? plugin.keyNode).offset);
+  };
+}
+
+/** Returns where a plugin's versions and aliases are named. */
+function namedIn(plugin: Node): Map<string, Node> {
+  const versions = plugin.type === 'object' ? memberOf(plugin, 'versions')?.node : plugin;
+  return new Map([
+    ...membersOf(memberOf(plugin, 'aliases')?.node).map(({ key, keyNode }) => [key, keyNode] as const),
+    ...itemsOf(versions).map(node => [withoutPin(String(node.value)), node] as const),
+  ]);
 }

@@ -1,3 +1,4 @@
+import { addTo } from '../../base/groups.ts';
 import { isHost, type Reference } from '../../registry/reference.ts';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
 import { quoted } from '../json/problem.ts';
@@ -56,7 +57,7 @@ export function collectManifest(entries: readonly ImportedEntry[]): Collected {
   if (kept.length === 0) return { manifest: undefined, notes, lost };
   const registry = mostCommon(kept.map(prefixOf));
   const byName = new Map<string, ImportedEntry[]>();
-  for (const entry of kept) byName.set(entry.name, [...(byName.get(entry.name) ?? []), entry]);
+  for (const entry of kept) addTo(byName, entry.name, entry);
   const plugins = [...byName].map(([name, group]) => [name, writePlugin(name, group, registry)] as const);
   return {
     manifest: { $schema: './manifest.schema.json', registry, plugins: Object.fromEntries(plugins) },

@@ -3,6 +3,7 @@ import { copyFile, type FileHandle, open, readdir, rename, stat, unlink } from '
 import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
 import { digestOf } from '../../base/digest.ts';
+import { addTo } from '../../base/groups.ts';
 import { distrustOf, makePrivateFolder } from '../../base/makeFolder.ts';
 import { MANIFEST_BYTES, type ManifestStore } from '../images/fetchImage.ts';
 import { type Digest, isDigest } from '../reference.ts';
@@ -121,7 +122,7 @@ export class CacheFolder {
     const name = basename(path);
     growing.delete(name);
     this.#left.add(name);
-    leftovers?.set(partKey(digest), [...(leftovers.get(partKey(digest)) ?? []), name]);
+    if (leftovers !== undefined) addTo(leftovers, partKey(digest), name);
   }
 
   /** Renames a part to the whole blob; false if it was removed or a folder has its name. Open files stay readable either way. */
@@ -188,8 +189,7 @@ export class CacheFolder {
     await this.#make();
     const leftovers = new Map<string, string[]>();
     for (const { name } of await filesIn(this.#parts)) {
-      const key = name.split('.')[0] ?? '';
-      leftovers.set(key, [...(leftovers.get(key) ?? []), name]);
+      addTo(leftovers, name.split('.')[0] ?? '', name);
     }
     return leftovers;
   }

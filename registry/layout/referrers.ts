@@ -1,3 +1,4 @@
+import { addTo } from '../../base/groups.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
 import { MAX_MANIFEST_BYTES, parseManifestDocument } from '../../layout/manifestDocument.ts';
@@ -25,7 +26,7 @@ export async function readReferrers(layout: Layout): Promise<ReadonlyMap<Digest,
       ...(type === undefined ? {} : { artifactType: type }),
       ...(document.annotations == null ? {} : { annotations: document.annotations }),
     };
-    referrers.set(subject, [...(referrers.get(subject) ?? []), described]);
+    addTo(referrers, subject, described);
   }
   return referrers;
 }

@@ -1,3 +1,4 @@
+import { addTo } from '../../base/groups.ts';
 import type { ContentEvent, Fault } from '../events.ts';
 import type { Content } from './content.ts';
 
@@ -22,7 +23,7 @@ export class FaultReports {
       const text = `${state} ${fault}`;
       if (reported.get(path) === text) continue;
       reported.set(path, text);
-      news.set(fault, [...(news.get(fault) ?? []), path]);
+      addTo(news, fault, path);
     }
     for (const [fault, paths] of news) this.#onEvent({ kind: 'content', state, fault, paths, sha256: content.sha256 });
   }

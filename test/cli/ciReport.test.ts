@@ -3,11 +3,15 @@ import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { printableValue } from '../../base/printable.ts';
 import { ofFailure, ofSync } from '../../cli/report/ciReport.ts';
 import { annotations, codeQuality, junit, markdown, withPositions, writeReport } from '../../cli/report/writeReport.ts';
+import { renderProblems } from '../../cli/sync/summary.ts';
 import { parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
 import type { Outcome, SyncReport } from '../../mirror/report.ts';
+import { RegistryRefused } from '../../registry/errors.ts';
 import { openScene, parsed } from '../support/cli.ts';
+import { LONGEST_TURN_MS, usualTurn } from '../support/longestTurn.ts';
 import { slow } from '../support/slow.ts';
 
 const outcome = (more: Partial<Outcome>): Outcome => ({
@@ -123,6 +127,40 @@ describe('a report for CI', () => {
     assert.deepEqual([...new Set(mistakes.map(({ line }) => line))], [5]);
     assert.ok(mistakes.every(({ code }) => code === 'MANIFEST_INVALID'));
   });
+});
+
+describe('ten thousand failures', slow, () => {
+  const failed = Array.from({ length: 10_000 }, (_, at) =>
+    outcome({
+      name: `p${at}`,
+      status: 'failed',
+      error: new RegistryRefused(`nothing listens at r${at % 2}.example:443`, { hint: '' }),
+    }),
+  );
+  const plugins = Object.fromEntries(failed.map(({ name, version }) => [name, [version]]));
+
+  it('are printed without blocking signals', async () => {
+    const turn = await usualTurn(async () => {
+      const text = renderProblems(
+        printableValue({ ...sampleReport, outcomes: failed, problems: [], drift: [] }),
+        false,
+      );
+      assert.match(text, /10000 versions of 10000 plugins: p0 1\.0\.0, .* and 9997 more/);
+    });
+    assert.ok(turn <= LONGEST_TURN_MS, `${turn} ms`);
+  });
+
+  for (const format of ['md', 'xml', 'json'])
+    it(`are reported as ${format} without blocking signals`, async t => {
+      const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-report-'));
+      t.after(() => rm(dir, { recursive: true, force: true }));
+      const [file, manifest] = [join(dir, `report.${format}`), join(dir, 'manifest.json')];
+      await writeFile(manifest, JSON.stringify({ plugins }, null, 1));
+      const found = ofSync(manifest, { ...sampleReport, outcomes: failed, problems: [], drift: [] });
+      const turn = await usualTurn(() => writeReport(found, { file, annotate: false, workspace: dir }));
+      assert.ok(turn <= LONGEST_TURN_MS, `${turn} ms`);
+      assert.match(await readFile(file, 'utf8'), format === 'json' ? /"begin": 30001\b/ : /p1 1\\?\.0/);
+    });
 });
 
 describe('commands in CI', { concurrency: 3 }, () => {

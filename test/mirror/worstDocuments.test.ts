@@ -7,15 +7,8 @@ import { listRows, servedByManifest } from '../../mirror/coverage/served.ts';
 import { formatLockfile, parseLockfile } from '../../mirror/lockfile/lockfile.ts';
 import { parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { buildCatalog, catalogText, parseCatalog } from '../../tree/catalog.ts';
-import { LONGEST_TURN_MS, longestTurn } from '../support/longestTurn.ts';
+import { LONGEST_TURN_MS, usualTurn } from '../support/longestTurn.ts';
 import { slow } from '../support/slow.ts';
-
-/** The shortest of three attempts: garbage is collected in some of them, and busy machines need more processor time for the same work. */
-async function usualTurn(work: () => Promise<unknown>): Promise<number> {
-  const turns: number[] = [];
-  for (let attempt = 0; attempt < 3; attempt++) turns.push(await longestTurn(work));
-  return Math.min(...turns);
-}
 
 const MANY = 10_000;
 const keyed = <T>(count: number, make: (at: number) => [string, T]): Record<string, T> =>

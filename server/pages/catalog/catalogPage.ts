@@ -1,3 +1,4 @@
+import { addTo } from '../../../base/groups.ts';
 import { formatBytes } from '../../../base/words.ts';
 import { MODULE_FILE } from '../../../tree/names.ts';
 import type { HigressReleaseRequests, HigressRequests, RequestedVersion } from '../../higressRequests.ts';
@@ -100,8 +101,7 @@ function results(
   const { t } = reader;
   const release = releaseNamed(higress, query.higress);
   const requested = new Map<string, string[]>();
-  for (const { name, version } of release?.plugins ?? [])
-    requested.set(name, [...(requested.get(name) ?? []), version]);
+  for (const { name, version } of release?.plugins ?? []) addTo(requested, name, version);
   const selected = selectPlugins(facts, query, release && new Set(requested.keys()));
   const pages = Math.max(1, Math.ceil(selected.length / CARDS_PER_PAGE));
   const page = Math.min(query.page, pages);

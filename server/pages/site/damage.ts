@@ -1,3 +1,4 @@
+import { addTo } from '../../../base/groups.ts';
 import type { Content } from '../../content/content.ts';
 import type { Fault } from '../../events.ts';
 import { type Html, html } from './html.ts';
@@ -34,7 +35,8 @@ export function damageByPlugin(files: readonly DamagedFile[]): ReadonlyMap<strin
     const [name = '', version, inVersion] = file.path.split('/');
     if (version === undefined || inVersion === undefined) continue;
     const versions = plugins.get(name) ?? new Map<string, DamagedFile[]>();
-    plugins.set(name, versions.set(version, [...(versions.get(version) ?? []), file]));
+    addTo(versions, version, file);
+    plugins.set(name, versions);
   }
   return plugins;
 }
