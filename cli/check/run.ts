@@ -9,7 +9,7 @@ import { Session, type SyncEvent } from '../../mirror/session.ts';
 import { makeJob } from '../../mirror/sync/sync.ts';
 import { EXIT } from '../exit.ts';
 import { isBuildMachine } from '../options/environment.ts';
-import { chosenLockfile, openerOf, type Source, withSource } from '../options/source.ts';
+import { openerOf, type Source, withSource } from '../options/source.ts';
 import type { CheckFlags } from '../options/tables.ts';
 import { stampsFileOf } from '../options/userFolders.ts';
 import { startCounter } from '../render/counter.ts';
@@ -31,17 +31,14 @@ export function runCheck(run: CheckRun): Promise<number> {
   return withSource(run.flags, run.named, source => checkFrom(run, source));
 }
 
-async function checkFrom(
-  { flags, named, registryOptions, signal, collect }: CheckRun,
-  source: Source,
-): Promise<number> {
+async function checkFrom({ flags, registryOptions, signal, collect }: CheckRun, source: Source): Promise<number> {
   const { tree: dir, registry, platform, rehash, concurrency } = flags;
   const { manifest, bundle, only = [] } = source;
   const job = makeJob(manifest, {
     only,
     registry,
     platform,
-    lock: chosenLockfile(source, named, flags.lock),
+    lock: flags.lock,
     mode: isBuildMachine(process.env) ? 'frozen in CI' : 'renewed',
     partial: only.length > 0,
     dir,

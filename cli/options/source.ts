@@ -47,15 +47,6 @@ export async function withSource<T>(
   }
 }
 
-/** Returns the lockfile that the user chose. A bundle brings its own along, unless it is read with another manifest. */
-export function chosenLockfile(
-  { bundle }: Pick<Source, 'bundle'>,
-  named: string | undefined,
-  lock: string | false | undefined,
-): string | undefined {
-  return (bundle !== undefined && named === undefined) || lock === false ? undefined : lock;
-}
-
 /**
  * Returns the function that opens a command's registry, with the manifest's mirrors. It loads the network code only when it is
  * called. With a layout, everything is read from it. A user name on the command line is meant for one host: the one of

@@ -9,7 +9,7 @@ import { makeJob } from '../../mirror/sync/sync.ts';
 import { openPusher } from '../../registry/push/openPusher.ts';
 import type { RegistryOptions } from '../../registry/registry.ts';
 import { EXIT, failureOf } from '../exit.ts';
-import { chosenLockfile, openerOf, type Source, withSource } from '../options/source.ts';
+import { openerOf, type Source, withSource } from '../options/source.ts';
 import type { PushFlags } from '../options/tables.ts';
 import { errorJson, renderFailures } from '../render/errors.ts';
 import { printError, printJson, printText, wantsColor } from '../render/print.ts';
@@ -32,14 +32,13 @@ export async function runPush(run: PushRun): Promise<number> {
 }
 
 async function pushFrom(
-  { flags, named, registryOptions, signal }: PushRun,
+  { flags, registryOptions, signal }: PushRun,
   target: ReturnType<typeof requirePrefix>,
   source: Source,
 ): Promise<number> {
   const started = performance.now();
-  const { registry, platform, only = source.only, concurrency } = flags;
+  const { registry, platform, lock, only = source.only, concurrency } = flags;
   const { manifest, bundle } = source;
-  const lock = chosenLockfile(source, named, flags.lock);
   const job = makeJob(manifest, { dir: '', lock, only, registry, platform, concurrency, bundle });
   const out = flags.format === 'json' ? process.stderr : process.stdout;
   const progress = await showProgress(out, flags);

@@ -4,7 +4,7 @@ import { type LockfileUse, makeJob, requireNamed, type SyncJob } from '../../mir
 import { listVersions } from '../../tree/version/inspectVersion.ts';
 import { isBuildMachine } from '../options/environment.ts';
 import { OptionConflict } from '../options/errors.ts';
-import { chosenLockfile, type Source } from '../options/source.ts';
+import type { Source } from '../options/source.ts';
 import type { SyncFlags } from '../options/tables.ts';
 import { stampsFileOf } from '../options/userFolders.ts';
 import type { Collect } from '../report/reporting.ts';
@@ -19,7 +19,7 @@ export interface SyncRun extends RegistryRun {
 }
 
 /** Turns the command line into a job. @throws OptionConflict, SelectionEmpty, ReferenceInvalid */
-export async function syncJob({ flags, named }: SyncRun, source: Source): Promise<SyncJob> {
+export async function syncJob({ flags }: SyncRun, source: Source): Promise<SyncJob> {
   const { manifest, bundle } = source;
   const { tree: dir, only = source.only ?? [], registry, platform, update = false, lock, rehash, prune } = flags;
   const onUnreadable = () => undefined;
@@ -28,7 +28,7 @@ export async function syncJob({ flags, named }: SyncRun, source: Source): Promis
     registry,
     platform,
     inTree: prune && only.length > 0 ? await listVersions(resolve(dir), { onUnreadable }) : [],
-    lock: chosenLockfile(source, named, lock),
+    lock: lock === false ? undefined : lock,
     mode: lockfileMode(flags, isBuildMachine(process.env)),
     update,
     partial: (source.only ?? []).length > 0,

@@ -155,6 +155,7 @@ export class FrozenLockUntrue extends Refusal {
 const WHY_NEEDED = {
   CI: 'where CI is set, sync takes only locked digests',
   frozen: '--frozen takes only locked digests',
+  bundle: '--from takes only locked digests',
   'lock only': '--lock-only compares the registry with it',
   push: 'push copies only the images that it names',
 } as const;
@@ -167,7 +168,10 @@ export function missingLockfile(path: string, use: keyof typeof WHY_NEEDED): Fro
     subject: path,
     expected: 'a lockfile next to the manifest, or at the path of --lock',
     found: 'no such file',
-    hint: `Run plugin-mirror sync --no-frozen once and commit the lockfile that it writes${without}.`,
+    hint:
+      use === 'bundle'
+        ? 'Copy the lockfile from where the bundle was made. Without --manifest and --lock, those in the bundle are used.'
+        : `Run plugin-mirror sync --no-frozen once and commit the lockfile that it writes${without}.`,
   });
 }
 

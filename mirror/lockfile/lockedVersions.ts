@@ -58,6 +58,7 @@ interface LockedJob {
   readonly manifest: PluginManifest;
   readonly selection: { readonly platform?: string; readonly includes: (it: VersionId) => boolean };
   readonly lockfile: LockfileUse;
+  readonly bundle?: unknown;
 }
 
 /** A lockfile that has been read and compared with the manifest. */
@@ -87,7 +88,8 @@ export async function readLockedVersions(job: LockedJob, signal: AbortSignal): P
   // Before the reading: a file that is replaced in between is read once more, not once too few.
   const stamp = await stampOf(path);
   const read = used ? await readLockfile(path) : undefined;
-  if (frozen && read === undefined) throw missingLockfile(path, mode === 'frozen in CI' ? 'CI' : 'frozen');
+  if (frozen && read === undefined)
+    throw missingLockfile(path, mode === 'frozen in CI' ? 'CI' : job.bundle === undefined ? 'frozen' : 'bundle');
   const comparison = ofPlatform(compareLockfile(job.manifest, read ?? { entries: [] }), job.selection.platform);
   if (frozen) {
     const added = partial ? comparison.added.filter(job.selection.includes) : comparison.added;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { listing, openScene } from '../support/cli.ts';
@@ -23,6 +23,31 @@ describe('bundle and sync --from', { concurrency: 2 }, () => {
     assert.equal(loaded.code, 0, loaded.stderr);
     const { totals } = JSON.parse(loaded.stdout) as { totals: Record<string, number> };
     assert.deepEqual([totals.fetched, totals.aliased, totals.requests], [2, 1, 0]);
+  });
+
+  it('are judged by the lockfile that the receiver names', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    assert.equal((await scene.run(['bundle', '--out', 'b.tar', '--lock', 'mine.lock.json'])).code, 0);
+    await scene.registry.close();
+    await rm(scene.path('manifest.json'));
+    const text = await readFile(scene.path('mine.lock.json'), 'utf8');
+    const [digest = ''] = /sha256:[0-9a-f]{64}/.exec(text) ?? [];
+    const reviewed = `sha256:${'0'.repeat(64)}`;
+    await writeFile(scene.path('other.lock.json'), text.replace(digest, reviewed));
+    const other = await scene.run(['sync', '--from', 'b.tar', '--lock', 'other.lock.json']);
+    assert.deepEqual(
+      [other.code, other.stderr.includes(`does not contain`), other.stderr.includes(reviewed)],
+      [1, true, true],
+    );
+    const named = await scene.run(['sync', '--from', 'b.tar'], { env: { PLUGIN_MIRROR_LOCK: 'absent.lock.json' } });
+    assert.equal(named.code, 3);
+    assert.match(named.stderr, /FROZEN_LOCK_MISSING[\s\S]*Copy the lockfile from where the bundle was made/);
+    assert.equal((await scene.run(['check', '--from', 'b.tar', '--lock', 'other.lock.json'])).code, 3);
+    assert.equal((await scene.run(['push', '127.0.0.1:1', '--from', 'b.tar', '--lock', 'absent.lock.json'])).code, 3);
+    assert.equal((await scene.run(['sync', '--from', 'b.tar', '--lock', 'mine.lock.json'])).code, 0);
+    assert.equal((await scene.run(['check', '--from', 'b.tar', '--lock', 'other.lock.json'])).code, 3);
   });
 
   it('write and read pipes, folders and parts alike', slow, async t => {
