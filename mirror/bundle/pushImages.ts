@@ -85,13 +85,18 @@ export async function pushImages(job: SyncJob, target: PushTarget, session: Sess
       return { wanted, origin: originOf(named), error: asError(error) };
     }
   });
-  const push = new ImagePush(target, job.bundle, session);
+  // An image that fails leaves requests of its other parts behind, which would be repeated after the target was closed.
+  const run = new AbortController();
+  const signal = AbortSignal.any([session.signal, run.signal]);
+  const push = new ImagePush(target, job.bundle, session, signal);
   session.onEvent({ type: 'asking', versions: versions.length });
-  const outcomes = await pMap(refuseClashes(sources), source => push.version(source), {
-    concurrency: job.limits.versions,
-    signal: session.signal,
-  });
-  return { outcomes, uploadedBlobs: push.uploaded, mountedBlobs: push.mounted };
+  try {
+    const { versions: concurrency } = job.limits;
+    const outcomes = await pMap(refuseClashes(sources), source => push.version(source), { concurrency, signal });
+    return { outcomes, uploadedBlobs: push.uploaded, mountedBlobs: push.mounted };
+  } finally {
+    run.abort(new Error('the push has ended'));
+  }
 }
 
 /** An image to push. */
@@ -142,16 +147,19 @@ class ImagePush {
   readonly #target: PushTarget;
   readonly #bundle: BundleUse | undefined;
   readonly #session: Session;
+  /** Ends with the session or with the push. */
+  readonly #signal: AbortSignal;
   /** Blobs that are being pushed or were pushed, by repository and digest, and a repository of each digest. */
   readonly #pushing = new Map<string, Promise<void>>();
   readonly #holders = new Map<string, string>();
   /** Manifests that this run pushes next to images, by their names at the target. */
   readonly #attached = new Map<string, PushedManifest>();
 
-  constructor(target: PushTarget, bundle: BundleUse | undefined, session: Session) {
+  constructor(target: PushTarget, bundle: BundleUse | undefined, session: Session, signal: AbortSignal) {
     this.#target = target;
     this.#bundle = bundle;
     this.#session = session;
+    this.#signal = signal;
   }
 
   /** @throws only the signal's reason */
@@ -167,14 +175,14 @@ class ImagePush {
       );
       return { name, version, status, reference, digest: source.digest };
     } catch (error) {
-      this.#session.signal.throwIfAborted();
+      this.#signal.throwIfAborted();
       return { name, version, status: 'failed', reference, error: asError(error) };
     }
   }
 
   async #push(at: Reference, digest: Digest, gather: () => Promise<Parts>): Promise<'pushed' | 'kept'> {
     const { pusher, force, dryRun } = this.#target;
-    const { signal } = this.#session;
+    const signal = this.#signal;
     // The registry is asked for all manifests at the same time: most of a second push is waiting for its replies.
     const gathered = gather();
     const others = gathered.then(({ root, manifests }) =>
@@ -213,7 +221,7 @@ class ImagePush {
    */
   async #isThere(at: Reference, manifest: PushedManifest): Promise<boolean> {
     const { pusher, force } = this.#target;
-    const { signal } = this.#session;
+    const signal = this.#signal;
     const digest = await pusher.digestAt(at, signal);
     if (digest === manifest.digest) return true;
     const found = digest === undefined ? undefined : await pusher.manifestAt(at, signal);
@@ -241,7 +249,7 @@ class ImagePush {
     const from = holder === undefined ? undefined : this.#pushing.get(`${holder} ${blob.digest}`);
     const work = (async () => {
       await from?.catch(() => undefined);
-      const result = await this.#target.pusher.pushBlob({ registry, repository }, blob, holder, this.#session.signal);
+      const result = await this.#target.pusher.pushBlob({ registry, repository }, blob, holder, this.#signal);
       if (result === 'uploaded') this.uploaded++;
       if (result === 'mounted') this.mounted++;
     })();
@@ -251,7 +259,8 @@ class ImagePush {
   }
 
   async #gather({ source }: WantedVersion, digest: Digest, at: Reference): Promise<Parts> {
-    const { registry, signal } = this.#session;
+    const { registry } = this.#session;
+    const signal = this.#signal;
     const { attachments } = this.#target;
     const opened = await registry.get();
     const reference = { ...(source as { reference: Reference }).reference, digest };
@@ -271,7 +280,7 @@ class ImagePush {
   /** A delta may have new signatures of an image whose manifests it leaves to its base: those are read from the target. */
   #onBase(opened: ImageSource, { registry, repository }: Reference): ImageSource {
     const { pusher } = this.#target;
-    const { signal } = this.#session;
+    const signal = this.#signal;
     return {
       fetchImage: (...of) => opened.fetchImage(...of),
       listReferrers: (...of) => opened.listReferrers(...of),

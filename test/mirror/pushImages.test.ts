@@ -4,6 +4,7 @@ import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Refusal } from '../../base/refusal.ts';
 import { bundle } from '../../mirror/bundle/bundle.ts';
 import { openBundle } from '../../mirror/bundle/openBundle.ts';
@@ -328,6 +329,8 @@ describe('push', () => {
       ['POST', /uploads/, 404, 'REGISTRY_NOT_FOUND', /has no hub404\/plugins\/a to push to.*Create the project/s],
       ['POST', /uploads/, 405, 'REGISTRY_PROTOCOL', /takes no uploads.*read-only/s],
       ['PUT', /manifests/, 409, 'REGISTRY_PROTOCOL', /refused to store the image.*immutable tags/s],
+      ['PUT', /manifests/, 412, 'REGISTRY_PROTOCOL', /refused to store the image.*rules forbid it, such as immutable/s],
+      ['PUT', /manifests/, 403, 'REGISTRY_DENIED', /to be written\nA push needs a login: .*immutable tags, a quota/s],
       ['PUT', /manifests/, 422, 'REGISTRY_PROTOCOL', /refused to store the image \(status 422\).*media types/s],
     ] as const;
     for (const [method, path, code, expected, text] of sample(cases, 2)) {
@@ -338,6 +341,22 @@ describe('push', () => {
       assert.equal(error?.code, expected, String(code));
       assert.match(`${error?.message}\n${error?.hint}`, text);
     }
+  });
+
+  it('repeats no request of an image that has failed after it ends', async () => {
+    await pack({ a: '1.0.0' });
+    target.script([
+      { method: 'POST', path: /uploads/, fault: status(403) },
+      { method: 'HEAD', path: /blobs/, after: 1, fault: status(503) },
+    ]);
+    let retries = 0;
+    const onEvent: RegistryOptions['onEvent'] = event => {
+      if (event.type === 'retry') retries++;
+    };
+    assert.deepEqual(statuses(await push({ login: { retries: 9, onEvent } })), ['a REGISTRY_DENIED']);
+    const before = retries;
+    await sleep(600);
+    assert.equal(retries, before);
   });
 
   it('gives no credentials to the host of another upload URL', slow, async () => {
