@@ -58,6 +58,12 @@ const LOGIN_HINT =
   'Either it does not exist there, because registries hide that from anonymous users, or it needs a login:' +
   ' check the name, or log in with "docker login", or give --username and --password-stdin.';
 
+const PUSH_LOGIN_HINT = 'A push needs a login: log in with "docker login", or give --username and --password-stdin.';
+
+/** Registries send the same status for missing rights and for a rule that no right overrides. */
+const OR_A_RULE =
+  'Or a rule there forbids it, such as immutable tags, a quota or signed images only: see the settings of the repository or project.';
+
 /** Returns the error for a reply that is not a success, from its status and the error body. */
 export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, context: ReplyContext): RegistryRefusal {
   const { status } = reply;
@@ -130,7 +136,7 @@ export function replyError(reply: Reply, purpose: Purpose, body: ErrorBody, cont
       `${purpose.registry} does not allow ${purpose.repository} to be ${purpose.writes ? 'written' : 'read'}${withCredentials(context)}`,
       {
         ...details,
-        hint: context.credentialSource === undefined ? LOGIN_HINT : rightsHint(purpose),
+        hint: context.credentialSource === undefined ? loginHint(purpose, 403) : rightsHint(purpose),
       },
     );
   if (status === 404 && isUpload && reply.request.method === 'POST' && !body.isHtml)
@@ -279,7 +285,7 @@ function unauthorizedError(purpose: Purpose, context: ReplyContext, details: Det
       `${purpose.registry} does not allow ${purpose.repository} to be ${purpose.writes ? 'written' : 'read'} without a login`,
       {
         ...details,
-        hint: LOGIN_HINT + (context.credentialHint ?? ''),
+        hint: loginHint(purpose, 401) + (context.credentialHint ?? ''),
       },
     );
   return new RegistryUnauthorized(
@@ -303,9 +309,14 @@ function withCredentials({ credentialSource }: ReplyContext): string {
   return credentialSource === undefined ? '' : ` with the credentials from ${credentialSource}`;
 }
 
+function loginHint({ writes }: Purpose, status: 401 | 403): string {
+  if (writes !== true) return LOGIN_HINT;
+  return status === 401 ? PUSH_LOGIN_HINT : `${PUSH_LOGIN_HINT} ${OR_A_RULE}`;
+}
+
 function rightsHint({ repository, writes }: Purpose): string {
   if (writes)
-    return `Grant this user the right to push to ${repository}; some registries need the project to be created first.`;
+    return `Grant this user the right to push to ${repository}; some registries need the project to be created first. ${OR_A_RULE}`;
   return `Either ${repository} does not exist there, or its owner must grant this user the right to pull it.`;
 }
 
@@ -398,6 +409,11 @@ const MEANINGS: Readonly<Record<number, readonly [string, string]>> = {
     'refused to store the image',
     'Its rules forbid it, for example because a tag may not be replaced once it is there (immutable tags): see the settings of the repository or project.',
   ],
+  // Harbor's for immutable tags, and for images that are not signed or have vulnerabilities.
+  412: [
+    'refused to store the image',
+    'Its rules forbid it, such as immutable tags, a quota or signed images only: see the settings of the repository or project.',
+  ],
   411: ['wants the length of each upload in advance', 'A proxy in front of the registry removed it: see its settings.'],
   413: [
     'refused an upload because of its size',
@@ -411,7 +427,7 @@ const MEANINGS: Readonly<Record<number, readonly [string, string]>> = {
 
 const OTHER: readonly [string, string] = [
   'refused to store the image',
-  'Push again: what is missing is uploaded. If it fails again, the registry may accept only certain media types, or only signed images: its operator knows its rules.',
+  'Push again: what is missing is uploaded. If it fails again, the registry may accept only certain media types or signed images, or keep tags as they are (immutable tags): its operator knows its rules.',
 ];
 
 /** Returns the error for a final status in the reply to a request that pushes. */
