@@ -5,6 +5,7 @@ import { type Reply, requestOf } from '../builtin/http/reply.ts';
 import { dropBody } from '../builtin/transport/bodies.ts';
 import type { RawManifest } from '../engine.ts';
 import { RegistryDigestMismatch, RegistryNotFound, RegistryRefusal } from '../errors.ts';
+import { Mirrors } from '../fallback/mirrors.ts';
 import { referrersTag } from '../images/referrers.ts';
 import type { Digest, Reference } from '../reference.ts';
 import type { RegistryOptions, Traffic } from '../registry.ts';
@@ -42,6 +43,8 @@ export function openPusher(options: RegistryOptions): Pusher {
 
 class BuiltinPusher implements Pusher {
   readonly #client: RegistryClient;
+  /** Without mirrors: it gives up a host that is down, so that the rest of a run does not retry for each image. */
+  readonly #hosts = new Mirrors();
   #bytesUploaded = 0;
 
   constructor(options: RegistryOptions) {
@@ -52,7 +55,27 @@ class BuiltinPusher implements Pusher {
     return { requests: this.#client.transport.requests, bytesUploaded: this.#bytesUploaded };
   }
 
-  async digestAt(reference: Reference, signal: AbortSignal): Promise<Digest | undefined> {
+  digestAt(reference: Reference, signal: AbortSignal): Promise<Digest | undefined> {
+    return this.#hosts.first(reference, signal, () => this.#readDigest(reference, signal));
+  }
+
+  manifestAt(reference: Reference, signal: AbortSignal): Promise<RawManifest | undefined> {
+    return this.#hosts.first(reference, signal, () => this.#readManifest(reference, signal));
+  }
+
+  pushBlob(at: Reference, blob: PushBlob, mountFrom: string | undefined, signal: AbortSignal): Promise<BlobResult> {
+    return this.#hosts.first(at, signal, () => this.#pushBlob(at, blob, mountFrom, signal));
+  }
+
+  pushManifest(at: Reference, manifest: PushedManifest, signal: AbortSignal): Promise<void> {
+    return this.#hosts.first(at, signal, () => this.#pushManifest(at, manifest, signal));
+  }
+
+  close(): Promise<void> {
+    return this.#client.transport.close();
+  }
+
+  async #readDigest(reference: Reference, signal: AbortSignal): Promise<Digest | undefined> {
     const read = async (reply: Reply): Promise<Digest | 'not announced'> => {
       await dropBody(reply, signal);
       return announcedDigest(reply) ?? reference.digest ?? 'not announced';
@@ -61,20 +84,21 @@ class BuiltinPusher implements Pusher {
     const found = await this.#ifFound(() => this.#client.fetch(request, read, signal)).catch((error: unknown) => {
       signal.throwIfAborted();
       // Some registries do not support HEAD; of others, the reply to a GET explains the error.
-      if (!(error instanceof RegistryRefusal) || !error.request?.startsWith('HEAD ')) throw error;
+      const isReply = error instanceof RegistryRefusal && error.status !== undefined;
+      if (!isReply || !error.request?.startsWith('HEAD ')) throw error;
       return 'not announced' as const;
     });
-    return found === 'not announced' ? (await this.manifestAt(reference, signal))?.digest : found;
+    return found === 'not announced' ? (await this.#readManifest(reference, signal))?.digest : found;
   }
 
-  manifestAt(reference: Reference, signal: AbortSignal): Promise<RawManifest | undefined> {
+  #readManifest(reference: Reference, signal: AbortSignal): Promise<RawManifest | undefined> {
     const request = manifestRequest(reference, 'GET', true);
     const read = (reply: Reply): Promise<RawManifest> =>
       readManifest(reply, reference, request.purpose, this.#client.transport.timeoutMs, signal);
     return this.#ifFound(() => this.#client.fetch(request, read, signal));
   }
 
-  async pushBlob(
+  async #pushBlob(
     at: Reference,
     blob: PushBlob,
     mountFrom: string | undefined,
@@ -107,7 +131,7 @@ class BuiltinPusher implements Pusher {
     return uploadBlob(upload, blob, mountFrom, signal);
   }
 
-  async pushManifest(at: Reference, manifest: PushedManifest, signal: AbortSignal): Promise<void> {
+  async #pushManifest(at: Reference, manifest: PushedManifest, signal: AbortSignal): Promise<void> {
     const put = async (name: string, { bytes, mediaType }: Pick<PushedManifest, 'bytes' | 'mediaType'>) => {
       const request: RegistryRequest = {
         ...requestFor(at, { what: 'manifest', wanted: name, writes: true }),
@@ -130,13 +154,9 @@ class BuiltinPusher implements Pusher {
     const isListed = await put(at.tag ?? manifest.digest, manifest);
     const tagged = manifest.subject === undefined || isListed ? undefined : referrersTag(at, manifest.subject);
     if (tagged?.tag === undefined) return;
-    const before = await this.manifestAt(tagged, signal);
+    const before = await this.#readManifest(tagged, signal);
     const index = withReferrer(before?.bytes, manifest);
     if (index !== undefined) await put(tagged.tag, index);
-  }
-
-  close(): Promise<void> {
-    return this.#client.transport.close();
   }
 
   async #ifFound<T>(work: () => Promise<T>): Promise<T | undefined> {

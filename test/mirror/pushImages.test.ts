@@ -18,6 +18,7 @@ import type { RegistryOptions } from '../../registry/registry.ts';
 import { headers, reset, status } from '../support/faults.ts';
 import { imageFormA, imageFormC, imageFormD, imageOf, indexOf } from '../support/images.ts';
 import { buildModule } from '../support/module.ts';
+import { refused } from '../support/refused.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { sample, slow, slowUnless } from '../support/slow.ts';
 import { payloadFor, signatureImage, sigTag, simpleLayer } from './signing.ts';
@@ -357,6 +358,20 @@ describe('push', () => {
     const before = retries;
     await sleep(600);
     assert.equal(retries, before);
+  });
+
+  it('retries at a registry that is down for one image, not for each of them', async () => {
+    await target.down();
+    const requestsFor = async (images: number): Promise<number> => {
+      const pusher = openPusher({ retries: 3 });
+      const repositories = Array.from({ length: images }, (_, at) => `p${at}`);
+      const ask = (repository: string) => pusher.digestAt({ registry: target.host, repository, tag: '1' }, signal);
+      await Promise.all(repositories.map(each => assert.rejects(ask(each), refused('REGISTRY_REFUSED'))));
+      await pusher.close();
+      return pusher.traffic.requests;
+    };
+    // While the first one is retried, up to three more are tried.
+    assert.ok((await requestsFor(20)) <= 4 * (await requestsFor(1)));
   });
 
   it('gives no credentials to the host of another upload URL', slow, async () => {
