@@ -19,3 +19,23 @@ export function isForbidden(error: unknown): boolean {
   const code = errno(error);
   return code === 'EACCES' || code === 'EPERM';
 }
+
+const WORDS: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'a read-only file system',
+  ENOENT: 'no such file',
+  ENOTDIR: 'a file in the place of a folder',
+  EISDIR: 'a folder',
+  ELOOP: 'symbolic links that form a loop',
+  ENAMETOOLONG: 'a name that is too long',
+  ENOSPC: 'no space left',
+  EDQUOT: 'no space left in the quota',
+  EIO: 'a failure of the disk (EIO)',
+};
+
+/** What a file system error means, as something that was found; its code, if it has no words here. */
+export function errnoWords(error: unknown): string | undefined {
+  const code = errno(error);
+  return code === undefined ? undefined : (WORDS[code] ?? code);
+}

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { compareText } from '../base/canonicalJson.ts';
 import type { Digest } from '../base/digest.ts';
-import { errno, isAbsent } from '../base/errno.ts';
+import { errnoWords, isAbsent } from '../base/errno.ts';
 import { blobPath, digestOfPath } from './digest.ts';
 import { blobDamaged, blobMissing, LayoutInvalid, LayoutUnreadable, layoutInvalid } from './errors.ts';
 import type { Layout } from './layout.ts';
@@ -82,7 +82,7 @@ async function sizeOfFile(path: string): Promise<number | undefined> {
     throw new LayoutUnreadable(`${path} cannot be read`, {
       subject: path,
       expected: 'a file that this user may read',
-      found: String(errno(error)),
+      found: errnoWords(error) ?? String(error),
       hint: 'Check the owner and mode of the folder.',
       cause: error,
     });

@@ -1,8 +1,8 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Writable } from 'node:stream';
-import { errno } from '../base/errno.ts';
+import { errno, errnoWords } from '../base/errno.ts';
 import { LayoutNotWritable } from './errors.ts';
 import { isWrittenPart, partName, SUM_ENDING } from './partFiles.ts';
 
@@ -27,9 +27,7 @@ export interface WrittenFile {
 }
 
 interface OpenPart {
-  readonly temporary: string;
-  readonly path: string;
-  readonly handle: FileHandle;
+  readonly file: TemporaryFile;
   readonly hash: Hash;
   size: number;
   /** Bytes that were written after the last flush began. */
@@ -54,23 +52,14 @@ export function openFileSink(path: string, partBytes?: number, alongside: readon
   const sums = `${path}${SUM_ENDING}`;
   const nextPart = async (): Promise<OpenPart> => {
     const target = partBytes === undefined ? path : join(dirname(path), partName(basename(path), parts.length + 1));
-    const temporary = `${target}.tmp`;
-    const handle = await guarded(target, () => open(temporary, 'w', 0o644));
-    const part: OpenPart = {
-      temporary,
-      path: target,
-      handle,
-      hash: createHash('sha256'),
-      size: 0,
-      unflushed: 0,
-      flushing: undefined,
-    };
+    const file = await TemporaryFile.create(target);
+    const part: OpenPart = { file, hash: createHash('sha256'), size: 0, unflushed: 0, flushing: undefined };
     parts.push(part);
     return part;
   };
   const append = async (part: OpenPart, bytes: Buffer): Promise<void> => {
     part.size += bytes.length;
-    const writing = guarded(part.path, () => part.handle.writeFile(bytes));
+    const writing = guarded(part.file.path, () => part.file.handle.writeFile(bytes));
     part.hash.update(bytes); // while another thread writes
     await writing;
     part.unflushed += bytes.length;
@@ -80,7 +69,7 @@ export function openFileSink(path: string, partBytes?: number, alongside: readon
   const flush = async (part: OpenPart): Promise<void> => {
     await part.flushing;
     part.unflushed = 0;
-    part.flushing = guarded(part.path, () => part.handle.datasync());
+    part.flushing = guarded(part.file.path, () => part.file.handle.datasync());
     part.flushing.catch(() => undefined); // the next flush or finish() reports the error
   };
   return {
@@ -100,30 +89,93 @@ export function openFileSink(path: string, partBytes?: number, alongside: readon
       const written: WrittenFile[] = [];
       for (const part of parts) {
         await part.flushing;
-        await guarded(part.path, () => part.handle.sync());
-        await part.handle.close();
-        written.push({ path: part.path, sizeBytes: part.size, sha256: part.hash.digest('hex') });
+        await guarded(part.file.path, () => part.file.handle.sync());
+        written.push({ path: part.file.path, sizeBytes: part.size, sha256: part.hash.digest('hex') });
       }
       const lines = written.map(({ path: file, sha256 }) => `${sha256}  ${basename(file)}\n`);
       const wholeSha256 = partBytes === undefined ? undefined : whole.digest('hex');
       if (wholeSha256 !== undefined) lines.push(`${wholeSha256}  ${basename(path)}\n`);
       for (const file of alongside) lines.push(`${file.sha256}  ${basename(file.path)}\n`);
       const temporarySums = `${sums}.tmp`;
+      for (const part of parts) await part.file.requireOwn();
       await guarded(sums, () => writeFile(temporarySums, lines.join(''), { mode: 0o644, flush: true }));
-      for (const part of parts) await guarded(part.path, () => rename(part.temporary, part.path));
+      for (const part of parts) await part.file.publish();
       await guarded(sums, () => rename(temporarySums, sums));
-      await removeOlder(path, new Set(parts.map(part => basename(part.path))));
+      await removeOlder(path, new Set(parts.map(part => basename(part.file.path))));
       return wholeSha256 === undefined ? written : [...written, { path, sizeBytes: total, sha256: wholeSha256 }];
     },
     async abandon() {
       for (const part of parts) {
         await part.flushing?.catch(() => undefined);
-        await part.handle.close().catch(() => undefined);
-        await rm(part.temporary, { force: true });
+        await part.file.abandon();
       }
       await rm(`${sums}.tmp`, { force: true });
     },
   };
+}
+
+/**
+ * A file that gets its name when all of it is on the disk. Its temporary name is always the same, so that a killed run leaves at
+ * most one behind. Another run for the same name takes that name over; the first one then ends with an error instead of naming
+ * bytes that are not its own.
+ */
+export class TemporaryFile {
+  readonly path: string;
+  readonly handle: FileHandle;
+  readonly #temporary: string;
+  #isPublished = false;
+
+  private constructor(path: string, temporary: string, handle: FileHandle) {
+    this.path = path;
+    this.handle = handle;
+    this.#temporary = temporary;
+  }
+
+  /** @throws LayoutNotWritable */
+  static async create(path: string): Promise<TemporaryFile> {
+    const temporary = `${path}.tmp`;
+    const handle = await guarded(path, async () => {
+      await rm(temporary, { force: true });
+      return open(temporary, 'wx', 0o644);
+    });
+    return new TemporaryFile(path, temporary, handle);
+  }
+
+  /** @throws LayoutNotWritable if another run writes a file of the same name */
+  async requireOwn(): Promise<void> {
+    if (!(await this.#isOwn())) throw takenOver(this.path);
+  }
+
+  /** Gives the file its name and closes it. The caller has flushed it. @throws LayoutNotWritable */
+  async publish(): Promise<void> {
+    await this.requireOwn();
+    await guarded(this.path, () => rename(this.#temporary, this.path));
+    this.#isPublished = true;
+    await guarded(this.path, () => this.handle.close());
+  }
+
+  /** Removes the file unless it has its name. */
+  async abandon(): Promise<void> {
+    if (this.#isPublished) return;
+    if (await this.#isOwn().catch(() => false)) await rm(this.#temporary, { force: true });
+    await this.handle.close().catch(() => undefined);
+  }
+
+  /** While the file is open, no other one has its inode. */
+  async #isOwn(): Promise<boolean> {
+    const own = await this.handle.stat({ bigint: true });
+    const there = await stat(this.#temporary, { bigint: true }).catch(() => undefined);
+    return there?.ino === own.ino && there.dev === own.dev;
+  }
+}
+
+function takenOver(path: string): LayoutNotWritable {
+  return new LayoutNotWritable(`Another run writes ${path} at the same time`, {
+    subject: path,
+    expected: 'one run at a time for each --out',
+    found: 'the temporary file of another run',
+    hint: 'Wait until the other run has ended, or choose another path with --out.',
+  });
 }
 
 /**
@@ -172,14 +224,20 @@ export async function guarded<T>(path: string, work: () => Promise<T>): Promise<
   try {
     return await work();
   } catch (error) {
+    if (error instanceof LayoutNotWritable) throw error;
     const code = errno(error);
+    const isFile = code === 'EEXIST' || code === 'ENOTDIR';
     throw new LayoutNotWritable(
       code === 'ENOSPC' ? `No space is left while writing ${path}` : `${path} cannot be written`,
       {
         subject: path,
         expected: 'a folder that exists, that this user may write, with room for the bundle',
-        found: code ?? String(error),
-        hint: code === 'ENOENT' ? 'Create the folder first.' : 'Free some space or choose another path with --out.',
+        found: isFile ? 'a file in the place of a folder' : (errnoWords(error) ?? String(error)),
+        hint: isFile
+          ? 'Choose another path with --out: only a name that ends in .tar is that of a file.'
+          : code === 'ENOENT'
+            ? 'Create the folder first.'
+            : 'Free some space or choose another path with --out.',
         cause: error,
       },
     );

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { compareText } from '../base/canonicalJson.ts';
@@ -9,7 +9,7 @@ import { blobPath, digestOfPath } from './digest.ts';
 import { LayoutBlobDamaged, LayoutNotWritable } from './errors.ts';
 import { formatIndex, type LayoutIndex } from './layoutIndex.ts';
 import { MAX_MANIFEST_BYTES, parseManifestDocument } from './manifestDocument.ts';
-import { type ByteSink, guarded } from './partWriter.ts';
+import { type ByteSink, guarded, TemporaryFile } from './partWriter.ts';
 import { END_OF_TAR, fileHeader, paddingOf } from './tarWriter.ts';
 
 export const LAYOUT_VERSION = '{"imageLayoutVersion":"1.0.0"}\n';
@@ -190,17 +190,13 @@ async function replaceFile(
   path: string,
   fill: (write: (piece: Buffer | string) => Promise<void>) => Promise<void>,
 ): Promise<void> {
-  const temporary = `${path}.tmp`;
-  const handle = await guarded(path, () => open(temporary, 'w', 0o644));
+  const file = await TemporaryFile.create(path);
   try {
-    await fill(piece => guarded(path, () => handle.writeFile(piece)));
-    await guarded(path, () => handle.sync());
-    await handle.close();
-    await guarded(path, () => rename(temporary, path));
-  } catch (error) {
-    await handle.close().catch(() => undefined);
-    await rm(temporary, { force: true });
-    throw error;
+    await fill(piece => guarded(path, () => file.handle.writeFile(piece)));
+    await guarded(path, () => file.handle.sync());
+    await file.publish();
+  } finally {
+    await file.abandon();
   }
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { type Digest, isDigest } from '../../base/digest.ts';
-import { errno } from '../../base/errno.ts';
+import { errnoWords } from '../../base/errno.ts';
 import { LayoutBlobDamaged, LayoutInvalid, LayoutPartWrong } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { nameOf } from '../../layout/layoutIndex.ts';
@@ -260,7 +260,7 @@ class Audit {
         this.#options.signal.throwIfAborted();
         this.#damaged.push({
           subject: digest,
-          problem: `cannot be read (${errno(error) ?? messageOf(error)})`,
+          problem: `cannot be read (${errnoWords(error) ?? messageOf(error)})`,
           images,
         });
         continue;

@@ -432,10 +432,32 @@ test('a source with other bytes than its digest ends the writing, and nothing ha
   );
 });
 
+test('of two runs that write the same bundle, the first to begin ends without naming bytes of the other', async () => {
+  const path = join(dir, 'shared.tar');
+  const [first, second] = [openFileSink(path, 1000), openFileSink(path, 1000)];
+  await first.write(Buffer.alloc(1500, 'a'));
+  await second.write(Buffer.alloc(1200, 'b'));
+  await assert.rejects(first.finish(), /Another run writes .*shared\.tar\.001/);
+  await first.abandon();
+  const files = await second.finish();
+  assert.deepEqual(await readFile(`${path}.002`), Buffer.alloc(200, 'b'));
+  assert.deepEqual((await readdir(dir)).filter(name => name.startsWith('shared')).sort(), [
+    'shared.tar.001',
+    'shared.tar.002',
+    'shared.tar.sha256',
+  ]);
+  assert.equal(files.length, 3);
+});
+
 test('a folder that cannot be written is refused like a tar', async () => {
   const file = join(dir, 'a-file');
   await writeFile(file, '');
-  await assert.rejects(writeFolderLayout(content, join(file, 'bundle'), signal), refused('LAYOUT_NOT_WRITABLE'));
+  for (const path of [file, join(file, 'bundle')])
+    await assert.rejects(writeFolderLayout(content, path, signal), (error: unknown) => {
+      assert.ok(error instanceof Refusal);
+      assert.deepEqual([error.code, error.found], ['LAYOUT_NOT_WRITABLE', 'a file in the place of a folder']);
+      return /only a name that ends in \.tar/.test(error.hint ?? '');
+    });
   const taken = join(dir, 'taken');
   await mkdir(join(taken, 'index.json', 'folder'), { recursive: true });
   await writeFile(join(taken, 'oci-layout'), '');
