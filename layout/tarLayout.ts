@@ -119,6 +119,7 @@ async function readHeaders(path: string, files: PartFiles): Promise<Map<string, 
   };
   requireTar(path, files, await block(0, BLOCK));
   let extended: Pax | undefined;
+  let unfit: LayoutInvalid | undefined;
   let count = 0;
   for (let at = 0; ; ) {
     const bytes = await block(at, BLOCK);
@@ -126,6 +127,8 @@ async function readHeaders(path: string, files: PartFiles): Promise<Map<string, 
     const header = readHeader(bytes, at, extended);
     if (header.nullBlock) {
       if ((await block(at + BLOCK, BLOCK)).length < BLOCK) throw endsEarly(path, files, at);
+      // Where there is no layout, what the archive is says more: docker save writes links.
+      if (unfit !== undefined && spans.has('oci-layout')) throw unfit;
       return spans;
     }
     if (++count > MAX_ENTRIES) throw invalid(path, 'more entries', `at most ${MAX_ENTRIES} entries`);
@@ -149,12 +152,21 @@ async function readHeaders(path: string, files: PartFiles): Promise<Map<string, 
       if (spans.has(name)) throw invalid(path, `${name} twice`, 'each name once');
       spans.set(name, { start: at + BLOCK, size });
     } else if (header.type !== 'Directory') {
-      throw invalid(path, `${JSON.stringify(name)}, which is a ${header.type}`, 'regular files and folders only');
+      const kind = KINDS[header.type] ?? `an entry of the type ${header.type}`;
+      unfit ??= invalid(path, `${JSON.stringify(name)}, which is ${kind}`, 'regular files and folders only');
     }
     extended = undefined;
     at = next;
   }
 }
+
+const KINDS: Readonly<Record<string, string>> = {
+  Link: 'a hard link',
+  SymbolicLink: 'a symbolic link',
+  CharacterDevice: 'a device',
+  BlockDevice: 'a device',
+  FIFO: 'a pipe',
+};
 
 function readHeader(bytes: Buffer, at: number, extended: Pax | undefined): Header {
   let header: Header;
@@ -201,7 +213,7 @@ function requireTar(path: string, files: PartFiles, start: Buffer): void {
   throw new LayoutInvalid(`${path} is not a tar`, {
     subject: path,
     expected: 'a bundle: a tar, its first part or its .sha256 file, or a folder with an OCI image layout',
-    found: `a file that begins with ${JSON.stringify(begins)}`,
+    found: `a file that begins with ${JSON.stringify(begins.replace(/\0+/g, ' ').trimEnd())}`,
     hint: begins.startsWith('PK\u0003\u0004')
       ? 'It is a zip archive: unpack it, and name the bundle in it.'
       : 'Check the path, and that the whole bundle was copied.',
