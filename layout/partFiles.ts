@@ -3,13 +3,15 @@ import { constants, createReadStream } from 'node:fs';
 import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { errno } from '../base/errno.ts';
+import { errno, errnoWords } from '../base/errno.ts';
 import { type DamagedFile, LayoutPartWrong, LayoutUnreadable } from './errors.ts';
 
 /** `bundle.tar.001`: raw parts, numbered from 001; `cat` joins them. */
 const PART = /^(?<whole>.+)\.(?<number>\d{3,5})$/;
 /** One line of `sha256sum`: the digest, a space, a space or `*`, the file name. */
-const SUM = /^([0-9a-f]{64}) [ *](.+)$/;
+const SUM = /^([0-9a-f]{64}) [ *](.+)$/i;
+/** The same of BSD's sha256 and of `sha256sum --tag`. */
+const TAGGED_SUM = /^SHA256 \((.+)\) = ([0-9a-f]{64})$/i;
 /** `bundle.tar.sha256` names every part and the whole. */
 export const SUM_ENDING = '.sha256';
 const MAX_SUM_BYTES = 4 * 1024 * 1024;
@@ -154,6 +156,10 @@ async function listParts(path: string): Promise<ListedParts> {
     throw unreadable(isSums ? whole : path, Object.assign(new Error('no part'), { code: 'ENOENT' }));
   const numbers = Array.from({ length: Number(PART.exec(present.at(-1) ?? '')?.groups?.number) }, (_, at) => at + 1);
   const expected = listed.length > 0 ? listed : numbers.map(number => partName(basename(whole), number));
+  const unnamed = present.find(
+    name => listed.length > 0 && !listed.includes(name) && byNumber(name, listed.at(-1) ?? '') < 0,
+  );
+  if (unnamed !== undefined) throw notListed(`${whole}${SUM_ENDING}`, unnamed, listed);
   const pathOf = (name: string): string => join(folder, name);
   const existing = new Set(present);
   return {
@@ -200,17 +206,21 @@ async function readSums(path: string, required: boolean): Promise<Sums> {
     const info = await stat(path);
     if (!info.isFile()) throw new Error('something that is not a regular file');
     if (info.size > MAX_SUM_BYTES) throw new Error(`it is larger than ${MAX_SUM_BYTES} bytes`);
-    text = await readFile(path, 'utf8');
+    const bytes = await readFile(path);
+    if (bytes.includes(0)) throw notSums(path, 'text in UTF-16, or no text');
+    text = bytes.toString('utf8');
   } catch (error) {
     if (!required && errno(error) === 'ENOENT') return undefined;
-    throw unreadable(path, error);
+    throw error instanceof LayoutPartWrong ? error : unreadable(path, error);
   }
   const sums = new Map<string, string>();
   // Editors on Windows put a byte order mark in front.
   for (const line of text.replace(/^\uFEFF/, '').split(/\r?\n/)) {
-    const [, sum, name] = SUM.exec(line) ?? [];
-    if (sum !== undefined && name !== undefined) sums.set(basename(name), sum);
-    else if (line.trim() !== '') throw notSums(path, JSON.stringify(line.slice(0, 100)));
+    const [, tagged, ofTagged] = TAGGED_SUM.exec(line) ?? [];
+    const [, sum = ofTagged, name = tagged] = SUM.exec(line) ?? [];
+    if (sum !== undefined && name !== undefined) sums.set(basename(name), sum.toLowerCase());
+    // sha256sum passes over comments, too.
+    else if (line.trim() !== '' && !line.startsWith('#')) throw notSums(path, JSON.stringify(line.slice(0, 100)));
   }
   if (sums.size === 0) throw notSums(path, 'an empty file');
   return sums;
@@ -221,6 +231,16 @@ function notSums(path: string, found: string): LayoutPartWrong {
     subject: path,
     expected: 'lines of sha256sum: 64 hex digits, two spaces, a file name',
     found,
+    hint: 'Copy the .sha256 file of the bundle again.',
+  });
+}
+
+/** A part between two others has no line of its own. */
+function notListed(path: string, name: string, listed: readonly string[]): LayoutPartWrong {
+  return new LayoutPartWrong(`${path} does not name the part ${name}`, {
+    subject: path,
+    expected: `a line for each part up to ${listed.at(-1)}`,
+    found: `no line for ${name}`,
     hint: 'Copy the .sha256 file of the bundle again.',
   });
 }
@@ -314,7 +334,7 @@ function unreadable(path: string, error: unknown): LayoutUnreadable {
   return new LayoutUnreadable(absent ? `There is no file ${path}` : `${path} cannot be read`, {
     subject: path,
     expected: 'a bundle: a tar, its first part or its .sha256 file, or a folder with an OCI image layout',
-    found: errno(error) ?? (error instanceof Error ? error.message : 'something that is not a regular file'),
+    found: errnoWords(error) ?? (error instanceof Error ? error.message : 'something that is not a regular file'),
     hint: absent ? 'Check the path.' : 'Check the file and its permissions.',
     cause: error,
   });

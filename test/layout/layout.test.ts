@@ -254,6 +254,17 @@ test('parts are found by the name of the whole, and joined ones by their checksu
   assert.deepEqual(await allOf(path), everything);
   await writeFile(`${path}.sha256`, `\uFEFF${(await readFile(`${path}.sha256`, 'utf8')).replaceAll('\n', '\r\n')}`);
   assert.deepEqual(await allOf(path), everything, 'a checksum file that an editor on Windows has saved');
+  const lines = (await readFile(`${path}.sha256`, 'utf8')).replace('\uFEFF', '').trim().split('\r\n');
+  const upper = lines.map(line => line.slice(0, 64).toUpperCase() + line.slice(64));
+  await writeFile(`${path}.sha256`, `# made by hand\n${upper.join('\n')}\n`);
+  assert.deepEqual(await allOf(path), everything, 'sha256sum takes capital letters and comments');
+  await writeFile(`${path}.sha256`, lines.map(line => `SHA256 (${line.slice(66)}) = ${line.slice(0, 64)}\n`).join(''));
+  assert.deepEqual(await allOf(path), everything, 'as sha256sum --tag writes it');
+  await writeFile(`${path}.sha256`, lines.filter(line => !line.endsWith('.002')).join('\n'));
+  assert.match((await refusal(path)).text, /joined\.tar\.sha256 does not name the part joined\.tar\.002/);
+  await writeFile(`${path}.sha256`, Buffer.from(lines.join('\n'), 'utf16le'));
+  assert.match((await refusal(path)).text, /is not a checksum file.*UTF-16/s);
+  await writeFile(`${path}.sha256`, lines.join('\n'));
   await run('sh', ['-c', 'cat joined.tar.0* > joined.tar && rm joined.tar.0*'], { cwd: dir });
   assert.deepEqual(await allOf(`${path}.sha256`), everything);
 });
