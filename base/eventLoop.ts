@@ -6,8 +6,17 @@ const TURN_MS = 20;
 /** Interrupts long work. Streams and promises that are always ready would keep timers, signals and other work waiting. */
 export class LoopTurn {
   #beganMs = performance.now();
+  readonly #signal: AbortSignal | undefined;
 
-  /** To be awaited between pieces of work: lets the event loop turn if the last turn was more than 20 ms ago. */
+  /** @param signal ends the work: once it is aborted, `rest` throws its reason */
+  constructor(signal?: AbortSignal) {
+    this.#signal = signal;
+  }
+
+  /**
+   * To be awaited between pieces of work: lets the event loop turn if the last turn was more than 20 ms ago.
+   * @throws the signal's reason
+   */
   rest(): Promise<void> | undefined {
     return performance.now() - this.#beganMs < TURN_MS ? undefined : this.#turn();
   }
@@ -15,5 +24,6 @@ export class LoopTurn {
   async #turn(): Promise<void> {
     await setImmediate();
     this.#beganMs = performance.now();
+    this.#signal?.throwIfAborted();
   }
 }

@@ -125,7 +125,7 @@ export class LayerReader {
     source.on('error', () => {});
     try {
       addAbortSignal(signal, source);
-      const inflated = await inflateLayer(source, subject, this.#labelOf(part), this.#budget);
+      const inflated = await inflateLayer(source, subject, this.#labelOf(part), signal, this.#budget);
       try {
         await read(inflated);
       } finally {

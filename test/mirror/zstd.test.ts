@@ -78,6 +78,60 @@ test('thousands of small frames, skippable frames and long frames are read', asy
   await takes(frame(17, [...blocks, raw(Buffer.alloc(0))]));
 });
 
+test('short frames of any window cost only what they hold, long ones their windows', async () => {
+  const pieces = Array.from({ length: tar.length / 512 }, (_, index) => tar.subarray(index * 512, index * 512 + 512));
+  for (const log of [18, 23, 27]) {
+    await takes(Buffer.concat(pieces.map(piece => frame(log, [raw(piece)]))));
+    await takes(
+      Buffer.concat([
+        frame(
+          log,
+          Array<Buffer>(7)
+            .fill(raw(Buffer.alloc(0), false))
+            .concat(raw(tar)),
+        ),
+      ]),
+    );
+    await takes(
+      Buffer.concat([
+        frame(
+          log,
+          Array<Buffer>(8)
+            .fill(raw(Buffer.alloc(0), false))
+            .concat(raw(tar)),
+        ),
+      ]),
+    );
+  }
+  // Two thousand windows of 128 MiB would take a minute.
+  const began = performance.now();
+  const short = Array<Buffer>(2000).fill(frame(27, [raw(Buffer.alloc(0))]));
+  await takes(Buffer.concat([...short, frame(17, [raw(tar)])]));
+  assert.ok(performance.now() - began < 20_000);
+});
+
+test('a layer that is in memory as a whole hears an abort', async () => {
+  for (const body of [
+    frame(27, Array<Buffer>(100_000).fill(run(1))),
+    Buffer.concat(Array<Buffer>(30_000).fill(frame(23, [run(1, true)]))),
+    gzip(Buffer.alloc(900 * MIB), 1),
+  ]) {
+    const reason = new Error('over');
+    const controller = new AbortController();
+    const began = performance.now();
+    let aborted = Number.POSITIVE_INFINITY;
+    setTimeout(() => {
+      aborted = performance.now();
+      controller.abort(reason);
+    }, 30);
+    await assert.rejects(
+      extracts(layer(body), undefined, { signal: controller.signal, chunkBytes: body.length }),
+      error => error === reason || aborted === Number.POSITIVE_INFINITY,
+    );
+    assert.ok(performance.now() - Math.min(aborted, began + 30) < 1500);
+  }
+});
+
 test('damaged zstd data is described without words of a decoder', async () => {
   const whole = frame(20, [raw(tar)]);
   for (const [what, body] of [

@@ -35,18 +35,20 @@ export function newInflateBudget(): InflateBudget {
  * (RFC 8878). If the compressed data is damaged, the source is still read to its end: a wrong digest, which the source reports
  * there, is the better error. Memory and the time between two turns of the event loop are bounded. The caller destroys the source
  * and calls `close`.
- * @param label names the layer in errors @throws LayerCorrupt, LayerTooLarge, LayerHostile, and any error of the source
+ * @param label names the layer in errors @param signal ends the inflating: a small layer is in memory as a whole when it begins,
+ * so its source has no more to say @throws LayerCorrupt, LayerTooLarge, LayerHostile, the signal's reason, any error of the source
  */
 export async function inflateLayer(
   source: Readable,
   subject: string,
   label: string,
+  signal: AbortSignal,
   budget: InflateBudget = newInflateBudget(),
 ): Promise<InflatedLayer> {
   const stored = await peek(bytesOf(source), 4);
   const compression = isGzip(stored.head) ? 'gzip' : isZstd(stored.head) ? 'zstd' : 'none';
   const inflated = await peek(
-    capped(inflate(compression, stored.chunks, subject, label, budget), subject, label, budget),
+    capped(inflate(compression, stored.chunks, subject, label, signal, budget), subject, label, signal, budget),
     SNIFF_BYTES,
   );
   return { compression, ...inflated };
@@ -59,6 +61,7 @@ async function* inflate(
   stored: AsyncIterable<Buffer>,
   subject: string,
   label: string,
+  signal: AbortSignal,
   budget: InflateBudget,
 ): AsyncGenerator<Buffer> {
   if (compression === 'none') {
@@ -67,11 +70,11 @@ async function* inflate(
   }
   const source = new Source(stored);
   try {
-    if (compression === 'zstd') yield* inflateZstd(source.chunks(), subject, label, budget);
+    if (compression === 'zstd') yield* inflateZstd(source.chunks(), subject, label, signal, budget);
     else yield* through(zlib.createGunzip({ chunkSize: CHUNK_BYTES }), source.chunks());
   } catch (error) {
-    // A limit, or an error of the source itself.
-    if (error instanceof Refusal || source.hasFailed) throw error;
+    // A limit, an end that was asked for, or an error of the source itself.
+    if (error instanceof Refusal || signal.aborted || source.hasFailed) throw error;
     await source.drain();
     const found = asError(error).message;
     throw new LayerCorrupt(`${subject}: ${label} is damaged ${compression} data: ${found}`, {
@@ -123,9 +126,10 @@ async function* capped(
   chunks: AsyncIterable<Buffer>,
   subject: string,
   label: string,
+  signal: AbortSignal,
   budget: InflateBudget,
 ): AsyncGenerator<Buffer> {
-  const turn = new LoopTurn();
+  const turn = new LoopTurn(signal);
   for await (const chunk of chunks) {
     budget.leftBytes -= chunk.length;
     if (budget.leftBytes < 0)

@@ -16,12 +16,15 @@ const SHARED_WINDOW_BYTES = 8 * MIB;
 const WINDOW_LOG_MAX = 100;
 const BATCH_BYTES = 64 * 1024;
 const CHUNK_BYTES = 256 * 1024;
-/** Blocks of at most 128 KiB of content that are decoded within one turn of the event loop. */
+/** Blocks of a short frame, which is decoded within one turn of the event loop. */
 const SMALL_BLOCKS = 8;
+const MAX_BLOCK_LOG = 17;
 
 /** The least cost of a block and of a frame, in bytes of the window that fzstd moves in the same time. */
 const BLOCK_WORK = MIB;
 const FRAME_WORK = 2 * MIB;
+/** What fzstd pays for the ninth block of a frame, in windows that it moves: the moves for those before, and a new window. */
+const LONG_FRAME_WINDOWS = 2 * SMALL_BLOCKS;
 /** Some seconds: 32,768 frames, 65,536 blocks. A plugin of 256 MiB in a window of 8 MiB takes a quarter of it. */
 export const ZSTD_WORK = 64 * 1024 * MIB;
 
@@ -29,17 +32,19 @@ export const ZSTD_WORK = 64 * 1024 * MIB;
  * Decodes zstd data (RFC 8878), any number of frames. Node's decoder is used where it exists (22.15), otherwise fzstd. Node's
  * stops without an error after the first frame, and neither limits what a header may ask for, so the frames are split here, and
  * a window is judged before a decoder sees its frame.
- * @param label names the layer in errors @throws LayerTooLarge, LayerHostile, ZstdDamaged, the decoder's errors, those of `stored`
+ * @param label names the layer in errors
+ * @throws LayerTooLarge, LayerHostile, ZstdDamaged, the signal's reason, the decoder's errors, those of `stored`
  */
 export async function* inflateZstd(
   stored: AsyncIterable<Buffer>,
   subject: string,
   label: string,
+  signal: AbortSignal,
   budget: { leftWork: number },
 ): AsyncGenerator<Buffer> {
   const units = zstdUnits(stored);
-  const turn = new LoopTurn();
-  const create = await decoder();
+  const turn = new LoopTurn(signal);
+  const create = await decoder(turn);
   try {
     for (let next = await units.next(); next.done !== true; next = await units.next()) {
       const frame = next.value;
@@ -61,12 +66,13 @@ export async function* inflateZstd(
 
   async function* unitsOfFrame(frame: ZstdUnit, windowBytes: number): AsyncGenerator<ZstdUnit> {
     yield frame;
-    for (;;) {
+    for (let blocks = 0; ; ) {
       // Here, because many blocks may have no content.
       await turn.rest();
       const { value: unit } = await units.next();
       if (unit === undefined) return;
-      if (unit.kind === 'block') spend(Math.max(BLOCK_WORK, isNative() ? 0 : windowBytes));
+      if (unit.kind === 'block')
+        spend(isNative() ? BLOCK_WORK : Math.max(BLOCK_WORK, windowsMoved(++blocks) * windowBytes));
       yield unit;
       if (unit.kind === 'end') return;
     }
@@ -80,14 +86,20 @@ export async function* inflateZstd(
 
 type Decode = (units: AsyncIterable<ZstdUnit>) => AsyncGenerator<Buffer>;
 
+/** How many windows fzstd moves for a block of a frame, counted from 1. A short frame has no window of its own. */
+function windowsMoved(block: number): number {
+  if (block <= SMALL_BLOCKS) return 0;
+  return block === SMALL_BLOCKS + 1 ? LONG_FRAME_WINDOWS : 1;
+}
+
 function isNative(): boolean {
   return typeof Reflect.get(zlib, 'createZstdDecompress') === 'function';
 }
 
-async function decoder(): Promise<Decode> {
+async function decoder(turn: LoopTurn): Promise<Decode> {
   if (isNative()) return decodeNatively;
   const { Decompress } = await import('fzstd');
-  return units => decodeInScript(units, Decompress);
+  return units => decodeInScript(units, Decompress, turn);
 }
 
 /** A frame of few blocks is decoded by one synchronous call; a longer one in zlib's threads. */
@@ -135,27 +147,63 @@ async function* batches(start: readonly Buffer[], units: AsyncIterator<ZstdUnit>
   if (batch.length > 0) yield Buffer.concat(batch);
 }
 
-/** One block for each call: fzstd is synchronous, and moves its whole window after every block. */
+/**
+ * One block for each call: fzstd is synchronous, makes a window for every frame, and moves all of it after every block. A short
+ * frame gets a window of its content's size, which no match can reach beyond.
+ */
 async function* decodeInScript(
   units: AsyncIterable<ZstdUnit>,
   Decompress: typeof import('fzstd').Decompress,
+  turn: LoopTurn,
 ): AsyncGenerator<Buffer> {
   let ready: Buffer[] = [];
   const engine = new Decompress(block => {
     if (block.length > 0) ready.push(Buffer.from(block.buffer, block.byteOffset, block.byteLength));
   });
-  for await (const { kind, bytes } of units) {
+  let start: ZstdUnit[] | undefined = [];
+  for await (const unit of units) {
+    start?.push(unit);
+    if (start !== undefined && start.length <= SMALL_BLOCKS + 1 && unit.kind !== 'end') continue;
+    const due = start === undefined ? [unit] : unit.kind === 'end' ? inSmallWindow(start) : start;
+    start = undefined;
+    for (const { kind, bytes } of due) {
+      await turn.rest();
+      push(bytes, kind === 'end');
+      yield* ready;
+      ready = [];
+    }
+  }
+
+  function push(bytes: Buffer, isLast: boolean): void {
     try {
-      engine.push(bytes, kind === 'end');
+      engine.push(bytes, isLast);
     } catch (error) {
       // fzstd checks some numbers only by the errors of the engine.
       const isNamed = error instanceof Error && !(error instanceof RangeError || error instanceof TypeError);
       throw isNamed ? error : new ZstdDamaged('it has a block that cannot be decoded', { cause: error });
     }
-    yield* ready;
-    ready = [];
   }
 }
+
+/**
+ * Returns the units of a whole frame with a smaller window descriptor (RFC 8878, 3.1.1.1.2) in its header: what its blocks can hold.
+ * @throws ZstdDamaged if the header has the content's size in its place, and that is more
+ */
+function inSmallWindow(units: readonly ZstdUnit[]): readonly ZstdUnit[] {
+  const [frame, ...rest] = units;
+  const blocks = Math.max(1, rest.length - 1);
+  const contentLog = MAX_BLOCK_LOG + Math.ceil(Math.log2(blocks));
+  if (frame?.kind !== 'frame' || frame.windowBytes <= 2 ** contentLog) return units;
+  const bytes = Buffer.from(frame.bytes);
+  if (((bytes[DESCRIPTOR_AT] ?? 0) & SINGLE_SEGMENT) !== 0)
+    throw new ZstdDamaged('its content is shorter than its frame header says');
+  bytes[DESCRIPTOR_AT + 1] = (contentLog - 10) << 3;
+  return [{ ...frame, bytes }, ...rest];
+}
+
+/** In a frame, the descriptor comes after the magic number, and the window after the descriptor (RFC 8878, 3.1.1.1). */
+const DESCRIPTOR_AT = 4;
+const SINGLE_SEGMENT = 0x20;
 
 let largeWindows: Promise<void> = Promise.resolve();
 
