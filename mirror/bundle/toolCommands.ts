@@ -9,6 +9,12 @@ export interface ToolCommands {
   readonly commands: readonly string[];
 }
 
+interface Images {
+  readonly images: readonly NamedImage[];
+  /** False if index.json names manifests that are not there: a delta leaves them to its base. */
+  readonly isWhole: boolean;
+}
+
 interface NamedImage {
   /** `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@DIGEST`, as index.json has it. */
   readonly name: string;
@@ -27,27 +33,32 @@ const TYPES_OF_SKOPEO: readonly string[] = [INDEX_TYPE, 'application/vnd.oci.ima
  */
 export async function toolCommands(layout: Layout): Promise<ToolCommands[]> {
   const images: NamedImage[] = [];
+  let isWhole = true;
   for (const entry of layout.index.entries) {
-    const image = (await layout.sizeOf(entry.digest)) === undefined ? undefined : namedImage(entry);
+    const isHere = (await layout.sizeOf(entry.digest)) !== undefined;
+    const image = isHere ? namedImage(entry) : undefined;
     if (image !== undefined) images.push(image);
+    isWhole &&= isHere;
   }
   const [first, ...others] = layout.files;
-  if (first === undefined) return ofFolder(images, layout.path);
-  if (others.length === 0) return ofTar(images, first);
+  const all = { images, isWhole };
+  if (first === undefined) return ofFolder(all, layout.path);
+  if (others.length === 0) return ofTar(all, first);
   const tar = first.replace(/\.\d+$/, '');
   const joined = {
     tool: 'cat',
     about: 'The other tools read one file: join the parts first.',
     commands: [`cat ${quoted(tar)}.[0-9]* > ${quoted(tar)}`],
   };
-  return [joined, ...ofTar(images, tar)];
+  return [joined, ...ofTar(all, tar)];
 }
 
 const TARGET = 'REGISTRY is the target, HOST or HOST/PREFIX.';
 
-function ofTar(images: readonly NamedImage[], path: string): ToolCommands[] {
+function ofTar({ images, isWhole }: Images, path: string): ToolCommands[] {
   const tar = quoted(path);
-  const folder = quoted(path.replace(/\.tar(?:\.\d+)?$/, '') || 'bundle');
+  const bare = path.replace(/\.tar(?:\.\d+)?$/i, '');
+  const folder = quoted(bare === path || /(?:^|\/)$/.test(bare) ? `${path}.layout` : bare);
   return [
     {
       tool: 'ORAS',
@@ -60,17 +71,16 @@ function ofTar(images: readonly NamedImage[], path: string): ToolCommands[] {
       about: `regctl copies no referrers out of a tar. ${TARGET}`,
       commands: images.map(it => `regctl image import --name ${quoted(it.name)} ${it.target} ${tar}`),
     },
-    {
-      tool: 'crane',
-      about: 'crane reads folders only. It pushes everything into one repository, by digest.',
-      commands: [`mkdir ${folder} && tar -xf ${tar} -C ${folder}`, crane(folder)],
-    },
-    containerd(tar, ''),
+    crane('crane reads folders only. It pushes', isWhole, [
+      `mkdir ${folder} && tar -xf ${tar} -C ${folder}`,
+      craneCommand(folder),
+    ]),
+    containerd(tar, '', isWhole),
     docker(`docker load --input ${tar}`),
   ];
 }
 
-function ofFolder(images: readonly NamedImage[], path: string): ToolCommands[] {
+function ofFolder({ images, isWhole }: Images, path: string): ToolCommands[] {
   const folder = quoted(path);
   const packed = `tar -C ${folder} -cf - oci-layout index.json blobs | `;
   return [
@@ -87,8 +97,8 @@ function ofFolder(images: readonly NamedImage[], path: string): ToolCommands[] {
         it => `regctl image copy --referrers --digest-tags ocidir://${folder}@${it.digest} ${it.target}`,
       ),
     },
-    { tool: 'crane', about: 'crane pushes everything into one repository, by digest.', commands: [crane(folder)] },
-    containerd('-', packed),
+    crane('crane pushes', isWhole, [craneCommand(folder)]),
+    containerd('-', packed, isWhole),
     docker(`${packed}docker load`),
   ];
 }
@@ -107,16 +117,27 @@ function skopeo(about: string, images: readonly NamedImage[], layout: string): T
   };
 }
 
-function crane(folder: string): string {
+/** Tools that copy index.json as a whole fail at the first manifest that is not there. */
+const WHOLE_ONLY = 'reads whole bundles only: this one leaves images to its base (--since).';
+
+function crane(about: string, isWhole: boolean, commands: readonly string[]): ToolCommands {
+  return isWhole
+    ? { tool: 'crane', about: `${about} everything into one repository, by digest.`, commands }
+    : { tool: 'crane', about: `crane ${WHOLE_ONLY}`, commands: [] };
+}
+
+function craneCommand(folder: string): string {
   return `crane push --index ${folder} "$REGISTRY/plugin-mirror/bundle:latest"`;
 }
 
-function containerd(file: string, before: string): ToolCommands {
-  return {
-    tool: 'ctr',
-    about: 'Loads all images into the containerd of a node, for its kubelet.',
-    commands: [`${before}ctr --namespace k8s.io images import --no-unpack ${file}`],
-  };
+function containerd(file: string, before: string, isWhole: boolean): ToolCommands {
+  return isWhole
+    ? {
+        tool: 'ctr',
+        about: 'Loads all images into the containerd of a node, for its kubelet.',
+        commands: [`${before}ctr --namespace k8s.io images import --no-unpack ${file}`],
+      }
+    : { tool: 'ctr', about: `ctr ${WHOLE_ONLY}`, commands: [] };
 }
 
 function docker(command: string): ToolCommands {

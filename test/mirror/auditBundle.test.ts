@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { Refusal } from '../../base/refusal.ts';
 import type { Layout } from '../../layout/layout.ts';
@@ -310,6 +310,12 @@ describe('the content of bundles', () => {
     );
     const delta = await commandsOf('delta.tar');
     assert.ok(!delta.get('ORAS')?.some(command => command.includes(a1.digest)));
+    // They read every manifest that index.json names, and the base of a delta has some of them.
+    assert.deepEqual([delta.get('crane'), delta.get('ctr')], [[], []]);
+    await copyFile(scene.path('new.tar'), scene.path('new'));
+    const unpack = (await commandsOf('new')).get('crane')?.[0];
+    const folder = scene.path('new.layout');
+    assert.equal(unpack, `mkdir ${folder} && tar -xf ${scene.path('new')} -C ${folder}`);
     await scene.pack('it is.tar', { partBytes: 9000 });
     const parts = await commandsOf('it is.tar.001');
     assert.deepEqual(parts.get('cat'), [`cat '${scene.path('it is.tar')}'.[0-9]* > '${scene.path('it is.tar')}'`]);
