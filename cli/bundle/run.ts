@@ -110,7 +110,7 @@ async function targetOf(
       hint: 'The layers in it are compressed. An uncompressed tar is read in place, without unpacking it.',
     });
   const isFolder =
-    !isPipe && (!out.endsWith('.tar') || ((await stat(out).catch(() => undefined))?.isDirectory() ?? false));
+    !isPipe && (!/\.tar$/i.test(out) || ((await stat(out).catch(() => undefined))?.isDirectory() ?? false));
   if (split !== undefined && (isPipe || isFolder))
     throw new OptionConflict(`--split cannot split ${isPipe ? 'a pipe' : 'a folder'}`, {
       expected: '--out with a name that ends in .tar',

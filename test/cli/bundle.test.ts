@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { listing, openScene } from '../support/cli.ts';
@@ -143,6 +143,8 @@ describe('bundle and sync --from', { concurrency: 2 }, () => {
       const { code, stderr } = await scene.run([...args]);
       assert.deepEqual([code, words.test(stderr)], [2, true], `${args.join(' ')}: ${stderr}`);
     }
+    assert.equal((await scene.run(['bundle', '--out', 'B.TAR'])).code, 0);
+    assert.ok((await stat(scene.path('B.TAR'))).isFile(), 'a name of Windows is that of a file, too');
     const { code, stderr } = await scene.run(['sync', '--from', 'nowhere.tar']);
     assert.equal(code, 1);
     assert.match(stderr, /LAYOUT_UNREADABLE +There is no file nowhere\.tar/);
