@@ -30,7 +30,7 @@ export const COVERAGE_OPTIONS = {
   bundle: BUNDLE,
   against: parsed<URL | undefined>(
     '--against <url>',
-    'look the requests up at a running server, with one HEAD request each',
+    'look the requests up at a running server, with one HEAD request each, images at /v2/',
     baseUrl,
     undefined,
   ),

@@ -5,6 +5,7 @@ import {
   type CoverageOptions,
   type CoverageReport,
   cover,
+  imagesOf,
   isActiveMiss,
   pathsOf,
 } from '../../mirror/coverage/coverage.ts';
@@ -98,8 +99,8 @@ async function openServed(
   const { openHeads } = await import('./headRequests.ts');
   const heads = await openHeads(flags, process.env);
   try {
-    const paths = pathsOf(requests, address);
-    return await servedByServer({ base: against, paths, head: heads.head, concurrency: flags.concurrency, signal });
+    const asked = { paths: pathsOf(requests, address), images: imagesOf(requests, address) };
+    return await servedByServer({ base: against, ...asked, ...heads, concurrency: flags.concurrency, signal });
   } finally {
     heads.close();
   }

@@ -3,7 +3,15 @@ import { nearestVersion } from '../../tree/nearestVersion.ts';
 import { versionKey } from '../report.ts';
 import { type HigressData, meantImage } from './requests/higressReleases.ts';
 import type { InputProblem, PluginRequest } from './requests/pluginRequest.ts';
-import { byNameThenVersion, type ModuleContent, moduleUrl, type Served, type ServedModule } from './served.ts';
+import {
+  byNameThenVersion,
+  type MirrorImage,
+  type ModuleContent,
+  manifestPath,
+  moduleUrl,
+  type Served,
+  type ServedModule,
+} from './served.ts';
 import { isMirrorHost, type MirrorAddress, type ModulePath, modulePathname, type Target, targetOf } from './target.ts';
 
 export type CoverageStatus =
@@ -117,6 +125,18 @@ export function pathsOf(requests: readonly PluginRequest[], address: MirrorAddre
   return requests.flatMap(({ url }) => {
     const target = targetOf(url, address);
     return target.kind === 'module' ? modulePathname(target) : target.kind === 'path' ? target.path : [];
+  });
+}
+
+/** Returns the images that these requests want of the mirror, and the path of each one's module, for servedByServer. */
+export function imagesOf(requests: readonly PluginRequest[], address: MirrorAddress): MirrorImage[] {
+  return requests.flatMap(request => {
+    const target = targetOf(request.url, address);
+    if (target.kind !== 'oci') return [];
+    const { host, repository, tag } = imageOf(target.reference);
+    if (!isMirrorHost(host, address) || !isRepository(repository) || tag === undefined || !isTag(tag)) return [];
+    const { plugin = repository.split('/').at(-1) ?? repository, version = tag } = request;
+    return { repository, tag, path: modulePathname({ name: plugin, version }) };
   });
 }
 
@@ -348,10 +368,12 @@ function findImage(request: PluginRequest, reference: string, context: Context):
   const isHere = isMirrorHost(host, address) && (digest === undefined || module !== undefined);
   const loadable = isHere ? served.images?.get(`${repository}:${tag}`) : undefined;
   if (loadable === true) return { status: 'served' };
-  if (module !== undefined) {
-    const why = loadable === false ? 'Gateways load no image of a single raw layer over oci://. ' : '';
+  const fault = isHere ? findFault(manifestPath(repository, tag ?? ''), context) : undefined;
+  if (fault !== undefined) return fault;
+  const why = loadable === false ? "Gateways cannot load it over oci://: its last layer is no gzip'd tar. " : '';
+  if (module !== undefined)
     return { status: 'oci', detail: `${why}The module is here as ${addressOf(module, bases)}: use that URL.` };
-  }
+  if (loadable === false) return { status: 'oci', detail: `${why}Use the http URL of its module.` };
   if (inPlace !== undefined)
     return { status: 'oci', detail: `${addressOf(inPlace, bases)} is here, from another image: ${inPlace.from}.` };
   const isImage = isRepository(repository) && (tag === undefined || isTag(tag));

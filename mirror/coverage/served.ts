@@ -3,6 +3,7 @@ import { formatReference } from '../../registry/reference.ts';
 import { type Catalog, compareVersions } from '../../tree/catalog.ts';
 import type { PluginManifest } from '../manifest/wanted.ts';
 import { versionKey } from '../report.ts';
+import { isLoadable } from './gatewayImage.ts';
 import { type ModulePath, moduleOf, modulePathname } from './target.ts';
 
 /** A module that a mirror has, or will have after a sync. */
@@ -92,26 +93,49 @@ export interface Head {
   readonly headers: Readonly<Record<string, string | undefined>>;
 }
 
+/** A server's reply to a GET request. */
+export interface Body extends Head {
+  readonly body: Buffer;
+}
+
+/** An image that a gateway requests from the mirror. */
+export interface MirrorImage {
+  readonly repository: string;
+  readonly tag: string;
+  /** Of its module. */
+  readonly path: string;
+}
+
+/** distribution-spec, Pulling manifests. */
+export function manifestPath(repository: string, reference: string): string {
+  return `/v2/${repository}/manifests/${reference}`;
+}
+
 export interface ServerOptions {
   /** The URL below which `/plugins/` is. */
   readonly base: URL;
   /** Paths below the base, from pathsOf. */
   readonly paths: readonly string[];
+  /** From imagesOf. They are looked up only at a server that has the registry API, at `/v2/`. Default: none. */
+  readonly images?: readonly MirrorImage[];
   /** Sends one HEAD request. An error that it throws is a fault of that path alone. */
   readonly head: (url: string, signal: AbortSignal) => Promise<Head>;
+  /** Sends one GET request. An error that it throws is a fault of that path alone. */
+  readonly get?: (url: string, signal: AbortSignal) => Promise<Body>;
   /** Requests under way at a time. */
   readonly concurrency: number;
   readonly signal: AbortSignal;
 }
 
 /** Sends one HEAD request for each path to a running server, which need not be a plugin-mirror. */
-export async function servedByServer({ base, paths, head, concurrency, signal }: ServerOptions): Promise<Served> {
+export async function servedByServer(options: ServerOptions): Promise<Served> {
+  const { base, paths, images: wanted = [], head, concurrency, signal } = options;
   const { default: pMap } = await import('p-map');
   const modules: ServedModule[] = [];
   const others = new Map<string, ModuleContent>();
   const faults = new Map<string, string>();
   await pMap(
-    new Set(paths),
+    new Set([...paths, ...wanted.map(({ path }) => path)]),
     async path => {
       try {
         const { status, headers } = await head(`${baseUrl(base)}${path}`, signal);
@@ -129,7 +153,42 @@ export async function servedByServer({ base, paths, head, concurrency, signal }:
     },
     { concurrency, signal },
   );
-  return { name: base.href, modules, others, faults };
+  const images = wanted.length === 0 ? undefined : await imagesAt(options, faults);
+  return { name: base.href, modules, others, faults, ...(images === undefined ? {} : { images }) };
+}
+
+/** Returns the images of a server, by `REPOSITORY:TAG`, and whether gateways can load each; undefined if it is no registry. */
+async function imagesAt(
+  { base, images = [], get, concurrency, signal }: ServerOptions,
+  faults: Map<string, string>,
+): Promise<Map<string, boolean> | undefined> {
+  const { default: pMap } = await import('p-map');
+  // The API is at the root, whatever the path of the base is.
+  const read = async (path: string): Promise<Body | undefined> =>
+    get?.(`${base.origin}${path}`, signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      faults.set(path, error instanceof Error ? error.message : String(error));
+      return undefined;
+    });
+  const version = await read('/v2/');
+  if (version?.headers['docker-distribution-api-version'] === undefined) return undefined;
+  const found = new Map<string, boolean>();
+  const byName = new Map(images.map(image => [`${image.repository}:${image.tag}`, image]));
+  await pMap(
+    byName,
+    async ([name, { repository, tag }]) => {
+      const path = manifestPath(repository, tag);
+      const reply = await read(path);
+      const readChild = async (digest: string): Promise<Buffer | undefined> => {
+        const child = await read(manifestPath(repository, digest));
+        return child?.status === 200 ? child.body : undefined;
+      };
+      if (reply?.status === 200) found.set(name, await isLoadable(reply.body, readChild));
+      else if (reply !== undefined && reply.status !== 404) faults.set(path, `status ${reply.status}`);
+    },
+    { concurrency, signal },
+  );
+  return found;
 }
 
 /** The URL of a module below a base. */

@@ -138,8 +138,8 @@ export const CHINESE_HELP: Readonly<Record<string, string>> = {
   'look the requests up in this tree instead of the manifest': '在这个插件目录而不是清单中查找被请求的插件',
   'use the plugins of this bundle: a tar, its first part or .sha256 file, or a folder':
     '改用这个打包文件中的插件：tar、它的第一个分卷或 .sha256 文件，或者一个目录',
-  'look the requests up at a running server, with one HEAD request each':
-    '改为向运行中的服务查询，每个插件一个 HEAD 请求',
+  'look the requests up at a running server, with one HEAD request each, images at /v2/':
+    '改为向运行中的服务查询，每个插件一个 HEAD 请求；镜像在 /v2/ 查询',
   'address of the mirror in the requests (default: every host in the cluster or in a private network)':
     '请求中 plugin-mirror 服务的地址（默认：集群内或内网中的任何主机）',
   'write the missing versions into the manifest': '把缺少的版本写入清单',

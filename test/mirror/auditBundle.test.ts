@@ -241,7 +241,7 @@ describe('the content of bundles', () => {
     assert.deepEqual(find('oci://mirror.ns.svc:80/plugins/a:1.0.0'), ['served', undefined, undefined]);
     assert.deepEqual(find('oci://mirror.ns.svc:80/plugins/a:2.0.0'), [
       'oci',
-      'Gateways load no image of a single raw layer over oci://. The module is here as /plugins/a/2.0.0/plugin.wasm: use that URL.',
+      "Gateways cannot load it over oci://: its last layer is no gzip'd tar. The module is here as /plugins/a/2.0.0/plugin.wasm: use that URL.",
       undefined,
     ]);
     assert.equal(find('oci://harbor.example.com/plugins/a:1.0.0')[0], 'oci');

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
-import { type CoverageFinding, type CoverageReport, cover, isMiss, pathsOf } from '../../mirror/coverage/coverage.ts';
+import {
+  type CoverageFinding,
+  type CoverageReport,
+  cover,
+  imagesOf,
+  isMiss,
+  pathsOf,
+} from '../../mirror/coverage/coverage.ts';
 import { coverageJson } from '../../mirror/coverage/coverageJson.ts';
 import { valuesFor } from '../../mirror/coverage/manifestLines.ts';
 import {
@@ -430,5 +437,50 @@ describe('what there is', () => {
         ['http://s/e.wasm', 'served', undefined],
       ],
     );
+  });
+
+  it('of a server that is a registry as well has the images that gateways request of it', async () => {
+    const manifests: Readonly<Record<string, object>> = {
+      '/v2/p/archive/manifests/1': { layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip' }] },
+      '/v2/p/raw/manifests/1': { layers: [{ mediaType: 'application/vnd.module.wasm.content.layer.v1+wasm' }] },
+      '/v2/p/index/manifests/1': { manifests: [{ digest: `sha256:${sha('0')}` }, { digest: `sha256:${sha('1')}` }] },
+      [`/v2/p/index/manifests/sha256:${sha('1')}`]: { layers: [{ mediaType: 'a.tar.gzip' }] },
+      [`/v2/p/loop/manifests/sha256:${sha('2')}`]: { manifests: [{ digest: `sha256:${sha('2')}` }] },
+      '/v2/p/loop/manifests/1': { manifests: [{ digest: `sha256:${sha('2')}` }] },
+    };
+    const urls = ['archive', 'raw', 'index', 'absent', 'broken', 'loop'].map(name => `oci://s.svc/p/${name}:1`);
+    const requests = [...urls, 'oci://elsewhere.example.com/p/archive:1'].map(requestOfUrl);
+    const bases = [new URL('http://s.svc/base')];
+    const find = async (isRegistry: boolean) => {
+      const what = await servedByServer({
+        base: new URL('http://127.0.0.1:8080/base/'),
+        paths: pathsOf(requests, { bases }),
+        images: imagesOf(requests, { bases }),
+        head: async url => ({ status: url.endsWith('/plugins/raw/1/plugin.wasm') ? 200 : 404, headers: {} }),
+        get: async url => {
+          const { pathname } = new URL(url);
+          const headers = isRegistry ? { 'docker-distribution-api-version': 'registry/2.0' } : {};
+          const document = manifests[pathname];
+          const status = pathname.includes('broken') ? 503 : document || pathname === '/v2/' ? 200 : 404;
+          return { status, headers, body: Buffer.from(JSON.stringify(document ?? {})) };
+        },
+        concurrency: 2,
+        signal: new AbortController().signal,
+      });
+      const { findings } = coverage(requests, what, ['http://s.svc/base']);
+      return new Map(findings.map(({ url, status, detail }) => [url.replace('oci://', ''), `${status} ${detail}`]));
+    };
+    const found = await find(true);
+    assert.deepEqual([found.get('s.svc/p/archive:1'), found.get('s.svc/p/index:1')], Array(2).fill('served undefined'));
+    const raw = "Gateways cannot load it over oci://: its last layer is no gzip'd tar.";
+    const here = 'The module is here as http://s.svc/base/plugins/raw/1/plugin.wasm: use that URL.';
+    assert.equal(found.get('s.svc/p/raw:1'), `oci ${raw} ${here}`);
+    assert.equal(found.get('s.svc/p/loop:1'), `oci ${raw} Use the http URL of its module.`);
+    assert.match(found.get('s.svc/p/absent:1') ?? '', /has no such image/);
+    assert.match(found.get('s.svc/p/broken:1') ?? '', /^fault .*status 503/);
+    assert.match(found.get('elsewhere.example.com/p/archive:1') ?? '', /An image needs a registry/);
+    const plain = await find(false);
+    assert.match(plain.get('s.svc/p/archive:1') ?? '', /An image needs a registry/);
+    assert.equal(plain.get('s.svc/p/raw:1'), `oci ${here}`);
   });
 });
