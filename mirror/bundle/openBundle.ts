@@ -188,8 +188,8 @@ function listed(names: readonly string[]): string {
 function noManifest(path: string): BundleManifestMissing {
   return new BundleManifestMissing(`${path} has no manifest of plugin-mirror`, {
     subject: path,
-    expected: 'a bundle that plugin-mirror bundle wrote, or --manifest FILE',
+    expected: 'a bundle that plugin-mirror bundle wrote',
     found: 'an OCI image layout that another tool wrote',
-    hint: 'Name the manifest with --manifest. Without a lockfile next to it, add --no-frozen.',
+    hint: 'sync, check and push read it with a manifest of yours, --manifest FILE, and its lockfile; sync --no-frozen needs no lockfile.',
   });
 }

@@ -62,7 +62,7 @@ interface Parts {
  * @throws FrozenLockMissing, and the lockfile's refusals; the signal's reason
  */
 export async function pushImages(job: SyncJob, target: PushTarget, session: Session): Promise<PushReport> {
-  const { path } = job.lockfile;
+  const { path, shown = path } = job.lockfile;
   const { includes } = job.selection;
   // Whole images are copied, so no platform is compared.
   const question = { ...job, selection: { includes }, lockfile: { ...job.lockfile, mode: 'renewed' } } as const;
@@ -73,7 +73,7 @@ export async function pushImages(job: SyncJob, target: PushTarget, session: Sess
     if (entry !== undefined) return entry;
     const added = comparison.added.filter(includes);
     const changed = comparison.changed.filter(({ wanted }) => includes(wanted));
-    throw lockDiffers(path, differencesIn({ added, changed, removed: [] }));
+    throw lockDiffers(shown, differencesIn({ added, changed, removed: [] }), job.bundle !== undefined);
   };
   const names = new Map(job.manifest.versions.map(wanted => [versionKey(wanted), wanted]));
   const { versions } = job.selection;
@@ -131,7 +131,10 @@ function refuseClashes(sources: readonly (PushSource | FailedSource)[]): (PushSo
     const other = first.get(name) ?? source;
     first.set(name, other);
     if (other.digest === source.digest) return source;
-    const error = new PushTagTaken(`${source.origin} and ${other.origin} have the same name at the target, ${name}`, {
+    // A version that is pinned by its digest has the tag of another one.
+    const isOneTag = source.origin === other.origin;
+    const [one, two] = [source, other].map(it => (isOneTag ? `${it.wanted.name} ${it.wanted.version}` : it.origin));
+    const error = new PushTagTaken(`${one} and ${two} have the same name at the target, ${name}`, {
       subject: `${source.wanted.name} ${source.wanted.version}`,
       expected: `one image for ${name}`,
       found: `${other.digest} of ${other.origin}, and ${source.digest} of ${source.origin}`,

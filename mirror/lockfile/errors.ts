@@ -175,11 +175,16 @@ export function missingLockfile(path: string, use: keyof typeof WHY_NEEDED): Fro
   });
 }
 
-/** Returns the error of a lockfile that differs from the manifest; `differences` has a line for each. */
-export function lockDiffers(path: string, differences: readonly string[]): FrozenLockDiffers {
+/**
+ * Returns the error of a lockfile that differs from the manifest; `differences` has a line for each.
+ * @param isOfBundle true if a bundle is read, so that no registry can be asked
+ */
+export function lockDiffers(path: string, differences: readonly string[], isOfBundle = false): FrozenLockDiffers {
   return new FrozenLockDiffers(`${path} does not agree with the manifest:`, {
     subject: path,
     lines: differences,
-    hint: 'Run plugin-mirror sync --no-frozen where the registry can be reached, review the lockfile and commit it.',
+    hint: isOfBundle
+      ? 'Make the bundle again where the registry can be reached, or name a manifest and a lockfile that belong together, with --manifest and --lock.'
+      : 'Run plugin-mirror sync --no-frozen where the registry can be reached, review the lockfile and commit it.',
   });
 }

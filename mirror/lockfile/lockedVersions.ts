@@ -40,6 +40,8 @@ export function isLockedModule(
 export interface LockfileUse {
   /** Absolute. */
   readonly path: string;
+  /** Its name in messages, if it is another. */
+  readonly shown?: string;
   /**
    * - `off`: the lockfile is neither read nor written
    * - `renewed`: locked digests are mirrored, other tags are resolved and written to the lockfile
@@ -82,7 +84,7 @@ export interface LockedVersions {
 
 /** Reads the lockfile of a run. @throws FrozenLockMissing, FrozenLockDiffers, and the refusals of readLockfile */
 export async function readLockedVersions(job: LockedJob, signal: AbortSignal): Promise<LockedVersions> {
-  const { path, mode, update, partial } = job.lockfile;
+  const { path, shown = path, mode, update, partial } = job.lockfile;
   const used = mode !== 'off';
   const frozen = mode === 'frozen' || mode === 'frozen in CI';
   // Before the reading: a file that is replaced in between is read once more, not once too few.
@@ -98,7 +100,7 @@ export async function readLockedVersions(job: LockedJob, signal: AbortSignal): P
       ...differencesIn({ ...comparison, added }),
       ...(await changedFiles(comparison.agreeing, signal)),
     ];
-    if (differences.length > 0) throw lockDiffers(path, differences);
+    if (differences.length > 0) throw lockDiffers(shown, differences, job.bundle !== undefined);
   }
   const agreeing = new Map(comparison.agreeing.map(({ wanted, locked }) => [versionKey(wanted), locked]));
   const updates = (name: string) => (typeof update === 'boolean' ? update : update.includes(name));

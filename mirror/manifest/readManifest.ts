@@ -90,7 +90,8 @@ export async function parsePluginManifest(
   const versions = await readSignatures(memberOf(root, 'signatures')?.node, read.versions, reading);
   const mirrors = await readMirrors(memberOf(root, 'mirrors')?.node, reading);
   requireFewProblems(1);
-  return { file: absolute, registry: formatRegistryPrefix(base), ...read, versions, mirrors };
+  const shown = named === undefined ? {} : { shown: named.file };
+  return { file: absolute, ...shown, registry: formatRegistryPrefix(base), ...read, versions, mirrors };
 }
 
 /**

@@ -8,6 +8,8 @@ import type { SignaturePolicy } from '../signatures/policy.ts';
 export interface PluginManifest {
   /** Absolute path of the manifest file. */
   readonly file: string;
+  /** Its name in messages, if it is another: a bundle's manifest is read from a temporary file. */
+  readonly shown?: string;
   /** `HOST[/PREFIX]` of images that name no host. */
   readonly registry: string;
   /** In the order of the file. */

@@ -117,17 +117,19 @@ export function selectVersions(manifest: PluginManifest, options: SelectionOptio
 export function makeJob(manifest: PluginManifest, options: JobOptions): SyncJob {
   const { dir, stampsFile, rehash = false, prune = false, codings = [], waitMs = 0 } = options;
   const { lock, mode = 'renewed', update = false, partial = false, concurrency, bundle } = options;
+  const isOfBundle = lock === undefined && manifest.shown !== undefined && bundle !== undefined;
+  const shown = isOfBundle ? { shown: `the lockfile in ${bundle.path}` } : {};
   return {
     manifest,
     selection: selectVersions(manifest, options),
-    lockfile: { path: lockfilePath(manifest.file, lock), mode, update, partial },
+    lockfile: { path: lockfilePath(manifest.file, lock), ...shown, mode, update, partial },
     tree: { dir, stampsFile, rehash, prune, codings, waitMs },
     limits: limitsOf(concurrency),
     ...(bundle === undefined ? {} : { bundle }),
   };
 }
 
-export interface JobOptions extends SelectionOptions, Partial<Omit<LockfileUse, 'path'>> {
+export interface JobOptions extends SelectionOptions, Partial<Omit<LockfileUse, 'path' | 'shown'>> {
   readonly dir: string;
   readonly stampsFile?: string | undefined;
   readonly rehash?: boolean | undefined;
@@ -219,7 +221,7 @@ function didYouMean({ versions }: PluginManifest, name: string): string {
 
 function nothingMatches(manifest: PluginManifest, glob: string): SelectionEmpty {
   const meant = didYouMean(manifest, glob.replace(/\/.*$/, ''));
-  return new SelectionEmpty(`--only ${glob} matches no plugin of ${manifest.file}`, {
+  return new SelectionEmpty(`--only ${glob} matches no plugin of ${manifest.shown ?? manifest.file}`, {
     subject: glob,
     expected: 'a glob over NAME or NAME/VERSION',
     found: pluginsOf(manifest),
@@ -228,7 +230,7 @@ function nothingMatches(manifest: PluginManifest, glob: string): SelectionEmpty 
 }
 
 function nothingLeft(manifest: PluginManifest, globs: readonly string[]): SelectionEmpty {
-  return new SelectionEmpty(`--only ${globs.join(' ')} leaves no plugin of ${manifest.file}`, {
+  return new SelectionEmpty(`--only ${globs.join(' ')} leaves no plugin of ${manifest.shown ?? manifest.file}`, {
     subject: globs.join(' '),
     expected: 'globs that leave something',
     found: pluginsOf(manifest),

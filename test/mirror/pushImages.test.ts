@@ -344,6 +344,14 @@ describe('push', () => {
     }
   });
 
+  it('names two versions of one tag, of which one is pinned by its digest', async () => {
+    source.push('plugins/a', null, c);
+    await pack({ a: '1.0.0', pinned: { image: `plugins/a@${c.digest}`, versions: ['1.0.0'] } });
+    const { outcomes } = await push();
+    const [, { error } = {}] = outcomes;
+    assert.match(error?.message ?? '', /^pinned 1\.0\.0 and a 1\.0\.0 have the same name at the target/);
+  });
+
   it('repeats no request of an image that has failed after it ends', async () => {
     await pack({ a: '1.0.0' });
     target.script([
