@@ -17,6 +17,8 @@ export const CONSTANTS = {
   maxDownloadWaitMs: 10_000,
   /** The kernel refuses further connections. */
   maxConnections: 8192,
+  /** The same with TLS, where each takes 50 to 100 KiB. */
+  maxTlsConnections: 2048,
   /** Retry-After of every 503. Envoy and Istio wait at least a second between attempts themselves. */
   retryAfterSeconds: 2,
   /** From a request's first byte, or from the connection's start, to the end of its header; then 408. */

@@ -69,7 +69,8 @@ export interface StopReport {
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const given = resolveOptions(options);
-  const descriptors = planDescriptors(given.maxDescriptors ?? descriptorLimit(), given.maxConnections);
+  const mostConnections = given.tls === undefined ? given.maxConnections : given.maxTlsConnections;
+  const descriptors = planDescriptors(given.maxDescriptors ?? descriptorLimit(), mostConnections);
   const settings = { ...given, maxConnections: descriptors.connections };
   const { treeDir, pollMs, retryAfterSeconds, credentials, tls, encoding, onEvent } = settings;
   await requireFolder(treeDir);
@@ -156,7 +157,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   server.on('connection', () => scheduler.connectionArrived());
   server.on('drop', () => status.connectionsDropped++);
 
-  if (descriptors.connections < given.maxConnections) onEvent({ kind: 'few-descriptors', ...descriptors });
+  if (descriptors.connections < mostConnections) onEvent({ kind: 'few-descriptors', ...descriptors });
   const host = await listen(server, settings.host, settings.port);
   await follower.start();
   // Loading the pages takes up to half a second of a small container, in which downloads would have to wait for the first page.

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { TLSSocket } from 'node:tls';
 import { type HttpServer, isSecure, TIMEOUT_CHECK_MS } from './httpServer.ts';
+import { divideWrites } from './smallWrites.ts';
 
 /** When the server is about to stop, a connection without a request under way gets this long to send one. */
 const LAST_REQUEST_MS = 1000;
@@ -20,6 +21,11 @@ const LINGER_MS = 5000;
 const STOP_LINGER_MS = 30_000;
 /** This much of all answers fits into the buffers of any client: a longer wait at a stop would be in vain. */
 const DELIVERED_BYTES = 16 * 1024;
+/** The most bytes of a write over TLS. A larger one takes as much time for each byte. */
+const TLS_WRITE_BYTES = 64 * 1024;
+/** With more connections than this, a write over TLS has one record (RFC 8446, section 5.1). */
+const MANY_CONNECTIONS = 100;
+const TLS_RECORD_BYTES = 16 * 1024;
 
 export interface ConnectionSettings {
   readonly headersTimeoutMs: number;
@@ -237,6 +243,11 @@ export class Connections {
     };
     this.#all.set(socket, connection);
     if (this.#all.size >= this.#maxConnections) this.#makeRoom();
+    if (socket instanceof TLSSocket) {
+      // As without TLS: see httpAllowHalfOpen. During the handshake, a closed sending side must close the connection.
+      socket.allowHalfOpen = true;
+      divideWrites(socket, () => (this.#all.size > MANY_CONNECTIONS ? TLS_RECORD_BYTES : TLS_WRITE_BYTES));
+    }
     // Node resumes a socket after every request that it has parsed.
     socket.on('resume', () => {
       if (connection.waiting.length > 0) socket.pause();

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import process from 'node:process';
+import { describe, type TestContext, test } from 'node:test';
 import { setImmediate as loopTurn } from 'node:timers/promises';
 import { connect as connectSecurely } from 'node:tls';
 import type { ServerEvent } from '../../server/events.ts';
@@ -11,7 +12,8 @@ import { FairScheduler } from '../../server/sending/fairScheduler.ts';
 import { SocketMemory, socketMemoryOfContainer } from '../../server/sending/socketMemory.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { slow } from '../support/slow.ts';
-import { ask, metric, serve, until } from './client.ts';
+import { ask, metric, parseAnswer, readAll, serve, until } from './client.ts';
+import { startServe } from './serveProcess.ts';
 import { emptyFolder, sharedTree, wasm } from './tree.ts';
 
 const MIB = 1024 * 1024;
@@ -132,14 +134,11 @@ describe('the memory that the kernel has for connections', () => {
 
   for (const isTls of [false, true])
     test(`is freed when a client${isTls ? ' of TLS' : ''} takes nothing for the stall timeout`, async t => {
-      const folder = await emptyFolder(t);
-      const [certFile, keyFile] = [join(folder, 'tls.crt'), join(folder, 'tls.key')];
-      const pair = new CertificateAuthority('Test').issue();
-      await Promise.all([writeFile(certFile, pair.cert), writeFile(keyFile, pair.key)]);
+      const tls = isTls ? { tls: await makeTlsFiles(t) } : {};
       const answers: { readonly bytes: number }[] = [];
       const writeAccessLog = async (text: string) => void answers.push(JSON.parse(text));
       const { port } = await serve(t, TREE, {
-        ...(isTls ? { tls: { certFile, keyFile } } : {}),
+        ...tls,
         stallTimeoutMs: 300,
         accessLog: 'all',
         writeAccessLog,
@@ -164,3 +163,66 @@ describe('the memory that the kernel has for connections', () => {
       assert.ok(received < sent / 2, `${received} of ${sent} bytes arrived`);
     });
 });
+
+describe('the memory of this process for clients of TLS', () => {
+  const isLinux = process.platform === 'linux';
+
+  test('is a tenth of a MiB for each that reads nothing', { skip: !isLinux && 'reads /proc' }, async t => {
+    const { certFile, keyFile } = await makeTlsFiles(t);
+    const options = [
+      '--tree',
+      TREE,
+      '--host',
+      '127.0.0.1',
+      '--port',
+      '0',
+      '--tls-cert',
+      certFile,
+      '--tls-key',
+      keyFile,
+    ];
+    const { child, out } = startServe(t, [...options, '--access-log', 'off']);
+    await until('it serves', () => /at https:\/\/\S+:\d+\//.test(out.stderr));
+    const port = Number(/at https:\/\/\S+:(\d+)\//.exec(out.stderr)?.[1]);
+    const begin = async () => {
+      const socket = connectSecurely({ port, host: '127.0.0.1', rejectUnauthorized: false });
+      t.after(() => socket.destroy());
+      await once(socket, 'secureConnect');
+      socket.write(`GET ${BIG} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+      return socket;
+    };
+    // Fills the cache.
+    assert.equal(parseAnswer(await readAll(await begin())).body.length, SIZE);
+    const anonymousKiB = async () =>
+      Number(/^RssAnon:\s+(\d+)/m.exec(await readFile(`/proc/${child.pid}/status`, 'utf8'))?.[1]);
+    const before = await anonymousKiB();
+    const stuck = await Promise.all(Array.from({ length: 150 }, async () => (await begin()).pause()));
+    // When another client has its whole answer, these have been written to.
+    const [one, ...others] = stuck;
+    assert.ok(one);
+    assert.equal(parseAnswer(await readAll(await begin())).body.length, SIZE);
+    const each = ((await anonymousKiB()) - before) / stuck.length;
+    assert.ok(each < 250, `${each} KiB for each`);
+    assert.equal(parseAnswer(await readAll(one.resume())).body.length, SIZE);
+    assert.equal(others.length, 149);
+  });
+
+  test('does not keep a client that closes its sending side from its whole answer', async t => {
+    const { port } = await serve(t, TREE, { tls: await makeTlsFiles(t) });
+    const socket = connectSecurely({
+      socket: connect({ port, host: '127.0.0.1', allowHalfOpen: true }),
+      rejectUnauthorized: false,
+    });
+    await once(socket, 'secureConnect');
+    socket.end(`GET ${BIG} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    assert.equal(parseAnswer(await readAll(socket)).body.length, SIZE);
+  });
+});
+
+async function makeTlsFiles(t: TestContext): Promise<{ readonly certFile: string; readonly keyFile: string }> {
+  const folder = await emptyFolder(t);
+  const files = { certFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') };
+  const pair = new CertificateAuthority('Test').issue();
+  await Promise.all([writeFile(files.certFile, pair.cert), writeFile(files.keyFile, pair.key)]);
+  return files;
+}
