@@ -28,8 +28,11 @@ export async function readTextFile(path: string, maxBytes: number): Promise<{ re
   }
 }
 
-/** Replaces a file atomically: a reader sees the old or the new text, also after a crash. */
-export async function replaceTextFile(path: string, text: string): Promise<void> {
+/**
+ * Replaces a file atomically: a reader sees the old or the new text, also after a crash.
+ * @param beforeRename last look whether this may be done; the file stays as it is if it throws
+ */
+export async function replaceTextFile(path: string, text: string, beforeRename?: () => Promise<void>): Promise<void> {
   const staged = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
   try {
     const handle = await open(staged, 'wx');
@@ -39,6 +42,7 @@ export async function replaceTextFile(path: string, text: string): Promise<void>
     } finally {
       await handle.close();
     }
+    await beforeRename?.();
     await rename(staged, path);
   } catch (error) {
     await rm(staged, { force: true });

@@ -221,12 +221,13 @@ async function changedFiles(agreeing: LockfileComparison['agreeing'], signal: Ab
 /**
  * Writes the lockfile after a run. Another run, with another tree, may have written to it in the meantime. A stopped run that
  * mirrored nothing leaves it as it is; so does a first run that has nothing to lock.
- * @throws LockUnwritable and the refusals of readLockfile
+ * @param requireTree throws if another run has taken the tree over @throws LockUnwritable, the refusals of readLockfile and `requireTree`
  */
 export async function renewLockfile(
   { path, exists, agreeing }: LockedVersions,
   manifest: PluginManifest,
   { published, interrupted }: Pick<SyncReport, 'published' | 'interrupted'>,
+  requireTree: () => Promise<void>,
 ): Promise<void> {
   const now = compareLockfile(manifest, (await readLockfile(path)) ?? { entries: [] }).agreeing;
   const entries = renewed(
@@ -236,7 +237,7 @@ export async function renewLockfile(
     new Map(now.map(({ wanted, locked }) => [versionKey(wanted), locked])),
   );
   if (published.length === 0 && (interrupted || (!exists && entries.length === 0))) return;
-  await writeLockfile(path, { entries });
+  await writeLockfile(path, { entries }, requireTree);
 }
 
 /**

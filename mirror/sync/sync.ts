@@ -72,16 +72,18 @@ async function run(job: SyncJob, session: Session): Promise<SyncReport> {
   }
 }
 
-/** A run that has lost the tree to another one leaves the lockfile to it as well. */
+/** A run that has lost the tree to another one leaves the lockfile to it as well, and says so even if it notices only afterwards. */
 async function finishIfHeld(plan: SyncPlan, report: SyncReport, tree: PublishingTree): Promise<Refusal | undefined> {
   try {
     await tree.requireLock();
+    const problem = await finishLockfile(plan, report, tree);
+    if (problem === undefined) await tree.requireLock();
+    return problem;
   } catch (error) {
     if (error instanceof TreeLockLost)
       return report.problems.some(it => it instanceof TreeLockLost) ? undefined : error;
     throw error;
   }
-  return finishLockfile(plan, report);
 }
 
 /**
@@ -181,6 +183,7 @@ async function reportUnchanged(
 async function finishLockfile(
   { job: { manifest }, lockfile, versions, problems }: SyncPlan,
   report: SyncReport,
+  tree: PublishingTree,
 ): Promise<Refusal | undefined> {
   if (!lockfile.used) return undefined;
   if (lockfile.frozen && versions.every(({ action }) => action === 'keep'))
@@ -191,7 +194,7 @@ async function finishLockfile(
       lockfile,
     );
   try {
-    await renewLockfile(lockfile, manifest, report);
+    await renewLockfile(lockfile, manifest, report, () => tree.requireLock());
     return undefined;
   } catch (error) {
     // The tree is whole by now, so the error is reported together with what was done.

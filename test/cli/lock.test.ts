@@ -3,6 +3,7 @@ import { existsSync, readFileSync, watch } from 'node:fs';
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 import { listing, openScene, printed, type Scene } from '../support/cli.ts';
 import { heldBack } from '../support/faults.ts';
 import { imageFormC, imageFormD, indexOf } from '../support/images.ts';
@@ -21,6 +22,22 @@ async function moved(scene: Scene): Promise<{ old: Buffer; fresh: Buffer }> {
   scene.registry.reset();
   return { old, fresh };
 }
+
+/** Loaded before the command: another run takes the tree over at a step of writing the lockfile. */
+const TAKEN = `
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+const step = process.env.STEP;
+const original = fs.promises[step];
+fs.promises[step] = async function (path, ...rest) {
+  if (String(path).includes('.manifest.lock.json.')) {
+    fs.rmSync(process.env.LOCK);
+    fs.writeFileSync(process.env.LOCK, 'of another run');
+  }
+  return original.call(this, path, ...rest);
+};
+syncBuiltinESMExports();
+`;
 
 const moduleB = (scene: Scene) => readFile(scene.path('plugins/b/1/plugin.wasm'));
 
@@ -76,6 +93,26 @@ describe('the lockfile', { concurrency: 3 }, () => {
     assert.equal(off.code, 0, off.stderr);
     assert.equal(await scene.read('state/locked.json'), text);
   });
+
+  for (const step of ['open', 'rename'])
+    it(`is left to a run that takes the tree over: before the ${step} of the new one`, async t => {
+      const scene = await openScene(t);
+      const old = await moved(scene);
+      assert.ok(old.old);
+      const before = await scene.read('manifest.lock.json');
+      await scene.write('taken.mjs', TAKEN);
+      const env = {
+        NODE_OPTIONS: `--import ${pathToFileURL(scene.path('taken.mjs'))}`,
+        STEP: step,
+        LOCK: scene.path('plugins/.lock'),
+      };
+      const ran = await scene.start(['sync', '--update'], { env }).ended;
+      assert.equal(ran.code, 1, ran.stderr);
+      assert.match(ran.stderr, /TREE_LOCK_LOST/);
+      assert.equal(await scene.read('plugins/.lock'), 'of another run');
+      // Between the last look and the rename, nothing can be known.
+      if (step === 'open') assert.equal(await scene.read('manifest.lock.json'), before);
+    });
 
   it('that is kept elsewhere is read by every command that reads one', slow, async t => {
     const scene = await openScene(t);
