@@ -4,6 +4,8 @@ import type { Node } from 'jsonc-parser';
 import * as v from 'valibot';
 import { hasRepeatedKeys, parseBoundedJson } from '../../base/boundedJson.ts';
 import { LoopTurn } from '../../base/eventLoop.ts';
+import { printableJsonText } from '../../base/printable.ts';
+import { Refusal } from '../../base/refusal.ts';
 import { type Digest, parseReference } from '../../registry/reference.ts';
 import { nameProblem, versionProblem } from '../../tree/names.ts';
 import { formatPath, MOST_PROBLEMS, type Path, type Problem, quoted } from '../json/problem.ts';
@@ -141,21 +143,32 @@ export async function requireWritable(path: string): Promise<void> {
   }
 }
 
-/** Writes the lockfile whole or not at all. Returns false, and writes nothing, if it has these bytes. @throws LockUnwritable */
-export async function writeLockfile(path: string, lockfile: Lockfile): Promise<boolean> {
+/**
+ * Writes the lockfile whole or not at all. Returns false, and writes nothing, if it has these bytes.
+ * @param beforeRename last look whether this run may still write it @throws LockUnwritable, a Refusal of `beforeRename`
+ */
+export async function writeLockfile(
+  path: string,
+  lockfile: Lockfile,
+  beforeRename?: () => Promise<void>,
+): Promise<boolean> {
   const text = formatLockfile(lockfile);
   try {
     // Of a symbolic link the target is replaced, not the link.
     const target = await realpath(path).catch(() => path);
     if ((await readFile(target, 'utf8').catch(() => undefined)) === text) return false;
-    await replaceTextFile(target, text);
+    await replaceTextFile(target, text, beforeRename);
     return true;
   } catch (error) {
+    if (error instanceof Refusal) throw error;
     throw new LockUnwritable(path, error instanceof Error ? error.message : String(error), error);
   }
 }
 
-/** The lockfile as text: sorted, indented, ending in a newline. Equal lockfiles give equal bytes. */
+/**
+ * The lockfile as text: sorted, indented, ending in a newline. Equal lockfiles give equal bytes. Its changes are read in terminals
+ * and on web pages, so what an image says is escaped as in an output.
+ */
 export function formatLockfile(lockfile: Lockfile): string {
   const plugins = new Map<string, [string, unknown][]>();
   for (const entry of sortEntries(lockfile.entries)) {
@@ -164,7 +177,7 @@ export function formatLockfile(lockfile: Lockfile): string {
     plugins.set(entry.name, versions);
   }
   const written = [...plugins].map(([name, versions]) => [name, Object.fromEntries(versions)] as const);
-  return `${JSON.stringify({ lockVersion, plugins: Object.fromEntries(written) }, null, 2)}\n`;
+  return `${printableJsonText(JSON.stringify({ lockVersion, plugins: Object.fromEntries(written) }, null, 2))}\n`;
 }
 
 /** True if both entries are written alike. */

@@ -18,6 +18,7 @@ import {
 } from '../../mirror/lockfile/lockfile.ts';
 import { parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
 import type { Digest } from '../../registry/reference.ts';
+import { TreeLockLost } from '../../tree/errors.ts';
 
 const hex = 'ab'.repeat(32);
 const digest: Digest = `sha256:${hex}`;
@@ -238,6 +239,30 @@ describe('readLockfile and writeLockfile', () => {
       (await readdir(folder)).filter(name => name.includes('tmp')),
       [],
     );
+  });
+  it('leave the file as it is if the last look forbids it', async () => {
+    const path = join(folder, 'b.lock.json');
+    await writeLockfile(path, full);
+    const lost = new TreeLockLost('lost', { subject: 'tree', expected: '', found: '', hint: '' });
+    await assert.rejects(
+      writeLockfile(path, { entries: [local] }, () => Promise.reject(lost)),
+      lost,
+    );
+    assert.equal(await readFile(path, 'utf8'), formatLockfile(full));
+    assert.deepEqual(
+      (await readdir(folder)).filter(name => name.includes('tmp')),
+      [],
+    );
+  });
+  it('escape what a terminal would act on', async () => {
+    const path = join(folder, 'c.lock.json');
+    const text = 'A\u001b[31m\u009b31m\u202eB\u2028\u200b\n::error::x';
+    const [image] = full.entries.filter(entry => entry.kind === 'image');
+    assert.ok(image);
+    const entry = { ...image, annotations: { 'org.opencontainers.image.created': text } };
+    await writeLockfile(path, { entries: [entry] });
+    assert.match(await readFile(path, 'utf8'), /^[\n -~]*$/);
+    assert.deepEqual(await readLockfile(path), { entries: [entry] });
   });
   it('write through a symbolic link', async () => {
     const target = join(folder, 'real.json');
