@@ -1,3 +1,4 @@
+import { isSystemError } from './errno.ts';
 import { messageOf } from './printable.ts';
 
 /** The details of a refusal. Text only and never a secret, because all of it is printed and logged. */
@@ -51,6 +52,21 @@ export abstract class Refusal extends Error {
     this.faultIn = details.faultIn ?? details.subject;
     this.consequenceOf = details.consequenceOf;
   }
+}
+
+/** The operating system failed a call that has no refusal of its own, such as EIO of a failing disk. */
+export class SystemFault extends Refusal {
+  readonly code = 'SYSTEM_FAULT';
+}
+
+/** Returns a SystemFault for an error of the operating system, which is no bug, and any other error as it is. */
+export function asSystemFault(error: unknown): unknown {
+  if (!isSystemError(error) || error instanceof Refusal) return error;
+  return new SystemFault(`The operating system reports ${error.message}`, {
+    ...(error.path === undefined ? {} : { faultIn: error.path }),
+    hint: 'Check the disk, the network volume and the permissions there; the system log has more about EIO.',
+    cause: error,
+  });
 }
 
 /** Returns what was thrown, as an Error: JavaScript can throw any value. */

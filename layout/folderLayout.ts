@@ -1,10 +1,9 @@
-import { createReadStream } from 'node:fs';
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { compareText } from '../base/canonicalJson.ts';
 import type { Digest } from '../base/digest.ts';
-import { errnoWords, isAbsent } from '../base/errno.ts';
+import { errnoWords, isAbsent, onFile, openReadStream } from '../base/errno.ts';
 import { blobPath, digestOfPath } from './digest.ts';
 import { blobDamaged, blobMissing, LayoutInvalid, LayoutUnreadable, layoutInvalid } from './errors.ts';
 import type { Layout } from './layout.ts';
@@ -21,7 +20,7 @@ export async function openFolderLayout(path: string): Promise<Layout> {
     if (size === undefined) throw await notALayout(path, name);
     if (size > MAX_INDEX_BYTES)
       throw layoutInvalid(path, `${name} has ${size} bytes`, `at most ${MAX_INDEX_BYTES} bytes`);
-    return readFile(join(path, name));
+    return onFile(join(path, name), readFile(join(path, name)));
   };
   requireVersion(path, await text('oci-layout'));
   const index = parseIndex(await text('index.json'), path);
@@ -35,7 +34,7 @@ export async function openFolderLayout(path: string): Promise<Layout> {
       const size = await sizeOfFile(file);
       if (size === undefined) throw blobMissing(path, digest);
       const until = Math.min(end ?? size, size);
-      return start >= until ? Readable.from([]) : createReadStream(file, { start, end: until - 1 });
+      return start >= until ? Readable.from([]) : openReadStream(file, { start, end: until - 1 });
     },
     read: (digest, limitBytes) => readVerified(layout, digest, limitBytes),
     async locate(digest) {

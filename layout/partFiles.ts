@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { constants, createReadStream } from 'node:fs';
+import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { errno, errnoWords } from '../base/errno.ts';
+import { errno, errnoWords, onFile, openReadStream } from '../base/errno.ts';
 import { type DamagedFile, LayoutPartWrong, LayoutUnreadable } from './errors.ts';
 
 /** `bundle.tar.001`: raw parts, numbered from 001; `cat` joins them. */
@@ -79,7 +79,7 @@ export async function openParts(path: string): Promise<PartFiles> {
         const from = Math.max(start, part.start);
         const to = Math.min(end, part.start + part.size);
         for (let at = from; at < to; ) {
-          const { bytesRead } = await part.handle.read(bytes, at - start, to - at, at - part.start);
+          const { bytesRead } = await onFile(part.path, part.handle.read(bytes, at - start, to - at, at - part.start));
           if (bytesRead === 0) throw shrunk(part.path);
           at += bytesRead;
         }
@@ -114,7 +114,7 @@ async function findDamaged(
     const expected = own === undefined ? [...(sums?.values() ?? [])] : [own];
     if (expected.length === 0) continue;
     const hash = createHash('sha256');
-    const file = createReadStream(path);
+    const file = openReadStream(path);
     if (onRead !== undefined) file.on('data', chunk => onRead(chunk.length));
     await pipeline(file, hash, { signal });
     const found = hash.digest('hex');

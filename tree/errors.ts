@@ -1,4 +1,4 @@
-import { errno, isForbidden } from '../base/errno.ts';
+import { errno, isForbidden, isSystemError } from '../base/errno.ts';
 import { Refusal } from '../base/refusal.ts';
 
 /** The path given as the tree is a file, a dangling symlink, or cannot be reached. */
@@ -103,8 +103,11 @@ export function asTreeRefusal(error: unknown, path: string): unknown {
         hint: 'Change its owner or mode, or choose another folder with --tree.',
       },
     );
-  return new TreeFault(`The file system failed at ${path}: ${code}`, {
+  // More exact than the folder that the caller works in.
+  const at = isSystemError(error) && error.path !== undefined ? error.path : path;
+  return new TreeFault(`The file system failed at ${at}: ${code}`, {
     ...details,
+    subject: at,
     hint: 'Check the disk or the mount (the kernel log has more), then run it again.',
   });
 }

@@ -1,23 +1,18 @@
 import { inspect } from 'node:util';
 import pc from 'picocolors';
-import { isSystemError } from '../../base/errno.ts';
 import { groupBy } from '../../base/groups.ts';
 import { printable, printableValue } from '../../base/printable.ts';
-import { causeKeyOf, Refusal, rootOf } from '../../base/refusal.ts';
+import { asSystemFault, causeKeyOf, Refusal, rootOf } from '../../base/refusal.ts';
 import { plural } from '../../base/words.ts';
 import { listed } from './text.ts';
 
-const SYSTEM_HINT = 'Check the disk, the network volume and the permissions there; the system log has more about EIO.';
-
 /**
- * Formats an error for people: what happened, what was expected and found, what the registry said, what to do. An error of the
- * operating system has no code of ours. Any other error that is not a Refusal is a bug of plugin-mirror and shows its stack.
+ * Formats an error for people: what happened, what was expected and found, what the registry said, what to do. An error that
+ * is neither a Refusal nor the operating system's is a bug of plugin-mirror and shows its stack.
  */
 export function renderRefusal(given: unknown, { color }: { readonly color: boolean }): string {
   const paint = pc.createColors(color);
-  const error = printableValue(given);
-  if (isSystemError(error) && !(error instanceof Refusal))
-    return `${paint.red('error')} the operating system reports ${error.message}\n  ${paint.cyan('→')} ${SYSTEM_HINT}\n`;
+  const error = printableValue(asSystemFault(given));
   if (!(error instanceof Refusal)) {
     const stack = error instanceof Error ? (error.stack ?? error.message) : inspect(error);
     return `${paint.red('error')} this is a bug in plugin-mirror, please report it\n${stack.replace(/^/gm, '  ')}\n`;
@@ -88,7 +83,7 @@ function blockOf(failures: readonly Failure[], causes: number): Block[] {
 }
 
 function renderBlock({ error: given, failures, causes }: Block, paint: Paint): string[] {
-  const error = printableValue(given);
+  const error = printableValue(asSystemFault(given) as Error);
   const head = [
     `${paint.red('failed')} ${paint.bold(codeOf(error))}  ${printable(subjectsOf(failures))}`,
     `  ${error.message}`,
@@ -120,12 +115,13 @@ function subjectsOf(failures: readonly Failure[]): string {
 }
 
 function codeOf(error: Error | undefined): string {
-  const root = error === undefined ? undefined : rootOf(error);
+  const root = error === undefined ? undefined : asSystemFault(rootOf(error));
   return root instanceof Refusal ? root.code : 'INTERNAL';
 }
 
 /** Returns an error in the form that the JSON output of every command has. */
-export function errorJson(error: unknown): object {
+export function errorJson(given: unknown): object {
+  const error = asSystemFault(given);
   if (error instanceof Error && error.name === 'Interrupted')
     return { code: 'INTERRUPTED', message: error.message, hint: 'Run it again: finished plugins are kept.' };
   if (!(error instanceof Refusal)) {

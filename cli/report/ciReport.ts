@@ -1,4 +1,4 @@
-import { Refusal, rootOf } from '../../base/refusal.ts';
+import { asError, asSystemFault, Refusal, rootOf } from '../../base/refusal.ts';
 import type { CheckReport } from '../../mirror/check/check.ts';
 import type { OutdatedRow } from '../../mirror/check/outdated.ts';
 import type { Problem } from '../../mirror/json/problem.ts';
@@ -139,7 +139,7 @@ export function ofFailure(title: string, manifest: string, error: unknown): CiRe
 
 /** A manifest with several mistakes is several findings, each with its line. */
 function ofError(error: unknown, about?: VersionId): CiFinding[] {
-  const root = error instanceof Error ? rootOf(error) : new Error(String(error));
+  const root = asError(asSystemFault(rootOf(asError(error))));
   const code = root instanceof Refusal ? root.code : 'INTERNAL';
   const hint = root instanceof Refusal ? { hint: root.hint } : {};
   if ('problems' in root && code === 'MANIFEST_INVALID')

@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import { parseBoundedJson } from '../../base/boundedJson.ts';
 import { canonicalJson, compareText } from '../../base/canonicalJson.ts';
 import type { Digest } from '../../base/digest.ts';
+import { onFile } from '../../base/errno.ts';
 import { plural } from '../../base/words.ts';
 import { LayoutInvalid } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
@@ -96,10 +97,10 @@ export async function makeDocument(
   { manifest, lockfile }: Pick<SyncJob, 'manifest' | 'lockfile'>,
   config: BundleConfig,
 ): Promise<{ readonly entry: LayoutEntry; readonly blobs: readonly BlobSource[] }> {
-  const text = await readFile(manifest.file);
+  const text = await onFile(manifest.file, readFile(manifest.file));
   const titled: [string, Buffer][] = [
     [MANIFEST_TITLE, text],
-    [LOCKFILE_TITLE, await readFile(lockfile.path)],
+    [LOCKFILE_TITLE, await onFile(lockfile.path, readFile(lockfile.path))],
     [README_TITLE, Buffer.from(readme(config))],
   ];
   const written = [...namedFiles(manifest, text.toString('utf8'))].sort(([one], [other]) => compareText(one, other));
@@ -110,7 +111,8 @@ export async function makeDocument(
     return { mediaType, digest: blob.digest, size: blob.size, annotations };
   };
   const layers = titled.map(([title, bytes]) => layer(bytes, { [TITLE]: title }));
-  for (const [path, absolute] of written) layers.push(layer(await readFile(absolute), { [WRITTEN]: path }));
+  for (const [path, absolute] of written)
+    layers.push(layer(await onFile(absolute, readFile(absolute)), { [WRITTEN]: path }));
   const configBlob = blobOf(Buffer.from(canonicalJson(config)));
   const document = blobOf(
     Buffer.from(

@@ -1,5 +1,5 @@
-import { createReadStream } from 'node:fs';
 import { canonicalJson } from '../../base/canonicalJson.ts';
+import { openReadStream } from '../../base/errno.ts';
 import type { BlobSource } from '../../layout/writeLayout.ts';
 import type { GatheredManifest } from '../../registry/images/gatherImage.ts';
 import { isRepository, isTag, type Reference } from '../../registry/reference.ts';
@@ -24,7 +24,7 @@ export interface LocalImage {
 export function localImage(wanted: WantedVersion, { sha256, sizeBytes }: LockfileEntry): LocalImage {
   const path = wanted.source.kind === 'file' ? wanted.source.path : '';
   const config = blobOf(Buffer.from('{}'));
-  const module: BlobSource = { digest: `sha256:${sha256}`, size: sizeBytes, open: async () => createReadStream(path) };
+  const module: BlobSource = { digest: `sha256:${sha256}`, size: sizeBytes, open: async () => openReadStream(path) };
   const layer = ({ digest, size }: BlobSource, mediaType: string, title: string): object => ({
     mediaType,
     digest,

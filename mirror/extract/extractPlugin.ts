@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Refusal } from '../../base/refusal.ts';
 import type { Descriptor } from '../../registry/image.ts';
-import { openLocal } from '../manifest/localFile.ts';
+import { asLocalRefusal, openLocal } from '../manifest/localFile.ts';
 import { DocumentFolder, extractDocuments } from './documents.ts';
 import { nameImage } from './layers/imageKind.ts';
 import { assignRoles, chooseLayers, type LayerPart } from './layers/layerRoles.ts';
@@ -134,7 +134,9 @@ async function copy(
   for (;;) {
     signal.throwIfAborted();
     const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
-    const { bytesRead } = await source.read(buffer, 0, buffer.length, position);
+    const { bytesRead } = await source.read(buffer, 0, buffer.length, position).catch((error: unknown) => {
+      throw asLocalRefusal(error, path, subject);
+    });
     if (bytesRead === 0) break;
     position += bytesRead;
     module.push(buffer.subarray(0, bytesRead));

@@ -9,6 +9,7 @@ import type { PublishedVersion } from '../../tree/version/published.ts';
 import { requirePluginSize } from '../extract/layers/openedLayers.ts';
 import { LockBytesDiffer, LockedImageGone } from '../lockfile/errors.ts';
 import { isLockedModule, type LockedVersion } from '../lockfile/lockedVersions.ts';
+import { asLocalRefusal } from '../manifest/localFile.ts';
 import { isFrom, originOf } from '../manifest/origin.ts';
 import type { WantedAlias, WantedVersion } from '../manifest/wanted.ts';
 import { type Drift, versionKey } from '../report.ts';
@@ -170,7 +171,9 @@ export async function resolveStep(step: VersionStep, tree: Tree, session: Sessio
     return step;
   } catch (error) {
     session.signal.throwIfAborted();
-    return { action: 'fail', wanted, copy, error: asError(error) };
+    const { source } = wanted;
+    const refusal = source.kind === 'file' ? asLocalRefusal(error, source.path, versionKey(wanted)) : error;
+    return { action: 'fail', wanted, copy, error: asError(refusal) };
   }
 }
 

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Transform, type TransformCallback } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import zlib from 'node:zlib';
 import pMap from 'p-map';
+import { openReadStream } from '../../base/errno.ts';
 import { asError } from '../../base/refusal.ts';
 import { asTreeRefusal, TreeDiskFull } from '../../tree/errors.ts';
 import { diskFullError } from '../../tree/freeSpace.ts';
@@ -107,7 +108,7 @@ async function compressModule(
     },
   });
   await pipeline(
-    createReadStream(from, { highWaterMark: READ_BYTES }),
+    openReadStream(from, { highWaterMark: READ_BYTES }),
     compressor(coding, sizeBytes),
     normalize,
     createWriteStream(to, { flags: 'wx', mode: 0o644 }),

@@ -2,6 +2,8 @@ import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { algorithmOf } from '../../base/digest.ts';
+import { errnoWords } from '../../base/errno.ts';
+import { asError } from '../../base/refusal.ts';
 import type { CopyStream } from '../../layout/writeLayout.ts';
 import type { Descriptor } from '../image.ts';
 import { CacheUnusable } from './cache.ts';
@@ -88,7 +90,9 @@ class FileReader extends Readable implements CopyStream {
       for (let at = 0; this.#position < size; at = 1 - at) {
         const buffer = buffers[at as 0 | 1];
         const length = Math.min(buffer.length, size - this.#position);
-        const { bytesRead } = await this.#file.read(buffer, 0, length, this.#position);
+        const { bytesRead } = await this.#file.read(buffer, 0, length, this.#position).catch(async (error: unknown) => {
+          throw await this.#unreadable(error);
+        });
         if (this.destroyed) throw this.errored ?? new Error('the stream was closed');
         if (bytesRead === 0) throw await this.#wrong(`${this.#position} bytes`);
         this.#position += bytesRead;
@@ -126,7 +130,7 @@ class FileReader extends Readable implements CopyStream {
         this.#hash.update(bytes);
         this.push(bytes);
       },
-      (error: Error) => this.destroy(error),
+      (error: unknown) => this.#unreadable(error).then(refusal => this.destroy(refusal)),
     );
   }
 
@@ -142,6 +146,18 @@ class FileReader extends Readable implements CopyStream {
 
   #refuse(found: string): void {
     this.#wrong(found).then(error => this.destroy(error));
+  }
+
+  /** Removes the blob from the cache. Returns the error. */
+  async #unreadable(cause: unknown): Promise<CacheUnusable> {
+    await this.#onWrong().catch(() => undefined);
+    return new CacheUnusable('The cache folder does not return a blob that it was given', {
+      subject: `blob ${this.#descriptor.digest}`,
+      expected: 'a file that can be read',
+      found: errnoWords(cause) ?? asError(cause).message,
+      hint: 'Run it again: the blob is downloaded again. If it happens again, check the disk; --cache-dir names another folder.',
+      cause,
+    });
   }
 
   /** Removes the blob from the cache. Returns the error. */

@@ -14,8 +14,11 @@ test('an error of the operating system is no bug of the program, and shows no st
     syscall: 'read',
   });
   for (const [error, words] of [
-    [thrown, /^error the operating system reports EISDIR: illegal operation on a directory, read(?: '.+')?\n/],
-    [failing, /^error the operating system reports EIO: i\/o error, read '\/plugins\/index\.json'\n/],
+    [
+      thrown,
+      /^error SYSTEM_FAULT {2}The operating system reports EISDIR: illegal operation on a directory, read(?: '.+')?\n/,
+    ],
+    [failing, /^error SYSTEM_FAULT {2}The operating system reports EIO: i\/o error, read '\/plugins\/index\.json'\n/],
   ] as const) {
     assert.match(render(error), words);
     assert.match(render(error), /^ {2}→ Check the disk.+\n$/m);

@@ -14,7 +14,8 @@ parentPort?.on('message', (/** @type {{ id: number, path: string }} */ { id, pat
   try {
     parentPort?.postMessage({ id, hashes: hash(path) });
   } catch (error) {
-    parentPort?.postMessage({ id, error });
+    const { message, code, errno, syscall } = /** @type {NodeJS.ErrnoException} */ (error);
+    parentPort?.postMessage({ id, error: { message, code, errno, syscall } });
   }
 });
 

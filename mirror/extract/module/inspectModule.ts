@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { onFile } from '../../../base/errno.ts';
 import { Refusal } from '../../../base/refusal.ts';
 import { EXPORT_SECTION, readAt, readExports, readSections } from '../../../tree/version/moduleSections.ts';
 import { nameContent, SNIFF_BYTES } from './moduleContent.ts';
@@ -27,7 +28,7 @@ export async function inspectModule(
 ): Promise<ModuleInspection> {
   const file = await open(path, 'r');
   try {
-    return await inspect(file, subject, way);
+    return await onFile(path, inspect(file, subject, way));
   } finally {
     await file.close();
   }

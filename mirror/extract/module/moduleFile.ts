@@ -144,7 +144,8 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-type Reply = { readonly id: number } & ({ readonly hashes: ModuleHashes } | { readonly error: Error });
+/** Of an error, an Error would lose the code on its way. */
+type Reply = { readonly id: number } & ({ readonly hashes: ModuleHashes } | { readonly error: NodeJS.ErrnoException });
 
 let worker: Worker | undefined;
 let serial = 0;
@@ -173,7 +174,7 @@ function startWorker(): Worker {
     const caller = waiting.get(id);
     waiting.delete(id);
     if ('hashes' in reply) caller?.resolve(reply.hashes);
-    else caller?.reject(reply.error);
+    else caller?.reject(Object.assign(new Error(reply.error.message), reply.error));
   });
   started.on('error', error => {
     worker = undefined;
