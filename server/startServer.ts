@@ -256,7 +256,10 @@ async function openImages(
   const images = await readImages(path);
   const { incomplete, entries } = images;
   if (incomplete.length > 0) settings.onEvent({ kind: 'images-incomplete', path, images: incomplete, of: entries });
-  const store = new ContentStore({ cache: sending.cache, maxOpenFiles, onEvent: settings.onEvent });
+  // The bundle is no part of the tree, below which the other paths are.
+  const onEvent: ServerSettings['onEvent'] = event =>
+    settings.onEvent(event.kind === 'content' ? { ...event, paths: event.paths.map(it => `${ROOT}${it}`) } : event);
+  const store = new ContentStore({ cache: sending.cache, maxOpenFiles, onEvent });
   store.adopt(ROOT, images.contents);
   // The images do not change while the server runs.
   const follower = { check: async () => undefined, view: { files: images.blobs } };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
@@ -221,8 +221,12 @@ describe('the registry API', () => {
     const at = bytes.indexOf(blob) + 1000;
     bytes[at] = (bytes[at] ?? 0) ^ 1;
     await writeFile(join(dir, 'damaged.tar'), bytes);
-    const port = await start(t, { images: join(dir, 'damaged.tar') });
+    const events: ServerEvent[] = [];
+    const images = join(await realpath(dir), 'damaged.tar');
+    const port = await start(t, { images, onEvent: event => void events.push(event) });
     const refused = await ask(port, `${NAME}/blobs/${digest}`);
+    const damaged = events.find(event => event.kind === 'content');
+    assert.deepEqual(damaged?.paths, [images]);
     assert.deepEqual([refused.status, codeOf(refused.body)], [503, 'TOOMANYREQUESTS']);
     assert.equal(refused.headers.get('content-type'), 'application/json');
     const [other, sound] = largestBlob(a2);
