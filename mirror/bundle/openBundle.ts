@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { type Digest, isDigest } from '../../base/digest.ts';
-import { LayoutInvalid } from '../../layout/errors.ts';
+import { errnoWords, isSystemError } from '../../base/errno.ts';
+import { LayoutInvalid, LayoutUnreadable } from '../../layout/errors.ts';
 import type { Layout } from '../../layout/layout.ts';
 import { type LayoutEntry, nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
 import { openLayout } from '../../layout/openLayout.ts';
@@ -58,8 +59,11 @@ export async function openBundle(
     if (manifestPath !== undefined)
       return { layout, manifest: await readPluginManifest(manifestPath), only: [], requires, lacking, close };
     if (document === undefined) throw noManifest(path);
-    folder = await mkdtemp(join(tmpdir(), 'plugin-mirror-'));
-    const manifest = await unpackDocuments(layout, document, join(folder, basename(resolve(path))), files);
+    const made = await writingTemporary(path, () => mkdtemp(join(tmpdir(), 'plugin-mirror-')));
+    folder = made;
+    const manifest = await writingTemporary(path, () =>
+      unpackDocuments(layout, document, join(made, basename(resolve(path))), files),
+    );
     const { only } = document.config;
     await requireAgreement(layout, manifest);
     if (files === 'verified') await requireIndexed(layout, manifest, only);
@@ -67,6 +71,24 @@ export async function openBundle(
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+const WRITING: readonly (string | undefined)[] = ['mkdtemp', 'mkdir', 'open', 'write'];
+
+/** Containers with a read-only root often have no folder for temporary files. @throws LayoutUnreadable that names it */
+async function writingTemporary<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isSystemError(error) || !WRITING.includes(error.syscall)) throw error;
+    throw new LayoutUnreadable(`${path} cannot be read, because the temporary folder ${tmpdir()} cannot be written`, {
+      subject: tmpdir(),
+      expected: 'a folder that this user may write, with room for the manifest and the local modules in the bundle',
+      found: errnoWords(error) ?? error.message,
+      hint: 'Set TMPDIR to such a folder. In a container with a read-only root, mount a tmpfs at /tmp.',
+      cause: error,
+    });
   }
 }
 

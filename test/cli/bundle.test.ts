@@ -46,6 +46,8 @@ describe('bundle and sync --from', { concurrency: 2 }, () => {
     assert.match(named.stderr, /FROZEN_LOCK_MISSING[\s\S]*Copy the lockfile from where the bundle was made/);
     assert.equal((await scene.run(['check', '--from', 'b.tar', '--lock', 'other.lock.json'])).code, 3);
     assert.equal((await scene.run(['push', '127.0.0.1:1', '--from', 'b.tar', '--lock', 'absent.lock.json'])).code, 3);
+    const temporary = await scene.run(['sync', '--from', 'b.tar'], { env: { TMPDIR: scene.path('absent') } });
+    assert.match(temporary.stderr, /LAYOUT_UNREADABLE[\s\S]*temporary folder \S*absent[\s\S]*Set TMPDIR/);
     const none = await scene.run(['sync', '--from', 'b.tar', '--only', 'none']);
     assert.match(none.stderr, /matches no plugin of manifest\.json in b\.tar/);
     await scene.write('more.lock.json', text.replace(/"a": \{/, '"b": {'));
