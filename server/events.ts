@@ -72,6 +72,8 @@ export type ServerEvent =
       readonly images: readonly string[];
       readonly of: number;
     }
+  /** Clients that verify the certificate will refuse it. Reported at the start. */
+  | { readonly kind: 'tls-doubtful'; readonly error: unknown }
   /** New connections get a new certificate. */
   | { readonly kind: 'tls-loaded' }
   /** The certificate's files cannot be used; new connections still get the former certificate. */

@@ -5,7 +5,7 @@ import { plainAddress, shareKeys } from './clientAddress.ts';
 import { Access } from './connections/access.ts';
 import { Connections } from './connections/connections.ts';
 import { acceptWaiting, createHttpServer, isSecure, listen, stopListening } from './connections/httpServer.ts';
-import { readTlsFiles } from './connections/tlsFiles.ts';
+import { readTlsFiles, requireAcceptable } from './connections/tlsFiles.ts';
 import { ChunkCache } from './content/chunkCache.ts';
 import { ContentStore } from './content/contentStore.ts';
 import { descriptorLimit, planDescriptors } from './content/openFile.ts';
@@ -164,6 +164,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   pages().catch((error: unknown) => onEvent({ kind: 'failure', url: '/', error }));
   scrubber.start();
   images?.scrubber.start();
+  if (tls !== undefined && material !== undefined)
+    try {
+      requireAcceptable(tls, material);
+    } catch (error) {
+      onEvent({ kind: 'tls-doubtful', error });
+    }
   const certificates =
     tls === undefined || material === undefined || !isSecure(server)
       ? undefined
@@ -171,6 +177,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           pollMs,
           read: () => readTlsFiles(tls),
           onChange: (found, former) => {
+            if (found.cert !== former.cert) requireAcceptable(tls, found);
             server.setSecureContext(found);
             // Clients need certificates of other authorities than before.
             if (found.ca !== former.ca) connections.retire();

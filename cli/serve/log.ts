@@ -79,6 +79,8 @@ export function describeEvent(event: ServerEvent): { readonly level: LogLevel; r
         line: `${images.length} of ${of} images in ${path} are incomplete, and requests for what is missing get 404: ${names}; serve a whole bundle (this one is a delta, or blobs were lost)`,
       };
     }
+    case 'tls-doubtful':
+      return { level: 'warn', line: `${reasonOf(event.error)} Clients that verify the certificate will refuse it` };
     case 'tls-loaded':
       return info('new connections get the new certificate');
     case 'tls-unusable':

@@ -16,6 +16,8 @@ export interface TlsMaterial {
 
 /** A bundle of all public authorities has about 220 KB. */
 const MAX_BYTES = 4 * 1024 * 1024;
+/** RFC 5280, section 4.2.1.12: serverAuth and anyExtendedKeyUsage. */
+const SERVER_USAGES: ReadonlySet<string> = new Set(['1.3.6.1.5.5.7.3.1', '2.5.29.37.0']);
 
 /**
  * Reads the files again and again while the server runs: a pipe in their place must not block it, nor an endless file fill it.
@@ -39,6 +41,7 @@ export async function readTlsFiles({ certFile, keyFile, clientCaFile }: TlsFiles
     read(keyFile),
     clientCaFile === undefined ? undefined : readCertificates(clientCaFile),
   ]);
+  if (clientCaFile !== undefined && ca !== undefined) requireRoot(clientCaFile, ca);
   requirePair(certFile, keyFile, cert, key);
   const material = { cert, key, ...(ca === undefined ? {} : { ca }) };
   try {
@@ -47,6 +50,52 @@ export async function readTlsFiles({ certFile, keyFile, clientCaFile }: TlsFiles
     throw tlsError(certFile, 'cannot be used for TLS', cause);
   }
   return material;
+}
+
+/**
+ * Whether clients that verify the certificate accept it now. A server whose certificate has expired still serves the others, so
+ * this does not keep it from starting.
+ * @throws ServerTlsUnusable
+ */
+export function requireAcceptable({ certFile }: TlsFilesSettings, { cert }: TlsMaterial): void {
+  const certificate = new X509Certificate(cert);
+  const { keyUsage, validFrom, validTo } = certificate;
+  if (!isCurrent(certificate))
+    throw tlsError(
+      certFile,
+      'contains a certificate that is not valid now',
+      `validity from ${validFrom} to ${validTo}`,
+    );
+  // Despite its name, these are the extended key usages. @types/node does not know that there may be none.
+  const usages = keyUsage as readonly string[] | undefined;
+  if (usages !== undefined && !usages.some(usage => SERVER_USAGES.has(usage)))
+    throw tlsError(
+      certFile,
+      'contains a certificate that is not for servers',
+      'no serverAuth in its extended key usage',
+    );
+}
+
+/**
+ * OpenSSL admits a client only if its chain ends in a certificate that is its own issuer. With a file of intermediate
+ * authorities or of expired ones, every client would get 403.
+ */
+function requireRoot(path: string, ca: string): void {
+  const roots = pemBlocks(ca)
+    .map(({ text = '' }) => new X509Certificate(text))
+    .filter(({ subject, issuer }) => subject === issuer);
+  if (roots.length === 0)
+    throw tlsError(
+      path,
+      'contains no root authority; append the one that issued the others',
+      'only certificates with another issuer',
+    );
+  if (!roots.some(isCurrent))
+    throw tlsError(path, 'contains no root authority that is valid now', `validity to ${roots[0]?.validTo}`);
+}
+
+function isCurrent({ validFrom, validTo }: X509Certificate): boolean {
+  return Date.parse(validFrom) <= Date.now() && Date.now() <= Date.parse(validTo);
 }
 
 /** Node accepts an empty key, and a key of another certificate, with which every handshake fails. */

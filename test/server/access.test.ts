@@ -287,6 +287,47 @@ describe('TLS', () => {
     assert.equal((await askSecurely(port, MODULE, others.issue({ usage: 'client' }))).status, 200);
   });
 
+  test('authorities that could admit no client are refused: intermediate ones alone, clients, expired ones', async t => {
+    const { certFile, keyFile, caFile } = await certificateFiles(t);
+    const tls = { certFile, keyFile, clientCaFile: caFile };
+    const root = new CertificateAuthority('Root');
+    const between = new CertificateAuthority('Between', root);
+    const past = { notBefore: new Date(Date.now() - 7_200_000), notAfter: new Date(Date.now() - 3_600_000) };
+    const expired = new CertificateAuthority('Expired', undefined, past);
+    const client = between.issue({ usage: 'client' });
+    for (const unusable of [between.cert, client.cert, expired.cert, `${expired.cert}${between.cert}`]) {
+      await writeFile(caFile, unusable);
+      await assert.rejects(serve(t, TREE, { tls }), { code: 'SERVER_TLS_UNUSABLE', subject: caFile });
+    }
+    await writeFile(caFile, `${expired.cert}${between.cert}${root.cert}`);
+    const { port } = await serve(t, TREE, { tls });
+    assert.equal((await askSecurely(port, MODULE, client)).status, 200);
+  });
+
+  test('a certificate that clients refuse replaces no other one; at the start it is a warning', async t => {
+    const { certFile, keyFile, write } = await certificateFiles(t);
+    const past = { notBefore: new Date(Date.now() - 7_200_000), notAfter: new Date(Date.now() - 3_600_000) };
+    const doubtful = [authority.issue(past), authority.issue({ usage: 'client' })];
+    for (const pair of doubtful) {
+      await write(pair);
+      const events: ServerEvent[] = [];
+      const { port } = await serve(t, TREE, { tls: { certFile, keyFile }, onEvent: event => events.push(event) });
+      assert.ok(events.some(({ kind }) => kind === 'tls-doubtful'));
+      assert.equal((await askSecurely(port, MODULE, { rejectUnauthorized: false })).status, 200);
+    }
+    await write(authority.issue());
+    const events: ServerEvent[] = [];
+    const onEvent = (event: ServerEvent): void => void events.push(event);
+    const { port, reload } = await serve(t, TREE, { tls: { certFile, keyFile }, onEvent });
+    for (const pair of doubtful) {
+      await write(pair);
+      await reload();
+      assert.equal((await askSecurely(port, MODULE)).status, 200);
+    }
+    assert.ok(events.every(({ kind }) => kind !== 'tls-loaded' && kind !== 'tls-doubtful'));
+    assert.ok(events.some(({ kind }) => kind === 'tls-unusable'));
+  });
+
   test('a client that speaks plain HTTP to the port is reported once', async t => {
     const { certFile, keyFile } = await certificateFiles(t);
     const events: ServerEvent[] = [];

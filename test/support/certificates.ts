@@ -44,13 +44,19 @@ export class CertificateAuthority {
   readonly cert: string;
 
   /** Signed by itself, or, for an intermediate authority, by `parent`. */
-  constructor(name = 'Throw-away test authority', parent?: CertificateAuthority) {
+  constructor(
+    name = 'Throw-away test authority',
+    parent?: CertificateAuthority,
+    { notBefore, notAfter }: Pick<CertificateOptions, 'notBefore' | 'notAfter'> = {},
+  ) {
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     this.#key = privateKey;
     this.#keyId = keyIdOf(publicKey);
     this.#name = name;
     const signer: CertificateAuthority = parent ?? this;
-    this.cert = signer.#sign(name, publicKey, new Date(Date.now() - HOUR_MS), new Date(Date.now() + 240 * HOUR_MS), [
+    const from = notBefore ?? new Date(Date.now() - HOUR_MS);
+    const to = notAfter ?? new Date(Date.now() + 240 * HOUR_MS);
+    this.cert = signer.#sign(name, publicKey, from, to, [
       extension(OIDS.basicConstraints, sequence(tlv(0x01, Buffer.from([0xff]))), true),
       // keyCertSign and cRLSign.
       extension(OIDS.keyUsage, bits(Buffer.from([0x06]), 1), true),
