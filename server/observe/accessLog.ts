@@ -102,7 +102,8 @@ export class AccessLog {
   }
 }
 
-const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+/** Without `#`, with which commands of CI services begin. */
+const PLAIN = /^[\x20\x21\x24-\x5b\x5d-\x7e]*$/;
 
 function quote(text: string): string {
   const short = text.length > MAX_FIELD_LENGTH ? text.slice(0, MAX_FIELD_LENGTH) : text;

@@ -241,7 +241,7 @@ describe('pages', () => {
       trustedProxies: 1,
     });
     await ask(server.port, '/plugins/ai-proxy/1.0.0/plugin.wasm?token=secret', {
-      headers: ['User-Agent: a"b\\c', 'X-Forwarded-For: 6.6.6.6, 10.0.0.9'],
+      headers: ['User-Agent: a"b\\c ##vso[task.x]', 'X-Forwarded-For: 6.6.6.6, 10.0.0.9'],
     });
     await ask(server.port, '/nothing');
     for (const path of ['/healthz', '/readyz']) assert.equal((await ask(server.port, path)).status, 200);
@@ -261,9 +261,10 @@ describe('pages', () => {
       bytes: 5000,
       plugin: 'ai-proxy',
       version: '1.0.0',
-      userAgent: 'a"b\\c',
+      userAgent: 'a"b\\c ##vso[task.x]',
     });
     assert.equal(second.status, 404);
+    assert.doesNotMatch(log, /##/, 'no command to a CI service');
   });
 });
 
