@@ -3,6 +3,8 @@
 import './requireNode.cjs';
 
 const { process } = globalThis;
+// Node.js opens its debugger's port at this signal, which any process of the same user may send. `serve` logs it.
+process.on('SIGUSR1', () => {});
 // SIGHUP, with which `serve` reads its files again, must not end it while its code is still being loaded.
 if (process.argv[2] === 'serve') process.on('SIGHUP', () => {});
 // Other commands end with 130 until `interruptible` (cli/runCommand.ts) handles these signals. Process 1 needs a handler, because

@@ -43,8 +43,9 @@ export async function runServe(flags: ServeFlags, command: Command): Promise<voi
 }
 
 /**
- * SIGTERM ends the server after the drain delay and the grace, SIGINT after the grace; a second signal ends the process
- * immediately. SIGHUP (`systemctl reload`, logrotate, a closed terminal) reads tree, certificates and secrets again. The exit
+ * SIGTERM ends the server after the drain delay and the grace, SIGINT after the grace. A SIGINT after that ends the process
+ * immediately: somebody presses Ctrl-C again. A SIGTERM after that changes nothing, because supervisors and scripts may send
+ * several. SIGHUP (`systemctl reload`, logrotate, a closed terminal) reads tree, certificates and secrets again. The exit
  * code is 1 if connections were cut at the end of the grace.
  */
 async function serveUntilSignal(options: ServerOptions, flags: ServeFlags, log: ServeLog): Promise<never> {
@@ -57,9 +58,14 @@ async function serveUntilSignal(options: ServerOptions, flags: ServeFlags, log: 
   log.write('info', `serving ${flags.tree} at ${server.url}/`);
   const signal = await nextSignal();
   log.write('info', `${signal}: running downloads may end, further clients are sent away`);
-  const second = nextSignal().then(() => process.exit(130));
+  void (async () => {
+    while ((await nextSignal()) !== 'SIGINT')
+      log.write('info', 'SIGTERM: the server is stopping; SIGINT ends it immediately');
+    log.write('warn', 'SIGINT: the server ends immediately, and running downloads are cut');
+    process.exit(130);
+  })();
   const pauseMs = signal === 'SIGINT' ? 0 : flags.drainDelay;
-  const { cut } = await Promise.race([server.close({ pauseMs, graceMs: flags.grace }), second]);
+  const { cut } = await server.close({ pauseMs, graceMs: flags.grace });
   if (cut > 0)
     log.write(
       'error',

@@ -32,7 +32,9 @@ describe('the serve command', { concurrency: 3 }, () => {
     assert.match(messages.map(({ message }) => message).join('\n'), /^tree .*\nserving .*\nSIGTERM: /);
   });
 
-  test('SIGHUP while the code is still loading ends nothing', { skip: !existsSync('/proc/self/status') }, async t => {
+  test('SIGHUP and SIGUSR1 while the code is still loading end nothing and open no debugger', {
+    skip: !existsSync('/proc/self/status'),
+  }, async t => {
     const server = start(t, ['--tree', await makeTree(t, [plan]), '--port', '0', '--drain-delay', '0']);
     // proc(5): SigCgt has a bit for each signal that the process handles; the first is that of SIGHUP.
     const handlesHangUp = async () =>
@@ -40,9 +42,11 @@ describe('the serve command', { concurrency: 3 }, () => {
     while (!(await handlesHangUp())) await setTimeout(2);
     assert.equal(server.out.stderr, '');
     server.child.kill('SIGHUP');
+    server.child.kill('SIGUSR1');
     assert.equal((await ask(await portOf(server), '/healthz')).status, 200);
     server.child.kill('SIGTERM');
     assert.equal(await server.ended, 0);
+    assert.doesNotMatch(server.out.stderr, /Debugger/);
   });
 
   test('SIGHUP reads the secrets again and cuts nothing; a grace that runs out is exit code 1', async t => {
@@ -71,6 +75,34 @@ describe('the serve command', { concurrency: 3 }, () => {
     assert.equal(await server.ended, 1);
     assert.match(server.out.stderr, /SIGHUP: /);
     assert.match(server.out.stderr, /[12] connections? (?:was|were) cut when the grace of 0\.1 s ended/);
+  });
+
+  test('a second SIGTERM cuts nothing, and neither does one after SIGINT; a SIGINT after that ends it', async t => {
+    const tree = await makeTree(t, [plan]);
+    const begin = async () => {
+      const server = start(t, ['--tree', tree, '--host', '127.0.0.1', '--port', '0', '--drain-delay', '0']);
+      const answer = await fetch(`http://127.0.0.1:${await portOf(server)}/plugins/a/1.0.0/plugin.wasm`);
+      const hasLogged = async (text: string) => {
+        while (!server.out.stderr.includes(text)) await once(server.child.stderr ?? server.child, 'data');
+      };
+      return { server, answer, hasLogged };
+    };
+    for (const first of ['SIGTERM', 'SIGINT'] as const) {
+      const { server, answer, hasLogged } = await begin();
+      server.child.kill(first);
+      await hasLogged(`${first}: running downloads`);
+      for (let times = 0; times < 3; times++) server.child.kill('SIGTERM');
+      await hasLogged('SIGTERM: the server is stopping');
+      assert.equal(sha256(Buffer.from(await answer.arrayBuffer())), sha256(bytes), first);
+      assert.equal(await server.ended, 0);
+    }
+    const { server, answer, hasLogged } = await begin();
+    server.child.kill('SIGTERM');
+    await hasLogged('SIGTERM: running downloads');
+    server.child.kill('SIGINT');
+    assert.equal(await server.ended, 130);
+    assert.match(server.out.stderr, /SIGINT: the server ends immediately, and running downloads are cut/);
+    await assert.rejects(answer.arrayBuffer());
   });
 
   test('a misspelled --tree is reported immediately, with text for people and a reason at /readyz', async t => {
