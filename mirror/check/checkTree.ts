@@ -30,10 +30,12 @@ export async function checkTree(
   copies: readonly Present[],
   found: readonly CheckFinding[],
 ): Promise<CheckFinding[]> {
-  const { staying, error } = await planCatalog(job, tree, old, new Set(), () => undefined);
+  const { staying, unselected, error } = await planCatalog(job, tree, old, new Set(), () => undefined);
   if (error !== undefined) throw error;
   const extras = staying.map(({ extra }) => extra);
-  const served = [...copies.map(servable), ...staying.map(({ metadata }) => metadata)].flatMap(it => it ?? []);
+  // A bundle that was made with --only leaves other versions of its manifest as they are.
+  const others = [...unselected, ...staying.map(({ metadata }) => metadata)];
+  const served = [...copies.map(servable), ...others].flatMap(it => it ?? []);
   const entries = catalogEntries(job, true, served);
   const leftovers = extras.filter(it => it.leftover);
   const ofExtras = extraFindings(
