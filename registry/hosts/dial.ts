@@ -1,7 +1,7 @@
 import dns, { type LookupAddress } from 'node:dns';
 import { connect, isIP, type Socket } from 'node:net';
 import { withinTime } from '../../base/withinTime.ts';
-import { type AddressKind, addressKind, bareHost } from './hosts.ts';
+import { type AddressKind, addressKind, bareHost, kindOfName } from './hosts.ts';
 
 export interface DialOptions {
   /** For the lookup and all attempts together. */
@@ -46,7 +46,7 @@ export class AddressForbidden extends Error {
   readonly kind: AddressKind;
 
   constructor(address: string) {
-    const kind = addressKind(address);
+    const kind = kindOfName(address);
     super(`${address} is a ${kind} address`);
     this.address = address;
     this.kind = kind;

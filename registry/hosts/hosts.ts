@@ -109,6 +109,24 @@ export function addressKind(address: string): AddressKind {
   return isIn(PRIVATE, bare) ? 'private' : 'public';
 }
 
+/** Names of metadata services, which a proxy in a cloud would look up there. */
+const METADATA_NAMES: ReadonlySet<string> = new Set([
+  'instance-data',
+  'instance-data.ec2.internal',
+  'metadata',
+  'metadata.azure.internal',
+  'metadata.goog',
+  'metadata.google.internal',
+  'metadata.tencentyun.com',
+]);
+
+/** Returns what a host's name tells without a lookup: the kind of a literal address, `public` for most names. */
+export function kindOfName(hostname: string): AddressKind {
+  const name = bareHost(hostname);
+  if (METADATA_NAMES.has(name)) return 'metadata';
+  return isLoopback(name) ? 'loopback' : addressKind(name);
+}
+
 function embedded(address: string): string[] {
   const found = isIP(address) === 6 ? EMBEDDING.find(([list]) => isIn(list, address)) : undefined;
   if (found === undefined) return [];

@@ -20,6 +20,7 @@ import {
   RegistryUnavailable,
 } from '../../registry/errors.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
+import { startProxy } from '../support/proxy.ts';
 import { unusedPort } from '../support/unusedPort.ts';
 import { everythingOf, openEngine, SIGNAL } from './engineBench.ts';
 import { slowNetwork } from './slowNetwork.ts';
@@ -316,6 +317,17 @@ test('a host that has answered as a registry is one, whatever its error pages lo
   const reference = { registry: `127.0.0.1:${port}`, repository: 'team/a', tag: '1' };
   assert.deepEqual(await engine.listTags(reference, SIGNAL), ['2']);
   await assert.rejects(engine.fetchManifest(reference, SIGNAL), /has no team\/a with 1/);
+});
+
+test('a proxy, which looks names up itself, is never asked for a metadata service', async context => {
+  for (const host of ['169.254.169.254', 'metadata.google.internal', 'METADATA.google.internal.', 'metadata']) {
+    const { port } = await requiring(context, `http://${host}/token`);
+    const proxy = await startProxy({ routes: { 'registry.test': `127.0.0.1:${port}` } });
+    context.after(() => proxy.close());
+    const error = await faultAt(context, 'registry.test', { env: { HTTP_PROXY: proxy.url } });
+    assert.match(error.message, /has a link-local or metadata address/);
+    assert.ok(proxy.requests.every(({ target }) => target.startsWith('http://registry.test/')));
+  }
 });
 
 test('407 without a proxy is not said to be a proxy’s', async context => {

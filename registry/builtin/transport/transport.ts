@@ -4,7 +4,7 @@ import { shortLine } from '../../../base/printable.ts';
 import { HostLimit } from '../../concurrency/hostLimit.ts';
 import { RegistryTimeout } from '../../errors.ts';
 import { AddressForbidden } from '../../hosts/dial.ts';
-import { type AddressKind, addressKind, bareHost, includesHost, isLoopback } from '../../hosts/hosts.ts';
+import { type AddressKind, addressKind, bareHost, includesHost, kindOfName } from '../../hosts/hosts.ts';
 import { proxyFor } from '../../hosts/proxy.ts';
 import { Trust, type TrustOptions } from '../../hosts/trust.ts';
 import type { RegistryOptions } from '../../registry.ts';
@@ -214,10 +214,9 @@ export class Transport {
   }
 }
 
-/** Judges a literal address before any request. Other names are judged when they are resolved, unless a proxy does that. */
+/** Judges a literal address before any request. Other names are judged when they are resolved; where a proxy does that, only the names of metadata services are. */
 function isAllowedByName({ hostname }: URL, allowed: readonly AddressKind[] | undefined): boolean {
-  if (allowed === undefined) return true;
-  return allowed.includes(isLoopback(hostname) ? 'loopback' : addressKind(bareHost(hostname)));
+  return allowed === undefined || allowed.includes(kindOfName(hostname));
 }
 
 /** Rejects at an abort, which undici notices only once it is connected. */
