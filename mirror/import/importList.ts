@@ -1,7 +1,9 @@
 import { type Pair, parseLines } from 'dot-properties';
+import { LoopTurn } from '../../base/eventLoop.ts';
 import { isDigest, parseReference } from '../../registry/reference.ts';
 import { quoted } from '../json/problem.ts';
 import { readTextFile } from '../json/textFile.ts';
+import { MOST_VERSIONS } from '../manifest/plugins.ts';
 import {
   collectManifest,
   type ImportedEntries,
@@ -21,14 +23,16 @@ export interface ImportedList {
   readonly lost: number;
 }
 
-const maxSizeBytes = 8 * 1024 * 1024;
+/** Ten thousand entries with digests have half of it. */
+const maxSizeBytes = 4 * 1024 * 1024;
 
 /**
  * Converts a list of Higress' plugin server (plugins.properties, its JSON snapshot or its unmanaged lock) to a manifest.
  * Digests are kept as pins. @throws ImportInvalid
  */
 export async function importList(text: string, { file }: { readonly file: string }): Promise<ImportedList> {
-  const list = /^\ufeff?\s*[[{]/.test(text) ? await listFromJson(text, file) : listFromProperties(text);
+  const list = /^\ufeff?\s*[[{]/.test(text) ? await listFromJson(text, file) : await listFromProperties(text, file);
+  requireFewEntries(list.entries.length, file);
   const collected = collectManifest(list.entries);
   const notes = [...list.notes, ...collected.notes]
     .sort((one, other) => one.line - other.line)
@@ -55,22 +59,27 @@ export async function readList(path: string): Promise<ImportedList> {
   if ('text' in read) return importList(read.text, { file: path });
   if (read.kind === 'missing') throw new ImportUnreadable(path, 'no such file', read.cause);
   if (read.kind === 'unreadable') throw new ImportUnreadable(path, read.found, read.cause);
-  throw new ImportUnreadable(path, read.kind === 'too large' ? 'more than 8 MiB' : read.found);
+  throw new ImportUnreadable(path, read.kind === 'too large' ? 'more than 4 MiB' : read.found);
 }
 
 /**
  * Reads `name=oci://registry/repository:tag` lines (java.util.Properties: `=`, `:` or a space between, comments with `#`
  * or `!`, lines continued with a backslash). Unlike in a Properties object, a repeated name keeps all its values.
  */
-export function listFromProperties(source: string): ImportedEntries {
+async function listFromProperties(source: string, file: string): Promise<ImportedEntries> {
+  const turn = new LoopTurn();
   const text = source.replace(/^\ufeff/, '');
   const entries: ImportedEntry[] = [];
   const notes: ImportNote[] = [];
   let lost = 0;
+  let [line, at] = [1, 0];
   for (const node of parseLines(text, true)) {
     if (node.type !== 'PAIR') continue;
     const { key, value } = node as Pair;
-    const line = text.slice(0, node.range[0]).split(/\r\n|\r|\n/).length;
+    await turn.rest();
+    line += text.slice(at, node.range[0]).split(/\r\n|\r|\n/).length - 1;
+    at = node.range[0];
+    requireFewEntries(entries.length + lost, file);
     const name = key.trim();
     try {
       entries.push(...entriesOf(name, value.trim(), line));
@@ -82,6 +91,14 @@ export function listFromProperties(source: string): ImportedEntries {
     }
   }
   return { entries, notes, lost };
+}
+
+/** Notes about more lines would help nobody. @throws ImportInvalid */
+function requireFewEntries(count: number, file: string): void {
+  if (count > MOST_VERSIONS)
+    throw new ImportInvalid(file, [
+      { place: '', found: `more than ${MOST_VERSIONS} entries`, expected: `at most ${MOST_VERSIONS}, as a manifest` },
+    ]);
 }
 
 /** @throws ReferenceInvalid */

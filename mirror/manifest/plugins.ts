@@ -22,7 +22,7 @@ interface Plugins {
 }
 
 /** Twice a mirror of a thousand plugins with five versions each. Every later step takes time for each of them. */
-const MOST_VERSIONS = 10_000;
+export const MOST_VERSIONS = 10_000;
 
 /** Reads `plugins`. Values of a wrong type are skipped: the schema reports them. */
 export async function readPlugins(plugins: Node, reading: Reading): Promise<Plugins> {

@@ -4,6 +4,7 @@ import { cover } from '../../mirror/coverage/coverage.ts';
 import { readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { requestOfUrl } from '../../mirror/coverage/requests/pluginRequest.ts';
 import { listRows, servedByManifest } from '../../mirror/coverage/served.ts';
+import { importList } from '../../mirror/import/importList.ts';
 import { formatLockfile, parseLockfile } from '../../mirror/lockfile/lockfile.ts';
 import { parsePluginManifest } from '../../mirror/manifest/readManifest.ts';
 import { buildCatalog, catalogText, parseCatalog } from '../../tree/catalog.ts';
@@ -49,6 +50,22 @@ for (const [what, make] of Object.entries(MANIFESTS))
     const text = JSON.stringify(make());
     const turn = await usualTurn(async () => {
       await parsePluginManifest(text, { file: 'manifest.json' }).catch(() => undefined);
+    });
+    assert.ok(turn <= LONGEST_TURN_MS, `${turn} ms`);
+  });
+
+const LISTS: Record<string, string> = {
+  'as many entries as a manifest has': 'p@=oci://r.example/x/p@:1.0.0\n'.repeat(MANY),
+  'more entries than that': 'p@=oci://r.example/x/p@:1.0.0\n'.repeat(12 * MANY),
+  'mistakes only': '@\n'.repeat(50 * MANY),
+};
+
+for (const [what, list] of Object.entries(LISTS))
+  test(`timers and signals are served while a list of Higress is imported: ${what}`, slow, async () => {
+    let at = 0;
+    const text = list.replaceAll('@', () => String(at++ >> 1));
+    const turn = await usualTurn(async () => {
+      await importList(text, { file: 'plugins.properties' }).catch(error => assert.match(error.message, /10000/));
     });
     assert.ok(turn <= LONGEST_TURN_MS, `${turn} ms`);
   });
