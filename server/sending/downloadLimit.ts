@@ -1,5 +1,7 @@
 /** How long a download waits before stalled downloads of a client with too many of them are cut. */
 const PATIENCE_MS = 1000;
+/** A download of a client with others is cut for a client without any only if it has been stalled for this long. */
+const LONG_STALL_MS = 5000;
 /** The part of all slots that one client may occupy while other clients wait. */
 const SHARE = 1 / 4;
 
@@ -21,9 +23,11 @@ interface Entry {
  * Limits the number of concurrent downloads to `most`. Further ones wait in a queue for at most `maxWaitMs`; when
  * `mostWaiting` downloads wait, the next one is refused immediately.
  *
- * Clients share both fairly. A free slot goes to a waiting client that occupies less than a quarter of all slots, each
- * client in turn. If none becomes free within a second, the download that has been stalled longest is cut, among those of a
- * client that occupies more than a quarter. In a full queue, the client with the most waiting downloads loses its last one.
+ * Clients share both fairly. A free slot goes to a waiting client that occupies none, or else less than a quarter of all slots,
+ * each client in turn. If none becomes free within a second, the download that has been stalled longest is cut, among those of
+ * a client that occupies more than a quarter. Several clients may occupy all slots together: then each of those with the most
+ * loses a download that has been stalled for five seconds, one for each client that waits and has none. In a full queue, the
+ * client with the most waiting downloads loses its last one.
  */
 export class DownloadLimit {
   readonly #most: number;
@@ -89,12 +93,14 @@ export class DownloadLimit {
   }
 
   #next(): Entry | undefined {
+    let below: Entry | undefined;
     let oldest: Entry | undefined;
     for (const [client, [first]] of this.#queue.groups) {
-      if (!this.#isOverShare(client, 1)) return first;
+      if (this.#running.count(client) === 0) return first;
+      if (!this.#isOverShare(client, 1)) below ??= first;
       oldest ??= first;
     }
-    return oldest;
+    return below ?? oldest;
   }
 
   /** Whether the client has more than its share of the slots, or would have it with `more` downloads. */
@@ -117,7 +123,24 @@ export class DownloadLimit {
       stalled.push(...slowest.slice(0, downloads.size - this.#share));
     }
     stalled.sort(([a], [b]) => b - a);
-    for (const [, download] of stalled.slice(0, wanted)) download.cut();
+    if (stalled.length > 0) for (const [, download] of stalled.slice(0, wanted)) download.cut();
+    else this.#cutForOthers();
+  }
+
+  /** For each waiting client without a download, cuts one of a client with several. */
+  #cutForOthers(): void {
+    let wanted = 0;
+    for (const client of this.#queue.groups.keys()) if (this.#running.count(client) === 0) wanted++;
+    if (wanted === 0) return;
+    const most = [...this.#running.groups]
+      .filter(([client, { size }]) => client !== undefined && size > 1)
+      .sort(([, a], [, b]) => b.size - a.size);
+    const longest = most.flatMap(([, downloads]) => {
+      const stalled = [...downloads].filter(download => download.stalledMs() >= LONG_STALL_MS);
+      stalled.sort((a, b) => b.stalledMs() - a.stalledMs());
+      return stalled.slice(0, 1);
+    });
+    for (const download of longest.slice(0, wanted)) download.cut();
   }
 
   /** Makes room in a full queue. Returns false if no other client has more waiting downloads. */

@@ -68,6 +68,19 @@ describe('downloads are shared between clients', () => {
     assert.deepEqual(clients.log, []);
   });
 
+  test('clients that occupy all slots together lose one each that is stalled long, for a client without any', t => {
+    t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+    const clients = new Clients(new DownloadLimit(8, 20, 60_000));
+    for (const name of ['a0', 'b0', 'c0', 'd0']) clients.enter(name.slice(0, 1), name, 4999);
+    for (const name of ['a1', 'b1', 'c1', 'd1']) clients.enter(name.slice(0, 1), name, 5000);
+    for (const name of ['a2', 'b2', 'c2', 'd2', 'e0', 'e1', 'f0']) clients.enter(name.slice(0, 1), name);
+    clients.log.length = 0;
+    t.mock.timers.tick(1000);
+    assert.deepEqual(clients.log, ['a1 cut', 'e0 in', 'b1 cut', 'f0 in']);
+    t.mock.timers.tick(10_000);
+    assert.equal(clients.log.length, 4, 'each client has one now');
+  });
+
   test('a full queue refuses the last of the client that has most in it', t => {
     t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
     const limit = new DownloadLimit(1, 3, 5000);
