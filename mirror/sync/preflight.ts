@@ -3,6 +3,7 @@ import { asError, Refusal } from '../../base/refusal.ts';
 import { plural } from '../../base/words.ts';
 import { blobMissing } from '../../layout/errors.ts';
 import { RegistryNotFound } from '../../registry/errors.ts';
+import { NOT_DISTRIBUTED } from '../../registry/images/gatherImage.ts';
 import { LockedImageGone } from '../lockfile/errors.ts';
 import type { LockedVersions } from '../lockfile/lockedVersions.ts';
 import { originOf } from '../manifest/origin.ts';
@@ -89,7 +90,8 @@ async function readAll({ image }: FetchStep, { registry, signal }: Session): Pro
   const { config, layers } = image.image.manifest;
   const opened = await registry.get();
   try {
-    for (const blob of [config, ...layers]) (await opened.openBlob(image.reference, blob, signal)).destroy();
+    for (const blob of [config, ...layers])
+      if (!NOT_DISTRIBUTED.test(blob.mediaType)) (await opened.openBlob(image.reference, blob, signal)).destroy();
     return undefined;
   } catch (error) {
     signal.throwIfAborted();

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { Refusal } from '../../base/refusal.ts';
 import { openLayout } from '../../layout/openLayout.ts';
 import { writeFolderLayout } from '../../layout/writeLayout.ts';
@@ -19,6 +20,7 @@ import type { SyncReport } from '../../mirror/report.ts';
 import { Session } from '../../mirror/session.ts';
 import { previewSync, type SyncPlan, sync } from '../../mirror/sync/sync.ts';
 import { openRegistry } from '../../registry/openRegistry.ts';
+import type { Digest } from '../support/image.ts';
 import {
   imageFormA,
   imageFormB,
@@ -412,6 +414,21 @@ describe('a delta', () => {
 });
 
 describe('loading', () => {
+  it('does not miss a layer that no registry distributes', async () => {
+    const foreign = { mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip', body: gzipSync('') };
+    const { manifest, blobs } = a1;
+    const { layers } = JSON.parse(manifest.toString()) as { layers: { mediaType: string; digest: Digest }[] };
+    const own = layers.map(({ mediaType, digest }) => ({ mediaType, body: blobs.get(digest) ?? Buffer.alloc(0) }));
+    registry.push('plugins/foreign', '1.0.0', imageOf({ layers: [foreign, ...own] }));
+    await writeManifest({ foreign: '1.0.0' });
+    assert.deepEqual((await pack()).problems, []);
+    const { outcomes } = await load('b.tar');
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['fetched'],
+    );
+  });
+
   it('publishes nothing if one blob is damaged, and names it', async () => {
     await writeManifest();
     await pack();
