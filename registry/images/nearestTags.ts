@@ -1,5 +1,6 @@
 import { LoopTurn } from '../../base/eventLoop.ts';
 import { compareNearness, type Nearness, nearness } from '../../base/nearest.ts';
+import { plural } from '../../base/words.ts';
 import type { Engine } from '../engine.ts';
 import { RegistryNotFound } from '../errors.ts';
 import { formatReference, type Reference } from '../reference.ts';
@@ -91,7 +92,7 @@ async function withSimilarTags(
     subject: formatReference(at),
     missing: 'manifest',
     expected: tag,
-    found: nearest.length === 0 ? 'no tags' : `${tags.length} tags, the nearest: ${nearest.join(', ')}`,
+    found: nearest.length === 0 ? 'no tags' : `${plural(tags.length, 'tag')}, the nearest: ${nearest.join(', ')}`,
     hint:
       nearest.length === 0
         ? 'The repository exists, but has no tags: push the image, or name it by its digest.'

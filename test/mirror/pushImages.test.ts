@@ -344,6 +344,15 @@ describe('push', () => {
     }
   });
 
+  it('explains that a registry requires all parts of an image', async () => {
+    await pack({ a: '1.0.0' });
+    const fault = status(400, { code: 'MANIFEST_BLOB_UNKNOWN' });
+    target.script({ method: 'PUT', path: /manifests/, fault });
+    const [{ error } = {}] = (await push()).outcomes;
+    assert.match(error?.message ?? '', /refused to store the image, because it lacks parts of it \(status 400\)$/);
+    assert.match((error as Refusal | undefined)?.hint ?? '', /platforms of an index, and this registry requires all/);
+  });
+
   it('names two versions of one tag, of which one is pinned by its digest', async () => {
     source.push('plugins/a', null, c);
     await pack({ a: '1.0.0', pinned: { image: `plugins/a@${c.digest}`, versions: ['1.0.0'] } });

@@ -430,10 +430,17 @@ const OTHER: readonly [string, string] = [
   'Push again: what is missing is uploaded. If it fails again, the registry may accept only certain media types or signed images, or keep tags as they are (immutable tags): its operator knows its rules.',
 ];
 
+/** For MANIFEST_BLOB_UNKNOWN (distribution-spec, Error codes). */
+const LACKING: readonly [string, string] = [
+  'refused to store the image, because it lacks parts of it',
+  'Push again: what is missing is uploaded. If it fails again, the image names parts that its own source does not have, such as platforms of an index, and this registry requires all of them.',
+];
+
 /** Returns the error for a final status in the reply to a request that pushes. */
 export function refusedWriteError(reply: Reply, details: Omit<RegistryRefusalDetails, 'hint'>): RegistryRefusal {
   const { status } = reply;
-  const [what, hint] = MEANINGS[status] ?? OTHER;
+  const lacksParts = details.diagnostics?.some(({ code }) => code.toUpperCase() === 'MANIFEST_BLOB_UNKNOWN') === true;
+  const [what, hint] = lacksParts ? LACKING : (MEANINGS[status] ?? OTHER);
   if (status === INSUFFICIENT_STORAGE) return new RegistryUnavailable(...replyFault(reply, what, hint, details));
   return new RegistryProtocol(...replyFault(reply, `${what} (status ${status})`, hint, details));
 }
