@@ -1,4 +1,4 @@
-import { findNodeAtLocation, type Node, parseTree } from 'jsonc-parser';
+import { applyEdits, type Edit, findNodeAtLocation, type Node, parseTree } from 'jsonc-parser';
 import { nameProblem, type VersionId, versionProblem } from '../../tree/names.ts';
 import type { WrittenManifest } from '../import/collect.ts';
 import { onOneLine } from '../import/writeManifest.ts';
@@ -136,31 +136,32 @@ export function manifestLine(name: string, value: WrittenPlugin): string {
  * The manifest must be valid.
  */
 export function withValues(text: string, values: ReadonlyMap<string, WrittenPlugin>): string {
-  let result = text;
+  const root = parseTree(text);
+  const plugins = root && findNodeAtLocation(root, ['plugins']);
+  if (plugins?.type !== 'object') return text;
+  const members = new Map(plugins.children?.map(member => [String(member.children?.[0]?.value), member]));
+  const edits: Edit[] = [];
+  const added: string[] = [];
   for (const [name, value] of values) {
-    const root = parseTree(result);
-    const plugins = root && findNodeAtLocation(root, ['plugins']);
-    if (plugins?.type !== 'object') return result;
-    const member = plugins.children?.find(each => each.children?.[0]?.value === name);
-    const written = member?.children?.[1];
-    if (written !== undefined) {
-      const end = written.offset + written.length;
-      result = `${result.slice(0, written.offset)}${onOneLine(value)}${result.slice(end)}`;
-      continue;
-    }
-    const last = plugins.children?.at(-1);
-    if (last === undefined) {
-      const inside = plugins.offset + 1;
-      result = `${result.slice(0, inside)}\n    ${manifestLine(name, value)}\n  ${result.slice(inside).trimStart()}`;
-      continue;
-    }
-    const end = last.offset + last.length;
-    const before = result.slice(0, last.offset);
-    const indent = /\n([ \t]*)$/.exec(before)?.[1];
-    const gap = indent === undefined ? ' ' : `\n${indent}`;
-    result = `${result.slice(0, end)},${gap}${manifestLine(name, value)}${result.slice(end)}`;
+    const written = members.get(name)?.children?.[1];
+    if (written === undefined) added.push(manifestLine(name, value));
+    else edits.push({ offset: written.offset, length: written.length, content: onOneLine(value) });
   }
-  return result;
+  if (added.length > 0) edits.push(insertion(text, plugins, added));
+  return applyEdits(text, edits);
+}
+
+/** Returns the edit that puts lines at the end of an object, indented as its last member is. */
+function insertion(text: string, object: Node, lines: readonly string[]): Edit {
+  const last = object.children?.at(-1);
+  if (last === undefined) {
+    const inside = object.offset + 1;
+    const space = /^\s*/.exec(text.slice(inside))?.[0].length ?? 0;
+    return { offset: inside, length: space, content: `\n    ${lines.join(',\n    ')}\n  ` };
+  }
+  const indent = /\n([ \t]*)$/.exec(text.slice(0, last.offset))?.[1];
+  const gap = indent === undefined ? ' ' : `\n${indent}`;
+  return { offset: last.offset + last.length, length: 0, content: lines.map(line => `,${gap}${line}`).join('') };
 }
 
 /** A place in a text. Both count from 1. */
