@@ -56,7 +56,8 @@ export async function toolCommands(layout: Layout): Promise<ToolCommands[]> {
 const TARGET = 'REGISTRY is the target, HOST or HOST/PREFIX.';
 
 function ofTar({ images, isWhole }: Images, path: string): ToolCommands[] {
-  const tar = quoted(path);
+  // GNU tar takes what is before a colon for a host, unless there is a slash before it.
+  const tar = quoted(/^[^/]*:/.test(path) ? `./${path}` : path);
   const bare = path.replace(/\.tar(?:\.\d+)?$/i, '');
   const folder = quoted(bare === path || /(?:^|\/)$/.test(bare) ? `${path}.layout` : bare);
   return [
@@ -65,7 +66,7 @@ function ofTar({ images, isWhole }: Images, path: string): ToolCommands[] {
       about: `ORAS 1.2 or newer copies images with their referrers. ${TARGET}`,
       commands: images.map(it => `oras cp --recursive --from-oci-layout ${tar}@${it.digest} ${it.target}`),
     },
-    skopeo('skopeo unpacks the whole tar for each image, and copies no referrers.', images, `oci-archive:${path}`),
+    skopeo('skopeo unpacks the whole tar for each image, and copies no referrers.', images, 'oci-archive', path),
     {
       tool: 'regctl',
       about: `regctl copies no referrers out of a tar. ${TARGET}`,
@@ -89,7 +90,7 @@ function ofFolder({ images, isWhole }: Images, path: string): ToolCommands[] {
       about: `Copies images with their referrers. ${TARGET}`,
       commands: images.map(it => `oras cp --recursive --from-oci-layout ${folder}@${it.digest} ${it.target}`),
     },
-    skopeo('skopeo copies no referrers.', images, `oci:${path}`),
+    skopeo('skopeo copies no referrers.', images, 'oci', path),
     {
       tool: 'regctl',
       about: `Copies images with their referrers. ${TARGET}`,
@@ -103,16 +104,23 @@ function ofFolder({ images, isWhole }: Images, path: string): ToolCommands[] {
   ];
 }
 
-function skopeo(about: string, images: readonly NamedImage[], layout: string): ToolCommands {
-  const readable = images.filter(({ mediaType }) => TYPES_OF_SKOPEO.includes(mediaType));
+function skopeo(about: string, images: readonly NamedImage[], transport: string, path: string): ToolCommands {
+  // It takes the first colon for the end of the path (containers-transports, oci and oci-archive).
+  if (path.includes(':'))
+    return { tool: 'skopeo', about: 'skopeo takes no path with a colon: rename the bundle.', commands: [] };
+  // It takes no name with the IPv6 address of a host.
+  const isReadable = ({ name, mediaType }: NamedImage): boolean =>
+    TYPES_OF_SKOPEO.includes(mediaType) && !name.startsWith('[');
+  const readable = images.filter(isReadable);
   const others = images.filter(image => !readable.includes(image)).map(({ name }) => name);
   const names = `${others.slice(0, 5).join(', ')}${others.length > 5 ? ` and ${others.length - 5} more` : ''}`;
-  const lacking = `It does not find images with Docker's media types: copy ${names} with ORAS or plugin-mirror push.`;
+  const lacking = `It does not find images with Docker's media types or from an IPv6 address: copy ${names} with ORAS or plugin-mirror push.`;
   return {
     tool: 'skopeo',
     about: [about, TARGET, ...(others.length === 0 ? [] : [lacking])].join(' '),
     commands: readable.map(
-      ({ name, target }) => `skopeo copy --all --preserve-digests ${quoted(`${layout}:${name}`)} docker://${target}`,
+      ({ name, target }) =>
+        `skopeo copy --all --preserve-digests ${quoted(`${transport}:${path}:${name}`)} docker://${target}`,
     ),
   };
 }

@@ -333,6 +333,7 @@ it('skopeo gets no commands for images that it does not find in a layout', async
     entry('b:1', 'application/vnd.docker.distribution.manifest.v2+json'),
     entry('c:1', 'application/vnd.docker.distribution.manifest.list.v2+json'),
     entry('d:1', MEDIA.index),
+    { ...entry('e:1', MEDIA.index), annotations: { [REF_NAME]: '[::1]:5000/plugins/e:1' } },
   ];
   for (const files of [[], ['b.tar']]) {
     const layout = { path: 'b', files, index: { entries, annotations: {} }, sizeOf: async () => 3 };
@@ -342,9 +343,19 @@ it('skopeo gets no commands for images that it does not find in a layout', async
       commands.map(command => / docker:\/\/(\S+)$/.exec(command)?.[1]),
       ['"$REGISTRY/plugins/a:1"', '"$REGISTRY/plugins/d:1"'],
     );
-    assert.match(about, /Docker's .*: copy \S+\/plugins\/b:1, \S+\/plugins\/c:1 with ORAS or plugin-mirror push\.$/);
-    assert.equal(tools.get('ORAS')?.commands.length, 4);
+    assert.match(
+      about,
+      /Docker's .*: copy \S+\/plugins\/b:1, \S+\/plugins\/c:1, \[::1]\S+ with ORAS or plugin-mirror push\.$/,
+    );
+    assert.equal(tools.get('ORAS')?.commands.length, 5);
     assert.doesNotMatch(tools.get('ORAS')?.about ?? '', /Docker/);
+    const colon = { ...layout, path: 'b:1.tar', files: files.length === 0 ? [] : ['b:1.tar'] };
+    const [, skopeo, , crane] = await toolCommands(colon as unknown as Layout);
+    assert.match(skopeo?.about ?? '', /no path with a colon/);
+    assert.equal(
+      crane?.commands[0],
+      files.length === 0 ? crane?.commands.at(-1) : 'mkdir b:1 && tar -xf ./b:1.tar -C b:1',
+    );
   }
 });
 
