@@ -141,6 +141,14 @@ export class TemporaryFile {
     return new TemporaryFile(path, temporary, handle);
   }
 
+  /** Whether a run is writing a file of this name, or was killed while it did. */
+  static async isWritten(path: string): Promise<boolean> {
+    return stat(`${path}.tmp`).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /** @throws LayoutNotWritable if another run writes a file of the same name */
   async requireOwn(): Promise<void> {
     if (!(await this.#isOwn())) throw takenOver(this.path);

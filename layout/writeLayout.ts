@@ -74,6 +74,7 @@ export async function writeTarLayout(
 /**
  * Writes a layout as a folder. Blobs that exist already with the right size are kept. `index.json` is replaced after all blobs
  * are written, so that a reader sees the old content or the new; then the blobs that only the old one led to are removed.
+ * Of two runs at the same time, the one that began first ends without replacing index.json and without removing blobs.
  * @throws LayoutBlobDamaged, LayoutNotWritable
  */
 export async function writeFolderLayout(
@@ -85,20 +86,36 @@ export async function writeFolderLayout(
   await requireLayoutFolder(path);
   await guarded(path, () => mkdir(path, { recursive: true }));
   await replaceFile(join(path, 'oci-layout'), write => write(LAYOUT_VERSION));
-  const missing: BlobSource[] = [];
-  for (const blob of sorted(content.blobs)) {
-    const present = await stat(join(path, blobPath(blob.digest))).catch(() => undefined);
-    if (present?.isFile() === true && present.size === blob.size) onBytes(blob.digest, blob.size);
-    else missing.push(blob);
+  const index = await TemporaryFile.create(join(path, 'index.json'));
+  try {
+    const blobs = sorted(content.blobs);
+    let missing = await missingIn(path, blobs);
+    const absent = new Set(missing);
+    for (const blob of blobs) if (!absent.has(blob)) onBytes(blob.digest, blob.size);
+    const buffers = copyBuffers();
+    // A run that has just ended may have removed blobs that were there a moment ago.
+    for (; missing.length > 0; missing = await missingIn(path, blobs))
+      for await (const { blob, source } of openedAhead(missing, signal)) {
+        const file = join(path, blobPath(blob.digest));
+        await guarded(file, () => mkdir(dirname(file), { recursive: true }));
+        await replaceFile(file, write => copyVerified(blob, source, write, signal, onBytes, buffers));
+      }
+    await guarded(index.path, () => index.handle.writeFile(formatIndex(content.index)));
+    await guarded(index.path, () => index.handle.sync());
+    await index.publish();
+  } finally {
+    await index.abandon();
   }
-  const buffers = copyBuffers();
-  for await (const { blob, source } of openedAhead(missing, signal)) {
-    const file = join(path, blobPath(blob.digest));
-    await guarded(file, () => mkdir(dirname(file), { recursive: true }));
-    await replaceFile(file, write => copyVerified(blob, source, write, signal, onBytes, buffers));
-  }
-  await replaceFile(join(path, 'index.json'), write => write(formatIndex(content.index)));
   await removeUnreachable(content, path);
+}
+
+async function missingIn(path: string, blobs: readonly BlobSource[]): Promise<BlobSource[]> {
+  const missing: BlobSource[] = [];
+  for (const blob of blobs) {
+    const present = await stat(join(path, blobPath(blob.digest))).catch(() => undefined);
+    if (present?.isFile() !== true || present.size !== blob.size) missing.push(blob);
+  }
+  return missing;
 }
 
 /** Removes the blobs that neither the content nor a manifest that its index leads to names: an older layout left them. */
@@ -124,6 +141,8 @@ async function removeUnreachable({ index, blobs }: LayoutContent, path: string):
   for (const { name, parentPath } of files.filter(it => it.isFile())) {
     const digest = digestOfPath(`blobs/${basename(parentPath)}/${name}`);
     if (digest === undefined || reached.has(digest)) continue;
+    // The next run needs other blobs, and removes those that it does not need.
+    if (await TemporaryFile.isWritten(join(path, 'index.json'))) return;
     const file = join(path, blobPath(digest));
     await guarded(file, () => rm(file, { force: true }));
   }

@@ -461,6 +461,40 @@ test('of two runs that write the same bundle, the first to begin ends without na
   assert.equal(files.length, 3);
 });
 
+test('of two runs that write one folder, the one that ends has all of its blobs there', async () => {
+  const path = join(dir, 'shared');
+  let begun = (): void => undefined;
+  let release = (): void => undefined;
+  const hasBegun = new Promise<void>(resolve => {
+    begun = resolve;
+  });
+  const held = new Promise<void>(resolve => {
+    release = resolve;
+  });
+  const slowBlob: BlobSource = {
+    ...large,
+    open: async () => {
+      begun();
+      await held;
+      return large.bytes;
+    },
+  };
+  const older = { index: { entries: [entry('example.com/a:1', large)], annotations: {} }, blobs: [slowBlob] };
+  const first = writeFolderLayout(older, path, signal);
+  await hasBegun;
+  const newer = { index: { entries: [entry('example.com/b:1', small)], annotations: {} }, blobs: [small] };
+  await writeFolderLayout(newer, path, signal);
+  release();
+  await assert.rejects(first, /Another run writes .*shared\/index\.json/);
+  const layout = await openLayout(path);
+  assert.deepEqual(
+    layout.index.entries.map(({ digest }) => digest),
+    [small.digest],
+  );
+  assert.notEqual(await layout.sizeOf(small.digest), undefined);
+  assert.ok(!(await readdir(path)).some(name => name.endsWith('.tmp')));
+});
+
 test('a folder that cannot be written is refused like a tar', async () => {
   const file = join(dir, 'a-file');
   await writeFile(file, '');
