@@ -38,7 +38,9 @@ export interface PartFiles {
   /** True if there is a checksum file next to the tar or its parts. */
   readonly hasSums: boolean;
   /** Hashes every part against the checksum file, if there is one. @returns one error for all parts that differ */
-  findWrongParts(signal?: AbortSignal, onRead?: (bytes: number) => void): Promise<LayoutPartWrong | undefined>;
+  findWrongParts(): Promise<LayoutPartWrong | undefined>;
+  /** The same, with the files that were carried along, such as the archive of the program; those that are absent are passed over. */
+  findWrongFiles(signal: AbortSignal, onRead?: (bytes: number) => void): Promise<LayoutPartWrong | undefined>;
   close(): Promise<void>;
 }
 
@@ -88,8 +90,12 @@ export async function openParts(path: string): Promise<PartFiles> {
     },
     namesAt: (start, end) => overlapping(start, end).map(part => basename(part.path)),
     hasSums: sums !== undefined,
-    async findWrongParts(signal, onRead) {
-      const damaged = await findDamaged(paths, sums, signal, onRead);
+    async findWrongParts() {
+      const damaged = await findDamaged(paths, sums);
+      return damaged.length === 0 ? undefined : wrongParts([], damaged, sums);
+    },
+    async findWrongFiles(signal, onRead) {
+      const damaged = await findDamaged([...paths, ...(await alongside(path, sums))], sums, signal, onRead);
       return damaged.length === 0 ? undefined : wrongParts([], damaged, sums);
     },
     async close() {
@@ -139,7 +145,7 @@ interface ListedParts {
 async function listParts(path: string): Promise<ListedParts> {
   const folder = dirname(path);
   const isSums = path.endsWith(SUM_ENDING);
-  const whole = isSums ? path.slice(0, -SUM_ENDING.length) : (PART.exec(path)?.groups?.whole ?? path);
+  const whole = wholeOf(path);
   const sums = await readSums(`${whole}${SUM_ENDING}`, isSums);
   const present = (await readdir(folder).catch(() => []))
     .filter(name => isPartOf(name, basename(whole)))
@@ -167,6 +173,29 @@ async function listParts(path: string): Promise<ListedParts> {
     missing: expected.filter(name => !existing.has(name)).map(pathOf),
     sums,
   };
+}
+
+/** The files that the checksum file names next to the whole and its parts, as far as they are there. */
+async function alongside(path: string, sums: Sums): Promise<string[]> {
+  const whole = basename(wholeOf(path));
+  // After a tar and its checksum file were renamed, a file under the old name may be that of another bundle.
+  if (sums?.has(whole) !== true) return [];
+  const names = [...sums.keys()].filter(name => name !== whole && !isPartOf(name, whole));
+  const files = names.map(name => join(dirname(path), name));
+  const found = await Promise.all(
+    files.map(file =>
+      stat(file).then(
+        info => info.isFile(),
+        () => false,
+      ),
+    ),
+  );
+  return files.filter((_, at) => found[at]);
+}
+
+/** The path of the tar, of which `path` is a part, the checksum file, or all. */
+function wholeOf(path: string): string {
+  return path.endsWith(SUM_ENDING) ? path.slice(0, -SUM_ENDING.length) : (PART.exec(path)?.groups?.whole ?? path);
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -76,7 +76,7 @@ export async function openTarLayout(path: string, files: PartFiles): Promise<Lay
       return (await wrongParts) ?? blobDamaged(path, digest, files.namesAt(start, start + size));
     },
     compareChecksums: async (signal, onRead) =>
-      (await files.findWrongParts(signal, onRead)) ?? (files.hasSums ? 'equal' : 'absent'),
+      (await files.findWrongFiles(signal, onRead)) ?? (files.hasSums ? 'equal' : 'absent'),
     close: () => files.close(),
   };
   return layout;

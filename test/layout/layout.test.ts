@@ -182,6 +182,23 @@ test('a folder keeps the blobs that its new index leads to, and no others', asyn
   assert.ok((await readdir(join(path, 'blobs/sha256'))).includes('notes.txt'));
 });
 
+test('a comparison with the checksums includes the files that were carried along', async () => {
+  const path = join(dir, 'with.tar');
+  const program = { path: join(dir, 'program.tar.gz'), sizeBytes: 1, sha256: digestOf(Buffer.from('x')).slice(7) };
+  const sink = openFileSink(path, 1_000_000, [program]);
+  await writeTarLayout(content, sink, signal);
+  await sink.finish();
+  const compared = async (): Promise<unknown> => {
+    const layout = await openLayout(`${path}.001`);
+    return layout.compareChecksums(signal).finally(() => layout.close());
+  };
+  assert.equal(await compared(), 'equal', 'the program was not carried over');
+  await writeFile(program.path, 'x');
+  assert.equal(await compared(), 'equal');
+  await writeFile(program.path, 'y');
+  assert.match(String(await compared()), /program\.tar\.gz has other bytes than its checksum file says/);
+});
+
 test('a part that is missing, damaged or renamed is named', async () => {
   const path = await writeTar('parts.tar', 1_000_000);
   const part = (number: number): string => `${path}.00${number}`;
