@@ -71,6 +71,7 @@ const WORDS: Readonly<Record<string, string>> = {
   ELOOP: 'symbolic links that form a loop',
   ENAMETOOLONG: 'a name that is too long',
   ENOSPC: 'no space left',
+  EFBIG: 'a file larger than the file system or a limit allows',
   EDQUOT: 'no space left in the quota',
   EIO: 'a failure of the disk (EIO)',
 };

@@ -227,6 +227,13 @@ function pipeError(cause: Error): LayoutNotWritable {
   });
 }
 
+const NOT_A_FILE = 'Choose another path with --out: only a name that ends in .tar is that of a file.';
+
+const HINTS: Readonly<Record<string, string>> = {
+  ENOENT: 'Create the folder first.',
+  EFBIG: 'Files on FAT have at most 4 GiB: write parts with --split 2G, or choose another path with --out.',
+};
+
 /** Turns the errors of a step that writes to `path` into refusals. @throws LayoutNotWritable */
 export async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
@@ -241,11 +248,7 @@ export async function guarded<T>(path: string, work: () => Promise<T>): Promise<
         subject: path,
         expected: 'a folder that exists, that this user may write, with room for the bundle',
         found: isFile ? 'a file in the place of a folder' : (errnoWords(error) ?? String(error)),
-        hint: isFile
-          ? 'Choose another path with --out: only a name that ends in .tar is that of a file.'
-          : code === 'ENOENT'
-            ? 'Create the folder first.'
-            : 'Free some space or choose another path with --out.',
+        hint: isFile ? NOT_A_FILE : (HINTS[code ?? ''] ?? 'Free some space or choose another path with --out.'),
         cause: error,
       },
     );

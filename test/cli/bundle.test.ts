@@ -138,6 +138,25 @@ describe('bundle and sync --from', { concurrency: 2 }, () => {
     assert.ok(!Object.keys(await listing(scene.dir)).some(name => /^(?:c\.tar|plugin-mirror-)/.test(name)));
   });
 
+  it('name the way out where files may not be so large, as on FAT', async t => {
+    const scene = await openScene(t);
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    const limited = [
+      '-c',
+      'ulimit -f 8 && "$@"',
+      'sh',
+      process.execPath,
+      ...scene.command(['bundle', '--out', 'b.tar']),
+    ];
+    const failed = exec('sh', limited, { cwd: scene.dir, env: scene.environment() });
+    await assert.rejects(
+      failed,
+      /LAYOUT_NOT_WRITABLE[\s\S]*a file larger than [\s\S]*at most 4 GiB: write parts with --split/,
+    );
+    assert.ok(!Object.keys(await listing(scene.dir)).some(name => name.startsWith('b.tar')));
+  });
+
   it('report wrong options before anything else', slow, async t => {
     const scene = await openScene(t);
     scene.push('a', '1');
