@@ -162,15 +162,15 @@ async function listParts(path: string): Promise<ListedParts> {
     throw unreadable(isSums ? whole : path, Object.assign(new Error('no part'), { code: 'ENOENT' }));
   const numbers = Array.from({ length: Number(PART.exec(present.at(-1) ?? '')?.groups?.number) }, (_, at) => at + 1);
   const expected = listed.length > 0 ? listed : numbers.map(number => partName(basename(whole), number));
-  const unnamed = present.find(
-    name => listed.length > 0 && !listed.includes(name) && byNumber(name, listed.at(-1) ?? '') < 0,
-  );
+  const [there, named] = [new Set(present), new Set(listed)];
+  const isBetween = (name: string): boolean =>
+    isWrittenPart(name, basename(whole), there) && byNumber(name, listed.at(-1) ?? '') < 0;
+  const unnamed = listed.length === 0 ? undefined : present.find(name => !named.has(name) && isBetween(name));
   if (unnamed !== undefined) throw notListed(`${whole}${SUM_ENDING}`, unnamed, listed);
   const pathOf = (name: string): string => join(folder, name);
-  const existing = new Set(present);
   return {
-    paths: expected.filter(name => existing.has(name)).map(pathOf),
-    missing: expected.filter(name => !existing.has(name)).map(pathOf),
+    paths: expected.filter(name => there.has(name)).map(pathOf),
+    missing: expected.filter(name => !there.has(name)).map(pathOf),
     sums,
   };
 }

@@ -282,6 +282,10 @@ test('parts are found by the name of the whole, and joined ones by their checksu
   await writeFile(`${path}.sha256`, Buffer.from(lines.join('\n'), 'utf16le'));
   assert.match((await refusal(path)).text, /is not a checksum file.*UTF-16/s);
   await writeFile(`${path}.sha256`, lines.join('\n'));
+  const kept = ['joined.tar.000', 'joined.tar.0001', 'joined.tar.009'].map(name => join(dir, name));
+  for (const file of kept) await writeFile(file, '');
+  assert.deepEqual(await allOf(path), everything, 'files that look like parts and are none');
+  for (const file of kept) await rm(file);
   await run('sh', ['-c', 'cat joined.tar.0* > joined.tar && rm joined.tar.0*'], { cwd: dir });
   assert.deepEqual(await allOf(`${path}.sha256`), everything);
 });
