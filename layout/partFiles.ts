@@ -211,6 +211,15 @@ export function partName(whole: string, number: number): string {
 }
 
 /**
+ * Returns the patterns with which a shell names `count` parts in their order, to follow the name of the whole. `.0*` would end
+ * with part 099, and `.*` would put part 1000 in front of 101.
+ */
+export function partPatterns(count: number): string[] {
+  const digits = '[0-9]'.repeat(3);
+  return [`.${digits}`, ...(count > 999 ? [`.${digits}[0-9]`] : []), ...(count > 9999 ? [`.${digits}[0-9][0-9]`] : [])];
+}
+
+/**
  * Returns whether a name is one that the writer gives to a part of `whole`. With four digits or more it is one only next to part
  * 999: `bundle.tar.2026` may be a copy that a user keeps.
  * @param names of the files in the folder

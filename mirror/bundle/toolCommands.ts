@@ -1,5 +1,6 @@
 import type { Layout } from '../../layout/layout.ts';
 import { INDEX_TYPE, type LayoutEntry, nameOf } from '../../layout/layoutIndex.ts';
+import { partPatterns } from '../../layout/partFiles.ts';
 
 /** The commands with which one tool reads a bundle. */
 export interface ToolCommands {
@@ -48,7 +49,11 @@ export async function toolCommands(layout: Layout): Promise<ToolCommands[]> {
   const joined = {
     tool: 'cat',
     about: 'The other tools read one file: join the parts first.',
-    commands: [`cat ${quoted(tar)}.[0-9]* > ${quoted(tar)}`],
+    commands: [
+      `cat ${partPatterns(layout.files.length)
+        .map(pattern => `${quoted(tar)}${pattern}`)
+        .join(' ')} > ${quoted(tar)}`,
+    ],
   };
   return [joined, ...ofTar(all, tar)];
 }

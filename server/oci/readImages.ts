@@ -6,6 +6,7 @@ import type { Layout } from '../../layout/layout.ts';
 import { type LayoutEntry, nameOf, SUBJECT } from '../../layout/layoutIndex.ts';
 import { MAX_MANIFEST_BYTES, parseManifestDocument } from '../../layout/manifestDocument.ts';
 import { openLayout } from '../../layout/openLayout.ts';
+import { partPatterns } from '../../layout/partFiles.ts';
 import type { Content } from '../content/content.ts';
 import type { ServedFile } from '../view/treeView.ts';
 import { servedBlob, servedManifest } from './servedBlob.ts';
@@ -66,7 +67,7 @@ async function locateBlobs(layout: Layout): Promise<Pick<Images, 'blobs' | 'cont
   const real = new Map<string, string>();
   for (const digest of await layout.digests()) {
     const location = await layout.locate(digest);
-    if (location === undefined) throw inParts(layout.path);
+    if (location === undefined) throw inParts(layout);
     const path = real.get(location.path) ?? (await realpath(location.path));
     real.set(location.path, path);
     const file = servedBlob(digest, location);
@@ -181,11 +182,13 @@ function splitName(name: string): { readonly repository: string; readonly tag?: 
   return { repository, ...(tag === undefined ? {} : { tag }) };
 }
 
-function inParts(path: string): LayoutInvalid {
+function inParts({ path, files }: Layout): LayoutInvalid {
+  const whole = path.replace(/\.\d+$|\.sha256$/, '');
+  const parts = partPatterns(files.length).map(pattern => `${whole}${pattern}`);
   return new LayoutInvalid(`${path} is split into parts, which cannot be served in place`, {
     subject: path,
     expected: 'one tar, or a folder with an OCI image layout',
     found: 'several parts',
-    hint: `Join them first: cat ${path.replace(/\.\d+$|\.sha256$/, '')}.0* > bundle.tar`,
+    hint: `Join them first: cat ${parts.join(' ')} > bundle.tar`,
   });
 }

@@ -14,6 +14,7 @@ import { Refusal } from '../../base/refusal.ts';
 import { LayoutPartWrong } from '../../layout/errors.ts';
 import { IMAGE_NAME, type LayoutEntry, parseIndex, REF_NAME } from '../../layout/layoutIndex.ts';
 import { openLayout } from '../../layout/openLayout.ts';
+import { partName, partPatterns } from '../../layout/partFiles.ts';
 import { openFileSink, openPipeSink } from '../../layout/partWriter.ts';
 import { type BlobSource, type LayoutContent, writeFolderLayout, writeTarLayout } from '../../layout/writeLayout.ts';
 import { tarOf as archiveOf } from '../support/archive.ts';
@@ -139,6 +140,17 @@ test('parts joined by cat are the whole, and sha256sum accepts their checksum fi
   await run('sh', ['-c', 'cat split.tar.0* > split.tar && sha256sum -c --quiet split.tar.sha256'], { cwd: dir });
   assert.deepEqual(await readFile(path), await readFile(whole));
   for (const ending of ['.001', '.003', '.sha256', '']) assert.deepEqual(await allOf(`${path}${ending}`), everything);
+});
+
+test('a shell joins the parts in their order, however many they are', async () => {
+  const folder = join(dir, 'patterns');
+  await mkdir(folder);
+  const names = Array.from({ length: 1010 }, (_, at) => partName('b.tar', at + 1));
+  for (const name of [...names, 'b.tar.sha256', 'b.tar.10']) await writeFile(join(folder, name), '');
+  const patterns = partPatterns(names.length).map(pattern => `b.tar${pattern}`);
+  const { stdout } = await run('sh', ['-c', `echo ${patterns.join(' ')}`], { cwd: folder });
+  assert.deepEqual(stdout.trim().split(' '), names);
+  assert.deepEqual(partPatterns(2), ['.[0-9][0-9][0-9]']);
 });
 
 test('a new bundle replaces all files of an older one of the same name, and no others', async () => {
