@@ -151,6 +151,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // A client that speaks plain HTTP gets no answer: OpenSSL closes the connection.
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
     if (error.code === 'ERR_SSL_HTTP_REQUEST') reportForeign('plain HTTP', plainAddress(socket.remoteAddress ?? ''));
+    // Without a handshake, the answer to a client error waits for ever, and so would the connection.
+    socket.destroy();
   });
   server.on('clientError', onClientError);
   server.on('connect', connectHandler(isAnswering));

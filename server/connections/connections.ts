@@ -74,6 +74,8 @@ export class Connections {
   readonly #all = new Map<Socket, Connection>();
   /** The TCP connections below those of TLS, by the client's address and port. */
   readonly #transports = new Map<string, Socket>();
+  /** Those whose TLS handshake has not ended, the oldest first, and when they were accepted. */
+  readonly #handshaking = new Map<Socket, number>();
   readonly #maxIdleMs: number;
   readonly #maxConnections: number;
   readonly #inTurn: ConnectionSettings['inTurn'];
@@ -150,10 +152,20 @@ export class Connections {
     socket.destroy();
   }
 
+  get #isOpen(): boolean {
+    return this.#all.size > 0 || this.#handshaking.size > 0;
+  }
+
   #addTransport(socket: Socket): void {
     const client = clientOf(socket);
     this.#transports.set(client, socket);
-    socket.once('close', () => this.#transports.delete(client));
+    this.#handshaking.set(socket, performance.now());
+    socket.once('close', () => {
+      this.#transports.delete(client);
+      this.#handshaking.delete(socket);
+      if (!this.#isOpen) this.#onEmpty?.();
+    });
+    if (this.#transports.size >= this.#maxConnections) this.#makeRoom();
   }
 
   /** Destroys a connection with a reset. After a normal close, the kernel would keep the unread bytes for minutes. */
@@ -180,7 +192,7 @@ export class Connections {
       for (const [socket, connection] of this.#all)
         if (connection.response === undefined) this.#end(socket, connection);
     }, LAST_REQUEST_MS);
-    if (this.#all.size > 0)
+    if (this.#isOpen)
       await new Promise<void>(resolve => {
         this.#onEmpty = resolve;
       });
@@ -225,6 +237,7 @@ export class Connections {
 
   closeAll(): void {
     for (const socket of this.#all.keys()) socket.destroy();
+    for (const socket of this.#handshaking.keys()) socket.destroy();
   }
 
   #add(socket: Socket): void {
@@ -244,6 +257,8 @@ export class Connections {
     this.#all.set(socket, connection);
     if (this.#all.size >= this.#maxConnections) this.#makeRoom();
     if (socket instanceof TLSSocket) {
+      const transport = this.#transports.get(clientOf(socket));
+      if (transport !== undefined) this.#handshaking.delete(transport);
       // As without TLS: see httpAllowHalfOpen. During the handshake, a closed sending side must close the connection.
       socket.allowHalfOpen = true;
       divideWrites(socket, () => (this.#all.size > MANY_CONNECTIONS ? TLS_RECORD_BYTES : TLS_WRITE_BYTES));
@@ -258,12 +273,21 @@ export class Connections {
       clearTimeout(connection.linger);
       this.#dropWaiting(connection);
       this.#all.delete(socket);
-      if (this.#all.size === 0) this.#onEmpty?.();
+      if (!this.#isOpen) this.#onEmpty?.();
     });
   }
 
-  /** Closes the oldest connection that is idle, so that a crowd of idle clients does not keep others from connecting. */
+  /**
+   * Closes the oldest connection without a TLS handshake, or else the oldest one that is idle, so that a crowd of idle clients
+   * does not keep others from connecting.
+   */
   #makeRoom(): void {
+    for (const [socket, sinceMs] of this.#handshaking) {
+      if (performance.now() - sinceMs < MIN_IDLE_MS) break;
+      if (socket.destroyed) continue;
+      socket.destroy();
+      return;
+    }
     let left = MAX_IDLE_SEARCH;
     for (const [socket, connection] of this.#all) {
       if (left-- === 0) return;

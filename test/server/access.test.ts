@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { connect as connectPlainly } from 'node:net';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
@@ -326,6 +327,49 @@ describe('TLS', () => {
     }
     assert.ok(events.every(({ kind }) => kind !== 'tls-loaded' && kind !== 'tls-doubtful'));
     assert.ok(events.some(({ kind }) => kind === 'tls-unusable'));
+  });
+
+  test('a crowd of connections without a handshake shuts nobody out', async t => {
+    const { certFile, keyFile } = await certificateFiles(t);
+    const { port } = await serve(t, TREE, {
+      tls: { certFile, keyFile },
+      maxTlsConnections: 6,
+      headersTimeoutMs: 60_000,
+    });
+    const running = (await secure(port)).pause();
+    running.write(`GET ${MODULE} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+    await once(running, 'readable');
+    const crowd = Array.from({ length: 30 }, () => connectPlainly(port, '127.0.0.1').on('error', () => {}));
+    t.after(() => crowd.map(socket => socket.destroy()));
+    const status = () =>
+      askSecurely(port, MODULE).then(
+        answer => answer.status,
+        () => undefined,
+      );
+    const beganAtMs = Date.now();
+    await until('there is room', async () => (await status()) === 200);
+    // A handshake may take ten seconds.
+    assert.ok(Date.now() - beganAtMs < 5000);
+    assert.equal(await status(), 200, 'and for the next one');
+    assert.equal(sha256(parseAnswer(await readAll(running.resume())).body), sha256(bytes));
+  });
+
+  test('connections without a handshake end after a while, and do not outlive the grace of a stop', async t => {
+    const { certFile, keyFile } = await certificateFiles(t);
+    const server = await serve(t, TREE, { tls: { certFile, keyFile }, headersTimeoutMs: 300 });
+    const late = connectPlainly(server.port, '127.0.0.1').resume();
+    late.on('error', () => {});
+    await once(late, 'close');
+    const other = await serve(t, TREE, { tls: { certFile, keyFile } });
+    const silent = connectPlainly(other.port, '127.0.0.1').resume();
+    silent.on('error', () => {});
+    await once(silent, 'connect');
+    await secure(other.port).then(socket => socket.destroy());
+    const closed = once(silent, 'close');
+    const beganAtMs = Date.now();
+    await other.close({ graceMs: 100 });
+    await closed;
+    assert.ok(Date.now() - beganAtMs < 5000);
   });
 
   test('a client that speaks plain HTTP to the port is reported once', async t => {
