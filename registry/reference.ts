@@ -22,6 +22,10 @@ const REPOSITORY = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 const HOST =
   /^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*)(?::([0-9]{1,5}))?$/;
+// A pattern with repeats overflows the stack on a text of megabytes.
+const LONGEST_REPOSITORY = 255;
+/** A name of DNS (RFC 1035, 2.3.4) with a port. */
+const LONGEST_HOST = 253 + ':65535'.length;
 /** `HOST/REPOSITORY[:TAG]@` followed by something other than a digest, such as `…@latest`: a mistake, not user info. */
 const ENDS_OTHERWISE = /^[^/:@?]+(?::[0-9]{1,5})?\/[^:@?]*(?::[a-zA-Z0-9_.-]*)?@[^@/:?]*$/;
 
@@ -36,7 +40,7 @@ export function isHost(part: string): boolean {
 
 /** Returns true for `HOST` or `HOST:PORT`, including a name without dots, such as one of a cluster's DNS. */
 export function isRegistry(text: string): boolean {
-  const match = HOST.exec(text);
+  const match = text.length > LONGEST_HOST ? null : HOST.exec(text);
   if (match === null || (match[1] !== undefined && !(Number(match[1]) > 0 && Number(match[1]) < 65_536))) return false;
   // Rejects brackets without an address, and 1.2.3.999.
   return URL.canParse(`https://${text}`);
@@ -54,7 +58,7 @@ export function hostHint(host: string): string | undefined {
 }
 
 export function isRepository(text: string): boolean {
-  return REPOSITORY.test(text) && text.length <= 255;
+  return text.length <= LONGEST_REPOSITORY && REPOSITORY.test(text);
 }
 
 /** Parses `REGISTRY/REPOSITORY[:TAG][@DIGEST]`, with or without `oci://` in front (distribution-spec, Pulling manifests). @throws ReferenceInvalid */

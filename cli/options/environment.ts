@@ -105,11 +105,28 @@ export function baseUrl(text: string): URL {
 
 /** Parses a list. The option may be repeated, and its text may hold several values separated by commas or spaces. */
 export function list(text: string, former: readonly string[] | undefined): string[] {
-  // A comma within the braces of a glob separates nothing.
-  const parts = text.split(/[\s,]+(?![^{}]*\})/).filter(part => part !== '');
+  const parts = separated(text);
   // An empty list would select everything, which `--only "$UNSET"` does not mean.
   if (parts.length === 0) throw new InvalidArgumentError('Expected at least one value.');
   return [...(former ?? []), ...parts];
+}
+
+/** Splits at commas and spaces. One within the braces of a glob separates nothing: the next brace after it is a closing one. */
+function separated(text: string): string[] {
+  const parts: string[] = [];
+  let [end, isWithin] = [text.length, false];
+  const take = (start: number): void => {
+    if (start < end) parts.push(text.slice(start, end));
+  };
+  for (let at = text.length - 1; at >= 0; at--) {
+    const sign = text.charAt(at);
+    if (sign === '{' || sign === '}') isWithin = sign === '}';
+    if (isWithin || !/[\s,]/.test(sign)) continue;
+    take(at + 1);
+    end = at;
+  }
+  take(0);
+  return parts.reverse();
 }
 
 /** Parses a list of registries, each `HOST` or `HOST:PORT`. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { list } from '../../cli/options/environment.ts';
 import { warnOfUnknownVariables } from '../../cli/options/usageErrors.ts';
 import { buildProgram } from '../../cli/program.ts';
 import { openScene } from '../support/cli.ts';
@@ -18,6 +19,20 @@ const KUBERNETES = {
 };
 
 describe('variables of the environment', { concurrency: 2 }, () => {
+  it('that are lists are split at commas and spaces outside of braces, in linear time', () => {
+    for (const [text, parts] of [
+      ['a,b  c,\n d', ['a', 'b', 'c', 'd']],
+      ['{a,b}-x, !{c d}', ['{a,b}-x', '!{c d}']],
+      ['{a, b', ['{a', 'b']],
+      ['a, b}', ['a, b}']],
+      ['{a,{b,c}}, d', ['{a', '{b,c}}', 'd']],
+      [',,a,', ['a']],
+    ] as const)
+      assert.deepEqual(list(text, ['x']), ['x', ...parts], text);
+    const began = performance.now();
+    list(`${'; '.repeat(500_000)}{`, undefined);
+    assert.ok(performance.now() - began < 2000);
+  });
   it('that are unknown are reported if they resemble a known one', async () => {
     const near = async (env: Record<string, string>) => {
       const lines: string[] = [];

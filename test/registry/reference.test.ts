@@ -137,3 +137,12 @@ test('an error shows neither user info nor query, but everything else', () => {
   for (const text of ['h.example/x@latest', 'h.example:5000/x:1@latest', 'h.example/x:1@sha256:00', 'h.example/X:1'])
     assert.ok(refusal(text).message.includes(`"${text}"`), text);
 });
+
+test('a name of megabytes is no name, and overflows no stack', () => {
+  for (const piece of ['a-', 'a.', 'a/', 'a__', 'a']) {
+    const text = piece.repeat(4_000_000 / piece.length);
+    assert.equal(isRepository(`${text}a`), false);
+    assert.equal(isRegistry(`${text}a`), false);
+    assert.throws(() => parseReference(`h.example/${text}a:1`), ReferenceInvalid);
+  }
+});
