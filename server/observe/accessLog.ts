@@ -1,9 +1,12 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { printableJsonText } from '../../base/printable.ts';
 import type { AnswerReport } from '../http/answer.ts';
 
 const FLUSH_BYTES = 64 * 1024;
 const FLUSH_MS = 1000;
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
+/** How long a stop waits for the reader of the log. */
+const CLOSE_MS = 1000;
 /** Of a request line of up to 16 KiB. */
 const MAX_FIELD_LENGTH = 2048;
 
@@ -48,12 +51,15 @@ export class AccessLog {
     );
   }
 
-  /** Writes the remaining lines. */
+  /** Writes the remaining lines, as far as their reader takes them in time: it may have stopped for good. */
   async close(): Promise<void> {
+    const isOver = new AbortController();
+    const overdue = wait(CLOSE_MS, true, { signal: isOver.signal }).catch(() => true);
     while (this.#lines !== '' || this.#writing !== undefined) {
       this.#flush();
-      await this.#writing;
+      if ((await Promise.race([this.#writing, overdue])) === true) break;
     }
+    isOver.abort();
   }
 
   #append(line: string): void {

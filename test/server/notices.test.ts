@@ -161,3 +161,11 @@ test('the access log has no raw control or format character, and IPv4 addresses 
   const { userAgent, client } = JSON.parse(line);
   assert.deepEqual([userAgent, client], [agent, '127.0.0.1']);
 });
+
+test('a reader of the access log that has stopped does not keep the server from stopping', async t => {
+  const server = await serve(t, TREE, { writeAccessLog: () => new Promise(() => {}) });
+  assert.equal((await ask(server.port, MODULE)).status, 200);
+  const beganAtMs = Date.now();
+  await server.close({ graceMs: 10_000 });
+  assert.ok(Date.now() - beganAtMs < 8000);
+});
