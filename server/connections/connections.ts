@@ -13,6 +13,8 @@ const MAX_WAITING_REQUESTS = 16;
 const MAX_WAITING_IN_TOTAL = 1024;
 /** With all connections in use, one that has had no request for so long makes room for a new one. */
 const MIN_IDLE_MS = 1000;
+/** A timer may come a little earlier than performance.now() says. */
+const TIMER_ERROR_MS = 20;
 /** Connections that are looked at for that, the oldest first. */
 const MAX_IDLE_SEARCH = 1024;
 /** How long an ended connection waits for the client to close it too. */
@@ -81,6 +83,7 @@ export class Connections {
   readonly #inTurn: ConnectionSettings['inTurn'];
   #waiting = 0;
   #isDraining = false;
+  #roomTimer: NodeJS.Timeout | undefined;
   #onEmpty: (() => void) | undefined;
 
   /** `server.timeout` must be the stall timeout: sockets start it again whenever the kernel takes bytes. */
@@ -277,26 +280,36 @@ export class Connections {
     });
   }
 
+  /** With all connections in use, closes one for the next client, as soon as one has been idle for a second. */
+  #makeRoom(): void {
+    if (this.#closeIdle()) return;
+    this.#roomTimer ??= setTimeout(() => {
+      this.#roomTimer = undefined;
+      if (Math.max(this.#all.size, this.#transports.size) >= this.#maxConnections) this.#makeRoom();
+    }, MIN_IDLE_MS + TIMER_ERROR_MS).unref();
+  }
+
   /**
    * Closes the oldest connection without a TLS handshake, or else the oldest one that is idle, so that a crowd of idle clients
-   * does not keep others from connecting.
+   * does not keep others from connecting. Returns whether there was one.
    */
-  #makeRoom(): void {
+  #closeIdle(): boolean {
     for (const [socket, sinceMs] of this.#handshaking) {
       if (performance.now() - sinceMs < MIN_IDLE_MS) break;
       if (socket.destroyed) continue;
       socket.destroy();
-      return;
+      return true;
     }
     let left = MAX_IDLE_SEARCH;
     for (const [socket, connection] of this.#all) {
-      if (left-- === 0) return;
+      if (left-- === 0) return false;
       if (socket.destroyed || connection.response !== undefined || this.#undeliveredMs(socket, connection) > 0)
         continue;
       if (performance.now() - connection.idleSinceMs < MIN_IDLE_MS) continue;
       socket.destroy();
-      return;
+      return true;
     }
+    return false;
   }
 
   /** The caller then calls `answer`. It is kept for the requests that wait. */

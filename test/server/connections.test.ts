@@ -159,6 +159,17 @@ test('a crowd of idle connections shuts nobody out, and takes no connection whos
   assert.ok((await readAll(reader.resume())).length > SIZE);
 });
 
+test('a second after a crowd of idle connections, the first request of another client is answered', async t => {
+  const { port } = await serve(t, TREE, { maxConnections: 6 });
+  const crowd = Array.from({ length: 30 }, () => connect(port, '127.0.0.1').on('error', () => {}));
+  t.after(() => crowd.map(socket => socket.destroy()));
+  let open = crowd.length;
+  for (const socket of crowd) socket.resume().once('close', () => open--);
+  await until('the first six were accepted, and one of them makes room', () => open === 5);
+  assert.equal((await ask(port, '/healthz')).status, 200);
+  assert.equal((await ask(port, SMALL)).status, 200);
+});
+
 test('clients share by address, by the /64 of IPv6, or not at all', () => {
   const key = shareKeys(['10.0.0.0/8', '192.0.2.7', '2001:db8:1::/48']);
   assert.equal(key('192.0.2.1'), '192.0.2.1');
