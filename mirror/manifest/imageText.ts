@@ -150,12 +150,21 @@ export function pinFault(text: string): Fault {
  * `a/b:1@latest` or a digest's `@`.
  */
 export function loginFault(text: string, expected: string): Fault | undefined {
-  const [, before = '', after = ''] = /^(.*)@(?!sha\d+:)(.*)$/is.exec(text) ?? [];
+  const at = loginEnd(text);
+  const [before, after] = at < 0 ? ['', ''] : [text.slice(0, at), text.slice(at + 1)];
   const isLogin = before !== '' && (after.includes('/') || (before.includes(':') && isHost(after)));
   return isLogin ? { found: quoted(withoutLogin(text)), expected, hint: credentialsHint } : undefined;
 }
 
 /** Quoted, without a possible password. */
 function shown(text: string): string {
-  return quoted(/:.*@(?!sha\d+:)/is.test(text) ? withoutLogin(text) : text);
+  const colon = text.indexOf(':');
+  return quoted(colon >= 0 && colon < loginEnd(text) ? withoutLogin(text) : text);
+}
+
+/** The place of the last `@` that is no digest's; -1 without one. Not a pattern: from each colon, it would read all that follows. */
+function loginEnd(text: string): number {
+  let at = text.lastIndexOf('@');
+  while (at >= 0 && /^@sha\d+:/i.test(text.slice(at, at + 12))) at = at === 0 ? -1 : text.lastIndexOf('@', at - 1);
+  return at;
 }

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { Problem } from '../../mirror/json/problem.ts';
 import { ManifestInvalid, ManifestMissing, ManifestUnreadable } from '../../mirror/manifest/errors.ts';
+import { loginFault, parseImage, parseTagText } from '../../mirror/manifest/imageText.ts';
 import {
   type PluginManifest,
   parsePluginManifest,
@@ -632,5 +633,27 @@ describe('any text', () => {
     const manifest = await parse(plugins({ p: { versions: many, aliases: chain } }));
     assert.equal(manifest.versions.length, 5000);
     assert.ok(manifest.aliases.every(alias => alias.target === '0'));
+  });
+
+  it('with images and tags of a megabyte is read in linear time', () => {
+    const base = { registry: 'h.example', prefix: '' };
+    for (const piece of [':', ':@', '@', 'a:', '@sha256:', '://', '?a=', 'a-'])
+      for (const end of ['', '!', '@', '@sha256:']) {
+        const text = piece.repeat(1_000_000 / piece.length) + end;
+        const began = performance.now();
+        parseTagText(text, base);
+        parseImage(text, base);
+        assert.ok(performance.now() - began < 2000, `${piece} ${end}`);
+      }
+    // A digest's @ ends no login; any other one does, wherever the digest is.
+    for (const [text, isLogin] of [
+      ['ann:secret@h.io/x', true],
+      [`ann:secret@h.io/x@${pin}`, true],
+      ['ann@h.io/x', true],
+      [`a/b@${pin}`, false],
+      ['a/b:1@latest', false],
+      [`@${pin}`, false],
+    ] as const)
+      assert.equal(loginFault(text, '') !== undefined, isLogin, text);
   });
 });
