@@ -20,13 +20,10 @@ export function hasRepeatedKeys(text: string, value: unknown): boolean {
 }
 
 function colonsIn(text: string): number {
-  let [colons, inString] = [0, false];
-  for (let offset = 0; offset < text.length; offset++) {
-    const code = text.charCodeAt(offset);
-    if (code === 0x22) inString = !inString;
-    else if (inString && code === 0x5c) offset++;
-    else if (!inString && code === 0x3a) colons++;
-  }
+  let colons = 0;
+  scanOutsideStrings(text, code => {
+    if (code === 0x3a) colons++;
+  });
   return colons;
 }
 
@@ -47,6 +44,19 @@ export interface JsonExcess {
 /** Returns where JSON has too many levels or values, or undefined. Does not check the syntax. */
 export function excessOf(text: string, mostValues = MOST_VALUES): JsonExcess | undefined {
   let [depth, values] = [0, 0];
+  return scanOutsideStrings(text, (code, offset) => {
+    if (code === 0x2c) values++;
+    else if (code === 0x7b || code === 0x5b) {
+      depth++;
+      values++;
+    } else if (code === 0x7d || code === 0x5d) depth--;
+    if (depth > MOST_LEVELS) return excess(offset, `${MOST_LEVELS} levels of arrays and objects`);
+    return values > mostValues ? excess(offset, `${mostValues} values`) : undefined;
+  });
+}
+
+/** Calls `visit` for each character that is in no string. Returns its first result that is not undefined. */
+function scanOutsideStrings<T>(text: string, visit: (code: number, offset: number) => T | undefined): T | undefined {
   let inString = false;
   for (let offset = 0; offset < text.length; offset++) {
     const code = text.charCodeAt(offset);
@@ -54,13 +64,10 @@ export function excessOf(text: string, mostValues = MOST_VALUES): JsonExcess | u
       if (code === 0x5c) offset++;
       else if (code === 0x22 || code === 0x0a) inString = false;
     } else if (code === 0x22) inString = true;
-    else if (code === 0x2c) values++;
-    else if (code === 0x7b || code === 0x5b) {
-      depth++;
-      values++;
-    } else if (code === 0x7d || code === 0x5d) depth--;
-    if (depth > MOST_LEVELS) return excess(offset, `${MOST_LEVELS} levels of arrays and objects`);
-    if (values > mostValues) return excess(offset, `${mostValues} values`);
+    else {
+      const result = visit(code, offset);
+      if (result !== undefined) return result;
+    }
   }
   return undefined;
 }

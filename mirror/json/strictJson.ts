@@ -27,15 +27,16 @@ export async function parseStrictJson(source: string): Promise<JsonDocument> {
   const turn = new LoopTurn();
   const text = source.replace(/^\ufeff/, '');
   const spot = spots(text);
-  if (text.trim() === '') return without(problemAt([], 'an empty file', 'a JSON object', { line: 1, column: 1 }), spot);
+  if (text.trim() === '')
+    return unparsed(problemAt([], 'an empty file', 'a JSON object', { line: 1, column: 1 }), spot);
   const excess = excessOf(text, MOST_POSITIONS);
-  if (excess !== undefined) return without(problemAt([], excess.found, excess.expected, spot(excess.offset)), spot);
+  if (excess !== undefined) return unparsed(problemAt([], excess.found, excess.expected, spot(excess.offset)), spot);
   const errors: ParseError[] = [];
   const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false });
   await turn.rest();
   const mistakes = syntaxMistakes(text, root, errors, spot);
   const parsed = mistakes.length === 0 ? parseWhole(text) : undefined;
-  if (parsed?.problem !== undefined) return without(parsed.problem, spot);
+  if (parsed?.problem !== undefined) return unparsed(parsed.problem, spot);
   await turn.rest();
   const problems = mistakes.map(mistake => mistake.problem);
   if (root !== undefined) problems.push(...badKeys(root, spot));
@@ -45,7 +46,8 @@ export async function parseStrictJson(source: string): Promise<JsonDocument> {
   return { root, value: problems.length === 0 ? parsed?.value : plainValue(root), problems, spot };
 }
 
-function without(problem: Problem, spot: JsonDocument['spot']): JsonDocument {
+/** A document of which nothing can be validated. */
+function unparsed(problem: Problem, spot: JsonDocument['spot']): JsonDocument {
   return { root: undefined, value: undefined, problems: [problem], spot };
 }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { errnoWords } from '../../base/errno.ts';
 
 /** Why a file could not be read as text. */
 export type TextFileFault =
@@ -30,7 +31,7 @@ export async function readTextFile(path: string, maxBytes: number): Promise<{ re
 
 /**
  * Replaces a file atomically: a reader sees the old or the new text, also after a crash.
- * @param beforeRename last look whether this may be done; the file stays as it is if it throws
+ * @param beforeRename called directly before the file is replaced; if it throws, the file stays as it is
  */
 export async function replaceTextFile(path: string, text: string, beforeRename?: () => Promise<void>): Promise<void> {
   const staged = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
@@ -72,8 +73,6 @@ async function readUpTo(path: string, maxBytes: number): Promise<Buffer | undefi
 }
 
 const words: Readonly<Record<string, string>> = {
-  EACCES: 'permission denied',
-  EPERM: 'permission denied',
   EISDIR: 'it is a folder',
   ELOOP: 'its symbolic links form a loop',
   ENAMETOOLONG: 'its name is too long',
@@ -84,5 +83,5 @@ function fault(cause: unknown): TextFileFault {
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   if (code === 'ENOENT' || code === 'ENOTDIR') return { kind: 'missing', cause };
   const message = cause instanceof Error ? cause.message : String(cause);
-  return { kind: 'unreadable', found: words[code] ?? message, cause };
+  return { kind: 'unreadable', found: words[code] ?? errnoWords(cause) ?? message, cause };
 }

@@ -145,7 +145,7 @@ export async function requireWritable(path: string): Promise<void> {
 
 /**
  * Writes the lockfile whole or not at all. Returns false, and writes nothing, if it has these bytes.
- * @param beforeRename last look whether this run may still write it @throws LockUnwritable, a Refusal of `beforeRename`
+ * @param beforeRename called directly before the file is replaced; if it throws, the file stays as it is @throws LockUnwritable, a Refusal of `beforeRename`
  */
 export async function writeLockfile(
   path: string,
@@ -166,8 +166,8 @@ export async function writeLockfile(
 }
 
 /**
- * The lockfile as text: sorted, indented, ending in a newline. Equal lockfiles give equal bytes. Its changes are read in terminals
- * and on web pages, so what an image says is escaped as in an output.
+ * The lockfile as text: sorted, indented, ending in a newline. Equal lockfiles give equal bytes. People read its changes in
+ * terminals and on web pages, so the text of images is escaped as in other output.
  */
 export function formatLockfile(lockfile: Lockfile): string {
   const plugins = new Map<string, [string, unknown][]>();

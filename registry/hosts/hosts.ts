@@ -120,7 +120,7 @@ const METADATA_NAMES: ReadonlySet<string> = new Set([
   'metadata.tencentyun.com',
 ]);
 
-/** Returns what a host's name tells without a lookup: the kind of a literal address, `public` for most names. */
+/** Returns the kind of a host as far as its name shows it, without a lookup: `public` for most names. */
 export function kindOfName(hostname: string): AddressKind {
   const name = bareHost(hostname);
   if (METADATA_NAMES.has(name)) return 'metadata';

@@ -76,22 +76,24 @@ export class RegistryApi {
       sendError(answer, 405, 'UNSUPPORTED', 'This registry is read-only.', ['Allow', METHODS]);
       return;
     }
-    const asked = new URLSearchParams(query);
+    // Blobs and manifests have none, and most requests are for them.
+    const asked = () => new URLSearchParams(query);
     const [, name = '', kind, reference = ''] =
       /^\/v2\/(.+)\/(manifests|blobs|tags|referrers)\/([^/]+)$/.exec(path) ?? [];
     const tags = this.#images.repositories.get(name);
     if (path === '/v2' || path === '/v2/') sendJson(answer, 200, {});
     else if (path === '/v2/_catalog')
-      sendPage(answer, path, asked, [...this.#images.repositories.keys()], repositories => ({ repositories }));
+      sendPage(answer, path, asked(), [...this.#images.repositories.keys()], repositories => ({ repositories }));
     else if (kind === undefined) sendError(answer, 404, 'UNSUPPORTED', 'This registry has no such endpoint.');
     else if (tags === undefined) sendError(answer, 404, 'NAME_UNKNOWN', `This registry has no repository ${name}.`);
     else if (kind === 'tags' && reference === 'list')
-      sendPage(answer, path, asked, [...tags.keys()], page => ({ name, tags: page }));
+      sendPage(answer, path, asked(), [...tags.keys()], page => ({ name, tags: page }));
     else if (kind === 'manifests') this.#sendManifest(answer, head, reference, tags.get(reference));
     else if (kind === 'tags') sendError(answer, 404, 'UNSUPPORTED', 'This registry has no such endpoint.');
     else if (!isDigest(reference))
       sendError(answer, 400, 'DIGEST_INVALID', 'A digest is sha256: and 64 hex digits, or sha512: and 128.');
-    else if (kind === 'referrers') this.#sendReferrers(answer, reference, asked.getAll('artifactType').filter(Boolean));
+    else if (kind === 'referrers')
+      this.#sendReferrers(answer, reference, asked().getAll('artifactType').filter(Boolean));
     else this.#sendBlob(answer, head, reference);
   }
 

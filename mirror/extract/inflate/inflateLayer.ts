@@ -35,8 +35,9 @@ export function newInflateBudget(): InflateBudget {
  * (RFC 8878). If the compressed data is damaged, the source is still read to its end: a wrong digest, which the source reports
  * there, is the better error. Memory and the time between two turns of the event loop are bounded. The caller destroys the source
  * and calls `close`.
- * @param label names the layer in errors @param signal ends the inflating: a small layer is in memory as a whole when it begins,
- * so its source has no more to say @throws LayerCorrupt, LayerTooLarge, LayerHostile, the signal's reason, any error of the source
+ * @param label names the layer in errors
+ * @param signal ends the inflating. Destroying the source does not: all of a small layer is in memory by then
+ * @throws LayerCorrupt, LayerTooLarge, LayerHostile, the signal's reason, any error of the source
  */
 export async function inflateLayer(
   source: Readable,

@@ -23,7 +23,7 @@ const MAX_BLOCK_LOG = 17;
 /** The least cost of a block and of a frame, in bytes of the window that fzstd moves in the same time. */
 const BLOCK_WORK = MIB;
 const FRAME_WORK = 2 * MIB;
-/** What fzstd pays for the ninth block of a frame, in windows that it moves: the moves for those before, and a new window. */
+/** The cost of a frame's ninth block, in windows: fzstd then makes a window and moves it once for each block before. */
 const LONG_FRAME_WINDOWS = 2 * SMALL_BLOCKS;
 /** Some seconds: 32,768 frames, 65,536 blocks. A plugin of 256 MiB in a window of 8 MiB takes a quarter of it. */
 export const ZSTD_WORK = 64 * 1024 * MIB;

@@ -144,7 +144,7 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Of an error, an Error would lose the code on its way. */
+/** The error is a plain object, because an Error loses its code on the way between threads. */
 type Reply = { readonly id: number } & ({ readonly hashes: ModuleHashes } | { readonly error: NodeJS.ErrnoException });
 
 let worker: Worker | undefined;
