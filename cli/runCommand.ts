@@ -82,9 +82,10 @@ async function withRegistry(
   work: (run: RegistryRun) => Promise<number>,
   deadline?: Deadline,
 ): Promise<number> {
-  const { registryOptions } = await import('./options/registryOptions.ts');
-  const options = await registryOptions(flags);
-  return interruptible(signal => work({ registryOptions: options, signal }), deadline);
+  return interruptible(async signal => {
+    const { registryOptions } = await import('./options/registryOptions.ts');
+    return work({ registryOptions: await registryOptions(flags, signal), signal });
+  }, deadline);
 }
 
 /** Returns the manifest that the user named, on the command line or by the variable. */

@@ -19,6 +19,7 @@ import { replaceManifestText } from '../../mirror/import/writeManifest.ts';
 import { readManifestText } from '../../mirror/manifest/readManifest.ts';
 import { EXIT } from '../exit.ts';
 import { OptionConflict } from '../options/errors.ts';
+import { readStandardInput } from '../options/standardInput.ts';
 import { print, printJson, wantsColor } from '../render/print.ts';
 import type { CoverageFlags } from './options.ts';
 import { renderCoverage } from './text.ts';
@@ -43,7 +44,8 @@ export async function runCoverage(
   const bases = [flags.base, against].filter(base => base !== undefined);
   const address = { bases, anyPrivateHost: flags.base === undefined };
   const data = await readHigressData();
-  const { requests, problems } = await collectRequests({ data, higress, files, envFiles, urls, readStdin });
+  const readStdin = async (mostBytes: number) => (await readStandardInput(mostBytes, signal))?.toString('utf8');
+  const { requests, problems } = await collectRequests({ data, higress, files, envFiles, urls, readStdin, signal });
   const options = { requests, problems, ...address, urlPatterns, data };
   const served = await openServed({ requests, ...address }, against, flags, signal);
   let report = cover({ ...options, served });
@@ -104,10 +106,4 @@ async function openServed(
   } finally {
     heads.close();
   }
-}
-
-async function readStdin(): Promise<string> {
-  let text = '';
-  for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk;
-  return text;
 }

@@ -9,6 +9,7 @@ import type { RegistryOptions, RequestEvent } from '../../registry/registry.ts';
 import { printError } from '../render/print.ts';
 import { tidySecret } from './environment.ts';
 import { fileUnreadableError, OptionConflict, OptionInvalid } from './errors.ts';
+import { readStandardInput } from './standardInput.ts';
 import type { RegistryFlags } from './tables.ts';
 import { blobCacheDir } from './userFolders.ts';
 
@@ -17,14 +18,14 @@ const MEBIBYTE = 1024 * 1024;
 const NO_CACHE =
   'warning: this user has no home folder, so nothing is cached between runs; set XDG_CACHE_HOME, or name a folder with --cache-dir\n';
 
-/** Returns the options of a registry for these flags. Reads the password from standard input or the environment. @throws the errors of checkOptions */
-export async function registryOptions(flags: RegistryFlags): Promise<RegistryOptions> {
+/** Returns the options of a registry for these flags. Reads the password from standard input or the environment. @throws the errors of checkOptions, the signal's reason */
+export async function registryOptions(flags: RegistryFlags, signal: AbortSignal): Promise<RegistryOptions> {
   // The password may come from a file, through a Kubernetes Secret, and then ends with a newline.
   const fromEnvironment = tidySecret(process.env.PLUGIN_MIRROR_PASSWORD ?? '') || undefined;
   await checkOptions(flags, fromEnvironment !== undefined, process.stdin.isTTY === true);
   for (const warning of await warningsOfUsualFiles(process.env, flags.registryConfig === undefined))
     printError(`${printable(warning)}\n`);
-  const password = flags.passwordStdin ? await readPassword() : fromEnvironment;
+  const password = flags.passwordStdin ? await readPassword(signal) : fromEnvironment;
   const { engine, concurrency, plainHttp, insecure, allowHost, caFile, certFile, keyFile, certsDir } = flags;
   const { registryConfig, username, platform } = flags;
   const cacheDir = flags.cacheSize === 0 ? undefined : blobCacheDir(process.env, flags.cacheDir);
@@ -52,18 +53,17 @@ export function requestLine({ method, host, path, status, error, bytes, ms, atte
   return printable(`debug ${method} ${host}${path} ${reply}, ${ms} ms${retry}`);
 }
 
-/** Reads the password from standard input, without the newline that `echo` adds. @throws OptionInvalid */
-async function readPassword(): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk);
-  const bytes = Buffer.concat(chunks);
-  const password = tidySecret(bytes.toString('utf8'));
-  const isWide = isUtf16(bytes);
+/** Reads the password from standard input, without the newline that `echo` adds. @throws OptionInvalid, the signal's reason */
+async function readPassword(signal: AbortSignal): Promise<string> {
+  const bytes = await readStandardInput(MEBIBYTE, signal);
+  const password = tidySecret(bytes?.toString('utf8') ?? '');
+  const isWide = bytes !== undefined && isUtf16(bytes);
   if (!isWide && password !== '' && !/[\r\n\0]/.test(password)) return password;
+  const text = password === '' ? 'nothing' : 'more than one line';
   throw new OptionInvalid('Standard input contains no password', {
     subject: '--password-stdin',
     expected: 'one line of UTF-8: the password',
-    found: isWide ? 'text in UTF-16' : password === '' ? 'nothing' : 'more than one line',
+    found: bytes === undefined ? 'more than 1 MiB' : isWide ? 'text in UTF-16' : text,
     hint: isWide
       ? 'Write the file as UTF-8; in PowerShell with: Set-Content -Encoding utf8, and set $OutputEncoding to UTF-8 for a pipe.'
       : PIPE,

@@ -119,7 +119,7 @@ function isAccepted({ name, version, image }: MissingVersion, plugin: WrittenPlu
 const anyRegistry = { registry: defaultRegistry, prefix: '' };
 
 function withoutPin(version: string): string {
-  return version.replace(/@.*$/, '');
+  return version.split('@', 1)[0] ?? '';
 }
 
 function isRenamed({ version, image }: MissingVersion): boolean {

@@ -39,7 +39,7 @@ interface Asked {
 async function look(scene: Scene, args: readonly string[] = [], { ref, env = {} }: Asked = {}): Promise<DoctorReport> {
   const flags = readFlags<DoctorFlags>(['doctor', '--manifest', scene.path('manifest.json'), ...args]);
   const options = {
-    ...(await registryOptions({ ...flags, cacheDir: scene.path('cache') })),
+    ...(await registryOptions({ ...flags, cacheDir: scene.path('cache') }, new AbortController().signal)),
     env: scene.environment(env),
   };
   const { signal } = new AbortController();

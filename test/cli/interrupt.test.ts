@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
@@ -98,6 +100,23 @@ describe('a sync that is stopped', () => {
     assert.equal(ran.code, 130, ran.stderr);
     assert.deepEqual(await readdir(scene.path('plugins')).catch(() => []), []);
   });
+
+  for (const [what, args] of [
+    ['coverage', ['coverage', '-']],
+    ['a password', ['sync', '--username', 'u', '--password-stdin']],
+  ] as const)
+    it(`while it waits for ${what} on standard input ends in 130`, async t => {
+      const scene = await openScene(t);
+      await scene.list({ a: '1.0.0' });
+      const child = spawn(process.execPath, scene.command(args), { cwd: scene.dir, env: scene.environment() });
+      t.after(() => child.kill('SIGKILL'));
+      const ended = once(child, 'close');
+      // The kernel holds less than that: all of it is written only if the command reads.
+      await new Promise(resolve => child.stdin.write('x'.repeat(800_000), resolve));
+      child.kill('SIGTERM');
+      assert.deepEqual(await ended, [130, null]);
+      assert.deepEqual(scene.registry.requests, []);
+    });
 
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     it(

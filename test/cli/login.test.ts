@@ -117,6 +117,7 @@ describe('--username with a password', { concurrency: 4 }, () => {
       [[], variable, undefined, /PLUGIN_MIRROR_PASSWORD needs a user name/],
       [['--username', 'me', '--password-stdin'], {}, '', /contains no password/],
       [['--username', 'me', '--password-stdin'], {}, 'one\ntwo\n', /contains no password/],
+      [['--username', 'me', '--password-stdin'], {}, 'x'.repeat(1_100_000), /more than 1 MiB/],
       [['--username', 'me', '--password-stdin'], {}, 'p\0a\0s\0s\0', /UTF-16/],
     ] as const)) {
       const ran = await scene.run(['sync', ...args], { env, ...(input === undefined ? {} : { input }) });

@@ -415,6 +415,7 @@ describe('all inputs together', async () => {
       envFiles: [],
       urls: [],
       readStdin: async () => '',
+      signal: new AbortController().signal,
       ...inputs,
     });
 

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { cover } from '../../mirror/coverage/coverage.ts';
+import { collectRequests } from '../../mirror/coverage/requests/collectRequests.ts';
 import { readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { requestOfUrl } from '../../mirror/coverage/requests/pluginRequest.ts';
 import { listRows, servedByManifest } from '../../mirror/coverage/served.ts';
@@ -68,6 +72,29 @@ for (const [what, list] of Object.entries(LISTS))
       await importList(text, { file: 'plugins.properties' }).catch(error => assert.match(error.message, /10000/));
     });
     assert.ok(turn <= LONGEST_TURN_MS, `${turn} ms`);
+  });
+
+const RESOURCES: Record<string, string> = {
+  'one large resource': `kind: WasmPlugin\nspec:\n${'- {a: [1, 2]}\n'.repeat(30_000)}`,
+  'mistakes only': `a: ${'}'.repeat(200_000)}`,
+  'many small ones': `${'kind: WasmPlugin\n---\n'.repeat(30_000)}`,
+  'spaces in an environment': `A="${' '.repeat(1_000_000)}x`,
+};
+
+for (const [what, text] of Object.entries(RESOURCES))
+  test(`timers and signals are served while the resources of a cluster are read: ${what}`, slow, async t => {
+    const dir = await mkdtemp(join(tmpdir(), 'plugin-mirror-resources-'));
+    t.after(() => rm(dir, { recursive: true }));
+    const [file, env] = [join(dir, 'file.yaml'), join(dir, '.env')];
+    for (const path of [file, env]) await writeFile(path, text);
+    const rest = { data: await readHigressData(), higress: [], urls: [], readStdin: async () => '' };
+    const inputs = { ...rest, files: [file], envFiles: [env] };
+    const turn = await usualTurn(() => collectRequests({ ...inputs, signal: new AbortController().signal }));
+    assert.ok(turn <= LONGEST_TURN_MS, `${turn} ms`);
+    const stopped = new AbortController();
+    const reading = collectRequests({ ...inputs, signal: stopped.signal });
+    stopped.abort(new Error('stopped'));
+    await assert.rejects(reading, /stopped/);
   });
 
 const hex = (at: number) => at.toString(16).padStart(64, '0');

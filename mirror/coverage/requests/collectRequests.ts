@@ -21,7 +21,9 @@ export interface RequestInputs {
   /** Files with the environment of Console and Controller; `-` is standard input. */
   readonly envFiles: readonly string[];
   readonly urls: readonly string[];
-  readonly readStdin: () => Promise<string>;
+  /** Resolves to undefined if standard input has more bytes. */
+  readonly readStdin: (mostBytes: number) => Promise<string | undefined>;
+  readonly signal: AbortSignal;
 }
 
 const mostFileBytes = 64 * 1024 * 1024;
@@ -29,15 +31,16 @@ const mostFileBytes = 64 * 1024 * 1024;
 /**
  * Collects the requests of every input. A Console's release is the one that is named, else the tag of the Console's image in
  * the environment, else the newest. Without any input it is the newest release with the Controller and the all-in-one image.
- * A file that cannot be read is a problem of the result; the others are read all the same. @throws HigressReleaseUnknown
+ * A file that cannot be read is a problem of the result; the others are read all the same. @throws HigressReleaseUnknown,
+ * the signal's reason
  */
 export async function collectRequests(inputs: RequestInputs): Promise<RequestsRead> {
   const { data, files, envFiles, urls } = inputs;
   const problems: InputProblem[] = [];
   const report = (problem: InputProblem): void => void problems.push(problem);
   const texts = await readAll(envFiles, inputs, report);
-  const { settings, problems: settingsProblems } = await settingsOf(texts);
-  problems.push(...settingsProblems);
+  const { settings, problems: settingsProblems } = await settingsOf(texts, inputs.signal);
+  for (const problem of settingsProblems) report(problem);
 
   const isDefault = inputs.higress.length + files.length + envFiles.length + urls.length === 0;
   const higress = isDefault ? ['controller', 'all-in-one'] : inputs.higress;
@@ -55,21 +58,32 @@ export async function collectRequests(inputs: RequestInputs): Promise<RequestsRe
     requests.push(...controllerRequests(data, settings));
   if (higress.includes('all-in-one')) requests.push(...allInOneRequests(data));
 
-  if (files.length > 0) requests.push(...(await wasmPluginRequests(inputs, report)));
+  if (files.length > 0) for (const request of await wasmPluginRequests(inputs, report)) requests.push(request);
   requests.push(...urls.map(requestOfUrl));
   return { requests, problems };
 }
 
 /** The parser of YAML is loaded only if there are files. */
-async function settingsOf(files: readonly SettingsFile[]): Promise<SettingsRead> {
-  return files.length === 0 ? { settings: {}, problems: [] } : (await import('./settings.ts')).readSettings(files);
+async function settingsOf(files: readonly SettingsFile[], signal: AbortSignal): Promise<SettingsRead> {
+  if (files.length === 0) return { settings: {}, problems: [] };
+  const { readInput } = await import('./readInput.ts');
+  return (
+    (await readInput('settings', files, signal)) ?? {
+      settings: {},
+      problems: [tooComplex(files.map(({ file }) => file).join(', '))],
+    }
+  );
+}
+
+function tooComplex(file: string): InputProblem {
+  return { source: { file }, found: 'text whose parts need more than 2 GiB of memory', expected: 'smaller documents' };
 }
 
 async function wasmPluginRequests(
   inputs: RequestInputs,
   report: (problem: InputProblem) => void,
 ): Promise<PluginRequest[]> {
-  const { readWasmPlugins } = await import('./wasmPlugins.ts');
+  const { readInput } = await import('./readInput.ts');
   const requests: PluginRequest[] = [];
   for (const path of inputs.files) {
     const before = requests.length;
@@ -78,9 +92,12 @@ async function wasmPluginRequests(
       isReported = true;
       report(problem);
     };
-    for (const { file, text } of await readAll([path], inputs, note)) {
-      const read = readWasmPlugins(text, file);
-      requests.push(...read.requests);
+    for (const input of await readAll([path], inputs, note)) {
+      const read = (await readInput('resources', input, inputs.signal)) ?? {
+        requests: [],
+        problems: [tooComplex(input.file)],
+      };
+      for (const request of read.requests) requests.push(request);
       for (const problem of read.problems) note(problem);
     }
     if (requests.length === before && !isReported)
@@ -123,13 +140,15 @@ async function readAll(
   const texts: SettingsFile[] = [];
   for (const path of paths) {
     if (path === '-') {
-      texts.push({ file: '-', text: await readStdin() });
+      const text = await readStdin(mostFileBytes);
+      if (text === undefined) report(unreadable('-', { kind: 'too large' }));
+      else texts.push({ file: '-', text });
       continue;
     }
     for (const file of await filesBelow(path)) {
       const read = await readTextFile(file, mostFileBytes);
       if ('text' in read) texts.push({ file, text: read.text });
-      else report({ source: { file }, found: faultWords(read), expected: 'a text file in UTF-8' });
+      else report(unreadable(file, read));
     }
   }
   return texts;
@@ -149,6 +168,10 @@ async function filesBelow(path: string): Promise<string[]> {
     .filter(entry => (entry.isFile() || entry.isSymbolicLink()) && /\.(?:ya?ml|json)$/i.test(entry.name))
     .map(entry => join(entry.parentPath, entry.name))
     .sort();
+}
+
+function unreadable(file: string, fault: TextFileFault): InputProblem {
+  return { source: { file }, found: faultWords(fault), expected: 'a text file in UTF-8' };
 }
 
 function faultWords(fault: TextFileFault): string {

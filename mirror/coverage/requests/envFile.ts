@@ -56,7 +56,7 @@ export function readEnvFile(
  */
 function unquote(written: string): { readonly value: string; readonly replaced: readonly string[] } | undefined {
   const quote = written[0];
-  if (quote !== "'" && quote !== '"') return expand(written.replace(/\s+#.*$/, '').trimEnd());
+  if (quote !== "'" && quote !== '"') return expand(written.replace(/(?<=\S)\s+#.*$/, '').trimEnd());
   const end = closing(written, quote);
   if (end < 0) return undefined;
   const inner = written.slice(1, end);

@@ -86,10 +86,11 @@ function* splitDocuments(text: string): Generator<Part> {
 function jsonSequence({ text, line }: Part): Part[] {
   if (!/^\s*\{(?!\{)/.test(text)) return [];
   const starts = [...text.matchAll(/^\{(?!\{)/gm)].map(({ index }) => index);
-  return starts.map((start, at) => ({
-    line: line + countLines(text, 0, start),
-    text: text.slice(start, starts[at + 1]),
-  }));
+  let at = line;
+  return starts.map((start, index) => {
+    at += countLines(text, starts[index - 1] ?? 0, start);
+    return { line: at, text: text.slice(start, starts[index + 1]) };
+  });
 }
 
 /**
