@@ -232,6 +232,19 @@ describe('WasmPlugin resources', () => {
     assert.equal(problems.length, 1);
   });
 
+  it('may have a thousand aliases; more cost their document', () => {
+    const anchors = Array.from({ length: 30_000 }, (_, at) => `a${at}: &a${at} x\n`).join('');
+    const aliases = (count: number) => Array.from({ length: count }, (_, at) => `b${at}: *a${at}\n`).join('');
+    const good = read(`${anchors}${aliases(1000)}${resource()}`);
+    assert.deepEqual([good.requests.length, good.problems], [1, []]);
+    const { requests, problems } = read(`${anchors}${aliases(30_000)}---\n${resource()}`);
+    assert.equal(requests.length, 1);
+    assert.deepEqual(
+      problems.map(({ found, source }) => [found, source.line]),
+      [['more than 1000 aliases in one resource', 31_001]],
+    );
+  });
+
   it('two thousand in a list of 10 MB are read whole, with little memory', () => {
     const rule = (at: number) =>
       `    - config:\n        rules:\n        - header: x-test-${at}\n          value: "${'text '.repeat(6)}"\n      configDisable: ${at % 2 === 0}\n      ingress:\n      - route-${at}\n`;
@@ -371,6 +384,16 @@ describe('the environment of Console and Controller', () => {
     assert.deepEqual(problems, []);
     assert.equal(settings.pattern?.value, pattern);
     assert.equal(settings.consoleTag?.value, '2.2.4');
+  });
+
+  it('is looked for as deep as settings lie, however deep the file is nested', () => {
+    for (const file of ['values.json', 'values.yaml']) {
+      const deep = `${'{"a":'.repeat(3000)}1${'}'.repeat(3000)}`;
+      const { value } = read(file, `{"deep": ${deep}, "podEnvs": {"${name}": ${JSON.stringify(pattern)}}}`);
+      assert.equal(value, pattern);
+    }
+    const { problems } = read('values.json', `${'['.repeat(100_000)}${']'.repeat(100_000)}`);
+    assert.match(problems[0]?.found ?? '', /^no setting/);
   });
 
   it('takes registry, namespace and the Controller’s URL, too', () => {

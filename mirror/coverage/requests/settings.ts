@@ -41,6 +41,9 @@ const chartValues: Readonly<Record<string, Key>> = {
   'pluginServer.imageNamespace': 'imageNamespace',
 };
 
+/** No setting lies deeper. The runtime's stack ends at a few thousand. */
+const mostDepth = 100;
+
 /** The pattern of the Console chart under `global.enablePluginServer` (helm/values.yaml, `pluginServer.urlPattern`). */
 const chartPattern = 'http://higress-plugin-server.higress-system.svc/plugins/${name}/${version}/plugin.wasm';
 
@@ -143,6 +146,7 @@ interface Walk extends Context {
 }
 
 function walk(value: unknown, path: YamlPath, context: Walk): void {
+  if (path.length > mostDepth) return;
   if (Array.isArray(value)) {
     const siblings = podVariables(value);
     if (siblings.size > 0) context = { ...context, siblings };

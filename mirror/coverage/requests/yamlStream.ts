@@ -1,4 +1,4 @@
-import { type Document, isNode, LineCounter, parseDocument } from 'yaml';
+import { type Document, isNode, LineCounter, parseDocument, visit } from 'yaml';
 import { isRecord } from '../../../base/shape.ts';
 import type { InputProblem, RequestSource } from './pluginRequest.ts';
 
@@ -13,6 +13,8 @@ const mostResourceBytes = 4 * 1024 * 1024;
 const largeBytes = 512 * 1024;
 /** The limit of the yaml package for the number of nodes that the aliases of a document expand to. */
 const mostAliases = 100;
+/** The yaml package looks for the anchor of each alias among all anchors. */
+const mostAliasNodes = 1000;
 
 const yamlRule = { expected: 'YAML or JSON' };
 const templateHint =
@@ -206,12 +208,30 @@ function parseYaml(text: string): Parsed {
     const [error] = document.errors;
     if (error !== undefined)
       return { problem: sentence(error.message), line: lines.linePos(Math.min(error.pos[0], text.length)).line };
+    const alias = text.includes('*') ? aliasAfter(document, mostAliasNodes) : undefined;
+    if (alias !== undefined)
+      return { problem: `more than ${mostAliasNodes} aliases in one resource`, line: lines.linePos(alias).line };
     return { document, value: document.toJS({ maxAliasCount: mostAliases }), lines };
   } catch (error) {
     // The parser recurses, and so ends in the runtime's own RangeError.
     const problem = error instanceof RangeError ? 'collections nested too deeply' : sentence(String(error));
     return { problem, line: 1 };
   }
+}
+
+/** Returns the offset of the first alias after the first `most` ones; undefined if there are no more. */
+function aliasAfter(document: Document, most: number): number | undefined {
+  let count = 0;
+  let found: number | undefined;
+  visit(document, {
+    Alias(_key, node) {
+      count += 1;
+      if (count <= most) return undefined;
+      found = offsetOf(node) ?? 0;
+      return visit.BREAK;
+    },
+  });
+  return found;
 }
 
 function sentence(message: string): string {
