@@ -1,8 +1,12 @@
-import { access, constants, readFile } from 'node:fs/promises';
+import { access, constants, readFile, stat } from 'node:fs/promises';
 import process from 'node:process';
 import { printable } from '../../base/printable.ts';
 import { isUtf16 } from '../../base/utf16.ts';
-import { brokenDefaultFiles, readCredentialsFile } from '../../registry/credentials/credentialsSource.ts';
+import {
+  brokenDefaultFiles,
+  MOST_CREDENTIALS_BYTES,
+  readCredentialsFile,
+} from '../../registry/credentials/credentialsSource.ts';
 import { RegistryCredentials } from '../../registry/errors.ts';
 import { parsePlatform } from '../../registry/image.ts';
 import type { RegistryOptions, RequestEvent } from '../../registry/registry.ts';
@@ -183,6 +187,8 @@ export async function warningsOfUsualFiles(
 
 /** Returns `: line 3, column 5`, where the JSON is broken, and nothing of the text, which holds passwords. */
 async function positionOfFault(file: string): Promise<string> {
+  const { size } = await stat(file).catch(() => ({ size: 0 }));
+  if (size > MOST_CREDENTIALS_BYTES) return '';
   const text = (await readFile(file, 'utf8').catch(() => '')).replace(/^\ufeff/, '');
   if (text.trim() === '' || isUtf16(Buffer.from(text)) || isJson(text)) return '';
   const { parseStrictJson } = await import('../../mirror/json/strictJson.ts');

@@ -174,10 +174,10 @@ export function credentialFrom(username: string, password: string, source: strin
 /** A byte order mark and a line break, which `echo` and some editors add before text becomes base64, are not part of it. */
 function decodeAuth(auth: string, key: string, path: string): { username: string; password: string } {
   const bytes = Buffer.from(auth, 'base64');
-  const text = bytes
-    .toString('utf8')
-    .replace(/^\ufeff/, '')
-    .replace(/[\r\n\0]+$/, '');
+  const decoded = bytes.toString('utf8').replace(/^\ufeff/, '');
+  let end = decoded.length;
+  while (end > 0 && '\r\n\0'.includes(decoded[end - 1] ?? '')) end -= 1;
+  const text = decoded.slice(0, end);
   const isWide = isUtf16(Buffer.from(text));
   const colon = text.indexOf(':');
   if (colon > 0 && !isWide) return { username: text.slice(0, colon), password: text.slice(colon + 1) };

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { SharedWork } from '../concurrency/sharedWork.ts';
 import { RegistryCredentials, type RegistryRefusal } from '../errors.ts';
@@ -216,7 +216,7 @@ function defaultPaths(env: Readonly<Record<string, string | undefined>>): string
  */
 export async function readCredentialsFile(path: string, mustExist: boolean): Promise<CredentialsFile | undefined> {
   try {
-    return parseCredentialsFile(decodeCredentialsFile(await readFile(path), path), path);
+    return parseCredentialsFile(decodeCredentialsFile(await readBytes(path), path), path);
   } catch (error) {
     if (error instanceof RegistryCredentials) throw error;
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
@@ -261,5 +261,25 @@ export function withoutHelperError(
     faultIn: failure.subject ?? '',
     hint: failure.hint,
     cause: failure,
+  });
+}
+
+/** Logins for a hundred registries have 20 KiB. */
+export const MOST_CREDENTIALS_BYTES = 1024 * 1024;
+
+/** Reads a file, or a pipe that a shell opened. @throws RegistryCredentials if it has more bytes than any logins */
+async function readBytes(path: string): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of createReadStream(path, { end: MOST_CREDENTIALS_BYTES }) as AsyncIterable<Buffer>) {
+    sizeBytes += chunk.length;
+    chunks.push(chunk);
+  }
+  if (sizeBytes <= MOST_CREDENTIALS_BYTES) return Buffer.concat(chunks);
+  throw new RegistryCredentials(`The credentials file ${path} is too large`, {
+    subject: path,
+    expected: `at most ${MOST_CREDENTIALS_BYTES >> 20} MiB`,
+    found: 'more',
+    hint: `Fix ${path}, or name a file with --registry-config.`,
   });
 }

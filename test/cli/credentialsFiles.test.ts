@@ -45,6 +45,11 @@ test('the file of --registry-config is refused if it is no credentials file, wit
     await writeFile(file, text);
     await requireCredentialsFile(file);
   }
+  const most = 1024 * 1024;
+  await writeFile(file, `{}${' '.repeat(most - 2)}`);
+  await requireCredentialsFile(file);
+  await writeFile(file, '['.repeat(most + 1));
+  await assert.rejects(requireCredentialsFile(file), /credentials file \S+ is too large$/);
 });
 
 test('a broken credentials file of docker is reported and ignored', async t => {

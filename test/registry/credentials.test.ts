@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import process from 'node:process';
 import { after, before, test } from 'node:test';
 import { keysFor, lookUp, parseCredentialsFile } from '../../registry/credentials/credentialsFile.ts';
 import {
@@ -167,6 +168,16 @@ test('a credentials file in UTF-16 is refused as such', async () => {
     await writeFile(file, bytes);
     await assert.rejects(find({}, 'h', 'a', { registryConfig: file }), /UTF-16/);
   }
+});
+
+test('a credentials file of more than 1 MiB is refused; a smaller one is read in time', async () => {
+  const large = await write('large.json', { auths: { h: { auth: base64(`u:${'p'.repeat(1_000_000)}`) } } });
+  await assert.rejects(find({}, 'h', 'a', { registryConfig: large }), /large\.json is too large/);
+  const password = `${'\n'.repeat(200_000)}x`;
+  const lines = await write('lines.json', { auths: { h: { auth: base64(`u:${password}\r\n`) } } });
+  const { user } = process.cpuUsage();
+  assert.equal(Object(await find({}, 'h', 'a', { registryConfig: lines })).password, password);
+  assert.ok(process.cpuUsage().user - user < 2_000_000);
 });
 
 test('base64 of a login is read with what echo and editors add, and refused as UTF-16', async () => {
