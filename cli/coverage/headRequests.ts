@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import { readBoundedFile } from '../../base/boundedFile.ts';
 import { MAX_MANIFEST_BYTES } from '../../layout/manifestDocument.ts';
 import type { Body, Head } from '../../mirror/coverage/served.ts';
+import { MAX_PEM_BYTES } from '../../registry/hosts/pem.ts';
 import { systemRoots } from '../../registry/hosts/trust.ts';
 import { fileUnreadableError } from '../options/errors.ts';
 import { readCredentials } from '../serve/serverOptions.ts';
@@ -43,14 +44,14 @@ export async function openHeads(flags: Flags, env: NodeJS.ProcessEnv): Promise<H
         `Basic ${Buffer.from(`${credentials.login.user}:${credentials.login.password}`).toString('base64')}`;
   const headers = authorization === undefined ? {} : { authorization };
   const sockets = { keepAlive: true, maxSockets: flags.concurrency };
-  const ca = readPem('--ca-file', flags.caFile);
+  const ca = await readPem('--ca-file', flags.caFile);
   const agents = {
     'http:': new http.Agent(sockets),
     'https:': new https.Agent({
       ...sockets,
       ...(ca === undefined ? {} : { ca: [...(await systemRoots(env)), ca] }),
-      ...(flags.certFile === undefined ? {} : { cert: readPem('--cert-file', flags.certFile) }),
-      ...(flags.keyFile === undefined ? {} : { key: readPem('--key-file', flags.keyFile) }),
+      ...(flags.certFile === undefined ? {} : { cert: await readPem('--cert-file', flags.certFile) }),
+      ...(flags.keyFile === undefined ? {} : { key: await readPem('--key-file', flags.keyFile) }),
       rejectUnauthorized: flags.insecure !== true,
     }),
   };
@@ -106,10 +107,12 @@ export async function openHeads(flags: Flags, env: NodeJS.ProcessEnv): Promise<H
   };
 }
 
-function readPem(option: string, path: string | undefined): string | undefined {
+async function readPem(option: string, path: string | undefined): Promise<string | undefined> {
   if (path === undefined) return undefined;
   try {
-    return readFileSync(path, 'utf8');
+    const bytes = await readBoundedFile(path, MAX_PEM_BYTES);
+    if (bytes === undefined) throw new Error(`it has more than ${MAX_PEM_BYTES >> 20} MiB`);
+    return bytes.toString('utf8');
   } catch (error) {
     throw fileUnreadableError(option, path, error);
   }

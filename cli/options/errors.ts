@@ -1,3 +1,4 @@
+import { whyUnread } from '../../base/boundedFile.ts';
 import { errno } from '../../base/errno.ts';
 import { Refusal } from '../../base/refusal.ts';
 import { withoutLogin } from '../../registry/reference.ts';
@@ -21,12 +22,10 @@ export function fileUnreadableError(
 ): OptionInvalid {
   // A path may contain an @. A URL, given by mistake, may contain a login.
   const shown = /:.*@|\?.*=/s.test(file) ? withoutLogin(file) : file;
-  const code = errno(cause);
-  const reason = code ?? (cause instanceof Error ? cause.message : String(cause));
   return new OptionInvalid(`${option}: ${shown} cannot be read`, {
     subject: option,
     expected,
-    found: code === 'ENOENT' ? 'no such file' : reason,
+    found: errno(cause) === 'ENOENT' ? 'no such file' : whyUnread(cause),
     hint: 'Check the path and the permissions. A relative path starts in the current folder.',
     cause,
   });

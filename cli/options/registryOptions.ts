@@ -1,5 +1,6 @@
-import { access, constants, readFile, stat } from 'node:fs/promises';
+import { access, constants } from 'node:fs/promises';
 import process from 'node:process';
+import { readBoundedFile } from '../../base/boundedFile.ts';
 import { printable } from '../../base/printable.ts';
 import { isUtf16 } from '../../base/utf16.ts';
 import {
@@ -187,9 +188,8 @@ export async function warningsOfUsualFiles(
 
 /** Returns `: line 3, column 5`, where the JSON is broken, and nothing of the text, which holds passwords. */
 async function positionOfFault(file: string): Promise<string> {
-  const { size } = await stat(file).catch(() => ({ size: 0 }));
-  if (size > MOST_CREDENTIALS_BYTES) return '';
-  const text = (await readFile(file, 'utf8').catch(() => '')).replace(/^\ufeff/, '');
+  const bytes = await readBoundedFile(file, MOST_CREDENTIALS_BYTES).catch(() => undefined);
+  const text = (bytes?.toString('utf8') ?? '').replace(/^\ufeff/, '');
   if (text.trim() === '' || isUtf16(Buffer.from(text)) || isJson(text)) return '';
   const { parseStrictJson } = await import('../../mirror/json/strictJson.ts');
   const [first] = (await parseStrictJson(text)).problems;

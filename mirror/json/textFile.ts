@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { NOT_A_FILE, readBoundedFile } from '../../base/boundedFile.ts';
 import { errnoWords } from '../../base/errno.ts';
 
 /** Why a file could not be read as text. */
@@ -14,7 +15,7 @@ export type TextFileFault =
 export async function readTextFile(path: string, maxBytes: number): Promise<{ readonly text: string } | TextFileFault> {
   let bytes: Buffer;
   try {
-    const read = await readUpTo(path, maxBytes);
+    const read = await readBoundedFile(path, maxBytes);
     if (read === undefined) return { kind: 'too large' };
     bytes = read;
   } catch (error) {
@@ -51,32 +52,11 @@ export async function replaceTextFile(path: string, text: string, beforeRename?:
   }
 }
 
-/** Not readFile: a file may grow while it is read. A pipe is refused before open(), which could wait forever. */
-async function readUpTo(path: string, maxBytes: number): Promise<Buffer | undefined> {
-  const found = await stat(path);
-  if (found.isFIFO() || found.isSocket() || found.isCharacterDevice())
-    throw Object.assign(new Error(`${path} is not a regular file`), { code: 'ENOTFILE' });
-  const handle = await open(path, 'r');
-  try {
-    const chunks: Buffer[] = [];
-    let sizeBytes = 0;
-    for (;;) {
-      const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(65_536), 0, 65_536, null);
-      if (bytesRead === 0) return Buffer.concat(chunks, sizeBytes);
-      sizeBytes += bytesRead;
-      if (sizeBytes > maxBytes) return undefined;
-      chunks.push(buffer.subarray(0, bytesRead));
-    }
-  } finally {
-    await handle.close();
-  }
-}
-
 const words: Readonly<Record<string, string>> = {
   EISDIR: 'it is a folder',
   ELOOP: 'its symbolic links form a loop',
   ENAMETOOLONG: 'its name is too long',
-  ENOTFILE: 'it is a pipe or a device, not a file',
+  ENOTFILE: NOT_A_FILE,
 };
 
 function fault(cause: unknown): TextFileFault {

@@ -1,5 +1,6 @@
-import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
+import { readBoundedFile, whyUnread } from '../../base/boundedFile.ts';
+import { errno } from '../../base/errno.ts';
 import { SharedWork } from '../concurrency/sharedWork.ts';
 import { RegistryCredentials, type RegistryRefusal } from '../errors.ts';
 import { isDockerHub } from '../hosts/hosts.ts';
@@ -216,16 +217,19 @@ function defaultPaths(env: Readonly<Record<string, string | undefined>>): string
  */
 export async function readCredentialsFile(path: string, mustExist: boolean): Promise<CredentialsFile | undefined> {
   try {
-    return parseCredentialsFile(decodeCredentialsFile(await readBytes(path), path), path);
+    const bytes = await readBoundedFile(path, MOST_CREDENTIALS_BYTES);
+    if (bytes === undefined) throw tooLarge(path);
+    return parseCredentialsFile(decodeCredentialsFile(bytes, path), path);
   } catch (error) {
     if (error instanceof RegistryCredentials) throw error;
-    const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
+    const code = errno(error) ?? '';
     if (!mustExist && ['ENOENT', 'ENOTDIR', 'EISDIR'].includes(code)) return undefined;
     // Service accounts often have another user's HOME, which must not stop an anonymous pull.
     if (!mustExist && ['EACCES', 'EPERM'].includes(code)) return undefined;
-    throw new RegistryCredentials(`The credentials file ${path} cannot be read: ${code}`, {
+    const found = whyUnread(error);
+    throw new RegistryCredentials(`The credentials file ${path} cannot be read: ${found}`, {
       subject: path,
-      found: code,
+      found,
       hint: 'Name a file that exists and that you may read with --registry-config, or leave the option out.',
       cause: error,
     });
@@ -267,16 +271,8 @@ export function withoutHelperError(
 /** Logins for a hundred registries have 20 KiB. */
 export const MOST_CREDENTIALS_BYTES = 1024 * 1024;
 
-/** Reads a file, or a pipe that a shell opened. @throws RegistryCredentials if it has more bytes than any logins */
-async function readBytes(path: string): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of createReadStream(path, { end: MOST_CREDENTIALS_BYTES }) as AsyncIterable<Buffer>) {
-    sizeBytes += chunk.length;
-    chunks.push(chunk);
-  }
-  if (sizeBytes <= MOST_CREDENTIALS_BYTES) return Buffer.concat(chunks);
-  throw new RegistryCredentials(`The credentials file ${path} is too large`, {
+function tooLarge(path: string): RegistryCredentials {
+  return new RegistryCredentials(`The credentials file ${path} is too large`, {
     subject: path,
     expected: `at most ${MOST_CREDENTIALS_BYTES >> 20} MiB`,
     found: 'more',

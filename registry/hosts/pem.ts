@@ -1,9 +1,12 @@
 import { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readBoundedFile, whyUnread } from '../../base/boundedFile.ts';
 import { opensslWords } from '../../base/openssl.ts';
 import { isCertificate, isDer, type PemBlock, pemBlocks } from '../../base/pem.ts';
 import { isUtf16 } from '../../base/utf16.ts';
 import { RegistryOptionsInvalid } from '../errors.ts';
+
+/** A hundred times the certificate authorities of a system. */
+export const MAX_PEM_BYTES = 16 * 1024 * 1024;
 
 /** A file of certificates is read up to this one by programs that use OpenSSL. */
 export class CertificateDamaged extends RegistryOptionsInvalid {}
@@ -56,13 +59,15 @@ export async function readPrivateKey(path: string): Promise<string> {
 
 async function readPemFile(path: string, content: string): Promise<Buffer> {
   try {
-    return await readFile(path);
+    const bytes = await readBoundedFile(path, MAX_PEM_BYTES);
+    if (bytes === undefined) throw new Error(`it has more than ${MAX_PEM_BYTES >> 20} MiB`);
+    return bytes;
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
-    throw new RegistryOptionsInvalid(`The file ${path} cannot be read: ${code}`, {
+    const found = whyUnread(error);
+    throw new RegistryOptionsInvalid(`The file ${path} cannot be read: ${found}`, {
       subject: path,
       expected: `a PEM file with a ${content}`,
-      found: code,
+      found,
       hint: 'Name a file that exists and that you may read.',
       cause: error,
     });

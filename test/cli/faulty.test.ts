@@ -101,6 +101,40 @@ describe('a run of which a part fails', { concurrency: 3 }, () => {
     assert.equal((await scene.sync('--cache-dir', '/proc/nowhere/cache')).code, 0);
   });
 
+  it('does not wait for a pipe instead of a certificate, a key or a login', slow, async t => {
+    const scene = await openScene(t);
+    await scene.list({ a: '1' }, { registry: 'r.example' });
+    execFileSync('mkfifo', [scene.path('pipe')]);
+    await mkdir(scene.path('docker'));
+    execFileSync('mkfifo', [scene.path('docker/config.json')]);
+    for (const options of [
+      ['--ca-file', 'pipe'],
+      ['--cert-file', 'pipe', '--key-file', 'pipe'],
+      ['--registry-config', 'pipe'],
+      ['--registry-config', '/dev/zero'],
+    ]) {
+      const ran = await scene.sync(...options);
+      assert.notEqual(ran.code, 0);
+      assert.match(ran.stderr, /it is a pipe or a device, not a file/, options.join(' '));
+    }
+    const against = [
+      'coverage',
+      '--url',
+      'oci://r.example/a:1',
+      '--against',
+      'http://127.0.0.1:1',
+      '--ca-file',
+      'pipe',
+    ];
+    assert.match((await scene.run(against)).stderr, /it is a pipe or a device, not a file/);
+    const env = { DOCKER_CONFIG: scene.path('docker') };
+    scene.push('a', '1');
+    await scene.list({ a: '1' });
+    const ran = await scene.run(['sync'], { env });
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.match(ran.stderr, /config\.json.*is ignored/);
+  });
+
   it('recovers from temporary faults: resets, early ends, 429, 503 and a stalled body', slow, async t => {
     const scene = await openScene(t);
     const names = ['a', 'b', 'c', 'd', 'e', 'f'];
