@@ -24,36 +24,67 @@ interface Details {
   aliases: Record<string, string>;
 }
 
+/** A plugin that versions are added to, with what is looked up for each of them. */
+interface Growing {
+  readonly details: Details;
+  /** Versions without pins. */
+  readonly known: Set<string>;
+  /** The version that a tag stands for. */
+  readonly byTag: Map<string, string>;
+  /** Versions and aliases by their lower-case form. */
+  readonly byLowerCase: Map<string, string>;
+}
+
+/** Returns the value with a further version, as `add` adds it. */
+export function withVersion(plugin: WrittenPlugin | undefined, missing: MissingVersion): WrittenPlugin {
+  const growing = growingOf(plugin);
+  return add(growing, missing) ? shortest(growing.details, missing.name) : (plugin ?? []);
+}
+
 /**
- * Returns the value with a further version. The image's tag goes into `aliases` where the tag is a version of the plugin
- * already, else into `tags` where it differs from the version.
+ * Adds a version, unless the plugin has it; returns whether it did. The image's tag goes into `aliases` where the tag is a
+ * version of the plugin already, else into `tags` where it differs from the version.
  */
-export function withVersion(
-  plugin: WrittenPlugin | undefined,
-  { name, version, image }: MissingVersion,
-): WrittenPlugin {
-  const details = detailsOf(plugin);
+function add(growing: Growing, { name, version, image }: MissingVersion): boolean {
+  const { details, known, byTag, byLowerCase } = growing;
   const { versions, tags, aliases } = details;
   const own = details.image ?? `plugins/${name}`;
   const repository = image?.repository ?? own;
   const tag = image?.tag ?? (image?.digest === undefined ? version : undefined);
   // `TAG@DIGEST`, or the digest alone.
   const written = [tag, image?.digest].filter(part => part !== undefined).join('@');
-  const known = versions.map(withoutPin);
-  if (known.includes(version) || Object.hasOwn(aliases, version)) return plugin ?? [];
+  if (known.has(version) || Object.hasOwn(aliases, version)) return false;
+  byLowerCase.set(version.toLowerCase(), version);
   // A local module is the plugin, whatever version is requested of it.
-  const real = details.file === undefined ? undefined : known[0];
-  const tagged = known.find(each => (tags[each] ?? each) === written && repository === own);
+  const [first] = known;
+  const real = details.file === undefined ? undefined : first;
+  const tagged = repository === own ? byTag.get(written) : undefined;
   if (real !== undefined) aliases[version] = real;
   else if (tagged !== undefined) aliases[version] = tagged;
   else {
     if (versions.length === 0 && repository !== own) details.image = repository;
     versions.push(version);
+    known.add(version);
     if (repository !== (details.image ?? own))
       tags[version] = `${repository}${tag === undefined ? '@' : ':'}${written}`;
     else if (written !== version) tags[version] = written;
+    const by = tags[version] ?? version;
+    if (!byTag.has(by)) byTag.set(by, version);
   }
-  return shortest(details, name);
+  return true;
+}
+
+function growingOf(plugin: WrittenPlugin | undefined): Growing {
+  const details = detailsOf(plugin);
+  const known = details.versions.map(withoutPin);
+  const names = [...known, ...Object.keys(details.aliases)];
+  return {
+    details,
+    known: new Set(known),
+    // The first of several versions with one tag.
+    byTag: new Map(known.map(version => [details.tags[version] ?? version, version] as const).reverse()),
+    byLowerCase: new Map(names.map(name => [name.toLowerCase(), name])),
+  };
 }
 
 function detailsOf(plugin: WrittenPlugin | undefined): Details {
@@ -90,28 +121,27 @@ export function valuesFor(
   missing: readonly MissingVersion[],
   plugins: Readonly<Record<string, WrittenPlugin>>,
 ): Map<string, WrittenPlugin> {
-  const values = new Map<string, WrittenPlugin>();
+  const values = new Map<string, Growing>();
+  const changed = new Set<string>();
   const names = new Map(Object.keys(plugins).map(name => [name.toLowerCase(), name]));
   // Versions that are tagged as they are called come first, so that others can be aliases of them.
   const plainFirst = [...missing].sort((one, other) => Number(isRenamed(one)) - Number(isRenamed(other)));
   for (const each of plainFirst) {
     const { name } = each;
-    const before = values.get(name) ?? (Object.hasOwn(plugins, name) ? plugins[name] : undefined);
-    if ((names.get(name.toLowerCase()) ?? name) !== name || !isAccepted(each, before)) continue;
-    const after = withVersion(before, each);
-    if (after === before) continue;
-    values.set(name, after);
+    const growing = values.get(name) ?? growingOf(Object.hasOwn(plugins, name) ? plugins[name] : undefined);
+    values.set(name, growing);
+    if ((names.get(name.toLowerCase()) ?? name) !== name || !isAccepted(each, growing) || !add(growing, each)) continue;
+    changed.add(name);
     names.set(name.toLowerCase(), name);
   }
-  return values;
+  return new Map([...changed].map(name => [name, shortest((values.get(name) as Growing).details, name)]));
 }
 
 /** Whether the manifest with this version is valid. A version that differs from another by case alone makes it invalid. */
-function isAccepted({ name, version, image }: MissingVersion, plugin: WrittenPlugin | undefined): boolean {
+function isAccepted({ name, version, image }: MissingVersion, growing: Growing): boolean {
   if (nameProblem(name) !== undefined || versionProblem(version) !== undefined) return false;
-  const { versions, aliases, file, image: own = `plugins/${name}` } = detailsOf(plugin);
-  const known = [...versions.map(withoutPin), ...Object.keys(aliases)];
-  if (known.some(each => each !== version && each.toLowerCase() === version.toLowerCase())) return false;
+  if ((growing.byLowerCase.get(version.toLowerCase()) ?? version) !== version) return false;
+  const { file, image: own = `plugins/${name}` } = growing.details;
   const { repository = own, tag = version } = image ?? {};
   return file !== undefined || !isFault(parseImage(`${repository}:${tag}`, anyRegistry));
 }

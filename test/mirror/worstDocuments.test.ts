@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { cover } from '../../mirror/coverage/coverage.ts';
+import { valuesFor } from '../../mirror/coverage/manifestLines.ts';
 import { collectRequests } from '../../mirror/coverage/requests/collectRequests.ts';
 import { readHigressData } from '../../mirror/coverage/requests/higressReleases.ts';
 import { requestOfUrl } from '../../mirror/coverage/requests/pluginRequest.ts';
@@ -152,4 +153,17 @@ test('ten thousand versions are listed and covered in a time that grows with the
   );
   const { totals } = cover({ requests, problems: [], served, bases: [], data });
   assert.equal(totals.requests, requests.length);
+});
+
+test('the lines of thousands of missing versions of one plugin are made in a short turn', slow, async () => {
+  const missing = versions(MANY).map(version => ({
+    name: 'p',
+    version,
+    image: { registry: 'r.example', repository: 'plugins/p', tag: `v${version}` },
+  }));
+  const turn = await usualTurn(async () => {
+    const value = valuesFor(missing, {}).get('p') as { readonly versions: readonly string[] };
+    assert.equal(value.versions.length, MANY);
+  });
+  assert.ok(turn <= LONGEST_TURN_MS, `${turn} ms`);
 });
