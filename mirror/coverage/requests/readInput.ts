@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads';
+import { startThread } from '../../../base/thread.ts';
 import type { RequestsRead } from './pluginRequest.ts';
 import { readSettings, type SettingsFile } from './settings.ts';
 import { readWasmPlugins } from './wasmPlugins.ts';
@@ -28,10 +28,12 @@ export async function readInput<Kind extends InputKind>(
 ): Promise<ReturnType<Reader<Kind>> | undefined> {
   const files: readonly SettingsFile[] = 'text' in input ? [input] : input;
   const characters = files.reduce((sum, { text }) => sum + text.length, 0);
-  if (characters <= SMALL_CHARACTERS) return READERS[kind](input as never) as ReturnType<Reader<Kind>>;
+  const readHere = () => READERS[kind](input as never) as ReturnType<Reader<Kind>>;
+  if (characters <= SMALL_CHARACTERS) return readHere();
   signal.throwIfAborted();
   const url = new URL(import.meta.url.replace(/readInput(?=\.[jt]s$)/, 'inputWorker'));
-  const worker = new Worker(url, { resourceLimits: { maxOldGenerationSizeMb: MOST_HEAP_MB } });
+  const worker = startThread(url, { resourceLimits: { maxOldGenerationSizeMb: MOST_HEAP_MB } });
+  if (worker === undefined) return readHere();
   let onAbort = (): void => {};
   try {
     return await new Promise((resolve, reject) => {

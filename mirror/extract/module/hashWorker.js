@@ -19,8 +19,11 @@ parentPort?.on('message', (/** @type {{ id: number, path: string }} */ { id, pat
   }
 });
 
-/** @param {string} path */
-function hash(path) {
+/**
+ * Also called on the main thread, where no thread can be started.
+ * @param {string} path
+ */
+export function hash(path) {
   const sha256 = createHash('sha256');
   const md5 = createHash('md5');
   let crc = 0;

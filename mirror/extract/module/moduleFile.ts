@@ -1,7 +1,8 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { crc32 } from 'node:zlib';
 import { Refusal } from '../../../base/refusal.ts';
+import { startThread } from '../../../base/thread.ts';
 import { TreeFault } from '../../../tree/errors.ts';
 
 export class LayerTooLarge extends Refusal {
@@ -147,6 +148,12 @@ interface Waiting {
 /** The error is a plain object, because an Error loses its code on the way between threads. */
 type Reply = { readonly id: number } & ({ readonly hashes: ModuleHashes } | { readonly error: NodeJS.ErrnoException });
 
+const HASH_WORKER = new URL('./hashWorker.js', import.meta.url);
+
+interface HashWorker {
+  hash(path: string): ModuleHashes;
+}
+
 let worker: Worker | undefined;
 let serial = 0;
 const waiting = new Map<number, Waiting>();
@@ -155,9 +162,10 @@ const waiting = new Map<number, Waiting>();
  * Returns sha256 and md5 of a file that was just written, computed on a worker thread: on the main thread they would be half
  * of a sync's work. The thread starts at the first call, serves all further calls and does not keep the process alive.
  */
-export function hashModule(path: string): Promise<ModuleHashes> {
+export async function hashModule(path: string): Promise<ModuleHashes> {
   worker ??= startWorker();
   const current = worker;
+  if (current === undefined) return ((await import(HASH_WORKER.href)) as HashWorker).hash(path);
   current.ref();
   const id = serial++;
   return new Promise<ModuleHashes>((resolve, reject) => {
@@ -168,8 +176,9 @@ export function hashModule(path: string): Promise<ModuleHashes> {
   });
 }
 
-function startWorker(): Worker {
-  const started = new Worker(new URL('./hashWorker.js', import.meta.url), { execArgv: [] });
+function startWorker(): Worker | undefined {
+  const started = startThread(HASH_WORKER, { execArgv: [] });
+  if (started === undefined) return undefined;
   started.on('message', ({ id, ...reply }: Reply) => {
     const caller = waiting.get(id);
     waiting.delete(id);
