@@ -1,9 +1,8 @@
 import http from 'node:http';
 import https from 'node:https';
-import { readBoundedFile } from '../../base/boundedFile.ts';
 import { MAX_MANIFEST_BYTES } from '../../layout/manifestDocument.ts';
 import type { Body, Head } from '../../mirror/coverage/served.ts';
-import { MAX_PEM_BYTES } from '../../registry/hosts/pem.ts';
+import { readPemBytes } from '../../registry/hosts/pem.ts';
 import { systemRoots } from '../../registry/hosts/trust.ts';
 import { fileUnreadableError } from '../options/errors.ts';
 import { readCredentials } from '../serve/serverOptions.ts';
@@ -110,9 +109,7 @@ export async function openHeads(flags: Flags, env: NodeJS.ProcessEnv): Promise<H
 async function readPem(option: string, path: string | undefined): Promise<string | undefined> {
   if (path === undefined) return undefined;
   try {
-    const bytes = await readBoundedFile(path, MAX_PEM_BYTES);
-    if (bytes === undefined) throw new Error(`it has more than ${MAX_PEM_BYTES >> 20} MiB`);
-    return bytes.toString('utf8');
+    return (await readPemBytes(path)).toString('utf8');
   } catch (error) {
     throw fileUnreadableError(option, path, error);
   }

@@ -145,7 +145,8 @@ export async function requireWritable(path: string): Promise<void> {
 
 /**
  * Writes the lockfile whole or not at all. Returns false, and writes nothing, if it has these bytes.
- * @param beforeRename called directly before the file is replaced; if it throws, the file stays as it is @throws LockUnwritable, a Refusal of `beforeRename`
+ * @param beforeRename called directly before the file is replaced; if it throws, the file stays as it is
+ * @throws LockUnwritable, a Refusal of `beforeRename`
  */
 export async function writeLockfile(
   path: string,

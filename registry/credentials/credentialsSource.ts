@@ -19,6 +19,9 @@ import {
   unusableKeys,
 } from './credentialsFile.ts';
 
+/** Logins for a hundred registries have 20 KiB. */
+export const MOST_CREDENTIALS_BYTES = 1024 * 1024;
+
 export type CredentialsOptions = Pick<
   RegistryOptions,
   'env' | 'registryConfig' | 'username' | 'password' | 'credentialsFor' | 'timeoutMs' | 'onEvent'
@@ -267,9 +270,6 @@ export function withoutHelperError(
     cause: failure,
   });
 }
-
-/** Logins for a hundred registries have 20 KiB. */
-export const MOST_CREDENTIALS_BYTES = 1024 * 1024;
 
 function tooLarge(path: string): RegistryCredentials {
   return new RegistryCredentials(`The credentials file ${path} is too large`, {

@@ -6,7 +6,7 @@ import { isUtf16 } from '../../base/utf16.ts';
 import { RegistryOptionsInvalid } from '../errors.ts';
 
 /** A hundred times the certificate authorities of a system. */
-export const MAX_PEM_BYTES = 16 * 1024 * 1024;
+const MAX_PEM_BYTES = 16 * 1024 * 1024;
 
 /** A file of certificates is read up to this one by programs that use OpenSSL. */
 export class CertificateDamaged extends RegistryOptionsInvalid {}
@@ -57,11 +57,16 @@ export async function readPrivateKey(path: string): Promise<string> {
   });
 }
 
+/** Reads a file of at most 16 MiB. @throws the errors of readBoundedFile; an Error if it has more */
+export async function readPemBytes(path: string): Promise<Buffer> {
+  const bytes = await readBoundedFile(path, MAX_PEM_BYTES);
+  if (bytes === undefined) throw new Error(`it has more than ${MAX_PEM_BYTES >> 20} MiB`);
+  return bytes;
+}
+
 async function readPemFile(path: string, content: string): Promise<Buffer> {
   try {
-    const bytes = await readBoundedFile(path, MAX_PEM_BYTES);
-    if (bytes === undefined) throw new Error(`it has more than ${MAX_PEM_BYTES >> 20} MiB`);
-    return bytes;
+    return await readPemBytes(path);
   } catch (error) {
     const found = whyUnread(error);
     throw new RegistryOptionsInvalid(`The file ${path} cannot be read: ${found}`, {
